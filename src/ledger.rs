@@ -1,0 +1,3 @@
+//! The heart: what value does. See `lib.rs` for the invariants.
+
+pub mod claim;
