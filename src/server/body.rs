@@ -131,3 +131,118 @@ impl HttpBody for AnswerBody {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use futures_util::stream::{self, Stream, StreamExt};
+    use http_body_util::{BodyExt, StreamBody};
+    use tonic_types::StatusExt;
+
+    use super::*;
+    use crate::ledger::claim::Claim;
+    use crate::server::authorise::Route;
+
+    type Frames = Pin<Box<dyn Stream<Item = Result<Frame<Bytes>, Status>> + Send>>;
+
+    const RPC: &str = "/earmark.balance.v1.BalanceService/AdjustBalance";
+    const HEALTH: &str = "/grpc.health.v1.Health/Watch";
+
+    /// Sends these frames as an answer of this RPC; what arrives, as number of messages and status.
+    async fn sent(
+        path: &str,
+        frames: Frames,
+        deadline: Option<Duration>,
+        closing: Option<CancellationToken>,
+    ) -> (usize, Status) {
+        let route = Route::of(path);
+        let request_id: Arc<str> = "an-id".into();
+        let peer = SocketAddr::from(([127, 0, 0, 1], 1));
+        let body = AnswerBody::new(
+            Body::new(StreamBody::new(frames)),
+            Context::new(route, Arc::clone(&request_id), Claim::new()),
+            Entry::new(path, route, request_id, peer),
+            deadline.map(|deadline| Instant::now() + deadline),
+            closing,
+            None,
+        );
+        let mut body = std::pin::pin!(body);
+        let mut messages = 0;
+        while let Some(frame) = body.frame().await {
+            match frame.expect("a frame").into_trailers() {
+                Ok(trailers) => {
+                    let status = Status::from_header_map(&trailers).expect("a status");
+                    assert!(body.frame().await.is_none(), "nothing follows trailers");
+                    return (messages, status);
+                }
+                Err(_) => messages += 1,
+            }
+        }
+        panic!("no trailers");
+    }
+
+    fn messages(number: usize) -> impl Stream<Item = Result<Frame<Bytes>, Status>> {
+        stream::iter((0..number).map(|_| Ok(Frame::data(Bytes::from_static(b"message")))))
+    }
+
+    fn trailers(status: &Status) -> impl Stream<Item = Result<Frame<Bytes>, Status>> + use<> {
+        let mut headers = HeaderMap::new();
+        status.add_header(&mut headers).expect("headers");
+        stream::iter([Ok(Frame::trailers(headers))])
+    }
+
+    fn reason(status: &Status) -> String {
+        let info = status.get_details_error_info();
+        info.map(|info| info.reason).unwrap_or_default()
+    }
+
+    #[tokio::test]
+    async fn a_stream_passes_whole() {
+        let frames = messages(3).chain(trailers(&Status::new(Code::Ok, "")));
+        let (messages, status) = sent(RPC, Box::pin(frames), None, None).await;
+        assert_eq!((messages, status.code()), (3, Code::Ok));
+    }
+
+    #[tokio::test]
+    async fn a_stream_ends_at_its_deadline() {
+        let frames = messages(2).chain(stream::pending());
+        let deadline = Some(Duration::from_millis(50));
+        let (messages, status) = sent(RPC, Box::pin(frames), deadline, None).await;
+        assert_eq!((messages, status.code()), (2, Code::DeadlineExceeded));
+        assert_eq!(reason(&status), "DEADLINE");
+    }
+
+    #[tokio::test]
+    async fn a_panic_in_a_stream_is_an_internal_error() {
+        let panics = stream::once(async { panic!("as asked") });
+        let frames = messages(2).chain(panics);
+        let (messages, status) = sent(RPC, Box::pin(frames), None, None).await;
+        assert_eq!((messages, status.code()), (2, Code::Internal));
+        assert_eq!(reason(&status), "INTERNAL");
+    }
+
+    #[tokio::test]
+    async fn a_bare_status_at_the_end_is_rewritten() {
+        let bare = Status::unknown("secret");
+        let frames = messages(1).chain(trailers(&bare));
+        let (_, status) = sent(RPC, Box::pin(frames), None, None).await;
+        assert_eq!(reason(&status), "INTERNAL");
+        assert!(!status.message().contains("secret"));
+
+        let frames = messages(1).chain(trailers(&bare));
+        let (_, status) = sent(HEALTH, Box::pin(frames), None, None).await;
+        assert_eq!(status.code(), Code::Unknown, "health is exempt");
+    }
+
+    #[tokio::test]
+    async fn what_has_no_deadline_ends_when_the_server_closes() {
+        let closing = CancellationToken::new();
+        closing.cancel();
+        let frames = messages(2).chain(stream::pending());
+        let (messages, status) = sent(HEALTH, Box::pin(frames), None, Some(closing)).await;
+        assert_eq!((messages, status.code()), (2, Code::Ok), "after the last");
+    }
+}

@@ -131,9 +131,15 @@ async fn run(
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     // Answers are small: none waits for the acknowledgement of the one before.
     stream.set_nodelay(true)?;
+    // Before the first byte hyper would neither close the connection on a drain nor ever give it up.
+    let mut first_byte = [0];
     tokio::select! {
-        first = tokio::time::timeout(FIRST_BYTE_TIMEOUT, stream.readable()) => first
-            .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??,
+        first = tokio::time::timeout(FIRST_BYTE_TIMEOUT, stream.peek(&mut first_byte)) => {
+            let bytes = first.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+            if bytes == 0 {
+                return Ok(());
+            }
+        }
         () = closing.cancelled() => return Ok(()),
         () = cut.cancelled() => return Ok(()),
     }

@@ -52,6 +52,14 @@ pub(super) struct Context {
 }
 
 impl Context {
+    pub(super) fn new(route: Route, request_id: Arc<str>, claim: Claim) -> Self {
+        Self {
+            route,
+            request_id,
+            claim,
+        }
+    }
+
     pub(super) fn rpc(&self) -> Option<&'static Rpc> {
         self.route.rpc()
     }
@@ -75,11 +83,8 @@ impl Layers {
     /// Answers one call.
     pub(super) async fn answer(&self, request: Request<Body>, peer: SocketAddr) -> Response<Body> {
         let path = request.uri().path();
-        let context = Context {
-            route: Route::of(path),
-            request_id: request_id::of(request.headers()),
-            claim: Claim::new(),
-        };
+        let request_id = request_id::of(request.headers());
+        let context = Context::new(Route::of(path), request_id, Claim::new());
         let request_id = Arc::clone(&context.request_id);
         let entry = Entry::new(path, context.route, Arc::clone(&request_id), peer);
         let span = tracing::info_span!("call", method = path, request_id = &*request_id);
