@@ -1,0 +1,3 @@
+//! Everything that speaks to Postgres.
+
+pub mod embedded;
