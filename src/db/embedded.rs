@@ -19,6 +19,7 @@ mod error;
 mod home;
 mod postmaster;
 mod reach;
+mod socket;
 mod supervisor;
 
 use std::path::{Path, PathBuf};
@@ -117,7 +118,7 @@ impl Cluster {
             None => {
                 let making = Arc::clone(&home);
                 blocking(move || making.ensure_cluster(durable)).await?;
-                let mut started = Postmaster::spawn(&home, &settings)?;
+                let mut started = Postmaster::spawn(&home, &settings, None)?;
                 if let Err(error) = started.ready(&home).await {
                     // Its own failure is the news, not that of stopping it.
                     _ = started.stop().await;

@@ -181,6 +181,11 @@ async fn dropping_stops_a_started_server_and_leaves_an_adopted_one() {
     let started = pid(&cluster);
     drop(cluster);
     until("the dropped server ends", || !is_alive(started)).await;
+    start(folder.path())
+        .await
+        .stop()
+        .await
+        .expect("it can be started again");
 }
 
 #[tokio::test]
@@ -263,6 +268,24 @@ async fn an_adopted_server_that_dies_is_started_again() {
         .expect("in time")
         .expect("running");
     cluster.stop().await.expect("stopped");
+}
+
+#[tokio::test]
+async fn a_server_whose_folder_was_deleted_does_not_disturb_its_successor() {
+    let folder = folder();
+    let cluster = start(folder.path()).await;
+    let left = pid(&cluster);
+    let socket_dir = ask(&cluster, "postgres", "SHOW unix_socket_directories").await;
+    cluster.detach().await.expect("detached");
+    fs::remove_dir_all(folder.path().join("data")).expect("deleted");
+
+    let cluster = start(folder.path()).await;
+    assert_ne!(pid(&cluster), left);
+    cluster.stop().await.expect("stopped");
+    // It would end by itself within a minute.
+    kill(Pid::from_raw(left), Signal::SIGQUIT).expect("still there");
+    until("the old server ends", || !is_alive(left)).await;
+    fs::remove_dir(socket_dir).expect("empty now");
 }
 
 #[tokio::test]

@@ -16,8 +16,6 @@ use super::reach;
 
 /// The cluster's own folder below the data folder, or a symbolic link to where it had to move.
 pub(super) const CLUSTER: &str = "postgres";
-/// What the names of the sockets' folders begin with.
-const SOCKET_DIR: &str = "/tmp/earmark-";
 /// Held for as long as a process looks after the cluster.
 const LOCK: &str = "postgres.lock";
 
@@ -36,8 +34,6 @@ pub(super) struct Home {
     pub(super) pgdata: PathBuf,
     /// The server's log.
     pub(super) log: PathBuf,
-    /// Holds the unix socket; 0700.
-    pub(super) socket_dir: PathBuf,
     pub(super) binaries: Binaries,
     /// Libraries beside copied binaries, which may no longer be where the binaries look for them.
     pub(super) libraries: Option<PathBuf>,
@@ -154,11 +150,9 @@ impl Home {
         let pgdata = fs::canonicalize(&place)
             .at("resolve", &place)?
             .join(CLUSTER);
-        let socket_dir = make_socket_dir(&pgdata, run_as.as_ref())?;
         Ok(Self {
             log: place.join("postgres.log"),
             pgdata,
-            socket_dir,
             binaries,
             libraries,
             run_as,
@@ -183,16 +177,6 @@ impl Home {
             reach::become_user(&mut command, user);
         }
         command
-    }
-
-    /// Makes the socket's folder again if a stopped server or somebody tidying up has removed it.
-    pub(super) fn ensure_socket_dir(&self) -> Result<(), EmbeddedError> {
-        match make_owned_dir(&self.socket_dir, self.run_as.as_ref()) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-                Err(error).at("create the socket's folder", &self.socket_dir)
-            }
-            _ => Ok(()),
-        }
     }
 
     /// Deletes the cluster, which must not run.
@@ -301,44 +285,7 @@ fn refuse_foreign_cluster(pgdata: &Path) -> Result<(), EmbeddedError> {
     }
 }
 
-/// A short folder (a socket's path has about 100 bytes), the same one at every start, that only `user` and root enter.
-fn make_socket_dir(pgdata: &Path, user: Option<&RunAs>) -> Result<PathBuf, EmbeddedError> {
-    let owner = user.map_or_else(|| Uid::effective().as_raw(), |user| user.uid);
-    let name = format!("{SOCKET_DIR}{}", short_hash(pgdata));
-    let mut last = PathBuf::from(&name);
-    for attempt in 0..10 {
-        // A folder of that name may be somebody else's: then the next one.
-        let dir = PathBuf::from(if attempt == 0 {
-            name.clone()
-        } else {
-            format!("{name}-{attempt}")
-        });
-        match make_owned_dir(&dir, user) {
-            Ok(()) => return Ok(dir),
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                let ours = fs::symlink_metadata(&dir).is_ok_and(|meta| {
-                    meta.is_dir() && meta.uid() == owner && meta.mode() & 0o077 == 0
-                });
-                if ours {
-                    return Ok(dir);
-                }
-                last = dir;
-            }
-            Err(error) => return Err(error).at("create the socket's folder", dir),
-        }
-    }
-    Err(io::Error::from(io::ErrorKind::AlreadyExists)).at("use the socket's folder", last)
-}
-
-/// The folder is empty when the server has ended; a start makes it again.
-pub(super) fn remove_socket_dir(dir: &Path) {
-    // An adopted server's folder may be somebody else's.
-    if dir.to_string_lossy().starts_with(SOCKET_DIR) {
-        _ = fs::remove_dir(dir);
-    }
-}
-
-fn make_owned_dir(path: &Path, user: Option<&RunAs>) -> io::Result<()> {
+pub(super) fn make_owned_dir(path: &Path, user: Option<&RunAs>) -> io::Result<()> {
     DirBuilder::new().mode(0o700).create(path)?;
     match user {
         Some(user) => std::os::unix::fs::chown(path, Some(user.uid), Some(user.gid)),

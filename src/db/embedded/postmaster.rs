@@ -15,6 +15,7 @@ use tokio_postgres::NoTls;
 
 use super::error::{EmbeddedError, IoContext as _};
 use super::home::Home;
+use super::socket;
 
 /// Recovery after a crash may take a while.
 const READY_MAX: Duration = Duration::from_secs(60);
@@ -28,7 +29,7 @@ const POLL: Duration = Duration::from_millis(10);
 const ADOPTED_POLL: Duration = Duration::from_millis(100);
 /// Past this the log of earlier runs is dropped at start.
 const LOG_BYTES_MAX: u64 = 16 * 1024 * 1024;
-const PORT: u16 = 5432;
+pub(super) const PORT: u16 = 5432;
 
 /// Where a server listens.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -89,13 +90,18 @@ impl Postmaster {
             }
             sleep(POLL).await;
         }
-        remove_stale(home, &path, &file).await?;
+        remove_stale(&path, &file).await?;
         Ok(None)
     }
 
     /// Starts a server, in a process group of its own: a Ctrl-C in the terminal must not reach it.
-    pub(super) fn spawn(home: &Home, settings: &[(String, String)]) -> Result<Self, EmbeddedError> {
-        home.ensure_socket_dir()?;
+    /// Its socket is in `preferred` if possible.
+    pub(super) fn spawn(
+        home: &Home,
+        settings: &[(String, String)],
+        preferred: Option<&Path>,
+    ) -> Result<Self, EmbeddedError> {
+        let socket_dir = socket::claim(home, preferred)?;
         let log = File::options()
             .create(true)
             .append(true)
@@ -106,12 +112,12 @@ impl Postmaster {
         }
         let mut command = home.command("postgres");
         command.arg("-D").arg(&home.pgdata);
-        let socket_dir = home.socket_dir.to_string_lossy().into_owned();
+        let socket_folder = socket_dir.to_string_lossy().into_owned();
         let port = PORT.to_string();
         let fixed = [
             ("listen_addresses", ""),
             ("port", port.as_str()),
-            ("unix_socket_directories", socket_dir.as_str()),
+            ("unix_socket_directories", socket_folder.as_str()),
             ("unix_socket_permissions", "0700"),
             ("logging_collector", "off"),
             ("log_destination", "stderr"),
@@ -136,7 +142,7 @@ impl Postmaster {
             .at("run", home.binaries.program("postgres"))?;
         let pid = child.id().unwrap_or_default();
         let endpoint = Endpoint {
-            socket_dir: home.socket_dir.clone(),
+            socket_dir,
             port: PORT,
         };
         Ok(Self {
@@ -213,7 +219,7 @@ impl Postmaster {
         ] {
             send(self.pid, &self.pgdata, signal);
             if timeout(patience, self.died()).await.is_ok() {
-                super::home::remove_socket_dir(&self.endpoint.socket_dir);
+                socket::remove(&self.endpoint.socket_dir);
                 return Ok(());
             }
             tracing::warn!(pid = self.pid, %signal, "the embedded Postgres has not stopped yet");
@@ -286,11 +292,11 @@ impl PidFile {
     }
 }
 
-/// Removes the pid file and the socket of a server that is gone.
+/// Removes the pid file of a server that is gone.
 ///
 /// The file is also Postgres's own guard against a second server beside the surviving sessions of a killed one,
 /// so it goes only after the last of them has left the shared memory.
-async fn remove_stale(home: &Home, path: &Path, file: &PidFile) -> Result<(), EmbeddedError> {
+async fn remove_stale(path: &Path, file: &PidFile) -> Result<(), EmbeddedError> {
     let started = Instant::now();
     loop {
         match file.shared_memory_id().map(attached_processes) {
@@ -301,20 +307,10 @@ async fn remove_stale(home: &Home, path: &Path, file: &PidFile) -> Result<(), Em
         }
     }
     tracing::info!(path = %path.display(), pid = file.pid, "removing the pid file of a Postgres that is gone");
-    let socket = home.socket_dir.join(format!(".s.PGSQL.{PORT}"));
-    for leftover in [
-        path.to_owned(),
-        socket.clone(),
-        socket.with_extension(format!("{PORT}.lock")),
-    ] {
-        match fs::remove_file(&leftover) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(error).at("delete", leftover);
-            }
-            _ => {}
-        }
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error).at("delete", path),
+        _ => Ok(()),
     }
-    Ok(())
 }
 
 /// How many processes use a shared memory segment; `None` if this system does not tell.

@@ -1,5 +1,6 @@
 //! Keeps the server alive until told otherwise.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -87,6 +88,7 @@ impl Supervisor {
         mut inbox: oneshot::Receiver<Order>,
     ) -> Result<(), EmbeddedError> {
         let mut restarts = 0;
+        let socket_dir = postmaster.endpoint.socket_dir.clone();
         loop {
             let ended = tokio::select! {
                 order = &mut inbox => return self.obey(order, Some(postmaster)).await,
@@ -101,7 +103,7 @@ impl Supervisor {
                     order = &mut inbox => return self.obey(order, None).await,
                     () = sleep(pause) => {}
                 }
-                match self.start(&mut inbox).await {
+                match self.start(&socket_dir, &mut inbox).await {
                     Ok(Attempt::Running(started)) => break started,
                     Ok(Attempt::Interrupted(order, started)) => {
                         return self.obey(order, started).await;
@@ -124,12 +126,16 @@ impl Supervisor {
         }
     }
 
-    async fn start(&self, inbox: &mut oneshot::Receiver<Order>) -> Result<Attempt, EmbeddedError> {
+    async fn start(
+        &self,
+        socket_dir: &Path,
+        inbox: &mut oneshot::Receiver<Order>,
+    ) -> Result<Attempt, EmbeddedError> {
         // Somebody may have started one by hand in between.
         if let Some(adopted) = Postmaster::adopt(&self.home).await? {
             return Ok(Attempt::Running(adopted));
         }
-        let mut started = Postmaster::spawn(&self.home, &self.settings)?;
+        let mut started = Postmaster::spawn(&self.home, &self.settings, Some(socket_dir))?;
         let ready = tokio::select! {
             order = inbox => return Ok(Attempt::Interrupted(order, Some(started))),
             ready = started.ready(&self.home) => ready,
