@@ -9,23 +9,8 @@ use std::time::Duration;
 use earmark::db::embedded::{Cluster, EmbeddedError, Options, State, find_binaries};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use tempfile::TempDir;
 
-/// A folder that Postgres's user can reach when the tests run as root.
-fn folder() -> TempDir {
-    tempfile::Builder::new()
-        .prefix("earmark-test-")
-        .permissions(fs::Permissions::from_mode(0o755))
-        .tempdir_in("/tmp")
-        .expect("a temporary folder")
-}
-
-fn options(folder: &Path) -> Options {
-    Options {
-        durable: false,
-        ..Options::new(folder.join("data"))
-    }
-}
+use crate::support::cluster::{binaries, own_folder as folder, own_options as options};
 
 async fn start(folder: &Path) -> Cluster {
     Cluster::start(options(folder)).await.expect("a cluster")
@@ -369,7 +354,7 @@ fn not_found_says_where_it_looked_and_what_to_do() {
 
 #[test]
 fn the_found_binaries_can_be_named_by_their_folder_or_its_parent() {
-    let found = find_binaries(None).expect("a Postgres on this machine");
+    let found = find_binaries(binaries().as_deref()).expect("a Postgres on this machine");
     assert_eq!(find_binaries(Some(&found.dir)).expect("its folder"), found);
     assert_eq!(
         find_binaries(found.dir.parent()).expect("its parent"),
