@@ -242,6 +242,11 @@ impl Folder {
         self.0.join("address")
     }
 
+    /// Names the last run that tidied up after its predecessors.
+    fn last_run(&self) -> PathBuf {
+        self.0.join("last-run")
+    }
+
     fn options(&self) -> Options {
         let settings = [
             ("max_connections", "400"),
@@ -273,7 +278,9 @@ async fn find_or_start(folder: Folder) -> Shared {
 
     ensure_watchdog(&folder);
     let template = template_name();
-    if let Some(server) = running_server(&folder).await
+    let is_first_of_run = fs::read_to_string(folder.last_run()).ok() != Some(run_id());
+    if !is_first_of_run
+        && let Some(server) = running_server(&folder).await
         && template_exists(&server, &template).await
     {
         return Shared { server, template };
@@ -287,6 +294,7 @@ async fn find_or_start(folder: Folder) -> Shared {
         None => start_server(&folder).await,
     };
     drop_leftovers(&server).await;
+    fs::write(folder.last_run(), run_id()).expect("the name of this run");
     if !template_exists(&server, &template).await {
         make_template(&server, &template).await;
     }
