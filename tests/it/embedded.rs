@@ -274,6 +274,57 @@ async fn a_server_whose_folder_was_deleted_does_not_disturb_its_successor() {
 }
 
 #[tokio::test]
+async fn a_folder_that_the_servers_user_cannot_reach_is_replaced_and_the_place_named() {
+    let folder = folder();
+    let private = folder.path().join("private");
+    fs::create_dir(&private).expect("a folder");
+    fs::set_permissions(&private, fs::Permissions::from_mode(0o700)).expect("closed to others");
+    let cluster = start(&private).await;
+    cluster
+        .create_database_if_missing("shelf")
+        .await
+        .expect("created");
+    let pgdata = cluster.pgdata().to_owned();
+    if nix::unistd::Uid::effective().is_root() {
+        assert!(!pgdata.starts_with(folder.path()), "{}", pgdata.display());
+        let notes = cluster.notes().join("\n");
+        assert!(
+            notes.contains(&format!("the cluster lives in {}", pgdata.display())),
+            "{notes}"
+        );
+        let link = fs::read_link(private.join("data/postgres")).expect("a link to it");
+        assert_eq!(link, pgdata);
+    } else {
+        assert!(pgdata.starts_with(&private), "{}", pgdata.display());
+    }
+    cluster.stop().await.expect("stopped");
+
+    let cluster = start(&private).await;
+    assert_eq!(cluster.pgdata(), pgdata, "found again");
+    assert!(
+        !cluster
+            .create_database_if_missing("shelf")
+            .await
+            .expect("found")
+    );
+    cluster.stop().await.expect("stopped");
+
+    // Who deletes the data folder wants to begin anew.
+    fs::remove_dir_all(private.join("data")).expect("deleted");
+    let cluster = start(&private).await;
+    assert!(
+        cluster
+            .create_database_if_missing("shelf")
+            .await
+            .expect("created")
+    );
+    cluster.stop().await.expect("stopped");
+    if !pgdata.starts_with(folder.path()) {
+        fs::remove_dir_all(pgdata.parent().expect("its place")).expect("deleted");
+    }
+}
+
+#[tokio::test]
 async fn a_second_keeper_of_a_folder_is_refused() {
     let folder = folder();
     let cluster = start(folder.path()).await;
