@@ -59,6 +59,7 @@ impl FolderLock {
             .truncate(false)
             .open(&path)
             .at("open", &path)?;
+        give_to_owner_of(data_dir, &file);
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
@@ -109,6 +110,16 @@ pub(super) fn make_data_dir(path: &Path) -> Result<PathBuf, EmbeddedError> {
         }
     }
     fs::canonicalize(path).at("resolve", path)
+}
+
+/// A file that root makes in somebody's folder must not keep them from using the folder later.
+pub(super) fn give_to_owner_of(folder: &Path, file: &File) {
+    if let Some(owner) = fs::metadata(folder)
+        .ok()
+        .filter(|_| Uid::effective().is_root())
+    {
+        _ = std::os::unix::fs::fchown(file, Some(owner.uid()), Some(owner.gid()));
+    }
 }
 
 fn existing_ancestor(path: &Path) -> Option<&Path> {

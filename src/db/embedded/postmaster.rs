@@ -14,7 +14,7 @@ use tokio::time::{sleep, timeout};
 use tokio_postgres::NoTls;
 
 use super::error::{EmbeddedError, IoContext as _};
-use super::home::Home;
+use super::home::{Home, give_to_owner_of};
 use super::socket;
 
 /// Recovery after a crash may take a while.
@@ -107,6 +107,7 @@ impl Postmaster {
             .append(true)
             .open(&home.log)
             .at("open", &home.log)?;
+        give_to_owner_of(&home.pgdata, &log);
         if log.metadata().is_ok_and(|meta| meta.len() > LOG_BYTES_MAX) {
             log.set_len(0).at("truncate", &home.log)?;
         }

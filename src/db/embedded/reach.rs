@@ -55,7 +55,14 @@ pub(super) fn binaries(
         return Ok((found, None));
     }
     let prefix = found.dir.parent().unwrap_or(&found.dir).to_owned();
-    let name = format!("postgresql-{}-{}", found.major, short_hash(&prefix));
+    // After an upgrade in place the copy is another one.
+    let program = found.program("postgres");
+    let changed = fs::metadata(&program).at("inspect", &program)?.mtime();
+    let name = format!(
+        "postgresql-{}-{}",
+        found.major,
+        short_hash(&prefix.join(changed.to_string()))
+    );
     let base = make_reachable_base(user)?;
     let copy = base.join(&name);
     if !copy.join("bin/postgres").is_file() {
