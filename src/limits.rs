@@ -55,3 +55,21 @@ pub const BATCH_MAX: usize = 512;
 pub const QUEUE_MAX: usize = 4_096;
 /// How long a command waits for a database that does not answer.
 pub const OUTAGE_PATIENCE: Duration = Duration::from_secs(2);
+/// A writer's longest round trip: a batch takes milliseconds, waits for locks at most `DB_LOCK_WAIT_MAX`, and past this
+/// the network stands still.
+pub const LEDGER_ROUND_TRIP_MAX: Duration = Duration::from_secs(7);
+
+/// The longest a connection attempt to the database may take, TLS and session settings included.
+pub const DB_CONNECT_MAX: Duration = Duration::from_secs(5);
+/// The longest statement: its caller has given up by then, and only the server can end it.
+pub const DB_STATEMENT_MAX: Duration = CALL_MAX;
+/// The longest wait for a lock: well below a call, so that a retry of our own still fits.
+pub const DB_LOCK_WAIT_MAX: Duration = Duration::from_secs(5);
+/// The longest a transaction may hold its locks without a statement: its client is gone.
+pub const DB_IDLE_IN_TRANSACTION_MAX: Duration = Duration::from_secs(10);
+/// The longest wait for a pooled connection: a database that answers has one free by then.
+pub const DB_CHECKOUT_MAX: Duration = Duration::from_secs(2);
+/// How often a write is tried before its conflict becomes the caller's.
+pub const DB_WRITE_TRIES: u32 = 4;
+/// The longest wait for another replica's migrations.
+pub const DB_MIGRATION_WAIT_MAX: Duration = Duration::from_secs(300);

@@ -37,11 +37,18 @@ pub fn decide(state: &mut State, commands: &[&Command]) -> Vec<Judgement> {
     for (id, owner) in &mut state.owners {
         close::expire_due(now, *id, owner);
     }
-    commands.iter().map(|command| judge(state, command)).collect()
+    commands
+        .iter()
+        .map(|command| judge(state, command))
+        .collect()
 }
 
 fn judge(state: &mut State, command: &Command) -> Judgement {
-    let State { now, owners, partners } = state;
+    let State {
+        now,
+        owners,
+        partners,
+    } = state;
     let id = command.owner;
     let owner = owners.get_mut(&id);
     if owner.as_ref().is_some_and(|owner| owner.more_due) {
@@ -67,7 +74,12 @@ fn standing(owner: Option<&mut Owner>, id: OwnerId) -> Result<(&mut Owner, Stand
     }
 }
 
-fn adjust(now: crate::types::time::Time, owner: Option<&mut Owner>, command: &Command, adjust: &Adjust) -> Judgement {
+fn adjust(
+    now: crate::types::time::Time,
+    owner: Option<&mut Owner>,
+    command: &Command,
+    adjust: &Adjust,
+) -> Judgement {
     let (owner, standing) = match standing(owner, command.owner) {
         Ok(found) => found,
         Err(error) => return Err(error).into(),
@@ -77,9 +89,15 @@ fn adjust(now: crate::types::time::Time, owner: Option<&mut Owner>, command: &Co
     }
     if let Some(stored) = owner.adjustment_by_key(&adjust.external_id) {
         if stored.content != adjust.content {
-            return Err(Error::IdempotencyKeyReused { field: "external_id" }).into();
+            return Err(Error::IdempotencyKeyReused {
+                field: "external_id",
+            })
+            .into();
         }
-        let versions = Versions { custody: stored.custody_version, connection: 0 };
+        let versions = Versions {
+            custody: stored.custody_version,
+            connection: 0,
+        };
         let reply = AdjustmentReply {
             adjustment: stored.clone(),
             custody: Balance::default(),
@@ -90,10 +108,23 @@ fn adjust(now: crate::types::time::Time, owner: Option<&mut Owner>, command: &Co
     adjust_now(now, owner, command, adjust).into()
 }
 
-fn adjust_now(now: crate::types::time::Time, owner: &mut Owner, command: &Command, adjust: &Adjust) -> Result<Reply> {
+fn adjust_now(
+    now: crate::types::time::Time,
+    owner: &mut Owner,
+    command: &Command,
+    adjust: &Adjust,
+) -> Result<Reply> {
     let legs = vec![
-        Leg { account: AccountId::WORLD, available: adjust.quantity.negated(), held: Amount::ZERO },
-        Leg { account: AccountId::OWN, available: adjust.quantity, held: Amount::ZERO },
+        Leg {
+            account: AccountId::WORLD,
+            available: adjust.quantity.negated(),
+            held: Amount::ZERO,
+        },
+        Leg {
+            account: AccountId::OWN,
+            available: adjust.quantity,
+            held: Amount::ZERO,
+        },
     ];
     let movement = owner
         .plan(&adjust.unit, legs)
@@ -113,12 +144,20 @@ fn adjust_now(now: crate::types::time::Time, owner: &mut Owner, command: &Comman
         custody_version: custody.version,
         created_at: time,
     };
-    let origin = if command.validate_only { Origin::Validated } else { Origin::Done };
+    let origin = if command.validate_only {
+        Origin::Validated
+    } else {
+        Origin::Done
+    };
     if origin == Origin::Done {
         owner.apply(command.owner, movement, Cause::Adjust, id, time);
         owner.adjust(adjustment.clone());
     }
-    Ok(Reply::Adjustment(Box::new(AdjustmentReply { adjustment, custody, origin })))
+    Ok(Reply::Adjustment(Box::new(AdjustmentReply {
+        adjustment,
+        custody,
+        origin,
+    })))
 }
 
 /// What a refusal is to the caller who asked for `requested`.
@@ -136,43 +175,93 @@ fn refused(refusal: Refusal, unit: &Unit, requested: Amount) -> Error {
 
 /// The accounts and versions whose balances a replay answers.
 pub fn past_balances(reply: &Reply, versions: Versions) -> Vec<(OwnerId, AccountKey, i64)> {
-    let key = |account, unit: &Unit| AccountKey { account, unit: unit.clone() };
+    let key = |account, unit: &Unit| AccountKey {
+        account,
+        unit: unit.clone(),
+    };
     let wanted = match reply {
         Reply::Allocation(reply) => {
             let allocation = &reply.allocation;
             vec![
-                (allocation.owner, key(AccountId::OWN, &allocation.unit), versions.custody),
-                (allocation.owner, key(allocation.connection.into(), &allocation.unit), versions.connection),
+                (
+                    allocation.owner,
+                    key(AccountId::OWN, &allocation.unit),
+                    versions.custody,
+                ),
+                (
+                    allocation.owner,
+                    key(allocation.connection.into(), &allocation.unit),
+                    versions.connection,
+                ),
             ]
         }
         Reply::Adjustment(reply) => {
             let adjustment = &reply.adjustment;
-            vec![(adjustment.owner, key(AccountId::OWN, &adjustment.unit), versions.custody)]
+            vec![(
+                adjustment.owner,
+                key(AccountId::OWN, &adjustment.unit),
+                versions.custody,
+            )]
         }
         Reply::Expired => Vec::new(),
     };
     // Version 0 is the account before its first entry: nothing in it.
-    wanted.into_iter().filter(|(_, _, version)| *version > 0).collect()
+    wanted
+        .into_iter()
+        .filter(|(_, _, version)| *version > 0)
+        .collect()
 }
 
 /// Fills in the balances that a replay answers.
-pub fn fill_past(reply: &mut Reply, versions: Versions, past: impl Fn(OwnerId, &AccountKey, i64) -> Option<Balance>) -> Result<()> {
+pub fn fill_past(
+    reply: &mut Reply,
+    versions: Versions,
+    past: impl Fn(OwnerId, &AccountKey, i64) -> Option<Balance>,
+) -> Result<()> {
     let find = |owner, account, unit: &Unit, version| {
         if version == 0 {
             return Ok(Balance::default());
         }
-        let key = AccountKey { account, unit: unit.clone() };
-        past(owner, &key, version).ok_or_else(|| Error::internal("L4: the journal lacks an entry that a record names"))
+        let key = AccountKey {
+            account,
+            unit: unit.clone(),
+        };
+        past(owner, &key, version)
+            .ok_or_else(|| Error::internal("L4: the journal lacks an entry that a record names"))
     };
     match reply {
         Reply::Allocation(reply) => {
-            let AllocationReply { allocation, custody, connection, .. } = &mut **reply;
-            *custody = find(allocation.owner, AccountId::OWN, &allocation.unit, versions.custody)?;
-            *connection = find(allocation.owner, allocation.connection.into(), &allocation.unit, versions.connection)?;
+            let AllocationReply {
+                allocation,
+                custody,
+                connection,
+                ..
+            } = &mut **reply;
+            *custody = find(
+                allocation.owner,
+                AccountId::OWN,
+                &allocation.unit,
+                versions.custody,
+            )?;
+            *connection = find(
+                allocation.owner,
+                allocation.connection.into(),
+                &allocation.unit,
+                versions.connection,
+            )?;
         }
         Reply::Adjustment(reply) => {
-            let AdjustmentReply { adjustment, custody, .. } = &mut **reply;
-            *custody = find(adjustment.owner, AccountId::OWN, &adjustment.unit, versions.custody)?;
+            let AdjustmentReply {
+                adjustment,
+                custody,
+                ..
+            } = &mut **reply;
+            *custody = find(
+                adjustment.owner,
+                AccountId::OWN,
+                &adjustment.unit,
+                versions.custody,
+            )?;
         }
         Reply::Expired => {}
     }

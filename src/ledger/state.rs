@@ -8,9 +8,7 @@ use crate::ledger::model::{
     AccountKey, Adjustment, Allocation, Balance, Cause, Connection, Direction, Entry,
 };
 use crate::types::amount::Amount;
-use crate::types::ids::{
-    AccountId, AllocationId, ClientId, ConnectionId, EnterpriseId, OwnerId,
-};
+use crate::types::ids::{AccountId, AllocationId, ClientId, ConnectionId, EnterpriseId, OwnerId};
 use crate::types::time::Time;
 use crate::types::unit::Unit;
 
@@ -113,7 +111,13 @@ pub enum Refusal {
 impl Owner {
     /// Adds an account as it was read.
     pub fn load_account(&mut self, key: AccountKey, stored: Balance) {
-        self.accounts.insert(key, Account { stored, now: stored });
+        self.accounts.insert(
+            key,
+            Account {
+                stored,
+                now: stored,
+            },
+        );
     }
 
     /// Adds a record as it was read.
@@ -133,8 +137,13 @@ impl Owner {
 
     /// The account as it stands in this batch.
     pub fn balance(&self, account: AccountId, unit: &Unit) -> Balance {
-        let key = AccountKey { account, unit: unit.clone() };
-        self.accounts.get(&key).map_or_else(Balance::default, |account| account.now)
+        let key = AccountKey {
+            account,
+            unit: unit.clone(),
+        };
+        self.accounts
+            .get(&key)
+            .map_or_else(Balance::default, |account| account.now)
     }
 
     /// The record with this id, if it was read.
@@ -143,7 +152,11 @@ impl Owner {
     }
 
     /// The record with this key, if there is one.
-    pub fn allocation_by_key(&self, direction: Direction, external_id: &str) -> Option<&Allocation> {
+    pub fn allocation_by_key(
+        &self,
+        direction: Direction,
+        external_id: &str,
+    ) -> Option<&Allocation> {
         let id = self.keys.get(&(direction, external_id.to_owned()))?;
         self.allocations.get(id)
     }
@@ -163,20 +176,35 @@ impl Owner {
         let mut planned = Vec::with_capacity(legs.len());
         for leg in legs {
             let before = self.balance(leg.account, unit);
-            let available = before.available.checked_add(leg.available).ok_or(Refusal::Limit)?;
+            let available = before
+                .available
+                .checked_add(leg.available)
+                .ok_or(Refusal::Limit)?;
             let held = before.held.checked_add(leg.held).ok_or(Refusal::Limit)?;
             if !leg.account.may_be_negative() {
                 if available.is_negative() {
-                    return Err(Refusal::Insufficient { available: before.available });
+                    return Err(Refusal::Insufficient {
+                        available: before.available,
+                    });
                 }
                 if held.is_negative() {
                     return Err(Refusal::Broken);
                 }
             }
             let version = before.version + 1;
-            planned.push((leg, Balance { available, held, version }));
+            planned.push((
+                leg,
+                Balance {
+                    available,
+                    held,
+                    version,
+                },
+            ));
         }
-        Ok(Movement { unit: unit.clone(), legs: planned })
+        Ok(Movement {
+            unit: unit.clone(),
+            legs: planned,
+        })
     }
 
     /// The account after a movement that was judged.
@@ -185,17 +213,30 @@ impl Owner {
             .legs
             .iter()
             .find(|(leg, _)| leg.account == account)
-            .map_or_else(|| self.balance(account, &movement.unit), |(_, after)| *after)
+            .map_or_else(
+                || self.balance(account, &movement.unit),
+                |(_, after)| *after,
+            )
     }
 
     /// Makes a movement that was judged just now.
-    pub fn apply(&mut self, id: OwnerId, movement: Movement, cause: Cause, cause_id: Uuid, time: Time) {
+    pub fn apply(
+        &mut self,
+        id: OwnerId,
+        movement: Movement,
+        cause: Cause,
+        cause_id: Uuid,
+        time: Time,
+    ) {
         for (leg, after) in movement.legs {
-            let key = AccountKey { account: leg.account, unit: movement.unit.clone() };
-            let account = self
-                .accounts
-                .entry(key.clone())
-                .or_insert(Account { stored: Balance::default(), now: Balance::default() });
+            let key = AccountKey {
+                account: leg.account,
+                unit: movement.unit.clone(),
+            };
+            let account = self.accounts.entry(key.clone()).or_insert(Account {
+                stored: Balance::default(),
+                now: Balance::default(),
+            });
             account.now = after;
             self.effects.entries.push(Entry {
                 owner: id,
@@ -279,10 +320,16 @@ impl State {
             let effects = &owner.effects;
             changes.entries.extend(&effects.entries);
             let find = |id| owner.allocations.get(id);
-            changes.created.extend(effects.created.iter().filter_map(find));
-            changes.closed.extend(effects.closed.iter().filter_map(find));
+            changes
+                .created
+                .extend(effects.created.iter().filter_map(find));
+            changes
+                .closed
+                .extend(effects.closed.iter().filter_map(find));
             let find = |key| owner.adjustments.get(key);
-            changes.adjustments.extend(effects.adjusted.iter().filter_map(find));
+            changes
+                .adjustments
+                .extend(effects.adjusted.iter().filter_map(find));
             for (key, account) in &owner.accounts {
                 if account.now.version == account.stored.version {
                     continue;

@@ -74,7 +74,9 @@ impl Store {
             lock: client.prepare(LOCK).await?,
             reads: read::Statements::prepare(&client).await?,
             writes: write::Statements::prepare(&client).await?,
-            xact_status: client.prepare("SELECT pg_xact_status($1::text::xid8)").await?,
+            xact_status: client
+                .prepare("SELECT pg_xact_status($1::text::xid8)")
+                .await?,
             client,
         })
     }
@@ -109,6 +111,13 @@ impl Store {
 }
 
 /// Runs a statement only where there is something for it to do.
-async fn if_any<T: Default>(any: bool, statement: impl Future<Output = PgResult<T>>) -> PgResult<T> {
-    if any { statement.await } else { Ok(T::default()) }
+async fn if_any<T: Default>(
+    any: bool,
+    statement: impl Future<Output = PgResult<T>>,
+) -> PgResult<T> {
+    if any {
+        statement.await
+    } else {
+        Ok(T::default())
+    }
 }

@@ -59,7 +59,10 @@ impl Writer {
             closing: closing.clone(),
             link: Link::new(connector),
         };
-        let writer = Self { queue: sender, closing };
+        let writer = Self {
+            queue: sender,
+            closing,
+        };
         (writer, tokio::spawn(task.run()))
     }
 
@@ -68,14 +71,22 @@ impl Writer {
     /// The command is carried out even if the caller leaves, unless its deadline withdraws it first.
     pub async fn submit(&self, command: Command, claim: Claim) -> Result<Reply> {
         let (answer, answered) = oneshot::channel();
-        let ticket = Ticket { command, claim, answer, since: Instant::now() };
+        let ticket = Ticket {
+            command,
+            claim,
+            answer,
+            since: Instant::now(),
+        };
         self.queue.try_send(ticket).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => Error::Overloaded,
             mpsc::error::TrySendError::Closed(_) => Error::ShuttingDown,
         })?;
         match answered.await {
             Ok(result) => result,
-            Err(_) => Err(Error::Internal("the writer dropped a command".into(), Outcome::Unknown)),
+            Err(_) => Err(Error::Internal(
+                "the writer dropped a command".into(),
+                Outcome::Unknown,
+            )),
         }
     }
 
@@ -173,7 +184,11 @@ impl Task {
     }
 
     /// A lone command that failed: a conflict is worth another try, anything else is its answer.
-    fn retry_or_refuse(&self, batch: Vec<Ticket>, failure: Failure) -> Result<Vec<Ticket>, Vec<Ticket>> {
+    fn retry_or_refuse(
+        &self,
+        batch: Vec<Ticket>,
+        failure: Failure,
+    ) -> Result<Vec<Ticket>, Vec<Ticket>> {
         match failure {
             Failure::Conflict => Err(batch),
             Failure::Lost => Err(batch),

@@ -47,7 +47,9 @@ pub fn code(error: &Error) -> Code {
         Error::TokenMissing | Error::TokenInvalid(_) | Error::TokenExpired | Error::NotAMember => {
             Code::Unauthenticated
         }
-        Error::ScopeMissing(_) | Error::NoOesLicense | Error::PartnerAccessDenied => Code::PermissionDenied,
+        Error::ScopeMissing(_) | Error::NoOesLicense | Error::PartnerAccessDenied => {
+            Code::PermissionDenied
+        }
         Error::InvalidRequest(_) | Error::PageTokenInvalid | Error::MalformedMessage(_) => {
             Code::InvalidArgument
         }
@@ -125,7 +127,9 @@ fn text(error: &Error) -> String {
         Error::NotAMember => "Caller is not a member of the enterprise.".into(),
         Error::EnterpriseNotFound(id) => format!("There is no enterprise {id}."),
         Error::NoOesLicense => "Enterprise does not have OES license.".into(),
-        Error::PartnerAccessDenied => "The call is the partner's, and the enterprise is not that partner.".into(),
+        Error::PartnerAccessDenied => {
+            "The call is the partner's, and the enterprise is not that partner.".into()
+        }
         Error::IdempotencyKeyReused { field } => {
             format!("`{field}` was used before with other content.")
         }

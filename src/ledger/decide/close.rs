@@ -14,7 +14,10 @@ use crate::types::time::Time;
 /// Releases what is due, oldest first.
 pub(super) fn expire_due(now: Time, id: OwnerId, owner: &mut Owner) {
     for allocation in std::mem::take(&mut owner.due) {
-        let due = owner.allocation(allocation).filter(|found| found.is_due(now)).cloned();
+        let due = owner
+            .allocation(allocation)
+            .filter(|found| found.is_due(now))
+            .cloned();
         let Some(allocation) = due else { continue };
         let ending = Ending {
             cause: Cause::Expire,
@@ -27,7 +30,9 @@ pub(super) fn expire_due(now: Time, id: OwnerId, owner: &mut Owner) {
                 let time = owner.next_time(now);
                 finish(owner, id, allocation, movement, ending, time);
             }
-            Err(error) => tracing::error!(allocation = %allocation.id, ?error, "a due reservation cannot be released"),
+            Err(error) => {
+                tracing::error!(allocation = %allocation.id, ?error, "a due reservation cannot be released")
+            }
         }
     }
 }
@@ -141,15 +146,23 @@ fn replay(allocation: Allocation, closing: Closing, verdict: &Verdict) -> Judgem
     let (wanted, repeats, external_id) = match verdict {
         Verdict::Cancel { .. } => (Status::Released, Cause::Cancel, None),
         Verdict::Clear(partner) => (Status::Cleared, Cause::Clear, Some(&partner.external_id)),
-        Verdict::Release { partner, .. } => (Status::Released, Cause::Release, Some(&partner.external_id)),
+        Verdict::Release { partner, .. } => {
+            (Status::Released, Cause::Release, Some(&partner.external_id))
+        }
     };
     if allocation.status != wanted {
-        return Err(Error::AlreadyTerminal { status: allocation.status.as_str() }).into();
+        return Err(Error::AlreadyTerminal {
+            status: allocation.status.as_str(),
+        })
+        .into();
     }
     // Only the partner's own verdict can have had an external id to compare with.
     let differs = external_id.is_some_and(|given| *given != allocation.partner_external_id);
     if closing.cause == repeats && differs {
-        return Err(Error::IdempotencyKeyReused { field: "partner_external_id" }).into();
+        return Err(Error::IdempotencyKeyReused {
+            field: "partner_external_id",
+        })
+        .into();
     }
     let reply = AllocationReply {
         allocation,
@@ -160,18 +173,38 @@ fn replay(allocation: Allocation, closing: Closing, verdict: &Verdict) -> Judgem
     Judgement::Replay(Reply::Allocation(Box::new(reply)), closing.versions)
 }
 
-fn close_now(now: Time, owner: &mut Owner, command: &Command, allocation: Allocation, ending: Ending) -> Result<Reply> {
+fn close_now(
+    now: Time,
+    owner: &mut Owner,
+    command: &Command,
+    allocation: Allocation,
+    ending: Ending,
+) -> Result<Reply> {
     let movement = plan(owner, &allocation, ending.cause)?;
     let custody = owner.balance_after(&movement, AccountId::OWN);
     let connection = owner.balance_after(&movement, allocation.connection.into());
     let time = owner.next_time(now);
     let (allocation, origin) = if command.validate_only {
-        let versions = Versions { custody: custody.version, connection: connection.version };
-        (closed(allocation, ending, versions, time), Origin::Validated)
+        let versions = Versions {
+            custody: custody.version,
+            connection: connection.version,
+        };
+        (
+            closed(allocation, ending, versions, time),
+            Origin::Validated,
+        )
     } else {
-        (finish(owner, command.owner, allocation, movement, ending, time), Origin::Done)
+        (
+            finish(owner, command.owner, allocation, movement, ending, time),
+            Origin::Done,
+        )
     };
-    Ok(Reply::Allocation(Box::new(AllocationReply { allocation, custody, connection, origin })))
+    Ok(Reply::Allocation(Box::new(AllocationReply {
+        allocation,
+        custody,
+        connection,
+        origin,
+    })))
 }
 
 /// The movement that closes a reservation.
@@ -180,21 +213,42 @@ fn plan(owner: &Owner, allocation: &Allocation, cause: Cause) -> Result<Movement
     let (from, to) = (allocation.source(), allocation.target());
     let legs = if cause == Cause::Clear {
         vec![
-            Leg { account: from, available: Amount::ZERO, held: given_up },
-            Leg { account: to, available: quantity, held: Amount::ZERO },
+            Leg {
+                account: from,
+                available: Amount::ZERO,
+                held: given_up,
+            },
+            Leg {
+                account: to,
+                available: quantity,
+                held: Amount::ZERO,
+            },
         ]
     } else {
-        vec![Leg { account: from, available: quantity, held: given_up }]
+        vec![Leg {
+            account: from,
+            available: quantity,
+            held: given_up,
+        }]
     };
     owner
         .plan(&allocation.unit, legs)
         .map_err(|refusal| refused(refusal, &allocation.unit, quantity))
 }
 
-fn finish(owner: &mut Owner, id: OwnerId, allocation: Allocation, movement: Movement, ending: Ending, time: Time) -> Allocation {
+fn finish(
+    owner: &mut Owner,
+    id: OwnerId,
+    allocation: Allocation,
+    movement: Movement,
+    ending: Ending,
+    time: Time,
+) -> Allocation {
     let versions = Versions {
         custody: owner.balance_after(&movement, AccountId::OWN).version,
-        connection: owner.balance_after(&movement, allocation.connection.into()).version,
+        connection: owner
+            .balance_after(&movement, allocation.connection.into())
+            .version,
     };
     let AllocationId(cause_id) = allocation.id;
     owner.apply(id, movement, ending.cause, cause_id, time);
@@ -205,13 +259,20 @@ fn finish(owner: &mut Owner, id: OwnerId, allocation: Allocation, movement: Move
 
 /// The record in its final form.
 fn closed(allocation: Allocation, ending: Ending, versions: Versions, time: Time) -> Allocation {
-    let status = if ending.cause == Cause::Clear { Status::Cleared } else { Status::Released };
+    let status = if ending.cause == Cause::Clear {
+        Status::Cleared
+    } else {
+        Status::Released
+    };
     Allocation {
         status,
         partner_external_id: ending.partner_external_id,
         reason: ending.reason,
         updated_at: time,
-        closed: Some(Closing { cause: ending.cause, versions }),
+        closed: Some(Closing {
+            cause: ending.cause,
+            versions,
+        }),
         ..allocation
     }
 }

@@ -12,14 +12,22 @@ use crate::types::amount::Amount;
 use crate::types::ids::{AccountId, AllocationId, ordered_id};
 use crate::types::time::Time;
 
-pub(super) fn judge(now: Time, owner: Option<&mut Owner>, command: &Command, create: &Create) -> Judgement {
+pub(super) fn judge(
+    now: Time,
+    owner: Option<&mut Owner>,
+    command: &Command,
+    create: &Create,
+) -> Judgement {
     let owner = match client_side(owner, command) {
         Ok(owner) => owner,
         Err(error) => return Err(error).into(),
     };
     if let Some(stored) = owner.allocation_by_key(create.direction, &create.client_external_id) {
         if stored.content != create.content {
-            return Err(Error::IdempotencyKeyReused { field: "client_external_id" }).into();
+            return Err(Error::IdempotencyKeyReused {
+                field: "client_external_id",
+            })
+            .into();
         }
         let reply = AllocationReply {
             allocation: stored.clone(),
@@ -58,13 +66,28 @@ fn create_now(now: Time, owner: &mut Owner, command: &Command, create: &Create) 
         });
     }
 
-    let (from, to) = (source(create.direction, create.connection), target(create.direction, create.connection));
+    let (from, to) = (
+        source(create.direction, create.connection),
+        target(create.direction, create.connection),
+    );
     let taken = create.quantity.negated();
     let legs = match connection.mode {
-        Mode::Confirmed => vec![Leg { account: from, available: taken, held: create.quantity }],
+        Mode::Confirmed => vec![Leg {
+            account: from,
+            available: taken,
+            held: create.quantity,
+        }],
         Mode::Instant => vec![
-            Leg { account: from, available: taken, held: Amount::ZERO },
-            Leg { account: to, available: create.quantity, held: Amount::ZERO },
+            Leg {
+                account: from,
+                available: taken,
+                held: Amount::ZERO,
+            },
+            Leg {
+                account: to,
+                available: create.quantity,
+                held: Amount::ZERO,
+            },
         ],
     };
     let movement = owner
@@ -72,13 +95,19 @@ fn create_now(now: Time, owner: &mut Owner, command: &Command, create: &Create) 
         .map_err(|refusal| refused(refusal, &create.unit, create.quantity))?;
     let custody = owner.balance_after(&movement, AccountId::OWN);
     let of_connection = owner.balance_after(&movement, create.connection.into());
-    let opened = Versions { custody: custody.version, connection: of_connection.version };
+    let opened = Versions {
+        custody: custody.version,
+        connection: of_connection.version,
+    };
     let (status, cause, closed) = match connection.mode {
         Mode::Confirmed => (Status::Reserved, Cause::Reserve, None),
         Mode::Instant => (
             Status::Cleared,
             Cause::Instant,
-            Some(Closing { cause: Cause::Instant, versions: opened }),
+            Some(Closing {
+                cause: Cause::Instant,
+                versions: opened,
+            }),
         ),
     };
 
@@ -106,7 +135,11 @@ fn create_now(now: Time, owner: &mut Owner, command: &Command, create: &Create) 
         opened,
         closed,
     };
-    let origin = if command.validate_only { Origin::Validated } else { Origin::Done };
+    let origin = if command.validate_only {
+        Origin::Validated
+    } else {
+        Origin::Done
+    };
     if origin == Origin::Done {
         owner.apply(command.owner, movement, cause, id, time);
         owner.create(allocation.clone());
@@ -125,10 +158,16 @@ fn judge_expire_time(now: Time, connection: &Connection, create: &Create) -> Res
         return Ok(());
     };
     if time <= now || time > now.plus(EXPIRE_AHEAD_MAX) {
-        return Err(Error::invalid("expire_time", "must be after now and at most 366 days ahead"));
+        return Err(Error::invalid(
+            "expire_time",
+            "must be after now and at most 366 days ahead",
+        ));
     }
     if connection.mode == Mode::Instant {
-        return Err(Error::invalid("expire_time", "must not be set: the connection's mode is INSTANT"));
+        return Err(Error::invalid(
+            "expire_time",
+            "must not be set: the connection's mode is INSTANT",
+        ));
     }
     Ok(())
 }

@@ -141,7 +141,8 @@ impl Needs {
     pub fn of(commands: &[&Command]) -> Self {
         let mut needs = Self::default();
         let mut accounts = HashSet::new();
-        let (mut owners, mut partners, mut connections) = (HashSet::new(), HashSet::new(), HashSet::new());
+        let (mut owners, mut partners, mut connections) =
+            (HashSet::new(), HashSet::new(), HashSet::new());
         for command in commands {
             let owner = command.owner.0;
             owners.insert(owner);
@@ -156,7 +157,9 @@ impl Needs {
                     }
                 }
                 Action::Close(close) => {
-                    if let Verdict::Clear(partner) | Verdict::Release { partner, .. } = &close.verdict {
+                    if let Verdict::Clear(partner) | Verdict::Release { partner, .. } =
+                        &close.verdict
+                    {
                         partners.insert(partner.enterprise.0);
                         connections.insert(partner.connection.0);
                     }
@@ -206,7 +209,17 @@ impl Store {
         let due_per_owner = EXPIRE_BATCH_MAX / owners.len().max(1) + 1;
         let due_limit = i64::try_from(due_per_owner).unwrap_or(i64::MAX);
         // The futures send when they are first polled, and that is in this order.
-        let (_, locked, owner_rows, partners, connections, keys, adjustments, allocations, accounts) = try_join!(
+        let (
+            _,
+            locked,
+            owner_rows,
+            partners,
+            connections,
+            keys,
+            adjustments,
+            allocations,
+            accounts,
+        ) = try_join!(
             biased;
             client.batch_execute("BEGIN ISOLATION LEVEL READ COMMITTED"),
             async { client.query(&self.lock, &[owners]).await },
@@ -236,8 +249,10 @@ impl Store {
         )?;
 
         // A command whose owner row the lock did not return is never judged as if it were locked.
-        let mut found: HashMap<OwnerId, Owner> =
-            locked.iter().map(|row| (OwnerId(row.get(0)), Owner::default())).collect();
+        let mut found: HashMap<OwnerId, Owner> = locked
+            .iter()
+            .map(|row| (OwnerId(row.get(0)), Owner::default()))
+            .collect();
         for row in &owner_rows {
             if let Some(owner) = found.get_mut(&OwnerId(row.get(0))) {
                 owner.enterprise = row.get::<_, Option<bool>>(1).map(|licensed| Standing {
@@ -249,7 +264,9 @@ impl Store {
         }
         for row in &connections {
             if let Some(owner) = found.get_mut(&OwnerId(row.get(1))) {
-                owner.connections.insert(ConnectionId(row.get(0)), connection(row)?);
+                owner
+                    .connections
+                    .insert(ConnectionId(row.get(0)), connection(row)?);
             }
         }
         for row in &keys {
@@ -266,7 +283,10 @@ impl Store {
         }
         for row in &accounts {
             if let Some(owner) = found.get_mut(&OwnerId(row.get(0))) {
-                let key = AccountKey { account: AccountId(row.get(1)), unit: Unit::stored(row.get(2)) };
+                let key = AccountKey {
+                    account: AccountId(row.get(1)),
+                    unit: Unit::stored(row.get(2)),
+                };
                 owner.load_account(key, balance(row, 3)?.unwrap_or_default());
             }
         }
@@ -274,30 +294,61 @@ impl Store {
         let partners = partners
             .iter()
             .map(|row| {
-                let standing = PartnerStanding { licensed: row.get(1), has_partner: row.get(2) };
+                let standing = PartnerStanding {
+                    licensed: row.get(1),
+                    has_partner: row.get(2),
+                };
                 (EnterpriseId(row.get(0)), standing)
             })
             .collect();
-        Ok(Snapshot { state: State { now, owners: found, partners }, xact })
+        Ok(Snapshot {
+            state: State {
+                now,
+                owners: found,
+                partners,
+            },
+            xact,
+        })
     }
 
     /// The balance that an entry left.
-    pub async fn past(&self, owner: OwnerId, key: &AccountKey, version: i64) -> Result<Option<Balance>, StoreError> {
+    pub async fn past(
+        &self,
+        owner: OwnerId,
+        key: &AccountKey,
+        version: i64,
+    ) -> Result<Option<Balance>, StoreError> {
         let row = self
             .client
-            .query_opt(&self.reads.past, &[&owner.0, &key.account.0, &key.unit.as_str(), &version])
+            .query_opt(
+                &self.reads.past,
+                &[&owner.0, &key.account.0, &key.unit.as_str(), &version],
+            )
             .await?;
-        row.map(|row| Ok(Balance { available: amount(&row, 0)?, held: amount(&row, 1)?, version }))
-            .transpose()
+        row.map(|row| {
+            Ok(Balance {
+                available: amount(&row, 0)?,
+                held: amount(&row, 1)?,
+                version,
+            })
+        })
+        .transpose()
     }
 }
 
 /// Adds the named and the due reservations with their accounts; returns the clock and the transaction's id.
-fn load_reservations(owners: &mut HashMap<OwnerId, Owner>, rows: &[Row], due_per_owner: usize) -> Result<(Time, String), StoreError> {
+fn load_reservations(
+    owners: &mut HashMap<OwnerId, Owner>,
+    rows: &[Row],
+    due_per_owner: usize,
+) -> Result<(Time, String), StoreError> {
     const CLOCK: usize = ALLOCATION_COLUMNS;
     let mut clock = None;
     for row in rows {
-        clock = Some((row.get::<_, DateTime<Utc>>(CLOCK).into(), row.get(CLOCK + 1)));
+        clock = Some((
+            row.get::<_, DateTime<Utc>>(CLOCK).into(),
+            row.get(CLOCK + 1),
+        ));
         let Some(is_due) = row.get::<_, Option<bool>>(CLOCK + 2) else {
             continue;
         };
@@ -305,9 +356,15 @@ fn load_reservations(owners: &mut HashMap<OwnerId, Owner>, rows: &[Row], due_per
         let Some(owner) = owners.get_mut(&allocation.owner) else {
             continue;
         };
-        for (account, column) in [(AccountId::OWN, CLOCK + 3), (allocation.connection.into(), CLOCK + 6)] {
+        for (account, column) in [
+            (AccountId::OWN, CLOCK + 3),
+            (allocation.connection.into(), CLOCK + 6),
+        ] {
             if let Some(balance) = balance(row, column)? {
-                let key = AccountKey { account, unit: allocation.unit.clone() };
+                let key = AccountKey {
+                    account,
+                    unit: allocation.unit.clone(),
+                };
                 owner.load_account(key, balance);
             }
         }
@@ -320,7 +377,9 @@ fn load_reservations(owners: &mut HashMap<OwnerId, Owner>, rows: &[Row], due_per
         }
         owner.load_allocation(allocation);
     }
-    clock.ok_or(StoreError::Corrupt("the clock's row is there even without a reservation"))
+    clock.ok_or(StoreError::Corrupt(
+        "the clock's row is there even without a reservation",
+    ))
 }
 
 fn amount(row: &Row, column: usize) -> Result<Amount, StoreError> {
@@ -371,12 +430,18 @@ fn allocation(row: &Row) -> Result<Allocation, StoreError> {
         created_at: row.get::<_, DateTime<Utc>>(15).into(),
         updated_at: row.get::<_, DateTime<Utc>>(16).into(),
         content: content(row, 17)?,
-        opened: Versions { custody: row.get(18), connection: row.get(19) },
+        opened: Versions {
+            custody: row.get(18),
+            connection: row.get(19),
+        },
         closed: match row.get::<_, Option<&str>>(20) {
             None => None,
             Some(_) => Some(Closing {
                 cause: stored(Cause::parse, row, 20)?,
-                versions: Versions { custody: row.get(21), connection: row.get(22) },
+                versions: Versions {
+                    custody: row.get(21),
+                    connection: row.get(22),
+                },
             }),
         },
     })
@@ -399,9 +464,12 @@ fn adjustment(row: &Row) -> Result<Adjustment, StoreError> {
 
 fn content(row: &Row, column: usize) -> Result<ContentHash, StoreError> {
     let hash = row.get::<_, &[u8]>(column).try_into();
-    hash.map(ContentHash).map_err(|_| StoreError::Corrupt("a content hash has not 32 bytes"))
+    hash.map(ContentHash)
+        .map_err(|_| StoreError::Corrupt("a content hash has not 32 bytes"))
 }
 
 fn stored<T>(parse: impl Fn(&str) -> Option<T>, row: &Row, column: usize) -> Result<T, StoreError> {
-    parse(row.get(column)).ok_or(StoreError::Corrupt("a name is none that this version knows"))
+    parse(row.get(column)).ok_or(StoreError::Corrupt(
+        "a name is none that this version knows",
+    ))
 }

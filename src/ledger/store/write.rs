@@ -104,7 +104,14 @@ impl Statements {
 impl Store {
     /// Writes all changes: one round trip. The row counts must equal the effects sent.
     pub async fn write(&self, owners: &[Uuid], changes: &Changes<'_>) -> Result<(), StoreError> {
-        let Changes { entries, new_accounts, changed_accounts, created, closed, adjustments } = changes;
+        let Changes {
+            entries,
+            new_accounts,
+            changed_accounts,
+            created,
+            closed,
+            adjustments,
+        } = changes;
         try_join!(
             biased;
             expect_rows("allocation", created.len(), self.insert_created(owners, created)),
@@ -133,25 +140,52 @@ impl Store {
             .execute(
                 &self.writes.entries,
                 &[
-                    &owners, &owner_ids, &accounts, &units, &versions, &available_deltas, &held_deltas,
-                    &available, &held, &causes, &cause_ids, &times,
+                    &owners,
+                    &owner_ids,
+                    &accounts,
+                    &units,
+                    &versions,
+                    &available_deltas,
+                    &held_deltas,
+                    &available,
+                    &held,
+                    &causes,
+                    &cause_ids,
+                    &times,
                 ],
             )
             .await
     }
 
-    async fn write_accounts(&self, owners: &[Uuid], statement: &Statement, rows: &[AccountChange<'_>]) -> PgResult<u64> {
+    async fn write_accounts(
+        &self,
+        owners: &[Uuid],
+        statement: &Statement,
+        rows: &[AccountChange<'_>],
+    ) -> PgResult<u64> {
         let owner_ids: Vec<Uuid> = rows.iter().map(|row| row.owner.0).collect();
         let accounts: Vec<Uuid> = rows.iter().map(|row| row.key.account.0).collect();
         let units: Vec<&str> = rows.iter().map(|row| row.key.unit.as_str()).collect();
-        let available: Vec<Decimal> = rows.iter().map(|row| row.after.available.to_decimal()).collect();
+        let available: Vec<Decimal> = rows
+            .iter()
+            .map(|row| row.after.available.to_decimal())
+            .collect();
         let held: Vec<Decimal> = rows.iter().map(|row| row.after.held.to_decimal()).collect();
         let versions: Vec<i64> = rows.iter().map(|row| row.after.version).collect();
         let stored_versions: Vec<i64> = rows.iter().map(|row| row.stored_version).collect();
         self.client
             .execute(
                 statement,
-                &[&owners, &owner_ids, &accounts, &units, &available, &held, &versions, &stored_versions],
+                &[
+                    &owners,
+                    &owner_ids,
+                    &accounts,
+                    &units,
+                    &available,
+                    &held,
+                    &versions,
+                    &stored_versions,
+                ],
             )
             .await
     }
@@ -166,28 +200,59 @@ impl Store {
         let connections: Vec<Uuid> = column(rows, |row| row.connection.0);
         let clients: Vec<Uuid> = column(rows, |row| row.client.0);
         let partners: Vec<Uuid> = column(rows, |row| row.partner.0);
-        let client_external_ids: Vec<&str> = rows.iter().map(|row| row.client_external_id.as_str()).collect();
-        let partner_external_ids: Vec<Option<&str>> = rows.iter().map(|row| row.partner_external_id.as_deref()).collect();
+        let client_external_ids: Vec<&str> = rows
+            .iter()
+            .map(|row| row.client_external_id.as_str())
+            .collect();
+        let partner_external_ids: Vec<Option<&str>> = rows
+            .iter()
+            .map(|row| row.partner_external_id.as_deref())
+            .collect();
         let initiators: Vec<&str> = rows.iter().map(|row| row.initiated_by.as_str()).collect();
         let notes: Vec<Option<&str>> = rows.iter().map(|row| row.notes.as_deref()).collect();
         let reasons: Vec<Option<&str>> = rows.iter().map(|row| row.reason.as_deref()).collect();
-        let expire_times: Vec<Option<DateTime<Utc>>> = column(rows, |row| row.expire_time.map(Time::to_chrono));
+        let expire_times: Vec<Option<DateTime<Utc>>> =
+            column(rows, |row| row.expire_time.map(Time::to_chrono));
         let created: Vec<DateTime<Utc>> = column(rows, |row| row.created_at.to_chrono());
         let updated: Vec<DateTime<Utc>> = column(rows, |row| row.updated_at.to_chrono());
         let contents: Vec<&[u8]> = rows.iter().map(|row| row.content.0.as_slice()).collect();
         let opened_custody: Vec<i64> = column(rows, |row| row.opened.custody);
         let opened_connection: Vec<i64> = column(rows, |row| row.opened.connection);
-        let closed_causes: Vec<Option<&str>> = column(rows, |row| row.closed.map(|closed| closed.cause.as_str()));
-        let closed_custody: Vec<Option<i64>> = column(rows, |row| row.closed.map(|closed| closed.versions.custody));
-        let closed_connection: Vec<Option<i64>> = column(rows, |row| row.closed.map(|closed| closed.versions.connection));
+        let closed_causes: Vec<Option<&str>> =
+            column(rows, |row| row.closed.map(|closed| closed.cause.as_str()));
+        let closed_custody: Vec<Option<i64>> =
+            column(rows, |row| row.closed.map(|closed| closed.versions.custody));
+        let closed_connection: Vec<Option<i64>> = column(rows, |row| {
+            row.closed.map(|closed| closed.versions.connection)
+        });
         self.client
             .execute(
                 &self.writes.created,
                 &[
-                    &owners, &owner_ids, &ids, &types, &statuses, &currencies, &quantities, &connections,
-                    &clients, &partners, &client_external_ids, &partner_external_ids, &initiators, &notes,
-                    &reasons, &expire_times, &created, &updated, &contents, &opened_custody,
-                    &opened_connection, &closed_causes, &closed_custody, &closed_connection,
+                    &owners,
+                    &owner_ids,
+                    &ids,
+                    &types,
+                    &statuses,
+                    &currencies,
+                    &quantities,
+                    &connections,
+                    &clients,
+                    &partners,
+                    &client_external_ids,
+                    &partner_external_ids,
+                    &initiators,
+                    &notes,
+                    &reasons,
+                    &expire_times,
+                    &created,
+                    &updated,
+                    &contents,
+                    &opened_custody,
+                    &opened_connection,
+                    &closed_causes,
+                    &closed_custody,
+                    &closed_connection,
                 ],
             )
             .await
@@ -197,18 +262,33 @@ impl Store {
         let owner_ids: Vec<Uuid> = column(rows, |row| row.owner.0);
         let ids: Vec<Uuid> = column(rows, |row| row.id.0);
         let statuses: Vec<&str> = column(rows, |row| row.status.as_str());
-        let partner_external_ids: Vec<Option<&str>> = rows.iter().map(|row| row.partner_external_id.as_deref()).collect();
+        let partner_external_ids: Vec<Option<&str>> = rows
+            .iter()
+            .map(|row| row.partner_external_id.as_deref())
+            .collect();
         let reasons: Vec<Option<&str>> = rows.iter().map(|row| row.reason.as_deref()).collect();
         let updated: Vec<DateTime<Utc>> = column(rows, |row| row.updated_at.to_chrono());
-        let causes: Vec<Option<&str>> = column(rows, |row| row.closed.map(|closed| closed.cause.as_str()));
-        let custody: Vec<Option<i64>> = column(rows, |row| row.closed.map(|closed| closed.versions.custody));
-        let connection: Vec<Option<i64>> = column(rows, |row| row.closed.map(|closed| closed.versions.connection));
+        let causes: Vec<Option<&str>> =
+            column(rows, |row| row.closed.map(|closed| closed.cause.as_str()));
+        let custody: Vec<Option<i64>> =
+            column(rows, |row| row.closed.map(|closed| closed.versions.custody));
+        let connection: Vec<Option<i64>> = column(rows, |row| {
+            row.closed.map(|closed| closed.versions.connection)
+        });
         self.client
             .execute(
                 &self.writes.closed,
                 &[
-                    &owners, &owner_ids, &ids, &statuses, &partner_external_ids, &reasons, &updated, &causes,
-                    &custody, &connection,
+                    &owners,
+                    &owner_ids,
+                    &ids,
+                    &statuses,
+                    &partner_external_ids,
+                    &reasons,
+                    &updated,
+                    &causes,
+                    &custody,
+                    &connection,
                 ],
             )
             .await
@@ -229,8 +309,17 @@ impl Store {
             .execute(
                 &self.writes.adjustments,
                 &[
-                    &owners, &owner_ids, &ids, &external_ids, &currencies, &quantities, &reasons, &initiators,
-                    &contents, &versions, &created,
+                    &owners,
+                    &owner_ids,
+                    &ids,
+                    &external_ids,
+                    &currencies,
+                    &quantities,
+                    &reasons,
+                    &initiators,
+                    &contents,
+                    &versions,
+                    &created,
                 ],
             )
             .await
@@ -243,7 +332,11 @@ fn column<R, T>(rows: &[&R], value: impl Fn(&R) -> T) -> Vec<T> {
 }
 
 /// Sends a statement that has effects to write, and counts what it wrote.
-async fn expect_rows(table: &'static str, sent: usize, statement: impl Future<Output = PgResult<u64>>) -> Result<(), StoreError> {
+async fn expect_rows(
+    table: &'static str,
+    sent: usize,
+    statement: impl Future<Output = PgResult<u64>>,
+) -> Result<(), StoreError> {
     if sent == 0 {
         return Ok(());
     }
@@ -251,6 +344,10 @@ async fn expect_rows(table: &'static str, sent: usize, statement: impl Future<Ou
     if usize::try_from(written) == Ok(sent) {
         Ok(())
     } else {
-        Err(StoreError::RowCount { table, sent, written })
+        Err(StoreError::RowCount {
+            table,
+            sent,
+            written,
+        })
     }
 }

@@ -1,7 +1,6 @@
 //! One try of a batch as one transaction.
 
 use std::collections::HashMap;
-use std::time::Duration;
 
 use futures_util::future::try_join_all;
 use tokio::time::{Instant, timeout};
@@ -10,10 +9,10 @@ use uuid::Uuid;
 use crate::db::pg_error::DbFault;
 use crate::error::{Error, Outcome, Result};
 use crate::ledger::command::{Command, Reply};
-use crate::ledger::decide::{Judgement, decide, past_balances, fill_past};
+use crate::ledger::decide::{Judgement, decide, fill_past, past_balances};
 use crate::ledger::state::State;
 use crate::ledger::store::{Needs, Store, StoreError};
-use crate::limits::DB_STATEMENT_MAX;
+use crate::limits::LEDGER_ROUND_TRIP_MAX;
 
 /// A result for each command of a batch; `None` for those that wait for the next one.
 pub(super) type Verdicts = Vec<Option<Result<Reply>>>;
@@ -48,9 +47,6 @@ pub(super) struct Doubt {
     pub(super) xact: String,
 }
 
-/// A round trip may take as long as the server lets a statement run, and a little: then the network stands still.
-const ROUND_TRIP_MAX: Duration = DB_STATEMENT_MAX.saturating_add(Duration::from_secs(2));
-
 /// Locks, reads, judges, writes, commits.
 pub(super) async fn attempt(store: &Store, commands: &[&Command]) -> Attempt {
     let needs = Needs::of(commands);
@@ -65,7 +61,7 @@ pub(super) async fn attempt(store: &Store, commands: &[&Command]) -> Attempt {
         }
     };
     let judged = started.elapsed();
-    let committed = timeout(ROUND_TRIP_MAX, store.commit()).await;
+    let committed = timeout(LEDGER_ROUND_TRIP_MAX, store.commit()).await;
     tracing::debug!(
         batch_size = commands.len(),
         owners = needs.owners().len(),
@@ -75,14 +71,22 @@ pub(super) async fn attempt(store: &Store, commands: &[&Command]) -> Attempt {
     );
     match committed {
         Ok(Ok(())) => Attempt::Committed(verdicts),
-        Ok(Err(error)) if !DbFault::from_postgres(&error).is_connection_lost() => {
+        Ok(Err(error)) if DbFault::from(&error).is_surely_aborted() => {
             Attempt::Failed(failure(StoreError::Postgres(error)))
         }
-        _ => Attempt::InDoubt(Doubt { verdicts, owners: needs.owners().to_vec(), xact }),
+        _ => Attempt::InDoubt(Doubt {
+            verdicts,
+            owners: needs.owners().to_vec(),
+            xact,
+        }),
     }
 }
 
-async fn before_commit(store: &Store, needs: &Needs, commands: &[&Command]) -> Result<(Verdicts, String), StoreError> {
+async fn before_commit(
+    store: &Store,
+    needs: &Needs,
+    commands: &[&Command],
+) -> Result<(Verdicts, String), StoreError> {
     let snapshot = store.begin(needs).await?;
     let mut state = snapshot.state;
     let judgements = decide(&mut state, commands);
@@ -95,7 +99,11 @@ async fn before_commit(store: &Store, needs: &Needs, commands: &[&Command]) -> R
 }
 
 /// Replays are filled with the balances of their first answer: from this batch if it was in it, else from the journal.
-async fn answers(store: &Store, state: &State, judgements: Vec<Judgement>) -> Result<Verdicts, StoreError> {
+async fn answers(
+    store: &Store,
+    state: &State,
+    judgements: Vec<Judgement>,
+) -> Result<Verdicts, StoreError> {
     let wanted = judgements.iter().flat_map(|judgement| match judgement {
         Judgement::Replay(reply, versions) => past_balances(reply, *versions),
         Judgement::Final(_) | Judgement::Later => Vec::new(),
@@ -113,7 +121,11 @@ async fn answers(store: &Store, state: &State, judgements: Vec<Judgement>) -> Re
         Judgement::Final(result) => Some(result),
         Judgement::Later => None,
         Judgement::Replay(mut reply, versions) => {
-            let find = |owner, key: &_, version| past.get(&(owner, Clone::clone(key), version)).copied().flatten();
+            let find = |owner, key: &_, version| {
+                past.get(&(owner, Clone::clone(key), version))
+                    .copied()
+                    .flatten()
+            };
             Some(fill_past(&mut reply, versions, find).map(|()| reply))
         }
     });
@@ -125,8 +137,7 @@ async fn rollback(store: &Store) -> Result<(), StoreError> {
 }
 
 async fn bounded<T>(work: impl Future<Output = Result<T, StoreError>>) -> Result<T, Failure> {
-    // Two pipelines and the journal's: each within its own bound.
-    match timeout(ROUND_TRIP_MAX * 3, work).await {
+    match timeout(LEDGER_ROUND_TRIP_MAX, work).await {
         Ok(result) => result.map_err(failure),
         Err(_) => Err(Failure::Lost),
     }
@@ -139,7 +150,7 @@ fn failure(error: StoreError) -> Failure {
             return Failure::Refused(Error::internal(broken));
         }
     };
-    let fault = DbFault::from_postgres(&error);
+    let fault = DbFault::from(&error);
     if fault.is_connection_lost() {
         Failure::Lost
     } else if fault.is_contention() {

@@ -20,7 +20,10 @@ pub(super) struct Link {
 
 impl Link {
     pub(super) fn new(connector: Connector) -> Self {
-        Self { connector, store: None }
+        Self {
+            connector,
+            store: None,
+        }
     }
 
     /// The prepared connection; `None` if there is none to be had before `until`.
