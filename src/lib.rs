@@ -1,1 +1,37 @@
+//! Earmark sets value aside, and never loses a unit of it.
+//!
+//! ```text
+//! client ── HTTP/2 ──► server/layers   request id · access log · panic → INTERNAL · deadline · load shed · token + scope
+//!                          │
+//!                     <service>/service.rs    convert in, authorise, call, convert out: always these four
+//!                          │
+//!         reads ───────────┼─────────── writes that move value
+//!           │                              │
+//!    <service>/store.rs              ledger/writer.rs    group commit: all that waits becomes one transaction
+//!           │                              │
+//!           │                        ledger/decide       pure: state + commands → verdicts + effects
+//!           │                              │
+//!           └────────────► Postgres ◄──────┘
+//! ```
+//!
+//! Dependence runs downward only: `cli → server → services → rpc → ledger → db → types`; `auth` stands beside `rpc`;
+//! `error` and `limits` beside `types`.
+//!
+//! The ledger's invariants, by these names in code, tests and `verify`:
+//! - **L1 conservation**: per owner and unit, available + held over all accounts, world and transit included, is zero.
+//! - **L2 no overdraft**: available ≥ 0 and held ≥ 0 on every account but world and transit.
+//! - **L3 held is explained**: an account's held equals the sum of its reservations that are stored as open.
+//! - **L4 journal**: an account equals the sum of its entries; their versions run 1, 2, 3 … without a gap; times never
+//!   go back.
+//! - **L5 finality**: a final record never changes again: it has exactly one closing movement, and its status is that
+//!   movement's.
+//! - **L6 once**: one key, one effect: a record or key has exactly one opening movement.
+
+pub mod auth;
 pub mod db;
+pub mod error;
+pub mod ledger;
+pub mod limits;
+pub mod proto;
+pub mod rpc;
+pub mod types;

@@ -34,7 +34,11 @@ const IDLE_MAX: Duration = Duration::from_secs(60);
 const WATCHDOG: &str = "EARMARK_TEST_WATCHDOG";
 
 /// The seam to the schema: all that a new template database goes through.
-async fn migrate(_url: &str) {}
+async fn migrate(url: &str) {
+    earmark::db::migrate::run(url)
+        .await
+        .expect("the migrations run");
+}
 
 /// A migrated database of a test's own; dropped at its end, but kept until the next run if the test panics.
 #[derive(Debug)]

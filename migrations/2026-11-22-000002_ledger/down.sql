@@ -1,0 +1,4 @@
+DROP TABLE adjustment;
+DROP TABLE allocation;
+DROP TABLE entry;
+DROP TABLE account;

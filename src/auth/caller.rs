@@ -1,0 +1,46 @@
+//! What a verified token says of its bearer.
+
+use crate::auth::scope::Scope;
+use crate::error::{Error, Result};
+use crate::types::ids::EnterpriseId;
+
+/// The bearer of a verified token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Caller {
+    /// The token's `iss`.
+    pub issuer: String,
+    /// The token's `sub`, else its `client_id`.
+    pub subject: String,
+    /// Every scope of the token that this server knows.
+    pub scopes: Vec<Scope>,
+    /// The enterprises that the bearer is a member of; `None` if the token lacks the claim.
+    pub enterprises: Option<Vec<EnterpriseId>>,
+}
+
+impl Caller {
+    /// Whether the token has this scope.
+    pub fn has(&self, scope: Scope) -> bool {
+        self.scopes.contains(&scope)
+    }
+
+    /// Refuses a bearer that is no member of the enterprise, whether or not the enterprise exists.
+    pub fn require_member(&self, enterprise: EnterpriseId) -> Result<()> {
+        let member = self
+            .enterprises
+            .as_ref()
+            .is_some_and(|enterprises| enterprises.contains(&enterprise));
+        if member {
+            Ok(())
+        } else {
+            Err(Error::NotAMember)
+        }
+    }
+
+    /// Refuses a bearer that is neither administrator of the network nor member of the enterprise.
+    pub fn require_member_or_admin(&self, enterprise: EnterpriseId) -> Result<()> {
+        if self.has(Scope::NetworkAdmin) {
+            return Ok(());
+        }
+        self.require_member(enterprise)
+    }
+}

@@ -1,0 +1,122 @@
+//! Which scopes serve which RPC: one row per RPC, held against the descriptors by a test.
+
+/// A scope of a token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Scope {
+    /// Reads of allocations, balances and the network.
+    NetworkRead,
+    /// Writes of allocations.
+    NetworkWrite,
+    /// Writes of the network and of custody, on every enterprise.
+    NetworkAdmin,
+}
+
+impl Scope {
+    /// Its name in a token.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::NetworkRead => "settlement_network_read",
+            Self::NetworkWrite => "settlement_network_write",
+            Self::NetworkAdmin => "network-admin",
+        }
+    }
+
+    /// The scope with this name, if this server knows it.
+    pub fn parse(name: &str) -> Option<Self> {
+        [Self::NetworkRead, Self::NetworkWrite, Self::NetworkAdmin]
+            .into_iter()
+            .find(|scope| scope.name() == name)
+    }
+}
+
+/// What the server knows of an RPC before its handler runs.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Rpc {
+    /// `/package.Service/Method`.
+    pub path: &'static str,
+    /// Any one of these scopes serves it; the first is named when none is there.
+    pub scopes: &'static [Scope],
+    /// Whether it can change anything: then its errors say whether it did.
+    pub write: bool,
+}
+
+const READ: &[Scope] = &[Scope::NetworkRead];
+const WRITE: &[Scope] = &[Scope::NetworkWrite];
+const ADMIN: &[Scope] = &[Scope::NetworkAdmin];
+const READ_OR_ADMIN: &[Scope] = &[Scope::NetworkRead, Scope::NetworkAdmin];
+
+const fn read(path: &'static str, scopes: &'static [Scope]) -> Rpc {
+    Rpc {
+        path,
+        scopes,
+        write: false,
+    }
+}
+
+const fn write(path: &'static str, scopes: &'static [Scope]) -> Rpc {
+    Rpc {
+        path,
+        scopes,
+        write: true,
+    }
+}
+
+/// Every RPC that needs a token.
+pub const RPCS: &[Rpc] = &[
+    write(
+        "/earmark.allocation.v1.AllocationService/CreateAllocation",
+        WRITE,
+    ),
+    read(
+        "/earmark.allocation.v1.AllocationService/GetAllocation",
+        READ,
+    ),
+    read(
+        "/earmark.allocation.v1.AllocationService/ListClientAllocations",
+        READ,
+    ),
+    write("/earmark.balance.v1.BalanceService/AdjustBalance", ADMIN),
+    read(
+        "/earmark.balance.v1.BalanceService/ListClientBalances",
+        READ,
+    ),
+    write("/earmark.network.v1.NetworkService/CreateEnterprise", ADMIN),
+    read(
+        "/earmark.network.v1.NetworkService/GetEnterprise",
+        READ_OR_ADMIN,
+    ),
+    write("/earmark.network.v1.NetworkService/UpdateEnterprise", ADMIN),
+    read(
+        "/earmark.network.v1.NetworkService/ListEnterprises",
+        READ_OR_ADMIN,
+    ),
+    write("/earmark.network.v1.NetworkService/CreateClient", ADMIN),
+    read(
+        "/earmark.network.v1.NetworkService/GetClient",
+        READ_OR_ADMIN,
+    ),
+    write("/earmark.network.v1.NetworkService/CreatePartner", ADMIN),
+    read(
+        "/earmark.network.v1.NetworkService/GetPartner",
+        READ_OR_ADMIN,
+    ),
+    read(
+        "/earmark.network.v1.NetworkService/ListPartners",
+        READ_OR_ADMIN,
+    ),
+    write("/earmark.network.v1.NetworkService/CreateConnection", ADMIN),
+    read(
+        "/earmark.network.v1.NetworkService/GetConnection",
+        READ_OR_ADMIN,
+    ),
+    write("/earmark.network.v1.NetworkService/UpdateConnection", ADMIN),
+    read(
+        "/earmark.network.v1.NetworkService/ListConnections",
+        READ_OR_ADMIN,
+    ),
+];
+
+/// The row of an RPC; `None` for a method that does not exist, or that needs no token.
+pub fn rpc(path: &str) -> Option<&'static Rpc> {
+    RPCS.iter().find(|rpc| rpc.path == path)
+}

@@ -1,0 +1,181 @@
+//! One closed error enum, in order of precedence: where several would fit, the earlier answers.
+
+use crate::types::amount::Amount;
+use crate::types::ids::{AllocationId, ClientId, ConnectionId, EnterpriseId, PartnerId};
+use crate::types::unit::Unit;
+
+/// The result of anything that a caller can ask for.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Why a call failed. `rpc::status` turns it into what the caller sees, in the only such place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Error {
+    /// No bearer token.
+    TokenMissing,
+    /// The token is malformed, wrongly signed or not meant for this service: why, for the caller.
+    TokenInvalid(String),
+    /// The token's `exp` has passed.
+    TokenExpired,
+    /// The token lacks this scope.
+    ScopeMissing(&'static str),
+
+    /// Arguments that need neither clock nor record to be judged, or those judged against the record.
+    InvalidRequest(Violations),
+    /// An altered or foreign page token.
+    PageTokenInvalid,
+    /// The body is not a message of the request's type.
+    MalformedMessage(String),
+
+    /// The caller is no member of the enterprise.
+    NotAMember,
+    /// There is no such enterprise.
+    EnterpriseNotFound(EnterpriseId),
+    /// The calling enterprise has no OES license.
+    NoOesLicense,
+    /// The call is the partner's, and the calling enterprise is not that partner.
+    PartnerAccessDenied,
+
+    /// The key stands for other content.
+    IdempotencyKeyReused {
+        /// The request's field that holds the key.
+        field: &'static str,
+    },
+    /// The client is unknown, or (`None`) the enterprise has none.
+    ClientNotFound(Option<ClientId>),
+    /// The partner is unknown, or not to be seen by the caller.
+    PartnerNotFound(PartnerId),
+    /// The connection is unknown, or not the caller's.
+    ConnectionNotFound(ConnectionId),
+    /// The allocation is unknown, or not the caller's.
+    AllocationNotFound(AllocationId),
+    /// The enterprise has a client already.
+    ClientExists,
+    /// The partner has a connection with this `partners_connection_id` already.
+    ConnectionExists,
+
+    /// The record is at another version.
+    VersionMismatch {
+        /// What the caller expected.
+        expected: i64,
+        /// What it is.
+        actual: i64,
+    },
+    /// The record is final, and not in the way that was asked for.
+    AlreadyTerminal {
+        /// How it stands.
+        status: &'static str,
+    },
+    /// This direction of the connection is disabled.
+    ConnectionInactive {
+        /// `allocation` or `deallocation`.
+        direction: &'static str,
+        /// Why it was disabled.
+        reason: String,
+    },
+    /// Too little is available.
+    InsufficientBalance {
+        /// What is available.
+        available: Amount,
+        /// What was asked for.
+        requested: Amount,
+        /// Of which currency.
+        unit: Unit,
+    },
+    /// A balance would pass its greatest value.
+    BalanceLimit {
+        /// Of which currency.
+        unit: Unit,
+    },
+
+    /// A conflict with other writes was left after our own retries.
+    Contention,
+    /// More work than the server takes on.
+    Overloaded,
+    /// The request is too large.
+    MessageTooLarge,
+    /// The database did not answer.
+    DatabaseUnavailable(Outcome),
+    /// The server is going away.
+    ShuttingDown,
+    /// The call's deadline passed first.
+    Deadline(Outcome),
+    /// There is no such method.
+    MethodUnknown,
+    /// A fault of ours: what happened, for the log alone.
+    Internal(String, Outcome),
+}
+
+/// Whether a failed write may have happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Nothing has changed.
+    NotApplied,
+    /// It may have happened: asking again with the same key tells.
+    Unknown,
+}
+
+impl Error {
+    /// A fault of ours that left nothing changed.
+    pub fn internal(what: impl ToString) -> Self {
+        Self::Internal(what.to_string(), Outcome::NotApplied)
+    }
+
+    /// One violation.
+    pub fn invalid(field: impl Into<String>, description: impl Into<String>) -> Self {
+        let mut violations = Violations::default();
+        violations.add(field, description);
+        Self::InvalidRequest(violations)
+    }
+
+    /// Whether the write may have happened.
+    pub fn outcome(&self) -> Outcome {
+        match self {
+            Self::DatabaseUnavailable(outcome)
+            | Self::Deadline(outcome)
+            | Self::Internal(_, outcome) => *outcome,
+            _ => Outcome::NotApplied,
+        }
+    }
+}
+
+/// What is wrong with a request's arguments; all of it at once.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Violations(Vec<Violation>);
+
+/// What is wrong with one field.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Violation {
+    /// Path of the field, as the proto names it: `amount.quantity`, `items[3].connection_id`.
+    pub field: String,
+    /// What is allowed.
+    pub description: String,
+}
+
+impl Violations {
+    /// Adds one.
+    pub fn add(&mut self, field: impl Into<String>, description: impl Into<String>) {
+        self.0.push(Violation {
+            field: field.into(),
+            description: description.into(),
+        });
+    }
+
+    /// All of them, in the order of the request's fields.
+    pub fn all(&self) -> &[Violation] {
+        &self.0
+    }
+
+    /// Whether nothing is wrong.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// An error unless nothing is wrong.
+    pub fn finish(self) -> Result<()> {
+        if self.is_empty() {
+            Ok(())
+        } else {
+            Err(Error::InvalidRequest(self))
+        }
+    }
+}

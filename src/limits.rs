@@ -1,0 +1,75 @@
+//! Every bound in one place, each with its reason.
+
+use std::time::Duration;
+
+/// The longest a call may last: past it a caller has given up, and its locks must not outlive it.
+pub const CALL_MAX: Duration = Duration::from_secs(30);
+/// The largest request: what gRPC clients send by default, and 1,000 allocations fit four times.
+pub const REQUEST_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// The largest answer: what gRPC clients accept by default.
+pub const RESPONSE_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// The largest request metadata: a token with 100 enterprises has about 6 KiB.
+pub const METADATA_BYTES_MAX: u32 = 16 * 1024;
+/// A status with all its details: clients refuse trailers above 8 KiB.
+pub const STATUS_BYTES_MAX: usize = 6 * 1024;
+/// Violations listed in one error; the rest is counted.
+pub const VIOLATIONS_MAX: usize = 20;
+/// Characters of one violation's text.
+pub const VIOLATION_CHARS_MAX: usize = 200;
+
+/// Characters of an id or key that the caller makes.
+pub const ID_CHARS_MAX: usize = 128;
+/// Characters of a name.
+pub const NAME_CHARS_MAX: usize = 200;
+/// Characters of notes, reasons, descriptions and messages.
+pub const NOTE_CHARS_MAX: usize = 1_000;
+/// Characters of a currency or unit.
+pub const UNIT_CHARS_MAX: usize = 32;
+/// Values of one list filter.
+pub const FILTER_VALUES_MAX: usize = 500;
+
+/// Records of a page unless the caller says otherwise.
+pub const PAGE_SIZE_DEFAULT: u32 = 100;
+/// Records of a page at the most.
+pub const PAGE_SIZE_MAX: u32 = 500;
+/// Page number times size at the most: skipped records are read all the same.
+pub const PAGE_OFFSET_MAX: u64 = 1_000_000;
+
+/// Enterprises, and companies, of one token.
+pub const TOKEN_MEMBERSHIPS_MAX: usize = 100;
+/// How far the clocks of issuer and server may differ.
+pub const TOKEN_LEEWAY: Duration = Duration::from_secs(5);
+/// How often a JWKS is read again at the most, for a key id that it did not hold.
+pub const JWKS_REFRESH_MIN: Duration = Duration::from_secs(60);
+
+/// How long a caller should wait before it tries again what failed in passing.
+pub const RETRY_DELAY: Duration = Duration::from_millis(500);
+
+/// How far ahead a reservation may expire: a year and a day.
+pub const EXPIRE_AHEAD_MAX: Duration = Duration::from_secs(366 * 24 * 60 * 60);
+/// Due reservations that one transaction releases: bounds how long it holds its owners.
+pub const EXPIRE_BATCH_MAX: usize = 1_000;
+/// Commands that one transaction carries: past some hundreds a larger one gains nothing, and its callers wait.
+pub const BATCH_MAX: usize = 512;
+/// Commands that wait for the writer: about a tenth of a second of work; more would only wait longer.
+pub const QUEUE_MAX: usize = 4_096;
+/// How long a command waits for a database that does not answer.
+pub const OUTAGE_PATIENCE: Duration = Duration::from_secs(2);
+/// A writer's longest round trip: a batch takes milliseconds, waits for locks at most `DB_LOCK_WAIT_MAX`, and past this
+/// the network stands still.
+pub const LEDGER_ROUND_TRIP_MAX: Duration = Duration::from_secs(7);
+
+/// The longest a connection attempt to the database may take, TLS and session settings included.
+pub const DB_CONNECT_MAX: Duration = Duration::from_secs(5);
+/// The longest statement: its caller has given up by then, and only the server can end it.
+pub const DB_STATEMENT_MAX: Duration = CALL_MAX;
+/// The longest wait for a lock: well below a call, so that a retry of our own still fits.
+pub const DB_LOCK_WAIT_MAX: Duration = Duration::from_secs(5);
+/// The longest a transaction may hold its locks without a statement: its client is gone.
+pub const DB_IDLE_IN_TRANSACTION_MAX: Duration = Duration::from_secs(10);
+/// The longest wait for a pooled connection: a database that answers has one free by then.
+pub const DB_CHECKOUT_MAX: Duration = Duration::from_secs(2);
+/// How often a write is tried before its conflict becomes the caller's.
+pub const DB_WRITE_TRIES: u32 = 4;
+/// The longest wait for another replica's migrations.
+pub const DB_MIGRATION_WAIT_MAX: Duration = Duration::from_secs(300);

@@ -1,0 +1,6 @@
+//! What all services share at the edge.
+
+pub mod call;
+pub mod page_token;
+pub mod read;
+pub mod status;

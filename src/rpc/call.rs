@@ -1,0 +1,77 @@
+//! What the layers know of a call, and the way in and out of every handler.
+
+use std::sync::Arc;
+
+use tonic::metadata::MetadataValue;
+use tonic::{Request, Response, Status};
+
+use crate::auth::caller::Caller;
+use crate::auth::scope::Rpc;
+use crate::error::{Error, Result};
+use crate::ledger::claim::Claim;
+use crate::rpc::status;
+
+/// Metadata of an answer that repeats an earlier one.
+pub const REPLAYED: &str = "earmark-replayed";
+
+/// What the layers found out before the handler runs; they put it into the request's extensions.
+#[derive(Clone, Debug)]
+pub struct Call {
+    /// The RPC's row in the scope table.
+    pub rpc: &'static Rpc,
+    /// The bearer of the token, which has a scope that serves the RPC.
+    pub caller: Arc<Caller>,
+    /// Names this request in logs and in answers that say INTERNAL.
+    pub request_id: Arc<str>,
+    /// Who has this call's write: the deadline withdraws by it, the writer takes by it.
+    pub claim: Claim,
+}
+
+/// A handler's answer.
+pub struct Answer<T> {
+    message: T,
+    replayed: bool,
+}
+
+impl<T> Answer<T> {
+    /// An answer to a call that was carried out, or that only reads.
+    pub fn fresh(message: T) -> Self {
+        Self {
+            message,
+            replayed: false,
+        }
+    }
+
+    /// An answer to a call whose key was used before.
+    pub fn new(message: T, replayed: bool) -> Self {
+        Self { message, replayed }
+    }
+}
+
+/// Runs a handler: gives it the call and the message, and turns what it returns into what tonic sends.
+pub async fn answer<M, T, F>(
+    request: Request<M>,
+    handler: impl FnOnce(Call, M) -> F,
+) -> Result<Response<T>, Status>
+where
+    F: Future<Output = Result<Answer<T>>>,
+{
+    let (_, mut extensions, message) = request.into_parts();
+    let Some(call) = extensions.remove::<Call>() else {
+        let error = Error::internal("a handler was reached past the authorisation layer");
+        return Err(status::from_error(&error, None, ""));
+    };
+    let (rpc, request_id) = (call.rpc, Arc::clone(&call.request_id));
+    match handler(call, message).await {
+        Ok(answer) => {
+            let mut response = Response::new(answer.message);
+            if answer.replayed {
+                response
+                    .metadata_mut()
+                    .insert(REPLAYED, MetadataValue::from_static("true"));
+            }
+            Ok(response)
+        }
+        Err(error) => Err(status::from_error(&error, Some(rpc), &request_id)),
+    }
+}

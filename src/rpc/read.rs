@@ -1,0 +1,468 @@
+//! Reads requests: converts what it can, and collects every violation of what it cannot.
+
+use std::fmt::Display;
+
+use prost_types::Timestamp;
+use serde::de::DeserializeOwned;
+use uuid::Uuid;
+
+use crate::error::{Error, Result, Violations};
+use crate::limits::{
+    FILTER_VALUES_MAX, ID_CHARS_MAX, NAME_CHARS_MAX, NOTE_CHARS_MAX, PAGE_OFFSET_MAX,
+    PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX,
+};
+use crate::proto::common::v1 as common;
+use crate::rpc::page_token::{self, Binding};
+use crate::types::amount::Amount;
+use crate::types::page::{Page, Start};
+use crate::types::text::{self, TextFault};
+use crate::types::time::Time;
+use crate::types::unit::Unit;
+
+/// Reads one request. Each method returns a value in any case, so that the next field is judged too; the values mean
+/// something only if `finish` returns Ok.
+#[derive(Debug, Default)]
+pub struct Reader {
+    violations: Violations,
+    page_token_invalid: bool,
+}
+
+/// Which way a time finer than a microsecond is rounded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rounding {
+    /// To the earlier microsecond: upper bounds and stored times.
+    Down,
+    /// To the later microsecond: lower bounds.
+    Up,
+}
+
+impl Reader {
+    /// Nothing read yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// An error if anything was wrong; other arguments come before the page token.
+    pub fn finish(self) -> Result<()> {
+        self.violations.finish()?;
+        if self.page_token_invalid {
+            return Err(Error::PageTokenInvalid);
+        }
+        Ok(())
+    }
+
+    /// Records that a field is wrong, and what is allowed.
+    pub fn violation(&mut self, field: impl Into<String>, description: impl Into<String>) {
+        self.violations.add(field, description);
+    }
+
+    /// A required UUID in its hyphenated form.
+    pub fn id<T: From<Uuid>>(&mut self, field: &str, value: &str) -> T {
+        match parse_uuid(value) {
+            Some(id) => id.into(),
+            None => {
+                self.violation(
+                    field,
+                    if value.is_empty() {
+                        "is required"
+                    } else {
+                        "must be a UUID"
+                    },
+                );
+                Uuid::nil().into()
+            }
+        }
+    }
+
+    /// A filter of UUIDs.
+    pub fn ids<T: From<Uuid>>(&mut self, field: &str, values: &[String]) -> Vec<T> {
+        self.filter(field, values, |value| {
+            parse_uuid(value).map(T::from).ok_or("must be a UUID")
+        })
+    }
+
+    /// A filter of currencies or units.
+    pub fn units(&mut self, field: &str, values: &[String]) -> Vec<Unit> {
+        self.filter(field, values, |value| Unit::parse(value).ok_or(UNIT_FORM))
+    }
+
+    /// A filter of ids or names that callers made: one that no record could have is an error.
+    pub fn texts(&mut self, field: &str, values: &[String], chars_max: usize) -> Vec<String> {
+        self.filter(field, values, |value| {
+            match text::check_required(value, chars_max) {
+                Ok(()) => Ok(value.clone()),
+                Err(fault) => Err(fault_text(fault)),
+            }
+        })
+    }
+
+    /// A filter of enum values; zero and unknown numbers are errors.
+    pub fn enums<E: TryFrom<i32> + PartialEq + Default>(
+        &mut self,
+        field: &str,
+        values: &[i32],
+    ) -> Vec<E> {
+        self.filter(field, values, |value| match E::try_from(*value) {
+            Ok(known) if known != E::default() => Ok(known),
+            _ => Err("must be one of the enum's values other than UNSPECIFIED"),
+        })
+    }
+
+    /// A required enum value.
+    pub fn required_enum<E: TryFrom<i32> + PartialEq + Default>(
+        &mut self,
+        field: &str,
+        value: i32,
+    ) -> E {
+        match E::try_from(value) {
+            Ok(known) if known != E::default() => known,
+            _ if value == 0 => {
+                self.violation(field, "is required");
+                E::default()
+            }
+            _ => {
+                self.violation(field, "must be one of the enum's values");
+                E::default()
+            }
+        }
+    }
+
+    /// An enum value that may be left unset.
+    pub fn optional_enum<E: TryFrom<i32> + PartialEq + Default>(
+        &mut self,
+        field: &str,
+        value: i32,
+    ) -> Option<E> {
+        match E::try_from(value) {
+            Ok(known) => (known != E::default()).then_some(known),
+            Err(_) => {
+                self.violation(field, "must be one of the enum's values");
+                None
+            }
+        }
+    }
+
+    fn filter<V, T, D: Display>(
+        &mut self,
+        field: &str,
+        values: &[V],
+        parse: impl Fn(&V) -> Result<T, D>,
+    ) -> Vec<T> {
+        if values.len() > FILTER_VALUES_MAX {
+            self.violation(field, format!("takes at most {FILTER_VALUES_MAX} values"));
+            return Vec::new();
+        }
+        let mut parsed = Vec::with_capacity(values.len());
+        for (index, value) in values.iter().enumerate() {
+            match parse(value) {
+                Ok(value) => parsed.push(value),
+                Err(why) => self.violation(format!("{field}[{index}]"), why.to_string()),
+            }
+        }
+        parsed
+    }
+
+    /// A required id or key that the caller made.
+    pub fn external_id(&mut self, field: &str, value: &str) -> String {
+        self.required_text(field, value, ID_CHARS_MAX)
+    }
+
+    /// An id or key that the caller made; empty is none.
+    pub fn optional_external_id(&mut self, field: &str, value: &str) -> Option<String> {
+        self.optional_text(
+            field,
+            Some(value).filter(|value| !value.is_empty()),
+            ID_CHARS_MAX,
+        )
+    }
+
+    /// A required name.
+    pub fn name(&mut self, field: &str, value: &str) -> String {
+        self.required_text(field, value, NAME_CHARS_MAX)
+    }
+
+    /// A required note, reason or description.
+    pub fn note(&mut self, field: &str, value: &str) -> String {
+        self.required_text(field, value, NOTE_CHARS_MAX)
+    }
+
+    /// A note, reason or description that may be left unset.
+    pub fn optional_note(&mut self, field: &str, value: Option<&str>) -> Option<String> {
+        self.optional_text(field, value, NOTE_CHARS_MAX)
+    }
+
+    /// A required text of 1 to `chars_max` characters.
+    pub fn required_text(&mut self, field: &str, value: &str, chars_max: usize) -> String {
+        if let Err(fault) = text::check_required(value, chars_max) {
+            self.violation(field, fault_text(fault));
+        }
+        value.into()
+    }
+
+    /// A text of at most `chars_max` characters that may be left unset.
+    pub fn optional_text(
+        &mut self,
+        field: &str,
+        value: Option<&str>,
+        chars_max: usize,
+    ) -> Option<String> {
+        let value = value?;
+        if let Err(fault) = text::check(value, chars_max) {
+            self.violation(field, fault_text(fault));
+        }
+        Some(value.into())
+    }
+
+    /// A required currency or unit.
+    pub fn unit(&mut self, field: &str, value: &str) -> Unit {
+        Unit::parse(value).unwrap_or_else(|| {
+            self.violation(
+                field,
+                if value.is_empty() {
+                    "is required"
+                } else {
+                    UNIT_FORM
+                },
+            );
+            Unit::stored("")
+        })
+    }
+
+    /// A required amount of base units above zero.
+    pub fn amount(&mut self, field: &str, value: Option<&common::Amount>) -> (Unit, Amount) {
+        let Some(amount) = value else {
+            self.violation(field, "is required");
+            return (Unit::stored(""), Amount::ZERO);
+        };
+        let unit = self.unit(&format!("{field}.currency"), &amount.currency);
+        let quantity = Amount::parse_quantity(&amount.quantity).unwrap_or_else(|| {
+            self.violation(format!("{field}.quantity"), "must match ^[1-9][0-9]{0,27}$");
+            Amount::ZERO
+        });
+        (unit, quantity)
+    }
+
+    /// A required amount of base units other than zero.
+    pub fn signed_quantity(&mut self, field: &str, value: &str) -> Amount {
+        Amount::parse_signed_quantity(value).unwrap_or_else(|| {
+            self.violation(field, "must match ^-?[1-9][0-9]{0,27}$");
+            Amount::ZERO
+        })
+    }
+
+    /// A time that may be left unset.
+    pub fn optional_time(
+        &mut self,
+        field: &str,
+        value: Option<&Timestamp>,
+        rounding: Rounding,
+    ) -> Option<Time> {
+        let value = value?;
+        let time = parse_timestamp(value, rounding);
+        if time.is_none() {
+            self.violation(
+                field,
+                "must be a time from 0001-01-01T00:00:00Z to 9999-12-31T23:59:59.999999Z",
+            );
+        }
+        time
+    }
+
+    /// The two bounds of a time range, both inclusive.
+    pub fn time_range(
+        &mut self,
+        (from_field, from): (&str, Option<&Timestamp>),
+        (to_field, to): (&str, Option<&Timestamp>),
+    ) -> (Option<Time>, Option<Time>) {
+        let from = self.optional_time(from_field, from, Rounding::Up);
+        let to = self.optional_time(to_field, to, Rounding::Down);
+        if let (Some(from), Some(to)) = (from, to)
+            && from > to
+        {
+            self.violation(to_field, format!("must not be before {from_field}"));
+        }
+        (from, to)
+    }
+
+    /// The page of a list that takes page numbers and tokens.
+    pub fn page<C: DeserializeOwned>(
+        &mut self,
+        number: i32,
+        size: i32,
+        token: &str,
+        binding: Binding,
+    ) -> Page<C> {
+        if size < 0 {
+            self.violation("page_size", "must not be negative");
+        }
+        if number < 0 {
+            self.violation("page_number", "must not be negative");
+        }
+        let (number, size) = (number.max(0).unsigned_abs(), size.max(0).unsigned_abs());
+        if size > PAGE_SIZE_MAX && number > 0 {
+            self.violation(
+                "page_size",
+                format!("must be at most {PAGE_SIZE_MAX} together with page_number: a cut would skip records"),
+            );
+        }
+        let size = match size {
+            0 => PAGE_SIZE_DEFAULT,
+            size => size.min(PAGE_SIZE_MAX),
+        };
+        let skip = u64::from(number) * u64::from(size);
+        if skip > PAGE_OFFSET_MAX {
+            self.violation(
+                "page_number",
+                format!("times page_size must be at most {PAGE_OFFSET_MAX}: use page_token"),
+            );
+        }
+        if token.is_empty() {
+            return Page {
+                size,
+                start: Start::Skip(skip),
+            };
+        }
+        if number > 0 {
+            self.violation("page_token", "must not be set together with page_number");
+        }
+        match page_token::decode(binding, token) {
+            Some(cursor) => Page {
+                size,
+                start: Start::After(cursor),
+            },
+            None => {
+                self.page_token_invalid = true;
+                Page {
+                    size,
+                    start: Start::Skip(0),
+                }
+            }
+        }
+    }
+}
+
+const UNIT_FORM: &str = "must be 1 to 32 characters of [A-Za-z0-9._:-]";
+
+fn fault_text(fault: TextFault) -> String {
+    match fault {
+        TextFault::Empty => "is required".into(),
+        TextFault::TooLong(max) => format!("must have at most {max} characters"),
+        TextFault::Nul => "must not contain NUL".into(),
+    }
+}
+
+fn parse_uuid(text: &str) -> Option<Uuid> {
+    // Only the hyphenated form: the crate would take braces, `urn:` and bare digits too.
+    (text.len() == 36).then(|| Uuid::try_parse(text).ok())?
+}
+
+fn parse_timestamp(timestamp: &Timestamp, rounding: Rounding) -> Option<Time> {
+    /// 0001-01-01T00:00:00Z and 9999-12-31T23:59:59Z, the range of `google.protobuf.Timestamp`.
+    const SECONDS: std::ops::RangeInclusive<i64> = -62_135_596_800..=253_402_300_799;
+    if !SECONDS.contains(&timestamp.seconds) || !(0..1_000_000_000).contains(&timestamp.nanos) {
+        return None;
+    }
+    let nanos = i64::from(timestamp.nanos);
+    let micros = match rounding {
+        Rounding::Down => nanos / 1_000,
+        Rounding::Up => (nanos + 999) / 1_000,
+    };
+    Time::from_micros(timestamp.seconds * 1_000_000 + micros)
+}
+
+/// A time as answers have it.
+pub fn timestamp(time: Time) -> Timestamp {
+    let (seconds, nanos) = time.seconds_and_nanos();
+    Timestamp {
+        seconds,
+        nanos: i32::try_from(nanos).unwrap_or(0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn uuids_are_taken_in_hyphenated_form_only() {
+        let id = "0198a7b2-6a44-7c11-8d4e-000000000001";
+        assert!(parse_uuid(id).is_some());
+        assert!(parse_uuid(&id.to_uppercase()).is_some());
+        for bad in [
+            "",
+            "x",
+            &id.replace('-', ""),
+            &format!("{{{id}}}"),
+            &format!("urn:uuid:{id}"),
+        ] {
+            assert_eq!(parse_uuid(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn lower_bounds_round_up_and_upper_bounds_round_down() {
+        let fine = Timestamp {
+            seconds: 1,
+            nanos: 1_001,
+        };
+        let read = |rounding| parse_timestamp(&fine, rounding).map(Time::micros);
+        assert_eq!(read(Rounding::Down), Some(1_000_001));
+        assert_eq!(read(Rounding::Up), Some(1_000_002));
+        for (seconds, nanos) in [
+            (0, -1),
+            (0, 1_000_000_000),
+            (253_402_300_800, 0),
+            (-62_135_596_801, 0),
+        ] {
+            assert_eq!(
+                parse_timestamp(&Timestamp { seconds, nanos }, Rounding::Down),
+                None
+            );
+        }
+    }
+
+    #[test]
+    fn a_page_number_and_a_token_exclude_each_other() {
+        let binding = Binding::new("/a.B/C", &());
+        let token = page_token::encode(binding, &1_u8);
+        let judge = |number, size, token: &str| {
+            let mut reader = Reader::new();
+            let page = reader.page::<u8>(number, size, token, binding);
+            reader.finish().map(|()| page)
+        };
+        assert_eq!(
+            judge(0, 0, ""),
+            Ok(Page {
+                size: 100,
+                start: Start::Skip(0)
+            })
+        );
+        assert_eq!(
+            judge(2, 10, ""),
+            Ok(Page {
+                size: 10,
+                start: Start::Skip(20)
+            })
+        );
+        assert_eq!(
+            judge(0, 501, &token),
+            Ok(Page {
+                size: 500,
+                start: Start::After(1)
+            })
+        );
+        for (number, size, token) in [
+            (1, 501, ""),
+            (1, 0, &*token),
+            (-1, 0, ""),
+            (0, -1, ""),
+            (2_001, 500, ""),
+        ] {
+            assert!(
+                judge(number, size, token).is_err(),
+                "{number} {size} {token}"
+            );
+        }
+        assert_eq!(judge(0, 0, "x"), Err(Error::PageTokenInvalid));
+    }
+}

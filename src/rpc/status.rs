@@ -1,0 +1,346 @@
+//! From an error to what the caller sees: code, text and `google.rpc` details. The only such place.
+
+use std::collections::HashMap;
+
+use prost::Message;
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, StatusExt};
+
+use crate::auth::scope::Rpc;
+use crate::error::{Error, Outcome, Violations};
+use crate::limits::{
+    REQUEST_BYTES_MAX, RETRY_DELAY, STATUS_BYTES_MAX, VIOLATION_CHARS_MAX, VIOLATIONS_MAX,
+};
+use crate::proto::common::v1::ErrorReason;
+
+/// The domain of every `google.rpc.ErrorInfo`.
+pub const DOMAIN: &str = "earmark";
+
+/// Turns an error into a status. `rpc` tells whether it was a write, whose errors say whether it happened.
+pub fn from_error(error: &Error, rpc: Option<&Rpc>, request_id: &str) -> Status {
+    if let Error::Internal(what, _) = error {
+        tracing::error!(request_id, what, "internal error");
+    }
+    let mut metadata = metadata(error);
+    if rpc.is_some_and(|rpc| rpc.write) {
+        let outcome = match error.outcome() {
+            Outcome::NotApplied => "not_applied",
+            Outcome::Unknown => "unknown",
+        };
+        metadata.insert("outcome".into(), outcome.into());
+    }
+    let mut details = ErrorDetails::new();
+    details.set_error_info(reason_name(error), DOMAIN, metadata);
+    add_details(&mut details, error, request_id);
+    bounded(code(error), text(error), details)
+}
+
+/// The name of an error's reason, as `ErrorInfo` has it.
+pub fn reason_name(error: &Error) -> String {
+    let name = reason(error).as_str_name();
+    name.strip_prefix("ERROR_REASON_").unwrap_or(name).into()
+}
+
+/// The gRPC code of an error.
+pub fn code(error: &Error) -> Code {
+    match error {
+        Error::TokenMissing | Error::TokenInvalid(_) | Error::TokenExpired | Error::NotAMember => {
+            Code::Unauthenticated
+        }
+        Error::ScopeMissing(_) | Error::NoOesLicense | Error::PartnerAccessDenied => {
+            Code::PermissionDenied
+        }
+        Error::InvalidRequest(_) | Error::PageTokenInvalid | Error::MalformedMessage(_) => {
+            Code::InvalidArgument
+        }
+        Error::EnterpriseNotFound(_)
+        | Error::ClientNotFound(_)
+        | Error::PartnerNotFound(_)
+        | Error::ConnectionNotFound(_)
+        | Error::AllocationNotFound(_) => Code::NotFound,
+        Error::IdempotencyKeyReused { .. } | Error::ClientExists | Error::ConnectionExists => {
+            Code::AlreadyExists
+        }
+        Error::VersionMismatch { .. } | Error::Contention => Code::Aborted,
+        Error::AlreadyTerminal { .. }
+        | Error::ConnectionInactive { .. }
+        | Error::InsufficientBalance { .. }
+        | Error::BalanceLimit { .. } => Code::FailedPrecondition,
+        Error::Overloaded | Error::MessageTooLarge => Code::ResourceExhausted,
+        Error::DatabaseUnavailable(_) | Error::ShuttingDown => Code::Unavailable,
+        Error::Deadline(_) => Code::DeadlineExceeded,
+        Error::MethodUnknown => Code::Unimplemented,
+        Error::Internal(..) => Code::Internal,
+    }
+}
+
+/// The reason of an error in the closed enum.
+pub fn reason(error: &Error) -> ErrorReason {
+    match error {
+        Error::TokenMissing => ErrorReason::TokenMissing,
+        Error::TokenInvalid(_) => ErrorReason::TokenInvalid,
+        Error::TokenExpired => ErrorReason::TokenExpired,
+        Error::ScopeMissing(_) => ErrorReason::ScopeMissing,
+        Error::InvalidRequest(_) => ErrorReason::InvalidRequest,
+        Error::PageTokenInvalid => ErrorReason::PageTokenInvalid,
+        Error::MalformedMessage(_) => ErrorReason::MalformedMessage,
+        Error::NotAMember => ErrorReason::NotAMember,
+        Error::EnterpriseNotFound(_) => ErrorReason::EnterpriseNotFound,
+        Error::NoOesLicense => ErrorReason::NoOesLicense,
+        Error::PartnerAccessDenied => ErrorReason::PartnerAccessDenied,
+        Error::IdempotencyKeyReused { .. } => ErrorReason::IdempotencyKeyReused,
+        Error::ClientNotFound(_) => ErrorReason::ClientNotFound,
+        Error::PartnerNotFound(_) => ErrorReason::PartnerNotFound,
+        Error::ConnectionNotFound(_) => ErrorReason::ConnectionNotFound,
+        Error::AllocationNotFound(_) => ErrorReason::AllocationNotFound,
+        Error::ClientExists => ErrorReason::ClientExists,
+        Error::ConnectionExists => ErrorReason::ConnectionExists,
+        Error::VersionMismatch { .. } => ErrorReason::VersionMismatch,
+        Error::AlreadyTerminal { .. } => ErrorReason::AlreadyTerminal,
+        Error::ConnectionInactive { .. } => ErrorReason::ConnectionInactive,
+        Error::InsufficientBalance { .. } => ErrorReason::InsufficientBalance,
+        Error::BalanceLimit { .. } => ErrorReason::BalanceLimit,
+        Error::Contention => ErrorReason::Contention,
+        Error::Overloaded => ErrorReason::Overloaded,
+        Error::MessageTooLarge => ErrorReason::MessageTooLarge,
+        Error::DatabaseUnavailable(_) => ErrorReason::DatabaseUnavailable,
+        Error::ShuttingDown => ErrorReason::ShuttingDown,
+        Error::Deadline(_) => ErrorReason::Deadline,
+        Error::MethodUnknown => ErrorReason::MethodUnknown,
+        Error::Internal(..) => ErrorReason::Internal,
+    }
+}
+
+fn text(error: &Error) -> String {
+    match error {
+        Error::TokenMissing => "No token: send metadata `authorization: Bearer <JWT>`.".into(),
+        Error::TokenInvalid(why) => format!("Invalid token: {why}."),
+        Error::TokenExpired => "The token has expired.".into(),
+        Error::ScopeMissing(scope) => format!("The token lacks the scope `{scope}`."),
+        Error::InvalidRequest(violations) => summary(violations),
+        Error::PageTokenInvalid => {
+            "`page_token` is not one that this call gave with the same filter and sort.".into()
+        }
+        Error::MalformedMessage(why) => cut(&format!(
+            "The body is not a message of the request's type: {why}"
+        )),
+        Error::NotAMember => "Caller is not a member of the enterprise.".into(),
+        Error::EnterpriseNotFound(id) => format!("There is no enterprise {id}."),
+        Error::NoOesLicense => "Enterprise does not have OES license.".into(),
+        Error::PartnerAccessDenied => {
+            "The call is the partner's, and the enterprise is not that partner.".into()
+        }
+        Error::IdempotencyKeyReused { field } => {
+            format!("`{field}` was used before with other content.")
+        }
+        Error::ClientNotFound(Some(id)) => format!("There is no client {id}."),
+        Error::ClientNotFound(None) => "The enterprise has no client.".into(),
+        Error::PartnerNotFound(id) => format!("There is no partner {id}."),
+        Error::ConnectionNotFound(id) => format!("There is no connection {id}."),
+        Error::AllocationNotFound(id) => format!("There is no allocation {id}."),
+        Error::ClientExists => "The enterprise has a client already.".into(),
+        Error::ConnectionExists => {
+            "The partner has a connection with this `partners_connection_id` already.".into()
+        }
+        Error::VersionMismatch { expected, actual } => {
+            format!("The record is at version {actual}, not {expected}.")
+        }
+        Error::AlreadyTerminal { status } => format!("The record is {status} already."),
+        Error::ConnectionInactive { direction, reason } => {
+            cut(&format!("The connection takes no {direction}s: {reason}"))
+        }
+        Error::InsufficientBalance {
+            available,
+            requested,
+            unit,
+        } => {
+            format!("{requested} {unit} requested, {available} available.")
+        }
+        Error::BalanceLimit { unit } => {
+            format!("The balance of {unit} would pass 28 digits.")
+        }
+        Error::Contention => "Too many writes of the same records at once: try again.".into(),
+        Error::Overloaded => "The server is at its limit: try again.".into(),
+        Error::MessageTooLarge => format!("The request is larger than {REQUEST_BYTES_MAX} bytes."),
+        Error::DatabaseUnavailable(_) => "The database does not answer: try again.".into(),
+        Error::ShuttingDown => "The server is shutting down: try again.".into(),
+        Error::Deadline(_) => "The deadline passed before the answer was there.".into(),
+        Error::MethodUnknown => "There is no such method.".into(),
+        Error::Internal(..) => "Internal error; `google.rpc.RequestInfo` names the request.".into(),
+    }
+}
+
+fn summary(violations: &Violations) -> String {
+    match violations.all() {
+        [only] => cut(&format!("`{}`: {}", only.field, only.description)),
+        all => format!(
+            "{} arguments are invalid, see `google.rpc.BadRequest`.",
+            all.len()
+        ),
+    }
+}
+
+fn metadata(error: &Error) -> HashMap<String, String> {
+    let pairs: Vec<(&str, String)> = match error {
+        Error::ScopeMissing(scope) => vec![("required_scope", (*scope).into())],
+        Error::InvalidRequest(violations) => {
+            let mut pairs = vec![("violations_total", violations.all().len().to_string())];
+            if let Some(first) = violations.all().first() {
+                pairs.push(("field", cut(&first.field)));
+            }
+            pairs
+        }
+        Error::PageTokenInvalid => vec![("field", "page_token".into())],
+        Error::IdempotencyKeyReused { field } => vec![("field", (*field).into())],
+        Error::ConnectionExists => vec![("field", "partners_connection_id".into())],
+        Error::VersionMismatch { expected, actual } => vec![
+            ("expected_version", expected.to_string()),
+            ("actual_version", actual.to_string()),
+        ],
+        Error::AlreadyTerminal { status } => vec![("status", (*status).into())],
+        Error::ConnectionInactive { direction, .. } => vec![("direction", (*direction).into())],
+        Error::InsufficientBalance {
+            available,
+            requested,
+            unit,
+        } => vec![
+            ("available", available.to_string()),
+            ("requested", requested.to_string()),
+            ("currency", unit.to_string()),
+        ],
+        Error::BalanceLimit { unit } => {
+            vec![("limit", "9".repeat(28)), ("currency", unit.to_string())]
+        }
+        Error::MessageTooLarge => vec![("limit", REQUEST_BYTES_MAX.to_string())],
+        Error::TokenMissing
+        | Error::TokenInvalid(_)
+        | Error::TokenExpired
+        | Error::MalformedMessage(_)
+        | Error::NotAMember
+        | Error::EnterpriseNotFound(_)
+        | Error::NoOesLicense
+        | Error::PartnerAccessDenied
+        | Error::ClientNotFound(_)
+        | Error::PartnerNotFound(_)
+        | Error::ConnectionNotFound(_)
+        | Error::AllocationNotFound(_)
+        | Error::ClientExists
+        | Error::Contention
+        | Error::Overloaded
+        | Error::DatabaseUnavailable(_)
+        | Error::ShuttingDown
+        | Error::Deadline(_)
+        | Error::MethodUnknown
+        | Error::Internal(..) => Vec::new(),
+    };
+    pairs
+        .into_iter()
+        .map(|(key, value)| (key.to_owned(), value))
+        .collect()
+}
+
+fn add_details(details: &mut ErrorDetails, error: &Error, request_id: &str) {
+    match error {
+        Error::InvalidRequest(violations) => {
+            for violation in violations.all().iter().take(VIOLATIONS_MAX) {
+                details
+                    .add_bad_request_violation(cut(&violation.field), cut(&violation.description));
+            }
+        }
+        Error::PageTokenInvalid => {
+            details.add_bad_request_violation("page_token", text(error));
+        }
+        Error::EnterpriseNotFound(id) => resource(details, "enterprise", id.to_string(), error),
+        Error::ClientNotFound(id) => {
+            let name = id.map(|id| id.to_string()).unwrap_or_default();
+            resource(details, "client", name, error);
+        }
+        Error::PartnerNotFound(id) => resource(details, "partner", id.to_string(), error),
+        Error::ConnectionNotFound(id) => resource(details, "connection", id.to_string(), error),
+        Error::AllocationNotFound(id) => resource(details, "allocation", id.to_string(), error),
+        Error::AlreadyTerminal { status } => {
+            details.add_precondition_failure_violation(reason_name(error), *status, text(error));
+        }
+        Error::ConnectionInactive { direction, .. } => {
+            details.add_precondition_failure_violation(reason_name(error), *direction, text(error));
+        }
+        Error::InsufficientBalance { unit, .. } | Error::BalanceLimit { unit } => {
+            details.add_precondition_failure_violation(
+                reason_name(error),
+                unit.as_str(),
+                text(error),
+            );
+        }
+        Error::Contention
+        | Error::Overloaded
+        | Error::DatabaseUnavailable(_)
+        | Error::ShuttingDown => {
+            details.set_retry_info(Some(RETRY_DELAY));
+        }
+        Error::Internal(..) => {
+            details.set_request_info(request_id, "");
+        }
+        Error::TokenMissing
+        | Error::TokenInvalid(_)
+        | Error::TokenExpired
+        | Error::ScopeMissing(_)
+        | Error::MalformedMessage(_)
+        | Error::NotAMember
+        | Error::NoOesLicense
+        | Error::PartnerAccessDenied
+        | Error::IdempotencyKeyReused { .. }
+        | Error::ClientExists
+        | Error::ConnectionExists
+        | Error::VersionMismatch { .. }
+        | Error::MessageTooLarge
+        | Error::Deadline(_)
+        | Error::MethodUnknown => {}
+    }
+}
+
+fn resource(details: &mut ErrorDetails, kind: &str, name: String, error: &Error) {
+    details.set_resource_info(kind, name, "", text(error));
+}
+
+/// Makes the status, with fewer violations if it would be larger than clients take.
+fn bounded(code: Code, text: String, mut details: ErrorDetails) -> Status {
+    loop {
+        let status = Status::with_error_details(code, text.clone(), details.clone());
+        // Base64 makes four bytes of three, and a text that is not ASCII is escaped threefold.
+        let bytes = status.details().len().div_ceil(3) * 4 + status.message().len() * 3;
+        if bytes <= STATUS_BYTES_MAX {
+            return status;
+        }
+        let violations = details
+            .bad_request()
+            .map(|bad_request| bad_request.field_violations.clone())
+            .unwrap_or_default();
+        if violations.len() <= 1 {
+            return status;
+        }
+        details.set_bad_request(violations[..violations.len() / 2].to_vec());
+    }
+}
+
+/// Cuts a text to what one violation may have.
+fn cut(text: &str) -> String {
+    if text.chars().count() <= VIOLATION_CHARS_MAX {
+        return text.into();
+    }
+    text.chars()
+        .take(VIOLATION_CHARS_MAX - 1)
+        .chain(['…'])
+        .collect()
+}
+
+/// Whether a status is one of ours, rather than tonic's own.
+pub fn is_ours(status: &Status) -> bool {
+    prost_types_status(status).is_some()
+}
+
+fn prost_types_status(status: &Status) -> Option<tonic_types::pb::Status> {
+    if status.details().is_empty() {
+        return None;
+    }
+    tonic_types::pb::Status::decode(status.details()).ok()
+}

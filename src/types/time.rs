@@ -1,0 +1,102 @@
+//! Times in whole microseconds, as Postgres stores them.
+
+use std::fmt;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
+use serde::{Deserialize, Serialize};
+
+/// A moment, in whole microseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Time(DateTime<Utc>);
+
+impl Time {
+    /// The wall clock of this process: for tokens and logs. The ledger's time is the database's.
+    pub fn now() -> Self {
+        Self::floor(Utc::now())
+    }
+
+    /// Rounds down to whole microseconds.
+    pub fn floor(time: DateTime<Utc>) -> Self {
+        let excess = i64::from(time.timestamp_subsec_nanos() % 1_000);
+        Self(time - TimeDelta::nanoseconds(excess))
+    }
+
+    /// Microseconds since 1970; `None` outside of what chrono holds.
+    pub fn from_micros(micros: i64) -> Option<Self> {
+        DateTime::from_timestamp_micros(micros).map(Self)
+    }
+
+    /// Microseconds since 1970.
+    pub fn micros(self) -> i64 {
+        self.0.timestamp_micros()
+    }
+
+    /// Seconds since 1970 and the rest in nanoseconds.
+    pub fn seconds_and_nanos(self) -> (i64, u32) {
+        (self.0.timestamp(), self.0.timestamp_subsec_nanos())
+    }
+
+    /// The time `duration` later; the greatest time if that is out of range.
+    pub fn plus(self, duration: Duration) -> Self {
+        TimeDelta::from_std(duration)
+            .ok()
+            .and_then(|delta| self.0.checked_add_signed(delta))
+            .map_or(Self(DateTime::<Utc>::MAX_UTC), Self::floor)
+    }
+
+    /// The next microsecond.
+    pub fn next(self) -> Self {
+        self.plus(Duration::from_micros(1))
+    }
+
+    /// As chrono has it, for the database.
+    pub fn to_chrono(self) -> DateTime<Utc> {
+        self.0
+    }
+
+    /// As the standard library has it, for the ledger's own connection.
+    pub fn to_system(self) -> SystemTime {
+        self.0.into()
+    }
+}
+
+impl From<DateTime<Utc>> for Time {
+    fn from(time: DateTime<Utc>) -> Self {
+        Self::floor(time)
+    }
+}
+
+impl From<SystemTime> for Time {
+    fn from(time: SystemTime) -> Self {
+        Self::floor(time.into())
+    }
+}
+
+impl fmt::Display for Time {
+    /// RFC 3339 with six fraction digits.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.to_rfc3339_opts(SecondsFormat::Micros, true))
+    }
+}
+
+/// Seconds since 1970 by the wall clock, as tokens count.
+pub fn unix_seconds() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |passed| passed.as_secs())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn floor_drops_what_is_finer_than_a_microsecond_before_1970_too() {
+        let after = DateTime::from_timestamp(1, 1_999).expect("in range");
+        assert_eq!(Time::floor(after).micros(), 1_000_001);
+        let before = DateTime::from_timestamp(-1, 999_999_999).expect("in range");
+        assert_eq!(Time::floor(before).micros(), -1);
+    }
+}
