@@ -596,6 +596,13 @@ async fn each_test_has_a_database_of_its_own() {
     assert_ne!(one.name, two.name);
     let server = one.server.clone();
     let client = connect(&server, &one.name).await.expect("a connection");
+    let applied = "SELECT count(*) FROM __diesel_schema_migrations";
+    let applied: i64 = client
+        .query_one(applied, &[])
+        .await
+        .expect("a migrated database")
+        .get(0);
+    assert!(applied > 0);
     client
         .batch_execute("CREATE TABLE only_here ()")
         .await
