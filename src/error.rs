@@ -32,6 +32,8 @@ pub enum Error {
     EnterpriseNotFound(EnterpriseId),
     /// The calling enterprise has no OES license.
     NoOesLicense,
+    /// The call is the partner's, and the calling enterprise is not that partner.
+    PartnerAccessDenied,
 
     /// The key stands for other content.
     IdempotencyKeyReused {
@@ -57,6 +59,11 @@ pub enum Error {
         expected: i64,
         /// What it is.
         actual: i64,
+    },
+    /// The record is final, and not in the way that was asked for.
+    AlreadyTerminal {
+        /// How it stands.
+        status: &'static str,
     },
     /// This direction of the connection is disabled.
     ConnectionInactive {

@@ -28,6 +28,7 @@
 //! - **L6 once**: one key, one effect: a record or key has exactly one opening movement.
 
 pub mod auth;
+pub mod db;
 pub mod error;
 pub mod ledger;
 pub mod limits;

@@ -59,3 +59,32 @@ pub const TOKEN_REMEMBERED_MAX: Duration = Duration::from_secs(60);
 
 /// How long a caller should wait before it tries again what failed in passing.
 pub const RETRY_DELAY: Duration = Duration::from_millis(500);
+
+/// How far ahead a reservation may expire: a year and a day.
+pub const EXPIRE_AHEAD_MAX: Duration = Duration::from_secs(366 * 24 * 60 * 60);
+/// Due reservations that one transaction releases: bounds how long it holds its owners.
+pub const EXPIRE_BATCH_MAX: usize = 1_000;
+/// Commands that one transaction carries: past some hundreds a larger one gains nothing, and its callers wait.
+pub const BATCH_MAX: usize = 512;
+/// Commands that wait for the writer: about a tenth of a second of work; more would only wait longer.
+pub const QUEUE_MAX: usize = 4_096;
+/// How long a command waits for a database that does not answer.
+pub const OUTAGE_PATIENCE: Duration = Duration::from_secs(2);
+/// A writer's longest round trip: a batch takes milliseconds, waits for locks at most `DB_LOCK_WAIT_MAX`, and past this
+/// the network stands still.
+pub const LEDGER_ROUND_TRIP_MAX: Duration = Duration::from_secs(7);
+
+/// The longest a connection attempt to the database may take, TLS and session settings included.
+pub const DB_CONNECT_MAX: Duration = Duration::from_secs(5);
+/// The longest statement: its caller has given up by then, and only the server can end it.
+pub const DB_STATEMENT_MAX: Duration = CALL_MAX;
+/// The longest wait for a lock: well below a call, so that a retry of our own still fits.
+pub const DB_LOCK_WAIT_MAX: Duration = Duration::from_secs(5);
+/// The longest a transaction may hold its locks without a statement: its client is gone.
+pub const DB_IDLE_IN_TRANSACTION_MAX: Duration = Duration::from_secs(10);
+/// The longest wait for a pooled connection: a database that answers has one free by then.
+pub const DB_CHECKOUT_MAX: Duration = Duration::from_secs(2);
+/// How often a write is tried before its conflict becomes the caller's.
+pub const DB_WRITE_TRIES: u32 = 4;
+/// The longest wait for another replica's migrations.
+pub const DB_MIGRATION_WAIT_MAX: Duration = Duration::from_secs(300);

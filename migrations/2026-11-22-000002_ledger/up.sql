@@ -70,6 +70,7 @@ CREATE TABLE allocation (
     content_hash bytea NOT NULL,
     opened_custody_version bigint NOT NULL,
     opened_connection_version bigint NOT NULL,
+    closed_cause text,
     closed_custody_version bigint,
     closed_connection_version bigint,
     CONSTRAINT allocation_pkey PRIMARY KEY (owner_id, id),
@@ -81,7 +82,12 @@ CREATE TABLE allocation (
     ),
     CONSTRAINT allocation_reason CHECK ((reason IS NOT NULL) <= (status = 'RELEASED')),
     CONSTRAINT allocation_closed CHECK (
-        (status = 'RESERVED') = (closed_custody_version IS NULL)
+        CASE status
+            WHEN 'RESERVED' THEN closed_cause IS NULL
+            WHEN 'CLEARED' THEN closed_cause IN ('CLEAR', 'INSTANT')
+            ELSE closed_cause IN ('RELEASE', 'CANCEL', 'EXPIRE')
+        END
+        AND (status = 'RESERVED') = (closed_custody_version IS NULL)
         AND (status = 'RESERVED') = (closed_connection_version IS NULL)
     )
 ) WITH (fillfactor = 85);

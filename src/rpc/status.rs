@@ -52,7 +52,9 @@ pub fn code(error: &Error) -> Code {
         Error::TokenMissing | Error::TokenInvalid(_) | Error::TokenExpired | Error::NotAMember => {
             Code::Unauthenticated
         }
-        Error::ScopeMissing(_) | Error::NoOesLicense => Code::PermissionDenied,
+        Error::ScopeMissing(_) | Error::NoOesLicense | Error::PartnerAccessDenied => {
+            Code::PermissionDenied
+        }
         Error::InvalidRequest(_) | Error::PageTokenInvalid | Error::MalformedMessage(_) => {
             Code::InvalidArgument
         }
@@ -65,7 +67,8 @@ pub fn code(error: &Error) -> Code {
             Code::AlreadyExists
         }
         Error::VersionMismatch { .. } | Error::Contention => Code::Aborted,
-        Error::ConnectionInactive { .. }
+        Error::AlreadyTerminal { .. }
+        | Error::ConnectionInactive { .. }
         | Error::InsufficientBalance { .. }
         | Error::BalanceLimit { .. } => Code::FailedPrecondition,
         Error::Overloaded | Error::MessageTooLarge => Code::ResourceExhausted,
@@ -89,6 +92,7 @@ pub fn reason(error: &Error) -> ErrorReason {
         Error::NotAMember => ErrorReason::NotAMember,
         Error::EnterpriseNotFound(_) => ErrorReason::EnterpriseNotFound,
         Error::NoOesLicense => ErrorReason::NoOesLicense,
+        Error::PartnerAccessDenied => ErrorReason::PartnerAccessDenied,
         Error::IdempotencyKeyReused { .. } => ErrorReason::IdempotencyKeyReused,
         Error::ClientNotFound(_) => ErrorReason::ClientNotFound,
         Error::PartnerNotFound(_) => ErrorReason::PartnerNotFound,
@@ -97,6 +101,7 @@ pub fn reason(error: &Error) -> ErrorReason {
         Error::ClientExists => ErrorReason::ClientExists,
         Error::ConnectionExists => ErrorReason::ConnectionExists,
         Error::VersionMismatch { .. } => ErrorReason::VersionMismatch,
+        Error::AlreadyTerminal { .. } => ErrorReason::AlreadyTerminal,
         Error::ConnectionInactive { .. } => ErrorReason::ConnectionInactive,
         Error::InsufficientBalance { .. } => ErrorReason::InsufficientBalance,
         Error::BalanceLimit { .. } => ErrorReason::BalanceLimit,
@@ -127,6 +132,9 @@ fn text(error: &Error) -> String {
         Error::NotAMember => "Caller is not a member of the enterprise.".into(),
         Error::EnterpriseNotFound(id) => format!("There is no enterprise {id}."),
         Error::NoOesLicense => "Enterprise does not have OES license.".into(),
+        Error::PartnerAccessDenied => {
+            "The call is the partner's, and the enterprise is not that partner.".into()
+        }
         Error::IdempotencyKeyReused { field } => {
             format!("`{field}` was used before with other content.")
         }
@@ -142,6 +150,7 @@ fn text(error: &Error) -> String {
         Error::VersionMismatch { expected, actual } => {
             format!("The record is at version {actual}, not {expected}.")
         }
+        Error::AlreadyTerminal { status } => format!("The record is {status} already."),
         Error::ConnectionInactive { direction, reason } => {
             cut(&format!("The connection takes no {direction}s: {reason}"))
         }
@@ -193,6 +202,7 @@ fn metadata(error: &Error) -> HashMap<String, String> {
             ("expected_version", expected.to_string()),
             ("actual_version", actual.to_string()),
         ],
+        Error::AlreadyTerminal { status } => vec![("status", (*status).into())],
         Error::ConnectionInactive { direction, .. } => vec![("direction", (*direction).into())],
         Error::InsufficientBalance {
             available,
@@ -214,6 +224,7 @@ fn metadata(error: &Error) -> HashMap<String, String> {
         | Error::NotAMember
         | Error::EnterpriseNotFound(_)
         | Error::NoOesLicense
+        | Error::PartnerAccessDenied
         | Error::ClientNotFound(_)
         | Error::PartnerNotFound(_)
         | Error::ConnectionNotFound(_)
@@ -252,6 +263,9 @@ fn add_details(details: &mut ErrorDetails, error: &Error, request_id: &str) {
         Error::PartnerNotFound(id) => resource(details, "partner", id.to_string(), error),
         Error::ConnectionNotFound(id) => resource(details, "connection", id.to_string(), error),
         Error::AllocationNotFound(id) => resource(details, "allocation", id.to_string(), error),
+        Error::AlreadyTerminal { status } => {
+            details.add_precondition_failure_violation(reason_name(error), *status, text(error));
+        }
         Error::ConnectionInactive { direction, .. } => {
             details.add_precondition_failure_violation(reason_name(error), *direction, text(error));
         }
@@ -278,6 +292,7 @@ fn add_details(details: &mut ErrorDetails, error: &Error, request_id: &str) {
         | Error::MalformedMessage(_)
         | Error::NotAMember
         | Error::NoOesLicense
+        | Error::PartnerAccessDenied
         | Error::IdempotencyKeyReused { .. }
         | Error::ClientExists
         | Error::ConnectionExists

@@ -1,3 +1,8 @@
-//! One binary for all tests through a real channel; a folder a service.
+//! Every test that needs the whole of Earmark: one binary, this file is its table of contents.
 
+mod support;
+
+/// The development cluster: started, adopted, kept alive.
+mod embedded;
+/// What is around every service: layers, health, reflection, drain.
 mod server;

@@ -1,0 +1,10 @@
+//! Everything that speaks to Postgres; the only room besides the stores that knows diesel.
+
+pub mod connect;
+pub mod embedded;
+pub mod migrate;
+pub mod pg_error;
+pub mod pool;
+pub mod read;
+pub mod schema;
+pub mod write;

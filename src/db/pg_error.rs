@@ -1,0 +1,286 @@
+//! What went wrong in the database: the only place that reads its errors.
+//!
+//! diesel tells some faults by kind and the rest by their text alone, so connections of ours ask for English texts where
+//! the role may (`lc_messages = C`). A text that is not understood makes a fault `Other`: an internal error, never a
+//! wrong verdict.
+
+use diesel::result::{DatabaseErrorKind, Error as DieselError};
+use tokio_postgres::error::{Error as PgError, SqlState};
+
+use crate::db::connect::chain;
+use crate::error::{Error, Outcome};
+
+/// A fault of a statement or of its connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DbFault {
+    /// The unique constraint or index with this name holds another row.
+    Unique(String),
+    /// The check with this name refuses the row.
+    Check(String),
+    /// The foreign key with this name finds no row, or one that still needs it.
+    ForeignKey(String),
+    /// Another transaction was first: the whole transaction can be tried again.
+    Serialization,
+    /// Two transactions waited for each other, and this one was ended.
+    Deadlock,
+    /// Another transaction held a lock for too long.
+    LockTimeout,
+    /// The statement took too long, or an administrator ended it.
+    StatementTimeout,
+    /// The server takes no writes: a standby, or one that is being moved.
+    ReadOnly,
+    /// The connection is gone, and with it whatever was not committed.
+    ConnectionLost(String),
+    /// A number passed its type's range.
+    NumericOverflow,
+    /// Anything else: a fault of ours.
+    Other(String),
+}
+
+impl DbFault {
+    /// Whether the same transaction may succeed when it is run again from its start.
+    pub fn is_contention(&self) -> bool {
+        matches!(
+            self,
+            Self::Serialization | Self::Deadlock | Self::LockTimeout
+        )
+    }
+
+    /// Whether the connection cannot be used any more.
+    pub fn is_connection_lost(&self) -> bool {
+        matches!(self, Self::ConnectionLost(_))
+    }
+
+    /// Whether the server has said that it did not carry the statement out. A `COMMIT` with such a fault has not
+    /// happened; with any other it may have.
+    pub fn is_surely_aborted(&self) -> bool {
+        self.is_contention()
+            || matches!(
+                self,
+                Self::Unique(_) | Self::Check(_) | Self::ForeignKey(_) | Self::ReadOnly
+            )
+    }
+
+    /// What the caller is told; `outcome` says whether the write may have happened.
+    pub fn into_error(self, outcome: Outcome) -> Error {
+        match self {
+            Self::Serialization | Self::Deadlock | Self::LockTimeout => Error::Contention,
+            Self::StatementTimeout | Self::ReadOnly | Self::ConnectionLost(_) => {
+                tracing::warn!(fault = ?self, "the database is unavailable");
+                Error::DatabaseUnavailable(outcome)
+            }
+            Self::Unique(_)
+            | Self::Check(_)
+            | Self::ForeignKey(_)
+            | Self::NumericOverflow
+            | Self::Other(_) => Error::Internal(format!("{self:?}"), outcome),
+        }
+    }
+
+    /// A fault known by its text: what Postgres says in English.
+    fn by_text(text: &str) -> Self {
+        let starts_with = |prefixes: &[&str]| prefixes.iter().any(|p| text.starts_with(p));
+        if text == "deadlock detected" {
+            Self::Deadlock
+        } else if starts_with(&[
+            "canceling statement due to lock timeout",
+            "could not obtain lock on",
+        ]) {
+            Self::LockTimeout
+        } else if starts_with(&["canceling statement due to"]) {
+            Self::StatementTimeout
+        } else if starts_with(&[
+            "terminating connection",
+            "the database system is",
+            "sorry, too many clients",
+            "remaining connection slots",
+            "too many connections for",
+        ]) {
+            Self::ConnectionLost(text.into())
+        } else if text == "value overflows numeric format"
+            || text == "numeric field overflow"
+            || text.ends_with("out of range")
+        {
+            Self::NumericOverflow
+        } else {
+            Self::Other(text.into())
+        }
+    }
+}
+
+impl From<DieselError> for DbFault {
+    fn from(error: DieselError) -> Self {
+        match error {
+            DieselError::DatabaseError(kind, info) => {
+                let constraint = || info.constraint_name().unwrap_or_default().to_owned();
+                match kind {
+                    DatabaseErrorKind::UniqueViolation => Self::Unique(constraint()),
+                    DatabaseErrorKind::CheckViolation => Self::Check(constraint()),
+                    DatabaseErrorKind::ForeignKeyViolation
+                    | DatabaseErrorKind::RestrictViolation => Self::ForeignKey(constraint()),
+                    DatabaseErrorKind::SerializationFailure => Self::Serialization,
+                    DatabaseErrorKind::ReadOnlyTransaction => Self::ReadOnly,
+                    DatabaseErrorKind::UnableToSendCommand
+                    | DatabaseErrorKind::ClosedConnection => {
+                        Self::ConnectionLost(info.message().into())
+                    }
+                    _ => Self::by_text(info.message()),
+                }
+            }
+            // What a lost connection leaves behind in the middle of a transaction.
+            DieselError::BrokenTransactionManager => Self::ConnectionLost(error.to_string()),
+            // A rollback that failed as well: the error that led to it says more.
+            DieselError::RollbackErrorOnCommit { commit_error, .. } => Self::from(*commit_error),
+            error => Self::Other(error.to_string()),
+        }
+    }
+}
+
+impl From<PgError> for DbFault {
+    fn from(error: PgError) -> Self {
+        Self::from(&error)
+    }
+}
+
+impl From<&PgError> for DbFault {
+    fn from(error: &PgError) -> Self {
+        let Some(server) = error.as_db_error() else {
+            // Without an answer of the server: a conversion that failed, or a connection that did.
+            let lost = error.is_closed() || has_io_cause(error);
+            let text = chain(error);
+            return if lost {
+                Self::ConnectionLost(text)
+            } else {
+                Self::Other(text)
+            };
+        };
+        let constraint = || server.constraint().unwrap_or_default().to_owned();
+        let text = || format!("{} ({})", server.message(), server.code().code());
+        match *server.code() {
+            SqlState::UNIQUE_VIOLATION => Self::Unique(constraint()),
+            SqlState::CHECK_VIOLATION => Self::Check(constraint()),
+            SqlState::FOREIGN_KEY_VIOLATION | SqlState::RESTRICT_VIOLATION => {
+                Self::ForeignKey(constraint())
+            }
+            SqlState::T_R_SERIALIZATION_FAILURE => Self::Serialization,
+            SqlState::T_R_DEADLOCK_DETECTED => Self::Deadlock,
+            SqlState::LOCK_NOT_AVAILABLE => Self::LockTimeout,
+            SqlState::QUERY_CANCELED => Self::StatementTimeout,
+            SqlState::READ_ONLY_SQL_TRANSACTION => Self::ReadOnly,
+            SqlState::NUMERIC_VALUE_OUT_OF_RANGE => Self::NumericOverflow,
+            SqlState::ADMIN_SHUTDOWN
+            | SqlState::CRASH_SHUTDOWN
+            | SqlState::CANNOT_CONNECT_NOW
+            | SqlState::DATABASE_DROPPED
+            | SqlState::IDLE_SESSION_TIMEOUT
+            | SqlState::IDLE_IN_TRANSACTION_SESSION_TIMEOUT
+            | SqlState::TOO_MANY_CONNECTIONS => Self::ConnectionLost(text()),
+            _ => Self::Other(text()),
+        }
+    }
+}
+
+fn has_io_cause(error: &PgError) -> bool {
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        if cause.is::<std::io::Error>() {
+            return true;
+        }
+        source = cause.source();
+    }
+    false
+}
+
+/// Why a piece of work with the database ended without a result.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// The service's own verdict.
+    Refused(Error),
+    /// The database's fault.
+    Database(DbFault),
+}
+
+impl Failure {
+    /// What the caller is told.
+    pub fn into_error(self, outcome: Outcome) -> Error {
+        match self {
+            Self::Refused(error) => error,
+            Self::Database(fault) => fault.into_error(outcome),
+        }
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::Refused(error)
+    }
+}
+
+impl From<DbFault> for Failure {
+    fn from(fault: DbFault) -> Self {
+        Self::Database(fault)
+    }
+}
+
+impl From<DieselError> for Failure {
+    fn from(error: DieselError) -> Self {
+        Self::Database(error.into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_of_the_server_are_understood() {
+        // Held against a live server by `tests/it/db`.
+        let cases = [
+            ("deadlock detected", DbFault::Deadlock),
+            (
+                "canceling statement due to lock timeout",
+                DbFault::LockTimeout,
+            ),
+            (
+                "canceling statement due to statement timeout",
+                DbFault::StatementTimeout,
+            ),
+            (
+                "canceling statement due to user request",
+                DbFault::StatementTimeout,
+            ),
+            ("value overflows numeric format", DbFault::NumericOverflow),
+            ("bigint out of range", DbFault::NumericOverflow),
+        ];
+        for (text, fault) in cases {
+            assert_eq!(DbFault::by_text(text), fault, "{text}");
+        }
+        let lost = DbFault::by_text("terminating connection due to administrator command");
+        assert!(lost.is_connection_lost());
+        assert!(matches!(DbFault::by_text("whatever"), DbFault::Other(_)));
+    }
+
+    #[test]
+    fn only_what_the_server_refused_is_surely_aborted() {
+        assert!(DbFault::Serialization.is_surely_aborted());
+        assert!(DbFault::Unique("x".into()).is_surely_aborted());
+        assert!(!DbFault::ConnectionLost(String::new()).is_surely_aborted());
+        assert!(!DbFault::StatementTimeout.is_surely_aborted());
+        assert!(!DbFault::Other(String::new()).is_surely_aborted());
+    }
+
+    #[test]
+    fn faults_tell_whether_the_write_may_have_happened() {
+        let lost = DbFault::ConnectionLost(String::new());
+        assert_eq!(
+            lost.into_error(Outcome::Unknown),
+            Error::DatabaseUnavailable(Outcome::Unknown)
+        );
+        assert_eq!(
+            DbFault::Deadlock.into_error(Outcome::NotApplied),
+            Error::Contention
+        );
+        let other = DbFault::Other("x".into()).into_error(Outcome::Unknown);
+        assert_eq!(other.outcome(), Outcome::Unknown);
+    }
+}

@@ -1,0 +1,99 @@
+//! The pool of connections for reads and for the small writes; the ledger's writer has a connection of its own.
+
+use std::time::Duration;
+
+use diesel::ConnectionError;
+use diesel_async::AsyncPgConnection;
+use diesel_async::pooled_connection::bb8;
+use diesel_async::pooled_connection::{
+    AsyncDieselConnectionManager, ManagerConfig, PoolableConnection, RecyclingMethod,
+};
+
+use crate::db::connect::{ConnectError, Connector};
+use crate::error::{Error, Outcome, Result};
+use crate::limits::DB_CHECKOUT_MAX;
+
+/// The pool. Cheap to clone.
+pub type Pool = bb8::Pool<AsyncPgConnection>;
+/// A connection on loan from the pool; a broken one, or one inside a transaction, is closed when it is given back.
+pub type Pooled<'pool> = bb8::PooledConnection<'pool, AsyncPgConnection>;
+
+/// How large the pool is, and how old its connections grow.
+#[derive(Clone, Debug)]
+pub struct PoolSettings {
+    /// Connections at the most. Too few: calls wait; too many: Postgres has a process for each.
+    pub max_size: u32,
+    /// Connections kept ready though idle, so that a burst need not wait for handshakes.
+    pub min_idle: u32,
+    /// A connection older than this is replaced: a prepared statement broken by a migration goes with it.
+    pub max_lifetime: Duration,
+    /// A connection idle for longer is closed, down to `min_idle`.
+    pub idle_timeout: Duration,
+    /// The longest wait for a connection.
+    pub checkout_timeout: Duration,
+}
+
+impl Default for PoolSettings {
+    fn default() -> Self {
+        Self {
+            max_size: 10,
+            min_idle: 2,
+            max_lifetime: Duration::from_secs(30 * 60),
+            idle_timeout: Duration::from_secs(10 * 60),
+            checkout_timeout: DB_CHECKOUT_MAX,
+        }
+    }
+}
+
+/// Makes the pool, which connects on its own from now on: a database that is not there yet is no error.
+///
+/// Needs a tokio runtime.
+pub fn open(connector: Connector, settings: &PoolSettings) -> Pool {
+    let mut config = ManagerConfig::default();
+    // Never used as long as `test_on_check_out` is off: a ping would be a round trip for every call.
+    config.recycling_method = RecyclingMethod::Fast;
+    config.custom_setup = Box::new(move |_url| {
+        let connector = connector.clone();
+        Box::pin(async move {
+            let (client, _driver) = connector.connect().await.map_err(bad_connection)?;
+            AsyncPgConnection::try_from(client).await
+        })
+    });
+    bb8::Pool::builder()
+        .max_size(settings.max_size)
+        .min_idle(settings.min_idle.min(settings.max_size))
+        .max_lifetime(settings.max_lifetime)
+        .idle_timeout(settings.idle_timeout)
+        .connection_timeout(settings.checkout_timeout)
+        .test_on_check_out(false)
+        .build_unchecked(AsyncDieselConnectionManager::new_with_config("", config))
+}
+
+/// The pool tries again by itself and keeps the reason to itself; the log has it.
+fn bad_connection(error: ConnectError) -> ConnectionError {
+    tracing::warn!(%error, "the pool cannot connect to the database");
+    ConnectionError::BadConnection(error.to_string())
+}
+
+/// Takes a connection that is not known to be dead.
+///
+/// # Errors
+/// [`Error::Overloaded`] if all are in use, [`Error::DatabaseUnavailable`] if none can be made.
+pub async fn checkout(pool: &Pool) -> Result<Pooled<'_>> {
+    loop {
+        let Ok(mut connection) = pool.get().await else {
+            let state = pool.state();
+            let all_in_use =
+                state.idle_connections == 0 && state.connections >= pool.config().max_size;
+            return Err(if all_in_use {
+                Error::Overloaded
+            } else {
+                Error::DatabaseUnavailable(Outcome::NotApplied)
+            });
+        };
+        // After a restart of the server a pool is full of these: each costs nothing but this look, and is closed.
+        if !connection.is_broken() {
+            return Ok(connection);
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! The tables of `migrations/`, as diesel sees them. A test holds it against the catalogs.
+
+diesel::table! {
+    owner (owner_id) {
+        owner_id -> Uuid,
+    }
+}
+
+diesel::table! {
+    enterprise (id) {
+        id -> Uuid,
+        name -> Text,
+        oes_licensed -> Bool,
+        version -> BigInt,
+        created_at -> Timestamptz,
+        updated_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    client (id) {
+        id -> Uuid,
+        enterprise_id -> Uuid,
+        name -> Text,
+        created_at -> Timestamptz,
+        updated_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    partner (id) {
+        id -> Uuid,
+        enterprise_id -> Uuid,
+        name -> Text,
+        institution_identifier -> Text,
+        created_at -> Timestamptz,
+        updated_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    connection (id) {
+        id -> Uuid,
+        client_id -> Uuid,
+        partner_id -> Uuid,
+        client_enterprise_id -> Uuid,
+        partner_enterprise_id -> Uuid,
+        name -> Text,
+        partners_connection_id -> Text,
+        mode -> Text,
+        allocations_enabled -> Bool,
+        deallocations_enabled -> Bool,
+        allocations_disabled_reason -> Nullable<Text>,
+        deallocations_disabled_reason -> Nullable<Text>,
+        version -> BigInt,
+        created_at -> Timestamptz,
+        updated_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    request_key (owner_id, rpc, request_id) {
+        owner_id -> Uuid,
+        rpc -> Text,
+        request_id -> Text,
+        content_hash -> Bytea,
+        record_id -> Uuid,
+        created_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    account (owner_id, account_id, unit) {
+        owner_id -> Uuid,
+        account_id -> Uuid,
+        unit -> Text,
+        available -> Numeric,
+        held -> Numeric,
+        version -> BigInt,
+    }
+}
+
+diesel::table! {
+    entry (owner_id, account_id, unit, version) {
+        owner_id -> Uuid,
+        account_id -> Uuid,
+        unit -> Text,
+        version -> BigInt,
+        available_delta -> Numeric,
+        held_delta -> Numeric,
+        available -> Numeric,
+        held -> Numeric,
+        cause -> Text,
+        cause_id -> Uuid,
+        time -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    allocation (owner_id, id) {
+        owner_id -> Uuid,
+        id -> Uuid,
+        #[sql_name = "type"]
+        kind -> Text,
+        status -> Text,
+        currency -> Text,
+        quantity -> Numeric,
+        connection_id -> Uuid,
+        client_id -> Uuid,
+        partner_id -> Uuid,
+        client_external_id -> Text,
+        partner_external_id -> Nullable<Text>,
+        initiated_by -> Text,
+        notes -> Nullable<Text>,
+        reason -> Nullable<Text>,
+        expire_time -> Nullable<Timestamptz>,
+        created_at -> Timestamptz,
+        updated_at -> Timestamptz,
+        content_hash -> Bytea,
+        opened_custody_version -> BigInt,
+        opened_connection_version -> BigInt,
+        closed_custody_version -> Nullable<BigInt>,
+        closed_connection_version -> Nullable<BigInt>,
+    }
+}
+
+diesel::table! {
+    adjustment (owner_id, id) {
+        owner_id -> Uuid,
+        id -> Uuid,
+        external_id -> Text,
+        currency -> Text,
+        quantity -> Numeric,
+        reason -> Text,
+        initiated_by -> Text,
+        content_hash -> Bytea,
+        custody_version -> BigInt,
+        created_at -> Timestamptz,
+    }
+}
+
+diesel::allow_tables_to_appear_in_same_query!(
+    owner,
+    enterprise,
+    client,
+    partner,
+    connection,
+    request_key,
+    account,
+    entry,
+    allocation,
+    adjustment,
+);

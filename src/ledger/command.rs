@@ -1,0 +1,176 @@
+//! What the ledger can be asked to do, and what it answers.
+
+use crate::ledger::model::{Adjustment, Allocation, Balance, Direction};
+use crate::types::amount::Amount;
+use crate::types::content::ContentHash;
+use crate::types::ids::{AllocationId, ConnectionId, EnterpriseId, Entropy, OwnerId};
+use crate::types::time::Time;
+use crate::types::unit::Unit;
+
+/// Something to be done with one owner's value.
+#[derive(Clone, Debug)]
+pub struct Command {
+    /// Whose accounts.
+    pub owner: OwnerId,
+    /// Judge only: answer what the real command would, change nothing.
+    pub validate_only: bool,
+    /// Random bits for the id of a new record.
+    pub entropy: Entropy,
+    /// What to do.
+    pub action: Action,
+}
+
+impl Command {
+    /// A command on this owner's value.
+    pub fn new(owner: impl Into<OwnerId>, validate_only: bool, action: Action) -> Self {
+        let random = uuid::Uuid::new_v4().into_bytes();
+        let mut entropy = Entropy::default();
+        // The last eight bytes hold no version bits.
+        entropy.copy_from_slice(&random[8..]);
+        Self {
+            owner: owner.into(),
+            validate_only,
+            entropy,
+            action,
+        }
+    }
+}
+
+/// What to do.
+#[derive(Clone, Debug)]
+pub enum Action {
+    /// Reserve, or move at once.
+    Create(Create),
+    /// Make a reservation final.
+    Close(Close),
+    /// Deposit or withdraw custody.
+    Adjust(Adjust),
+    /// Release what is due; asked by the sweep and by reads. The owner's due reservations are released before any
+    /// command of his, so there is nothing else to do.
+    Expire,
+}
+
+/// A new allocation or deallocation.
+#[derive(Clone, Debug)]
+pub struct Create {
+    /// Which way.
+    pub direction: Direction,
+    /// Between whom.
+    pub connection: ConnectionId,
+    /// Of what.
+    pub unit: Unit,
+    /// How much; above zero.
+    pub quantity: Amount,
+    /// The key.
+    pub client_external_id: String,
+    /// The client's notes.
+    pub notes: Option<String>,
+    /// When it is released by itself.
+    pub expire_time: Option<Time>,
+    /// The token's subject.
+    pub initiated_by: String,
+    /// What a repeat of the key is compared by.
+    pub content: ContentHash,
+}
+
+/// A verdict on a reservation.
+#[derive(Clone, Debug)]
+pub struct Close {
+    /// Which.
+    pub allocation: AllocationId,
+    /// Whose verdict.
+    pub verdict: Verdict,
+}
+
+/// Who makes a reservation final, and how.
+#[derive(Clone, Debug)]
+pub enum Verdict {
+    /// The client gives it up.
+    Cancel {
+        /// Why.
+        reason: Option<String>,
+    },
+    /// The partner takes it.
+    Clear(Partner),
+    /// The partner gives it back.
+    Release {
+        /// Whose verdict.
+        partner: Partner,
+        /// Why.
+        reason: String,
+    },
+}
+
+/// The partner's side of a verdict.
+#[derive(Clone, Debug)]
+pub struct Partner {
+    /// The partner's enterprise.
+    pub enterprise: EnterpriseId,
+    /// The connection that the partner names.
+    pub connection: ConnectionId,
+    /// The partner's own id of the record.
+    pub external_id: Option<String>,
+}
+
+/// A deposit or withdrawal of custody.
+#[derive(Clone, Debug)]
+pub struct Adjust {
+    /// Of what.
+    pub unit: Unit,
+    /// How much; negative withdraws; not zero.
+    pub quantity: Amount,
+    /// The key.
+    pub external_id: String,
+    /// Why.
+    pub reason: String,
+    /// The token's subject.
+    pub initiated_by: String,
+    /// What a repeat of the key is compared by.
+    pub content: ContentHash,
+}
+
+/// What was done, or would be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reply {
+    /// An allocation as it stands now, with the balances after its movement.
+    Allocation(Box<AllocationReply>),
+    /// A deposit or withdrawal.
+    Adjustment(Box<AdjustmentReply>),
+    /// Nothing is due any more.
+    Expired,
+}
+
+/// How an answer came about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// It was done now.
+    Done,
+    /// It was done before, under the same key.
+    Replayed,
+    /// It would be done.
+    Validated,
+}
+
+/// An allocation as it stands now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AllocationReply {
+    /// The record; its id and times mean nothing if it was only validated and is new.
+    pub allocation: Allocation,
+    /// Custody after the movement; of a replay, as its first answer showed it.
+    pub custody: Balance,
+    /// The connection after the movement; of a replay, as its first answer showed it.
+    pub connection: Balance,
+    /// How it came about.
+    pub origin: Origin,
+}
+
+/// A deposit or withdrawal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AdjustmentReply {
+    /// The record.
+    pub adjustment: Adjustment,
+    /// Custody after it; of a replay, as its first answer showed it.
+    pub custody: Balance,
+    /// How it came about.
+    pub origin: Origin,
+}

@@ -1,0 +1,123 @@
+//! The writer's SQL. Every statement is prepared once per connection, before the first batch: nothing unprepared is
+//! ever pipelined, for it would be overtaken.
+//!
+//! This connection is tokio-postgres itself rather than diesel-async, which is built on it: it gives SQLSTATEs, statements
+//! that are prepared explicitly, and messages that leave in the order in which the calls are made.
+
+mod read;
+mod write;
+
+use std::future::Future;
+
+use tokio_postgres::{Client, Statement};
+
+pub use read::{Needs, Snapshot};
+
+/// Why the store could not do its work.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// What Postgres or the connection said.
+    #[error(transparent)]
+    Postgres(#[from] tokio_postgres::Error),
+    /// What was read is nothing that this version writes.
+    #[error("{0}")]
+    Corrupt(&'static str),
+    /// What was written is not what was sent.
+    #[error("{written} rows of `{table}` were written, not {sent}")]
+    RowCount {
+        /// Into which table.
+        table: &'static str,
+        /// How many effects there were.
+        sent: usize,
+        /// How many rows were written.
+        written: u64,
+    },
+}
+
+type PgResult<T> = Result<T, tokio_postgres::Error>;
+
+/// One connection with its statements.
+pub struct Store {
+    client: Client,
+    lock: Statement,
+    reads: read::Statements,
+    writes: write::Statements,
+    xact_status: Statement,
+}
+
+const LOCK: &str =
+    "SELECT owner_id FROM owner WHERE owner_id = ANY($1) ORDER BY owner_id FOR NO KEY UPDATE";
+
+/// What became of a transaction whose COMMIT was not answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// It is on disk.
+    Committed,
+    /// It never happened.
+    Aborted,
+    /// The database does not know (any more).
+    Unknown,
+}
+
+impl Store {
+    /// Prepares every statement.
+    pub async fn prepare(client: Client) -> PgResult<Self> {
+        // One plan for ever, by index whatever the statistics say: the tables may be empty when it is made, and
+        // planning anew would cost more than running.
+        client
+            .batch_execute(
+                "SET plan_cache_mode = force_generic_plan; SET jit = off; SET enable_seqscan = off; \
+                 SET enable_hashjoin = off; SET enable_mergejoin = off",
+            )
+            .await?;
+        Ok(Self {
+            lock: client.prepare(LOCK).await?,
+            reads: read::Statements::prepare(&client).await?,
+            writes: write::Statements::prepare(&client).await?,
+            xact_status: client
+                .prepare("SELECT pg_xact_status($1::text::xid8)")
+                .await?,
+            client,
+        })
+    }
+
+    /// Whether the connection is gone.
+    pub fn is_closed(&self) -> bool {
+        self.client.is_closed()
+    }
+
+    /// Ends the transaction; what it wrote is on disk when this returns.
+    pub async fn commit(&self) -> PgResult<()> {
+        self.client.batch_execute("COMMIT").await
+    }
+
+    /// Gives the transaction up.
+    pub async fn rollback(&self) -> PgResult<()> {
+        self.client.batch_execute("ROLLBACK").await
+    }
+
+    /// Waits for an earlier transaction of these owners to end, and asks what became of it.
+    pub async fn fate(&self, owners: &[uuid::Uuid], xact: &str) -> PgResult<Fate> {
+        self.client.batch_execute("BEGIN").await?;
+        self.client.query(&self.lock, &[&owners]).await?;
+        let row = self.client.query_one(&self.xact_status, &[&xact]).await?;
+        self.rollback().await?;
+        Ok(match row.get::<_, Option<&str>>(0) {
+            Some("committed") => Fate::Committed,
+            Some("aborted") => Fate::Aborted,
+            _ => Fate::Unknown,
+        })
+    }
+}
+
+/// Runs a statement only where there is something for it to do.
+async fn if_any<T: Default>(
+    any: bool,
+    statement: impl Future<Output = PgResult<T>>,
+) -> PgResult<T> {
+    if any {
+        statement.await
+    } else {
+        Ok(T::default())
+    }
+}

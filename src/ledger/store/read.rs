@@ -1,0 +1,475 @@
+//! What a batch reads: the owners' locks, then, as separate later statements of the same pipeline, all that `decide`
+//! needs. Never lock and read in one statement: Postgres would read the locked row anew but judge all else by the old
+//! snapshot.
+
+use std::collections::{HashMap, HashSet};
+
+use chrono::{DateTime, Utc};
+use rust_decimal::Decimal;
+use tokio::try_join;
+use tokio_postgres::{Client, Row, Statement};
+use uuid::Uuid;
+
+use crate::ledger::command::{Action, Command, Verdict};
+use crate::ledger::model::{
+    AccountKey, Adjustment, Allocation, Balance, Cause, Closing, Connection, Direction, Mode,
+    Status, Versions,
+};
+use crate::ledger::state::{Owner, PartnerStanding, Standing, State};
+use crate::ledger::store::{PgResult, Store, StoreError, if_any};
+use crate::limits::EXPIRE_BATCH_MAX;
+use crate::types::amount::Amount;
+use crate::types::content::ContentHash;
+use crate::types::ids::{
+    AccountId, AdjustmentId, AllocationId, ClientId, ConnectionId, EnterpriseId, OwnerId, PartnerId,
+};
+use crate::types::time::Time;
+use crate::types::unit::Unit;
+
+pub(super) struct Statements {
+    owners: Statement,
+    partners: Statement,
+    connections: Statement,
+    keys: Statement,
+    adjustments: Statement,
+    allocations: Statement,
+    accounts: Statement,
+    past: Statement,
+}
+
+const OWNERS: &str = "\
+    SELECT o.owner_id, e.oes_licensed, c.id, (SELECT max(t.time) FROM entry t WHERE t.owner_id = o.owner_id) \
+    FROM unnest($1::uuid[]) o(owner_id) \
+    LEFT JOIN enterprise e ON e.id = o.owner_id \
+    LEFT JOIN client c ON c.enterprise_id = o.owner_id";
+
+const PARTNERS: &str = "\
+    SELECT e.id, e.oes_licensed, EXISTS (SELECT FROM partner p WHERE p.enterprise_id = e.id) \
+    FROM enterprise e WHERE e.id = ANY($1)";
+
+const CONNECTIONS: &str = "\
+    SELECT id, client_enterprise_id, client_id, partner_id, partner_enterprise_id, mode, \
+           allocations_disabled_reason, deallocations_disabled_reason \
+    FROM connection WHERE id = ANY($1) AND client_enterprise_id = ANY($2)";
+
+/// The columns of an allocation, in the order that `allocation` reads them.
+const ALLOCATION: &str = "\
+    a.owner_id, a.id, a.type, a.status, a.currency, a.quantity, a.connection_id, a.client_id, a.partner_id, \
+    a.client_external_id, a.partner_external_id, a.initiated_by, a.notes, a.reason, a.expire_time, a.created_at, \
+    a.updated_at, a.content_hash, a.opened_custody_version, a.opened_connection_version, a.closed_cause, \
+    a.closed_custody_version, a.closed_connection_version";
+const ALLOCATION_COLUMNS: usize = 23;
+
+const KEYS: &str = "\
+    SELECT {allocation} FROM unnest($1::uuid[], $2::text[], $3::text[]) k(owner_id, type, client_external_id) \
+    JOIN allocation a USING (owner_id, type, client_external_id) WHERE a.owner_id = ANY($4)";
+
+const ADJUSTMENTS: &str = "\
+    SELECT a.owner_id, a.id, a.external_id, a.currency, a.quantity, a.reason, a.initiated_by, a.content_hash, \
+           a.custody_version, a.created_at \
+    FROM unnest($1::uuid[], $2::text[]) k(owner_id, external_id) \
+    JOIN adjustment a USING (owner_id, external_id) WHERE a.owner_id = ANY($3)";
+
+/// The clock once, with the named and the due reservations and the two accounts of each. The id of the transaction
+/// stands beside the clock: it tells what became of it if the answer to COMMIT is lost.
+const ALLOCATIONS: &str = "\
+    WITH clock AS MATERIALIZED (SELECT clock_timestamp() AS now, pg_current_xact_id()::text AS xact), \
+    named AS (\
+        SELECT a.* FROM unnest($1::uuid[], $2::uuid[]) k(owner_id, id) \
+        JOIN allocation a USING (owner_id, id) WHERE a.owner_id = ANY($3)\
+    ), \
+    due AS (\
+        SELECT d.* FROM clock CROSS JOIN unnest($3::uuid[]) o(owner_id) CROSS JOIN LATERAL (\
+            SELECT a.* FROM allocation a WHERE a.owner_id = o.owner_id AND a.status = 'RESERVED' \
+            AND a.expire_time IS NOT NULL AND a.expire_time <= clock.now ORDER BY a.expire_time, a.id LIMIT $4\
+        ) d\
+    ) \
+    SELECT {allocation}, clock.now, clock.xact, a.due, own.available, own.held, own.version, net.available, net.held, \
+           net.version \
+    FROM clock \
+    LEFT JOIN (SELECT *, false AS due FROM named UNION ALL SELECT *, true FROM due) a ON true \
+    LEFT JOIN account own ON own.owner_id = a.owner_id AND own.unit = a.currency \
+        AND own.account_id = '00000000-0000-0000-0000-000000000001' \
+    LEFT JOIN account net ON net.owner_id = a.owner_id AND net.unit = a.currency \
+        AND net.account_id = a.connection_id";
+
+const ACCOUNTS: &str = "\
+    SELECT a.owner_id, a.account_id, a.unit, a.available, a.held, a.version \
+    FROM unnest($1::uuid[], $2::uuid[], $3::text[]) k(owner_id, account_id, unit) \
+    JOIN account a USING (owner_id, account_id, unit) WHERE a.owner_id = ANY($4)";
+
+const PAST: &str = "\
+    SELECT e.available, e.held FROM entry e \
+    WHERE e.owner_id = $1 AND e.account_id = $2 AND e.unit = $3 AND e.version = $4";
+
+impl Statements {
+    pub(super) async fn prepare(client: &Client) -> PgResult<Self> {
+        let with_columns = |sql: &str| sql.replace("{allocation}", ALLOCATION);
+        Ok(Self {
+            owners: client.prepare(OWNERS).await?,
+            partners: client.prepare(PARTNERS).await?,
+            connections: client.prepare(CONNECTIONS).await?,
+            keys: client.prepare(&with_columns(KEYS)).await?,
+            adjustments: client.prepare(ADJUSTMENTS).await?,
+            allocations: client.prepare(&with_columns(ALLOCATIONS)).await?,
+            accounts: client.prepare(ACCOUNTS).await?,
+            past: client.prepare(PAST).await?,
+        })
+    }
+}
+
+/// What a batch's commands need to know, as the arrays that the statements take.
+#[derive(Debug, Default)]
+pub struct Needs {
+    owners: Vec<Uuid>,
+    partners: Vec<Uuid>,
+    connections: Vec<Uuid>,
+    key_owners: Vec<Uuid>,
+    key_types: Vec<&'static str>,
+    key_ids: Vec<String>,
+    adjustment_owners: Vec<Uuid>,
+    adjustment_ids: Vec<String>,
+    allocation_owners: Vec<Uuid>,
+    allocation_ids: Vec<Uuid>,
+    account_owners: Vec<Uuid>,
+    account_ids: Vec<Uuid>,
+    account_units: Vec<String>,
+}
+
+impl Needs {
+    /// Collects what the commands need; each thing once.
+    pub fn of(commands: &[&Command]) -> Self {
+        let mut needs = Self::default();
+        let mut accounts = HashSet::new();
+        let (mut owners, mut partners, mut connections) =
+            (HashSet::new(), HashSet::new(), HashSet::new());
+        for command in commands {
+            let owner = command.owner.0;
+            owners.insert(owner);
+            match &command.action {
+                Action::Create(create) => {
+                    connections.insert(create.connection.0);
+                    needs.key_owners.push(owner);
+                    needs.key_types.push(create.direction.as_str());
+                    needs.key_ids.push(create.client_external_id.clone());
+                    for account in [AccountId::OWN, create.connection.into()] {
+                        accounts.insert((owner, account.0, create.unit.clone()));
+                    }
+                }
+                Action::Close(close) => {
+                    if let Verdict::Clear(partner) | Verdict::Release { partner, .. } =
+                        &close.verdict
+                    {
+                        partners.insert(partner.enterprise.0);
+                        connections.insert(partner.connection.0);
+                    }
+                    needs.allocation_owners.push(owner);
+                    needs.allocation_ids.push(close.allocation.0);
+                }
+                Action::Adjust(adjust) => {
+                    needs.adjustment_owners.push(owner);
+                    needs.adjustment_ids.push(adjust.external_id.clone());
+                    for account in [AccountId::OWN, AccountId::WORLD] {
+                        accounts.insert((owner, account.0, adjust.unit.clone()));
+                    }
+                }
+                Action::Expire => {}
+            }
+        }
+        needs.owners = owners.into_iter().collect();
+        needs.partners = partners.into_iter().collect();
+        needs.connections = connections.into_iter().collect();
+        for (owner, account, unit) in accounts {
+            needs.account_owners.push(owner);
+            needs.account_ids.push(account);
+            needs.account_units.push(unit.to_string());
+        }
+        needs
+    }
+
+    /// The owners to lock.
+    pub fn owners(&self) -> &[Uuid] {
+        &self.owners
+    }
+}
+
+/// What a batch has read.
+pub struct Snapshot {
+    /// For `decide`.
+    pub state: State,
+    /// Names the transaction.
+    pub xact: String,
+}
+
+impl Store {
+    /// Begins a transaction, locks the owners and reads: one round trip.
+    pub async fn begin(&self, needs: &Needs) -> Result<Snapshot, StoreError> {
+        let (client, reads) = (&self.client, &self.reads);
+        let owners = &needs.owners;
+        let due_per_owner = EXPIRE_BATCH_MAX / owners.len().max(1) + 1;
+        let due_limit = i64::try_from(due_per_owner).unwrap_or(i64::MAX);
+        // The futures send when they are first polled, and that is in this order.
+        let (
+            _,
+            locked,
+            owner_rows,
+            partners,
+            connections,
+            keys,
+            adjustments,
+            allocations,
+            accounts,
+        ) = try_join!(
+            biased;
+            client.batch_execute("BEGIN ISOLATION LEVEL READ COMMITTED"),
+            async { client.query(&self.lock, &[owners]).await },
+            async { client.query(&reads.owners, &[owners]).await },
+            if_any(!needs.partners.is_empty(), async {
+                client.query(&reads.partners, &[&needs.partners]).await
+            }),
+            if_any(!needs.connections.is_empty(), async {
+                client.query(&reads.connections, &[&needs.connections, owners]).await
+            }),
+            if_any(!needs.key_ids.is_empty(), async {
+                let Needs { key_owners, key_types, key_ids, .. } = needs;
+                client.query(&reads.keys, &[key_owners, key_types, key_ids, owners]).await
+            }),
+            if_any(!needs.adjustment_ids.is_empty(), async {
+                let Needs { adjustment_owners, adjustment_ids, .. } = needs;
+                client.query(&reads.adjustments, &[adjustment_owners, adjustment_ids, owners]).await
+            }),
+            async {
+                let Needs { allocation_owners, allocation_ids, .. } = needs;
+                client.query(&reads.allocations, &[allocation_owners, allocation_ids, owners, &due_limit]).await
+            },
+            if_any(!needs.account_ids.is_empty(), async {
+                let Needs { account_owners, account_ids, account_units, .. } = needs;
+                client.query(&reads.accounts, &[account_owners, account_ids, account_units, owners]).await
+            }),
+        )?;
+
+        // A command whose owner row the lock did not return is never judged as if it were locked.
+        let mut found: HashMap<OwnerId, Owner> = locked
+            .iter()
+            .map(|row| (OwnerId(row.get(0)), Owner::default()))
+            .collect();
+        for row in &owner_rows {
+            if let Some(owner) = found.get_mut(&OwnerId(row.get(0))) {
+                owner.enterprise = row.get::<_, Option<bool>>(1).map(|licensed| Standing {
+                    licensed,
+                    client: row.get::<_, Option<Uuid>>(2).map(ClientId),
+                });
+                owner.last_time = row.get::<_, Option<DateTime<Utc>>>(3).map(Time::from);
+            }
+        }
+        for row in &connections {
+            if let Some(owner) = found.get_mut(&OwnerId(row.get(1))) {
+                owner
+                    .connections
+                    .insert(ConnectionId(row.get(0)), connection(row)?);
+            }
+        }
+        for row in &keys {
+            let allocation = allocation(row)?;
+            if let Some(owner) = found.get_mut(&allocation.owner) {
+                owner.load_allocation(allocation);
+            }
+        }
+        for row in &adjustments {
+            let adjustment = adjustment(row)?;
+            if let Some(owner) = found.get_mut(&adjustment.owner) {
+                owner.load_adjustment(adjustment);
+            }
+        }
+        for row in &accounts {
+            if let Some(owner) = found.get_mut(&OwnerId(row.get(0))) {
+                let key = AccountKey {
+                    account: AccountId(row.get(1)),
+                    unit: Unit::stored(row.get(2)),
+                };
+                owner.load_account(key, balance(row, 3)?.unwrap_or_default());
+            }
+        }
+        let (now, xact) = load_reservations(&mut found, &allocations, due_per_owner)?;
+        let partners = partners
+            .iter()
+            .map(|row| {
+                let standing = PartnerStanding {
+                    licensed: row.get(1),
+                    has_partner: row.get(2),
+                };
+                (EnterpriseId(row.get(0)), standing)
+            })
+            .collect();
+        Ok(Snapshot {
+            state: State {
+                now,
+                owners: found,
+                partners,
+            },
+            xact,
+        })
+    }
+
+    /// The balance that an entry left.
+    pub async fn past(
+        &self,
+        owner: OwnerId,
+        key: &AccountKey,
+        version: i64,
+    ) -> Result<Option<Balance>, StoreError> {
+        let row = self
+            .client
+            .query_opt(
+                &self.reads.past,
+                &[&owner.0, &key.account.0, &key.unit.as_str(), &version],
+            )
+            .await?;
+        row.map(|row| {
+            Ok(Balance {
+                available: amount(&row, 0)?,
+                held: amount(&row, 1)?,
+                version,
+            })
+        })
+        .transpose()
+    }
+}
+
+/// Adds the named and the due reservations with their accounts; returns the clock and the transaction's id.
+fn load_reservations(
+    owners: &mut HashMap<OwnerId, Owner>,
+    rows: &[Row],
+    due_per_owner: usize,
+) -> Result<(Time, String), StoreError> {
+    const CLOCK: usize = ALLOCATION_COLUMNS;
+    let mut clock = None;
+    for row in rows {
+        clock = Some((
+            row.get::<_, DateTime<Utc>>(CLOCK).into(),
+            row.get(CLOCK + 1),
+        ));
+        let Some(is_due) = row.get::<_, Option<bool>>(CLOCK + 2) else {
+            continue;
+        };
+        let allocation = allocation(row)?;
+        let Some(owner) = owners.get_mut(&allocation.owner) else {
+            continue;
+        };
+        for (account, column) in [
+            (AccountId::OWN, CLOCK + 3),
+            (allocation.connection.into(), CLOCK + 6),
+        ] {
+            if let Some(balance) = balance(row, column)? {
+                let key = AccountKey {
+                    account,
+                    unit: allocation.unit.clone(),
+                };
+                owner.load_account(key, balance);
+            }
+        }
+        if is_due {
+            if owner.due.len() + 1 == due_per_owner {
+                owner.more_due = true;
+            } else {
+                owner.due.push(allocation.id);
+            }
+        }
+        owner.load_allocation(allocation);
+    }
+    clock.ok_or(StoreError::Corrupt(
+        "the clock's row is there even without a reservation",
+    ))
+}
+
+fn amount(row: &Row, column: usize) -> Result<Amount, StoreError> {
+    Amount::from_decimal(row.get::<_, Decimal>(column))
+        .ok_or(StoreError::Corrupt("an amount has more than 28 digits"))
+}
+
+/// Three columns of an account; `None` where a LEFT JOIN found none.
+fn balance(row: &Row, column: usize) -> Result<Option<Balance>, StoreError> {
+    let Some(version) = row.get::<_, Option<i64>>(column + 2) else {
+        return Ok(None);
+    };
+    Ok(Some(Balance {
+        available: amount(row, column)?,
+        held: amount(row, column + 1)?,
+        version,
+    }))
+}
+
+fn connection(row: &Row) -> Result<Connection, StoreError> {
+    Ok(Connection {
+        client: ClientId(row.get(2)),
+        partner: PartnerId(row.get(3)),
+        partner_enterprise: EnterpriseId(row.get(4)),
+        mode: stored(Mode::parse, row, 5)?,
+        allocations_disabled: row.get(6),
+        deallocations_disabled: row.get(7),
+    })
+}
+
+fn allocation(row: &Row) -> Result<Allocation, StoreError> {
+    Ok(Allocation {
+        owner: OwnerId(row.get(0)),
+        id: AllocationId(row.get(1)),
+        direction: stored(Direction::parse, row, 2)?,
+        status: stored(Status::parse, row, 3)?,
+        unit: Unit::stored(row.get(4)),
+        quantity: amount(row, 5)?,
+        connection: ConnectionId(row.get(6)),
+        client: ClientId(row.get(7)),
+        partner: PartnerId(row.get(8)),
+        client_external_id: row.get(9),
+        partner_external_id: row.get(10),
+        initiated_by: row.get(11),
+        notes: row.get(12),
+        reason: row.get(13),
+        expire_time: row.get::<_, Option<DateTime<Utc>>>(14).map(Time::from),
+        created_at: row.get::<_, DateTime<Utc>>(15).into(),
+        updated_at: row.get::<_, DateTime<Utc>>(16).into(),
+        content: content(row, 17)?,
+        opened: Versions {
+            custody: row.get(18),
+            connection: row.get(19),
+        },
+        closed: match row.get::<_, Option<&str>>(20) {
+            None => None,
+            Some(_) => Some(Closing {
+                cause: stored(Cause::parse, row, 20)?,
+                versions: Versions {
+                    custody: row.get(21),
+                    connection: row.get(22),
+                },
+            }),
+        },
+    })
+}
+
+fn adjustment(row: &Row) -> Result<Adjustment, StoreError> {
+    Ok(Adjustment {
+        owner: OwnerId(row.get(0)),
+        id: AdjustmentId(row.get(1)),
+        external_id: row.get(2),
+        unit: Unit::stored(row.get(3)),
+        quantity: amount(row, 4)?,
+        reason: row.get(5),
+        initiated_by: row.get(6),
+        content: content(row, 7)?,
+        custody_version: row.get(8),
+        created_at: row.get::<_, DateTime<Utc>>(9).into(),
+    })
+}
+
+fn content(row: &Row, column: usize) -> Result<ContentHash, StoreError> {
+    let hash = row.get::<_, &[u8]>(column).try_into();
+    hash.map(ContentHash)
+        .map_err(|_| StoreError::Corrupt("a content hash has not 32 bytes"))
+}
+
+fn stored<T>(parse: impl Fn(&str) -> Option<T>, row: &Row, column: usize) -> Result<T, StoreError> {
+    parse(row.get(column)).ok_or(StoreError::Corrupt(
+        "a name is none that this version knows",
+    ))
+}

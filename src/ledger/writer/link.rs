@@ -1,0 +1,78 @@
+//! The writer's connection: made when needed, made anew when lost.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep, timeout_at};
+
+use crate::db::connect::Connector;
+use crate::ledger::store::{Fate, Store};
+use crate::ledger::writer::attempt::Doubt;
+use crate::ledger::writer::jitter;
+
+/// How long to ask what became of a transaction: its locks are gone when the server notices the lost connection.
+const DOUBT_PATIENCE: Duration = Duration::from_secs(15);
+const BACK_OFF_MAX: Duration = Duration::from_millis(500);
+
+pub(super) struct Link {
+    connector: Connector,
+    store: Option<Store>,
+}
+
+impl Link {
+    pub(super) fn new(connector: Connector) -> Self {
+        Self {
+            connector,
+            store: None,
+        }
+    }
+
+    /// The prepared connection; `None` if there is none to be had before `until`.
+    pub(super) async fn store(&mut self, until: Instant) -> Option<&Store> {
+        if self.store.as_ref().is_some_and(Store::is_closed) {
+            self.store = None;
+        }
+        if self.store.is_none() {
+            self.store = timeout_at(until, self.connect()).await.ok();
+        }
+        self.store.as_ref()
+    }
+
+    /// Gives the connection up.
+    pub(super) fn drop_store(&mut self) {
+        self.store = None;
+    }
+
+    /// Whether a transaction whose COMMIT was not answered is on disk; `None` if that could not be learnt in time.
+    pub(super) async fn resolve(&mut self, doubt: &Doubt) -> Option<bool> {
+        let until = Instant::now() + DOUBT_PATIENCE;
+        while let Some(store) = self.store(until).await {
+            match timeout_at(until, store.fate(&doubt.owners, &doubt.xact)).await {
+                Ok(Ok(Fate::Committed)) => return Some(true),
+                Ok(Ok(Fate::Aborted)) => return Some(false),
+                Ok(Ok(Fate::Unknown)) | Err(_) => return None,
+                Ok(Err(error)) => {
+                    tracing::warn!(%error, "cannot learn what became of a transaction yet");
+                    self.drop_store();
+                }
+            }
+        }
+        None
+    }
+
+    /// Tries until it succeeds, with back-off and jitter.
+    async fn connect(&self) -> Store {
+        let mut back_off = Duration::from_millis(20);
+        loop {
+            let failed = match self.connector.connect().await {
+                Ok((client, _)) => match Store::prepare(client).await {
+                    Ok(store) => return store,
+                    Err(error) => error.to_string(),
+                },
+                Err(error) => error.to_string(),
+            };
+            tracing::warn!(error = failed, "the writer has no database connection");
+            sleep(jitter(back_off)).await;
+            back_off = (back_off * 2).min(BACK_OFF_MAX);
+        }
+    }
+}
