@@ -1,1 +1,8 @@
+//! Every test that needs the whole of Earmark: one binary, this file is its table of contents.
 
+mod support;
+
+/// What the services rely on: sessions, faults, retries, migrations.
+mod db;
+/// The development cluster: started, adopted, kept alive.
+mod embedded;
