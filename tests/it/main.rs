@@ -2,6 +2,8 @@
 
 mod support;
 
+/// What the services rely on: sessions, faults, retries, migrations.
+mod db;
 /// The development cluster: started, adopted, kept alive.
 mod embedded;
 /// What is around every service: layers, health, reflection, drain.
