@@ -118,7 +118,7 @@ async fn harnessed(
         application_name: "earmark-migrate",
         ..Session::default()
     };
-    let (client, _driver) = Connector::with_session(url, &session)?.connect().await?;
+    let (client, driver) = Connector::with_session(url, &session)?.connect().await?;
     let mut connection = AsyncPgConnection::try_from(client)
         .await
         .map_err(|error| MigrateError::Failed(error.to_string()))?;
@@ -133,7 +133,10 @@ async fn harnessed(
         let mut harness = Harness::from(connection);
         work(&mut harness).map_err(|error| MigrateError::Failed(error.to_string()))
     });
-    task.await.unwrap_or(Err(MigrateError::Interrupted))
+    let result = task.await.unwrap_or(Err(MigrateError::Interrupted));
+    // The connection, and with it the lock, is gone when this returns.
+    _ = driver.await;
+    result
 }
 
 fn names(versions: &[MigrationVersion<'_>]) -> Vec<String> {

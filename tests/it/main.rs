@@ -2,5 +2,7 @@
 
 mod support;
 
+/// What the services rely on: sessions, faults, retries, migrations.
+mod db;
 /// The development cluster: started, adopted, kept alive.
 mod embedded;
