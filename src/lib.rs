@@ -36,4 +36,5 @@ pub mod ledger;
 pub mod limits;
 pub mod proto;
 pub mod rpc;
+pub mod server;
 pub mod types;

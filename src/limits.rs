@@ -42,6 +42,21 @@ pub const TOKEN_LEEWAY: Duration = Duration::from_secs(5);
 /// How often a JWKS is read again at the most, for a key id that it did not hold.
 pub const JWKS_REFRESH_MIN: Duration = Duration::from_secs(60);
 
+/// How long a JWKS is trusted without a look at it: a key that its issuer withdrew must not live for ever.
+pub const JWKS_AGE_MAX: Duration = Duration::from_secs(600);
+/// How long reading a JWKS may take: calls with a new key wait for it.
+pub const JWKS_TIMEOUT: Duration = Duration::from_secs(5);
+/// The largest JWKS that is read: a key has about 500 bytes.
+pub const JWKS_BYTES_MAX: u64 = 1024 * 1024;
+/// Keys of one JWKS: those behind are not read.
+pub const JWKS_KEYS_MAX: usize = 100;
+/// Characters of a token's subject: what OpenID Connect allows.
+pub const TOKEN_SUBJECT_CHARS_MAX: usize = 255;
+/// Verified tokens that are remembered: about 2 KiB each.
+pub const TOKENS_REMEMBERED_MAX: usize = 10_000;
+/// How long a verified token is remembered: after that a key that was withdrawn no longer counts.
+pub const TOKEN_REMEMBERED_MAX: Duration = Duration::from_secs(60);
+
 /// How long a caller should wait before it tries again what failed in passing.
 pub const RETRY_DELAY: Duration = Duration::from_millis(500);
 

@@ -18,6 +18,11 @@ pub const DOMAIN: &str = "earmark";
 
 /// Turns an error into a status. `rpc` tells whether it was a write, whose errors say whether it happened.
 pub fn from_error(error: &Error, rpc: Option<&Rpc>, request_id: &str) -> Status {
+    with_code(code(error), error, rpc, request_id)
+}
+
+/// The same under another code than the error's own, where gRPC itself demands that one.
+pub fn with_code(code: Code, error: &Error, rpc: Option<&Rpc>, request_id: &str) -> Status {
     if let Error::Internal(what, _) = error {
         tracing::error!(request_id, what, "internal error");
     }
@@ -32,7 +37,7 @@ pub fn from_error(error: &Error, rpc: Option<&Rpc>, request_id: &str) -> Status 
     let mut details = ErrorDetails::new();
     details.set_error_info(reason_name(error), DOMAIN, metadata);
     add_details(&mut details, error, request_id);
-    bounded(code(error), text(error), details)
+    bounded(code, text(error), details)
 }
 
 /// The name of an error's reason, as `ErrorInfo` has it.

@@ -6,3 +6,5 @@ mod support;
 mod db;
 /// The development cluster: started, adopted, kept alive.
 mod embedded;
+/// What stands around every service: layers, health, the way down.
+mod server;

@@ -1,0 +1,255 @@
+//! The key that `earmark dev` makes for itself, and the tokens that `earmark token` signs with it.
+//!
+//! Nothing but a development server trusts it: `serve` is always given a JWKS.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use ed25519_dalek::SigningKey;
+use ed25519_dalek::pkcs8::spki::der::pem::LineEnding;
+use ed25519_dalek::pkcs8::{DecodePrivateKey, EncodePrivateKey};
+use jsonwebtoken::{Algorithm, EncodingKey, Header};
+use serde::Serialize;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use uuid::Uuid;
+
+/// `iss` of a development token.
+pub const ISSUER: &str = "earmark-dev";
+/// `aud` of a development token.
+pub const AUDIENCE: &str = "earmark";
+/// The key's file in the data folder.
+pub const KEY_FILE: &str = "dev-key.pem";
+/// The JWKS's file in the data folder.
+pub const JWKS_FILE: &str = "dev-jwks.json";
+
+/// Why there is no development key.
+#[derive(Debug, thiserror::Error)]
+pub enum DevKeyError {
+    /// A file cannot be read or written.
+    #[error("{path}: {source}", path = path.display())]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The key's file holds no Ed25519 key.
+    #[error("{path}: not an Ed25519 key in PKCS#8 form; delete it to have a new one", path = _0.display())]
+    NoKey(PathBuf),
+    /// The system gave no randomness.
+    #[error("no randomness for a key: {0}")]
+    Random(String),
+    /// The token could not be signed.
+    #[error("cannot sign: {0}")]
+    Signing(String),
+}
+
+/// An Ed25519 key and its id.
+pub struct DevKey {
+    key: SigningKey,
+    id: String,
+}
+
+/// What a development token says; what is `None` or empty is left out.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct DevClaims {
+    /// The subject.
+    pub sub: String,
+    /// Scopes, joined by spaces.
+    pub scope: String,
+    /// The enterprises that the bearer is a member of.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub enterprises: Vec<Uuid>,
+    /// The firm whose CAS allocations the bearer keeps.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub firm_id: Option<i64>,
+    /// The companies whose catalogues the bearer sees.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub companies: Vec<i64>,
+    /// The tenant whose buckets the bearer uses.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tenant: Option<Uuid>,
+}
+
+impl DevKey {
+    /// The key of a data folder; made, with its JWKS, if it is not there.
+    pub fn open_or_create(data_dir: &Path) -> Result<Self, DevKeyError> {
+        let path = data_dir.join(KEY_FILE);
+        let key = match Self::open(data_dir) {
+            Err(DevKeyError::File { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+                fs::create_dir_all(data_dir).map_err(|source| DevKeyError::File {
+                    path: data_dir.into(),
+                    source,
+                })?;
+                create_key_file(data_dir, &path)?;
+                // Read back: another process may have been first.
+                Self::open(data_dir)?
+            }
+            found => found?,
+        };
+        let jwks_path = data_dir.join(JWKS_FILE);
+        let text = format!("{:#}\n", key.jwks());
+        if fs::read_to_string(&jwks_path).ok().as_ref() != Some(&text) {
+            let written = write_beside(data_dir, JWKS_FILE, 0o644, text.as_bytes())
+                .and_then(|temporary| fs::rename(temporary, &jwks_path));
+            written.map_err(|source| DevKeyError::File {
+                path: jwks_path,
+                source,
+            })?;
+        }
+        Ok(key)
+    }
+
+    /// The key of a data folder that a development server made.
+    pub fn open(data_dir: &Path) -> Result<Self, DevKeyError> {
+        let path = data_dir.join(KEY_FILE);
+        let pem = fs::read_to_string(&path).map_err(|source| DevKeyError::File {
+            path: path.clone(),
+            source,
+        })?;
+        let key = SigningKey::from_pkcs8_pem(&pem).map_err(|_| DevKeyError::NoKey(path))?;
+        Ok(Self::new(key))
+    }
+
+    /// A key that stands in no file.
+    pub fn generate() -> Result<Self, DevKeyError> {
+        let mut seed = [0; 32];
+        getrandom::fill(&mut seed).map_err(|error| DevKeyError::Random(error.to_string()))?;
+        Ok(Self::new(SigningKey::from_bytes(&seed)))
+    }
+
+    fn new(key: SigningKey) -> Self {
+        // The thumbprint of RFC 7638: the required members in the order of their names.
+        let x = URL_SAFE_NO_PAD.encode(key.verifying_key());
+        let members = format!(r#"{{"crv":"Ed25519","kty":"OKP","x":"{x}"}}"#);
+        let id = URL_SAFE_NO_PAD.encode(Sha256::digest(members));
+        Self { key, id }
+    }
+
+    /// The public half as a JWKS.
+    pub fn jwks(&self) -> Value {
+        let x = URL_SAFE_NO_PAD.encode(self.key.verifying_key());
+        json!({"keys": [
+            {"kty": "OKP", "crv": "Ed25519", "alg": "EdDSA", "use": "sig", "kid": self.id, "x": x}
+        ]})
+    }
+
+    /// A token of `ISSUER` for `AUDIENCE` that expires after `ttl`.
+    pub fn mint(&self, claims: &DevClaims, ttl: Duration) -> Result<String, DevKeyError> {
+        let now = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or(Duration::ZERO);
+        let signing = |error: &dyn ToString| DevKeyError::Signing(error.to_string());
+        let mut all = serde_json::to_value(claims).map_err(|error| signing(&error))?;
+        all["iss"] = ISSUER.into();
+        all["aud"] = AUDIENCE.into();
+        all["iat"] = now.as_secs().into();
+        all["exp"] = now.saturating_add(ttl).as_secs().into();
+        self.sign(&all)
+    }
+
+    /// A token with these claims and no others.
+    pub fn sign(&self, claims: &Value) -> Result<String, DevKeyError> {
+        let signing = |error: &dyn ToString| DevKeyError::Signing(error.to_string());
+        let der = self.key.to_pkcs8_der().map_err(|error| signing(&error))?;
+        let header = Header {
+            kid: Some(self.id.clone()),
+            ..Header::new(Algorithm::EdDSA)
+        };
+        jsonwebtoken::encode(&header, claims, &EncodingKey::from_ed_der(der.as_bytes()))
+            .map_err(|error| signing(&error))
+    }
+}
+
+fn create_key_file(data_dir: &Path, path: &Path) -> Result<(), DevKeyError> {
+    let file_error = |source| DevKeyError::File {
+        path: path.into(),
+        source,
+    };
+    let pem = DevKey::generate()?
+        .key
+        .to_pkcs8_pem(LineEnding::LF)
+        .map_err(|error| DevKeyError::Signing(error.to_string()))?;
+    let temporary = write_beside(data_dir, KEY_FILE, 0o600, pem.as_bytes()).map_err(file_error)?;
+    // A link, unlike a rename, never replaces: of two processes that start together one makes the key for both.
+    let linked = fs::hard_link(&temporary, path);
+    fs::remove_file(&temporary).map_err(file_error)?;
+    match linked {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(file_error(error)),
+        _ => Ok(()),
+    }
+}
+
+/// Writes a temporary file whole, to disk, so that nobody ever reads half of it under its final name.
+fn write_beside(folder: &Path, name: &str, mode: u32, content: &[u8]) -> io::Result<PathBuf> {
+    let path = folder.join(format!(".{name}.{}", Uuid::new_v4()));
+    let mut file: File = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(mode)
+        .open(&path)?;
+    file.write_all(content)?;
+    file.sync_all()?;
+    Ok(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn the_key_is_private_and_lasts() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let data_dir = folder.path().join("new");
+        let first = DevKey::open_or_create(&data_dir).expect("made");
+        let mode = fs::metadata(data_dir.join(KEY_FILE))
+            .expect("there")
+            .permissions()
+            .mode();
+        assert_eq!(mode & 0o777, 0o600);
+
+        fs::remove_file(data_dir.join(JWKS_FILE)).expect("there");
+        let second = DevKey::open_or_create(&data_dir).expect("found");
+        assert_eq!(first.id, second.id);
+        let jwks = fs::read_to_string(data_dir.join(JWKS_FILE)).expect("written again");
+        assert!(jwks.contains(&first.id));
+
+        let mut left: Vec<_> = fs::read_dir(&data_dir)
+            .expect("readable")
+            .map(|entry| entry.expect("an entry").file_name())
+            .collect();
+        left.sort();
+        assert_eq!(left, [JWKS_FILE, KEY_FILE], "no temporary file is left");
+    }
+
+    #[test]
+    fn processes_that_start_together_share_one_key() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let ids: Vec<String> = std::thread::scope(|scope| {
+            let starts: Vec<_> = (0..8)
+                .map(|_| scope.spawn(|| DevKey::open_or_create(folder.path()).expect("a key").id))
+                .collect();
+            starts
+                .into_iter()
+                .map(|start| start.join().expect("no panic"))
+                .collect()
+        });
+        assert!(ids.iter().all(|id| *id == ids[0]), "{ids:?}");
+    }
+
+    #[test]
+    fn what_is_no_key_is_named() {
+        let folder = tempfile::tempdir().expect("a folder");
+        fs::write(folder.path().join(KEY_FILE), "no key").expect("written");
+        let refused = DevKey::open_or_create(folder.path());
+        assert!(matches!(refused, Err(DevKeyError::NoKey(_))));
+    }
+}

@@ -1,0 +1,430 @@
+//! The keys that sign tokens: a JWKS document, and when it is read again.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{Duration, Instant};
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jsonwebtoken::jwk::{
+    AlgorithmParameters, EllipticCurve, Jwk, KeyAlgorithm, PublicKeyUse, RSAKeyParameters,
+};
+use jsonwebtoken::{Algorithm, DecodingKey};
+use serde_json::Value;
+use tokio::sync::Mutex;
+
+use crate::limits::{JWKS_AGE_MAX, JWKS_BYTES_MAX, JWKS_KEYS_MAX, JWKS_REFRESH_MIN, JWKS_TIMEOUT};
+
+/// The shortest RSA modulus that is taken (RFC 7518 §3.3).
+const RSA_BITS_MIN: usize = 2048;
+/// The longest: verifying costs the square of it.
+const RSA_BITS_MAX: usize = 4096;
+
+/// Where a JWKS comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// A file.
+    File(PathBuf),
+    /// An `http` or `https` URL.
+    Url(String),
+}
+
+impl Source {
+    /// A URL if it looks like one, else a path.
+    pub fn parse(text: &str) -> Self {
+        let is_url = ["http://", "https://"]
+            .iter()
+            .any(|scheme| text.starts_with(scheme));
+        if is_url {
+            Self::Url(text.into())
+        } else {
+            Self::File(text.into())
+        }
+    }
+}
+
+/// Why a JWKS cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum JwksError {
+    /// The file or URL did not give a document.
+    #[error("cannot read it: {0}")]
+    Unreadable(String),
+    /// It is larger than any JWKS that makes sense.
+    #[error("it is larger than {JWKS_BYTES_MAX} bytes")]
+    TooLarge,
+    /// It is no JSON object with a list `keys`.
+    #[error("it is not a JWKS: a JSON object with a list `keys`")]
+    Malformed,
+    /// No key of it can verify a token.
+    #[error(
+        "no key in it is fit to verify tokens: RS256 (2048 to 4096 bits), ES256 or EdDSA (Ed25519)"
+    )]
+    NoKey,
+}
+
+/// A key and the one algorithm it serves, whatever a token's header says.
+#[derive(Clone, Debug)]
+pub struct Key {
+    id: Option<String>,
+    /// The only algorithm that this key verifies.
+    pub algorithm: Algorithm,
+    /// The key itself.
+    pub decoding: DecodingKey,
+}
+
+/// The keys that are good at the moment.
+#[derive(Debug)]
+struct KeySet {
+    keys: Vec<Key>,
+    read_at: Instant,
+}
+
+/// A JWKS that is read again when a token names a key that is not in it, at most once a minute.
+#[derive(Debug)]
+pub struct Jwks {
+    source: Source,
+    refresh_min: Duration,
+    current: RwLock<Arc<KeySet>>,
+    /// When it was last tried to read it again. Whoever holds the lock reads; the others wait and look again.
+    tried_at: Mutex<Option<Instant>>,
+}
+
+impl Jwks {
+    /// Reads a JWKS for the first time.
+    pub async fn open(source: Source) -> Result<Arc<Self>, JwksError> {
+        Self::open_with(source, JWKS_REFRESH_MIN).await
+    }
+
+    async fn open_with(source: Source, refresh_min: Duration) -> Result<Arc<Self>, JwksError> {
+        let keys = read(source.clone()).await?;
+        Ok(Arc::new(Self {
+            source,
+            refresh_min,
+            current: RwLock::new(Arc::new(KeySet {
+                keys,
+                read_at: Instant::now(),
+            })),
+            tried_at: Mutex::new(None),
+        }))
+    }
+
+    /// The key with this id; without an id, the only key there is.
+    pub async fn find(self: &Arc<Self>, id: Option<&str>) -> Option<Key> {
+        let current = self.current();
+        if let Some(key) = current.find(id) {
+            if current.read_at.elapsed() > JWKS_AGE_MAX && self.tried_at.try_lock().is_ok() {
+                tokio::spawn(Arc::clone(self).refresh());
+            }
+            return Some(key);
+        }
+        id?;
+        // On a task of its own: a caller that leaves must not take the others' new keys along.
+        tokio::spawn(Arc::clone(self).refresh()).await.ok()?;
+        self.current().find(id)
+    }
+
+    fn current(&self) -> Arc<KeySet> {
+        Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    async fn refresh(self: Arc<Self>) {
+        let mut tried_at = self.tried_at.lock().await;
+        if tried_at.is_some_and(|tried_at| tried_at.elapsed() < self.refresh_min) {
+            return;
+        }
+        *tried_at = Some(Instant::now());
+        match read(self.source.clone()).await {
+            Ok(keys) => {
+                tracing::info!(keys = keys.len(), "read the JWKS again");
+                let set = KeySet {
+                    keys,
+                    read_at: Instant::now(),
+                };
+                *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(set);
+            }
+            // The old keys stay: an issuer that is away for a while must not lock everybody out.
+            Err(error) => tracing::warn!(%error, "cannot read the JWKS again"),
+        }
+    }
+}
+
+impl KeySet {
+    fn find(&self, id: Option<&str>) -> Option<Key> {
+        match (id, self.keys.as_slice()) {
+            (Some(id), keys) => keys.iter().find(|key| key.id.as_deref() == Some(id)),
+            (None, [only]) => Some(only),
+            (None, _) => None,
+        }
+        .cloned()
+    }
+}
+
+/// Reads and parses off the runtime's own threads: neither file nor URL is asynchronous.
+async fn read(source: Source) -> Result<Vec<Key>, JwksError> {
+    let reading = tokio::task::spawn_blocking(move || match source {
+        Source::File(path) => read_file(&path),
+        Source::Url(url) => read_url(&url),
+    });
+    let text = match reading.await {
+        Ok(text) => text?,
+        Err(error) => return Err(JwksError::Unreadable(error.to_string())),
+    };
+    parse(&text)
+}
+
+fn read_file(path: &std::path::Path) -> Result<Vec<u8>, JwksError> {
+    use io::Read;
+
+    let unreadable = |error: io::Error| JwksError::Unreadable(error.to_string());
+    let mut text = Vec::new();
+    std::fs::File::open(path)
+        .map_err(unreadable)?
+        .take(JWKS_BYTES_MAX + 1)
+        .read_to_end(&mut text)
+        .map_err(unreadable)?;
+    if text.len() as u64 > JWKS_BYTES_MAX {
+        return Err(JwksError::TooLarge);
+    }
+    Ok(text)
+}
+
+fn read_url(url: &str) -> Result<Vec<u8>, JwksError> {
+    let unreadable = |error: ureq::Error| match error {
+        ureq::Error::BodyExceedsLimit(_) => JwksError::TooLarge,
+        other => JwksError::Unreadable(other.to_string()),
+    };
+    let agent = ureq::Agent::config_builder()
+        .timeout_global(Some(JWKS_TIMEOUT))
+        .max_redirects(3)
+        .build()
+        .new_agent();
+    let mut response = agent.get(url).call().map_err(unreadable)?;
+    response
+        .body_mut()
+        .with_config()
+        .limit(JWKS_BYTES_MAX)
+        .read_to_vec()
+        .map_err(unreadable)
+}
+
+/// The usable keys of a JWKS. Others are passed over, as RFC 7517 §5 wants it: a set may hold keys for other purposes.
+fn parse(text: &[u8]) -> Result<Vec<Key>, JwksError> {
+    let document: Value = serde_json::from_slice(text).map_err(|_| JwksError::Malformed)?;
+    let Some(Value::Array(entries)) = document.get("keys") else {
+        return Err(JwksError::Malformed);
+    };
+    let keys: Vec<Key> = entries
+        .iter()
+        .take(JWKS_KEYS_MAX)
+        .filter_map(usable_key)
+        .collect();
+    if keys.is_empty() {
+        return Err(JwksError::NoKey);
+    }
+    Ok(keys)
+}
+
+fn usable_key(entry: &Value) -> Option<Key> {
+    let mut entry = entry.clone();
+    // RFC 9864 has a name of its own for what is EdDSA with Ed25519; the crate does not know it yet.
+    if entry.get("alg").and_then(Value::as_str) == Some("Ed25519") {
+        entry["alg"] = Value::from("EdDSA");
+    }
+    let jwk: Jwk = serde_json::from_value(entry).ok()?;
+    let for_signatures = matches!(
+        jwk.common.public_key_use,
+        None | Some(PublicKeyUse::Signature)
+    );
+    if !for_signatures {
+        return None;
+    }
+    let (algorithm, named) = match &jwk.algorithm {
+        AlgorithmParameters::RSA(rsa) if rsa_fits(rsa) => (Algorithm::RS256, KeyAlgorithm::RS256),
+        AlgorithmParameters::EllipticCurve(curve)
+            if curve.curve == EllipticCurve::P256
+                && bytes_of(&curve.x) == Some(32)
+                && bytes_of(&curve.y) == Some(32) =>
+        {
+            (Algorithm::ES256, KeyAlgorithm::ES256)
+        }
+        // The crate takes the length for granted, and would panic.
+        AlgorithmParameters::OctetKeyPair(pair)
+            if pair.curve == EllipticCurve::Ed25519 && bytes_of(&pair.x) == Some(32) =>
+        {
+            (Algorithm::EdDSA, KeyAlgorithm::EdDSA)
+        }
+        _ => return None,
+    };
+    if jwk.common.key_algorithm.is_some_and(|alg| alg != named) {
+        return None;
+    }
+    Some(Key {
+        decoding: DecodingKey::from_jwk(&jwk).ok()?,
+        id: jwk.common.key_id,
+        algorithm,
+    })
+}
+
+fn rsa_fits(rsa: &RSAKeyParameters) -> bool {
+    bytes_of(&rsa.n).is_some_and(|bytes| (RSA_BITS_MIN..=RSA_BITS_MAX).contains(&(bytes * 8)))
+}
+
+fn bytes_of(base64url: &str) -> Option<usize> {
+    URL_SAFE_NO_PAD
+        .decode(base64url)
+        .ok()
+        .map(|bytes| bytes.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn ed_key(id: &str, x: &[u8]) -> Value {
+        json!({"kty": "OKP", "crv": "Ed25519", "kid": id, "x": URL_SAFE_NO_PAD.encode(x)})
+    }
+
+    fn document(keys: &[Value]) -> String {
+        json!({ "keys": keys }).to_string()
+    }
+
+    #[test]
+    fn a_url_is_told_from_a_path() {
+        assert_eq!(
+            Source::parse("https://a/b"),
+            Source::Url("https://a/b".into())
+        );
+        assert_eq!(Source::parse("a/b.json"), Source::File("a/b.json".into()));
+    }
+
+    #[test]
+    fn keys_that_cannot_verify_are_passed_over() {
+        let short = URL_SAFE_NO_PAD.encode([0xff; 128]);
+        let coordinate = URL_SAFE_NO_PAD.encode([1; 32]);
+        let unfit = [
+            ed_key("short", &[1; 31]),
+            json!({"kty": "oct", "kid": "secret", "k": coordinate}),
+            json!({"kty": "RSA", "kid": "1024 bits", "n": short, "e": "AQAB"}),
+            json!({"kty": "EC", "kid": "other curve", "crv": "P-384", "x": coordinate, "y": coordinate}),
+            json!({"kty": "OKP", "kid": "encrypts", "crv": "Ed25519", "use": "enc", "x": coordinate}),
+            json!({"kty": "OKP", "kid": "other alg", "crv": "Ed25519", "alg": "HS256", "x": coordinate}),
+            json!({"kty": "new", "kid": "unknown"}),
+            json!("no object"),
+        ];
+        assert!(matches!(
+            parse(document(&unfit).as_bytes()),
+            Err(JwksError::NoKey)
+        ));
+
+        let fit = [
+            ed_key("a", &[2; 32]),
+            json!({"kty": "OKP", "kid": "b", "crv": "Ed25519", "alg": "Ed25519", "use": "sig", "x": coordinate}),
+        ];
+        let all: Vec<Value> = unfit.into_iter().chain(fit).collect();
+        let keys = parse(document(&all).as_bytes()).expect("two are fit");
+        let ids: Vec<_> = keys.iter().map(|key| key.id.as_deref()).collect();
+        assert_eq!(ids, [Some("a"), Some("b")]);
+        assert!(keys.iter().all(|key| key.algorithm == Algorithm::EdDSA));
+    }
+
+    #[test]
+    fn what_is_no_jwks_is_refused() {
+        for text in ["", "[]", "{}", r#"{"keys": {}}"#] {
+            let refused = parse(text.as_bytes());
+            assert!(matches!(refused, Err(JwksError::Malformed)), "{text}");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_unknown_key_id_reads_the_file_again_at_most_once_in_a_while() {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        let write = |keys: &[Value]| std::fs::write(file.path(), document(keys)).expect("written");
+        let source = Source::File(file.path().into());
+        let (a, b, c) = (
+            ed_key("a", &[1; 32]),
+            ed_key("b", &[2; 32]),
+            ed_key("c", &[3; 32]),
+        );
+
+        write(std::slice::from_ref(&a));
+        let jwks = Jwks::open(source).await.expect("readable");
+        assert!(jwks.find(Some("a")).await.is_some());
+        assert!(jwks.find(None).await.is_some(), "the only key");
+
+        write(&[a.clone(), b.clone()]);
+        assert!(jwks.find(None).await.is_some(), "known keys read nothing");
+        let callers = (0..20).map(|_| {
+            let jwks = Arc::clone(&jwks);
+            tokio::spawn(async move { jwks.find(Some("b")).await.is_some() })
+        });
+        for caller in callers.collect::<Vec<_>>() {
+            assert!(
+                caller.await.expect("no panic"),
+                "everybody sees the new key"
+            );
+        }
+        assert!(jwks.find(None).await.is_none(), "two keys: which?");
+
+        write(&[c]);
+        assert!(jwks.find(Some("c")).await.is_none(), "too soon");
+        assert!(jwks.find(Some("a")).await.is_some());
+    }
+
+    /// Serves one answer to every request, and returns its URL.
+    fn serve(status: &str, body: String) -> String {
+        use std::io::{Read, Write};
+
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        let url = format!("http://{}/jwks", listener.local_addr().expect("bound"));
+        let head = format!(
+            "HTTP/1.1 {status}\r\ncontent-length: {}\r\n\r\n",
+            body.len()
+        );
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let mut stream = stream.expect("a connection");
+                let _ = stream.read(&mut [0; 4096]);
+                let _ = stream.write_all(format!("{head}{body}").as_bytes());
+            }
+        });
+        url
+    }
+
+    #[tokio::test]
+    async fn a_url_is_read_up_to_a_limit() {
+        let good = document(&[ed_key("a", &[1; 32])]);
+        let jwks = Jwks::open(Source::Url(serve("200 OK", good.clone()))).await;
+        assert!(jwks.expect("readable").find(Some("a")).await.is_some());
+
+        let missing = Jwks::open(Source::Url(serve("404 Not Found", good))).await;
+        assert!(
+            matches!(missing, Err(JwksError::Unreadable(_))),
+            "{missing:?}"
+        );
+        let long = " ".repeat(2 * 1024 * 1024);
+        let long = Jwks::open(Source::Url(serve("200 OK", long))).await;
+        assert!(matches!(long, Err(JwksError::TooLarge)), "{long:?}");
+        let nobody = Jwks::open(Source::Url("http://127.0.0.1:1/".into())).await;
+        assert!(matches!(nobody, Err(JwksError::Unreadable(_))));
+    }
+
+    #[tokio::test]
+    async fn a_broken_document_leaves_the_old_keys() {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        std::fs::write(file.path(), document(&[ed_key("a", &[1; 32])])).expect("written");
+        let jwks = Jwks::open_with(Source::File(file.path().into()), Duration::ZERO)
+            .await
+            .expect("readable");
+
+        std::fs::write(file.path(), "{").expect("written");
+        assert!(jwks.find(Some("b")).await.is_none());
+        assert!(jwks.find(Some("a")).await.is_some());
+
+        std::fs::write(file.path(), document(&[ed_key("b", &[2; 32])])).expect("written");
+        assert!(jwks.find(Some("b")).await.is_some());
+        assert!(jwks.find(Some("a")).await.is_none(), "withdrawn");
+    }
+}

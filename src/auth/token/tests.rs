@@ -1,0 +1,378 @@
+use serde_json::json;
+
+use super::*;
+use crate::auth::dev_key::DevKey;
+use crate::auth::jwks::Source;
+
+const ISSUER: &str = "https://issuer.example";
+const AUDIENCE: &str = "earmark";
+
+struct Issuer {
+    key: DevKey,
+    verifier: Verifier,
+    _file: tempfile::NamedTempFile,
+}
+
+async fn issuer() -> Issuer {
+    let key = DevKey::generate().expect("a key");
+    let file = jwks_file(&key.jwks());
+    let keys = Jwks::open(Source::File(file.path().into()))
+        .await
+        .expect("readable");
+    Issuer {
+        key,
+        verifier: Verifier::new(ISSUER, AUDIENCE, keys),
+        _file: file,
+    }
+}
+
+fn jwks_file(jwks: &Value) -> tempfile::NamedTempFile {
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    std::fs::write(file.path(), jwks.to_string()).expect("written");
+    file
+}
+
+impl Issuer {
+    async fn verify(&self, claims: &Value) -> Result<Arc<Caller>> {
+        let token = self.key.sign(claims).expect("signed");
+        self.verifier.verify(&token).await
+    }
+}
+
+fn claims() -> Value {
+    json!({
+        "iss": ISSUER, "aud": AUDIENCE, "sub": "somebody", "exp": Now::read().unix + 600.0,
+        "scope": "settlement_network_read unheard-of",
+    })
+}
+
+fn with(name: &str, value: Value) -> Value {
+    let mut claims = claims();
+    claims[name] = value;
+    claims
+}
+
+fn without(name: &str) -> Value {
+    let mut claims = claims();
+    claims.as_object_mut().expect("an object").remove(name);
+    claims
+}
+
+fn base64(value: &Value) -> String {
+    base64_bytes(value.to_string().as_bytes())
+}
+
+fn base64_bytes(bytes: &[u8]) -> String {
+    use ::base64::Engine;
+    ::base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(bytes)
+}
+
+fn uuid(number: u128) -> Value {
+    json!(Uuid::from_u128(number).to_string())
+}
+
+#[tokio::test]
+async fn a_good_token_says_who_calls() {
+    let issuer = issuer().await;
+    let caller = issuer.verify(&claims()).await.expect("good");
+    let expected = Caller {
+        issuer: ISSUER.into(),
+        subject: "somebody".into(),
+        scopes: vec![Scope::NetworkRead],
+        enterprises: None,
+    };
+    assert_eq!(*caller, expected);
+}
+
+#[tokio::test]
+async fn claims_come_in_every_form_that_issuers_use() {
+    let issuer = issuer().await;
+    let audiences = with("aud", json!(["other", AUDIENCE]));
+    issuer.verify(&audiences).await.expect("one of several");
+
+    let scopes = with("scope", json!(["network-admin", "settlement_network_read"]));
+    let caller = issuer.verify(&scopes).await.expect("an array");
+    assert_eq!(caller.scopes, [Scope::NetworkAdmin, Scope::NetworkRead]);
+    let caller = issuer.verify(&without("scope")).await.expect("none");
+    assert_eq!(caller.scopes, []);
+
+    let mut client = without("sub");
+    client["client_id"] = json!("a-client");
+    let caller = issuer.verify(&client).await.expect("no sub");
+    assert_eq!(caller.subject, "a-client");
+
+    let hundred: Vec<Value> = (0..100).map(uuid).collect();
+    let caller = issuer
+        .verify(&with("enterprises", json!(hundred)))
+        .await
+        .expect("100 are allowed");
+    assert_eq!(caller.enterprises.as_ref().map(Vec::len), Some(100));
+    let companies: Vec<i64> = (0..100).collect();
+    issuer
+        .verify(&with("companies", json!(companies)))
+        .await
+        .expect("100 are allowed");
+}
+
+#[tokio::test]
+async fn bad_claims_are_refused_and_not_repeated() {
+    let issuer = issuer().await;
+    let now = Now::read().unix;
+    let many: Vec<Value> = (0..101).map(uuid).collect();
+    let table = [
+        ("no iss", without("iss")),
+        ("other iss", with("iss", json!("https://secret.example"))),
+        ("iss in a list", with("iss", json!([ISSUER]))),
+        ("no aud", without("aud")),
+        ("other aud", with("aud", json!("secret"))),
+        ("longer aud", with("aud", json!("earmark-secret"))),
+        ("other auds", with("aud", json!(["secret", "earmarks"]))),
+        ("no auds", with("aud", json!([]))),
+        ("aud no text", with("aud", json!([AUDIENCE, 1]))),
+        ("no exp", without("exp")),
+        ("null exp", with("exp", Value::Null)),
+        ("exp no number", with("exp", json!("2999-01-01"))),
+        ("nbf to come", with("nbf", json!(now + 60.0))),
+        ("nbf no number", with("nbf", json!("secret"))),
+        ("no sub", without("sub")),
+        ("empty sub", with("sub", json!(""))),
+        ("sub no text", with("sub", json!(7))),
+        ("long sub", with("sub", json!("secret".repeat(50)))),
+        ("sub with NUL", with("sub", json!("secret\0"))),
+        ("scope no text", with("scope", json!(7))),
+        ("scopes no text", with("scope", json!([["secret"]]))),
+        ("101 enterprises", with("enterprises", json!(many))),
+        ("one enterprise", with("enterprises", uuid(1))),
+        ("no UUID", with("enterprises", json!(["secret"]))),
+        (
+            "odd UUID",
+            with("enterprises", json!(["00000000000000000000000000000001"])),
+        ),
+        ("number for UUID", with("enterprises", json!([1]))),
+        ("101 companies", with("companies", json!(vec![1; 101]))),
+        ("company no integer", with("companies", json!([1.5]))),
+        ("company a text", with("companies", json!(["secret"]))),
+    ];
+    for (case, claims) in table {
+        match issuer.verify(&claims).await {
+            Err(Error::TokenInvalid(why)) => assert!(!why.contains("secret"), "{case}: {why}"),
+            other => panic!("{case}: {other:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn leeway_is_five_seconds_each_way() {
+    let issuer = issuer().await;
+    let now = Now::read().unix;
+    for (case, claims) in [
+        ("exp just past", with("exp", json!(now - 3.0))),
+        ("nbf just ahead", with("nbf", json!(now + 3.0))),
+    ] {
+        assert!(issuer.verify(&claims).await.is_ok(), "{case}");
+    }
+    for expired in [now - 6.0, 0.0, -1e300] {
+        let refused = issuer.verify(&with("exp", json!(expired))).await;
+        assert_eq!(refused, Err(Error::TokenExpired), "{expired}");
+    }
+    let never = issuer.verify(&with("exp", json!(1e300))).await;
+    assert!(never.is_ok());
+}
+
+#[tokio::test]
+async fn a_wrong_audience_is_told_before_age() {
+    let issuer = issuer().await;
+    let mut claims = with("aud", json!("other"));
+    claims["exp"] = json!(1);
+    let refused = issuer.verify(&claims).await;
+    assert!(matches!(refused, Err(Error::TokenInvalid(_))));
+}
+
+#[tokio::test]
+async fn forged_tokens_are_refused() {
+    let issuer = issuer().await;
+    let good = issuer.key.sign(&claims()).expect("signed");
+    let kid = decode_header(&good).expect("a header").kid;
+    let public_x = issuer.key.jwks()["keys"][0]["x"].clone();
+    let [header, body, signature] = good.split('.').collect::<Vec<_>>()[..] else {
+        panic!("three parts");
+    };
+    let foreign = DevKey::generate().expect("a key");
+    let foreign_token = foreign.sign(&claims()).expect("signed");
+    let foreign_signature = foreign_token.rsplit('.').next().expect("three parts");
+    let hmac = |secret: &[u8]| {
+        let header = jsonwebtoken::Header {
+            kid: kid.clone(),
+            ..jsonwebtoken::Header::new(jsonwebtoken::Algorithm::HS256)
+        };
+        let key = jsonwebtoken::EncodingKey::from_secret(secret);
+        jsonwebtoken::encode(&header, &claims(), &key).expect("signed")
+    };
+    let public_bytes = {
+        use ::base64::Engine;
+        ::base64::engine::general_purpose::URL_SAFE_NO_PAD
+            .decode(public_x.as_str().expect("a text"))
+            .expect("base64")
+    };
+    let none = base64(&json!({"alg": "none", "kid": kid}));
+    let header_with = |name: &str, value: Value| {
+        let mut header = json!({"alg": "EdDSA", "kid": kid});
+        header[name] = value;
+        base64(&header)
+    };
+    let table = [
+        ("empty", String::new()),
+        ("one dot", "a.b".into()),
+        ("dots", "..".into()),
+        ("no base64", "?.?.?".into()),
+        ("five parts", format!("{good}.a.b")),
+        ("spaces", format!(" {good}")),
+        (
+            "header no JSON",
+            format!("{}.{body}.{signature}", base64_bytes(b"x")),
+        ),
+        ("alg none", format!("{none}.{body}.")),
+        ("alg none, signed", format!("{none}.{body}.{signature}")),
+        (
+            "alg in capitals",
+            format!("{}.{body}.", header_with("alg", json!("NONE"))),
+        ),
+        (
+            "other alg",
+            format!("{}.{body}.{signature}", header_with("alg", json!("RS256"))),
+        ),
+        (
+            "critical",
+            format!("{}.{body}.{signature}", header_with("crit", json!(["x"]))),
+        ),
+        (
+            "HS256 with the key's text",
+            hmac(public_x.as_str().expect("a text").as_bytes()),
+        ),
+        ("HS256 with the key's bytes", hmac(&public_bytes)),
+        (
+            "HS256 with the JWKS",
+            hmac(issuer.key.jwks().to_string().as_bytes()),
+        ),
+        ("foreign key", foreign_token.clone()),
+        (
+            "foreign signature",
+            format!("{header}.{body}.{foreign_signature}"),
+        ),
+        ("no signature", format!("{header}.{body}.")),
+        (
+            "other body",
+            format!(
+                "{header}.{}.{signature}",
+                base64(&with("sub", json!("root")))
+            ),
+        ),
+        ("own key in the header", {
+            let jwk = foreign.jwks()["keys"][0].clone();
+            let header = header_with("jwk", jwk);
+            format!("{header}.{body}.{foreign_signature}")
+        }),
+        (
+            "body no object",
+            issuer.key.sign(&json!([1])).expect("signed"),
+        ),
+        ("long", "a".repeat(16_000)),
+    ];
+    for (case, token) in table {
+        match issuer.verifier.verify(&token).await {
+            Err(Error::TokenInvalid(_)) => {}
+            other => panic!("{case}: {other:?}"),
+        }
+    }
+    assert!(issuer.verifier.verify(&good).await.is_ok());
+}
+
+#[tokio::test]
+async fn no_altered_token_passes() {
+    let issuer = issuer().await;
+    let good = issuer.key.sign(&claims()).expect("signed");
+    let letters = ["A", "b", ".", "="].into_iter().cycle();
+    for (position, letter) in (0..good.len()).rev().step_by(3).zip(letters) {
+        let mut altered = good.clone();
+        altered.replace_range(position..=position, letter);
+        if altered != good {
+            let refused = issuer.verifier.verify(&altered).await;
+            assert!(refused.is_err(), "{letter} at {position}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_key_pins_the_algorithm() {
+    let fixture: Value =
+        serde_json::from_str(include_str!("foreign_tokens.json")).expect("valid JSON");
+    let file = jwks_file(&fixture["jwks"]);
+    let keys = Jwks::open(Source::File(file.path().into()))
+        .await
+        .expect("readable");
+    let verifier = Verifier::new(ISSUER, AUDIENCE, keys);
+    let tokens = |name: &str| fixture[name].as_object().expect("an object").clone();
+    for (case, token) in tokens("good") {
+        let caller = verifier.verify(token.as_str().expect("a text")).await;
+        assert_eq!(caller.expect(&case).subject, "somebody");
+    }
+    for (case, token) in tokens("refused") {
+        let refused = verifier.verify(token.as_str().expect("a text")).await;
+        assert!(matches!(refused, Err(Error::TokenInvalid(_))), "{case}");
+    }
+}
+
+#[tokio::test]
+async fn a_remembered_token_still_expires_and_is_verified_again() {
+    let issuer = issuer().await;
+    let now = Now::read();
+    let later = |seconds: f64| Now {
+        unix: now.unix + seconds,
+        instant: now.instant + Duration::from_secs_f64(seconds),
+    };
+    let token = issuer
+        .key
+        .sign(&with("exp", json!(now.unix + 30.0)))
+        .expect("signed");
+
+    let first = issuer.verifier.verify_at(&token, now).await.expect("good");
+    let again = issuer.verifier.verify_at(&token, later(34.0)).await;
+    assert!(
+        again.is_ok_and(|again| Arc::ptr_eq(&first, &again)),
+        "remembered"
+    );
+    for seconds in [35.1, 59.0, 61.0] {
+        let expired = issuer.verifier.verify_at(&token, later(seconds)).await;
+        assert_eq!(expired, Err(Error::TokenExpired), "after {seconds} s");
+    }
+
+    let lasting = issuer.key.sign(&claims()).expect("signed");
+    let first = issuer
+        .verifier
+        .verify_at(&lasting, now)
+        .await
+        .expect("good");
+    let again = issuer.verifier.verify_at(&lasting, later(61.0)).await;
+    assert!(
+        again.is_ok_and(|again| !Arc::ptr_eq(&first, &again)),
+        "verified again"
+    );
+}
+
+#[tokio::test]
+async fn memory_is_bounded() {
+    let issuer = issuer().await;
+    let caller = issuer.verify(&claims()).await.expect("good");
+    for number in 0..TOKENS_REMEMBERED_MAX + 10 {
+        issuer.verifier.remember(
+            Sha256::digest(number.to_be_bytes()).into(),
+            Remembered {
+                caller: Arc::clone(&caller),
+                expires: f64::MAX,
+                verified_at: Instant::now(),
+            },
+        );
+    }
+    let remembered = issuer.verifier.remembered.read().expect("no panic").len();
+    assert!(remembered <= TOKENS_REMEMBERED_MAX, "{remembered}");
+}

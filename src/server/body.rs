@@ -1,0 +1,248 @@
+//! An answer on its way out: what happens after its headers have been sent.
+
+use std::pin::Pin;
+use std::task::{Context as TaskContext, Poll};
+
+use bytes::Bytes;
+use http::HeaderMap;
+use http_body::{Body as HttpBody, Frame};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tonic::body::Body;
+use tonic::{Code, Status};
+
+use crate::error::Error;
+use crate::server::access_log::{Entry, Verdict};
+use crate::server::layers::Context;
+use crate::server::panic::{self, Panicked};
+use crate::server::rewrite;
+use crate::server::shed::Place;
+
+type Waiting = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// Carries an answer's messages, and sees to its trailers: deadline, panic and rewriting hold for streams too.
+pub(super) struct AnswerBody {
+    /// `None` once the trailers are out.
+    inner: Option<Body>,
+    context: Context,
+    entry: Entry,
+    span: tracing::Span,
+    deadline: Option<Instant>,
+    /// Ends what has no deadline, so that nobody who watches holds up the drain.
+    closing: Option<CancellationToken>,
+    /// What ends the stream from outside; made when the handler first keeps us waiting, which unary calls never do.
+    interrupts: Option<[Waiting; 2]>,
+    _place: Option<Place>,
+}
+
+impl AnswerBody {
+    pub(super) fn new(
+        inner: Body,
+        context: Context,
+        entry: Entry,
+        deadline: Option<Instant>,
+        closing: Option<CancellationToken>,
+        place: Option<Place>,
+    ) -> Self {
+        Self {
+            inner: Some(inner),
+            context,
+            entry,
+            span: tracing::Span::current(),
+            deadline,
+            closing,
+            interrupts: None,
+            _place: place,
+        }
+    }
+
+    /// Ends the answer with this status in the place of what the handler would have sent.
+    fn end(&mut self, status: &Status) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        self.inner = None;
+        self.entry.set_verdict(Verdict::of(status));
+        let mut trailers = HeaderMap::new();
+        let trailers = status.add_header(&mut trailers).map(|()| trailers);
+        Poll::Ready(Some(trailers.map(Frame::trailers)))
+    }
+
+    fn poll_interrupts(&mut self, task: &mut TaskContext<'_>) -> Poll<Status> {
+        let (deadline, closing) = (self.deadline, self.closing.clone());
+        let [late, closed] = self.interrupts.get_or_insert_with(|| {
+            let late: Waiting = match deadline {
+                Some(deadline) => Box::pin(tokio::time::sleep_until(deadline)),
+                None => Box::pin(std::future::pending()),
+            };
+            let closed: Waiting = match closing {
+                Some(closing) => Box::pin(closing.cancelled_owned()),
+                None => Box::pin(std::future::pending()),
+            };
+            [late, closed]
+        });
+        if late.as_mut().poll(task).is_ready() {
+            return Poll::Ready(self.context.deadline_passed());
+        }
+        if closed.as_mut().poll(task).is_ready() {
+            return Poll::Ready(Status::new(Code::Ok, ""));
+        }
+        Poll::Pending
+    }
+}
+
+impl HttpBody for AnswerBody {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        task: &mut TaskContext<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        let this = &mut *self;
+        let Some(inner) = &mut this.inner else {
+            return Poll::Ready(None);
+        };
+        let polled = {
+            let _entered = this.span.enter();
+            panic::catch_step(|| Pin::new(inner).poll_frame(task))
+        };
+        match polled {
+            Err(Panicked(what)) => {
+                let error = Error::Internal(what, this.context.claim.withdraw());
+                let status = this.context.status(&error);
+                this.end(&status)
+            }
+            Ok(Poll::Pending) => match this.poll_interrupts(task) {
+                Poll::Ready(status) => this.end(&status),
+                Poll::Pending => Poll::Pending,
+            },
+            Ok(Poll::Ready(Some(Ok(frame)))) => match frame.into_trailers() {
+                Ok(mut trailers) => {
+                    this.inner = None;
+                    if let Some(verdict) = rewrite::settle(&mut trailers, &this.context) {
+                        this.entry.set_verdict(verdict);
+                    }
+                    Poll::Ready(Some(Ok(Frame::trailers(trailers))))
+                }
+                Err(data) => Poll::Ready(Some(Ok(data))),
+            },
+            Ok(Poll::Ready(end)) => {
+                this.inner = None;
+                Poll::Ready(end)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use futures_util::stream::{self, Stream, StreamExt};
+    use http_body_util::{BodyExt, StreamBody};
+    use tonic_types::StatusExt;
+
+    use super::*;
+    use crate::ledger::claim::Claim;
+    use crate::server::authorise::Route;
+
+    type Frames = Pin<Box<dyn Stream<Item = Result<Frame<Bytes>, Status>> + Send>>;
+
+    const RPC: &str = "/earmark.balance.v1.BalanceService/AdjustBalance";
+    const HEALTH: &str = "/grpc.health.v1.Health/Watch";
+
+    /// Sends these frames as an answer of this RPC; what arrives, as number of messages and status.
+    async fn sent(
+        path: &str,
+        frames: Frames,
+        deadline: Option<Duration>,
+        closing: Option<CancellationToken>,
+    ) -> (usize, Status) {
+        let route = Route::of(path);
+        let request_id: Arc<str> = "an-id".into();
+        let peer = SocketAddr::from(([127, 0, 0, 1], 1));
+        let body = AnswerBody::new(
+            Body::new(StreamBody::new(frames)),
+            Context::new(route, Arc::clone(&request_id), Claim::new()),
+            Entry::new(path, route, request_id, peer),
+            deadline.map(|deadline| Instant::now() + deadline),
+            closing,
+            None,
+        );
+        let mut body = std::pin::pin!(body);
+        let mut messages = 0;
+        while let Some(frame) = body.frame().await {
+            match frame.expect("a frame").into_trailers() {
+                Ok(trailers) => {
+                    let status = Status::from_header_map(&trailers).expect("a status");
+                    assert!(body.frame().await.is_none(), "nothing follows trailers");
+                    return (messages, status);
+                }
+                Err(_) => messages += 1,
+            }
+        }
+        panic!("no trailers");
+    }
+
+    fn messages(number: usize) -> impl Stream<Item = Result<Frame<Bytes>, Status>> {
+        stream::iter((0..number).map(|_| Ok(Frame::data(Bytes::from_static(b"message")))))
+    }
+
+    fn trailers(status: &Status) -> impl Stream<Item = Result<Frame<Bytes>, Status>> + use<> {
+        let mut headers = HeaderMap::new();
+        status.add_header(&mut headers).expect("headers");
+        stream::iter([Ok(Frame::trailers(headers))])
+    }
+
+    fn reason(status: &Status) -> String {
+        let info = status.get_details_error_info();
+        info.map(|info| info.reason).unwrap_or_default()
+    }
+
+    #[tokio::test]
+    async fn a_stream_passes_whole() {
+        let frames = messages(3).chain(trailers(&Status::new(Code::Ok, "")));
+        let (messages, status) = sent(RPC, Box::pin(frames), None, None).await;
+        assert_eq!((messages, status.code()), (3, Code::Ok));
+    }
+
+    #[tokio::test]
+    async fn a_stream_ends_at_its_deadline() {
+        let frames = messages(2).chain(stream::pending());
+        let deadline = Some(Duration::from_millis(50));
+        let (messages, status) = sent(RPC, Box::pin(frames), deadline, None).await;
+        assert_eq!((messages, status.code()), (2, Code::DeadlineExceeded));
+        assert_eq!(reason(&status), "DEADLINE");
+    }
+
+    #[tokio::test]
+    async fn a_panic_in_a_stream_is_an_internal_error() {
+        let panics = stream::once(async { panic!("as asked") });
+        let frames = messages(2).chain(panics);
+        let (messages, status) = sent(RPC, Box::pin(frames), None, None).await;
+        assert_eq!((messages, status.code()), (2, Code::Internal));
+        assert_eq!(reason(&status), "INTERNAL");
+    }
+
+    #[tokio::test]
+    async fn a_bare_status_at_the_end_is_rewritten() {
+        let bare = Status::unknown("secret");
+        let frames = messages(1).chain(trailers(&bare));
+        let (_, status) = sent(RPC, Box::pin(frames), None, None).await;
+        assert_eq!(reason(&status), "INTERNAL");
+        assert!(!status.message().contains("secret"));
+
+        let frames = messages(1).chain(trailers(&bare));
+        let (_, status) = sent(HEALTH, Box::pin(frames), None, None).await;
+        assert_eq!(status.code(), Code::Unknown, "health is exempt");
+    }
+
+    #[tokio::test]
+    async fn what_has_no_deadline_ends_when_the_server_closes() {
+        let closing = CancellationToken::new();
+        closing.cancel();
+        let frames = messages(2).chain(stream::pending());
+        let (messages, status) = sent(HEALTH, Box::pin(frames), None, Some(closing)).await;
+        assert_eq!((messages, status.code()), (2, Code::Ok), "after the last");
+    }
+}

@@ -1,0 +1,91 @@
+//! How long a call may last: what the client gives it, and at most what the server does.
+
+use std::time::Duration;
+
+use http::HeaderMap;
+use tokio::time::Instant;
+
+/// Metadata that holds the client's patience.
+const HEADER: &str = "grpc-timeout";
+
+/// When a call ends at the latest. `max` is `None` for what may go on: health's Watch, and reflection.
+pub fn of(headers: &HeaderMap, max: Option<Duration>) -> Option<Instant> {
+    let asked = headers
+        .get(HEADER)
+        .and_then(|value| value.to_str().ok())
+        .and_then(parse);
+    let patience = match (asked, max) {
+        (Some(asked), Some(max)) => asked.min(max),
+        (one, other) => one.or(other)?,
+    };
+    Instant::now().checked_add(patience)
+}
+
+/// Reads `grpc-timeout`: one to eight digits and a unit. What is malformed counts as not given, as in other servers.
+fn parse(text: &str) -> Option<Duration> {
+    let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    let well_formed =
+        (1..=8).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_digit());
+    let number: u64 = well_formed.then(|| digits.parse().ok())??;
+    match unit {
+        "H" => Some(Duration::from_secs(number * 3_600)),
+        "M" => Some(Duration::from_secs(number * 60)),
+        "S" => Some(Duration::from_secs(number)),
+        "m" => Some(Duration::from_millis(number)),
+        "u" => Some(Duration::from_micros(number)),
+        "n" => Some(Duration::from_nanos(number)),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn timeouts_are_read_as_the_protocol_writes_them() {
+        for (text, expected) in [
+            ("1H", Duration::from_secs(3_600)),
+            ("2M", Duration::from_secs(120)),
+            ("3S", Duration::from_secs(3)),
+            ("40m", Duration::from_millis(40)),
+            ("5u", Duration::from_micros(5)),
+            ("6n", Duration::from_nanos(6)),
+            ("0n", Duration::ZERO),
+            ("99999999H", Duration::from_secs(99_999_999 * 3_600)),
+        ] {
+            assert_eq!(parse(text), Some(expected), "{text}");
+        }
+        for malformed in [
+            "",
+            "S",
+            "1",
+            "1s",
+            "-1S",
+            "+1S",
+            "1.5S",
+            "123456789n",
+            "1 S",
+            "1é",
+            "é",
+        ] {
+            assert_eq!(parse(malformed), None, "{malformed}");
+        }
+    }
+
+    #[test]
+    fn the_shorter_patience_counts() {
+        let ends_in = |text: &str, max: Option<u64>| {
+            let mut headers = HeaderMap::new();
+            headers.insert(HEADER, text.parse().expect("a header"));
+            let now = Instant::now();
+            of(&headers, max.map(Duration::from_secs))
+                .map(|end| end.saturating_duration_since(now).as_secs())
+        };
+        assert_eq!(ends_in("10S", Some(30)), Some(10));
+        assert_eq!(ends_in("10M", Some(30)), Some(30));
+        assert_eq!(ends_in("malformed", Some(30)), Some(30));
+        assert_eq!(ends_in("10M", None), Some(600));
+        assert_eq!(ends_in("malformed", None), None);
+    }
+}

@@ -1,0 +1,10 @@
+//! The server around the services: layers, health, reflection, drain. The services here are fakes.
+
+mod drain;
+mod errors;
+mod health;
+mod order;
+mod raw;
+mod reflection;
+mod running;
+mod scopes;

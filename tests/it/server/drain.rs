@@ -1,0 +1,148 @@
+//! The way out.
+
+use std::time::{Duration, Instant};
+
+use earmark::server::Settings;
+use tokio::net::TcpStream;
+use tonic::Code;
+use tonic_types::StatusExt;
+
+use crate::server::raw::frame_bytes;
+use crate::server::running::{ADJUST, Running, adjust, settings};
+
+async fn ended(server: Running) -> Vec<String> {
+    let served = tokio::time::timeout(Duration::from_secs(10), server.served).await;
+    served.expect("in time").expect("no panic").expect("served");
+    server.seen.events()
+}
+
+#[tokio::test]
+async fn calls_end_before_the_hooks_run() {
+    let server = Running::start().await;
+    let bearer = server.bearer("network-admin");
+    let metadata = [("authorization", bearer.as_str())];
+    let raw = server.raw().await;
+    let drain = async {
+        server.seen.wait_for("began sleep a little").await;
+        server.shutdown.ask();
+    };
+    let (answer, ()) = tokio::join!(raw.call(ADJUST, &metadata, adjust("sleep a little")), drain);
+    assert_eq!(answer.status.code(), Code::Ok);
+    assert_eq!(
+        ended(server).await,
+        [
+            "began sleep a little",
+            "ended sleep a little",
+            "closed the writer",
+            "closed the pools",
+        ]
+    );
+}
+
+#[tokio::test]
+async fn a_lame_duck_serves_but_says_that_it_will_stop() {
+    let server = Running::start_with(Settings {
+        lame_duck: Duration::from_millis(600),
+        ..settings()
+    })
+    .await;
+    let raw = server.raw().await;
+    server.shutdown.ask();
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let check = "/grpc.health.v1.Health/Check";
+    let health = raw.call(check, &[], frame_bytes(0, &[])).await;
+    assert_eq!(&health.body[5..], [8, 2], "status: NOT_SERVING");
+    let answer = server.adjust("x").await;
+    assert_eq!(answer.status.code(), Code::Ok, "even on a new connection");
+
+    let address = server.address;
+    ended(server).await;
+    assert!(TcpStream::connect(address).await.is_err());
+}
+
+#[tokio::test]
+async fn new_calls_of_open_connections_are_told() {
+    let server = Running::start().await;
+    let bearer = server.bearer("network-admin");
+    let metadata = [("authorization", bearer.as_str())];
+    let raw = server.raw().await;
+    // HTTP/2 lets the client finish what it had begun to send when the server said goodbye.
+    let late = async {
+        server.seen.wait_for("began sleep a little").await;
+        server.shutdown.ask();
+        while !server.shutdown.has_begun() {
+            tokio::task::yield_now().await;
+        }
+        loop {
+            match raw.try_call(ADJUST, &metadata, adjust("late")).await {
+                Ok(answer) if answer.status.code() == Code::Ok => {}
+                Ok(answer) => {
+                    answer.expect(Code::Unavailable, "SHUTTING_DOWN");
+                    assert!(answer.status.get_details_retry_info().is_some());
+                    return;
+                }
+                // The connection was faster: the client knows that nothing was done.
+                Err(_) => return,
+            }
+        }
+    };
+    let (answer, ()) = tokio::join!(raw.call(ADJUST, &metadata, adjust("sleep a little")), late);
+    assert_eq!(answer.status.code(), Code::Ok);
+    ended(server).await;
+}
+
+#[tokio::test]
+async fn connections_that_do_not_end_are_cut() {
+    let server = Running::start_with(Settings {
+        drain_max: Duration::from_millis(200),
+        ..settings()
+    })
+    .await;
+    let bearer = server.bearer("network-admin");
+    let metadata = [("authorization", bearer.as_str())];
+    let raw = server.raw().await;
+    let drain = async {
+        server.seen.wait_for("began sleep").await;
+        server.shutdown.ask();
+    };
+    let started = Instant::now();
+    let (cut, ()) = tokio::join!(raw.try_call(ADJUST, &metadata, adjust("sleep")), drain);
+    assert!(cut.is_err(), "{cut:?}");
+    let events = ended(server).await;
+    assert!(started.elapsed() < Duration::from_secs(3));
+    assert_eq!(
+        events,
+        ["began sleep", "closed the writer", "closed the pools"]
+    );
+}
+
+#[tokio::test]
+async fn a_second_signal_skips_the_waiting_but_not_the_hooks() {
+    let server = Running::start_with(Settings {
+        lame_duck: Duration::from_secs(60),
+        drain_max: Duration::from_secs(60),
+        ..settings()
+    })
+    .await;
+    let started = Instant::now();
+    server.shutdown.ask();
+    server.shutdown.ask();
+    assert_eq!(
+        ended(server).await,
+        ["closed the writer", "closed the pools"]
+    );
+    assert!(started.elapsed() < Duration::from_secs(3));
+}
+
+#[tokio::test]
+async fn idle_connections_hold_nothing_up() {
+    let server = Running::start().await;
+    let _silent = TcpStream::connect(server.address).await.expect("connected");
+    let _idle = server.raw().await;
+    let _channel = server.channel().await;
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let started = Instant::now();
+    server.shutdown.ask();
+    ended(server).await;
+    assert!(started.elapsed() < Duration::from_secs(2));
+}

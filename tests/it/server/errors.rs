@@ -1,0 +1,233 @@
+//! What goes wrong around a handler: each with the documented code and details, the server unharmed.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use earmark::server::Settings;
+use tonic::Code;
+use tonic_types::StatusExt;
+
+use crate::server::raw::{Answer, frame_bytes};
+use crate::server::running::{ADJUST, LIST, Running, adjust, settings};
+
+async fn call_with(server: &Running, metadata: &[(&str, &str)], body: Bytes) -> Answer {
+    let bearer = server.bearer("network-admin");
+    let mut all = vec![("authorization", bearer.as_str())];
+    all.extend(metadata);
+    server.raw().await.call(ADJUST, &all, body).await
+}
+
+#[track_caller]
+fn assert_internal(answer: &Answer, outcome: Option<&str>) {
+    let found = answer.expect(Code::Internal, "INTERNAL");
+    assert_eq!(found.as_deref(), outcome);
+    assert!(!format!("{answer:?}").contains("secret"), "{answer:?}");
+    let request = answer.status.get_details_request_info();
+    let id = request.expect("RequestInfo").request_id;
+    assert_eq!(answer.headers["x-request-id"], id.as_str());
+}
+
+#[tokio::test]
+async fn a_body_that_is_no_message_is_malformed() {
+    let server = Running::start().await;
+    let whole = adjust("x");
+    let table = [
+        ("wire type 7", frame_bytes(0, &[0x0f])),
+        ("text that is not UTF-8", frame_bytes(0, &[0x0a, 1, 0xff])),
+        ("length past the end", frame_bytes(0, &[0x0a, 9, 1])),
+        ("no frame", Bytes::new()),
+        ("half a frame header", whole.slice(..3)),
+        ("half a message", whole.slice(..whole.len() - 1)),
+        ("unknown flag", frame_bytes(2, &[])),
+        ("flag without encoding", frame_bytes(1, &[])),
+    ];
+    for (case, body) in table {
+        let answer = call_with(&server, &[], body).await;
+        let info = answer.error_info();
+        assert_eq!(info.reason, "MALFORMED_MESSAGE", "{case}: {answer:?}");
+        assert_eq!(answer.status.code(), Code::InvalidArgument, "{case}");
+        assert_eq!(info.metadata["outcome"], "not_applied", "{case}");
+    }
+    assert_eq!(server.seen.events(), [""; 0]);
+}
+
+#[tokio::test]
+async fn a_compression_that_is_not_served_is_refused_as_grpc_demands() {
+    let server = Running::start().await;
+    let answer = call_with(&server, &[("grpc-encoding", "gzip")], adjust("x")).await;
+    answer.expect(Code::Unimplemented, "MALFORMED_MESSAGE");
+    assert_eq!(answer.headers["grpc-accept-encoding"], "identity");
+}
+
+#[tokio::test]
+async fn a_message_over_the_limit_is_too_large() {
+    let server = Running::start().await;
+    // The greatest that passes: tag and length take five bytes.
+    let most = "x".repeat(4 * 1024 * 1024 - 5);
+    let answer = call_with(&server, &[], adjust(&most)).await;
+    assert_eq!(answer.status.code(), Code::Ok, "{:?}", answer.status);
+
+    let answer = call_with(&server, &[], adjust(&format!("{most}x"))).await;
+    answer.expect(Code::ResourceExhausted, "MESSAGE_TOO_LARGE");
+    assert!(answer.status.get_details_retry_info().is_none());
+    assert_eq!(answer.error_info().metadata["limit"], "4194304");
+
+    let mut huge = frame_bytes(0, &[]).to_vec();
+    huge[1..5].copy_from_slice(&u32::MAX.to_be_bytes());
+    let answer = call_with(&server, &[], huge.into()).await;
+    answer.expect(Code::ResourceExhausted, "MESSAGE_TOO_LARGE");
+}
+
+#[tokio::test]
+async fn an_answer_over_the_limit_is_our_fault() {
+    let server = Running::start().await;
+    assert_internal(&server.list("answer too much").await, None);
+}
+
+#[tokio::test]
+async fn metadata_over_the_limit_is_refused() {
+    let server = Running::start().await;
+    let raw = server.raw().await;
+    let long = "x".repeat(17 * 1024);
+    let refused = raw.call(ADJUST, &[("x-long", &long)], adjust("x")).await;
+    // HTTP/2 itself refuses it, so it has no details.
+    assert!(refused.status.message().starts_with("431"), "{refused:?}");
+    let fits = "x".repeat(15 * 1024);
+    let answer = call_with(&server, &[("x-long", &fits)], adjust("x")).await;
+    assert_eq!(answer.status.code(), Code::Ok, "{answer:?}");
+}
+
+#[tokio::test]
+async fn what_is_not_there_is_unknown_whoever_asks() {
+    let server = Running::start().await;
+    let bearer = server.bearer("network-admin");
+    let raw = server.raw().await;
+    for path in [
+        "/",
+        "/earmark.balance.v1.BalanceService/Steal",
+        "/earmark.balance.v2.BalanceService/AdjustBalance",
+        "/earmark.balance.v1.BalanceService/AdjustBalance/more",
+        // In the scope table, but not served here.
+        "/earmark.network.v1.NetworkService/GetClient",
+    ] {
+        let metadata = [("authorization", bearer.as_str())];
+        let answer = raw.call(path, &metadata, adjust("")).await;
+        answer.expect(Code::Unimplemented, "METHOD_UNKNOWN");
+    }
+    let answer = raw.call("/nowhere", &[], Bytes::new()).await;
+    answer.expect(Code::Unimplemented, "METHOD_UNKNOWN");
+}
+
+#[tokio::test]
+async fn the_clients_deadline_is_kept() {
+    let server = Running::start().await;
+    let started = Instant::now();
+    let answer = call_with(&server, &[("grpc-timeout", "100m")], adjust("sleep")).await;
+    let outcome = answer.expect(Code::DeadlineExceeded, "DEADLINE");
+    assert_eq!(outcome.as_deref(), Some("not_applied"));
+    assert!(started.elapsed() < Duration::from_secs(5));
+
+    let taken = adjust("take and sleep");
+    let answer = call_with(&server, &[("grpc-timeout", "100000u")], taken).await;
+    let outcome = answer.expect(Code::DeadlineExceeded, "DEADLINE");
+    assert_eq!(outcome.as_deref(), Some("unknown"), "the writer had it");
+    assert!(!server.seen.events().contains(&"ended sleep".into()));
+}
+
+#[tokio::test]
+async fn the_servers_deadline_is_kept_whatever_the_client_says() {
+    let server = Running::start_with(Settings {
+        call_max: Duration::from_millis(100),
+        ..settings()
+    })
+    .await;
+    for metadata in [&[][..], &[("grpc-timeout", "1H")], &[("grpc-timeout", "x")]] {
+        let answer = call_with(&server, metadata, adjust("sleep")).await;
+        answer.expect(Code::DeadlineExceeded, "DEADLINE");
+    }
+    let answer = server.list("sleep").await;
+    let outcome = answer.expect(Code::DeadlineExceeded, "DEADLINE");
+    assert_eq!(outcome, None, "a read");
+}
+
+#[tokio::test]
+async fn a_panic_costs_one_call() {
+    let server = Running::start().await;
+    let bearer = server.bearer("network-admin settlement_network_read");
+    let metadata = [("authorization", bearer.as_str())];
+    let raw = server.raw().await;
+    let (neighbour, panicked) = tokio::join!(
+        raw.call(ADJUST, &metadata, adjust("sleep a little")),
+        raw.call(ADJUST, &metadata, adjust("panic")),
+    );
+    assert_internal(&panicked, Some("not_applied"));
+    assert_eq!(neighbour.status.code(), Code::Ok, "on the same connection");
+    let taken = raw.call(ADJUST, &metadata, adjust("take and panic")).await;
+    assert_internal(&taken, Some("unknown"));
+    assert_eq!(server.adjust("").await.status.code(), Code::Ok);
+}
+
+#[tokio::test]
+async fn a_status_without_details_never_leaves_the_server() {
+    let server = Running::start().await;
+    for what in ["bare status", "bare internal"] {
+        assert_internal(&server.adjust(what).await, Some("not_applied"));
+        assert_internal(&server.list(what).await, None);
+    }
+    let ours = server.adjust("refuse").await;
+    ours.expect(Code::AlreadyExists, "CLIENT_EXISTS");
+}
+
+#[tokio::test]
+async fn calls_above_the_limit_are_refused_at_once() {
+    let server = Running::start_with(Settings {
+        calls_max: 2,
+        ..settings()
+    })
+    .await;
+    let calls = async {
+        let busy = || server.adjust("sleep a little");
+        let extra = async {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            let started = Instant::now();
+            let refused = server.adjust("x").await;
+            refused.expect(Code::ResourceExhausted, "OVERLOADED");
+            assert!(refused.status.get_details_retry_info().is_some());
+            assert!(started.elapsed() < Duration::from_millis(150));
+            let health = server.raw().await;
+            let path = "/grpc.health.v1.Health/Check";
+            let health = health.call(path, &[], frame_bytes(0, &[])).await;
+            assert_eq!(health.status.code(), Code::Ok, "health is still answered");
+        };
+        tokio::join!(busy(), busy(), extra)
+    };
+    let (first, second, ()) = calls.await;
+    assert_eq!(first.status.code(), Code::Ok);
+    assert_eq!(second.status.code(), Code::Ok);
+    assert_eq!(
+        server.adjust("x").await.status.code(),
+        Code::Ok,
+        "free again"
+    );
+}
+
+#[tokio::test]
+async fn a_caller_that_leaves_frees_its_place() {
+    let server = Running::start_with(Settings {
+        calls_max: 1,
+        ..settings()
+    })
+    .await;
+    let left = tokio::time::timeout(Duration::from_millis(200), server.adjust("sleep")).await;
+    assert!(left.is_err());
+    let freed = async {
+        while server.adjust("x").await.status.code() != Code::Ok {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(5), freed)
+        .await
+        .expect("the place is free");
+    let answer = server.list("").await;
+    assert_eq!((answer.status.code(), LIST), (Code::Ok, LIST));
+}

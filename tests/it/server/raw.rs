@@ -1,0 +1,108 @@
+//! A client that sends what tonic's own never would, and shows all that comes back.
+
+use std::net::SocketAddr;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use http::{HeaderMap, Request};
+use http_body_util::{BodyExt, Full};
+use hyper::client::conn::http2::{self, SendRequest};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use prost::Message;
+use tokio::net::TcpStream;
+use tonic::{Code, Status};
+use tonic_types::{ErrorInfo, StatusExt};
+
+pub(crate) struct Raw {
+    connection: SendRequest<Full<Bytes>>,
+    address: SocketAddr,
+}
+
+/// An answer, whole.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+    pub(crate) status: Status,
+}
+
+impl Answer {
+    #[track_caller]
+    pub(crate) fn error_info(&self) -> ErrorInfo {
+        self.status
+            .get_details_error_info()
+            .unwrap_or_else(|| panic!("no ErrorInfo in {self:?}"))
+    }
+
+    /// Asserts code and reason, and returns the metadata's `outcome`.
+    #[track_caller]
+    pub(crate) fn expect(&self, code: Code, reason: &str) -> Option<String> {
+        let info = self.error_info();
+        assert_eq!(
+            (self.status.code(), info.reason.as_str()),
+            (code, reason),
+            "{self:?}"
+        );
+        assert_eq!(info.domain, "earmark");
+        info.metadata.get("outcome").cloned()
+    }
+}
+
+/// A message in gRPC's frame.
+pub(crate) fn frame(message: &impl Message) -> Bytes {
+    frame_bytes(0, &message.encode_to_vec())
+}
+
+pub(crate) fn frame_bytes(flag: u8, message: &[u8]) -> Bytes {
+    let mut framed = BytesMut::new();
+    framed.put_u8(flag);
+    framed.put_u32(u32::try_from(message.len()).expect("small"));
+    framed.put_slice(message);
+    framed.freeze()
+}
+
+impl Raw {
+    pub(crate) async fn connect(address: SocketAddr) -> Self {
+        let stream = TcpStream::connect(address).await.expect("connected");
+        let (connection, driver) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
+            .await
+            .expect("HTTP/2");
+        tokio::spawn(driver);
+        Self {
+            connection,
+            address,
+        }
+    }
+
+    pub(crate) async fn call(&self, path: &str, metadata: &[(&str, &str)], body: Bytes) -> Answer {
+        self.try_call(path, metadata, body)
+            .await
+            .expect("an answer")
+    }
+
+    pub(crate) async fn try_call(
+        &self,
+        path: &str,
+        metadata: &[(&str, &str)],
+        body: Bytes,
+    ) -> Result<Answer, hyper::Error> {
+        let mut request = Request::post(format!("http://{}{path}", self.address))
+            .header("content-type", "application/grpc")
+            .header("te", "trailers");
+        for (name, value) in metadata {
+            request = request.header(*name, *value);
+        }
+        let request = request.body(Full::new(body)).expect("a request");
+        let response = self.connection.clone().send_request(request).await?;
+        let (http, headers) = (response.status(), response.headers().clone());
+        let collected = response.into_body().collect().await?;
+        let trailers = collected.trailers().cloned().unwrap_or_default();
+        let status = Status::from_header_map(&headers)
+            .or_else(|| Status::from_header_map(&trailers))
+            .unwrap_or_else(|| Status::unknown(http.to_string()));
+        Ok(Answer {
+            headers,
+            body: collected.to_bytes(),
+            status,
+        })
+    }
+}
