@@ -7,4 +7,5 @@ pub mod pg_error;
 pub mod pool;
 pub mod read;
 pub mod schema;
+pub mod standing;
 pub mod write;

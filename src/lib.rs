@@ -27,7 +27,9 @@
 //!   movement's.
 //! - **L6 once**: one key, one effect: a record or key has exactly one opening movement.
 
+pub mod allocation;
 pub mod auth;
+pub mod balance;
 pub mod db;
 pub mod error;
 pub mod ledger;

@@ -1,46 +1,74 @@
 //! How reads run: on a pooled connection, and once more if that connection turns out to be dead.
 
+use std::future::Future;
+
 use diesel_async::{AnsiTransactionManager, AsyncPgConnection, TransactionManager};
 
 use crate::db::pg_error::Failure;
 use crate::db::pool::{self, Pool};
 use crate::error::{Outcome, Result};
 
-/// Runs a read of one statement.
+/// Something to read. A trait rather than a closure: the futures of async closures that borrow are not `Send` for every
+/// lifetime (rust-lang/rust#110338), which handlers need.
+pub trait Read: Sync {
+    /// What comes of it.
+    type Output: Send;
+
+    /// Runs the statements; on a shared connection, so that independent ones can be sent together.
+    fn run(
+        &self,
+        connection: &AsyncPgConnection,
+    ) -> impl Future<Output = Result<Self::Output, Failure>> + Send;
+}
+
+/// Runs a read whose statements need not see the database at one moment.
 ///
 /// # Errors
 /// The read's own verdict, else the database's fault.
-pub async fn one<T, E: Into<Failure>>(
-    pool: &Pool,
-    read: impl AsyncFn(&mut AsyncPgConnection) -> Result<T, E>,
-) -> Result<T> {
-    let mut tried = false;
-    loop {
-        let mut connection = pool::checkout(pool).await?;
-        match read(&mut connection).await.map_err(Into::into) {
-            Err(Failure::Database(fault)) if fault.is_connection_lost() && !tried => tried = true,
-            result => return result.map_err(|failure| failure.into_error(Outcome::NotApplied)),
-        }
-    }
+pub async fn one<R: Read>(pool: &Pool, read: &R) -> Result<R::Output> {
+    retried(pool, read, Moment::Each).await
 }
 
 /// Runs a read of several statements, all of which see the database as it was at the first.
 ///
 /// # Errors
 /// The read's own verdict, else the database's fault.
-pub async fn snapshot<T, E: Into<Failure>>(
-    pool: &Pool,
-    read: impl AsyncFn(&mut AsyncPgConnection) -> Result<T, E>,
-) -> Result<T> {
-    one(pool, async |connection: &mut AsyncPgConnection| {
-        const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY";
-        AnsiTransactionManager::begin_transaction_sql(connection, BEGIN).await?;
-        let result = read(connection).await.map_err(Into::into);
-        // Nothing was written: how it ends matters only to the connection, which the pool closes if this fails.
-        let ended = AnsiTransactionManager::rollback_transaction(connection).await;
-        let value = result?;
-        ended?;
-        Ok::<_, Failure>(value)
-    })
-    .await
+pub async fn snapshot<R: Read>(pool: &Pool, read: &R) -> Result<R::Output> {
+    retried(pool, read, Moment::One).await
+}
+
+/// What the statements of a read see.
+#[derive(Clone, Copy)]
+enum Moment {
+    Each,
+    One,
+}
+
+async fn retried<R: Read>(pool: &Pool, read: &R, moment: Moment) -> Result<R::Output> {
+    let mut tried = false;
+    loop {
+        let mut connection = pool::checkout(pool).await?;
+        let result = match moment {
+            Moment::Each => read.run(&connection).await,
+            Moment::One => in_snapshot(&mut connection, read).await,
+        };
+        match result {
+            Err(Failure::Database(fault)) if fault.is_connection_lost() && !tried => tried = true,
+            result => return result.map_err(|failure| failure.into_error(Outcome::NotApplied)),
+        }
+    }
+}
+
+async fn in_snapshot<R: Read>(
+    connection: &mut AsyncPgConnection,
+    read: &R,
+) -> Result<R::Output, Failure> {
+    const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY";
+    AnsiTransactionManager::begin_transaction_sql(connection, BEGIN).await?;
+    let result = read.run(connection).await;
+    // Nothing was written: how it ends matters only to the connection, which the pool closes if this fails.
+    let ended = AnsiTransactionManager::rollback_transaction(connection).await;
+    let value = result?;
+    ended?;
+    Ok(value)
 }

@@ -119,6 +119,7 @@ diesel::table! {
         content_hash -> Bytea,
         opened_custody_version -> BigInt,
         opened_connection_version -> BigInt,
+        closed_cause -> Nullable<Text>,
         closed_custody_version -> Nullable<BigInt>,
         closed_connection_version -> Nullable<BigInt>,
     }

@@ -137,9 +137,15 @@ impl Task {
 
     /// Answers every command of a batch, but for those it returns: they wait for the next one.
     async fn carry_out(&mut self, batch: Vec<Ticket>) -> Vec<Ticket> {
-        if batch.is_empty() {
+        let Some(oldest) = batch.iter().map(|ticket| ticket.since).min() else {
             return batch;
-        }
+        };
+        tracing::debug!(
+            batch_size = batch.len(),
+            queue_depth = self.queue.len(),
+            waited_us = oldest.elapsed().as_micros(),
+            "batch taken"
+        );
         let batch = match self.try_batch(batch).await {
             Ok(later) => return later,
             Err(failed) => failed,

@@ -6,5 +6,5 @@ mod support;
 mod db;
 /// The development cluster: started, adopted, kept alive.
 mod embedded;
-/// What is around every service: layers, health, reflection, drain.
+/// What stands around every service: layers, health, the way down.
 mod server;

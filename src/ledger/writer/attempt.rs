@@ -63,11 +63,11 @@ pub(super) async fn attempt(store: &Store, commands: &[&Command]) -> Attempt {
     let judged = started.elapsed();
     let committed = timeout(LEDGER_ROUND_TRIP_MAX, store.commit()).await;
     tracing::debug!(
-        batch_size = commands.len(),
+        commands = commands.len(),
         owners = needs.owners().len(),
         judged_us = judged.as_micros(),
         committed_us = (started.elapsed() - judged).as_micros(),
-        "batch"
+        "batch committed"
     );
     match committed {
         Ok(Ok(())) => Attempt::Committed(verdicts),

@@ -1,0 +1,78 @@
+//! The RPCs: convert in, authorise, call, convert out.
+
+use prost::Message;
+use tonic::{Request, Response, Status};
+
+use crate::balance::convert;
+use crate::balance::model::Cursor;
+use crate::db::pool::Pool;
+use crate::db::read;
+use crate::db::standing::require_client;
+use crate::error::Error;
+use crate::ledger::command::{Origin, Reply};
+use crate::ledger::writer::Writer;
+use crate::proto::balance::v1 as pb;
+use crate::proto::balance::v1::balance_service_server::BalanceService as Rpcs;
+use crate::rpc::call::{Answer, answer};
+use crate::rpc::page::paged;
+
+/// The service.
+#[derive(Clone, Debug)]
+pub struct BalanceService {
+    pool: Pool,
+    writer: Writer,
+}
+
+impl BalanceService {
+    /// Reads from the pool, writes through the writer.
+    pub fn new(pool: Pool, writer: Writer) -> Self {
+        Self { pool, writer }
+    }
+}
+
+#[tonic::async_trait]
+impl Rpcs for BalanceService {
+    async fn adjust_balance(
+        &self,
+        request: Request<pb::AdjustBalanceRequest>,
+    ) -> Result<Response<pb::AdjustBalanceResponse>, Status> {
+        answer(request, async |call, message| {
+            // The scope serves every enterprise: no membership, no licence.
+            let command = convert::adjust(message, &call.caller)?;
+            let Reply::Adjustment(reply) = self.writer.submit(command, call.claim).await? else {
+                return Err(Error::internal(
+                    "an adjustment was answered as something else",
+                ));
+            };
+            let message = pb::AdjustBalanceResponse {
+                custody_balance: Some(reply.custody.into()),
+            };
+            Ok(Answer::new(message, reply.origin == Origin::Replayed))
+        })
+        .await
+    }
+
+    async fn list_client_balances(
+        &self,
+        request: Request<pb::ListClientBalancesRequest>,
+    ) -> Result<Response<pb::ListClientBalancesResponse>, Status> {
+        answer(request, async |call, message| {
+            let (list, binding) = convert::client_list(call.rpc.path, message)?;
+            call.caller.require_member(list.enterprise)?;
+            let found = read::snapshot(&self.pool, &list).await?;
+            let client = require_client(found.standing, list.enterprise)?;
+            let mut message = pb::ListClientBalancesResponse {
+                client_id: client.to_string(),
+                balances: convert::balances(found.custody).collect(),
+                ..Default::default()
+            };
+            let taken = message.encoded_len();
+            (message.network_balances, message.next_page_token) =
+                paged(found.network, list.page.size, binding, taken, |network| {
+                    Cursor(network.connection)
+                });
+            Ok(Answer::fresh(message))
+        })
+        .await
+    }
+}

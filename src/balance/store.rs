@@ -1,0 +1,151 @@
+//! The SQL of the service's reads.
+
+use std::collections::HashMap;
+
+use diesel::pg::Pg;
+use diesel::prelude::*;
+use diesel::sql_types::Bool;
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use rust_decimal::Decimal;
+use tokio::try_join;
+use uuid::Uuid;
+
+use crate::balance::model::{Balances, ClientList, NetworkBalance};
+use crate::db::pg_error::Failure;
+use crate::db::read::Read;
+use crate::db::schema::{account, connection, partner};
+use crate::db::standing::{self, Standing};
+use crate::error::{Error, Result};
+use crate::ledger::model::Balance;
+use crate::types::amount::Amount;
+use crate::types::ids::{AccountId, ConnectionId, PartnerId};
+use crate::types::unit::Unit;
+
+/// What a client's list shows: a page of connections and one more.
+#[derive(Debug)]
+pub struct ClientBalances {
+    /// Whether the enterprise may ask at all.
+    pub standing: Option<Standing>,
+    /// By currency.
+    pub custody: Balances,
+    /// By creation of the connection.
+    pub network: Vec<NetworkBalance>,
+}
+
+#[derive(HasQuery)]
+#[diesel(table_name = account, check_for_backend(Pg))]
+struct AccountRow {
+    account_id: Uuid,
+    unit: String,
+    available: Decimal,
+    held: Decimal,
+    version: i64,
+}
+
+type ConnectionRow = (Uuid, Uuid, String, String, String);
+
+/// Several statements: they must see one moment.
+impl Read for ClientList {
+    type Output = ClientBalances;
+
+    async fn run(&self, db: &AsyncPgConnection) -> Result<Self::Output, Failure> {
+        let (standing, connections) =
+            try_join!(standing::find(db, self.enterprise), connections(db, self))?;
+        let mut ids = vec![AccountId::OWN.0];
+        ids.extend(connections.iter().map(|(id, ..)| *id));
+        let mut balances = accounts(db, self, ids).await?;
+        let custody = balances.remove(&AccountId::OWN.0).unwrap_or_default();
+        let network = connections
+            .into_iter()
+            .map(
+                |(id, partner, partners_connection_id, name, institution_identifier)| {
+                    NetworkBalance {
+                        connection: ConnectionId(id),
+                        partner: PartnerId(partner),
+                        partners_connection_id,
+                        name,
+                        institution_identifier,
+                        balances: balances.remove(&id).unwrap_or_default(),
+                    }
+                },
+            )
+            .collect();
+        Ok(ClientBalances {
+            standing,
+            custody,
+            network,
+        })
+    }
+}
+
+async fn connections(
+    mut db: &AsyncPgConnection,
+    list: &ClientList,
+) -> QueryResult<Vec<ConnectionRow>> {
+    let ids: Vec<Uuid> = list.connections.iter().map(|id| id.0).collect();
+    let partners: Vec<Uuid> = list.partners.iter().map(|id| id.0).collect();
+    let after = list.page.after().map_or(Uuid::nil(), |cursor| cursor.0.0);
+    connection::table
+        .inner_join(partner::table.on(partner::id.eq(connection::partner_id)))
+        .filter(connection::client_enterprise_id.eq(list.enterprise.0))
+        .filter(connection::id.gt(after))
+        .filter(
+            ids.is_empty()
+                .into_sql::<Bool>()
+                .or(connection::id.eq_any(ids)),
+        )
+        .filter(
+            partners
+                .is_empty()
+                .into_sql::<Bool>()
+                .or(connection::partner_id.eq_any(partners)),
+        )
+        .order(connection::id)
+        .limit(list.page.fetch())
+        .offset(list.page.skip())
+        .select((
+            connection::id,
+            connection::partner_id,
+            connection::partners_connection_id,
+            connection::name,
+            partner::institution_identifier,
+        ))
+        .load(&mut db)
+        .await
+}
+
+async fn accounts(
+    mut db: &AsyncPgConnection,
+    list: &ClientList,
+    ids: Vec<Uuid>,
+) -> Result<HashMap<Uuid, Balances>, Failure> {
+    let units: Vec<&str> = list.units.iter().map(Unit::as_str).collect();
+    let rows: Vec<AccountRow> = AccountRow::query()
+        .filter(account::owner_id.eq(list.enterprise.0))
+        .filter(account::account_id.eq_any(ids))
+        .filter(
+            units
+                .is_empty()
+                .into_sql::<Bool>()
+                .or(account::unit.eq_any(units)),
+        )
+        .load(&mut db)
+        .await?;
+    let mut accounts: HashMap<Uuid, Balances> = HashMap::new();
+    for row in rows {
+        let amount = |decimal| {
+            Amount::from_decimal(decimal)
+                .ok_or_else(|| Error::internal("an amount has more than 28 digits"))
+        };
+        let balance = Balance {
+            available: amount(row.available)?,
+            held: amount(row.held)?,
+            version: row.version,
+        };
+        accounts
+            .entry(row.account_id)
+            .or_default()
+            .insert(Unit::stored(&row.unit), balance);
+    }
+    Ok(accounts)
+}

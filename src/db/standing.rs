@@ -1,0 +1,67 @@
+//! What an enterprise may do: the one look-up that every read of the OES services begins with.
+
+use diesel::dsl::exists;
+use diesel::prelude::*;
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use uuid::Uuid;
+
+use crate::db::schema::{client, enterprise, partner};
+use crate::error::{Error, Result};
+use crate::types::ids::{ClientId, EnterpriseId};
+
+/// An enterprise as its own calls see it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// Whether it may use the OES services.
+    pub licensed: bool,
+    /// Its client, if it has one.
+    pub client: Option<ClientId>,
+    /// Whether it holds any partner.
+    pub has_partner: bool,
+}
+
+/// Looks an enterprise up; takes a shared connection, so that it can be sent together with the read itself.
+pub async fn find(
+    mut connection: &AsyncPgConnection,
+    id: EnterpriseId,
+) -> QueryResult<Option<Standing>> {
+    let row: Option<(bool, Option<Uuid>, bool)> = enterprise::table
+        .left_join(client::table.on(client::enterprise_id.eq(enterprise::id)))
+        .filter(enterprise::id.eq(id.0))
+        .select((
+            enterprise::oes_licensed,
+            client::id.nullable(),
+            exists(partner::table.filter(partner::enterprise_id.eq(enterprise::id))),
+        ))
+        .first(&mut connection)
+        .await
+        .optional()?;
+    Ok(row.map(|(licensed, client, has_partner)| Standing {
+        licensed,
+        client: client.map(ClientId),
+        has_partner,
+    }))
+}
+
+/// Refuses an enterprise that does not exist, and one without licence.
+///
+/// # Errors
+/// [`Error::EnterpriseNotFound`], [`Error::NoOesLicense`].
+pub fn require_licensed(standing: Option<Standing>, id: EnterpriseId) -> Result<Standing> {
+    let standing = standing.ok_or(Error::EnterpriseNotFound(id))?;
+    if standing.licensed {
+        Ok(standing)
+    } else {
+        Err(Error::NoOesLicense)
+    }
+}
+
+/// The same, and refuses an enterprise without a client.
+///
+/// # Errors
+/// [`Error::EnterpriseNotFound`], [`Error::NoOesLicense`], [`Error::ClientNotFound`].
+pub fn require_client(standing: Option<Standing>, id: EnterpriseId) -> Result<ClientId> {
+    require_licensed(standing, id)?
+        .client
+        .ok_or(Error::ClientNotFound(None))
+}
