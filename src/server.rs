@@ -158,11 +158,11 @@ pub async fn serve(
     // Cut tasks end as soon as they are polled; a handler that blocks its thread must not hold the hooks back.
     let _ = tokio::time::timeout(Duration::from_secs(1), tasks.wait()).await;
 
+    drop(probing);
     for hook in parts.closing {
         let started = Instant::now();
         hook.close.await;
         tracing::info!(what = hook.name, duration = ?started.elapsed(), "closed");
     }
-    drop(probing);
     Ok(())
 }

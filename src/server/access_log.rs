@@ -80,16 +80,19 @@ impl Drop for Entry {
             Some(verdict) => (verdict.code, verdict.reason.as_deref()),
             None => (Code::Cancelled, None),
         };
+        let duration_ms = self.started.elapsed().as_micros() as f64 / 1_000.0;
         // A macro, since the level must be known when it is compiled.
         macro_rules! line {
             ($level:ident) => {
                 tracing::$level!(
                     target: "earmark::access",
+                    // In text, its span would only repeat what the line says.
+                    parent: None,
                     method = self.method,
                     code = ?code,
                     reason,
                     subject = self.caller.as_ref().map(|caller| caller.subject.as_str()),
-                    duration_ms = self.started.elapsed().as_secs_f64() * 1_000.0,
+                    duration_ms,
                     request_id = &*self.request_id,
                     peer = %self.peer,
                     "call"

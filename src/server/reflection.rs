@@ -11,6 +11,8 @@ pub(super) fn add_to(routes: Routes) -> Result<Routes, Error> {
         Builder::configure()
             .register_encoded_file_descriptor_set(proto::DESCRIPTORS)
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+            // So that tools can show the details of errors, which none of our files names.
+            .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
     };
     Ok(routes
         .add_service(builder().build_v1()?)

@@ -1,5 +1,6 @@
 //! The server around the services: layers, health, reflection, drain. The services here are fakes.
 
+mod access_log;
 mod drain;
 mod errors;
 mod health;

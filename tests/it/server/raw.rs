@@ -63,6 +63,7 @@ pub(crate) fn frame_bytes(flag: u8, message: &[u8]) -> Bytes {
 impl Raw {
     pub(crate) async fn connect(address: SocketAddr) -> Self {
         let stream = TcpStream::connect(address).await.expect("connected");
+        stream.set_nodelay(true).expect("no delay");
         let (connection, driver) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
             .await
             .expect("HTTP/2");

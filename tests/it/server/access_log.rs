@@ -1,0 +1,147 @@
+//! One line per call, whatever becomes of it.
+
+use std::io;
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::server::raw::frame_bytes;
+use crate::server::running::{ADJUST, Running, adjust};
+
+/// The log of this process, of all its tests: callers tell their lines by their request ids. A subscriber per thread
+/// would now and then miss lines, since the threads share what they know of levels.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().expect("no panic").extend(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Log {
+    fn capture() -> Self {
+        static LOG: OnceLock<Log> = OnceLock::new();
+        let start = || {
+            let log = Self::default();
+            let writer = log.clone();
+            let subscriber = tracing_subscriber::fmt()
+                .json()
+                .flatten_event(true)
+                .with_env_filter("earmark=debug")
+                .with_writer(move || writer.clone())
+                .finish();
+            tracing::subscriber::set_global_default(subscriber).expect("the only one");
+            log
+        };
+        LOG.get_or_init(start).clone()
+    }
+
+    fn text(&self) -> String {
+        String::from_utf8(self.0.lock().expect("no panic").clone()).expect("UTF-8")
+    }
+
+    /// The line of the call with this id.
+    fn line(&self, request_id: &str) -> Option<Value> {
+        let text = self.text();
+        let lines: Vec<Value> = text
+            .lines()
+            .map(|line| serde_json::from_str(line).expect("JSON"))
+            .filter(|line: &Value| {
+                line["target"] == "earmark::access" && line["request_id"] == request_id
+            })
+            .collect();
+        assert!(lines.len() < 2, "one line a call: {lines:?}");
+        lines.into_iter().next()
+    }
+
+    async fn wait_for(&self, request_id: &str) -> Value {
+        for _ in 0..500 {
+            if let Some(line) = self.line(request_id) {
+                return line;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("no line of {request_id} in {}", self.text());
+    }
+}
+
+#[tokio::test]
+async fn every_call_has_its_line() {
+    let log = Log::capture();
+    let server = Running::start().await;
+    let bearer = server.bearer("network-admin");
+    let raw = server.raw().await;
+    let call = async |id: &str, path: &str, what: &str, extra: &[(&str, &str)]| {
+        let mut metadata = vec![("authorization", bearer.as_str()), ("x-request-id", id)];
+        metadata.extend(extra);
+        raw.call(path, &metadata, adjust(what)).await;
+        log.wait_for(id).await
+    };
+
+    let line = call("good", ADJUST, "x", &[]).await;
+    assert_eq!(
+        (&line["level"], &line["code"]),
+        (&"INFO".into(), &"Ok".into())
+    );
+    assert_eq!(line["method"], ADJUST);
+    assert_eq!(line["subject"], "somebody");
+    assert!(
+        line["duration_ms"]
+            .as_f64()
+            .is_some_and(|duration| duration > 0.0)
+    );
+    assert!(line.get("reason").is_none());
+
+    let line = call("refused", ADJUST, "refuse", &[]).await;
+    assert_eq!(line["code"], "AlreadyExists");
+    assert_eq!(line["reason"], "CLIENT_EXISTS");
+
+    let line = call("late", ADJUST, "sleep", &[("grpc-timeout", "50m")]).await;
+    assert_eq!(
+        (&line["level"], &line["reason"]),
+        (&"WARN".into(), &"DEADLINE".into())
+    );
+
+    let line = call("panicked", ADJUST, "panic", &[]).await;
+    assert_eq!(
+        (&line["level"], &line["reason"]),
+        (&"ERROR".into(), &"INTERNAL".into())
+    );
+    let why = log.text().contains("as asked, secret");
+    assert!(why, "what the caller must not see, the log has");
+
+    let line = call("nowhere", "/nowhere", "x", &[]).await;
+    assert_eq!(line["reason"], "METHOD_UNKNOWN");
+
+    let body = frame_bytes(0, &[]);
+    let metadata = [("x-request-id", "probe")];
+    raw.call("/grpc.health.v1.Health/Check", &metadata, body)
+        .await;
+    let line = log.wait_for("probe").await;
+    assert_eq!(line["level"], "DEBUG", "probes do not fill the log");
+    assert!(!log.text().contains(&bearer[20..]), "no token in the log");
+}
+
+#[tokio::test]
+async fn a_caller_that_leaves_has_its_line_too() {
+    let log = Log::capture();
+    let server = Running::start().await;
+    let bearer = server.bearer("network-admin");
+    let metadata = [("authorization", bearer.as_str()), ("x-request-id", "left")];
+    let raw = server.raw().await;
+    let leaves = tokio::time::timeout(
+        Duration::from_millis(200),
+        raw.call(ADJUST, &metadata, adjust("sleep")),
+    );
+    assert!(leaves.await.is_err());
+    let line = log.wait_for("left").await;
+    assert_eq!(line["code"], "Cancelled");
+    assert_eq!(line["subject"], "somebody");
+}
