@@ -1,12 +1,14 @@
-//! How reads run: on a pooled connection, and once more if that connection turns out to be dead.
+//! How reads run: on a pooled connection, and on another if that one turns out to be dead.
 
 use std::future::Future;
+use std::time::Duration;
 
 use diesel_async::{AnsiTransactionManager, AsyncPgConnection, TransactionManager};
 
 use crate::db::pg_error::Failure;
 use crate::db::pool::{self, Pool};
 use crate::error::{Outcome, Result};
+use crate::limits::DB_READ_TRIES;
 
 /// Something to read. A trait rather than a closure: the futures of async closures that borrow are not `Send` for every
 /// lifetime (rust-lang/rust#110338), which handlers need.
@@ -45,7 +47,7 @@ enum Moment {
 }
 
 async fn retried<R: Read>(pool: &Pool, read: &R, moment: Moment) -> Result<R::Output> {
-    let mut tried = false;
+    let mut tries = 1;
     loop {
         let mut connection = pool::checkout(pool).await?;
         let result = match moment {
@@ -53,7 +55,13 @@ async fn retried<R: Read>(pool: &Pool, read: &R, moment: Moment) -> Result<R::Ou
             Moment::One => in_snapshot(&mut connection, read).await,
         };
         match result {
-            Err(Failure::Database(fault)) if fault.is_connection_lost() && !tried => tried = true,
+            // When the server has gone, each connection of the pool has: the next one may not know yet either.
+            Err(Failure::Database(fault))
+                if fault.is_connection_lost() && tries < DB_READ_TRIES =>
+            {
+                tokio::time::sleep(Duration::from_millis(5) * tries).await;
+                tries += 1;
+            }
             result => return result.map_err(|failure| failure.into_error(Outcome::NotApplied)),
         }
     }
