@@ -32,6 +32,7 @@ pub mod db;
 pub mod error;
 pub mod ledger;
 pub mod limits;
+pub mod network;
 pub mod proto;
 pub mod rpc;
 pub mod types;

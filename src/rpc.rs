@@ -2,5 +2,6 @@
 
 pub mod call;
 pub mod page_token;
+pub mod paging;
 pub mod read;
 pub mod status;
