@@ -34,6 +34,7 @@ pub mod db;
 pub mod error;
 pub mod ledger;
 pub mod limits;
+pub mod network;
 pub mod proto;
 pub mod rpc;
 pub mod server;

@@ -5,22 +5,25 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use earmark::allocation::service::AllocationService;
+use earmark::allocation::AllocationService;
 use earmark::auth::dev_key::{AUDIENCE, DevClaims, DevKey, ISSUER};
 use earmark::auth::jwks::{Jwks, Source};
 use earmark::auth::token::Verifier;
-use earmark::balance::service::BalanceService;
+use earmark::balance::BalanceService;
 use earmark::db::connect::Connector;
 use earmark::db::pool::{self, PoolSettings};
 use earmark::ledger::writer::Writer;
-use earmark::network::service::NetworkService;
+use earmark::network::NetworkService;
 use earmark::proto::allocation::v1::allocation_service_client::AllocationServiceClient;
 use earmark::proto::allocation::v1::allocation_service_server::AllocationServiceServer;
 use earmark::proto::balance::v1::balance_service_client::BalanceServiceClient;
 use earmark::proto::balance::v1::balance_service_server::BalanceServiceServer;
 use earmark::proto::network::v1::network_service_client::NetworkServiceClient;
 use earmark::proto::network::v1::network_service_server::NetworkServiceServer;
-use earmark::proto::{allocation::v1 as allocation, balance::v1 as balance, common::v1 as common, network::v1 as network};
+use earmark::proto::{
+    allocation::v1 as allocation, balance::v1 as balance, common::v1 as common,
+    network::v1 as network,
+};
 use earmark::server::drain::Shutdown;
 use earmark::server::{ServerParts, Settings, health, serve};
 use tokio::net::TcpListener;
@@ -73,18 +76,28 @@ impl Earmark {
         let key = DevKey::generate().expect("a key");
         let jwks = tempfile::NamedTempFile::new().expect("a file");
         std::fs::write(jwks.path(), key.jwks().to_string()).expect("written");
-        let keys = Jwks::open(Source::File(jwks.path().into())).await.expect("a JWKS");
+        let keys = Jwks::open(Source::File(jwks.path().into()))
+            .await
+            .expect("a JWKS");
         let connector = Connector::new(&db.url).expect("a URL");
         let (writer, _task) = Writer::start(connector.clone());
         let pool = pool::open(connector, &PoolSettings::default());
         let routes = Routes::new(NetworkServiceServer::new(NetworkService::new(pool.clone())))
-            .add_service(BalanceServiceServer::new(BalanceService::new(pool.clone(), writer.clone())))
-            .add_service(AllocationServiceServer::new(AllocationService::new(pool, writer)));
+            .add_service(BalanceServiceServer::new(BalanceService::new(
+                pool.clone(),
+                writer.clone(),
+            )))
+            .add_service(AllocationServiceServer::new(AllocationService::new(
+                pool, writer,
+            )));
         let parts = ServerParts {
             routes,
             verifier: Arc::new(Verifier::new(ISSUER, AUDIENCE, keys)),
             probe: health::probe(|| async { true }),
-            settings: Settings { lame_duck: Duration::ZERO, ..Settings::default() },
+            settings: Settings {
+                lame_duck: Duration::ZERO,
+                ..Settings::default()
+            },
             closing: Vec::new(),
         };
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
@@ -95,7 +108,13 @@ impl Earmark {
             .connect()
             .await
             .expect("connected");
-        Self { db, address, channel, key, _jwks: jwks }
+        Self {
+            db,
+            address,
+            channel,
+            key,
+            _jwks: jwks,
+        }
     }
 
     /// A good token.
@@ -103,10 +122,15 @@ impl Earmark {
         let claims = DevClaims {
             sub: "somebody".into(),
             scope: scope.into(),
-            enterprises: enterprises.iter().map(|id| Uuid::parse_str(id).expect("a UUID")).collect(),
+            enterprises: enterprises
+                .iter()
+                .map(|id| Uuid::parse_str(id).expect("a UUID"))
+                .collect(),
             ..DevClaims::default()
         };
-        self.key.mint(&claims, Duration::from_secs(600)).expect("signed")
+        self.key
+            .mint(&claims, Duration::from_secs(600))
+            .expect("signed")
     }
 
     /// Clients with this very token.
@@ -126,7 +150,10 @@ impl Earmark {
 
     /// A member of enterprises who may read and write.
     pub(crate) fn member(&self, enterprises: &[&str]) -> Clients {
-        self.with_token(self.token("settlement_network_read settlement_network_write", enterprises))
+        self.with_token(self.token(
+            "settlement_network_read settlement_network_write",
+            enterprises,
+        ))
     }
 
     /// A licensed enterprise.
@@ -136,20 +163,34 @@ impl Earmark {
             oes_licensed: true,
             ..Default::default()
         };
-        let answer = self.admin().network.create_enterprise(request).await.expect("created");
+        let answer = self
+            .admin()
+            .network
+            .create_enterprise(request)
+            .await
+            .expect("created");
         answer.into_inner().enterprise.expect("set")
     }
 
     /// Two licensed enterprises, a client and a partner, and a connection between them.
     pub(crate) async fn parties(&self, mode: network::ConnectionMode) -> Parties {
-        let (client_side, partner_side) = (self.enterprise("Client side").await, self.enterprise("Partner side").await);
+        let (client_side, partner_side) = (
+            self.enterprise("Client side").await,
+            self.enterprise("Partner side").await,
+        );
         let mut admin = self.admin().network;
         let request = network::CreateClientRequest {
             enterprise_id: client_side.id.clone(),
             name: "Client".into(),
             ..Default::default()
         };
-        let client = admin.create_client(request).await.expect("created").into_inner().client.expect("set");
+        let client = admin
+            .create_client(request)
+            .await
+            .expect("created")
+            .into_inner()
+            .client
+            .expect("set");
         let mut parties = Parties {
             enterprise: client_side.id,
             client: client.id,
@@ -170,12 +211,21 @@ impl Earmark {
             institution_identifier: format!("institution of {name}"),
             ..Default::default()
         };
-        let answer = self.admin().network.create_partner(request).await.expect("created");
+        let answer = self
+            .admin()
+            .network
+            .create_partner(request)
+            .await
+            .expect("created");
         answer.into_inner().partner.expect("set").id
     }
 
     /// Another connection between the parties.
-    pub(crate) async fn connection(&self, parties: &Parties, mode: network::ConnectionMode) -> String {
+    pub(crate) async fn connection(
+        &self,
+        parties: &Parties,
+        mode: network::ConnectionMode,
+    ) -> String {
         let request = network::CreateConnectionRequest {
             client_id: parties.client.clone(),
             partner_id: parties.partner.clone(),
@@ -183,12 +233,22 @@ impl Earmark {
             mode: mode.into(),
             ..Default::default()
         };
-        let answer = self.admin().network.create_connection(request).await.expect("created");
+        let answer = self
+            .admin()
+            .network
+            .create_connection(request)
+            .await
+            .expect("created");
         answer.into_inner().connection.expect("set").id
     }
 
     /// Deposits custody.
-    pub(crate) async fn deposit(&self, enterprise: &str, currency: &str, quantity: &str) -> common::Balance {
+    pub(crate) async fn deposit(
+        &self,
+        enterprise: &str,
+        currency: &str,
+        quantity: &str,
+    ) -> common::Balance {
         let request = balance::AdjustBalanceRequest {
             enterprise_id: enterprise.into(),
             currency: currency.into(),
@@ -197,7 +257,12 @@ impl Earmark {
             reason: "a test's deposit".into(),
             validate_only: false,
         };
-        let answer = self.admin().balance.adjust_balance(request).await.expect("deposited");
+        let answer = self
+            .admin()
+            .balance
+            .adjust_balance(request)
+            .await
+            .expect("deposited");
         answer.into_inner().custody_balance.expect("set")
     }
 }
@@ -214,11 +279,19 @@ pub(crate) struct Parties {
 
 impl Parties {
     /// A request that succeeds if there is enough; its key is `external_id`.
-    pub(crate) fn allocation(&self, currency: &str, quantity: &str, external_id: &str) -> allocation::CreateAllocationRequest {
+    pub(crate) fn allocation(
+        &self,
+        currency: &str,
+        quantity: &str,
+        external_id: &str,
+    ) -> allocation::CreateAllocationRequest {
         allocation::CreateAllocationRequest {
             enterprise_id: self.enterprise.clone(),
             connection_id: self.connection.clone(),
-            amount: Some(common::Amount { currency: currency.into(), quantity: quantity.into() }),
+            amount: Some(common::Amount {
+                currency: currency.into(),
+                quantity: quantity.into(),
+            }),
             client_external_id: external_id.into(),
             ..Default::default()
         }
@@ -238,7 +311,10 @@ pub(crate) struct Refusal {
 impl Refusal {
     /// The fields of the violations.
     pub(crate) fn fields(&self) -> Vec<&str> {
-        self.violations.iter().map(|(field, _)| field.as_str()).collect()
+        self.violations
+            .iter()
+            .map(|(field, _)| field.as_str())
+            .collect()
     }
 }
 
@@ -246,13 +322,21 @@ impl Refusal {
 pub(crate) fn refusal<T: std::fmt::Debug>(result: Result<T, Status>) -> Refusal {
     let status = result.expect_err("the call must fail");
     let details = status.get_error_details();
-    let info = details.error_info().unwrap_or_else(|| panic!("no ErrorInfo: {status:?}"));
+    let info = details
+        .error_info()
+        .unwrap_or_else(|| panic!("no ErrorInfo: {status:?}"));
     assert_eq!(info.domain, "earmark");
-    let violations = details.bad_request().map(|bad| bad.field_violations.clone()).unwrap_or_default();
+    let violations = details
+        .bad_request()
+        .map(|bad| bad.field_violations.clone())
+        .unwrap_or_default();
     Refusal {
         code: status.code(),
         reason: info.reason.clone(),
         metadata: info.metadata.clone().into_iter().collect(),
-        violations: violations.into_iter().map(|violation| (violation.field, violation.description)).collect(),
+        violations: violations
+            .into_iter()
+            .map(|violation| (violation.field, violation.description))
+            .collect(),
     }
 }
