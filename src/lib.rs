@@ -28,8 +28,11 @@
 //! - **L6 once**: one key, one effect: a record or key has exactly one opening movement.
 
 pub mod allocation;
+pub mod app;
 pub mod auth;
 pub mod balance;
+pub mod cli;
+pub mod config;
 pub mod db;
 pub mod error;
 pub mod ledger;
@@ -38,4 +41,5 @@ pub mod network;
 pub mod proto;
 pub mod rpc;
 pub mod server;
+pub mod telemetry;
 pub mod types;

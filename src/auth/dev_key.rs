@@ -4,7 +4,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, fchown};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -194,6 +194,11 @@ fn write_beside(folder: &Path, name: &str, mode: u32, content: &[u8]) -> io::Res
         .create_new(true)
         .mode(mode)
         .open(&path)?;
+    // Root may work in somebody's folder, who must be able to go on without root.
+    let folder = fs::metadata(folder)?;
+    if folder.uid() != file.metadata()?.uid() {
+        fchown(&file, Some(folder.uid()), Some(folder.gid()))?;
+    }
     file.write_all(content)?;
     file.sync_all()?;
     Ok(path)

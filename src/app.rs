@@ -1,0 +1,94 @@
+//! What a process that serves has, made once: pools, writer, and the services on them.
+
+use tokio::task::JoinHandle;
+use tonic::service::Routes;
+
+use crate::allocation::service::AllocationService;
+use crate::balance::service::BalanceService;
+use crate::db::connect::{ConnectError, Connector};
+use crate::db::migrate;
+use crate::db::pool::{self, Pool, PoolSettings};
+use crate::ledger::writer::Writer;
+use crate::limits::{REQUEST_BYTES_MAX, RESPONSE_BYTES_MAX};
+use crate::proto::allocation::v1::allocation_service_server::AllocationServiceServer;
+use crate::proto::balance::v1::balance_service_server::BalanceServiceServer;
+use crate::server::ClosingHook;
+use crate::server::health::{Probe, probe};
+
+/// What a process shares between its calls.
+pub struct App {
+    /// For reads and the small writes.
+    pub pool: Pool,
+    /// For the writes that move value.
+    pub writer: Writer,
+    writing: JoinHandle<()>,
+    /// One connection of the probe's own: a pool that is all in use is no reason to call the database gone.
+    probing: Pool,
+}
+
+impl App {
+    /// Starts on a database that need not answer yet: until it does, health says NOT_SERVING.
+    ///
+    /// # Errors
+    /// A URL that cannot be used.
+    pub fn start(database_url: &str, settings: &PoolSettings) -> Result<Self, ConnectError> {
+        let connector = Connector::new(database_url)?;
+        let one = PoolSettings {
+            max_size: 1,
+            min_idle: 1,
+            ..PoolSettings::default()
+        };
+        let (writer, writing) = Writer::start(connector.clone());
+        Ok(Self {
+            pool: pool::open(connector.clone(), settings),
+            probing: pool::open(connector, &one),
+            writer,
+            writing,
+        })
+    }
+
+    /// Every service, with its limits: the one place where services are wired.
+    pub fn routes(&self) -> Routes {
+        let allocation = AllocationService::new(self.pool.clone(), self.writer.clone());
+        let balance = BalanceService::new(self.pool.clone(), self.writer.clone());
+        Routes::new(
+            AllocationServiceServer::new(allocation)
+                .max_decoding_message_size(REQUEST_BYTES_MAX)
+                .max_encoding_message_size(RESPONSE_BYTES_MAX),
+        )
+        .add_service(
+            BalanceServiceServer::new(balance)
+                .max_decoding_message_size(REQUEST_BYTES_MAX)
+                .max_encoding_message_size(RESPONSE_BYTES_MAX),
+        )
+    }
+
+    /// Whether the database answers and has every migration.
+    pub fn probe(&self) -> Probe {
+        let pool = self.probing.clone();
+        probe(move || {
+            let pool = pool.clone();
+            async move { matches!(migrate::is_current(&pool).await, Ok(true)) }
+        })
+    }
+
+    /// What must be closed when no call is left, in order: the writer carries out what it has, then the pools go.
+    pub fn closing(self) -> Vec<ClosingHook> {
+        let Self {
+            pool,
+            writer,
+            writing,
+            probing,
+        } = self;
+        let flush = async move {
+            writer.close();
+            if let Err(error) = writing.await {
+                tracing::error!(%error, "the writer failed");
+            }
+        };
+        vec![
+            ClosingHook::new("writer", flush),
+            ClosingHook::new("pools", async move { drop((pool, probing)) }),
+        ]
+    }
+}

@@ -1,0 +1,140 @@
+//! `earmark dev`: a server with a Postgres of its own.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use crate::app::App;
+use crate::auth::dev_key::{AUDIENCE, DevClaims, DevKey, ISSUER, JWKS_FILE};
+use crate::auth::jwks::{Jwks, Source};
+use crate::auth::token::Verifier;
+use crate::cli::serve::listen;
+use crate::cli::{Failure, print};
+use crate::config::DevArgs;
+use crate::db::embedded::{Cluster, Options};
+use crate::db::migrate;
+use crate::server::drain::Shutdown;
+use crate::server::{self, ClosingHook, ServerParts};
+
+/// The database's name in the cluster.
+const DATABASE: &str = "earmark";
+/// How long the printed token is good: longer than anybody works in one go.
+const TOKEN_TTL: Duration = Duration::from_secs(24 * 60 * 60);
+
+pub(super) async fn run(args: DevArgs) -> Result<(), Failure> {
+    // Before anything is started: from here on Ctrl-C leads through the drain.
+    let shutdown = Shutdown::on_signals().map_err(Failure::new)?;
+    let listener = listen(args.server.listen).await?;
+    let address = listener.local_addr().map_err(Failure::new)?;
+    let cluster = Cluster::start(Options {
+        binaries: args.postgres_bin.clone(),
+        fresh: args.fresh,
+        ..Options::new(&args.data.data_dir)
+    })
+    .await
+    .map_err(Failure::new)?;
+    for note in cluster.notes() {
+        tracing::info!(note, "postgres");
+    }
+
+    match prepare(&args, &cluster).await {
+        Ok(prepared) => {
+            print(&greeting(address, &prepared.token));
+            serve(listener, args, prepared, cluster, shutdown).await
+        }
+        Err(failure) => {
+            // What failed is the news; the cluster's own end is not.
+            _ = cluster.stop().await;
+            Err(failure)
+        }
+    }
+}
+
+/// What stands between a cluster that runs and a server that serves.
+struct Prepared {
+    app: App,
+    verifier: Verifier,
+    token: String,
+}
+
+async fn prepare(args: &DevArgs, cluster: &Cluster) -> Result<Prepared, Failure> {
+    cluster
+        .create_database_if_missing(DATABASE)
+        .await
+        .map_err(Failure::new)?;
+    let url = cluster.url(DATABASE);
+    migrate::run(&url).await.map_err(Failure::new)?;
+    let app = App::start(&url, &args.pool.settings()).map_err(Failure::new)?;
+
+    let data_dir = &args.data.data_dir;
+    let key = DevKey::open_or_create(data_dir).map_err(Failure::new)?;
+    let keys = Jwks::open(Source::File(data_dir.join(JWKS_FILE)))
+        .await
+        .map_err(Failure::new)?;
+    let claims = DevClaims {
+        sub: "developer".into(),
+        scope: "network-admin settlement_network_read settlement_network_write".into(),
+        enterprises: enterprises(),
+        ..DevClaims::default()
+    };
+    Ok(Prepared {
+        app,
+        verifier: Verifier::new(ISSUER, AUDIENCE, keys),
+        token: key.mint(&claims, TOKEN_TTL).map_err(Failure::new)?,
+    })
+}
+
+/// The enterprises that the printed token is for: those of the demo data.
+fn enterprises() -> Vec<Uuid> {
+    Vec::new()
+}
+
+async fn serve(
+    listener: tokio::net::TcpListener,
+    args: DevArgs,
+    prepared: Prepared,
+    cluster: Cluster,
+    shutdown: Shutdown,
+) -> Result<(), Failure> {
+    let Prepared { app, verifier, .. } = prepared;
+    let (routes, probe) = (app.routes(), app.probe());
+    let mut closing = app.closing();
+    closing.push(ClosingHook::new("postgres", async move {
+        if let Err(error) = cluster.stop().await {
+            tracing::error!(%error, "the development cluster did not stop");
+        }
+    }));
+    let parts = ServerParts {
+        routes,
+        verifier: Arc::new(verifier),
+        probe,
+        // Nobody balances load between development servers.
+        settings: args.server.settings(Duration::ZERO),
+        closing,
+    };
+    server::serve(listener, parts, shutdown)
+        .await
+        .map_err(Failure::new)
+}
+
+/// What a newcomer needs: a token, and three calls to copy.
+fn greeting(address: SocketAddr, token: &str) -> String {
+    format!(
+        "\
+Earmark serves on {address}. A token for everything, good for a day:
+
+export TOKEN={token}
+
+grpcurl -plaintext {address} list
+grpcurl -plaintext -H \"authorization: Bearer $TOKEN\" \\
+  -d '{{\"name\": \"Acme Capital\", \"oes_licensed\": true}}' \\
+  {address} earmark.network.v1.NetworkService/CreateEnterprise
+grpcurl -plaintext -H \"authorization: Bearer $TOKEN\" \\
+  {address} earmark.network.v1.NetworkService/ListEnterprises
+
+`earmark token --help` makes others. Ctrl-C stops the server and its Postgres.
+"
+    )
+}
