@@ -34,6 +34,7 @@ pub mod balance;
 pub mod cli;
 pub mod config;
 pub mod db;
+pub mod demo;
 pub mod error;
 pub mod ledger;
 pub mod limits;

@@ -5,31 +5,24 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use earmark::allocation::AllocationService;
+use earmark::app::App;
 use earmark::auth::dev_key::{AUDIENCE, DevClaims, DevKey, ISSUER};
 use earmark::auth::jwks::{Jwks, Source};
 use earmark::auth::token::Verifier;
-use earmark::balance::BalanceService;
-use earmark::db::connect::Connector;
-use earmark::db::pool::{self, PoolSettings};
-use earmark::ledger::writer::Writer;
-use earmark::network::NetworkService;
+use earmark::db::pool::PoolSettings;
 use earmark::proto::allocation::v1::allocation_service_client::AllocationServiceClient;
-use earmark::proto::allocation::v1::allocation_service_server::AllocationServiceServer;
 use earmark::proto::balance::v1::balance_service_client::BalanceServiceClient;
-use earmark::proto::balance::v1::balance_service_server::BalanceServiceServer;
 use earmark::proto::network::v1::network_service_client::NetworkServiceClient;
-use earmark::proto::network::v1::network_service_server::NetworkServiceServer;
 use earmark::proto::{
     allocation::v1 as allocation, balance::v1 as balance, common::v1 as common,
     network::v1 as network,
 };
 use earmark::server::drain::Shutdown;
-use earmark::server::{ServerParts, Settings, health, serve};
+use earmark::server::{ServerParts, Settings, serve};
 use tokio::net::TcpListener;
 use tonic::codegen::InterceptedService;
 use tonic::metadata::MetadataValue;
-use tonic::service::{Interceptor, Routes};
+use tonic::service::Interceptor;
 use tonic::transport::Channel;
 use tonic::{Code, Request, Status};
 use tonic_types::StatusExt;
@@ -79,26 +72,16 @@ impl Earmark {
         let keys = Jwks::open(Source::File(jwks.path().into()))
             .await
             .expect("a JWKS");
-        let connector = Connector::new(&db.url).expect("a URL");
-        let (writer, _task) = Writer::start(connector.clone());
-        let pool = pool::open(connector, &PoolSettings::default());
-        let routes = Routes::new(NetworkServiceServer::new(NetworkService::new(pool.clone())))
-            .add_service(BalanceServiceServer::new(BalanceService::new(
-                pool.clone(),
-                writer.clone(),
-            )))
-            .add_service(AllocationServiceServer::new(AllocationService::new(
-                pool, writer,
-            )));
+        let app = App::start(&db.url, &PoolSettings::default()).expect("a URL");
         let parts = ServerParts {
-            routes,
+            routes: app.routes(),
             verifier: Arc::new(Verifier::new(ISSUER, AUDIENCE, keys)),
-            probe: health::probe(|| async { true }),
+            probe: app.probe(),
             settings: Settings {
                 lame_duck: Duration::ZERO,
                 ..Settings::default()
             },
-            closing: Vec::new(),
+            closing: app.closing(),
         };
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("bound");
