@@ -1,6 +1,8 @@
 //! AllocationService: what a client sets aside for its partners.
 
-pub mod convert;
-pub mod model;
-pub mod service;
-pub mod store;
+mod convert;
+mod model;
+mod service;
+mod store;
+
+pub use service::AllocationService;

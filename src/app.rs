@@ -3,15 +3,17 @@
 use tokio::task::JoinHandle;
 use tonic::service::Routes;
 
-use crate::allocation::service::AllocationService;
-use crate::balance::service::BalanceService;
+use crate::allocation::AllocationService;
+use crate::balance::BalanceService;
 use crate::db::connect::{ConnectError, Connector};
 use crate::db::migrate;
 use crate::db::pool::{self, Pool, PoolSettings};
 use crate::ledger::writer::Writer;
 use crate::limits::{REQUEST_BYTES_MAX, RESPONSE_BYTES_MAX};
+use crate::network::NetworkService;
 use crate::proto::allocation::v1::allocation_service_server::AllocationServiceServer;
 use crate::proto::balance::v1::balance_service_server::BalanceServiceServer;
+use crate::proto::network::v1::network_service_server::NetworkServiceServer;
 use crate::server::ClosingHook;
 use crate::server::health::{Probe, probe};
 
@@ -51,6 +53,7 @@ impl App {
     pub fn routes(&self) -> Routes {
         let allocation = AllocationService::new(self.pool.clone(), self.writer.clone());
         let balance = BalanceService::new(self.pool.clone(), self.writer.clone());
+        let network = NetworkService::new(self.pool.clone());
         Routes::new(
             AllocationServiceServer::new(allocation)
                 .max_decoding_message_size(REQUEST_BYTES_MAX)
@@ -58,6 +61,11 @@ impl App {
         )
         .add_service(
             BalanceServiceServer::new(balance)
+                .max_decoding_message_size(REQUEST_BYTES_MAX)
+                .max_encoding_message_size(RESPONSE_BYTES_MAX),
+        )
+        .add_service(
+            NetworkServiceServer::new(network)
                 .max_decoding_message_size(REQUEST_BYTES_MAX)
                 .max_encoding_message_size(RESPONSE_BYTES_MAX),
         )

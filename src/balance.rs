@@ -1,6 +1,8 @@
 //! BalanceService: what a client holds in custody, and what stands with its connections.
 
-pub mod convert;
-pub mod model;
-pub mod service;
-pub mod store;
+mod convert;
+mod model;
+mod service;
+mod store;
+
+pub use service::BalanceService;

@@ -84,6 +84,8 @@ pub const DB_LOCK_WAIT_MAX: Duration = Duration::from_secs(5);
 pub const DB_IDLE_IN_TRANSACTION_MAX: Duration = Duration::from_secs(10);
 /// The longest wait for a pooled connection: a database that answers has one free by then.
 pub const DB_CHECKOUT_MAX: Duration = Duration::from_secs(2);
+/// How often a read is tried whose connection turns out to be dead.
+pub const DB_READ_TRIES: u32 = 4;
 /// How often a write is tried before its conflict becomes the caller's.
 pub const DB_WRITE_TRIES: u32 = 4;
 /// The longest wait for another replica's migrations.

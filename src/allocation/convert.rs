@@ -15,7 +15,7 @@ use crate::types::ids::{AllocationId, EnterpriseId};
 use crate::types::page::{Page, Start};
 
 /// Reads a new allocation: whose, and the command.
-pub fn create(
+pub(super) fn create(
     request: pb::CreateAllocationRequest,
     caller: &Caller,
 ) -> Result<(EnterpriseId, Command)> {
@@ -58,7 +58,7 @@ fn content(create: &Create) -> ContentHash {
 }
 
 /// Reads which record of whose.
-pub fn get(request: &pb::GetAllocationRequest) -> Result<(EnterpriseId, AllocationId)> {
+pub(super) fn get(request: &pb::GetAllocationRequest) -> Result<(EnterpriseId, AllocationId)> {
     let mut read = Reader::new();
     let enterprise = read.id("enterprise_id", &request.enterprise_id);
     let allocation = read.id("allocation_id", &request.allocation_id);
@@ -67,7 +67,10 @@ pub fn get(request: &pb::GetAllocationRequest) -> Result<(EnterpriseId, Allocati
 }
 
 /// Reads a client's list, and what its page tokens are bound to.
-pub fn list(rpc: &str, request: pb::ListClientAllocationsRequest) -> Result<(ClientList, Binding)> {
+pub(super) fn list(
+    rpc: &str,
+    request: pb::ListClientAllocationsRequest,
+) -> Result<(ClientList, Binding)> {
     let mut read = Reader::new();
     let enterprise = read.id("enterprise_id", &request.enterprise_id);
     let ids = read.ids("allocation_ids", &request.allocation_ids);
@@ -223,7 +226,7 @@ impl From<Balance> for common::Balance {
 }
 
 /// The record of an answer; one that was only validated has neither id nor times.
-pub fn created(reply: AllocationReply) -> pb::CreateAllocationResponse {
+pub(super) fn created(reply: AllocationReply) -> pb::CreateAllocationResponse {
     let validated = reply.origin == Origin::Validated;
     let mut allocation = pb::Allocation::from(Record::from(reply.allocation));
     if validated {

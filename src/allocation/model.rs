@@ -71,7 +71,7 @@ impl From<Allocation> for Record {
 
 /// A client's list: AND between filters, OR between the values of one, an empty one lets everything pass.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ClientList {
+pub(super) struct ClientList {
     /// Whose records.
     pub enterprise: EnterpriseId,
     /// Only these.
@@ -100,7 +100,7 @@ pub struct ClientList {
 
 /// The order of a list; ties are broken by creation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Order {
+pub(super) struct Order {
     /// By what first.
     pub field: SortField,
     /// Highest first.
@@ -109,7 +109,7 @@ pub struct Order {
 
 /// What a list is sorted by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SortField {
+pub(super) enum SortField {
     /// By id, which is the order of creation too.
     Id,
     /// By the last movement's time.
@@ -122,7 +122,7 @@ pub enum SortField {
 
 /// The last record of the page before.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Cursor {
+pub(super) struct Cursor {
     /// Its id.
     pub id: AllocationId,
     /// What it was sorted by; none where that is the id.
@@ -131,7 +131,7 @@ pub struct Cursor {
 
 /// A value that a list is sorted by.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum SortKey {
+pub(super) enum SortKey {
     /// In microseconds.
     UpdatedAt(Time),
     /// As a decimal string.
@@ -142,7 +142,7 @@ pub enum SortKey {
 
 impl Order {
     /// The cursor that leads behind a record.
-    pub fn cursor(self, record: &Record) -> Cursor {
+    pub(super) fn cursor(self, record: &Record) -> Cursor {
         let key = match self.field {
             SortField::Id => None,
             SortField::UpdatedAt => Some(SortKey::UpdatedAt(record.updated_at)),

@@ -2,10 +2,9 @@
 
 use tonic::{Request, Response, Status};
 
-use crate::allocation::convert;
-use crate::allocation::store::Get;
+use crate::allocation::model::Record;
+use crate::allocation::{convert, store};
 use crate::db::pool::Pool;
-use crate::db::read;
 use crate::db::standing::{require_client, require_licensed};
 use crate::error::Error;
 use crate::ledger::command::{Origin, Reply};
@@ -13,7 +12,7 @@ use crate::ledger::writer::Writer;
 use crate::proto::allocation::v1 as pb;
 use crate::proto::allocation::v1::allocation_service_server::AllocationService as Rpcs;
 use crate::rpc::call::{Answer, answer};
-use crate::rpc::page::paged;
+use crate::rpc::paging;
 
 /// The service.
 #[derive(Clone, Debug)]
@@ -54,7 +53,7 @@ impl Rpcs for AllocationService {
         answer(request, async |call, message| {
             let (enterprise, id) = convert::get(&message)?;
             call.caller.require_member(enterprise)?;
-            let (standing, record) = read::one(&self.pool, &Get { enterprise, id }).await?;
+            let (standing, record) = store::get(&self.pool, enterprise, id).await?;
             require_licensed(standing, enterprise)?;
             let record = record.ok_or(Error::AllocationNotFound(id))?;
             Ok(Answer::fresh(pb::GetAllocationResponse {
@@ -71,12 +70,11 @@ impl Rpcs for AllocationService {
         answer(request, async |call, message| {
             let (list, binding) = convert::list(call.rpc.path, message)?;
             call.caller.require_member(list.enterprise)?;
-            let (standing, records) = read::one(&self.pool, &list).await?;
+            let (standing, records) = store::list(&self.pool, &list).await?;
             require_client(standing, list.enterprise)?;
+            let cursor = |record: &Record| list.order.cursor(record);
             let (allocations, next_page_token) =
-                paged(records, list.page.size, binding, 0, |record| {
-                    list.order.cursor(record)
-                });
+                paging::finish(records, list.page.size, binding, 0, cursor, Into::into);
             Ok(Answer::fresh(pb::ListClientAllocationsResponse {
                 allocations,
                 next_page_token,

@@ -12,8 +12,8 @@ use tokio::try_join;
 use uuid::Uuid;
 
 use crate::allocation::model::{ClientList, Cursor, Record, SortField, SortKey};
-use crate::db::pg_error::Failure;
-use crate::db::read::Read;
+use crate::db::pool::Pool;
+use crate::db::read;
 use crate::db::schema::{allocation, connection};
 use crate::db::standing::{self, Standing};
 use crate::error::{Error, Result};
@@ -75,28 +75,28 @@ impl TryFrom<Row> for Record {
 }
 
 /// One record of an enterprise, on whichever side it stands, and the enterprise's standing: one round trip.
-#[derive(Clone, Copy, Debug)]
-pub struct Get {
-    /// Whose.
-    pub enterprise: EnterpriseId,
-    /// Which.
-    pub id: AllocationId,
+pub(super) async fn get(
+    pool: &Pool,
+    enterprise: EnterpriseId,
+    id: AllocationId,
+) -> Result<(Option<Standing>, Option<Record>)> {
+    let (standing, row) = read::one(pool, async |connection: &mut AsyncPgConnection| {
+        let db = &*connection;
+        try_join!(standing::find(db, enterprise), find(db, enterprise, id))
+    })
+    .await?;
+    Ok((standing, row.map(Record::try_from).transpose()?))
 }
 
-impl Read for Get {
-    type Output = (Option<Standing>, Option<Record>);
-
-    async fn run(&self, db: &AsyncPgConnection) -> Result<Self::Output, Failure> {
-        let (standing, row) = try_join!(standing::find(db, self.enterprise), find(db, self))?;
-        Ok((standing, row.map(Record::try_from).transpose()?))
-    }
-}
-
-async fn find(mut db: &AsyncPgConnection, get: &Get) -> QueryResult<Option<Row>> {
+async fn find(
+    mut db: &AsyncPgConnection,
+    enterprise: EnterpriseId,
+    id: AllocationId,
+) -> QueryResult<Option<Row>> {
     // Both sides start from the owner: its own, or those that its partners' connections name.
     let as_client = allocation::table
-        .filter(allocation::owner_id.eq(get.enterprise.0))
-        .filter(allocation::id.eq(get.id.0))
+        .filter(allocation::owner_id.eq(enterprise.0))
+        .filter(allocation::id.eq(id.0))
         .select(Row::as_select());
     let as_partner = connection::table
         .inner_join(
@@ -104,8 +104,8 @@ async fn find(mut db: &AsyncPgConnection, get: &Get) -> QueryResult<Option<Row>>
                 .eq(connection::client_enterprise_id)
                 .and(allocation::connection_id.eq(connection::id))),
         )
-        .filter(connection::partner_enterprise_id.eq(get.enterprise.0))
-        .filter(allocation::id.eq(get.id.0))
+        .filter(connection::partner_enterprise_id.eq(enterprise.0))
+        .filter(allocation::id.eq(id.0))
         .select(Row::as_select());
     as_client
         .union_all(as_partner)
@@ -115,17 +115,20 @@ async fn find(mut db: &AsyncPgConnection, get: &Get) -> QueryResult<Option<Row>>
 }
 
 /// A page of a client's records and one more, and the enterprise's standing: one round trip.
-impl Read for ClientList {
-    type Output = (Option<Standing>, Vec<Record>);
-
-    async fn run(&self, db: &AsyncPgConnection) -> Result<Self::Output, Failure> {
-        let (standing, rows) = try_join!(standing::find(db, self.enterprise), load(db, self))?;
-        let records = rows
-            .into_iter()
-            .map(Record::try_from)
-            .collect::<Result<_>>()?;
-        Ok((standing, records))
-    }
+pub(super) async fn list(
+    pool: &Pool,
+    list: &ClientList,
+) -> Result<(Option<Standing>, Vec<Record>)> {
+    let (standing, rows) = read::one(pool, async |connection: &mut AsyncPgConnection| {
+        let db = &*connection;
+        try_join!(standing::find(db, list.enterprise), load(db, list))
+    })
+    .await?;
+    let records = rows
+        .into_iter()
+        .map(Record::try_from)
+        .collect::<Result<_>>()?;
+    Ok((standing, records))
 }
 
 /// Sorts by a column, then by id, and begins behind the cursor. A macro since each column has a type of its own.

@@ -12,7 +12,7 @@ use crate::types::content::Content;
 use crate::types::ids::EnterpriseId;
 
 /// Reads a deposit or withdrawal.
-pub fn adjust(request: pb::AdjustBalanceRequest, caller: &Caller) -> Result<Command> {
+pub(super) fn adjust(request: pb::AdjustBalanceRequest, caller: &Caller) -> Result<Command> {
     let mut read = Reader::new();
     let enterprise: EnterpriseId = read.id("enterprise_id", &request.enterprise_id);
     let unit = read.unit("currency", &request.currency);
@@ -42,7 +42,7 @@ pub fn adjust(request: pb::AdjustBalanceRequest, caller: &Caller) -> Result<Comm
 }
 
 /// Reads a client's list, and what its page tokens are bound to.
-pub fn client_list(
+pub(super) fn client_list(
     rpc: &str,
     request: pb::ListClientBalancesRequest,
 ) -> Result<(ClientList, Binding)> {
@@ -80,7 +80,7 @@ pub fn client_list(
 }
 
 /// Balances as answers have them.
-pub fn balances(balances: Balances) -> impl Iterator<Item = (String, common::Balance)> {
+pub(super) fn balances(balances: Balances) -> impl Iterator<Item = (String, common::Balance)> {
     balances
         .into_iter()
         .map(|(unit, balance)| (unit.to_string(), balance.into()))

@@ -10,11 +10,11 @@ use crate::types::page::Page;
 use crate::types::unit::Unit;
 
 /// Balances by currency.
-pub type Balances = BTreeMap<Unit, Balance>;
+pub(super) type Balances = BTreeMap<Unit, Balance>;
 
 /// A client's list: AND between filters, OR between the values of one, an empty one lets everything pass.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ClientList {
+pub(super) struct ClientList {
     /// Whose balances.
     pub enterprise: EnterpriseId,
     /// Only these connections.
@@ -29,7 +29,7 @@ pub struct ClientList {
 
 /// The last connection of the page before; ids sort by creation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Cursor(pub ConnectionId);
+pub(super) struct Cursor(pub ConnectionId);
 
 /// What stands with one connection.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -3,10 +3,9 @@
 use prost::Message;
 use tonic::{Request, Response, Status};
 
-use crate::balance::convert;
-use crate::balance::model::Cursor;
+use crate::balance::model::{Cursor, NetworkBalance};
+use crate::balance::{convert, store};
 use crate::db::pool::Pool;
-use crate::db::read;
 use crate::db::standing::require_client;
 use crate::error::Error;
 use crate::ledger::command::{Origin, Reply};
@@ -14,7 +13,7 @@ use crate::ledger::writer::Writer;
 use crate::proto::balance::v1 as pb;
 use crate::proto::balance::v1::balance_service_server::BalanceService as Rpcs;
 use crate::rpc::call::{Answer, answer};
-use crate::rpc::page::paged;
+use crate::rpc::paging;
 
 /// The service.
 #[derive(Clone, Debug)]
@@ -59,7 +58,7 @@ impl Rpcs for BalanceService {
         answer(request, async |call, message| {
             let (list, binding) = convert::client_list(call.rpc.path, message)?;
             call.caller.require_member(list.enterprise)?;
-            let found = read::snapshot(&self.pool, &list).await?;
+            let found = store::client_balances(&self.pool, &list).await?;
             let client = require_client(found.standing, list.enterprise)?;
             let mut message = pb::ListClientBalancesResponse {
                 client_id: client.to_string(),
@@ -67,10 +66,15 @@ impl Rpcs for BalanceService {
                 ..Default::default()
             };
             let taken = message.encoded_len();
-            (message.network_balances, message.next_page_token) =
-                paged(found.network, list.page.size, binding, taken, |network| {
-                    Cursor(network.connection)
-                });
+            let cursor = |network: &NetworkBalance| Cursor(network.connection);
+            (message.network_balances, message.next_page_token) = paging::finish(
+                found.network,
+                list.page.size,
+                binding,
+                taken,
+                cursor,
+                Into::into,
+            );
             Ok(Answer::fresh(message))
         })
         .await

@@ -12,7 +12,8 @@ use uuid::Uuid;
 
 use crate::balance::model::{Balances, ClientList, NetworkBalance};
 use crate::db::pg_error::Failure;
-use crate::db::read::Read;
+use crate::db::pool::Pool;
+use crate::db::read;
 use crate::db::schema::{account, connection, partner};
 use crate::db::standing::{self, Standing};
 use crate::error::{Error, Result};
@@ -23,7 +24,7 @@ use crate::types::unit::Unit;
 
 /// What a client's list shows: a page of connections and one more.
 #[derive(Debug)]
-pub struct ClientBalances {
+pub(super) struct ClientBalances {
     /// Whether the enterprise may ask at all.
     pub standing: Option<Standing>,
     /// By currency.
@@ -44,16 +45,15 @@ struct AccountRow {
 
 type ConnectionRow = (Uuid, Uuid, String, String, String);
 
-/// Several statements: they must see one moment.
-impl Read for ClientList {
-    type Output = ClientBalances;
-
-    async fn run(&self, db: &AsyncPgConnection) -> Result<Self::Output, Failure> {
+/// Several statements, which see one moment.
+pub(super) async fn client_balances(pool: &Pool, list: &ClientList) -> Result<ClientBalances> {
+    read::snapshot(pool, async |connection: &mut AsyncPgConnection| {
+        let db = &*connection;
         let (standing, connections) =
-            try_join!(standing::find(db, self.enterprise), connections(db, self))?;
+            try_join!(standing::find(db, list.enterprise), connections(db, list))?;
         let mut ids = vec![AccountId::OWN.0];
         ids.extend(connections.iter().map(|(id, ..)| *id));
-        let mut balances = accounts(db, self, ids).await?;
+        let mut balances = accounts(db, list, ids).await?;
         let custody = balances.remove(&AccountId::OWN.0).unwrap_or_default();
         let network = connections
             .into_iter()
@@ -70,12 +70,13 @@ impl Read for ClientList {
                 },
             )
             .collect();
-        Ok(ClientBalances {
+        Ok::<_, Failure>(ClientBalances {
             standing,
             custody,
             network,
         })
-    }
+    })
+    .await
 }
 
 async fn connections(

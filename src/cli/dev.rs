@@ -15,6 +15,7 @@ use crate::cli::{Failure, print};
 use crate::config::DevArgs;
 use crate::db::embedded::{Cluster, Options};
 use crate::db::migrate;
+use crate::demo::{self, Demo};
 use crate::server::drain::Shutdown;
 use crate::server::{self, ClosingHook, ServerParts};
 
@@ -41,7 +42,7 @@ pub(super) async fn run(args: DevArgs) -> Result<(), Failure> {
 
     match prepare(&args, &cluster).await {
         Ok(prepared) => {
-            print(&greeting(address, &prepared.token));
+            print(&greeting(address, &prepared));
             serve(listener, args, prepared, cluster, shutdown).await
         }
         Err(failure) => {
@@ -56,6 +57,7 @@ pub(super) async fn run(args: DevArgs) -> Result<(), Failure> {
 struct Prepared {
     app: App,
     verifier: Verifier,
+    demo: Demo,
     token: String,
 }
 
@@ -68,6 +70,8 @@ async fn prepare(args: &DevArgs, cluster: &Cluster) -> Result<Prepared, Failure>
     migrate::run(&url).await.map_err(Failure::new)?;
     let app = App::start(&url, &args.pool.settings()).map_err(Failure::new)?;
 
+    let demo = demo::load(app.routes()).await.map_err(Failure::new)?;
+
     let data_dir = &args.data.data_dir;
     let key = DevKey::open_or_create(data_dir).map_err(Failure::new)?;
     let keys = Jwks::open(Source::File(data_dir.join(JWKS_FILE)))
@@ -76,19 +80,23 @@ async fn prepare(args: &DevArgs, cluster: &Cluster) -> Result<Prepared, Failure>
     let claims = DevClaims {
         sub: "developer".into(),
         scope: "network-admin settlement_network_read settlement_network_write".into(),
-        enterprises: enterprises(),
+        enterprises: enterprises(&demo),
         ..DevClaims::default()
     };
     Ok(Prepared {
         app,
         verifier: Verifier::new(ISSUER, AUDIENCE, keys),
+        demo,
         token: key.mint(&claims, TOKEN_TTL).map_err(Failure::new)?,
     })
 }
 
 /// The enterprises that the printed token is for: those of the demo data.
-fn enterprises() -> Vec<Uuid> {
-    Vec::new()
+fn enterprises(demo: &Demo) -> Vec<Uuid> {
+    [&demo.enterprise, &demo.partner_enterprise]
+        .into_iter()
+        .filter_map(|id| Uuid::parse_str(id).ok())
+        .collect()
 }
 
 async fn serve(
@@ -120,19 +128,29 @@ async fn serve(
 }
 
 /// What a newcomer needs: a token, and three calls to copy.
-fn greeting(address: SocketAddr, token: &str) -> String {
+fn greeting(address: SocketAddr, prepared: &Prepared) -> String {
+    let Prepared { demo, token, .. } = prepared;
+    let Demo {
+        enterprise,
+        confirmed_connection: connection,
+        ..
+    } = demo;
     format!(
         "\
-Earmark serves on {address}. A token for everything, good for a day:
+Earmark serves on {address}. A token for the demo data and for everything that an administrator may, good for a day:
 
 export TOKEN={token}
 
-grpcurl -plaintext {address} list
 grpcurl -plaintext -H \"authorization: Bearer $TOKEN\" \\
-  -d '{{\"name\": \"Acme Capital\", \"oes_licensed\": true}}' \\
-  {address} earmark.network.v1.NetworkService/CreateEnterprise
+  -d '{{\"enterprise_id\": \"{enterprise}\"}}' \\
+  {address} earmark.balance.v1.BalanceService/ListClientBalances
 grpcurl -plaintext -H \"authorization: Bearer $TOKEN\" \\
-  {address} earmark.network.v1.NetworkService/ListEnterprises
+  -d '{{\"enterprise_id\": \"{enterprise}\", \"connection_id\": \"{connection}\",
+       \"amount\": {{\"currency\": \"BTC\", \"quantity\": \"2500\"}}, \"client_external_id\": \"my-first\"}}' \\
+  {address} earmark.allocation.v1.AllocationService/CreateAllocation
+grpcurl -plaintext -H \"authorization: Bearer $TOKEN\" \\
+  -d '{{\"enterprise_id\": \"{enterprise}\"}}' \\
+  {address} earmark.allocation.v1.AllocationService/ListClientAllocations
 
 `earmark token --help` makes others. Ctrl-C stops the server and its Postgres.
 "

@@ -11,9 +11,8 @@ use thiserror::Error;
 
 use crate::db::connect::{ConnectError, Connector, Session};
 use crate::db::pg_error::DbFault;
-use crate::db::pg_error::Failure;
 use crate::db::pool::Pool;
-use crate::db::read::{self, Read};
+use crate::db::read;
 use crate::error;
 use crate::limits::{DB_LOCK_WAIT_MAX, DB_MIGRATION_WAIT_MAX};
 
@@ -68,34 +67,25 @@ pub async fn revert_all(url: &str) -> Result<Vec<String>, MigrateError> {
 /// # Errors
 /// [`error::Error::DatabaseUnavailable`] and its like.
 pub async fn is_current(pool: &Pool) -> error::Result<bool> {
-    let applied = read::one(pool, &Applied).await?;
+    diesel::table! {
+        __diesel_schema_migrations (version) {
+            version -> Text,
+        }
+    }
+    use __diesel_schema_migrations as applied;
+    use diesel::QueryDsl;
+
+    let applied: Vec<String> = read::one(pool, async |connection: &mut AsyncPgConnection| {
+        let versions = applied::table.select(applied::version);
+        match versions.load(connection).await {
+            Err(error) if error.to_string().contains("does not exist") => Ok(Vec::new()),
+            versions => versions,
+        }
+    })
+    .await?;
+    let applied: BTreeSet<String> = applied.into_iter().collect();
     let wanted = wanted().map_err(|error| error::Error::internal(format!("{error:?}")))?;
     Ok(wanted.is_subset(&applied))
-}
-
-diesel::table! {
-    __diesel_schema_migrations (version) {
-        version -> Text,
-    }
-}
-
-/// The migrations that the database has; none in one that was never migrated.
-struct Applied;
-
-impl Read for Applied {
-    type Output = BTreeSet<String>;
-
-    async fn run(&self, mut db: &AsyncPgConnection) -> Result<Self::Output, Failure> {
-        use __diesel_schema_migrations as applied;
-        use diesel::QueryDsl;
-
-        let versions: Vec<String> =
-            match applied::table.select(applied::version).load(&mut db).await {
-                Err(error) if error.to_string().contains("does not exist") => Vec::new(),
-                versions => versions?,
-            };
-        Ok(versions.into_iter().collect())
-    }
 }
 
 fn wanted() -> diesel::migration::Result<BTreeSet<String>> {

@@ -52,12 +52,16 @@ impl Amount {
 
     /// The exact sum; `None` if it needs more than 28 digits.
     pub fn checked_add(self, other: Self) -> Option<Self> {
-        let scale = self.0.scale().max(other.0.scale());
-        let sum = self
+        let mut scale = self.0.scale().max(other.0.scale());
+        let mut sum = self
             .mantissa_at(scale)?
             .checked_add(other.mantissa_at(scale)?)?;
-        (sum.abs() < MANTISSA_LIMIT)
-            .then(|| Self(Decimal::from_i128_with_scale(sum, scale).normalize()))
+        // Digits that are only zeros behind the point do not count.
+        while scale > 0 && sum % 10 == 0 {
+            sum /= 10;
+            scale -= 1;
+        }
+        (sum.abs() < MANTISSA_LIMIT).then(|| Self(Decimal::from_i128_with_scale(sum, scale)))
     }
 
     /// The exact difference; `None` if it needs more than 28 digits.

@@ -2,6 +2,8 @@
 
 mod support;
 
+/// Allocations: create, get, list.
+mod allocation;
 /// What the services rely on: sessions, faults, retries, migrations.
 mod db;
 /// The development cluster: started, adopted, kept alive.

@@ -8,7 +8,6 @@ use diesel_async::{AsyncPgConnection, SimpleAsyncConnection};
 use earmark::db::connect::Connector;
 use earmark::db::pg_error::{DbFault, Failure};
 use earmark::db::pool::{self, Pool, PoolSettings};
-use earmark::db::read::Read;
 use earmark::db::write::Transaction;
 use earmark::db::{read, write};
 use earmark::error::{Error, Outcome};
@@ -260,49 +259,30 @@ async fn a_write_survives_the_callers_leaving() {
     assert_eq!(runs.load(Ordering::SeqCst), 1);
 }
 
-/// Counts the owners, lets another session add one, and counts again.
-struct CountTwice<'a> {
-    other: &'a Client,
-}
-
-impl Read for CountTwice<'_> {
-    type Output = Vec<i64>;
-
-    async fn run(&self, mut db: &AsyncPgConnection) -> Result<Vec<i64>, Failure> {
-        use diesel::QueryDsl;
-        use diesel_async::RunQueryDsl;
-
-        let mut counts = Vec::new();
-        for _ in 0..2 {
-            let owners = earmark::db::schema::owner::table.count();
-            counts.push(owners.get_result::<i64>(&mut db).await?);
-            let sql = "INSERT INTO owner VALUES (gen_random_uuid())";
-            self.other.batch_execute(sql).await.expect(sql);
-        }
-        Ok(counts)
-    }
-}
-
-struct Execute(&'static str);
-
-impl Read for Execute {
-    type Output = ();
-
-    async fn run(&self, mut db: &AsyncPgConnection) -> Result<(), Failure> {
-        Ok(db.batch_execute(self.0).await?)
-    }
-}
-
 #[tokio::test]
 async fn a_read_of_several_statements_sees_one_state_and_cannot_write() {
     let db = database().await;
     let pool = pool_of(&db.url);
     let other = raw(&db).await;
-    let counts = read::snapshot(&pool, &CountTwice { other: &other }).await;
+    let counts = read::snapshot(&pool, async |connection: &mut AsyncPgConnection| {
+        let mut counts = Vec::new();
+        for _ in 0..2 {
+            use diesel::QueryDsl;
+            use diesel_async::RunQueryDsl;
+            let owners = earmark::db::schema::owner::table.count();
+            counts.push(owners.get_result::<i64>(connection).await?);
+            let sql = "INSERT INTO owner VALUES (gen_random_uuid())";
+            other.batch_execute(sql).await.expect(sql);
+        }
+        Ok::<_, Failure>(counts)
+    })
+    .await;
     assert_eq!(counts, Ok(vec![0, 0]));
 
-    let written = read::snapshot(&pool, &Execute("DELETE FROM owner")).await;
-    let error = written.expect_err("read only");
+    let written = read::snapshot(&pool, async |connection: &mut AsyncPgConnection| {
+        connection.batch_execute("DELETE FROM owner").await
+    });
+    let error = written.await.expect_err("read only");
     assert_eq!(error, Error::DatabaseUnavailable(Outcome::NotApplied));
 }
 
@@ -310,7 +290,11 @@ async fn a_read_of_several_statements_sees_one_state_and_cannot_write() {
 async fn dead_connections_in_the_pool_cost_no_read() {
     let db = database().await;
     let pool = pool_of(&db.url);
-    let select = async || read::one(&pool, &Execute("SELECT 1")).await;
+    let select = async || {
+        let read =
+            async |connection: &mut AsyncPgConnection| connection.batch_execute("SELECT 1").await;
+        read::one(&pool, read).await
+    };
     assert_eq!(select().await, Ok(()));
     let sql = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
                 WHERE datname = current_database() AND pid <> pg_backend_pid()";

@@ -7,31 +7,26 @@
 //!
 //! A test's database is a copy of a template, which is made once for every state of `migrations/`.
 
+mod own;
+mod watchdog;
+
 use std::env;
-use std::fs::{self, File, FileTimes, TryLockError};
-use std::io;
-use std::os::unix::fs::PermissionsExt as _;
-use std::os::unix::process::CommandExt as _;
+use std::fs::{self, File, FileTimes};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
+
+pub(crate) use own::{own_cluster, own_folder, own_options};
 
 use earmark::db::embedded::{Cluster, Options};
 use nix::errno::Errno;
-use nix::sys::signal::{Signal, kill};
+use nix::sys::signal::kill;
 use nix::unistd::{Pid, Uid};
 use sha2::{Digest as _, Sha256};
-use tempfile::TempDir;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, NoTls};
-
-/// How long the cluster outlives its last user.
-const IDLE_MAX: Duration = Duration::from_secs(60);
-/// Tells a process of this test binary that it is the watchdog, and of which folder.
-const WATCHDOG: &str = "EARMARK_TEST_WATCHDOG";
 
 /// The seam to the schema: all that a new template database goes through.
 async fn migrate(url: &str) {
@@ -89,82 +84,11 @@ impl Drop for TestDatabase {
     }
 }
 
-/// A cluster that belongs to one test, which may kill it. Its folder is deleted at the end.
-#[derive(Debug)]
-pub(crate) struct OwnCluster {
-    pub(crate) cluster: Cluster,
-    pub(crate) folder: TempDir,
-}
-
-impl OwnCluster {
-    /// A migrated, empty database in it.
-    pub(crate) async fn database(&self, name: &str) -> String {
-        self.cluster
-            .create_database_if_missing(name)
-            .await
-            .expect("a database");
-        let url = self.cluster.url(name);
-        migrate(&url).await;
-        url
-    }
-
-    pub(crate) async fn stop(self) {
-        self.cluster.stop().await.expect("the cluster stops");
-    }
-}
-
-/// Starts a cluster for one test.
-pub(crate) async fn own_cluster() -> OwnCluster {
-    let folder = own_folder();
-    let cluster = Cluster::start(own_options(folder.path()))
-        .await
-        .expect("a cluster");
-    OwnCluster { cluster, folder }
-}
-
-/// How a test runs a cluster of its own in a folder.
-pub(crate) fn own_options(folder: &Path) -> Options {
-    Options {
-        durable: false,
-        binaries: binaries(),
-        ..Options::new(folder.join("data"))
-    }
-}
-
-/// A folder for a cluster of a test's own, such that Postgres's user can reach it when root runs the tests.
-pub(crate) fn own_folder() -> TempDir {
-    let ours = format!("earmark-test-{}-", Uid::effective());
-    remove_own_folders_of_the_dead(&ours);
-    tempfile::Builder::new()
-        .prefix(&format!("{ours}{}-", std::process::id()))
-        .permissions(fs::Permissions::from_mode(0o755))
-        .tempdir_in("/tmp")
-        .expect("a temporary folder")
-}
-
 /// The setting that `make test` gives where the machine has no Postgres of its own.
 pub(crate) fn binaries() -> Option<PathBuf> {
     env::var_os("EARMARK_POSTGRES_BIN")
         .filter(|value| !value.is_empty())
         .map(PathBuf::from)
-}
-
-/// A test that was killed could stop nothing.
-fn remove_own_folders_of_the_dead(prefix: &str) {
-    for entry in fs::read_dir("/tmp").into_iter().flatten().flatten() {
-        let name = entry.file_name().to_string_lossy().into_owned();
-        let pid = name
-            .strip_prefix(prefix)
-            .and_then(|rest| rest.split('-').next()?.parse().ok());
-        if pid.is_some_and(|pid: i32| !is_alive(pid)) {
-            let pid_file = entry.path().join("data/postgres/postmaster.pid");
-            let server = fs::read_to_string(pid_file).unwrap_or_default();
-            if let Some(pid) = server.lines().next().and_then(|line| line.parse().ok()) {
-                _ = kill(Pid::from_raw(pid), Signal::SIGQUIT);
-            }
-            _ = fs::remove_dir_all(entry.path());
-        }
-    }
 }
 
 fn is_alive(pid: i32) -> bool {
@@ -280,7 +204,7 @@ async fn find_or_start(folder: Folder) -> Shared {
         .unwrap_or_else(PoisonError::into_inner)
         .replace(users);
 
-    ensure_watchdog(&folder);
+    watchdog::ensure(&folder);
     let template = template_name();
     let is_first_of_run = fs::read_to_string(folder.last_run()).ok() != Some(run_id());
     if !is_first_of_run
@@ -323,29 +247,6 @@ async fn start_server(folder: &Folder) -> String {
     fs::write(folder.address(), &server).expect("the cluster's address");
     cluster.detach().await.expect("the cluster stays");
     server
-}
-
-/// Unless there is one. Two at the same time are no harm: the second ends.
-#[expect(clippy::zombie_processes, reason = "it outlives this process")]
-fn ensure_watchdog(folder: &Folder) {
-    if folder.open("watchdog.lock").try_lock_shared().is_err() {
-        return;
-    }
-    let program = env::current_exe().expect("this program");
-    Command::new(program)
-        .args([
-            "--exact",
-            "support::cluster::an_unused_cluster_is_stopped",
-            "--nocapture",
-        ])
-        .env(WATCHDOG, &folder.0)
-        .current_dir("/")
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .process_group(0)
-        .spawn()
-        .expect("the watchdog");
 }
 
 async fn connect(server: &str, database: &str) -> Result<Client, tokio_postgres::Error> {
@@ -499,95 +400,6 @@ impl Shared {
             server: self.server.clone(),
         })
     }
-}
-
-/// Stops the cluster once nobody has used it for a while. Ends with it, or when the folder is gone.
-fn watch(folder: &Folder, idle_max: Duration) {
-    let only_one = folder.open("watchdog.lock");
-    // Whoever looks for a watchdog holds the lock for a moment.
-    let is_held = || only_one.try_lock().is_err();
-    if is_held()
-        && (0..10).all(|_| {
-            thread::sleep(Duration::from_millis(20));
-            is_held()
-        })
-    {
-        return;
-    }
-    let users = folder.users();
-    let mut last_seen = SystemTime::now();
-    loop {
-        thread::sleep(idle_max / 20);
-        match users.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                last_seen = SystemTime::now();
-                continue;
-            }
-            Err(TryLockError::Error(error)) => panic!("{error}"),
-        }
-        let noted = users
-            .metadata()
-            .and_then(|meta| meta.modified())
-            .unwrap_or(last_seen);
-        let idle = SystemTime::now()
-            .duration_since(noted.max(last_seen))
-            .unwrap_or_default();
-        // Under another's feet (`cargo clean`) there is nothing to stop any more, and nothing must be made again.
-        if !folder.address().exists() {
-            return;
-        }
-        if idle >= idle_max {
-            // New users wait for the lock until it has stopped, then start it again.
-            stop_server(folder);
-            return;
-        }
-        users.unlock().expect("the users' lock");
-    }
-}
-
-fn stop_server(folder: &Folder) {
-    _ = fs::remove_file(folder.address());
-    let options = folder.options();
-    on_own_runtime(|| async {
-        // Adopts it; one that died meanwhile is started for a moment, and so tidied up.
-        if let Ok(cluster) = Cluster::start(options).await {
-            _ = cluster.stop().await;
-        }
-    });
-}
-
-/// Also what the watchdog of the shared cluster runs, for lack of a program of its own.
-#[test]
-fn an_unused_cluster_is_stopped() -> io::Result<()> {
-    if let Some(folder) = env::var_os(WATCHDOG) {
-        watch(&Folder(PathBuf::from(folder)), IDLE_MAX);
-        return Ok(());
-    }
-    let own = own_folder();
-    let folder = Folder(own.path().to_owned());
-    let idle_max = Duration::from_millis(400);
-    let options = folder.options();
-    let starting = folder.clone();
-    let server = on_own_runtime(move || async move { start_server(&starting).await });
-    let is_up = |server: String| {
-        on_own_runtime(move || async move { connect(&server, "postgres").await.is_ok() })
-    };
-
-    let user = folder.users();
-    user.lock_shared()?;
-    let watched = folder.clone();
-    let watchdog = thread::spawn(move || watch(&watched, idle_max));
-    thread::sleep(idle_max * 3);
-    assert!(is_up(server.clone()), "it is used");
-    drop(user);
-    watchdog.join().expect("the watchdog ends");
-    assert!(!is_up(server), "nobody uses it");
-    assert!(
-        !options.data_dir.join("postgres/postmaster.pid").exists(),
-        "it was stopped, not killed"
-    );
-    Ok(())
 }
 
 #[tokio::test]

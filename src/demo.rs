@@ -1,0 +1,187 @@
+//! The demo data: a small network with value in it, made through the same RPCs as real data.
+//!
+//! Every call has a key, so that loading it again finds what is there.
+
+use std::sync::Arc;
+
+use tonic::codegen::InterceptedService;
+use tonic::service::{Interceptor, Routes};
+use tonic::{Request, Status};
+use uuid::Uuid;
+
+use crate::auth::caller::Caller;
+use crate::auth::dev_key::ISSUER;
+use crate::auth::scope::{self, Scope};
+use crate::ledger::claim::Claim;
+use crate::proto::allocation::v1::CreateAllocationRequest;
+use crate::proto::allocation::v1::allocation_service_client::AllocationServiceClient;
+use crate::proto::balance::v1::AdjustBalanceRequest;
+use crate::proto::balance::v1::balance_service_client::BalanceServiceClient;
+use crate::proto::common::v1::Amount;
+use crate::proto::network::v1::network_service_client::NetworkServiceClient;
+use crate::proto::network::v1::{
+    ConnectionMode, CreateClientRequest, CreateConnectionRequest, CreateEnterpriseRequest,
+    CreatePartnerRequest,
+};
+use crate::rpc::call::Call;
+use crate::types::ids::EnterpriseId;
+
+/// What a newcomer needs to know of the demo data; all by id.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Demo {
+    /// The client's enterprise.
+    pub enterprise: String,
+    /// The partner's enterprise.
+    pub partner_enterprise: String,
+    /// A connection whose partner confirms.
+    pub confirmed_connection: String,
+    /// A connection that moves value at once.
+    pub instant_connection: String,
+}
+
+/// Loads the demo data, or finds it.
+///
+/// # Errors
+/// What an RPC answered.
+pub async fn load(routes: Routes) -> Result<Demo, Status> {
+    let mut demo = network(routes.clone()).await?;
+    balances(routes, &mut demo).await?;
+    Ok(demo)
+}
+
+async fn network(routes: Routes) -> Result<Demo, Status> {
+    let mut rpc = NetworkServiceClient::new(InterceptedService::new(routes, Caller::demo(&[])));
+    let mut enterprise = async |name: &str| {
+        let request = CreateEnterpriseRequest {
+            name: name.into(),
+            oes_licensed: true,
+            request_id: format!("demo enterprise {name}"),
+            validate_only: false,
+        };
+        let answer = rpc.create_enterprise(request).await?.into_inner();
+        Ok::<_, Status>(answer.enterprise.unwrap_or_default().id)
+    };
+    let client_side = enterprise("Acme Capital").await?;
+    let partner_side = enterprise("Northwind Exchange").await?;
+    let client = CreateClientRequest {
+        enterprise_id: client_side.clone(),
+        name: "Acme Capital Trading".into(),
+        request_id: "demo client".into(),
+        validate_only: false,
+    };
+    let client = rpc
+        .create_client(client)
+        .await?
+        .into_inner()
+        .client
+        .unwrap_or_default();
+    let partner = CreatePartnerRequest {
+        enterprise_id: partner_side.clone(),
+        name: "Northwind Spot".into(),
+        institution_identifier: "NORTHWIND".into(),
+        request_id: "demo partner".into(),
+        validate_only: false,
+    };
+    let partner = rpc
+        .create_partner(partner)
+        .await?
+        .into_inner()
+        .partner
+        .unwrap_or_default();
+    let mut connection = async |name: &str, mode: ConnectionMode| {
+        let request = CreateConnectionRequest {
+            client_id: client.id.clone(),
+            partner_id: partner.id.clone(),
+            name: name.into(),
+            partners_connection_id: format!(
+                "acme-{}",
+                mode.as_str_name().rsplit('_').next().unwrap_or_default()
+            ),
+            mode: mode.into(),
+            request_id: format!("demo connection {name}"),
+            validate_only: false,
+        };
+        let answer = rpc.create_connection(request).await?.into_inner();
+        Ok::<_, Status>(answer.connection.unwrap_or_default().id)
+    };
+    Ok(Demo {
+        confirmed_connection: connection("Acme at Northwind, confirmed", ConnectionMode::Confirmed)
+            .await?,
+        instant_connection: connection("Acme at Northwind, instant", ConnectionMode::Instant)
+            .await?,
+        enterprise: client_side,
+        partner_enterprise: partner_side,
+    })
+}
+
+async fn balances(routes: Routes, demo: &mut Demo) -> Result<(), Status> {
+    let enterprise = Uuid::parse_str(&demo.enterprise)
+        .map_err(|_| Status::internal("the demo's enterprise has no id"))?;
+    let channel = InterceptedService::new(routes, Caller::demo(&[EnterpriseId(enterprise)]));
+    let mut rpc = BalanceServiceClient::new(channel.clone());
+    // In base units: 5 BTC and 250,000 USDC.
+    for (currency, quantity) in [("BTC", "500000000"), ("USDC", "250000000000")] {
+        let request = AdjustBalanceRequest {
+            enterprise_id: demo.enterprise.clone(),
+            currency: currency.into(),
+            quantity: quantity.into(),
+            external_id: format!("demo deposit {currency}"),
+            reason: "Opening deposit".into(),
+            validate_only: false,
+        };
+        rpc.adjust_balance(request).await?;
+    }
+    let mut rpc = AllocationServiceClient::new(channel);
+    let allocations = [
+        (&demo.confirmed_connection, "BTC", "120000000", "demo-1"),
+        (&demo.instant_connection, "USDC", "50000000000", "demo-2"),
+    ];
+    for (connection, currency, quantity, external_id) in allocations {
+        let request = CreateAllocationRequest {
+            enterprise_id: demo.enterprise.clone(),
+            connection_id: connection.clone(),
+            amount: Some(Amount {
+                currency: currency.into(),
+                quantity: quantity.into(),
+            }),
+            client_external_id: external_id.into(),
+            notes: Some("Demo data".into()),
+            validate_only: false,
+        };
+        rpc.create_allocation(request).await?;
+    }
+    Ok(())
+}
+
+impl Caller {
+    fn demo(enterprises: &[EnterpriseId]) -> AsDemo {
+        AsDemo(Arc::new(Self {
+            issuer: ISSUER.into(),
+            subject: "demo".into(),
+            scopes: vec![Scope::NetworkAdmin, Scope::NetworkRead, Scope::NetworkWrite],
+            enterprises: Some(enterprises.to_vec()),
+        }))
+    }
+}
+
+/// Stands in for the layers of a server: the calls come from this process, with no token to check.
+#[derive(Clone)]
+struct AsDemo(Arc<Caller>);
+
+impl Interceptor for AsDemo {
+    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
+        // The generated client names the method it calls.
+        let method = request.extensions().get::<tonic::GrpcMethod<'_>>();
+        let path = method.map(|method| format!("/{}/{}", method.service(), method.method()));
+        let rpc = path.and_then(|path| scope::rpc(&path)).ok_or_else(|| {
+            Status::internal("the demo calls a method without a row in the scope table")
+        })?;
+        request.extensions_mut().insert(Call {
+            rpc,
+            caller: Arc::clone(&self.0),
+            request_id: "demo".into(),
+            claim: Claim::new(),
+        });
+        Ok(request)
+    }
+}

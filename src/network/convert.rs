@@ -1,0 +1,361 @@
+//! Between the messages of `earmark.network.v1` and the words of `model`.
+
+use crate::auth::caller::Caller;
+use crate::error::Result;
+use crate::limits::{ID_CHARS_MAX, NAME_CHARS_MAX, NOTE_CHARS_MAX};
+use crate::network::model::{
+    Client, Connection, CreateClient, CreateConnection, CreateEnterprise, CreatePartner, Direction,
+    Enterprise, Filter, Hashed, Key, Mode, Partner, UpdateConnection, UpdateEnterprise, Viewer,
+    Write, key_owner,
+};
+use crate::proto::network::v1 as pb;
+use crate::rpc::call::Call;
+use crate::rpc::page_token::Binding;
+use crate::rpc::read::{Reader, timestamp};
+use crate::types::ids::EnterpriseId;
+use crate::types::page::Page;
+use uuid::Uuid;
+
+/// The place in a list: the last record's id. Ids are made of the creation's microsecond and chance, so their order is
+/// that of (`created_at`, `id`).
+pub(super) type Cursor = Uuid;
+
+/// Reads the only argument of a read by id.
+pub(super) fn id<T: From<Uuid>>(field: &str, value: &str) -> Result<T> {
+    let mut reader = Reader::new();
+    let id = reader.id(field, value);
+    reader.finish()?;
+    Ok(id)
+}
+
+/// Adds to a command what every write takes.
+fn write<C: Hashed>(
+    mut reader: Reader,
+    call: &Call,
+    command: C,
+    request_id: &str,
+    validate_only: bool,
+) -> Result<Write<C>> {
+    let request_id = reader.optional_external_id("request_id", request_id);
+    reader.finish()?;
+    let key = request_id.map(|request_id| Key {
+        owner: key_owner(&call.caller.issuer),
+        rpc: call.rpc.path,
+        request_id,
+        content: command.content(),
+    });
+    Ok(Write {
+        command,
+        key,
+        validate_only,
+    })
+}
+
+pub(super) fn create_enterprise(
+    call: &Call,
+    message: pb::CreateEnterpriseRequest,
+) -> Result<Write<CreateEnterprise>> {
+    let mut reader = Reader::new();
+    let command = CreateEnterprise {
+        name: reader.name("name", &message.name),
+        oes_licensed: message.oes_licensed,
+    };
+    let (request_id, validate_only) = (&message.request_id, message.validate_only);
+    write(reader, call, command, request_id, validate_only)
+}
+
+pub(super) fn update_enterprise(
+    call: &Call,
+    message: pb::UpdateEnterpriseRequest,
+) -> Result<Write<UpdateEnterprise>> {
+    let mut reader = Reader::new();
+    let command = UpdateEnterprise {
+        id: reader.id("enterprise_id", &message.enterprise_id),
+        name: message.name.map(|name| reader.name("name", &name)),
+        oes_licensed: message.oes_licensed,
+        expected_version: message.expected_version,
+    };
+    let (request_id, validate_only) = (&message.request_id, message.validate_only);
+    write(reader, call, command, request_id, validate_only)
+}
+
+pub(super) fn create_client(
+    call: &Call,
+    message: pb::CreateClientRequest,
+) -> Result<Write<CreateClient>> {
+    let mut reader = Reader::new();
+    let command = CreateClient {
+        enterprise_id: reader.id("enterprise_id", &message.enterprise_id),
+        name: reader.name("name", &message.name),
+    };
+    let (request_id, validate_only) = (&message.request_id, message.validate_only);
+    write(reader, call, command, request_id, validate_only)
+}
+
+pub(super) fn create_partner(
+    call: &Call,
+    message: pb::CreatePartnerRequest,
+) -> Result<Write<CreatePartner>> {
+    let mut reader = Reader::new();
+    let command = CreatePartner {
+        enterprise_id: reader.id("enterprise_id", &message.enterprise_id),
+        name: reader.name("name", &message.name),
+        institution_identifier: reader
+            .external_id("institution_identifier", &message.institution_identifier),
+    };
+    let (request_id, validate_only) = (&message.request_id, message.validate_only);
+    write(reader, call, command, request_id, validate_only)
+}
+
+pub(super) fn create_connection(
+    call: &Call,
+    message: pb::CreateConnectionRequest,
+) -> Result<Write<CreateConnection>> {
+    let mut reader = Reader::new();
+    let command = CreateConnection {
+        client_id: reader.id("client_id", &message.client_id),
+        partner_id: reader.id("partner_id", &message.partner_id),
+        name: reader.name("name", &message.name),
+        partners_connection_id: reader
+            .optional_external_id("partners_connection_id", &message.partners_connection_id),
+        mode: mode(reader.required_enum("mode", message.mode)),
+    };
+    let (request_id, validate_only) = (&message.request_id, message.validate_only);
+    write(reader, call, command, request_id, validate_only)
+}
+
+pub(super) fn update_connection(
+    call: &Call,
+    message: pb::UpdateConnectionRequest,
+) -> Result<Write<UpdateConnection>> {
+    let mut reader = Reader::new();
+    let id = reader.id("connection_id", &message.connection_id);
+    let name = message.name.map(|name| reader.name("name", &name));
+    let enabled = [message.allocations_enabled, message.deallocations_enabled];
+    let reason = disabled_reason(&mut reader, &enabled, message.disabled_reason.as_deref());
+    let [allocations, deallocations] = enabled.map(|enabled| {
+        enabled.map(|enabled| match enabled {
+            true => Direction::Enabled,
+            false => Direction::Disabled {
+                reason: reason.clone(),
+            },
+        })
+    });
+    let command = UpdateConnection {
+        id,
+        name,
+        allocations,
+        deallocations,
+        expected_version: message.expected_version,
+    };
+    let (request_id, validate_only) = (&message.request_id, message.validate_only);
+    write(reader, call, command, request_id, validate_only)
+}
+
+/// Why directions are disabled: required if one is, refused if none is.
+fn disabled_reason(reader: &mut Reader, enabled: &[Option<bool>], reason: Option<&str>) -> String {
+    const FIELD: &str = "disabled_reason";
+    let disables = enabled.contains(&Some(false));
+    match reason {
+        reason if disables => reader.required_text(FIELD, reason.unwrap_or(""), NOTE_CHARS_MAX),
+        Some(_) => {
+            reader.violation(FIELD, "must not be set where no direction is disabled");
+            String::new()
+        }
+        None => String::new(),
+    }
+}
+
+fn mode(mode: pb::ConnectionMode) -> Mode {
+    match mode {
+        // An unset mode is a violation: this value goes nowhere.
+        pb::ConnectionMode::Unspecified | pb::ConnectionMode::Instant => Mode::Instant,
+        pb::ConnectionMode::Confirmed => Mode::Confirmed,
+    }
+}
+
+/// A list of one enterprise's records.
+pub(super) struct List {
+    pub(super) enterprise: EnterpriseId,
+    pub(super) filter: Filter,
+    pub(super) page: Page<Cursor>,
+    pub(super) binding: Binding,
+}
+
+pub(super) fn list_partners(call: &Call, message: pb::ListPartnersRequest) -> Result<List> {
+    let unpaged = pb::ListPartnersRequest {
+        page_size: 0,
+        page_token: String::new(),
+        ..message.clone()
+    };
+    let binding = Binding::new(call.rpc.path, &unpaged);
+    let fields = ListFields {
+        enterprise_id: &message.enterprise_id,
+        connection_ids: &message.connection_ids,
+        client_ids: &message.client_ids,
+        partner_ids: &message.partner_ids,
+        partners_connection_ids: &message.partners_connection_ids,
+        names: &message.names,
+        active: message.active,
+        page_size: message.page_size,
+        page_token: &message.page_token,
+    };
+    fields.read(binding)
+}
+
+pub(super) fn list_connections(call: &Call, message: pb::ListConnectionsRequest) -> Result<List> {
+    let unpaged = pb::ListConnectionsRequest {
+        page_size: 0,
+        page_token: String::new(),
+        ..message.clone()
+    };
+    let binding = Binding::new(call.rpc.path, &unpaged);
+    let fields = ListFields {
+        enterprise_id: &message.enterprise_id,
+        connection_ids: &message.connection_ids,
+        client_ids: &message.client_ids,
+        partner_ids: &message.partner_ids,
+        partners_connection_ids: &message.partners_connection_ids,
+        names: &message.names,
+        active: message.active,
+        page_size: message.page_size,
+        page_token: &message.page_token,
+    };
+    fields.read(binding)
+}
+
+/// Both lists take the same fields.
+struct ListFields<'m> {
+    enterprise_id: &'m str,
+    connection_ids: &'m [String],
+    client_ids: &'m [String],
+    partner_ids: &'m [String],
+    partners_connection_ids: &'m [String],
+    names: &'m [String],
+    active: Option<bool>,
+    page_size: i32,
+    page_token: &'m str,
+}
+
+impl ListFields<'_> {
+    fn read(&self, binding: Binding) -> Result<List> {
+        let mut reader = Reader::new();
+        let enterprise = reader.id("enterprise_id", self.enterprise_id);
+        let filter = Filter {
+            connection_ids: reader.ids("connection_ids", self.connection_ids),
+            client_ids: reader.ids("client_ids", self.client_ids),
+            partner_ids: reader.ids("partner_ids", self.partner_ids),
+            partners_connection_ids: reader.texts(
+                "partners_connection_ids",
+                self.partners_connection_ids,
+                ID_CHARS_MAX,
+            ),
+            names: reader.texts("names", self.names, NAME_CHARS_MAX),
+            active: self.active,
+        };
+        let page = reader.page(0, self.page_size, self.page_token, binding);
+        reader.finish()?;
+        Ok(List {
+            enterprise,
+            filter,
+            page,
+            binding,
+        })
+    }
+}
+
+/// Reads the page of `ListEnterprises`. Its token is bound to whose enterprises are listed.
+pub(super) fn list_enterprises(
+    call: &Call,
+    message: &pb::ListEnterprisesRequest,
+) -> Result<(Page<Cursor>, Binding)> {
+    let binding = Binding::with_owner(
+        call.rpc.path,
+        &pb::ListEnterprisesRequest::default(),
+        &enterprises_listed(&call.caller),
+    );
+    let mut reader = Reader::new();
+    let page = reader.page(0, message.page_size, &message.page_token, binding);
+    reader.finish()?;
+    Ok((page, binding))
+}
+
+fn enterprises_listed(caller: &Caller) -> Vec<u8> {
+    let Ok(Viewer::Member(mut enterprises)) = Viewer::of(caller) else {
+        return Vec::new();
+    };
+    enterprises.sort_unstable();
+    enterprises.dedup();
+    enterprises
+        .iter()
+        .flat_map(|id| id.0.into_bytes())
+        .collect()
+}
+
+impl From<Enterprise> for pb::Enterprise {
+    fn from(enterprise: Enterprise) -> Self {
+        Self {
+            id: text(enterprise.id),
+            name: enterprise.name,
+            oes_licensed: enterprise.oes_licensed,
+            client_id: enterprise.client_id.map(|id| id.to_string()),
+            version: enterprise.version,
+            created_at: enterprise.times.created_at.map(timestamp),
+            updated_at: enterprise.times.updated_at.map(timestamp),
+        }
+    }
+}
+
+impl From<Client> for pb::Client {
+    fn from(client: Client) -> Self {
+        Self {
+            id: text(client.id),
+            enterprise_id: client.enterprise_id.to_string(),
+            name: client.name,
+            created_at: client.times.created_at.map(timestamp),
+            updated_at: client.times.updated_at.map(timestamp),
+        }
+    }
+}
+
+impl From<Partner> for pb::Partner {
+    fn from(partner: Partner) -> Self {
+        Self {
+            id: text(partner.id),
+            enterprise_id: partner.enterprise_id.to_string(),
+            name: partner.name,
+            institution_identifier: partner.institution_identifier,
+            created_at: partner.times.created_at.map(timestamp),
+            updated_at: partner.times.updated_at.map(timestamp),
+        }
+    }
+}
+
+impl From<Connection> for pb::Connection {
+    fn from(connection: Connection) -> Self {
+        let mode = match connection.mode {
+            Mode::Instant => pb::ConnectionMode::Instant,
+            Mode::Confirmed => pb::ConnectionMode::Confirmed,
+        };
+        Self {
+            id: text(connection.id),
+            client_id: connection.client_id.to_string(),
+            partner_id: connection.partner_id.to_string(),
+            active: connection.is_active(),
+            name: connection.name,
+            partners_connection_id: connection.partners_connection_id,
+            mode: mode.into(),
+            allocations_enabled: connection.allocations == Direction::Enabled,
+            deallocations_enabled: connection.deallocations == Direction::Enabled,
+            allocations_disabled_reason: connection.allocations.reason().map(Into::into),
+            deallocations_disabled_reason: connection.deallocations.reason().map(Into::into),
+            version: connection.version,
+            created_at: connection.times.created_at.map(timestamp),
+            updated_at: connection.times.updated_at.map(timestamp),
+        }
+    }
+}
+
+fn text(id: Option<impl ToString>) -> String {
+    id.map(|id| id.to_string()).unwrap_or_default()
+}

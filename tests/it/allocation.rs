@@ -1,0 +1,3 @@
+//! AllocationService through a real channel.
+
+mod create;
