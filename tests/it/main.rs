@@ -6,3 +6,5 @@ mod support;
 mod db;
 /// The development cluster: started, adopted, kept alive.
 mod embedded;
+/// NetworkService: who may hold balances.
+mod network;
