@@ -6,6 +6,7 @@ mod enterprises;
 mod keys;
 mod lists;
 mod locks;
+mod pages;
 mod sides;
 mod validate_only;
 

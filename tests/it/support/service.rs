@@ -6,7 +6,7 @@ use std::sync::Arc;
 use earmark::auth::caller::Caller;
 use earmark::auth::scope::{self, Scope};
 use earmark::db::connect::Connector;
-use earmark::db::pool::{self, PoolSettings};
+use earmark::db::pool::{self, Pool, PoolSettings};
 use earmark::ledger::claim::Claim;
 use earmark::network::NetworkService;
 use earmark::proto::network::v1 as pb;
@@ -22,16 +22,21 @@ use crate::support::cluster::{TestDatabase, database};
 /// The services on a database of the test's own.
 pub(crate) struct Services {
     pub(crate) db: TestDatabase,
+    pub(crate) pool: Pool,
     network: NetworkService,
 }
 
 impl Services {
     pub(crate) async fn start() -> Self {
+        Self::with_pool(&PoolSettings::default()).await
+    }
+
+    pub(crate) async fn with_pool(settings: &PoolSettings) -> Self {
         let db = database().await;
         let connector = Connector::new(&db.url).expect("a URL");
-        let pool = pool::open(connector, &PoolSettings::default());
-        let network = NetworkService::new(pool);
-        Self { db, network }
+        let pool = pool::open(connector, settings);
+        let network = NetworkService::new(pool.clone());
+        Self { db, pool, network }
     }
 
     /// NetworkService, called by somebody.
