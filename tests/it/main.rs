@@ -10,3 +10,5 @@ mod db;
 mod embedded;
 /// What stands around every service: layers, health, the way down.
 mod server;
+/// NetworkService: who may hold balances.
+mod network;
