@@ -8,7 +8,7 @@ mod allocation;
 mod db;
 /// The development cluster: started, adopted, kept alive.
 mod embedded;
-/// What stands around every service: layers, health, the way down.
-mod server;
 /// NetworkService: who may hold balances.
 mod network;
+/// What stands around every service: layers, health, the way down.
+mod server;
