@@ -34,19 +34,23 @@ impl App {
     /// # Errors
     /// A URL that cannot be used.
     pub fn start(database_url: &str, settings: &PoolSettings) -> Result<Self, ConnectError> {
-        let connector = Connector::new(database_url)?;
+        Ok(Self::on(Connector::new(database_url)?, settings))
+    }
+
+    /// The same by a connector whose sessions may have other limits than the default.
+    pub fn on(connector: Connector, settings: &PoolSettings) -> Self {
         let one = PoolSettings {
             max_size: 1,
             min_idle: 1,
             ..PoolSettings::default()
         };
         let (writer, writing) = Writer::start(connector.clone());
-        Ok(Self {
+        Self {
             pool: pool::open(connector.clone(), settings),
             probing: pool::open(connector, &one),
             writer,
             writing,
-        })
+        }
     }
 
     /// Every service, with its limits: the one place where services are wired.
