@@ -18,5 +18,7 @@ mod errors;
 mod idempotency;
 /// NetworkService: who may hold balances.
 mod network;
+/// The rules of the schema and of the source tree.
+mod schema;
 /// What stands around every service: layers, health, the way down.
 mod server;
