@@ -77,8 +77,8 @@ pub async fn is_current(pool: &Pool) -> error::Result<bool> {
 
     let applied: Vec<String> = read::one(pool, async |connection: &mut AsyncPgConnection| {
         let versions = applied::table.select(applied::version);
-        match versions.load(connection).await {
-            Err(error) if error.to_string().contains("does not exist") => Ok(Vec::new()),
+        match versions.load(connection).await.map_err(DbFault::from) {
+            Err(DbFault::MissingTable) => Ok(Vec::new()),
             versions => versions,
         }
     })

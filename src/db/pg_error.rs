@@ -33,6 +33,8 @@ pub enum DbFault {
     ConnectionLost(String),
     /// A number passed its type's range.
     NumericOverflow,
+    /// There is no such table: the migrations have not run.
+    MissingTable,
     /// Anything else: a fault of ours.
     Other(String),
 }
@@ -73,6 +75,7 @@ impl DbFault {
             | Self::Check(_)
             | Self::ForeignKey(_)
             | Self::NumericOverflow
+            | Self::MissingTable
             | Self::Other(_) => Error::Internal(format!("{self:?}"), outcome),
         }
     }
@@ -102,6 +105,8 @@ impl DbFault {
             || text.ends_with("out of range")
         {
             Self::NumericOverflow
+        } else if text.starts_with("relation ") && text.ends_with(" does not exist") {
+            Self::MissingTable
         } else {
             Self::Other(text.into())
         }
@@ -168,6 +173,7 @@ impl From<&PgError> for DbFault {
             SqlState::QUERY_CANCELED => Self::StatementTimeout,
             SqlState::READ_ONLY_SQL_TRANSACTION => Self::ReadOnly,
             SqlState::NUMERIC_VALUE_OUT_OF_RANGE => Self::NumericOverflow,
+            SqlState::UNDEFINED_TABLE => Self::MissingTable,
             SqlState::ADMIN_SHUTDOWN
             | SqlState::CRASH_SHUTDOWN
             | SqlState::CANNOT_CONNECT_NOW

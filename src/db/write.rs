@@ -5,6 +5,7 @@ use std::future::Future;
 use std::time::{Duration, Instant};
 
 use diesel_async::{AnsiTransactionManager, AsyncPgConnection, TransactionManager};
+use tracing::Instrument;
 use uuid::Uuid;
 
 use crate::db::pg_error::{DbFault, Failure};
@@ -36,7 +37,8 @@ pub async fn run<T: Transaction>(
     transaction: T,
 ) -> Result<T::Output> {
     let pool = pool.clone();
-    let task = tokio::spawn(async move { retry(&pool, start, &transaction).await });
+    let work = async move { retry(&pool, start, &transaction).await };
+    let task = tokio::spawn(work.in_current_span());
     task.await.unwrap_or_else(|error| {
         Err(Error::Internal(
             format!("a write's task ended early: {error}"),

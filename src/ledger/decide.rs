@@ -2,6 +2,8 @@
 
 mod close;
 mod create;
+#[cfg(test)]
+mod tests;
 
 use crate::error::{Error, Result};
 use crate::ledger::command::{

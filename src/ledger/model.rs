@@ -11,7 +11,7 @@ use crate::types::unit::Unit;
 macro_rules! stored_enum {
     ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $text:literal),* $(,)? }) => {
         $(#[$doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
         pub enum $name { $($(#[$variant_doc])* $variant),* }
 
         impl $name {
@@ -102,12 +102,23 @@ pub struct Balance {
 }
 
 /// An account of an owner in one unit.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct AccountKey {
     /// Which account.
     pub account: AccountId,
     /// Of what.
     pub unit: Unit,
+}
+
+/// An account as it stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Account {
+    /// Whose.
+    pub owner: OwnerId,
+    /// Which.
+    pub key: AccountKey,
+    /// What it holds.
+    pub balance: Balance,
 }
 
 /// A line of the journal.

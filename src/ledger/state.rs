@@ -1,6 +1,6 @@
 //! The part of the ledger that a batch works on: read under the owners' locks, changed in memory, written back whole.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 
 use uuid::Uuid;
 
@@ -72,7 +72,7 @@ struct Account {
 struct Effects {
     entries: Vec<Entry>,
     created: Vec<AllocationId>,
-    closed: HashSet<AllocationId>,
+    closed: Vec<AllocationId>,
     adjusted: Vec<String>,
 }
 
@@ -176,21 +176,22 @@ impl Owner {
         let mut planned = Vec::with_capacity(legs.len());
         for leg in legs {
             let before = self.balance(leg.account, unit);
-            let available = before
-                .available
-                .checked_add(leg.available)
-                .ok_or(Refusal::Limit)?;
-            let held = before.held.checked_add(leg.held).ok_or(Refusal::Limit)?;
+            let available = before.available.checked_add(leg.available);
+            let held = before.held.checked_add(leg.held);
+            // First of all: where too little is available, `held` may pass its limit too.
             if !leg.account.may_be_negative() {
-                if available.is_negative() {
+                if available.is_some_and(Amount::is_negative) {
                     return Err(Refusal::Insufficient {
                         available: before.available,
                     });
                 }
-                if held.is_negative() {
+                if held.is_some_and(Amount::is_negative) {
                     return Err(Refusal::Broken);
                 }
             }
+            let (Some(available), Some(held)) = (available, held) else {
+                return Err(Refusal::Limit);
+            };
             let version = before.version + 1;
             planned.push((
                 leg,
@@ -262,7 +263,7 @@ impl Owner {
     pub fn close(&mut self, allocation: Allocation) {
         // A record made in this very batch is written once, in its final form.
         if !self.effects.created.contains(&allocation.id) {
-            self.effects.closed.insert(allocation.id);
+            self.effects.closed.push(allocation.id);
         }
         self.allocations.insert(allocation.id, allocation);
     }
@@ -330,7 +331,8 @@ impl State {
             changes
                 .adjustments
                 .extend(effects.adjusted.iter().filter_map(find));
-            for (key, account) in &owner.accounts {
+            let accounts: BTreeMap<_, _> = owner.accounts.iter().collect();
+            for (key, account) in accounts {
                 if account.now.version == account.stored.version {
                     continue;
                 }

@@ -1,3 +1,4 @@
 mod faults;
 mod migrations;
 mod session;
+mod tls;

@@ -10,5 +10,7 @@ mod cli;
 mod db;
 /// The development cluster: started, adopted, kept alive.
 mod embedded;
+/// NetworkService: who may hold balances.
+mod network;
 /// What stands around every service: layers, health, the way down.
 mod server;

@@ -13,6 +13,7 @@ use crate::types::time::Time;
 
 /// Releases what is due, oldest first.
 pub(super) fn expire_due(now: Time, id: OwnerId, owner: &mut Owner) {
+    let mut released_any = owner.due.is_empty();
     for allocation in std::mem::take(&mut owner.due) {
         let due = owner
             .allocation(allocation)
@@ -29,11 +30,16 @@ pub(super) fn expire_due(now: Time, id: OwnerId, owner: &mut Owner) {
             Ok(movement) => {
                 let time = owner.next_time(now);
                 finish(owner, id, allocation, movement, ending, time);
+                released_any = true;
             }
             Err(error) => {
                 tracing::error!(allocation = %allocation.id, ?error, "a due reservation cannot be released")
             }
         }
+    }
+    // The next batch would find the same ones: its commands would be put off for ever.
+    if !released_any {
+        owner.more_due = false;
     }
 }
 

@@ -53,7 +53,7 @@ async fn both_drivers_faults_are_read_alike() {
         "INSERT INTO account VALUES (gen_random_uuid(), gen_random_uuid(), 'x', -1, 0, 1)";
     let unique = format!("INSERT INTO owner VALUES ('{OWNER}')");
     let unique = unique.as_str();
-    let cases: [(&str, DbFault); 11] = [
+    let cases: [(&str, DbFault); 12] = [
         (unique, DbFault::Unique("owner_pkey".into())),
         (account, DbFault::Check("account_no_overdraft".into())),
         (
@@ -77,6 +77,7 @@ async fn both_drivers_faults_are_read_alike() {
             DbFault::NumericOverflow,
         ),
         ("SELECT 1e5::numeric(4, 2)", DbFault::NumericOverflow),
+        ("SELECT FROM nowhere", DbFault::MissingTable),
     ];
     for (sql, fault) in cases {
         let error = raw(&db).await.batch_execute(sql).await.expect_err(sql);
