@@ -314,7 +314,6 @@ pub(super) fn client_list(
     let token = take(&mut request.page_token);
     let binding = Binding::new(rpc, &request);
     let mut read = Reader::new();
-    let page = read.page(number, size, &token, binding);
     let (created_from, created_to) = read.time_range(
         ("created_on_or_after", request.created_on_or_after.as_ref()),
         ("created_before", request.created_before.as_ref()),
@@ -337,7 +336,7 @@ pub(super) fn client_list(
             ID_CHARS_MAX,
         ),
         order: order(&mut read, request.sort_field, request.sort_direction),
-        page,
+        page: read.page(number, size, &token, binding),
     };
     read.finish()?;
     require_cursor_of(list.order, &list.page)?;
@@ -353,7 +352,6 @@ pub(super) fn partner_list(
     let token = take(&mut request.page_token);
     let binding = Binding::new(rpc, &request);
     let mut read = Reader::new();
-    let page = read.page(number, size, &token, binding);
     let (created_from, created_to) = read.time_range(
         ("created_on_or_after", request.created_on_or_after.as_ref()),
         ("created_before", request.created_before.as_ref()),
@@ -376,7 +374,7 @@ pub(super) fn partner_list(
             ID_CHARS_MAX,
         ),
         order: order(&mut read, request.sort_field, request.sort_direction),
-        page,
+        page: read.page(number, size, &token, binding),
     };
     read.finish()?;
     require_cursor_of(list.order, &list.page)?;
