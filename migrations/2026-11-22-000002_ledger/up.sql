@@ -74,7 +74,7 @@ CREATE TABLE allocation (
     closed_custody_version bigint,
     closed_connection_version bigint,
     CONSTRAINT allocation_pkey PRIMARY KEY (owner_id, id),
-    CONSTRAINT allocation_client_external_id UNIQUE (owner_id, type, client_external_id),
+    CONSTRAINT allocation_client_external_id UNIQUE (owner_id, client_external_id, type),
     CONSTRAINT allocation_type CHECK (type IN ('ALLOCATION', 'DEALLOCATION')),
     CONSTRAINT allocation_status CHECK (status IN ('RESERVED', 'CLEARED', 'RELEASED')),
     CONSTRAINT allocation_quantity CHECK (
