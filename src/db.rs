@@ -1,6 +1,7 @@
 //! Everything that speaks to Postgres; the only room besides the stores that knows diesel.
 
 pub mod connect;
+pub mod due;
 pub mod embedded;
 pub mod migrate;
 pub mod pg_error;

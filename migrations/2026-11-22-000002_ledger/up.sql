@@ -96,6 +96,9 @@ CREATE INDEX allocation_connection ON allocation (owner_id, connection_id, id);
 CREATE INDEX allocation_open ON allocation (owner_id, connection_id, currency, type, id) WHERE status = 'RESERVED';
 CREATE INDEX allocation_due ON allocation (owner_id, expire_time, id)
     WHERE status = 'RESERVED' AND expire_time IS NOT NULL;
+-- Whose is due first, for the sweep.
+CREATE INDEX allocation_due_first ON allocation (expire_time, owner_id)
+    WHERE status = 'RESERVED' AND expire_time IS NOT NULL;
 
 -- Deposits and withdrawals of custody.
 CREATE TABLE adjustment (

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
+use chrono::{DateTime, Datelike, SecondsFormat, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
 /// A moment, in whole microseconds.
@@ -66,6 +66,11 @@ impl Time {
     /// The microsecond before.
     pub fn previous(self) -> Self {
         Self(self.0 - TimeDelta::microseconds(1))
+    }
+
+    /// Whether the database holds it; every time that an answer shows is one of these.
+    pub fn is_storable(self) -> bool {
+        (1..=9999).contains(&self.0.year())
     }
 
     /// As chrono has it, for the database.

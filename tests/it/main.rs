@@ -4,6 +4,8 @@ mod support;
 
 /// Allocations: create, get, list.
 mod allocation;
+/// The binary: settings, exit codes, signals.
+mod cli;
 /// What the services rely on: sessions, faults, retries, migrations.
 mod db;
 /// The development cluster: started, adopted, kept alive.

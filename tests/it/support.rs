@@ -1,3 +1,6 @@
+pub(crate) mod chance;
 pub(crate) mod cluster;
 pub(crate) mod earmark;
+pub(crate) mod locks;
+pub(crate) mod raw;
 pub(crate) mod service;

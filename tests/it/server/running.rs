@@ -26,7 +26,7 @@ use tonic::service::Routes;
 use tonic::transport::Channel;
 use tonic::{Request, Response, Status};
 
-use crate::server::raw::Raw;
+use crate::support::raw::Raw;
 
 /// A write that the fake serves; what it does stands in `external_id`.
 pub(crate) const ADJUST: &str = "/earmark.balance.v1.BalanceService/AdjustBalance";
@@ -157,7 +157,7 @@ impl Running {
     }
 
     /// Calls the fake write on a connection of its own.
-    pub(crate) async fn adjust(&self, what: &str) -> super::raw::Answer {
+    pub(crate) async fn adjust(&self, what: &str) -> crate::support::raw::Answer {
         let bearer = self.bearer("network-admin");
         self.raw()
             .await
@@ -166,7 +166,7 @@ impl Running {
     }
 
     /// Calls the fake read on a connection of its own.
-    pub(crate) async fn list(&self, what: &str) -> super::raw::Answer {
+    pub(crate) async fn list(&self, what: &str) -> crate::support::raw::Answer {
         let bearer = self.bearer("settlement_network_read");
         let request = ListClientBalancesRequest {
             enterprise_id: what.into(),
@@ -177,7 +177,7 @@ impl Running {
             .call(
                 LIST,
                 &[("authorization", &bearer)],
-                super::raw::frame(&request),
+                crate::support::raw::frame(&request),
             )
             .await
     }
@@ -185,7 +185,7 @@ impl Running {
 
 /// The body of a fake write.
 pub(crate) fn adjust(what: &str) -> bytes::Bytes {
-    super::raw::frame(&AdjustBalanceRequest {
+    crate::support::raw::frame(&AdjustBalanceRequest {
         external_id: what.into(),
         ..AdjustBalanceRequest::default()
     })
