@@ -9,15 +9,16 @@ use crate::balance::model::{
 use crate::balance::store::{Past, Snapshot};
 use crate::balance::{convert, store};
 use crate::db::pool::Pool;
-use crate::db::standing::{Standing, require_client, require_licensed};
+use crate::db::standing::{Standing, require_client, require_licensed, require_partner};
 use crate::error::{Error, Result};
 use crate::ledger::command::{Origin, Reply};
+use crate::ledger::expiry::{settle_client, settle_partner};
 use crate::ledger::writer::Writer;
 use crate::proto::balance::v1 as pb;
 use crate::proto::balance::v1::balance_service_server::BalanceService as Rpcs;
 use crate::rpc::call::{Answer, answer};
 use crate::rpc::paging;
-use crate::types::ids::AccountId;
+use crate::types::ids::{AccountId, EnterpriseId};
 
 /// The service.
 #[derive(Clone, Debug)]
@@ -62,6 +63,7 @@ impl Rpcs for BalanceService {
         answer(request, async |call, message| {
             let (list, binding) = convert::client_list(call.rpc.path, message)?;
             call.caller.require_member(list.enterprise)?;
+            settle_client(&self.pool, &self.writer, list.enterprise).await?;
             let found = store::client_balances(&self.pool, &list).await?;
             let client = require_client(found.standing, list.enterprise)?;
             let mut message = pb::ListClientBalancesResponse {
@@ -92,9 +94,8 @@ impl Rpcs for BalanceService {
             let (list, binding) = convert::partner_list(call.rpc.path, message)?;
             call.caller.require_member(list.enterprise)?;
             let (standing, connections) = store::connections(&self.pool, &list).await?;
-            if !require_licensed(standing, list.enterprise)?.has_partner {
-                return Err(Error::PartnerAccessDenied);
-            }
+            require_partner(standing, list.enterprise)?;
+            settle_partner(&self.pool, &self.writer, list.enterprise).await?;
             let network = store::balances(&self.pool, connections, &list.units).await?;
             let cursor = |network: &PartnerNetworkBalance| Cursor(network.connection.id);
             let (network_balances, next_page_token) =
@@ -117,6 +118,8 @@ impl Rpcs for BalanceService {
             let (standing, connection) = store::account(&self.pool, &get).await?;
             let standing = require_licensed(standing, get.enterprise)?;
             let account = account(standing, &get, connection)?;
+            let owner = EnterpriseId(account.owner.0);
+            settle_client(&self.pool, &self.writer, owner).await?;
             let snapshot = store::snapshot(&self.pool, &account, &get.unit, get.moment).await?;
             let past = judge(get.moment, snapshot)?;
             Ok(Answer::fresh(convert::balance(past, &get.unit)))
@@ -137,6 +140,8 @@ impl Rpcs for BalanceService {
             if list.accounts == Accounts::Custody && standing.client.is_none() {
                 return Err(Error::ClientNotFound(None));
             }
+            settle_client(&self.pool, &self.writer, list.enterprise).await?;
+            settle_partner(&self.pool, &self.writer, list.enterprise).await?;
             let entries = store::entries(&self.pool, &list, &visible).await?;
             let (entries, next_page_token) = paging::finish(
                 entries,

@@ -6,10 +6,18 @@ mod support;
 mod allocation;
 /// The binary: settings, exit codes, signals.
 mod cli;
+/// Who may call what, and which check answers first.
+mod authz;
+/// Balances: adjust, list.
+mod balance;
 /// What the services rely on: sessions, faults, retries, migrations.
 mod db;
 /// The development cluster: started, adopted, kept alive.
 mod embedded;
+/// Every reason of an error, provoked.
+mod errors;
+/// Keys, callers that leave, deadlines: each write has one effect.
+mod idempotency;
 /// NetworkService: who may hold balances.
 mod network;
 /// What stands around every service: layers, health, the way down.
