@@ -38,7 +38,11 @@ impl App {
     /// # Errors
     /// A URL that cannot be used.
     pub fn start(database_url: &str, settings: &PoolSettings) -> Result<Self, ConnectError> {
-        let connector = Connector::new(database_url)?;
+        Ok(Self::on(Connector::new(database_url)?, settings))
+    }
+
+    /// The same by a connector whose sessions may have other limits than the default.
+    pub fn on(connector: Connector, settings: &PoolSettings) -> Self {
         let one = PoolSettings {
             max_size: 1,
             min_idle: 1,
@@ -48,14 +52,14 @@ impl App {
         let pool = pool::open(connector.clone(), settings);
         let stop_sweeping = CancellationToken::new();
         let sweeping = expiry::sweep(pool.clone(), writer.clone(), stop_sweeping.clone());
-        Ok(Self {
+        Self {
             pool,
             probing: pool::open(connector, &one),
             writer,
             writing,
             sweeping,
             stop_sweeping,
-        })
+        }
     }
 
     /// Every service, with its limits: the one place where services are wired.

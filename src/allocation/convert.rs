@@ -18,9 +18,11 @@ use crate::proto::common::v1 as common;
 use crate::rpc::page_token::Binding;
 use crate::rpc::read::{Reader, Rounding, timestamp};
 use crate::rpc::status;
+use crate::types::amount::Amount;
 use crate::types::content::{Content, ContentHash};
 use crate::types::ids::{AllocationId, EnterpriseId};
 use crate::types::page::{Page, Start};
+use crate::types::unit::Unit;
 
 /// Reads a new allocation: whose, and the command.
 pub(super) fn create_allocation(
@@ -312,7 +314,6 @@ pub(super) fn client_list(
     let token = take(&mut request.page_token);
     let binding = Binding::new(rpc, &request);
     let mut read = Reader::new();
-    let page = read.page(number, size, &token, binding);
     let (created_from, created_to) = read.time_range(
         ("created_on_or_after", request.created_on_or_after.as_ref()),
         ("created_before", request.created_before.as_ref()),
@@ -335,7 +336,7 @@ pub(super) fn client_list(
             ID_CHARS_MAX,
         ),
         order: order(&mut read, request.sort_field, request.sort_direction),
-        page,
+        page: read.page(number, size, &token, binding),
     };
     read.finish()?;
     require_cursor_of(list.order, &list.page)?;
@@ -351,7 +352,6 @@ pub(super) fn partner_list(
     let token = take(&mut request.page_token);
     let binding = Binding::new(rpc, &request);
     let mut read = Reader::new();
-    let page = read.page(number, size, &token, binding);
     let (created_from, created_to) = read.time_range(
         ("created_on_or_after", request.created_on_or_after.as_ref()),
         ("created_before", request.created_before.as_ref()),
@@ -374,7 +374,7 @@ pub(super) fn partner_list(
             ID_CHARS_MAX,
         ),
         order: order(&mut read, request.sort_field, request.sort_direction),
-        page,
+        page: read.page(number, size, &token, binding),
     };
     read.finish()?;
     require_cursor_of(list.order, &list.page)?;
@@ -411,18 +411,20 @@ fn order(read: &mut Reader, field: i32, direction: i32) -> Order {
     }
 }
 
-/// A token bound to this very sort has this sort's key, unless somebody made it up.
+/// A token bound to this very sort has this sort's key, and a value that a record could have, unless somebody made it up.
 fn require_cursor_of(order: Order, page: &Page<Cursor>) -> Result<()> {
     let Start::After(cursor) = &page.start else {
         return Ok(());
     };
-    let fits = matches!(
-        (order.field, &cursor.key),
-        (SortField::Id, None)
-            | (SortField::UpdatedAt, Some(SortKey::UpdatedAt(_)))
-            | (SortField::Quantity, Some(SortKey::Quantity(_)))
-            | (SortField::Currency, Some(SortKey::Currency(_)))
-    );
+    let fits = match (order.field, &cursor.key) {
+        (SortField::Id, None) => true,
+        (SortField::UpdatedAt, Some(SortKey::UpdatedAt(time))) => time.is_storable(),
+        (SortField::Quantity, Some(SortKey::Quantity(text))) => {
+            Amount::parse_quantity(text).is_some()
+        }
+        (SortField::Currency, Some(SortKey::Currency(text))) => Unit::parse(text).is_some(),
+        _ => false,
+    };
     if fits {
         Ok(())
     } else {

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
+use chrono::{DateTime, Datelike, SecondsFormat, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
 /// A moment, in whole microseconds.
@@ -49,6 +49,11 @@ impl Time {
     /// The next microsecond.
     pub fn next(self) -> Self {
         self.plus(Duration::from_micros(1))
+    }
+
+    /// Whether the database holds it; every time that an answer shows is one of these.
+    pub fn is_storable(self) -> bool {
+        (1..=9999).contains(&self.0.year())
     }
 
     /// As chrono has it, for the database.

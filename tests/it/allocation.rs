@@ -1,3 +1,5 @@
 //! AllocationService through a real channel.
 
 mod create;
+mod get;
+mod list;

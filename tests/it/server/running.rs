@@ -25,7 +25,7 @@ use tonic::service::Routes;
 use tonic::transport::Channel;
 use tonic::{Request, Response, Status};
 
-use crate::server::raw::Raw;
+use crate::support::raw::Raw;
 
 /// A write that the fake serves; what it does stands in `external_id`.
 pub(crate) const ADJUST: &str = "/earmark.balance.v1.BalanceService/AdjustBalance";
@@ -156,7 +156,7 @@ impl Running {
     }
 
     /// Calls the fake write on a connection of its own.
-    pub(crate) async fn adjust(&self, what: &str) -> super::raw::Answer {
+    pub(crate) async fn adjust(&self, what: &str) -> crate::support::raw::Answer {
         let bearer = self.bearer("network-admin");
         self.raw()
             .await
@@ -165,7 +165,7 @@ impl Running {
     }
 
     /// Calls the fake read on a connection of its own.
-    pub(crate) async fn list(&self, what: &str) -> super::raw::Answer {
+    pub(crate) async fn list(&self, what: &str) -> crate::support::raw::Answer {
         let bearer = self.bearer("settlement_network_read");
         let request = ListClientBalancesRequest {
             enterprise_id: what.into(),
@@ -176,7 +176,7 @@ impl Running {
             .call(
                 LIST,
                 &[("authorization", &bearer)],
-                super::raw::frame(&request),
+                crate::support::raw::frame(&request),
             )
             .await
     }
@@ -184,7 +184,7 @@ impl Running {
 
 /// The body of a fake write.
 pub(crate) fn adjust(what: &str) -> bytes::Bytes {
-    super::raw::frame(&AdjustBalanceRequest {
+    crate::support::raw::frame(&AdjustBalanceRequest {
         external_id: what.into(),
         ..AdjustBalanceRequest::default()
     })
