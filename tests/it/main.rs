@@ -12,5 +12,7 @@ mod db;
 mod embedded;
 /// NetworkService: who may hold balances.
 mod network;
+/// README.md: its tour, its tables.
+mod readme;
 /// What stands around every service: layers, health, the way down.
 mod server;

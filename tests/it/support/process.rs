@@ -164,11 +164,6 @@ impl Dev {
         self.between("Earmark serves on ", ",")
     }
 
-    /// The token that it printed.
-    pub(crate) fn token(&self) -> &str {
-        self.between("export TOKEN=", "\n")
-    }
-
     /// Its database.
     pub(crate) fn database(&self) -> &str {
         self.between("psql '", "'")
