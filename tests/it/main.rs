@@ -20,5 +20,7 @@ mod errors;
 mod idempotency;
 /// NetworkService: who may hold balances.
 mod network;
+/// README.md: its tour, its tables.
+mod readme;
 /// What stands around every service: layers, health, the way down.
 mod server;
