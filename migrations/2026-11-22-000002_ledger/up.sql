@@ -76,7 +76,7 @@ CREATE TABLE allocation (
     closed_custody_version bigint,
     closed_connection_version bigint,
     CONSTRAINT allocation_pkey PRIMARY KEY (owner_id, id),
-    CONSTRAINT allocation_client_external_id UNIQUE (owner_id, type, client_external_id),
+    CONSTRAINT allocation_client_external_id UNIQUE (owner_id, client_external_id, type),
     CONSTRAINT allocation_type CHECK (type IN ('ALLOCATION', 'DEALLOCATION')),
     CONSTRAINT allocation_status CHECK (status IN ('RESERVED', 'CLEARED', 'RELEASED')),
     CONSTRAINT allocation_quantity CHECK (
@@ -97,6 +97,9 @@ CREATE INDEX allocation_connection ON allocation (owner_id, connection_id, id);
 -- What is open, and what is due: small, since most records are final.
 CREATE INDEX allocation_open ON allocation (owner_id, connection_id, currency, type, id) WHERE status = 'RESERVED';
 CREATE INDEX allocation_due ON allocation (owner_id, expire_time, id)
+    WHERE status = 'RESERVED' AND expire_time IS NOT NULL;
+-- Whose is due first, for the sweep.
+CREATE INDEX allocation_due_first ON allocation (expire_time, owner_id)
     WHERE status = 'RESERVED' AND expire_time IS NOT NULL;
 
 -- Deposits and withdrawals of custody.

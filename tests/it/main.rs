@@ -8,6 +8,8 @@ mod allocation;
 mod authz;
 /// Balances: adjust, list.
 mod balance;
+/// The binary: settings, exit codes, signals.
+mod cli;
 /// What the services rely on: sessions, faults, retries, migrations.
 mod db;
 /// The development cluster: started, adopted, kept alive.
@@ -18,6 +20,8 @@ mod errors;
 mod idempotency;
 /// NetworkService: who may hold balances.
 mod network;
+/// README.md: its tour, its tables.
+mod readme;
 /// The rules of the schema and of the source tree.
 mod schema;
 /// What stands around every service: layers, health, the way down.

@@ -431,6 +431,7 @@ async fn all_that_is_wrong_is_said_at_once() {
         client_external_id: "x".repeat(129),
         notes: Some("x".repeat(1_001)),
         validate_only: false,
+        expire_time: None,
     };
     refusal(client.create_allocation(everything).await).expect_invalid(&[
         "enterprise_id",
