@@ -4,12 +4,12 @@ mod support;
 
 /// Allocations: create, get, list.
 mod allocation;
-/// The binary: settings, exit codes, signals.
-mod cli;
 /// Who may call what, and which check answers first.
 mod authz;
 /// Balances: adjust, list.
 mod balance;
+/// The binary: settings, exit codes, signals.
+mod cli;
 /// What the services rely on: sessions, faults, retries, migrations.
 mod db;
 /// The development cluster: started, adopted, kept alive.
