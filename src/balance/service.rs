@@ -9,9 +9,10 @@ use crate::balance::model::{
 use crate::balance::store::{Past, Snapshot};
 use crate::balance::{convert, store};
 use crate::db::pool::Pool;
-use crate::db::standing::{Standing, require_client, require_licensed};
+use crate::db::standing::{Standing, require_client, require_licensed, require_partner};
 use crate::error::{Error, Result};
 use crate::ledger::command::{Origin, Reply};
+use crate::ledger::expiry::release_due;
 use crate::ledger::writer::Writer;
 use crate::proto::balance::v1 as pb;
 use crate::proto::balance::v1::balance_service_server::BalanceService as Rpcs;
@@ -62,8 +63,12 @@ impl Rpcs for BalanceService {
         answer(request, async |call, message| {
             let (list, binding) = convert::client_list(call.rpc.path, message)?;
             call.caller.require_member(list.enterprise)?;
-            let found = store::client_balances(&self.pool, &list).await?;
-            let client = require_client(found.standing, list.enterprise)?;
+            let read = store::client_balances(&self.pool, &list).await?;
+            let client = require_client(read.standing, list.enterprise)?;
+            let mut found = read.found;
+            if release_due(&self.writer, &read.due).await? {
+                found = store::client_balances(&self.pool, &list).await?.found;
+            }
             let mut message = pb::ListClientBalancesResponse {
                 client_id: client.to_string(),
                 balances: convert::balances(found.custody).collect(),
@@ -91,11 +96,10 @@ impl Rpcs for BalanceService {
         answer(request, async |call, message| {
             let (list, binding) = convert::partner_list(call.rpc.path, message)?;
             call.caller.require_member(list.enterprise)?;
-            let (standing, connections) = store::connections(&self.pool, &list).await?;
-            if !require_licensed(standing, list.enterprise)?.has_partner {
-                return Err(Error::PartnerAccessDenied);
-            }
-            let network = store::balances(&self.pool, connections, &list.units).await?;
+            let read = store::connections(&self.pool, &list).await?;
+            require_partner(read.standing, list.enterprise)?;
+            release_due(&self.writer, &read.due).await?;
+            let network = store::balances(&self.pool, read.found, &list.units).await?;
             let cursor = |network: &PartnerNetworkBalance| Cursor(network.connection.id);
             let (network_balances, next_page_token) =
                 paging::finish(network, list.page.size, binding, 0, cursor, Into::into);
@@ -114,9 +118,10 @@ impl Rpcs for BalanceService {
         answer(request, async |call, message| {
             let get = convert::get(&message)?;
             call.caller.require_member(get.enterprise)?;
-            let (standing, connection) = store::account(&self.pool, &get).await?;
-            let standing = require_licensed(standing, get.enterprise)?;
-            let account = account(standing, &get, connection)?;
+            let read = store::account(&self.pool, &get).await?;
+            let standing = require_licensed(read.standing, get.enterprise)?;
+            let account = account(standing, &get, read.found)?;
+            release_due(&self.writer, &read.due).await?;
             let snapshot = store::snapshot(&self.pool, &account, &get.unit, get.moment).await?;
             let past = judge(get.moment, snapshot)?;
             Ok(Answer::fresh(convert::balance(past, &get.unit)))
@@ -131,13 +136,14 @@ impl Rpcs for BalanceService {
         answer(request, async |call, message| {
             let (list, binding) = convert::entry_list(call.rpc.path, message)?;
             call.caller.require_member(list.enterprise)?;
-            let (standing, visible) = store::visible(&self.pool, &list).await?;
-            let standing = require_licensed(standing, list.enterprise)?;
+            let read = store::visible(&self.pool, &list).await?;
+            let standing = require_licensed(read.standing, list.enterprise)?;
             require_side(standing)?;
             if list.accounts == Accounts::Custody && standing.client.is_none() {
                 return Err(Error::ClientNotFound(None));
             }
-            let entries = store::entries(&self.pool, &list, &visible).await?;
+            release_due(&self.writer, &read.due).await?;
+            let entries = store::entries(&self.pool, &list, &read.found).await?;
             let (entries, next_page_token) = paging::finish(
                 entries,
                 list.page.size,
