@@ -1,6 +1,7 @@
 //! A whole server in this process, on a database of its own, behind a real channel.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -50,6 +51,8 @@ impl Interceptor for Bearer {
 /// A running server.
 pub(crate) struct Earmark {
     pub(crate) url: String,
+    pub(crate) address: SocketAddr,
+    pub(crate) shutdown: Shutdown,
     channel: Channel,
     key: DevKey,
     _jwks: tempfile::NamedTempFile,
@@ -120,7 +123,8 @@ impl Earmark {
         };
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("bound");
-        tokio::spawn(serve(listener, parts, Shutdown::new()));
+        let shutdown = Shutdown::new();
+        tokio::spawn(serve(listener, parts, shutdown.clone()));
         let channel = Channel::from_shared(format!("http://{address}"))
             .expect("a URI")
             .connect()
@@ -128,6 +132,8 @@ impl Earmark {
             .expect("connected");
         Self {
             url: url.into(),
+            address,
+            shutdown,
             channel,
             key,
             _jwks: jwks,
