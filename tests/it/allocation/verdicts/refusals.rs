@@ -1,5 +1,7 @@
 //! Who may give a verdict on what, and which refusal comes first.
 
+use std::time::Duration;
+
 use earmark::proto::allocation::v1::{
     Allocation, AllocationStatus, AllocationType, ClearAllocationRequest,
 };
@@ -8,6 +10,7 @@ use tonic::Code;
 
 use crate::support::desk::Desk;
 use crate::support::earmark::{Clients, NOBODY, Parties, Refusal, refusal};
+use crate::support::locks::hold_owner;
 
 /// A call whose arguments say all there is to say of it.
 struct Ask<'a> {
@@ -327,4 +330,23 @@ async fn another_partners_records_and_connections_are_as_unknown_as_those_that_d
     let refused = ask.cancel(&desk).await;
     refused.expect(missing, "ALLOCATION_NOT_FOUND");
     assert_eq!(desk.get(&hold.id).await, hold);
+}
+
+#[tokio::test]
+async fn a_strangers_verdict_does_not_wait_for_the_clients_lock() {
+    let (desk, hold) = Desk::with_hold(AllocationType::Allocation).await;
+    let earmark = &desk.earmark;
+    let venue = earmark.enterprise("Another venue").await.id;
+    earmark.partner(&venue, "Another").await;
+    let _holder = hold_owner(&earmark.url, &desk.parties.enterprise).await;
+    let ask = Ask {
+        clients: earmark.member(&[&venue]),
+        enterprise: &venue,
+        connection: &desk.parties.connection,
+        allocation: &hold.id,
+    };
+    // How long it takes would tell that the connection exists.
+    let refused = tokio::time::timeout(Duration::from_secs(2), ask.clear(&desk)).await;
+    let refused = refused.expect("at once");
+    refused.expect(Code::NotFound, "CONNECTION_NOT_FOUND");
 }
