@@ -9,4 +9,5 @@ pub mod pool;
 pub mod read;
 pub mod schema;
 pub mod standing;
+pub mod statement;
 pub mod write;

@@ -35,6 +35,9 @@ pub const PAGE_SIZE_MAX: u32 = 500;
 /// Page number times size at the most: skipped records are read all the same.
 pub const PAGE_OFFSET_MAX: u64 = 1_000_000;
 
+/// Open reservations that a balance shows, of those that it counts: about 100 KiB.
+pub const RESERVATIONS_SHOWN_MAX: usize = 1_000;
+
 /// Enterprises, and companies, of one token.
 pub const TOKEN_MEMBERSHIPS_MAX: usize = 100;
 /// How far the clocks of issuer and server may differ.

@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use crate::allocation::model::{List, Record, Side};
 use crate::allocation::store::list::ListQuery;
-use crate::db::due::{self, clock_timestamp};
+use crate::db::due::{self, statement_timestamp};
 use crate::db::pool::Pool;
 use crate::db::read;
 use crate::db::schema::{allocation, connection};
@@ -123,7 +123,7 @@ async fn find(
     let as_client = allocation::table
         .filter(allocation::owner_id.eq(enterprise.0))
         .filter(allocation::id.eq(id.0))
-        .select((Row::as_select(), clock_timestamp()));
+        .select((Row::as_select(), statement_timestamp()));
     let as_partner = connection::table
         .inner_join(
             allocation::table.on(allocation::owner_id
@@ -132,7 +132,7 @@ async fn find(
         )
         .filter(connection::partner_enterprise_id.eq(enterprise.0))
         .filter(allocation::id.eq(id.0))
-        .select((Row::as_select(), clock_timestamp()));
+        .select((Row::as_select(), statement_timestamp()));
     as_client
         .union_all(as_partner)
         .get_result(&mut db)

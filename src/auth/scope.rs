@@ -104,6 +104,12 @@ pub const RPCS: &[Rpc] = &[
         "/earmark.balance.v1.BalanceService/ListClientBalances",
         READ,
     ),
+    read(
+        "/earmark.balance.v1.BalanceService/ListPartnerBalances",
+        READ,
+    ),
+    read("/earmark.balance.v1.BalanceService/GetBalance", READ),
+    read("/earmark.balance.v1.BalanceService/ListEntries", READ),
     write("/earmark.network.v1.NetworkService/CreateEnterprise", ADMIN),
     read(
         "/earmark.network.v1.NetworkService/GetEnterprise",

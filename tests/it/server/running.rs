@@ -12,8 +12,9 @@ use earmark::error::Error;
 use earmark::limits::{REQUEST_BYTES_MAX, RESPONSE_BYTES_MAX};
 use earmark::proto::balance::v1::balance_service_server::{BalanceService, BalanceServiceServer};
 use earmark::proto::balance::v1::{
-    AdjustBalanceRequest, AdjustBalanceResponse, ListClientBalancesRequest,
-    ListClientBalancesResponse,
+    AdjustBalanceRequest, AdjustBalanceResponse, GetBalanceRequest, GetBalanceResponse,
+    ListClientBalancesRequest, ListClientBalancesResponse, ListEntriesRequest, ListEntriesResponse,
+    ListPartnerBalancesRequest, ListPartnerBalancesResponse,
 };
 use earmark::rpc::call::{Answer, Call, answer};
 use earmark::server::drain::Shutdown;
@@ -253,5 +254,26 @@ impl BalanceService for Fake {
             }))
         })
         .await
+    }
+
+    async fn list_partner_balances(
+        &self,
+        _: Request<ListPartnerBalancesRequest>,
+    ) -> Result<Response<ListPartnerBalancesResponse>, Status> {
+        Err(Status::unimplemented("not faked"))
+    }
+
+    async fn get_balance(
+        &self,
+        _: Request<GetBalanceRequest>,
+    ) -> Result<Response<GetBalanceResponse>, Status> {
+        Err(Status::unimplemented("not faked"))
+    }
+
+    async fn list_entries(
+        &self,
+        _: Request<ListEntriesRequest>,
+    ) -> Result<Response<ListEntriesResponse>, Status> {
+        Err(Status::unimplemented("not faked"))
     }
 }

@@ -32,6 +32,7 @@ use uuid::Uuid;
 
 use super::cluster::{TestDatabase, database};
 use super::locks;
+use crate::support::raw::Raw;
 
 /// A channel that sends a token.
 pub(crate) type Authorized = InterceptedService<Channel, Bearer>;
@@ -139,6 +140,11 @@ impl Earmark {
             _jwks: jwks,
             _db: None,
         }
+    }
+
+    /// A client that can send anything.
+    pub(crate) async fn raw(&self) -> Raw {
+        Raw::connect(self.address).await
     }
 
     /// A session past the server, as another process would have it.
