@@ -4,6 +4,8 @@ mod support;
 
 /// Allocations: create, get, list.
 mod allocation;
+/// Balances: lists of both sides, single ones now and then, the journal.
+mod balance;
 /// The binary: settings, exit codes, signals.
 mod cli;
 /// What the services rely on: sessions, faults, retries, migrations.
