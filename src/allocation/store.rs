@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use crate::allocation::model::{List, Record, Side};
 use crate::allocation::store::list::ListQuery;
-use crate::db::due::{self, clock_timestamp};
+use crate::db::due::{self, statement_timestamp};
 use crate::db::pool::Pool;
 use crate::db::read;
 use crate::db::schema::{allocation, connection};
@@ -123,7 +123,7 @@ async fn find(
     let as_client = allocation::table
         .filter(allocation::owner_id.eq(enterprise.0))
         .filter(allocation::id.eq(id.0))
-        .select((Row::as_select(), clock_timestamp()));
+        .select((Row::as_select(), statement_timestamp()));
     let as_partner = connection::table
         .inner_join(
             allocation::table.on(allocation::owner_id
@@ -132,7 +132,7 @@ async fn find(
         )
         .filter(connection::partner_enterprise_id.eq(enterprise.0))
         .filter(allocation::id.eq(id.0))
-        .select((Row::as_select(), clock_timestamp()));
+        .select((Row::as_select(), statement_timestamp()));
     as_client
         .union_all(as_partner)
         .get_result(&mut db)
@@ -174,25 +174,36 @@ async fn load(mut db: &AsyncPgConnection, list: &List) -> QueryResult<Vec<Row>> 
     ListQuery::new(list).load(&mut db).await
 }
 
-/// Where a partner's verdict leads: the partner's enterprise, and the client's enterprise if the connection is between
-/// the two. A connection never changes its ends.
+/// Where a partner's verdict leads: the enterprise that asks, and the client's enterprise if the asking one stands on
+/// either side of the connection. A stranger's verdict is over here: it must not wait for the client's lock, nor tell by
+/// its time that there is such a connection. A connection never changes its ends.
 pub(super) async fn route(
     pool: &Pool,
-    partner: EnterpriseId,
+    enterprise: EnterpriseId,
     connection: ConnectionId,
 ) -> Result<(Option<Standing>, Option<EnterpriseId>)> {
     let (standing, client) = read::one(pool, async |db: &mut AsyncPgConnection| {
         let db = &*db;
-        try_join!(standing::find(db, partner), client_of(db, connection))
+        try_join!(
+            standing::find(db, enterprise),
+            client_of(db, connection, enterprise)
+        )
     })
     .await?;
     Ok((standing, client.map(EnterpriseId)))
 }
 
-async fn client_of(mut db: &AsyncPgConnection, id: ConnectionId) -> QueryResult<Option<Uuid>> {
+async fn client_of(
+    mut db: &AsyncPgConnection,
+    id: ConnectionId,
+    side: EnterpriseId,
+) -> QueryResult<Option<Uuid>> {
+    let client = connection::client_enterprise_id;
+    let partner = connection::partner_enterprise_id;
     connection::table
         .find(id.0)
-        .select(connection::client_enterprise_id)
+        .filter(client.eq(side.0).or(partner.eq(side.0)))
+        .select(client)
         .first(&mut db)
         .await
         .optional()

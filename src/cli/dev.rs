@@ -36,6 +36,7 @@ pub(super) async fn run(args: DevArgs) -> Result<(), Failure> {
     let shutdown = Shutdown::on_signals().map_err(Failure::new)?;
     let listener = listen(args.server.listen).await?;
     let address = listener.local_addr().map_err(Failure::new)?;
+    tracing::info!("starting Postgres; its first start takes some seconds");
     let cluster = Cluster::start(Options {
         binaries: args.postgres_bin.clone(),
         fresh: args.fresh,

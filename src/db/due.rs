@@ -8,8 +8,9 @@ use crate::db::schema::{allocation, connection};
 use crate::types::ids::{ConnectionId, EnterpriseId, OwnerId};
 
 diesel::define_sql_function! {
-    /// The database's clock, which moves within a statement too.
-    fn clock_timestamp() -> diesel::sql_types::Timestamptz;
+    /// The database's clock at the start of the statement. Unlike `clock_timestamp()` it is the same throughout, so that an
+    /// index can be searched for it.
+    fn statement_timestamp() -> diesel::sql_types::Timestamptz;
 }
 
 /// The enterprise itself, if a reservation of its client is due.
@@ -20,7 +21,7 @@ pub async fn of_client(
     let owners: Vec<Uuid> = allocation::table
         .filter(allocation::owner_id.eq(enterprise.0))
         .filter(allocation::status.eq("RESERVED"))
-        .filter(allocation::expire_time.le(clock_timestamp().nullable()))
+        .filter(allocation::expire_time.le(statement_timestamp().nullable()))
         .select(allocation::owner_id)
         .limit(1)
         .load(&mut db)
@@ -41,7 +42,7 @@ pub async fn of_partner(
         )
         .filter(connection::partner_enterprise_id.eq(enterprise.0))
         .filter(allocation::status.eq("RESERVED"))
-        .filter(allocation::expire_time.le(clock_timestamp().nullable()))
+        .filter(allocation::expire_time.le(statement_timestamp().nullable()))
         .select(allocation::owner_id)
         .distinct()
         .load(&mut db)
@@ -67,7 +68,7 @@ pub async fn of_connection(
         .filter(connection::id.eq(id.0))
         .filter(own)
         .filter(allocation::status.eq("RESERVED"))
-        .filter(allocation::expire_time.le(clock_timestamp().nullable()))
+        .filter(allocation::expire_time.le(statement_timestamp().nullable()))
         .select(allocation::owner_id)
         .limit(1)
         .load(&mut db)
@@ -79,7 +80,7 @@ pub async fn of_connection(
 pub async fn oldest(mut db: &AsyncPgConnection, limit: i64) -> QueryResult<Vec<OwnerId>> {
     let mut owners: Vec<Uuid> = allocation::table
         .filter(allocation::status.eq("RESERVED"))
-        .filter(allocation::expire_time.le(clock_timestamp().nullable()))
+        .filter(allocation::expire_time.le(statement_timestamp().nullable()))
         .order(allocation::expire_time)
         .select(allocation::owner_id)
         .limit(limit)

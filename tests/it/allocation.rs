@@ -3,3 +3,5 @@
 mod create;
 mod get;
 mod list;
+mod submit;
+mod verdicts;

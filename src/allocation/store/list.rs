@@ -16,6 +16,7 @@ use uuid::Uuid;
 
 use super::Row;
 use crate::allocation::model::{List, Side, SortField, SortKey};
+use crate::ledger::model::Status;
 use crate::types::ids::ordered_id;
 
 /// A list as the driver takes it.
@@ -118,6 +119,10 @@ impl ListQuery {
                 out.push_bind_param::<Array<Text>, _>(&filter.texts)?;
             }
             out.push_sql("))");
+        }
+        if self.statuses.values == [Status::Reserved.as_str()] {
+            // Said once more, as the index of what is open has it.
+            out.push_sql(r#" AND "allocation"."status" = 'RESERVED'"#);
         }
         push_any::<sql_types::Uuid, _>(out, r#""allocation"."id""#, &self.ids)?;
         let external_id = match self.side {

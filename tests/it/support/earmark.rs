@@ -1,6 +1,7 @@
 //! A whole server in this process, on a database of its own, behind a real channel.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -31,6 +32,7 @@ use uuid::Uuid;
 
 use super::cluster::{TestDatabase, database};
 use super::locks;
+use crate::support::raw::Raw;
 
 /// A channel that sends a token.
 pub(crate) type Authorized = InterceptedService<Channel, Bearer>;
@@ -50,6 +52,8 @@ impl Interceptor for Bearer {
 /// A running server.
 pub(crate) struct Earmark {
     pub(crate) url: String,
+    pub(crate) address: SocketAddr,
+    pub(crate) shutdown: Shutdown,
     channel: Channel,
     key: DevKey,
     _jwks: tempfile::NamedTempFile,
@@ -120,7 +124,8 @@ impl Earmark {
         };
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("bound");
-        tokio::spawn(serve(listener, parts, Shutdown::new()));
+        let shutdown = Shutdown::new();
+        tokio::spawn(serve(listener, parts, shutdown.clone()));
         let channel = Channel::from_shared(format!("http://{address}"))
             .expect("a URI")
             .connect()
@@ -128,11 +133,18 @@ impl Earmark {
             .expect("connected");
         Self {
             url: url.into(),
+            address,
+            shutdown,
             channel,
             key,
             _jwks: jwks,
             _db: None,
         }
+    }
+
+    /// A client that can send anything.
+    pub(crate) async fn raw(&self) -> Raw {
+        Raw::connect(self.address).await
     }
 
     /// A session past the server, as another process would have it.
