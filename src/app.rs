@@ -24,6 +24,8 @@ pub struct App {
     /// For the writes that move value.
     pub writer: Writer,
     writing: JoinHandle<()>,
+    /// For connections that are no pool's.
+    connector: Connector,
     /// One connection of the probe's own: a pool that is all in use is no reason to call the database gone.
     probing: Pool,
 }
@@ -43,7 +45,8 @@ impl App {
         let (writer, writing) = Writer::start(connector.clone());
         Ok(Self {
             pool: pool::open(connector.clone(), settings),
-            probing: pool::open(connector, &one),
+            probing: pool::open(connector.clone(), &one),
+            connector,
             writer,
             writing,
         })
@@ -52,7 +55,11 @@ impl App {
     /// Every service, with its limits: the one place where services are wired.
     pub fn routes(&self) -> Routes {
         let allocation = AllocationService::new(self.pool.clone(), self.writer.clone());
-        let balance = BalanceService::new(self.pool.clone(), self.writer.clone());
+        let balance = BalanceService::new(
+            self.pool.clone(),
+            self.writer.clone(),
+            self.connector.clone(),
+        );
         let network = NetworkService::new(self.pool.clone());
         Routes::new(
             AllocationServiceServer::new(allocation)
@@ -87,6 +94,7 @@ impl App {
             writer,
             writing,
             probing,
+            connector: _,
         } = self;
         let flush = async move {
             writer.close();

@@ -4,12 +4,14 @@ use crate::auth::caller::Caller;
 use crate::balance::model::{Balances, ClientList, NetworkBalance};
 use crate::error::Result;
 use crate::ledger::command::{Action, Adjust, Command};
+use crate::ledger::invariant::Breach;
+use crate::ledger::verify::Event;
 use crate::proto::balance::v1 as pb;
 use crate::proto::common::v1 as common;
 use crate::rpc::page_token::Binding;
 use crate::rpc::read::Reader;
 use crate::types::content::Content;
-use crate::types::ids::EnterpriseId;
+use crate::types::ids::{AccountId, EnterpriseId};
 
 /// Reads a deposit or withdrawal.
 pub(super) fn adjust(request: pb::AdjustBalanceRequest, caller: &Caller) -> Result<Command> {
@@ -95,6 +97,43 @@ impl From<NetworkBalance> for pb::ClientNetworkBalance {
             name: network.name,
             partner_institution_identifier: network.institution_identifier,
             balances: balances(network.balances).collect(),
+        }
+    }
+}
+
+impl From<Event> for pb::VerifyLedgerResponse {
+    fn from(event: Event) -> Self {
+        use pb::verify_ledger_response::Event as Told;
+
+        let told = match event {
+            Event::Progress(progress) => Told::Progress(pb::VerifyProgress {
+                accounts_done: progress.accounts_done,
+                accounts_total: progress.accounts_total,
+            }),
+            Event::Breach(breach) => Told::Breach(breach.into()),
+            Event::Summary(summary) => Told::Summary(pb::VerifySummary {
+                accounts: summary.accounts,
+                entries: summary.entries,
+                breaches: summary.breaches,
+            }),
+        };
+        Self { event: Some(told) }
+    }
+}
+
+impl From<Breach> for pb::VerifyBreach {
+    fn from(breach: Breach) -> Self {
+        Self {
+            invariant: breach.invariant.name().into(),
+            owner_id: breach.owner.map_or_else(String::new, |id| id.to_string()),
+            account: breach
+                .account
+                .map(AccountId::name)
+                .unwrap_or_default()
+                .into(),
+            unit: breach.unit.to_string(),
+            expected: breach.expected,
+            actual: breach.actual,
         }
     }
 }

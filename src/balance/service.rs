@@ -1,18 +1,25 @@
 //! The RPCs: convert in, authorise, call, convert out.
 
+use std::sync::Arc;
+
+use futures_util::StreamExt;
 use prost::Message;
+use tokio::sync::Semaphore;
 use tonic::{Request, Response, Status};
 
 use crate::balance::model::{Cursor, NetworkBalance};
 use crate::balance::{convert, store};
+use crate::db::connect::Connector;
 use crate::db::pool::Pool;
 use crate::db::standing::require_client;
 use crate::error::Error;
 use crate::ledger::command::{Origin, Reply};
+use crate::ledger::verify::{self, VerifyError};
 use crate::ledger::writer::Writer;
+use crate::limits::VERIFY_AT_ONCE_MAX;
 use crate::proto::balance::v1 as pb;
 use crate::proto::balance::v1::balance_service_server::BalanceService as Rpcs;
-use crate::rpc::call::{Answer, answer};
+use crate::rpc::call::{Answer, Answers, answer, answer_stream};
 use crate::rpc::paging;
 
 /// The service.
@@ -20,12 +27,19 @@ use crate::rpc::paging;
 pub struct BalanceService {
     pool: Pool,
     writer: Writer,
+    connector: Connector,
+    verifying: Arc<Semaphore>,
 }
 
 impl BalanceService {
-    /// Reads from the pool, writes through the writer.
-    pub fn new(pool: Pool, writer: Writer) -> Self {
-        Self { pool, writer }
+    /// Reads from the pool, writes through the writer, and verifies on connections of its own.
+    pub fn new(pool: Pool, writer: Writer, connector: Connector) -> Self {
+        Self {
+            pool,
+            writer,
+            connector,
+            verifying: Arc::new(Semaphore::new(VERIFY_AT_ONCE_MAX)),
+        }
     }
 }
 
@@ -76,6 +90,29 @@ impl Rpcs for BalanceService {
                 Into::into,
             );
             Ok(Answer::fresh(message))
+        })
+        .await
+    }
+
+    type VerifyLedgerStream = Answers<pb::VerifyLedgerResponse>;
+
+    async fn verify_ledger(
+        &self,
+        request: Request<pb::VerifyLedgerRequest>,
+    ) -> Result<Response<Self::VerifyLedgerStream>, Status> {
+        answer_stream(request, async |_call, _message| {
+            // The scope serves every enterprise: no membership, no licence.
+            let place = Arc::clone(&self.verifying)
+                .try_acquire_owned()
+                .map_err(|_| Error::Overloaded)?;
+            let events = verify::start(&self.connector)
+                .await
+                .map_err(VerifyError::into_error)?;
+            Ok(events.map(move |event| {
+                // Held for as long as the stream is.
+                let _place = &place;
+                event.map(Into::into).map_err(VerifyError::into_error)
+            }))
         })
         .await
     }
