@@ -1,6 +1,7 @@
 //! What a process that serves has, made once: pools, writer, and the services on them.
 
 use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 
 use crate::allocation::AllocationService;
@@ -8,6 +9,7 @@ use crate::balance::BalanceService;
 use crate::db::connect::{ConnectError, Connector};
 use crate::db::migrate;
 use crate::db::pool::{self, Pool, PoolSettings};
+use crate::ledger::expiry;
 use crate::ledger::writer::Writer;
 use crate::limits::{REQUEST_BYTES_MAX, RESPONSE_BYTES_MAX};
 use crate::network::NetworkService;
@@ -24,6 +26,8 @@ pub struct App {
     /// For the writes that move value.
     pub writer: Writer,
     writing: JoinHandle<()>,
+    sweeping: JoinHandle<()>,
+    stop_sweeping: CancellationToken,
     /// For connections that are no pool's.
     connector: Connector,
     /// One connection of the probe's own: a pool that is all in use is no reason to call the database gone.
@@ -36,20 +40,29 @@ impl App {
     /// # Errors
     /// A URL that cannot be used.
     pub fn start(database_url: &str, settings: &PoolSettings) -> Result<Self, ConnectError> {
-        let connector = Connector::new(database_url)?;
+        Ok(Self::on(Connector::new(database_url)?, settings))
+    }
+
+    /// The same by a connector whose sessions may have other limits than the default.
+    pub fn on(connector: Connector, settings: &PoolSettings) -> Self {
         let one = PoolSettings {
             max_size: 1,
             min_idle: 1,
             ..PoolSettings::default()
         };
         let (writer, writing) = Writer::start(connector.clone());
-        Ok(Self {
-            pool: pool::open(connector.clone(), settings),
+        let pool = pool::open(connector.clone(), settings);
+        let stop_sweeping = CancellationToken::new();
+        let sweeping = expiry::sweep(pool.clone(), writer.clone(), stop_sweeping.clone());
+        Self {
+            pool,
             probing: pool::open(connector.clone(), &one),
             connector,
             writer,
             writing,
-        })
+            sweeping,
+            stop_sweeping,
+        }
     }
 
     /// Every service, with its limits: the one place where services are wired.
@@ -93,9 +106,17 @@ impl App {
             pool,
             writer,
             writing,
+            sweeping,
+            stop_sweeping,
             probing,
             connector: _,
         } = self;
+        let stop = async move {
+            stop_sweeping.cancel();
+            if let Err(error) = sweeping.await {
+                tracing::error!(%error, "the sweep failed");
+            }
+        };
         let flush = async move {
             writer.close();
             if let Err(error) = writing.await {
@@ -103,6 +124,7 @@ impl App {
             }
         };
         vec![
+            ClosingHook::new("sweep", stop),
             ClosingHook::new("writer", flush),
             ClosingHook::new("pools", async move { drop((pool, probing)) }),
         ]

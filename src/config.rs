@@ -250,6 +250,9 @@ pub struct ServeArgs {
     pub lame_duck: Duration,
 }
 
+/// Where a development server keeps what it makes, unless told otherwise.
+pub const DATA_DIR: &str = ".earmark";
+
 /// Where a development server keeps what it makes.
 #[derive(Args, Clone, Debug)]
 pub struct DataDirArgs {
@@ -258,7 +261,7 @@ pub struct DataDirArgs {
         long,
         env = "EARMARK_DATA_DIR",
         value_name = "FOLDER",
-        default_value = ".earmark"
+        default_value = DATA_DIR
     )]
     pub data_dir: PathBuf,
 }

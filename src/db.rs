@@ -1,6 +1,7 @@
 //! Everything that speaks to Postgres; the only room besides the stores that knows diesel.
 
 pub mod connect;
+pub mod due;
 pub mod embedded;
 pub mod migrate;
 pub mod pg_error;
@@ -8,4 +9,5 @@ pub mod pool;
 pub mod read;
 pub mod schema;
 pub mod standing;
+pub mod statement;
 pub mod write;

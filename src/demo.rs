@@ -146,6 +146,7 @@ async fn balances(routes: Routes, demo: &mut Demo) -> Result<(), Status> {
             }),
             client_external_id: external_id.into(),
             notes: Some("Demo data".into()),
+            expire_time: None,
             validate_only: false,
         };
         rpc.create_allocation(request).await?;

@@ -6,6 +6,7 @@
 pub mod claim;
 pub mod command;
 pub mod decide;
+pub mod expiry;
 pub mod invariant;
 pub mod model;
 pub mod state;

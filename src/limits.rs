@@ -35,6 +35,9 @@ pub const PAGE_SIZE_MAX: u32 = 500;
 /// Page number times size at the most: skipped records are read all the same.
 pub const PAGE_OFFSET_MAX: u64 = 1_000_000;
 
+/// Open reservations that a balance shows, of those that it counts: about 100 KiB.
+pub const RESERVATIONS_SHOWN_MAX: usize = 1_000;
+
 /// Enterprises, and companies, of one token.
 pub const TOKEN_MEMBERSHIPS_MAX: usize = 100;
 /// How far the clocks of issuer and server may differ.
@@ -60,14 +63,21 @@ pub const TOKEN_REMEMBERED_MAX: Duration = Duration::from_secs(60);
 /// How long a caller should wait before it tries again what failed in passing.
 pub const RETRY_DELAY: Duration = Duration::from_millis(500);
 
+/// Time between two sweeps for due reservations: with the sweep itself they are released within two seconds.
+pub const SWEEP_INTERVAL: Duration = Duration::from_millis(500);
+/// Owners whose reservations one sweep releases; the next one goes on.
+pub const SWEEP_OWNERS_MAX: i64 = 1_000;
 /// How far ahead a reservation may expire: a year and a day.
 pub const EXPIRE_AHEAD_MAX: Duration = Duration::from_secs(366 * 24 * 60 * 60);
 /// Due reservations that one transaction releases: bounds how long it holds its owners.
 pub const EXPIRE_BATCH_MAX: usize = 1_000;
 /// Commands that one transaction carries: past some hundreds a larger one gains nothing, and its callers wait.
 pub const BATCH_MAX: usize = 512;
-/// Commands that wait for the writer: about a tenth of a second of work; more would only wait longer.
-pub const QUEUE_MAX: usize = 4_096;
+/// Commands that wait for the writer, counting each part of one that has many: about two seconds of work; more would
+/// only wait longer than their callers do.
+pub const QUEUE_MAX: usize = 32_768;
+/// Items of one `SubmitAllocations`.
+pub const SUBMIT_ITEMS_MAX: usize = 1_000;
 /// How long a command waits for a database that does not answer.
 pub const OUTAGE_PATIENCE: Duration = Duration::from_secs(2);
 /// A writer's longest round trip: a batch takes milliseconds, waits for locks at most `DB_LOCK_WAIT_MAX`, and past this

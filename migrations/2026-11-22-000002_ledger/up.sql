@@ -1,13 +1,14 @@
 -- The ledger. Every table starts with its owner, and so does every key. Rows are inserted through a join with `owner`,
 -- which a foreign key would check once more for each row. Money is plain NUMERIC: a declared scale would round in
--- silence. The checks are a second wall, since the ledger judges before it writes.
+-- silence. The checks are a second wall, since the ledger judges before it writes. Currencies and units compare by
+-- bytes, whatever the database's locale: so lists are sorted, and no index of theirs depends on a locale's version.
 
 -- The accounts of an owner, one row per unit. The world and transit accounts (ids ending in 2 and 3) are where value
 -- comes from and passes through: only they may be negative.
 CREATE TABLE account (
     owner_id uuid NOT NULL,
     account_id uuid NOT NULL,
-    unit text NOT NULL,
+    unit text COLLATE "C" NOT NULL,
     available numeric NOT NULL,
     held numeric NOT NULL,
     version bigint NOT NULL,
@@ -26,7 +27,7 @@ CREATE TABLE account (
 CREATE TABLE entry (
     owner_id uuid NOT NULL,
     account_id uuid NOT NULL,
-    unit text NOT NULL,
+    unit text COLLATE "C" NOT NULL,
     version bigint NOT NULL,
     available_delta numeric NOT NULL,
     held_delta numeric NOT NULL,
@@ -39,6 +40,7 @@ CREATE TABLE entry (
     CONSTRAINT entry_version CHECK (version >= 1),
     CONSTRAINT entry_in_range CHECK (
         abs(available_delta) < 10000000000000000000000000000 AND abs(held_delta) < 10000000000000000000000000000
+        AND abs(available) < 10000000000000000000000000000 AND abs(held) < 10000000000000000000000000000
     ),
     CONSTRAINT entry_cause CHECK (
         cause IN ('ADJUST', 'RESERVE', 'CLEAR', 'RELEASE', 'CANCEL', 'EXPIRE', 'INSTANT')
@@ -54,7 +56,7 @@ CREATE TABLE allocation (
     id uuid NOT NULL,
     type text NOT NULL,
     status text NOT NULL,
-    currency text NOT NULL,
+    currency text COLLATE "C" NOT NULL,
     quantity numeric NOT NULL,
     connection_id uuid NOT NULL,
     client_id uuid NOT NULL,
@@ -74,7 +76,7 @@ CREATE TABLE allocation (
     closed_custody_version bigint,
     closed_connection_version bigint,
     CONSTRAINT allocation_pkey PRIMARY KEY (owner_id, id),
-    CONSTRAINT allocation_client_external_id UNIQUE (owner_id, type, client_external_id),
+    CONSTRAINT allocation_client_external_id UNIQUE (owner_id, client_external_id, type),
     CONSTRAINT allocation_type CHECK (type IN ('ALLOCATION', 'DEALLOCATION')),
     CONSTRAINT allocation_status CHECK (status IN ('RESERVED', 'CLEARED', 'RELEASED')),
     CONSTRAINT allocation_quantity CHECK (
@@ -96,13 +98,16 @@ CREATE INDEX allocation_connection ON allocation (owner_id, connection_id, id);
 CREATE INDEX allocation_open ON allocation (owner_id, connection_id, currency, type, id) WHERE status = 'RESERVED';
 CREATE INDEX allocation_due ON allocation (owner_id, expire_time, id)
     WHERE status = 'RESERVED' AND expire_time IS NOT NULL;
+-- Whose is due first, for the sweep.
+CREATE INDEX allocation_due_first ON allocation (expire_time, owner_id)
+    WHERE status = 'RESERVED' AND expire_time IS NOT NULL;
 
 -- Deposits and withdrawals of custody.
 CREATE TABLE adjustment (
     owner_id uuid NOT NULL,
     id uuid NOT NULL,
     external_id text NOT NULL,
-    currency text NOT NULL,
+    currency text COLLATE "C" NOT NULL,
     quantity numeric NOT NULL,
     reason text NOT NULL,
     initiated_by text NOT NULL,

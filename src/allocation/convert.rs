@@ -1,44 +1,283 @@
 //! Between proto and model.
 
-use crate::allocation::model::{ClientList, Cursor, Order, Record, SortField, SortKey};
+use std::mem::take;
+
+use prost_types::Timestamp;
+
+use crate::allocation::model::{Cursor, List, Order, Record, Side, SortField, SortKey};
 use crate::auth::caller::Caller;
 use crate::error::{Error, Result};
-use crate::ledger::command::{Action, AllocationReply, Command, Create, Origin};
-use crate::ledger::model::{Balance, Direction, Status};
-use crate::limits::ID_CHARS_MAX;
+use crate::ledger::command::{
+    Action, AllocationReply, Close, Command, Create, Origin, Partner, Verdict,
+};
+use crate::ledger::model::{Allocation, Balance, Direction, Status};
+use crate::limits::{ID_CHARS_MAX, SUBMIT_ITEMS_MAX};
 use crate::proto::allocation::v1 as pb;
+use crate::proto::allocation::v1::submit_result::Outcome;
 use crate::proto::common::v1 as common;
 use crate::rpc::page_token::Binding;
-use crate::rpc::read::{Reader, timestamp};
+use crate::rpc::read::{Reader, Rounding, timestamp};
+use crate::rpc::status;
+use crate::types::amount::Amount;
 use crate::types::content::{Content, ContentHash};
 use crate::types::ids::{AllocationId, EnterpriseId};
 use crate::types::page::{Page, Start};
+use crate::types::unit::Unit;
 
 /// Reads a new allocation: whose, and the command.
-pub(super) fn create(
+pub(super) fn create_allocation(
     request: pb::CreateAllocationRequest,
     caller: &Caller,
 ) -> Result<(EnterpriseId, Command)> {
+    let wanted = Wanted {
+        connection_id: &request.connection_id,
+        amount: request.amount.as_ref(),
+        client_external_id: &request.client_external_id,
+        notes: request.notes.as_deref(),
+        expire_time: request.expire_time.as_ref(),
+    };
+    let direction = Direction::Allocation;
+    create(
+        &request.enterprise_id,
+        direction,
+        &wanted,
+        request.validate_only,
+        caller,
+    )
+}
+
+/// Reads a new deallocation: whose, and the command.
+pub(super) fn create_deallocation(
+    request: pb::CreateDeallocationRequest,
+    caller: &Caller,
+) -> Result<(EnterpriseId, Command)> {
+    let wanted = Wanted {
+        connection_id: &request.connection_id,
+        amount: request.amount.as_ref(),
+        client_external_id: &request.client_external_id,
+        notes: request.notes.as_deref(),
+        expire_time: request.expire_time.as_ref(),
+    };
+    let direction = Direction::Deallocation;
+    create(
+        &request.enterprise_id,
+        direction,
+        &wanted,
+        request.validate_only,
+        caller,
+    )
+}
+
+fn create(
+    enterprise_id: &str,
+    direction: Direction,
+    wanted: &Wanted<'_>,
+    validate_only: bool,
+    caller: &Caller,
+) -> Result<(EnterpriseId, Command)> {
+    let mut read = Reader::new();
+    let enterprise: EnterpriseId = read.id("enterprise_id", enterprise_id);
+    let create = wanted.read(&mut read, direction, caller);
+    read.finish()?;
+    let command = Command::new(enterprise, validate_only, Action::Create(create));
+    Ok((enterprise, command))
+}
+
+/// What the requests of either direction and the items of many have in common.
+struct Wanted<'a> {
+    connection_id: &'a str,
+    amount: Option<&'a common::Amount>,
+    client_external_id: &'a str,
+    notes: Option<&'a str>,
+    expire_time: Option<&'a Timestamp>,
+}
+
+impl Wanted<'_> {
+    fn read(&self, read: &mut Reader, direction: Direction, caller: &Caller) -> Create {
+        let connection = read.id("connection_id", self.connection_id);
+        let (unit, quantity) = read.amount("amount", self.amount);
+        let mut create = Create {
+            direction,
+            connection,
+            unit,
+            quantity,
+            client_external_id: read.external_id("client_external_id", self.client_external_id),
+            notes: read.optional_note("notes", self.notes),
+            expire_time: read.optional_time("expire_time", self.expire_time, Rounding::Down),
+            initiated_by: caller.subject.clone(),
+            content: ContentHash([0; 32]),
+        };
+        create.content = content(&create);
+        create
+    }
+}
+
+/// Many creates as they were read: those that can be judged, and what was wrong with the others.
+pub(super) struct Submission {
+    /// Whose.
+    pub enterprise: EnterpriseId,
+    /// What can be judged.
+    pub command: Command,
+    /// For each item: nothing, or why it cannot be judged.
+    pub faults: Vec<Option<Error>>,
+}
+
+/// Reads many creates. Only the enterprise and the number of items can fail the call as a whole.
+pub(super) fn submit(request: pb::SubmitAllocationsRequest, caller: &Caller) -> Result<Submission> {
     let mut read = Reader::new();
     let enterprise: EnterpriseId = read.id("enterprise_id", &request.enterprise_id);
-    let connection = read.id("connection_id", &request.connection_id);
-    let (unit, quantity) = read.amount("amount", request.amount.as_ref());
-    let client_external_id = read.external_id("client_external_id", &request.client_external_id);
-    let notes = read.optional_note("notes", request.notes.as_deref());
+    if request.items.is_empty() {
+        read.violation("items", "is required");
+    }
+    if request.items.len() > SUBMIT_ITEMS_MAX {
+        read.violation("items", format!("takes at most {SUBMIT_ITEMS_MAX} items"));
+    }
     read.finish()?;
-    let mut create = Create {
-        direction: Direction::Allocation,
-        connection,
-        unit,
-        quantity,
-        client_external_id,
-        notes,
-        expire_time: None,
-        initiated_by: caller.subject.clone(),
-        content: ContentHash([0; 32]),
+    let mut creates = Vec::with_capacity(request.items.len());
+    let mut faults = Vec::with_capacity(request.items.len());
+    for item in &request.items {
+        match submit_item(item, caller) {
+            Ok(create) => {
+                creates.push(create);
+                faults.push(None);
+            }
+            Err(error) => faults.push(Some(error)),
+        }
+    }
+    let command = Command::new(enterprise, request.validate_only, Action::Submit(creates));
+    Ok(Submission {
+        enterprise,
+        command,
+        faults,
+    })
+}
+
+fn submit_item(item: &pb::SubmitItem, caller: &Caller) -> Result<Create> {
+    let mut read = Reader::new();
+    let kind = read.required_enum("type", item.r#type);
+    let wanted = Wanted {
+        connection_id: &item.connection_id,
+        amount: item.amount.as_ref(),
+        client_external_id: &item.client_external_id,
+        notes: item.notes.as_deref(),
+        expire_time: item.expire_time.as_ref(),
     };
-    create.content = content(&create);
-    let command = Command::new(enterprise, request.validate_only, Action::Create(create));
+    // What an unreadable type leads to is never used.
+    let direction = direction(kind).unwrap_or(Direction::Allocation);
+    let create = wanted.read(&mut read, direction, caller);
+    read.finish()?;
+    Ok(create)
+}
+
+/// The results in the order of the items: what was judged, and what could not be.
+pub(super) fn submitted(
+    faults: Vec<Option<Error>>,
+    judged: Vec<Result<AllocationReply>>,
+) -> pb::SubmitAllocationsResponse {
+    let mut judged = judged.into_iter();
+    let results = faults.into_iter().map(|fault| {
+        let result = match fault {
+            Some(fault) => Err(fault),
+            None => judged
+                .next()
+                .unwrap_or_else(|| Err(Error::internal("an item was not judged"))),
+        };
+        match result {
+            Ok(reply) => pb::SubmitResult {
+                replayed: reply.origin == Origin::Replayed,
+                outcome: Some(Outcome::Allocation(record(reply.allocation))),
+            },
+            Err(error) => pb::SubmitResult {
+                replayed: false,
+                outcome: Some(Outcome::Error(status::item_error(&error))),
+            },
+        }
+    });
+    pb::SubmitAllocationsResponse {
+        results: results.collect(),
+    }
+}
+
+/// A partner's verdict as it was read.
+pub(super) struct PartnerVerdict {
+    /// Which.
+    pub allocation: AllocationId,
+    /// Whose.
+    pub partner: Partner,
+    /// Why, if it is given back.
+    pub reason: Option<String>,
+    /// Judge only.
+    pub validate_only: bool,
+}
+
+impl PartnerVerdict {
+    /// The command, once it is known whose value it is about.
+    pub(super) fn command(self, owner: EnterpriseId) -> Command {
+        let verdict = match self.reason {
+            None => Verdict::Clear(self.partner),
+            Some(reason) => Verdict::Release {
+                partner: self.partner,
+                reason,
+            },
+        };
+        let close = Close {
+            allocation: self.allocation,
+            verdict,
+        };
+        Command::new(owner, self.validate_only, Action::Close(close))
+    }
+}
+
+/// Reads the partner's verdict that takes.
+pub(super) fn clear(request: pb::ClearAllocationRequest) -> Result<PartnerVerdict> {
+    let mut read = Reader::new();
+    let verdict = PartnerVerdict {
+        allocation: read.id("allocation_id", &request.allocation_id),
+        partner: Partner {
+            enterprise: read.id("enterprise_id", &request.enterprise_id),
+            connection: read.id("connection_id", &request.connection_id),
+            external_id: partner_external_id(&mut read, request.partner_external_id.as_deref()),
+        },
+        reason: None,
+        validate_only: request.validate_only,
+    };
+    read.finish()?;
+    Ok(verdict)
+}
+
+/// Reads the partner's verdict that gives back.
+pub(super) fn release(request: pb::ReleaseAllocationRequest) -> Result<PartnerVerdict> {
+    let mut read = Reader::new();
+    let verdict = PartnerVerdict {
+        allocation: read.id("allocation_id", &request.allocation_id),
+        partner: Partner {
+            enterprise: read.id("enterprise_id", &request.enterprise_id),
+            connection: read.id("connection_id", &request.connection_id),
+            external_id: partner_external_id(&mut read, request.partner_external_id.as_deref()),
+        },
+        reason: Some(read.note("reason", &request.reason)),
+        validate_only: request.validate_only,
+    };
+    read.finish()?;
+    Ok(verdict)
+}
+
+fn partner_external_id(read: &mut Reader, value: Option<&str>) -> Option<String> {
+    value.map(|value| read.external_id("partner_external_id", value))
+}
+
+/// Reads what the client gives up: whose, and the command.
+pub(super) fn cancel(request: pb::CancelAllocationRequest) -> Result<(EnterpriseId, Command)> {
+    let mut read = Reader::new();
+    let enterprise: EnterpriseId = read.id("enterprise_id", &request.enterprise_id);
+    let close = Close {
+        allocation: read.id("allocation_id", &request.allocation_id),
+        verdict: Verdict::Cancel {
+            reason: read.optional_note("reason", request.reason.as_deref()),
+        },
+    };
+    read.finish()?;
+    let command = Command::new(enterprise, request.validate_only, Action::Close(close));
     Ok((enterprise, command))
 }
 
@@ -67,60 +306,89 @@ pub(super) fn get(request: &pb::GetAllocationRequest) -> Result<(EnterpriseId, A
 }
 
 /// Reads a client's list, and what its page tokens are bound to.
-pub(super) fn list(
+pub(super) fn client_list(
     rpc: &str,
-    request: pb::ListClientAllocationsRequest,
-) -> Result<(ClientList, Binding)> {
+    mut request: pb::ListClientAllocationsRequest,
+) -> Result<(List, Binding)> {
+    let (number, size) = (take(&mut request.page_number), take(&mut request.page_size));
+    let token = take(&mut request.page_token);
+    let binding = Binding::new(rpc, &request);
     let mut read = Reader::new();
-    let enterprise = read.id("enterprise_id", &request.enterprise_id);
-    let ids = read.ids("allocation_ids", &request.allocation_ids);
-    let types = read.enums("types", &request.types);
-    let statuses = read.enums("statuses", &request.statuses);
-    let units = read.units("currencies", &request.currencies);
-    let connections = read.ids("connection_ids", &request.connection_ids);
-    let partners = read.ids("partner_ids", &request.partner_ids);
     let (created_from, created_to) = read.time_range(
         ("created_on_or_after", request.created_on_or_after.as_ref()),
         ("created_before", request.created_before.as_ref()),
     );
-    let client_external_ids = read.texts(
-        "client_external_ids",
-        &request.client_external_ids,
-        ID_CHARS_MAX,
-    );
-    let order = order(&mut read, request.sort_field, request.sort_direction);
-    let (number, size, token) = (
-        request.page_number,
-        request.page_size,
-        request.page_token.clone(),
-    );
-    let binding = Binding::new(
-        rpc,
-        &pb::ListClientAllocationsRequest {
-            page_number: 0,
-            page_size: 0,
-            page_token: String::new(),
-            ..request
-        },
-    );
-    let page = read.page(number, size, &token, binding);
-    read.finish()?;
-    require_cursor_of(order, &page)?;
-    let list = ClientList {
-        enterprise,
-        ids,
-        directions: types.into_iter().filter_map(direction).collect(),
-        statuses: statuses.into_iter().filter_map(status).collect(),
-        units,
-        connections,
-        partners,
+    let list = List {
+        enterprise: read.id("enterprise_id", &request.enterprise_id),
+        side: Side::Client,
+        ids: read.ids("allocation_ids", &request.allocation_ids),
+        directions: directions(&mut read, &request.types),
+        statuses: statuses(&mut read, &request.statuses),
+        units: read.units("currencies", &request.currencies),
+        connections: read.ids("connection_ids", &request.connection_ids),
+        clients: Vec::new(),
+        partners: read.ids("partner_ids", &request.partner_ids),
         created_from,
         created_to,
-        client_external_ids,
-        order,
-        page,
+        external_ids: read.texts(
+            "client_external_ids",
+            &request.client_external_ids,
+            ID_CHARS_MAX,
+        ),
+        order: order(&mut read, request.sort_field, request.sort_direction),
+        page: read.page(number, size, &token, binding),
     };
+    read.finish()?;
+    require_cursor_of(list.order, &list.page)?;
     Ok((list, binding))
+}
+
+/// Reads a partner's list, and what its page tokens are bound to.
+pub(super) fn partner_list(
+    rpc: &str,
+    mut request: pb::ListPartnerAllocationsRequest,
+) -> Result<(List, Binding)> {
+    let (number, size) = (take(&mut request.page_number), take(&mut request.page_size));
+    let token = take(&mut request.page_token);
+    let binding = Binding::new(rpc, &request);
+    let mut read = Reader::new();
+    let (created_from, created_to) = read.time_range(
+        ("created_on_or_after", request.created_on_or_after.as_ref()),
+        ("created_before", request.created_before.as_ref()),
+    );
+    let list = List {
+        enterprise: read.id("enterprise_id", &request.enterprise_id),
+        side: Side::Partner,
+        ids: read.ids("allocation_ids", &request.allocation_ids),
+        directions: directions(&mut read, &request.types),
+        statuses: statuses(&mut read, &request.statuses),
+        units: read.units("currencies", &request.currencies),
+        connections: read.ids("connection_ids", &request.connection_ids),
+        clients: read.ids("client_ids", &request.client_ids),
+        partners: read.ids("partner_ids", &request.partner_ids),
+        created_from,
+        created_to,
+        external_ids: read.texts(
+            "partner_external_ids",
+            &request.partner_external_ids,
+            ID_CHARS_MAX,
+        ),
+        order: order(&mut read, request.sort_field, request.sort_direction),
+        page: read.page(number, size, &token, binding),
+    };
+    read.finish()?;
+    require_cursor_of(list.order, &list.page)?;
+    Ok((list, binding))
+}
+
+fn directions(read: &mut Reader, values: &[i32]) -> Vec<Direction> {
+    let types = read.enums("types", values);
+    types.into_iter().filter_map(direction).collect()
+}
+
+fn statuses(read: &mut Reader, values: &[i32]) -> Vec<Status> {
+    let statuses = read.enums("statuses", values);
+    statuses.into_iter().filter_map(status_of).collect()
 }
 
 fn order(read: &mut Reader, field: i32, direction: i32) -> Order {
@@ -143,18 +411,20 @@ fn order(read: &mut Reader, field: i32, direction: i32) -> Order {
     }
 }
 
-/// A token bound to this very sort has this sort's key, unless somebody made it up.
+/// A token bound to this very sort has this sort's key, and a value that a record could have, unless somebody made it up.
 fn require_cursor_of(order: Order, page: &Page<Cursor>) -> Result<()> {
     let Start::After(cursor) = &page.start else {
         return Ok(());
     };
-    let fits = matches!(
-        (order.field, &cursor.key),
-        (SortField::Id, None)
-            | (SortField::UpdatedAt, Some(SortKey::UpdatedAt(_)))
-            | (SortField::Quantity, Some(SortKey::Quantity(_)))
-            | (SortField::Currency, Some(SortKey::Currency(_)))
-    );
+    let fits = match (order.field, &cursor.key) {
+        (SortField::Id, None) => true,
+        (SortField::UpdatedAt, Some(SortKey::UpdatedAt(time))) => time.is_storable(),
+        (SortField::Quantity, Some(SortKey::Quantity(text))) => {
+            Amount::parse_quantity(text).is_some()
+        }
+        (SortField::Currency, Some(SortKey::Currency(text))) => Unit::parse(text).is_some(),
+        _ => false,
+    };
     if fits {
         Ok(())
     } else {
@@ -170,7 +440,7 @@ fn direction(kind: pb::AllocationType) -> Option<Direction> {
     }
 }
 
-fn status(status: pb::AllocationStatus) -> Option<Status> {
+fn status_of(status: pb::AllocationStatus) -> Option<Status> {
     match status {
         pb::AllocationStatus::Unspecified => None,
         pb::AllocationStatus::Reserved => Some(Status::Reserved),
@@ -208,6 +478,7 @@ impl From<Record> for pb::Allocation {
             notes: record.notes,
             reason: record.reason,
             retriable: false,
+            expire_time: record.expire_time.map(timestamp),
             created_at: Some(timestamp(record.created_at)),
             updated_at: Some(timestamp(record.updated_at)),
         }
@@ -225,18 +496,14 @@ impl From<Balance> for common::Balance {
     }
 }
 
-/// The record of an answer; one that was only validated has neither id nor times.
-pub(super) fn created(reply: AllocationReply) -> pb::CreateAllocationResponse {
-    let validated = reply.origin == Origin::Validated;
-    let mut allocation = pb::Allocation::from(Record::from(reply.allocation));
+/// The record of an answer; a new one that was only validated has neither id nor times.
+pub(super) fn record(allocation: Allocation) -> pb::Allocation {
+    let validated = allocation.id == AllocationId::NIL;
+    let mut record = pb::Allocation::from(Record::from(allocation));
     if validated {
-        allocation.id.clear();
-        allocation.created_at = None;
-        allocation.updated_at = None;
+        record.id.clear();
+        record.created_at = None;
+        record.updated_at = None;
     }
-    pb::CreateAllocationResponse {
-        allocation: Some(allocation),
-        custody_balance: Some(reply.custody.into()),
-        connection_balance: Some(reply.connection.into()),
-    }
+    record
 }

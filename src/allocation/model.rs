@@ -69,11 +69,13 @@ impl From<Allocation> for Record {
     }
 }
 
-/// A client's list: AND between filters, OR between the values of one, an empty one lets everything pass.
+/// A list: AND between filters, OR between the values of one, an empty one lets everything pass.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct ClientList {
-    /// Whose records.
+pub(super) struct List {
+    /// Who asks.
     pub enterprise: EnterpriseId,
+    /// As whom.
+    pub side: Side,
     /// Only these.
     pub ids: Vec<AllocationId>,
     /// Only of these types.
@@ -84,18 +86,29 @@ pub(super) struct ClientList {
     pub units: Vec<Unit>,
     /// Only of these connections.
     pub connections: Vec<ConnectionId>,
+    /// Only of these clients.
+    pub clients: Vec<ClientId>,
     /// Only of these partners.
     pub partners: Vec<PartnerId>,
     /// Only created then or later.
     pub created_from: Option<Time>,
     /// Only created then or before.
     pub created_to: Option<Time>,
-    /// Only with these client's own ids.
-    pub client_external_ids: Vec<String>,
+    /// Only with these own ids of the side that asks.
+    pub external_ids: Vec<String>,
     /// In which order.
     pub order: Order,
     /// Which part.
     pub page: Page<Cursor>,
+}
+
+/// As whom an enterprise asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Side {
+    /// Whose custody it is.
+    Client,
+    /// For whom it is set aside.
+    Partner,
 }
 
 /// The order of a list; ties are broken by creation.

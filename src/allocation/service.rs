@@ -2,16 +2,19 @@
 
 use tonic::{Request, Response, Status};
 
-use crate::allocation::model::Record;
-use crate::allocation::{convert, store};
+use crate::allocation::convert::{self, PartnerVerdict};
+use crate::allocation::model::{List, Record};
+use crate::allocation::store::{self, Found};
 use crate::db::pool::Pool;
-use crate::db::standing::{require_client, require_licensed};
-use crate::error::Error;
-use crate::ledger::command::{Origin, Reply};
+use crate::db::standing::{Standing, require_client, require_licensed, require_partner};
+use crate::error::{Error, Result};
+use crate::ledger::command::{AllocationReply, Command, Origin, Reply};
+use crate::ledger::expiry::release_due;
 use crate::ledger::writer::Writer;
 use crate::proto::allocation::v1 as pb;
 use crate::proto::allocation::v1::allocation_service_server::AllocationService as Rpcs;
-use crate::rpc::call::{Answer, answer};
+use crate::rpc::call::{Answer, Call, answer};
+use crate::rpc::page_token::Binding;
 use crate::rpc::paging;
 
 /// The service.
@@ -26,6 +29,56 @@ impl AllocationService {
     pub fn new(pool: Pool, writer: Writer) -> Self {
         Self { pool, writer }
     }
+
+    /// Carries a command out that is about one record.
+    async fn carry_out(&self, command: Command, call: Call) -> Result<AllocationReply> {
+        match self.writer.submit(command, call.claim).await? {
+            Reply::Allocation(reply) => Ok(*reply),
+            other => Err(Error::internal(format!(
+                "answered as something else: {other:?}"
+            ))),
+        }
+    }
+
+    /// Carries a partner's verdict out: the writer works for the client's enterprise, which the connection leads to.
+    async fn carry_out_verdict(
+        &self,
+        verdict: PartnerVerdict,
+        call: Call,
+    ) -> Result<AllocationReply> {
+        let (enterprise, connection) = (verdict.partner.enterprise, verdict.partner.connection);
+        call.caller.require_member(enterprise)?;
+        let (standing, client) = store::route(&self.pool, enterprise, connection).await?;
+        let Some(client) = client else {
+            require_partner(standing, enterprise)?;
+            return Err(Error::ConnectionNotFound(connection));
+        };
+        self.carry_out(verdict.command(client), call).await
+    }
+
+    /// A page of a list, after what is due in it has been released.
+    async fn page(
+        &self,
+        list: &List,
+        binding: Binding,
+        authorise: impl Fn(Option<Standing>) -> Result<()>,
+    ) -> Result<(Vec<pb::Allocation>, String)> {
+        let mut read = store::list(&self.pool, list).await?;
+        authorise(read.standing)?;
+        if release_due(&self.writer, &read.due).await? {
+            read = store::list(&self.pool, list).await?;
+        }
+        let cursor = |record: &Record| list.order.cursor(record);
+        let size = list.page.size;
+        Ok(paging::finish(
+            read.found,
+            size,
+            binding,
+            0,
+            cursor,
+            Into::into,
+        ))
+    }
 }
 
 #[tonic::async_trait]
@@ -35,13 +88,104 @@ impl Rpcs for AllocationService {
         request: Request<pb::CreateAllocationRequest>,
     ) -> Result<Response<pb::CreateAllocationResponse>, Status> {
         answer(request, async |call, message| {
-            let (enterprise, command) = convert::create(message, &call.caller)?;
+            let (enterprise, command) = convert::create_allocation(message, &call.caller)?;
             call.caller.require_member(enterprise)?;
-            let Reply::Allocation(reply) = self.writer.submit(command, call.claim).await? else {
-                return Err(Error::internal("a create was answered as something else"));
+            let reply = self.carry_out(command, call).await?;
+            let message = pb::CreateAllocationResponse {
+                allocation: Some(convert::record(reply.allocation)),
+                custody_balance: Some(reply.custody.into()),
+                connection_balance: Some(reply.connection.into()),
             };
-            let replayed = reply.origin == Origin::Replayed;
-            Ok(Answer::new(convert::created(*reply), replayed))
+            Ok(Answer::new(message, reply.origin == Origin::Replayed))
+        })
+        .await
+    }
+
+    async fn create_deallocation(
+        &self,
+        request: Request<pb::CreateDeallocationRequest>,
+    ) -> Result<Response<pb::CreateDeallocationResponse>, Status> {
+        answer(request, async |call, message| {
+            let (enterprise, command) = convert::create_deallocation(message, &call.caller)?;
+            call.caller.require_member(enterprise)?;
+            let reply = self.carry_out(command, call).await?;
+            let message = pb::CreateDeallocationResponse {
+                allocation: Some(convert::record(reply.allocation)),
+                custody_balance: Some(reply.custody.into()),
+                connection_balance: Some(reply.connection.into()),
+            };
+            Ok(Answer::new(message, reply.origin == Origin::Replayed))
+        })
+        .await
+    }
+
+    async fn submit_allocations(
+        &self,
+        request: Request<pb::SubmitAllocationsRequest>,
+    ) -> Result<Response<pb::SubmitAllocationsResponse>, Status> {
+        answer(request, async |call, message| {
+            let submission = convert::submit(message, &call.caller)?;
+            call.caller.require_member(submission.enterprise)?;
+            match self.writer.submit(submission.command, call.claim).await? {
+                Reply::Submitted(judged) => {
+                    Ok(Answer::fresh(convert::submitted(submission.faults, judged)))
+                }
+                other => Err(Error::internal(format!(
+                    "answered as something else: {other:?}"
+                ))),
+            }
+        })
+        .await
+    }
+
+    async fn clear_allocation(
+        &self,
+        request: Request<pb::ClearAllocationRequest>,
+    ) -> Result<Response<pb::ClearAllocationResponse>, Status> {
+        answer(request, async |call, message| {
+            let verdict = convert::clear(message)?;
+            let reply = self.carry_out_verdict(verdict, call).await?;
+            // A partner never learns of custody.
+            let message = pb::ClearAllocationResponse {
+                allocation: Some(convert::record(reply.allocation)),
+                connection_balance: Some(reply.connection.into()),
+            };
+            Ok(Answer::new(message, reply.origin == Origin::Replayed))
+        })
+        .await
+    }
+
+    async fn release_allocation(
+        &self,
+        request: Request<pb::ReleaseAllocationRequest>,
+    ) -> Result<Response<pb::ReleaseAllocationResponse>, Status> {
+        answer(request, async |call, message| {
+            let verdict = convert::release(message)?;
+            let reply = self.carry_out_verdict(verdict, call).await?;
+            // A partner never learns of custody.
+            let message = pb::ReleaseAllocationResponse {
+                allocation: Some(convert::record(reply.allocation)),
+                connection_balance: Some(reply.connection.into()),
+            };
+            Ok(Answer::new(message, reply.origin == Origin::Replayed))
+        })
+        .await
+    }
+
+    async fn cancel_allocation(
+        &self,
+        request: Request<pb::CancelAllocationRequest>,
+    ) -> Result<Response<pb::CancelAllocationResponse>, Status> {
+        answer(request, async |call, message| {
+            let (enterprise, command) = convert::cancel(message)?;
+            call.caller.require_member(enterprise)?;
+            let reply = self.carry_out(command, call).await?;
+            let message = pb::CancelAllocationResponse {
+                allocation: Some(convert::record(reply.allocation)),
+                custody_balance: Some(reply.custody.into()),
+                connection_balance: Some(reply.connection.into()),
+            };
+            Ok(Answer::new(message, reply.origin == Origin::Replayed))
         })
         .await
     }
@@ -53,9 +197,16 @@ impl Rpcs for AllocationService {
         answer(request, async |call, message| {
             let (enterprise, id) = convert::get(&message)?;
             call.caller.require_member(enterprise)?;
-            let (standing, record) = store::get(&self.pool, enterprise, id).await?;
+            let Found {
+                standing,
+                due,
+                mut found,
+            } = store::get(&self.pool, enterprise, id).await?;
             require_licensed(standing, enterprise)?;
-            let record = record.ok_or(Error::AllocationNotFound(id))?;
+            if release_due(&self.writer, &due).await? {
+                found = store::get(&self.pool, enterprise, id).await?.found;
+            }
+            let record = found.ok_or(Error::AllocationNotFound(id))?;
             Ok(Answer::fresh(pb::GetAllocationResponse {
                 allocation: Some(record.into()),
             }))
@@ -68,14 +219,28 @@ impl Rpcs for AllocationService {
         request: Request<pb::ListClientAllocationsRequest>,
     ) -> Result<Response<pb::ListClientAllocationsResponse>, Status> {
         answer(request, async |call, message| {
-            let (list, binding) = convert::list(call.rpc.path, message)?;
+            let (list, binding) = convert::client_list(call.rpc.path, message)?;
             call.caller.require_member(list.enterprise)?;
-            let (standing, records) = store::list(&self.pool, &list).await?;
-            require_client(standing, list.enterprise)?;
-            let cursor = |record: &Record| list.order.cursor(record);
-            let (allocations, next_page_token) =
-                paging::finish(records, list.page.size, binding, 0, cursor, Into::into);
+            let authorise = |standing| require_client(standing, list.enterprise).map(|_| ());
+            let (allocations, next_page_token) = self.page(&list, binding, authorise).await?;
             Ok(Answer::fresh(pb::ListClientAllocationsResponse {
+                allocations,
+                next_page_token,
+            }))
+        })
+        .await
+    }
+
+    async fn list_partner_allocations(
+        &self,
+        request: Request<pb::ListPartnerAllocationsRequest>,
+    ) -> Result<Response<pb::ListPartnerAllocationsResponse>, Status> {
+        answer(request, async |call, message| {
+            let (list, binding) = convert::partner_list(call.rpc.path, message)?;
+            call.caller.require_member(list.enterprise)?;
+            let authorise = |standing| require_partner(standing, list.enterprise);
+            let (allocations, next_page_token) = self.page(&list, binding, authorise).await?;
+            Ok(Answer::fresh(pb::ListPartnerAllocationsResponse {
                 allocations,
                 next_page_token,
             }))

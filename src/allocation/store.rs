@@ -1,17 +1,18 @@
 //! The SQL of the service's reads.
 
-use std::ops::RangeInclusive;
+mod list;
 
 use chrono::{DateTime, Utc};
 use diesel::pg::Pg;
 use diesel::prelude::*;
-use diesel::sql_types::Bool;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use rust_decimal::Decimal;
 use tokio::try_join;
 use uuid::Uuid;
 
-use crate::allocation::model::{ClientList, Cursor, Record, SortField, SortKey};
+use crate::allocation::model::{List, Record, Side};
+use crate::allocation::store::list::ListQuery;
+use crate::db::due::{self, statement_timestamp};
 use crate::db::pool::Pool;
 use crate::db::read;
 use crate::db::schema::{allocation, connection};
@@ -19,16 +20,15 @@ use crate::db::standing::{self, Standing};
 use crate::error::{Error, Result};
 use crate::ledger::model::{Direction, Status};
 use crate::types::amount::Amount;
-use crate::types::ids::{
-    AllocationId, ClientId, ConnectionId, EnterpriseId, PartnerId, ordered_id,
-};
+use crate::types::ids::{AllocationId, ClientId, ConnectionId, EnterpriseId, OwnerId, PartnerId};
 use crate::types::time::Time;
 use crate::types::unit::Unit;
 
 /// An allocation as it is stored, without what only the ledger needs.
 #[derive(HasQuery)]
 #[diesel(table_name = allocation, check_for_backend(Pg))]
-struct Row {
+pub(super) struct Row {
+    owner_id: Uuid,
     id: Uuid,
     kind: String,
     status: String,
@@ -74,30 +74,56 @@ impl TryFrom<Row> for Record {
     }
 }
 
-/// One record of an enterprise, on whichever side it stands, and the enterprise's standing: one round trip.
+/// What a read found.
+pub(super) struct Found<T> {
+    /// The enterprise that asks, if it exists.
+    pub standing: Option<Standing>,
+    /// Owners in whose part of this something was due: to be released before it is shown.
+    pub due: Vec<OwnerId>,
+    /// What was asked for.
+    pub found: T,
+}
+
+/// One record of an enterprise, on whichever side it stands: one round trip.
 pub(super) async fn get(
     pool: &Pool,
     enterprise: EnterpriseId,
     id: AllocationId,
-) -> Result<(Option<Standing>, Option<Record>)> {
+) -> Result<Found<Option<Record>>> {
     let (standing, row) = read::one(pool, async |connection: &mut AsyncPgConnection| {
         let db = &*connection;
         try_join!(standing::find(db, enterprise), find(db, enterprise, id))
     })
     .await?;
-    Ok((standing, row.map(Record::try_from).transpose()?))
+    let mut due = Vec::new();
+    let mut found = None;
+    if let Some((row, now)) = row {
+        let owner = OwnerId(row.owner_id);
+        let record = Record::try_from(row)?;
+        if record.status == Status::Reserved
+            && record.expire_time.is_some_and(|time| time <= now.into())
+        {
+            due.push(owner);
+        }
+        found = Some(record);
+    }
+    Ok(Found {
+        standing,
+        due,
+        found,
+    })
 }
 
 async fn find(
     mut db: &AsyncPgConnection,
     enterprise: EnterpriseId,
     id: AllocationId,
-) -> QueryResult<Option<Row>> {
+) -> QueryResult<Option<(Row, DateTime<Utc>)>> {
     // Both sides start from the owner: its own, or those that its partners' connections name.
     let as_client = allocation::table
         .filter(allocation::owner_id.eq(enterprise.0))
         .filter(allocation::id.eq(id.0))
-        .select(Row::as_select());
+        .select((Row::as_select(), statement_timestamp()));
     let as_partner = connection::table
         .inner_join(
             allocation::table.on(allocation::owner_id
@@ -106,7 +132,7 @@ async fn find(
         )
         .filter(connection::partner_enterprise_id.eq(enterprise.0))
         .filter(allocation::id.eq(id.0))
-        .select(Row::as_select());
+        .select((Row::as_select(), statement_timestamp()));
     as_client
         .union_all(as_partner)
         .get_result(&mut db)
@@ -114,165 +140,71 @@ async fn find(
         .optional()
 }
 
-/// A page of a client's records and one more, and the enterprise's standing: one round trip.
-pub(super) async fn list(
-    pool: &Pool,
-    list: &ClientList,
-) -> Result<(Option<Standing>, Vec<Record>)> {
-    let (standing, rows) = read::one(pool, async |connection: &mut AsyncPgConnection| {
+/// A page of a list and one more: one round trip.
+pub(super) async fn list(pool: &Pool, list: &List) -> Result<Found<Vec<Record>>> {
+    let (standing, due, rows) = read::one(pool, async |connection: &mut AsyncPgConnection| {
         let db = &*connection;
-        try_join!(standing::find(db, list.enterprise), load(db, list))
+        // The clock is looked at before the records are.
+        try_join!(
+            standing::find(db, list.enterprise),
+            due_in(db, list),
+            load(db, list)
+        )
     })
     .await?;
-    let records = rows
+    let found = rows
         .into_iter()
         .map(Record::try_from)
         .collect::<Result<_>>()?;
-    Ok((standing, records))
+    Ok(Found {
+        standing,
+        due,
+        found,
+    })
 }
 
-/// Sorts by a column, then by id, and begins behind the cursor. A macro since each column has a type of its own.
-macro_rules! sorted {
-    ($query:ident, $column:path, $descending:expr, $after:expr) => {{
-        let after = $after;
-        match ($descending, after) {
-            (false, None) => $query.order(($column.asc(), allocation::id.asc())),
-            (true, None) => $query.order(($column.desc(), allocation::id.asc())),
-            (false, Some((key, id))) => $query
-                .filter($column.ge(key.clone()))
-                .filter($column.gt(key).or(allocation::id.gt(id)))
-                .order(($column.asc(), allocation::id.asc())),
-            (true, Some((key, id))) => $query
-                .filter($column.le(key.clone()))
-                .filter($column.lt(key).or(allocation::id.gt(id)))
-                .order(($column.desc(), allocation::id.asc())),
-        }
-    }};
+async fn due_in(db: &AsyncPgConnection, list: &List) -> QueryResult<Vec<OwnerId>> {
+    match list.side {
+        Side::Client => due::of_client(db, list.enterprise).await,
+        Side::Partner => due::of_partner(db, list.enterprise).await,
+    }
 }
 
-/// The texts that this makes are few and bounded, since each is prepared once per connection and kept: a filter that an
-/// index serves appears only when it is set; the others stand there always and let everything pass while empty.
-async fn load(mut db: &AsyncPgConnection, list: &ClientList) -> QueryResult<Vec<Row>> {
-    let after = list.page.after();
-    let ids = id_range(list);
-    let directions: Vec<&str> = list
-        .directions
-        .iter()
-        .map(|direction| direction.as_str())
-        .collect();
-    let statuses: Vec<&str> = list.statuses.iter().map(|status| status.as_str()).collect();
-    let units: Vec<&str> = list.units.iter().map(Unit::as_str).collect();
-    let partners: Vec<Uuid> = list.partners.iter().map(|partner| partner.0).collect();
-    let mut query = Row::query()
-        .filter(allocation::owner_id.eq(list.enterprise.0))
-        .filter(allocation::id.between(*ids.start(), *ids.end()))
-        .filter(
-            directions
-                .is_empty()
-                .into_sql::<Bool>()
-                .or(allocation::kind.eq_any(directions)),
+async fn load(mut db: &AsyncPgConnection, list: &List) -> QueryResult<Vec<Row>> {
+    ListQuery::new(list).load(&mut db).await
+}
+
+/// Where a partner's verdict leads: the enterprise that asks, and the client's enterprise if the asking one stands on
+/// either side of the connection. A stranger's verdict is over here: it must not wait for the client's lock, nor tell by
+/// its time that there is such a connection. A connection never changes its ends.
+pub(super) async fn route(
+    pool: &Pool,
+    enterprise: EnterpriseId,
+    connection: ConnectionId,
+) -> Result<(Option<Standing>, Option<EnterpriseId>)> {
+    let (standing, client) = read::one(pool, async |db: &mut AsyncPgConnection| {
+        let db = &*db;
+        try_join!(
+            standing::find(db, enterprise),
+            client_of(db, connection, enterprise)
         )
-        .filter(
-            statuses
-                .is_empty()
-                .into_sql::<Bool>()
-                .or(allocation::status.eq_any(statuses)),
-        )
-        .filter(
-            units
-                .is_empty()
-                .into_sql::<Bool>()
-                .or(allocation::currency.eq_any(units)),
-        )
-        .filter(
-            partners
-                .is_empty()
-                .into_sql::<Bool>()
-                .or(allocation::partner_id.eq_any(partners)),
-        )
-        .limit(list.page.fetch())
-        .offset(list.page.skip())
-        .into_boxed::<Pg>();
-    if !list.ids.is_empty() {
-        query = query.filter(allocation::id.eq_any(list.ids.iter().map(|id| id.0)));
-    }
-    if !list.connections.is_empty() {
-        query =
-            query.filter(allocation::connection_id.eq_any(list.connections.iter().map(|id| id.0)));
-    }
-    if !list.client_external_ids.is_empty() {
-        query = query.filter(allocation::client_external_id.eq_any(&list.client_external_ids));
-    }
-    let descending = list.order.descending;
-    let query = match list.order.field {
-        // The cursor is in the range of ids already.
-        SortField::Id if descending => query.order(allocation::id.desc()),
-        SortField::Id => query.order(allocation::id.asc()),
-        SortField::UpdatedAt => {
-            sorted!(
-                query,
-                allocation::updated_at,
-                descending,
-                after.and_then(updated_at_cursor)
-            )
-        }
-        SortField::Quantity => {
-            sorted!(
-                query,
-                allocation::quantity,
-                descending,
-                after.and_then(quantity_cursor)
-            )
-        }
-        SortField::Currency => {
-            sorted!(
-                query,
-                allocation::currency,
-                descending,
-                after.and_then(currency_cursor)
-            )
-        }
-    };
-    query.load(&mut db).await
+    })
+    .await?;
+    Ok((standing, client.map(EnterpriseId)))
 }
 
-/// Times of creation and, in the order of ids, the cursor, as bounds of the ids: within an owner they sort by creation,
-/// down to the microsecond.
-fn id_range(list: &ClientList) -> RangeInclusive<Uuid> {
-    let mut from = list
-        .created_from
-        .map_or(Uuid::nil(), |time| ordered_id(time, [0; 8]));
-    let mut to = list
-        .created_to
-        .map_or(Uuid::max(), |time| ordered_id(time, [0xff; 8]));
-    if let (SortField::Id, Some(cursor)) = (list.order.field, list.page.after()) {
-        let id = cursor.id.0.as_u128();
-        if list.order.descending {
-            to = to.min(Uuid::from_u128(id.saturating_sub(1)));
-        } else {
-            from = from.max(Uuid::from_u128(id.saturating_add(1)));
-        }
-    }
-    from..=to
-}
-
-fn updated_at_cursor(cursor: &Cursor) -> Option<(DateTime<Utc>, Uuid)> {
-    match &cursor.key {
-        Some(SortKey::UpdatedAt(time)) => Some((time.to_chrono(), cursor.id.0)),
-        _ => None,
-    }
-}
-
-fn quantity_cursor(cursor: &Cursor) -> Option<(Decimal, Uuid)> {
-    match &cursor.key {
-        Some(SortKey::Quantity(text)) => Some((Decimal::from_str_exact(text).ok()?, cursor.id.0)),
-        _ => None,
-    }
-}
-
-fn currency_cursor(cursor: &Cursor) -> Option<(String, Uuid)> {
-    match &cursor.key {
-        Some(SortKey::Currency(text)) => Some((text.clone(), cursor.id.0)),
-        _ => None,
-    }
+async fn client_of(
+    mut db: &AsyncPgConnection,
+    id: ConnectionId,
+    side: EnterpriseId,
+) -> QueryResult<Option<Uuid>> {
+    let client = connection::client_enterprise_id;
+    let partner = connection::partner_enterprise_id;
+    connection::table
+        .find(id.0)
+        .filter(client.eq(side.0).or(partner.eq(side.0)))
+        .select(client)
+        .first(&mut db)
+        .await
+        .optional()
 }

@@ -78,6 +78,30 @@ pub const RPCS: &[Rpc] = &[
         "/earmark.allocation.v1.AllocationService/CreateAllocation",
         WRITE,
     ),
+    write(
+        "/earmark.allocation.v1.AllocationService/CreateDeallocation",
+        WRITE,
+    ),
+    write(
+        "/earmark.allocation.v1.AllocationService/SubmitAllocations",
+        WRITE,
+    ),
+    write(
+        "/earmark.allocation.v1.AllocationService/ClearAllocation",
+        WRITE,
+    ),
+    write(
+        "/earmark.allocation.v1.AllocationService/ReleaseAllocation",
+        WRITE,
+    ),
+    write(
+        "/earmark.allocation.v1.AllocationService/CancelAllocation",
+        WRITE,
+    ),
+    read(
+        "/earmark.allocation.v1.AllocationService/ListPartnerAllocations",
+        READ,
+    ),
     read(
         "/earmark.allocation.v1.AllocationService/GetAllocation",
         READ,
@@ -91,6 +115,12 @@ pub const RPCS: &[Rpc] = &[
         "/earmark.balance.v1.BalanceService/ListClientBalances",
         READ,
     ),
+    read(
+        "/earmark.balance.v1.BalanceService/ListPartnerBalances",
+        READ,
+    ),
+    read("/earmark.balance.v1.BalanceService/GetBalance", READ),
+    read("/earmark.balance.v1.BalanceService/ListEntries", READ),
     long_read("/earmark.balance.v1.BalanceService/VerifyLedger", ADMIN),
     write("/earmark.network.v1.NetworkService/CreateEnterprise", ADMIN),
     read(

@@ -1,17 +1,24 @@
 //! Between proto and model.
 
 use crate::auth::caller::Caller;
-use crate::balance::model::{Balances, ClientList, NetworkBalance};
+use crate::balance::model::{
+    Accounts, Balances, ClientList, Entry, EntryList, Get, Moment, NetworkBalance, PartnerList,
+    PartnerNetworkBalance, Reservation,
+};
+use crate::balance::store::Past;
 use crate::error::Result;
 use crate::ledger::command::{Action, Adjust, Command};
 use crate::ledger::invariant::Breach;
+use crate::ledger::model::Cause;
 use crate::ledger::verify::Event;
+use crate::limits::ID_CHARS_MAX;
 use crate::proto::balance::v1 as pb;
 use crate::proto::common::v1 as common;
 use crate::rpc::page_token::Binding;
-use crate::rpc::read::Reader;
+use crate::rpc::read::{Reader, Rounding, timestamp};
 use crate::types::content::Content;
 use crate::types::ids::{AccountId, EnterpriseId};
+use crate::types::unit::Unit;
 
 /// Reads a deposit or withdrawal.
 pub(super) fn adjust(request: pb::AdjustBalanceRequest, caller: &Caller) -> Result<Command> {
@@ -97,6 +104,202 @@ impl From<NetworkBalance> for pb::ClientNetworkBalance {
             name: network.name,
             partner_institution_identifier: network.institution_identifier,
             balances: balances(network.balances).collect(),
+        }
+    }
+}
+
+/// Reads a partner's list, and what its page tokens are bound to.
+pub(super) fn partner_list(
+    rpc: &str,
+    request: pb::ListPartnerBalancesRequest,
+) -> Result<(PartnerList, Binding)> {
+    let mut read = Reader::new();
+    let enterprise = read.id("enterprise_id", &request.enterprise_id);
+    let partners = read.ids("partner_ids", &request.partner_ids);
+    let clients = read.ids("client_ids", &request.client_ids);
+    let connections = read.ids("connection_ids", &request.connection_ids);
+    let partners_connection_ids = read.texts(
+        "partners_connection_ids",
+        &request.partners_connection_ids,
+        ID_CHARS_MAX,
+    );
+    let units = read.units("currencies", &request.currencies);
+    let (number, size, token) = (
+        request.page_number,
+        request.page_size,
+        request.page_token.clone(),
+    );
+    let binding = Binding::new(
+        rpc,
+        &pb::ListPartnerBalancesRequest {
+            page_number: 0,
+            page_size: 0,
+            page_token: String::new(),
+            ..request
+        },
+    );
+    let page = read.page(number, size, &token, binding);
+    read.finish()?;
+    let list = PartnerList {
+        enterprise,
+        partners,
+        clients,
+        connections,
+        partners_connection_ids,
+        units,
+        page,
+    };
+    Ok((list, binding))
+}
+
+impl From<PartnerNetworkBalance> for pb::PartnerNetworkBalance {
+    fn from(network: PartnerNetworkBalance) -> Self {
+        let connection = network.connection;
+        Self {
+            connection_id: connection.id.to_string(),
+            client_id: connection.client.to_string(),
+            partner_id: connection.partner.to_string(),
+            partners_connection_id: connection.partners_connection_id,
+            name: connection.name,
+            balances: balances(network.balances).collect(),
+        }
+    }
+}
+
+/// Reads which balance is asked for.
+pub(super) fn get(request: &pb::GetBalanceRequest) -> Result<Get> {
+    use pb::get_balance_request::Moment as Asked;
+
+    let mut read = Reader::new();
+    let enterprise = read.id("enterprise_id", &request.enterprise_id);
+    let connection = request
+        .connection_id
+        .as_ref()
+        .map(|id| read.id("connection_id", id));
+    let unit = read.unit("currency", &request.currency);
+    let moment = match &request.moment {
+        None => Moment::Now,
+        Some(Asked::AsOf(time)) => read
+            .optional_time("as_of", Some(time), Rounding::Down)
+            .map_or(Moment::Now, Moment::At),
+        Some(Asked::AsOfVersion(version)) => {
+            if *version < 0 {
+                read.violation("as_of_version", "must not be negative");
+            }
+            Moment::Version(*version)
+        }
+    };
+    read.finish()?;
+    Ok(Get {
+        enterprise,
+        connection,
+        unit,
+        moment,
+    })
+}
+
+/// An account at a moment as answers have it.
+pub(super) fn balance(past: Past, unit: &Unit) -> pb::GetBalanceResponse {
+    let reservation = |reservation: Reservation| pb::Reservation {
+        allocation_id: reservation.allocation.to_string(),
+        amount: Some(common::Amount {
+            currency: unit.to_string(),
+            quantity: reservation.quantity.to_string(),
+        }),
+        created_at: Some(timestamp(reservation.created_at)),
+        expire_time: reservation.expire_time.map(timestamp),
+    };
+    pb::GetBalanceResponse {
+        balance: Some(past.balance.into()),
+        reservations: past.reservations.into_iter().map(reservation).collect(),
+        reservation_count: past.count,
+        reservation_total: past.total,
+        as_of: Some(timestamp(past.as_of)),
+    }
+}
+
+/// Reads a list of the journal, and what its page tokens are bound to.
+pub(super) fn entry_list(
+    rpc: &str,
+    request: pb::ListEntriesRequest,
+) -> Result<(EntryList, Binding)> {
+    let mut read = Reader::new();
+    let enterprise = read.id("enterprise_id", &request.enterprise_id);
+    let accounts = match request.connection_id.as_deref() {
+        None => Accounts::All,
+        Some("") => Accounts::Custody,
+        Some(id) => Accounts::Connection(read.id("connection_id", id)),
+    };
+    let unit = Some(&request.currency)
+        .filter(|currency| !currency.is_empty())
+        .map(|currency| read.unit("currency", currency));
+    let (from, to) = read.time_range(
+        ("time_on_or_after", request.time_on_or_after.as_ref()),
+        ("time_before", request.time_before.as_ref()),
+    );
+    let causes = read.enums("causes", &request.causes);
+    let cause_ids = read.texts("cause_ids", &request.cause_ids, ID_CHARS_MAX);
+    let direction = read.optional_enum("sort_direction", request.sort_direction);
+    let (size, token) = (request.page_size, request.page_token.clone());
+    let binding = Binding::new(
+        rpc,
+        &pb::ListEntriesRequest {
+            page_size: 0,
+            page_token: String::new(),
+            ..request
+        },
+    );
+    let page = read.page(0, size, &token, binding);
+    read.finish()?;
+    let list = EntryList {
+        enterprise,
+        accounts,
+        unit,
+        from,
+        to,
+        causes: causes.into_iter().filter_map(cause).collect(),
+        cause_ids,
+        descending: direction == Some(common::SortDirection::Desc),
+        page,
+    };
+    Ok((list, binding))
+}
+
+fn cause(cause: pb::EntryCause) -> Option<Cause> {
+    match cause {
+        pb::EntryCause::Unspecified => None,
+        pb::EntryCause::Adjust => Some(Cause::Adjust),
+        pb::EntryCause::Reserve => Some(Cause::Reserve),
+        pb::EntryCause::Clear => Some(Cause::Clear),
+        pb::EntryCause::Release => Some(Cause::Release),
+        pb::EntryCause::Cancel => Some(Cause::Cancel),
+        pb::EntryCause::Expire => Some(Cause::Expire),
+        pb::EntryCause::Instant => Some(Cause::Instant),
+    }
+}
+
+impl From<Entry> for pb::Entry {
+    fn from(entry: Entry) -> Self {
+        let cause = match entry.cause {
+            Cause::Adjust => pb::EntryCause::Adjust,
+            Cause::Reserve => pb::EntryCause::Reserve,
+            Cause::Clear => pb::EntryCause::Clear,
+            Cause::Release => pb::EntryCause::Release,
+            Cause::Cancel => pb::EntryCause::Cancel,
+            Cause::Expire => pb::EntryCause::Expire,
+            Cause::Instant => pb::EntryCause::Instant,
+        };
+        Self {
+            account: entry.account.name().into(),
+            unit: entry.unit.to_string(),
+            version: entry.after.version,
+            available_delta: entry.available_delta.to_string(),
+            held_delta: entry.held_delta.to_string(),
+            available: entry.after.available.to_string(),
+            held: entry.after.held.to_string(),
+            cause: cause.into(),
+            cause_id: entry.cause_id,
+            time: Some(timestamp(entry.time)),
         }
     }
 }

@@ -7,13 +7,17 @@ use prost::Message;
 use tokio::sync::Semaphore;
 use tonic::{Request, Response, Status};
 
-use crate::balance::model::{Cursor, NetworkBalance};
+use crate::balance::model::{
+    Account, Accounts, Cursor, Entry, Get, Moment, NetworkBalance, PartnerNetworkBalance, Side,
+};
+use crate::balance::store::{Past, Snapshot};
 use crate::balance::{convert, store};
 use crate::db::connect::Connector;
 use crate::db::pool::Pool;
-use crate::db::standing::require_client;
-use crate::error::Error;
+use crate::db::standing::{Standing, require_client, require_licensed, require_partner};
+use crate::error::{Error, Result};
 use crate::ledger::command::{Origin, Reply};
+use crate::ledger::expiry::{settle_client, settle_partner};
 use crate::ledger::verify::{self, VerifyError};
 use crate::ledger::writer::Writer;
 use crate::limits::VERIFY_AT_ONCE_MAX;
@@ -21,6 +25,7 @@ use crate::proto::balance::v1 as pb;
 use crate::proto::balance::v1::balance_service_server::BalanceService as Rpcs;
 use crate::rpc::call::{Answer, Answers, answer, answer_stream};
 use crate::rpc::paging;
+use crate::types::ids::{AccountId, EnterpriseId};
 
 /// The service.
 #[derive(Clone, Debug)]
@@ -72,6 +77,7 @@ impl Rpcs for BalanceService {
         answer(request, async |call, message| {
             let (list, binding) = convert::client_list(call.rpc.path, message)?;
             call.caller.require_member(list.enterprise)?;
+            settle_client(&self.pool, &self.writer, list.enterprise).await?;
             let found = store::client_balances(&self.pool, &list).await?;
             let client = require_client(found.standing, list.enterprise)?;
             let mut message = pb::ListClientBalancesResponse {
@@ -90,6 +96,79 @@ impl Rpcs for BalanceService {
                 Into::into,
             );
             Ok(Answer::fresh(message))
+        })
+        .await
+    }
+
+    async fn list_partner_balances(
+        &self,
+        request: Request<pb::ListPartnerBalancesRequest>,
+    ) -> Result<Response<pb::ListPartnerBalancesResponse>, Status> {
+        answer(request, async |call, message| {
+            let (list, binding) = convert::partner_list(call.rpc.path, message)?;
+            call.caller.require_member(list.enterprise)?;
+            let (standing, connections) = store::connections(&self.pool, &list).await?;
+            require_partner(standing, list.enterprise)?;
+            settle_partner(&self.pool, &self.writer, list.enterprise).await?;
+            let network = store::balances(&self.pool, connections, &list.units).await?;
+            let cursor = |network: &PartnerNetworkBalance| Cursor(network.connection.id);
+            let (network_balances, next_page_token) =
+                paging::finish(network, list.page.size, binding, 0, cursor, Into::into);
+            Ok(Answer::fresh(pb::ListPartnerBalancesResponse {
+                network_balances,
+                next_page_token,
+            }))
+        })
+        .await
+    }
+
+    async fn get_balance(
+        &self,
+        request: Request<pb::GetBalanceRequest>,
+    ) -> Result<Response<pb::GetBalanceResponse>, Status> {
+        answer(request, async |call, message| {
+            let get = convert::get(&message)?;
+            call.caller.require_member(get.enterprise)?;
+            let (standing, connection) = store::account(&self.pool, &get).await?;
+            let standing = require_licensed(standing, get.enterprise)?;
+            let account = account(standing, &get, connection)?;
+            let owner = EnterpriseId(account.owner.0);
+            settle_client(&self.pool, &self.writer, owner).await?;
+            let snapshot = store::snapshot(&self.pool, &account, &get.unit, get.moment).await?;
+            let past = judge(get.moment, snapshot)?;
+            Ok(Answer::fresh(convert::balance(past, &get.unit)))
+        })
+        .await
+    }
+
+    async fn list_entries(
+        &self,
+        request: Request<pb::ListEntriesRequest>,
+    ) -> Result<Response<pb::ListEntriesResponse>, Status> {
+        answer(request, async |call, message| {
+            let (list, binding) = convert::entry_list(call.rpc.path, message)?;
+            call.caller.require_member(list.enterprise)?;
+            let (standing, visible) = store::visible(&self.pool, &list).await?;
+            let standing = require_licensed(standing, list.enterprise)?;
+            require_side(standing)?;
+            if list.accounts == Accounts::Custody && standing.client.is_none() {
+                return Err(Error::ClientNotFound(None));
+            }
+            settle_client(&self.pool, &self.writer, list.enterprise).await?;
+            settle_partner(&self.pool, &self.writer, list.enterprise).await?;
+            let entries = store::entries(&self.pool, &list, &visible).await?;
+            let (entries, next_page_token) = paging::finish(
+                entries,
+                list.page.size,
+                binding,
+                0,
+                Entry::cursor,
+                Into::into,
+            );
+            Ok(Answer::fresh(pb::ListEntriesResponse {
+                entries,
+                next_page_token,
+            }))
         })
         .await
     }
@@ -115,5 +194,49 @@ impl Rpcs for BalanceService {
             }))
         })
         .await
+    }
+}
+
+/// Refuses an enterprise that is nobody's client and nobody's partner.
+fn require_side(standing: Standing) -> Result<()> {
+    if standing.client.is_some() || standing.has_partner {
+        Ok(())
+    } else {
+        Err(Error::ClientNotFound(None))
+    }
+}
+
+/// The account that is asked for; `connection` is the one that was named, if it has a side in the enterprise.
+fn account(standing: Standing, get: &Get, connection: Option<Account>) -> Result<Account> {
+    require_side(standing)?;
+    match get.connection {
+        Some(id) => connection.ok_or(Error::ConnectionNotFound(id)),
+        None if standing.client.is_some() => Ok(Account {
+            owner: get.enterprise.into(),
+            id: AccountId::OWN,
+            side: Side::Client,
+        }),
+        None => Err(Error::invalid(
+            "connection_id",
+            "is required of a partner, which has no custody",
+        )),
+    }
+}
+
+/// What was asked for, unless it lies in the future.
+fn judge(moment: Moment, snapshot: Snapshot) -> Result<Past> {
+    let newest = snapshot.newest.unwrap_or(snapshot.clock);
+    match moment {
+        Moment::At(time) if time > snapshot.clock.max(newest) => Err(Error::invalid(
+            "as_of",
+            format!("must not be later than now, {}", snapshot.clock),
+        )),
+        Moment::Version(version) if version > snapshot.version => Err(Error::invalid(
+            "as_of_version",
+            format!("must be at most the current version, {}", snapshot.version),
+        )),
+        _ => snapshot
+            .past
+            .ok_or_else(|| Error::internal("an account's journal has a gap")),
     }
 }

@@ -1,4 +1,11 @@
-//! The SQL of the service's reads.
+//! The SQL of the service's reads: a file for each.
+//!
+//! What a read may see is found first, what it shows comes second; what is due can be released in between.
+
+mod client;
+mod entries;
+mod get;
+mod partner;
 
 use std::collections::HashMap;
 
@@ -7,34 +14,23 @@ use diesel::prelude::*;
 use diesel::sql_types::Bool;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use rust_decimal::Decimal;
-use tokio::try_join;
 use uuid::Uuid;
 
-use crate::balance::model::{Balances, ClientList, NetworkBalance};
+pub(super) use client::client_balances;
+pub(super) use entries::{entries, visible};
+pub(super) use get::{Past, Snapshot, account, snapshot};
+pub(super) use partner::{balances, connections};
+
+use crate::balance::model::Balances;
 use crate::db::pg_error::Failure;
-use crate::db::pool::Pool;
-use crate::db::read;
-use crate::db::schema::{account, connection, partner};
-use crate::db::standing::{self, Standing};
+use crate::db::schema::account as accounts_table;
 use crate::error::{Error, Result};
 use crate::ledger::model::Balance;
 use crate::types::amount::Amount;
-use crate::types::ids::{AccountId, ConnectionId, PartnerId};
 use crate::types::unit::Unit;
 
-/// What a client's list shows: a page of connections and one more.
-#[derive(Debug)]
-pub(super) struct ClientBalances {
-    /// Whether the enterprise may ask at all.
-    pub standing: Option<Standing>,
-    /// By currency.
-    pub custody: Balances,
-    /// By creation of the connection.
-    pub network: Vec<NetworkBalance>,
-}
-
 #[derive(HasQuery)]
-#[diesel(table_name = account, check_for_backend(Pg))]
+#[diesel(table_name = accounts_table, check_for_backend(Pg))]
 struct AccountRow {
     account_id: Uuid,
     unit: String,
@@ -43,101 +39,24 @@ struct AccountRow {
     version: i64,
 }
 
-type ConnectionRow = (Uuid, Uuid, String, String, String);
-
-/// Several statements, which see one moment.
-pub(super) async fn client_balances(pool: &Pool, list: &ClientList) -> Result<ClientBalances> {
-    read::snapshot(pool, async |connection: &mut AsyncPgConnection| {
-        let db = &*connection;
-        let (standing, connections) =
-            try_join!(standing::find(db, list.enterprise), connections(db, list))?;
-        let mut ids = vec![AccountId::OWN.0];
-        ids.extend(connections.iter().map(|(id, ..)| *id));
-        let mut balances = accounts(db, list, ids).await?;
-        let custody = balances.remove(&AccountId::OWN.0).unwrap_or_default();
-        let network = connections
-            .into_iter()
-            .map(
-                |(id, partner, partners_connection_id, name, institution_identifier)| {
-                    NetworkBalance {
-                        connection: ConnectionId(id),
-                        partner: PartnerId(partner),
-                        partners_connection_id,
-                        name,
-                        institution_identifier,
-                        balances: balances.remove(&id).unwrap_or_default(),
-                    }
-                },
-            )
-            .collect();
-        Ok::<_, Failure>(ClientBalances {
-            standing,
-            custody,
-            network,
-        })
-    })
-    .await
-}
-
-async fn connections(
-    mut db: &AsyncPgConnection,
-    list: &ClientList,
-) -> QueryResult<Vec<ConnectionRow>> {
-    let ids: Vec<Uuid> = list.connections.iter().map(|id| id.0).collect();
-    let partners: Vec<Uuid> = list.partners.iter().map(|id| id.0).collect();
-    let after = list.page.after().map_or(Uuid::nil(), |cursor| cursor.0.0);
-    connection::table
-        .inner_join(partner::table.on(partner::id.eq(connection::partner_id)))
-        .filter(connection::client_enterprise_id.eq(list.enterprise.0))
-        .filter(connection::id.gt(after))
-        .filter(
-            ids.is_empty()
-                .into_sql::<Bool>()
-                .or(connection::id.eq_any(ids)),
-        )
-        .filter(
-            partners
-                .is_empty()
-                .into_sql::<Bool>()
-                .or(connection::partner_id.eq_any(partners)),
-        )
-        .order(connection::id)
-        .limit(list.page.fetch())
-        .offset(list.page.skip())
-        .select((
-            connection::id,
-            connection::partner_id,
-            connection::partners_connection_id,
-            connection::name,
-            partner::institution_identifier,
-        ))
-        .load(&mut db)
-        .await
-}
-
+/// The balances of accounts, by account; empty `units` are all units. One statement, so one snapshot.
 async fn accounts(
     mut db: &AsyncPgConnection,
-    list: &ClientList,
+    owners: Vec<Uuid>,
     ids: Vec<Uuid>,
+    units: &[Unit],
 ) -> Result<HashMap<Uuid, Balances>, Failure> {
-    let units: Vec<&str> = list.units.iter().map(Unit::as_str).collect();
+    use accounts_table::{account_id, owner_id, unit};
+
+    let units: Vec<&str> = units.iter().map(Unit::as_str).collect();
     let rows: Vec<AccountRow> = AccountRow::query()
-        .filter(account::owner_id.eq(list.enterprise.0))
-        .filter(account::account_id.eq_any(ids))
-        .filter(
-            units
-                .is_empty()
-                .into_sql::<Bool>()
-                .or(account::unit.eq_any(units)),
-        )
+        .filter(owner_id.eq_any(owners))
+        .filter(account_id.eq_any(ids))
+        .filter(units.is_empty().into_sql::<Bool>().or(unit.eq_any(units)))
         .load(&mut db)
         .await?;
     let mut accounts: HashMap<Uuid, Balances> = HashMap::new();
     for row in rows {
-        let amount = |decimal| {
-            Amount::from_decimal(decimal)
-                .ok_or_else(|| Error::internal("an amount has more than 28 digits"))
-        };
         let balance = Balance {
             available: amount(row.available)?,
             held: amount(row.held)?,
@@ -149,4 +68,9 @@ async fn accounts(
             .insert(Unit::stored(&row.unit), balance);
     }
     Ok(accounts)
+}
+
+fn amount(decimal: Decimal) -> Result<Amount> {
+    Amount::from_decimal(decimal)
+        .ok_or_else(|| Error::internal("an amount has more than 28 digits"))
 }

@@ -1,9 +1,12 @@
 //! `earmark dev`: a server with a Postgres of its own.
 
-use std::net::SocketAddr;
+use std::env;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio_util::task::AbortOnDropHandle;
 use uuid::Uuid;
 
 use crate::app::App;
@@ -11,8 +14,8 @@ use crate::auth::dev_key::{AUDIENCE, DevClaims, DevKey, ISSUER, JWKS_FILE};
 use crate::auth::jwks::{Jwks, Source};
 use crate::auth::token::Verifier;
 use crate::cli::serve::listen;
-use crate::cli::{Failure, print};
-use crate::config::DevArgs;
+use crate::cli::{Failure, healthcheck, print};
+use crate::config::{DATA_DIR, DevArgs};
 use crate::db::embedded::{Cluster, Options};
 use crate::db::migrate;
 use crate::demo::{self, Demo};
@@ -23,12 +26,17 @@ use crate::server::{self, ClosingHook, ServerParts};
 pub(super) const DATABASE: &str = "earmark";
 /// How long the printed token is good: longer than anybody works in one go.
 const TOKEN_TTL: Duration = Duration::from_secs(24 * 60 * 60);
+/// Where `make dev` puts a grpcurl, seen from the folder that it runs in.
+const GRPCURL: &str = "target/tools/bin/grpcurl";
+/// Time between two looks whether the server serves.
+const GREETER_PAUSE: Duration = Duration::from_millis(20);
 
 pub(super) async fn run(args: DevArgs) -> Result<(), Failure> {
     // Before anything is started: from here on Ctrl-C leads through the drain.
     let shutdown = Shutdown::on_signals().map_err(Failure::new)?;
     let listener = listen(args.server.listen).await?;
     let address = listener.local_addr().map_err(Failure::new)?;
+    tracing::info!("starting Postgres; its first start takes some seconds");
     let cluster = Cluster::start(Options {
         binaries: args.postgres_bin.clone(),
         fresh: args.fresh,
@@ -37,12 +45,13 @@ pub(super) async fn run(args: DevArgs) -> Result<(), Failure> {
     .await
     .map_err(Failure::new)?;
     for note in cluster.notes() {
-        tracing::info!(note, "postgres");
+        tracing::info!("{note}");
     }
 
     match prepare(&args, &cluster).await {
         Ok(prepared) => {
-            print(&greeting(address, &prepared));
+            let text = greeting(address, &args, &prepared, &cluster.url(DATABASE));
+            let _greeter = AbortOnDropHandle::new(tokio::spawn(greet(address, text)));
             serve(listener, args, prepared, cluster, shutdown).await
         }
         Err(failure) => {
@@ -127,32 +136,69 @@ async fn serve(
         .map_err(Failure::new)
 }
 
+/// Greets once the server serves: a newcomer copies the calls at once, and what is printed last is found first.
+async fn greet(address: SocketAddr, text: String) {
+    while healthcheck::ask(&reachable(address).to_string(), "")
+        .await
+        .is_err()
+    {
+        tokio::time::sleep(GREETER_PAUSE).await;
+    }
+    print(&text);
+}
+
 /// What a newcomer needs: a token, and three calls to copy.
-fn greeting(address: SocketAddr, prepared: &Prepared) -> String {
+fn greeting(address: SocketAddr, args: &DevArgs, prepared: &Prepared, database: &str) -> String {
     let Prepared { demo, token, .. } = prepared;
     let Demo {
         enterprise,
         confirmed_connection: connection,
         ..
     } = demo;
+    let address = reachable(address);
+    let grpcurl = match Path::new(GRPCURL).is_file() {
+        true => GRPCURL,
+        false => "grpcurl",
+    };
+    let earmark = env::args().next().unwrap_or_else(|| "earmark".into());
+    let data_dir = match args.data.data_dir.as_path() {
+        default if default == Path::new(DATA_DIR) => String::new(),
+        other => format!(" --data-dir '{}'", other.display()),
+    };
     format!(
-        "\
-Earmark serves on {address}. A token for the demo data and for everything that an administrator may, good for a day:
+        "
+Earmark serves on {address}, with demo data. To try it, copy this token and then any call into another terminal:
 
 export TOKEN={token}
 
-grpcurl -plaintext -H \"authorization: Bearer $TOKEN\" \\
+{grpcurl} -plaintext -H \"authorization: Bearer $TOKEN\" \\
   -d '{{\"enterprise_id\": \"{enterprise}\"}}' \\
   {address} earmark.balance.v1.BalanceService/ListClientBalances
-grpcurl -plaintext -H \"authorization: Bearer $TOKEN\" \\
+
+{grpcurl} -plaintext -H \"authorization: Bearer $TOKEN\" \\
   -d '{{\"enterprise_id\": \"{enterprise}\", \"connection_id\": \"{connection}\",
        \"amount\": {{\"currency\": \"BTC\", \"quantity\": \"2500\"}}, \"client_external_id\": \"my-first\"}}' \\
   {address} earmark.allocation.v1.AllocationService/CreateAllocation
-grpcurl -plaintext -H \"authorization: Bearer $TOKEN\" \\
+
+{grpcurl} -plaintext -H \"authorization: Bearer $TOKEN\" \\
   -d '{{\"enterprise_id\": \"{enterprise}\"}}' \\
   {address} earmark.allocation.v1.AllocationService/ListClientAllocations
 
-`earmark token --help` makes others. Ctrl-C stops the server and its Postgres.
+The token is an administrator's and a member's of both demo enterprises, good for a day. One that may only read:
+  {earmark} token --scope settlement_network_read --enterprise {enterprise}{data_dir}
+The database:
+  psql '{database}'
+README.md has a longer tour. Ctrl-C stops the server and its Postgres.
 "
     )
+}
+
+/// Where a client on this machine finds a server that listens on every address.
+fn reachable(mut address: SocketAddr) -> SocketAddr {
+    match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => address.set_ip(Ipv4Addr::LOCALHOST.into()),
+        IpAddr::V6(ip) if ip.is_unspecified() => address.set_ip(Ipv6Addr::LOCALHOST.into()),
+        _ => {}
+    }
+    address
 }

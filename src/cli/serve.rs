@@ -1,5 +1,6 @@
 //! `earmark serve`: a server on somebody else's Postgres.
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -36,7 +37,15 @@ pub(super) async fn run(args: ServeArgs) -> Result<(), Failure> {
 
 /// Listens, and says where.
 pub(super) async fn listen(address: SocketAddr) -> Result<TcpListener, Failure> {
-    let failure = |error| Failure::new(format!("cannot listen on {address}: {error}"));
+    let failure = |error: io::Error| {
+        let hint = match error.kind() {
+            io::ErrorKind::AddrInUse => {
+                ": another process listens there, so stop that or choose another --listen"
+            }
+            _ => "",
+        };
+        Failure::new(format!("cannot listen on {address}: {error}{hint}"))
+    };
     let listener = TcpListener::bind(address).await.map_err(failure)?;
     let address = listener.local_addr().map_err(failure)?;
     tracing::info!(%address, "listening");

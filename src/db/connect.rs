@@ -212,6 +212,8 @@ fn settings_sql(session: &Session) -> String {
         // Under REPEATABLE READ as a server's default, the reads after a lock would be stale.
         "SET default_transaction_isolation = 'read committed';
          SET TIME ZONE 'UTC';
+         -- Notices, such as that a table is there already, would only fill the log.
+         SET client_min_messages = 'warning';
          -- What was acknowledged is on disk; a server that also waits for a standby keeps doing so.
          SELECT set_config('synchronous_commit', 'on', false)
           WHERE current_setting('synchronous_commit') IN ('off', 'local', 'remote_write');

@@ -65,3 +65,15 @@ pub fn require_client(standing: Option<Standing>, id: EnterpriseId) -> Result<Cl
         .client
         .ok_or(Error::ClientNotFound(None))
 }
+
+/// The same, and refuses an enterprise without a partner.
+///
+/// # Errors
+/// [`Error::EnterpriseNotFound`], [`Error::NoOesLicense`], [`Error::PartnerAccessDenied`].
+pub fn require_partner(standing: Option<Standing>, id: EnterpriseId) -> Result<()> {
+    if require_licensed(standing, id)?.has_partner {
+        Ok(())
+    } else {
+        Err(Error::PartnerAccessDenied)
+    }
+}

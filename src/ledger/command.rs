@@ -1,5 +1,6 @@
 //! What the ledger can be asked to do, and what it answers.
 
+use crate::error::Result;
 use crate::ledger::model::{Adjustment, Allocation, Balance, Direction};
 use crate::types::amount::Amount;
 use crate::types::content::ContentHash;
@@ -34,6 +35,14 @@ impl Command {
             action,
         }
     }
+
+    /// How much of a batch it takes.
+    pub fn weight(&self) -> usize {
+        match &self.action {
+            Action::Submit(creates) => creates.len().max(1),
+            Action::Create(_) | Action::Close(_) | Action::Adjust(_) | Action::Expire => 1,
+        }
+    }
 }
 
 /// What to do.
@@ -41,6 +50,8 @@ impl Command {
 pub enum Action {
     /// Reserve, or move at once.
     Create(Create),
+    /// Many of these, in order, each judged by itself and seeing those before it.
+    Submit(Vec<Create>),
     /// Make a reservation final.
     Close(Close),
     /// Deposit or withdraw custody.
@@ -134,6 +145,8 @@ pub struct Adjust {
 pub enum Reply {
     /// An allocation as it stands now, with the balances after its movement.
     Allocation(Box<AllocationReply>),
+    /// What became of each of many creates, in their order; without balances.
+    Submitted(Vec<Result<AllocationReply>>),
     /// A deposit or withdrawal.
     Adjustment(Box<AdjustmentReply>),
     /// Nothing is due any more.
@@ -154,7 +167,7 @@ pub enum Origin {
 /// An allocation as it stands now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AllocationReply {
-    /// The record; its id and times mean nothing if it was only validated and is new.
+    /// The record. One that was only validated and is new has the nil id, and times that mean nothing.
     pub allocation: Allocation,
     /// Custody after the movement; of a replay, as its first answer showed it.
     pub custody: Balance,

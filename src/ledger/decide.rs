@@ -12,7 +12,7 @@ use crate::ledger::command::{
 use crate::ledger::model::{AccountKey, Adjustment, Balance, Cause, Versions};
 use crate::ledger::state::{Leg, Owner, Refusal, Standing, State};
 use crate::types::amount::Amount;
-use crate::types::ids::{AccountId, AdjustmentId, EnterpriseId, OwnerId, ordered_id};
+use crate::types::ids::{AccountId, AdjustmentId, AllocationId, EnterpriseId, OwnerId, ordered_id};
 use crate::types::unit::Unit;
 
 /// What became of a command.
@@ -51,17 +51,50 @@ fn judge(state: &mut State, command: &Command) -> Judgement {
         owners,
         partners,
     } = state;
-    let id = command.owner;
-    let owner = owners.get_mut(&id);
+    let mut owner = owners.get_mut(&command.owner);
     if owner.as_ref().is_some_and(|owner| owner.more_due) {
         return Judgement::Later;
     }
-    match &command.action {
-        Action::Create(create) => create::judge(*now, owner, command, create),
-        Action::Close(close) => close::judge(*now, owner, partners, command, close),
-        Action::Adjust(action) => adjust(*now, owner, command, action),
+    let before = match &owner {
+        Some(owner) if command.validate_only => Some((*owner).clone()),
+        _ => None,
+    };
+    let judgement = match &command.action {
+        Action::Create(create) => create::judge(*now, owner.as_deref_mut(), command, create),
+        Action::Submit(creates) => create::judge_all(*now, owner.as_deref_mut(), command, creates),
+        Action::Close(close) => close::judge(*now, owner.as_deref_mut(), partners, command, close),
+        Action::Adjust(action) => adjust(*now, owner.as_deref_mut(), command, action),
         Action::Expire => Judgement::Final(Ok(Reply::Expired)),
+    };
+    match (owner, before) {
+        (Some(owner), Some(before)) => {
+            *owner = before;
+            validated(judgement, owner)
+        }
+        _ => judgement,
     }
+}
+
+/// Turns what was done and undone again into what would be done. Records that are only made by it have no id.
+fn validated(judgement: Judgement, before: &Owner) -> Judgement {
+    let would_be = |reply: &mut AllocationReply| {
+        if reply.origin == Origin::Done {
+            reply.origin = Origin::Validated;
+        }
+        if before.allocation(reply.allocation.id).is_none() {
+            reply.allocation.id = AllocationId::NIL;
+        }
+    };
+    let Judgement::Final(Ok(mut reply)) = judgement else {
+        return judgement;
+    };
+    match &mut reply {
+        Reply::Allocation(reply) => would_be(reply),
+        Reply::Submitted(replies) => replies.iter_mut().flatten().for_each(would_be),
+        Reply::Adjustment(reply) => reply.origin = Origin::Validated,
+        Reply::Expired => {}
+    }
+    Judgement::Final(Ok(reply))
 }
 
 /// The enterprise's standing, whether or not it may use the services.
@@ -146,19 +179,12 @@ fn adjust_now(
         custody_version: custody.version,
         created_at: time,
     };
-    let origin = if command.validate_only {
-        Origin::Validated
-    } else {
-        Origin::Done
-    };
-    if origin == Origin::Done {
-        owner.apply(command.owner, movement, Cause::Adjust, id, time);
-        owner.adjust(adjustment.clone());
-    }
+    owner.apply(command.owner, movement, Cause::Adjust, id, time);
+    owner.adjust(adjustment.clone());
     Ok(Reply::Adjustment(Box::new(AdjustmentReply {
         adjustment,
         custody,
-        origin,
+        origin: Origin::Done,
     })))
 }
 
@@ -205,7 +231,7 @@ pub fn past_balances(reply: &Reply, versions: Versions) -> Vec<(OwnerId, Account
                 versions.custody,
             )]
         }
-        Reply::Expired => Vec::new(),
+        Reply::Submitted(_) | Reply::Expired => Vec::new(),
     };
     // Version 0 is the account before its first entry: nothing in it.
     wanted
@@ -265,7 +291,7 @@ pub fn fill_past(
                 versions.custody,
             )?;
         }
-        Reply::Expired => {}
+        Reply::Submitted(_) | Reply::Expired => {}
     }
     Ok(())
 }

@@ -33,7 +33,7 @@ pub struct PartnerStanding {
 }
 
 /// One locked owner.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Owner {
     /// The enterprise; none where the owner is something else.
     pub enterprise: Option<Standing>,
@@ -68,7 +68,7 @@ struct Account {
 }
 
 /// What a batch did to one owner.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Effects {
     entries: Vec<Entry>,
     created: Vec<AllocationId>,

@@ -127,6 +127,7 @@ pub async fn start(connector: &Connector) -> Result<Events, VerifyError> {
     Ok(ReceiverStream::new(receiver))
 }
 
+const NO_PARAMETERS: [Uuid; 0] = [];
 /// Progress that may wait for a reader.
 const ROOM_FOR_PROGRESS: usize = 64;
 
@@ -179,7 +180,7 @@ impl Run {
             next = chunk.last.as_u128().checked_add(1).map(Uuid::from_u128);
         }
         for (invariant, statement) in &self.over_all {
-            let rows = self.client.query_raw(statement, [Uuid::nil(); 0]);
+            let rows = self.client.query_raw(statement, NO_PARAMETERS);
             report.breaches(*invariant, rows.await?).await?;
         }
         // Nothing was written: the connection's end ends the transaction.

@@ -11,7 +11,7 @@ use crate::error::{Error, Outcome, Violations};
 use crate::limits::{
     REQUEST_BYTES_MAX, RETRY_DELAY, STATUS_BYTES_MAX, VIOLATION_CHARS_MAX, VIOLATIONS_MAX,
 };
-use crate::proto::common::v1::ErrorReason;
+use crate::proto::common::v1::{ErrorReason, ItemError};
 
 /// The domain of every `google.rpc.ErrorInfo`.
 pub const DOMAIN: &str = "earmark";
@@ -38,6 +38,16 @@ pub fn with_code(code: Code, error: &Error, rpc: Option<&Rpc>, request_id: &str)
     details.set_error_info(reason_name(error), DOMAIN, metadata);
     add_details(&mut details, error, request_id);
     bounded(code, text(error), details)
+}
+
+/// The same error where it is one item's rather than the call's.
+pub fn item_error(error: &Error) -> ItemError {
+    ItemError {
+        code: code(error) as i32,
+        reason: reason(error).into(),
+        message: text(error),
+        metadata: metadata(error).into_iter().collect(),
+    }
 }
 
 /// The name of an error's reason, as `ErrorInfo` has it.

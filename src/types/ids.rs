@@ -60,6 +60,11 @@ impl From<ConnectionId> for AccountId {
     }
 }
 
+impl AllocationId {
+    /// The id of a record that was only validated.
+    pub const NIL: Self = Self(Uuid::nil());
+}
+
 impl AccountId {
     /// The owner's own account: a client's custody.
     pub const OWN: Self = Self(Uuid::from_u128(1));

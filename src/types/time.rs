@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
+use chrono::{DateTime, Datelike, SecondsFormat, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
 /// A moment, in whole microseconds.
@@ -12,6 +12,18 @@ use serde::{Deserialize, Serialize};
 pub struct Time(DateTime<Utc>);
 
 impl Time {
+    /// The first time of `google.protobuf.Timestamp`, 0001-01-01T00:00:00Z: before everything that is stored.
+    pub const MIN: Self = Self::of_seconds(-62_135_596_800);
+    /// The first second past `google.protobuf.Timestamp`, 10000-01-01T00:00:00Z: after everything that is stored.
+    pub const MAX: Self = Self::of_seconds(253_402_300_800);
+
+    const fn of_seconds(seconds: i64) -> Self {
+        match DateTime::from_timestamp_secs(seconds) {
+            Some(time) => Self(time),
+            None => Self(DateTime::UNIX_EPOCH),
+        }
+    }
+
     /// The wall clock of this process: for tokens and logs. The ledger's time is the database's.
     pub fn now() -> Self {
         Self::floor(Utc::now())
@@ -49,6 +61,16 @@ impl Time {
     /// The next microsecond.
     pub fn next(self) -> Self {
         self.plus(Duration::from_micros(1))
+    }
+
+    /// The microsecond before.
+    pub fn previous(self) -> Self {
+        Self(self.0 - TimeDelta::microseconds(1))
+    }
+
+    /// Whether the database holds it; every time that an answer shows is one of these.
+    pub fn is_storable(self) -> bool {
+        (1..=9999).contains(&self.0.year())
     }
 
     /// As chrono has it, for the database.

@@ -4,11 +4,25 @@ mod support;
 
 /// Allocations: create, get, list.
 mod allocation;
+/// Who may call what, and which check answers first.
+mod authz;
+/// Balances: adjust, list.
+mod balance;
+/// The binary: settings, exit codes, signals.
+mod cli;
 /// What the services rely on: sessions, faults, retries, migrations.
 mod db;
 /// The development cluster: started, adopted, kept alive.
 mod embedded;
+/// Every reason of an error, provoked.
+mod errors;
+/// Keys, callers that leave, deadlines: each write has one effect.
+mod idempotency;
 /// NetworkService: who may hold balances.
 mod network;
+/// README.md: its tour, its tables.
+mod readme;
+/// The rules of the schema and of the source tree.
+mod schema;
 /// What stands around every service: layers, health, the way down.
 mod server;

@@ -5,7 +5,6 @@ mod drain;
 mod errors;
 mod health;
 mod order;
-mod raw;
 mod reflection;
 mod running;
 mod scopes;

@@ -190,26 +190,12 @@ fn close_now(
     let custody = owner.balance_after(&movement, AccountId::OWN);
     let connection = owner.balance_after(&movement, allocation.connection.into());
     let time = owner.next_time(now);
-    let (allocation, origin) = if command.validate_only {
-        let versions = Versions {
-            custody: custody.version,
-            connection: connection.version,
-        };
-        (
-            closed(allocation, ending, versions, time),
-            Origin::Validated,
-        )
-    } else {
-        (
-            finish(owner, command.owner, allocation, movement, ending, time),
-            Origin::Done,
-        )
-    };
+    let allocation = finish(owner, command.owner, allocation, movement, ending, time);
     Ok(Reply::Allocation(Box::new(AllocationReply {
         allocation,
         custody,
         connection,
-        origin,
+        origin: Origin::Done,
     })))
 }
 

@@ -18,26 +18,53 @@ pub(super) fn judge(
     command: &Command,
     create: &Create,
 ) -> Judgement {
-    let owner = match client_side(owner, command) {
-        Ok(owner) => owner,
-        Err(error) => return Err(error).into(),
-    };
-    if let Some(stored) = owner.allocation_by_key(create.direction, &create.client_external_id) {
-        if stored.content != create.content {
-            return Err(Error::IdempotencyKeyReused {
-                field: "client_external_id",
-            })
-            .into();
+    let reply = client_side(owner, command).and_then(|owner| one(now, owner, command, create));
+    match reply {
+        Ok(reply) if reply.origin == Origin::Replayed => {
+            let opened = reply.allocation.opened;
+            Judgement::Replay(Reply::Allocation(Box::new(reply)), opened)
         }
-        let reply = AllocationReply {
-            allocation: stored.clone(),
-            custody: Balance::default(),
-            connection: Balance::default(),
-            origin: Origin::Replayed,
-        };
-        return Judgement::Replay(Reply::Allocation(Box::new(reply)), stored.opened);
+        reply => reply.map(|reply| Reply::Allocation(Box::new(reply))).into(),
     }
-    create_now(now, owner, command, create).into()
+}
+
+/// As a whole it fails only for who asks.
+pub(super) fn judge_all(
+    now: Time,
+    owner: Option<&mut Owner>,
+    command: &Command,
+    creates: &[Create],
+) -> Judgement {
+    let replies = client_side(owner, command).map(|owner| {
+        let judged = creates
+            .iter()
+            .map(|create| one(now, owner, command, create));
+        Reply::Submitted(judged.collect())
+    });
+    replies.into()
+}
+
+/// A replay has no balances yet: the journal has them.
+fn one(
+    now: Time,
+    owner: &mut Owner,
+    command: &Command,
+    create: &Create,
+) -> Result<AllocationReply> {
+    let Some(stored) = owner.allocation_by_key(create.direction, &create.client_external_id) else {
+        return create_now(now, owner, command, create);
+    };
+    if stored.content != create.content {
+        return Err(Error::IdempotencyKeyReused {
+            field: "client_external_id",
+        });
+    }
+    Ok(AllocationReply {
+        allocation: stored.clone(),
+        custody: Balance::default(),
+        connection: Balance::default(),
+        origin: Origin::Replayed,
+    })
 }
 
 /// The enterprise, its licence, and its client.
@@ -52,7 +79,12 @@ fn client_side<'a>(owner: Option<&'a mut Owner>, command: &Command) -> Result<&'
     Ok(owner)
 }
 
-fn create_now(now: Time, owner: &mut Owner, command: &Command, create: &Create) -> Result<Reply> {
+fn create_now(
+    now: Time,
+    owner: &mut Owner,
+    command: &Command,
+    create: &Create,
+) -> Result<AllocationReply> {
     let connection = owner
         .connections
         .get(&create.connection)
@@ -135,21 +167,14 @@ fn create_now(now: Time, owner: &mut Owner, command: &Command, create: &Create) 
         opened,
         closed,
     };
-    let origin = if command.validate_only {
-        Origin::Validated
-    } else {
-        Origin::Done
-    };
-    if origin == Origin::Done {
-        owner.apply(command.owner, movement, cause, id, time);
-        owner.create(allocation.clone());
-    }
-    Ok(Reply::Allocation(Box::new(AllocationReply {
+    owner.apply(command.owner, movement, cause, id, time);
+    owner.create(allocation.clone());
+    Ok(AllocationReply {
         allocation,
         custody,
         connection: of_connection,
-        origin,
-    })))
+        origin: Origin::Done,
+    })
 }
 
 /// The clock's part, then what the connection's mode allows.

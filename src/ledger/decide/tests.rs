@@ -65,6 +65,9 @@ fn random_batches_meet_every_verdict() {
         "ADJUST validated",
         "ADJUST replayed",
         "expired",
+        "submitted, made true, refused true",
+        "submitted, made true, refused false",
+        "submitted, made false, refused true",
         "later",
         "AlreadyTerminal CLEARED",
         "AlreadyTerminal RELEASED",
@@ -281,6 +284,17 @@ fn prop_same(mut actual: Expected, mut expected: Expected, command: &Command) ->
                 reply.adjustment.id = Uuid::nil().into();
                 reply.adjustment.created_at = Time::from_micros(0).expect("in range");
             }
+            Expected::Verdict(Ok(Reply::Submitted(replies))) => {
+                for reply in replies.iter_mut().flatten() {
+                    // Many are answered without balances.
+                    (reply.custody, reply.connection) = Default::default();
+                    if command.validate_only {
+                        reply.allocation.id = AllocationId::NIL;
+                        reply.allocation.created_at = Time::from_micros(0).expect("in range");
+                        reply.allocation.updated_at = Time::from_micros(0).expect("in range");
+                    }
+                }
+            }
             _ => {}
         }
     }
@@ -294,6 +308,11 @@ fn name(verdict: &Expected) -> String {
         Expected::Later => return "later".into(),
         Expected::Verdict(Err(error)) => return error_name(error),
         Expected::Verdict(Ok(Reply::Expired)) => return "expired".into(),
+        Expected::Verdict(Ok(Reply::Submitted(replies))) => {
+            let refused = replies.iter().any(Result::is_err);
+            let made = replies.iter().any(Result::is_ok);
+            return format!("submitted, made {made}, refused {refused}");
+        }
         Expected::Verdict(Ok(Reply::Adjustment(reply))) => ("ADJUST".into(), reply.origin),
         Expected::Verdict(Ok(Reply::Allocation(reply))) => {
             let closed = reply.allocation.closed.map(|closed| closed.cause);

@@ -10,7 +10,7 @@ use tokio::try_join;
 use tokio_postgres::{Client, Row, Statement};
 use uuid::Uuid;
 
-use crate::ledger::command::{Action, Command, Verdict};
+use crate::ledger::command::{Action, Command, Create, Verdict};
 use crate::ledger::model::{
     AccountKey, Adjustment, Allocation, Balance, Cause, Closing, Connection, Direction, Mode,
     Status, Versions,
@@ -91,7 +91,8 @@ const ALLOCATIONS: &str = "\
     LEFT JOIN account own ON own.owner_id = a.owner_id AND own.unit = a.currency \
         AND own.account_id = '00000000-0000-0000-0000-000000000001' \
     LEFT JOIN account net ON net.owner_id = a.owner_id AND net.unit = a.currency \
-        AND net.account_id = a.connection_id";
+        AND net.account_id = a.connection_id \
+    ORDER BY a.expire_time, a.id";
 
 const ACCOUNTS: &str = "\
     SELECT a.owner_id, a.account_id, a.unit, a.available, a.held, a.version \
@@ -136,55 +137,71 @@ pub struct Needs {
     account_units: Vec<String>,
 }
 
+/// What was collected already.
+#[derive(Default)]
+struct Seen<'a> {
+    owners: HashSet<Uuid>,
+    partners: HashSet<Uuid>,
+    connections: HashSet<Uuid>,
+    accounts: HashSet<(Uuid, AccountId, &'a Unit)>,
+}
+
 impl Needs {
-    /// Collects what the commands need; each thing once.
+    /// Collects what the commands need.
     pub fn of(commands: &[&Command]) -> Self {
         let mut needs = Self::default();
-        let mut accounts = HashSet::new();
-        let (mut owners, mut partners, mut connections) =
-            (HashSet::new(), HashSet::new(), HashSet::new());
+        let mut seen = Seen::default();
         for command in commands {
-            let owner = command.owner.0;
-            owners.insert(owner);
-            match &command.action {
-                Action::Create(create) => {
-                    connections.insert(create.connection.0);
-                    needs.key_owners.push(owner);
-                    needs.key_types.push(create.direction.as_str());
-                    needs.key_ids.push(create.client_external_id.clone());
-                    for account in [AccountId::OWN, create.connection.into()] {
-                        accounts.insert((owner, account.0, create.unit.clone()));
-                    }
-                }
-                Action::Close(close) => {
-                    if let Verdict::Clear(partner) | Verdict::Release { partner, .. } =
-                        &close.verdict
-                    {
-                        partners.insert(partner.enterprise.0);
-                        connections.insert(partner.connection.0);
-                    }
-                    needs.allocation_owners.push(owner);
-                    needs.allocation_ids.push(close.allocation.0);
-                }
-                Action::Adjust(adjust) => {
-                    needs.adjustment_owners.push(owner);
-                    needs.adjustment_ids.push(adjust.external_id.clone());
-                    for account in [AccountId::OWN, AccountId::WORLD] {
-                        accounts.insert((owner, account.0, adjust.unit.clone()));
-                    }
-                }
-                Action::Expire => {}
-            }
+            needs.add(command, &mut seen);
         }
-        needs.owners = owners.into_iter().collect();
-        needs.partners = partners.into_iter().collect();
-        needs.connections = connections.into_iter().collect();
-        for (owner, account, unit) in accounts {
+        needs.owners = seen.owners.into_iter().collect();
+        needs.partners = seen.partners.into_iter().collect();
+        needs.connections = seen.connections.into_iter().collect();
+        for (owner, account, unit) in seen.accounts {
             needs.account_owners.push(owner);
-            needs.account_ids.push(account);
+            needs.account_ids.push(account.0);
             needs.account_units.push(unit.to_string());
         }
         needs
+    }
+
+    fn add<'a>(&mut self, command: &'a Command, seen: &mut Seen<'a>) {
+        let owner = command.owner.0;
+        seen.owners.insert(owner);
+        match &command.action {
+            Action::Create(create) => self.add_create(owner, create, seen),
+            Action::Submit(creates) => {
+                for create in creates {
+                    self.add_create(owner, create, seen);
+                }
+            }
+            Action::Close(close) => {
+                if let Verdict::Clear(partner) | Verdict::Release { partner, .. } = &close.verdict {
+                    seen.partners.insert(partner.enterprise.0);
+                    seen.connections.insert(partner.connection.0);
+                }
+                self.allocation_owners.push(owner);
+                self.allocation_ids.push(close.allocation.0);
+            }
+            Action::Adjust(adjust) => {
+                self.adjustment_owners.push(owner);
+                self.adjustment_ids.push(adjust.external_id.clone());
+                for account in [AccountId::OWN, AccountId::WORLD] {
+                    seen.accounts.insert((owner, account, &adjust.unit));
+                }
+            }
+            Action::Expire => {}
+        }
+    }
+
+    fn add_create<'a>(&mut self, owner: Uuid, create: &'a Create, seen: &mut Seen<'a>) {
+        seen.connections.insert(create.connection.0);
+        self.key_owners.push(owner);
+        self.key_types.push(create.direction.as_str());
+        self.key_ids.push(create.client_external_id.clone());
+        for account in [AccountId::OWN, create.connection.into()] {
+            seen.accounts.insert((owner, account, &create.unit));
+        }
     }
 
     /// The owners to lock.

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::server::raw::frame_bytes;
 use crate::server::running::{ADJUST, Running, adjust};
+use crate::support::raw::frame_bytes;
 
 /// The log of this process, of all its tests: callers tell their lines by their request ids. A subscriber per thread
 /// would now and then miss lines, since the threads share what they know of levels.

@@ -7,8 +7,8 @@ use tokio::net::TcpStream;
 use tonic::Code;
 use tonic_types::StatusExt;
 
-use crate::server::raw::frame_bytes;
 use crate::server::running::{ADJUST, Running, adjust, settings};
+use crate::support::raw::frame_bytes;
 
 async fn ended(server: Running) -> Vec<String> {
     let served = tokio::time::timeout(Duration::from_secs(10), server.served).await;

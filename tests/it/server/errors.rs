@@ -7,8 +7,8 @@ use earmark::server::Settings;
 use tonic::Code;
 use tonic_types::StatusExt;
 
-use crate::server::raw::{Answer, frame_bytes};
 use crate::server::running::{ADJUST, LIST, Running, adjust, settings};
+use crate::support::raw::{Answer, frame_bytes};
 
 async fn call_with(server: &Running, metadata: &[(&str, &str)], body: Bytes) -> Answer {
     let bearer = server.bearer("network-admin");

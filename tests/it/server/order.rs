@@ -6,8 +6,8 @@ use bytes::Bytes;
 use tonic::Code;
 use uuid::Uuid;
 
-use crate::server::raw::frame_bytes;
 use crate::server::running::{ADJUST, Running, adjust};
+use crate::support::raw::frame_bytes;
 
 #[tokio::test]
 async fn the_first_check_that_fails_answers() {

@@ -12,8 +12,9 @@ use earmark::error::Error;
 use earmark::limits::{REQUEST_BYTES_MAX, RESPONSE_BYTES_MAX};
 use earmark::proto::balance::v1::balance_service_server::{BalanceService, BalanceServiceServer};
 use earmark::proto::balance::v1::{
-    AdjustBalanceRequest, AdjustBalanceResponse, ListClientBalancesRequest,
-    ListClientBalancesResponse,
+    AdjustBalanceRequest, AdjustBalanceResponse, GetBalanceRequest, GetBalanceResponse,
+    ListClientBalancesRequest, ListClientBalancesResponse, ListEntriesRequest, ListEntriesResponse,
+    ListPartnerBalancesRequest, ListPartnerBalancesResponse,
 };
 use earmark::rpc::call::{Answer, Call, answer};
 use earmark::server::drain::Shutdown;
@@ -25,7 +26,7 @@ use tonic::service::Routes;
 use tonic::transport::Channel;
 use tonic::{Request, Response, Status};
 
-use crate::server::raw::Raw;
+use crate::support::raw::Raw;
 
 /// A write that the fake serves; what it does stands in `external_id`.
 pub(crate) const ADJUST: &str = "/earmark.balance.v1.BalanceService/AdjustBalance";
@@ -156,7 +157,7 @@ impl Running {
     }
 
     /// Calls the fake write on a connection of its own.
-    pub(crate) async fn adjust(&self, what: &str) -> super::raw::Answer {
+    pub(crate) async fn adjust(&self, what: &str) -> crate::support::raw::Answer {
         let bearer = self.bearer("network-admin");
         self.raw()
             .await
@@ -165,7 +166,7 @@ impl Running {
     }
 
     /// Calls the fake read on a connection of its own.
-    pub(crate) async fn list(&self, what: &str) -> super::raw::Answer {
+    pub(crate) async fn list(&self, what: &str) -> crate::support::raw::Answer {
         let bearer = self.bearer("settlement_network_read");
         let request = ListClientBalancesRequest {
             enterprise_id: what.into(),
@@ -176,7 +177,7 @@ impl Running {
             .call(
                 LIST,
                 &[("authorization", &bearer)],
-                super::raw::frame(&request),
+                crate::support::raw::frame(&request),
             )
             .await
     }
@@ -184,7 +185,7 @@ impl Running {
 
 /// The body of a fake write.
 pub(crate) fn adjust(what: &str) -> bytes::Bytes {
-    super::raw::frame(&AdjustBalanceRequest {
+    crate::support::raw::frame(&AdjustBalanceRequest {
         external_id: what.into(),
         ..AdjustBalanceRequest::default()
     })
@@ -253,5 +254,26 @@ impl BalanceService for Fake {
             }))
         })
         .await
+    }
+
+    async fn list_partner_balances(
+        &self,
+        _: Request<ListPartnerBalancesRequest>,
+    ) -> Result<Response<ListPartnerBalancesResponse>, Status> {
+        Err(Status::unimplemented("not faked"))
+    }
+
+    async fn get_balance(
+        &self,
+        _: Request<GetBalanceRequest>,
+    ) -> Result<Response<GetBalanceResponse>, Status> {
+        Err(Status::unimplemented("not faked"))
+    }
+
+    async fn list_entries(
+        &self,
+        _: Request<ListEntriesRequest>,
+    ) -> Result<Response<ListEntriesResponse>, Status> {
+        Err(Status::unimplemented("not faked"))
     }
 }

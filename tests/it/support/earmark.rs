@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use earmark::app::App;
 use earmark::auth::dev_key::{AUDIENCE, DevClaims, DevKey, ISSUER};
 use earmark::auth::jwks::{Jwks, Source};
 use earmark::auth::token::Verifier;
+use earmark::db::connect::{Connector, Session};
 use earmark::db::pool::PoolSettings;
 use earmark::proto::allocation::v1::allocation_service_client::AllocationServiceClient;
 use earmark::proto::balance::v1::balance_service_client::BalanceServiceClient;
@@ -19,6 +20,7 @@ use earmark::proto::{
 };
 use earmark::server::drain::Shutdown;
 use earmark::server::{ServerParts, Settings, serve};
+use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tonic::codegen::InterceptedService;
 use tonic::metadata::MetadataValue;
@@ -29,6 +31,8 @@ use tonic_types::StatusExt;
 use uuid::Uuid;
 
 use super::cluster::{TestDatabase, database};
+use super::locks;
+use crate::support::raw::Raw;
 
 /// A channel that sends a token.
 pub(crate) type Authorized = InterceptedService<Channel, Bearer>;
@@ -47,11 +51,34 @@ impl Interceptor for Bearer {
 
 /// A running server.
 pub(crate) struct Earmark {
-    pub(crate) db: TestDatabase,
+    pub(crate) url: String,
     pub(crate) address: SocketAddr,
+    pub(crate) shutdown: Shutdown,
     channel: Channel,
     key: DevKey,
     _jwks: tempfile::NamedTempFile,
+    _db: Option<TestDatabase>,
+}
+
+/// How a server is set up.
+pub(crate) struct Setup {
+    pub(crate) settings: Settings,
+    pub(crate) pool: PoolSettings,
+    /// Limits of its database sessions.
+    pub(crate) session: Session,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self {
+            settings: Settings {
+                lame_duck: Duration::ZERO,
+                ..Settings::default()
+            },
+            pool: PoolSettings::default(),
+            session: Session::default(),
+        }
+    }
 }
 
 /// Every service, with one token.
@@ -65,39 +92,70 @@ pub(crate) struct Clients {
 impl Earmark {
     /// Starts a server; it ends with the test.
     pub(crate) async fn start() -> Self {
+        Self::start_with(Setup::default()).await
+    }
+
+    /// Starts a server that is set up in another way.
+    pub(crate) async fn start_with(setup: Setup) -> Self {
         let db = database().await;
+        let earmark = Self::start_on(&db.url, setup).await;
+        Self {
+            _db: Some(db),
+            ..earmark
+        }
+    }
+
+    /// Starts a server on a migrated database that the caller keeps.
+    pub(crate) async fn start_on(url: &str, setup: Setup) -> Self {
         let key = DevKey::generate().expect("a key");
         let jwks = tempfile::NamedTempFile::new().expect("a file");
         std::fs::write(jwks.path(), key.jwks().to_string()).expect("written");
         let keys = Jwks::open(Source::File(jwks.path().into()))
             .await
             .expect("a JWKS");
-        let app = App::start(&db.url, &PoolSettings::default()).expect("a URL");
+        let connector = Connector::with_session(url, &setup.session).expect("a URL");
+        let app = App::on(connector, &setup.pool);
         let parts = ServerParts {
             routes: app.routes(),
             verifier: Arc::new(Verifier::new(ISSUER, AUDIENCE, keys)),
             probe: app.probe(),
-            settings: Settings {
-                lame_duck: Duration::ZERO,
-                ..Settings::default()
-            },
+            settings: setup.settings,
             closing: app.closing(),
         };
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("bound");
-        tokio::spawn(serve(listener, parts, Shutdown::new()));
+        let shutdown = Shutdown::new();
+        tokio::spawn(serve(listener, parts, shutdown.clone()));
         let channel = Channel::from_shared(format!("http://{address}"))
             .expect("a URI")
             .connect()
             .await
             .expect("connected");
         Self {
-            db,
+            url: url.into(),
             address,
+            shutdown,
             channel,
             key,
             _jwks: jwks,
+            _db: None,
         }
+    }
+
+    /// A client that can send anything.
+    pub(crate) async fn raw(&self) -> Raw {
+        Raw::connect(self.address).await
+    }
+
+    /// A session past the server, as another process would have it.
+    pub(crate) async fn sql(&self) -> tokio_postgres::Client {
+        locks::session(&self.url).await
+    }
+
+    /// The number that a statement answers.
+    pub(crate) async fn count(&self, sql: &str) -> i64 {
+        let row = self.sql().await.query_one(sql, &[]).await;
+        row.expect(sql).get(0)
     }
 
     /// A good token.
@@ -114,6 +172,25 @@ impl Earmark {
         self.key
             .mint(&claims, Duration::from_secs(600))
             .expect("signed")
+    }
+
+    /// The claims of a member who may read and write.
+    pub(crate) fn claims(&self, subject: &str, enterprises: &[&str]) -> Value {
+        let expires = SystemTime::now() + Duration::from_secs(600);
+        let expires = expires.duration_since(UNIX_EPOCH).expect("after 1970");
+        json!({
+            "iss": ISSUER,
+            "aud": AUDIENCE,
+            "exp": expires.as_secs(),
+            "sub": subject,
+            "scope": "settlement_network_read settlement_network_write",
+            "enterprises": enterprises,
+        })
+    }
+
+    /// A token with these claims and no others.
+    pub(crate) fn token_of(&self, claims: &Value) -> String {
+        self.key.sign(claims).expect("signed")
     }
 
     /// Clients with this very token.
@@ -141,9 +218,18 @@ impl Earmark {
 
     /// A licensed enterprise.
     pub(crate) async fn enterprise(&self, name: &str) -> network::Enterprise {
+        self.new_enterprise(name, true).await
+    }
+
+    /// An enterprise, licensed or not.
+    pub(crate) async fn new_enterprise(
+        &self,
+        name: &str,
+        oes_licensed: bool,
+    ) -> network::Enterprise {
         let request = network::CreateEnterpriseRequest {
             name: name.into(),
-            oes_licensed: true,
+            oes_licensed,
             ..Default::default()
         };
         let answer = self
@@ -161,22 +247,9 @@ impl Earmark {
             self.enterprise("Client side").await,
             self.enterprise("Partner side").await,
         );
-        let mut admin = self.admin().network;
-        let request = network::CreateClientRequest {
-            enterprise_id: client_side.id.clone(),
-            name: "Client".into(),
-            ..Default::default()
-        };
-        let client = admin
-            .create_client(request)
-            .await
-            .expect("created")
-            .into_inner()
-            .client
-            .expect("set");
         let mut parties = Parties {
+            client: self.client(&client_side.id).await,
             enterprise: client_side.id,
-            client: client.id,
             partner_enterprise: partner_side.id,
             partner: String::new(),
             connection: String::new(),
@@ -184,6 +257,45 @@ impl Earmark {
         parties.partner = self.partner(&parties.partner_enterprise, "Partner").await;
         parties.connection = self.connection(&parties, mode).await;
         parties
+    }
+
+    /// The client of an enterprise.
+    pub(crate) async fn client(&self, enterprise: &str) -> String {
+        let request = network::CreateClientRequest {
+            enterprise_id: enterprise.into(),
+            name: "Client".into(),
+            ..Default::default()
+        };
+        let answer = self
+            .admin()
+            .network
+            .create_client(request)
+            .await
+            .expect("created");
+        answer.into_inner().client.expect("set").id
+    }
+
+    /// Gives or takes an enterprise's licence.
+    pub(crate) async fn license(&self, enterprise: &str, oes_licensed: bool) {
+        let request = network::UpdateEnterpriseRequest {
+            enterprise_id: enterprise.into(),
+            oes_licensed: Some(oes_licensed),
+            ..Default::default()
+        };
+        let updated = self.admin().network.update_enterprise(request).await;
+        updated.expect("updated");
+    }
+
+    /// Enables or disables allocations of a connection.
+    pub(crate) async fn enable_allocations(&self, connection: &str, enabled: bool) {
+        let request = network::UpdateConnectionRequest {
+            connection_id: connection.into(),
+            allocations_enabled: Some(enabled),
+            disabled_reason: (!enabled).then(|| "under review".into()),
+            ..Default::default()
+        };
+        let updated = self.admin().network.update_connection(request).await;
+        updated.expect("updated");
     }
 
     /// Another partner.
@@ -281,6 +393,18 @@ impl Parties {
     }
 }
 
+/// A balance as answers have it.
+pub(crate) fn balance(available: &str, held: &str, version: i64) -> Option<common::Balance> {
+    Some(common::Balance {
+        available: available.into(),
+        held: held.into(),
+        version,
+    })
+}
+
+/// A well-formed id that no record has.
+pub(crate) const NOBODY: &str = "0198a7b2-6a44-7c11-8d4e-00000000ffff";
+
 /// What a caller sees of an error.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Refusal {
@@ -292,6 +416,25 @@ pub(crate) struct Refusal {
 }
 
 impl Refusal {
+    /// Asserts code and reason.
+    #[track_caller]
+    pub(crate) fn expect(self, code: Code, reason: &str) -> Self {
+        assert_eq!(
+            (self.code, self.reason.as_str()),
+            (code, reason),
+            "{self:?}"
+        );
+        self
+    }
+
+    /// Asserts that these arguments, and no others, are wrong.
+    #[track_caller]
+    pub(crate) fn expect_invalid(self, fields: &[&str]) -> Self {
+        let this = self.expect(Code::InvalidArgument, "INVALID_REQUEST");
+        assert_eq!(this.fields(), fields, "{this:?}");
+        this
+    }
+
     /// The fields of the violations.
     pub(crate) fn fields(&self) -> Vec<&str> {
         self.violations
@@ -302,6 +445,7 @@ impl Refusal {
 }
 
 /// The error of a call that must fail; every error has an ErrorInfo of ours.
+#[track_caller]
 pub(crate) fn refusal<T: std::fmt::Debug>(result: Result<T, Status>) -> Refusal {
     let status = result.expect_err("the call must fail");
     let details = status.get_error_details();

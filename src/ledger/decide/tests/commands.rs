@@ -19,6 +19,14 @@ impl Bench {
         let owner = owner_id(op.owner);
         let action = match &op.what {
             What::Create { .. } => Action::Create(self.create(owner, op)),
+            What::Submit { items } => {
+                let item = |what: &What| Op {
+                    what: what.clone(),
+                    ..op.clone()
+                };
+                let creates = items.iter().map(|what| self.create(owner, &item(what)));
+                Action::Submit(creates.collect())
+            }
             What::Close { .. } => Action::Close(self.close(owner, op)),
             What::Adjust { .. } => Action::Adjust(self.adjust(owner, op)),
             What::Repeat { back } => self.repeat(owner, *back, op),
@@ -172,6 +180,11 @@ impl Bench {
             .map_or(Action::Expire, |command| command.action.clone());
         match &mut action {
             Action::Create(create) => create.initiated_by = subject(op),
+            Action::Submit(creates) => {
+                for create in creates {
+                    create.initiated_by = subject(op);
+                }
+            }
             Action::Adjust(adjust) => adjust.initiated_by = subject(op),
             Action::Close(_) | Action::Expire => {}
         }

@@ -130,6 +130,7 @@ impl Reference {
         }
         let verdict = match &command.action {
             Action::Create(create) => ledger.create(network, now, command, create),
+            Action::Submit(creates) => ledger.submit(network, now, command, creates),
             Action::Close(close) => ledger.close(network, now, command, close),
             Action::Adjust(adjust) => ledger.adjust(network, now, command, adjust),
             Action::Expire => Ok(Reply::Expired),
@@ -200,6 +201,30 @@ impl Ledger {
         let micros = self.last_micros.map_or(now, |last| now.max(last + 1));
         self.last_micros = Some(micros);
         time(micros)
+    }
+
+    /// Each by itself, after those before it.
+    fn submit(
+        &mut self,
+        network: &Network,
+        now: i64,
+        command: &Command,
+        creates: &[Create],
+    ) -> Result<Reply> {
+        client_side(network, command.owner)?;
+        let mut replies = Vec::new();
+        for create in creates {
+            let mut after = self.clone();
+            replies.push(match after.create(network, now, command, create) {
+                Ok(Reply::Allocation(reply)) => {
+                    *self = after;
+                    Ok(*reply)
+                }
+                Ok(other) => unreachable!("a create answers {other:?}"),
+                Err(error) => Err(error),
+            });
+        }
+        Ok(Reply::Submitted(replies))
     }
 
     fn create(

@@ -44,6 +44,10 @@ pub(super) enum What {
         notes: bool,
         expire: Option<Expire>,
     },
+    /// Many creates in one call.
+    Submit {
+        items: Vec<What>,
+    },
     Close {
         target: Target,
         verdict: Kind,
@@ -231,6 +235,7 @@ fn what() -> impl Strategy<Value = What> {
         3 => adjust(),
         2 => (0..6_usize).prop_map(|back| What::Repeat { back }),
         1 => Just(What::Expire),
+        2 => vec(create(), 1..=4).prop_map(|items| What::Submit { items }),
     ]
 }
 

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use crate::ledger::command::{Action, Command, Verdict};
+use crate::ledger::command::{Action, Command, Create, Verdict};
 use crate::ledger::decide::tests::network::Network;
 use crate::ledger::invariant::Picture;
 use crate::ledger::model::{
@@ -42,12 +42,10 @@ impl Needs {
             let owner = command.owner;
             needs.owners.insert(owner);
             match &command.action {
-                Action::Create(create) => {
-                    needs.connections.insert(create.connection);
-                    let key = create.client_external_id.clone();
-                    needs.keys.insert((owner, create.direction, key));
-                    for account in [AccountId::OWN, create.connection.into()] {
-                        needs.accounts.insert((owner, account, create.unit.clone()));
+                Action::Create(create) => needs.create(owner, create),
+                Action::Submit(creates) => {
+                    for create in creates {
+                        needs.create(owner, create);
                     }
                 }
                 Action::Close(close) => {
@@ -71,6 +69,15 @@ impl Needs {
             }
         }
         needs
+    }
+
+    fn create(&mut self, owner: OwnerId, create: &Create) {
+        self.connections.insert(create.connection);
+        let key = create.client_external_id.clone();
+        self.keys.insert((owner, create.direction, key));
+        for account in [AccountId::OWN, create.connection.into()] {
+            self.accounts.insert((owner, account, create.unit.clone()));
+        }
     }
 }
 

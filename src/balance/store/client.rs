@@ -1,0 +1,103 @@
+//! A client's list: custody and the page's connections, in one snapshot.
+
+use diesel::prelude::*;
+use diesel::sql_types::Bool;
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use tokio::try_join;
+use uuid::Uuid;
+
+use super::accounts;
+use crate::balance::model::{Balances, ClientList, NetworkBalance};
+use crate::db::pg_error::Failure;
+use crate::db::pool::Pool;
+use crate::db::read;
+use crate::db::schema::{connection, partner};
+use crate::db::standing::{self, Standing};
+use crate::error::Result;
+use crate::types::ids::{AccountId, ConnectionId, PartnerId};
+
+/// What a client's list shows: a page of connections and one more.
+#[derive(Debug)]
+pub(in crate::balance) struct ClientBalances {
+    /// Whether the enterprise may ask at all.
+    pub standing: Option<Standing>,
+    /// By currency.
+    pub custody: Balances,
+    /// By creation of the connection.
+    pub network: Vec<NetworkBalance>,
+}
+
+type ConnectionRow = (Uuid, Uuid, String, String, String);
+
+/// Several statements, which see one moment.
+pub(in crate::balance) async fn client_balances(
+    pool: &Pool,
+    list: &ClientList,
+) -> Result<ClientBalances> {
+    read::snapshot(pool, async |connection: &mut AsyncPgConnection| {
+        let db = &*connection;
+        let (standing, connections) =
+            try_join!(standing::find(db, list.enterprise), connections(db, list))?;
+        let mut ids = vec![AccountId::OWN.0];
+        ids.extend(connections.iter().map(|(id, ..)| *id));
+        let mut balances = accounts(db, vec![list.enterprise.0], ids, &list.units).await?;
+        let custody = balances.remove(&AccountId::OWN.0).unwrap_or_default();
+        let network = connections
+            .into_iter()
+            .map(
+                |(id, partner, partners_connection_id, name, institution_identifier)| {
+                    NetworkBalance {
+                        connection: ConnectionId(id),
+                        partner: PartnerId(partner),
+                        partners_connection_id,
+                        name,
+                        institution_identifier,
+                        balances: balances.remove(&id).unwrap_or_default(),
+                    }
+                },
+            )
+            .collect();
+        Ok::<_, Failure>(ClientBalances {
+            standing,
+            custody,
+            network,
+        })
+    })
+    .await
+}
+
+async fn connections(
+    mut db: &AsyncPgConnection,
+    list: &ClientList,
+) -> QueryResult<Vec<ConnectionRow>> {
+    let ids: Vec<Uuid> = list.connections.iter().map(|id| id.0).collect();
+    let partners: Vec<Uuid> = list.partners.iter().map(|id| id.0).collect();
+    let after = list.page.after().map_or(Uuid::nil(), |cursor| cursor.0.0);
+    connection::table
+        .inner_join(partner::table.on(partner::id.eq(connection::partner_id)))
+        .filter(connection::client_enterprise_id.eq(list.enterprise.0))
+        .filter(connection::id.gt(after))
+        .filter(
+            ids.is_empty()
+                .into_sql::<Bool>()
+                .or(connection::id.eq_any(ids)),
+        )
+        .filter(
+            partners
+                .is_empty()
+                .into_sql::<Bool>()
+                .or(connection::partner_id.eq_any(partners)),
+        )
+        .order(connection::id)
+        .limit(list.page.fetch())
+        .offset(list.page.skip())
+        .select((
+            connection::id,
+            connection::partner_id,
+            connection::partners_connection_id,
+            connection::name,
+            partner::institution_identifier,
+        ))
+        .load(&mut db)
+        .await
+}

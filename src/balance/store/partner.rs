@@ -1,0 +1,120 @@
+//! A partner's list: the connections of a page, then all their balances in one statement.
+
+use diesel::pg::Pg;
+use diesel::prelude::*;
+use diesel::sql_types::Bool;
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use tokio::try_join;
+use uuid::Uuid;
+
+use super::accounts;
+use crate::balance::model::{PartnerConnection, PartnerList, PartnerNetworkBalance};
+use crate::db::pg_error::Failure;
+use crate::db::pool::Pool;
+use crate::db::read;
+use crate::db::schema::connection;
+use crate::db::standing::{self, Standing};
+use crate::error::Result;
+use crate::types::ids::{ClientId, ConnectionId, OwnerId, PartnerId};
+use crate::types::unit::Unit;
+
+#[derive(HasQuery)]
+#[diesel(table_name = connection, check_for_backend(Pg))]
+struct Row {
+    id: Uuid,
+    client_id: Uuid,
+    partner_id: Uuid,
+    client_enterprise_id: Uuid,
+    name: String,
+    partners_connection_id: String,
+}
+
+/// The enterprise's standing, a page of its partners' connections and one more: one round trip.
+pub(in crate::balance) async fn connections(
+    pool: &Pool,
+    list: &PartnerList,
+) -> Result<(Option<Standing>, Vec<PartnerConnection>)> {
+    let (standing, rows) = read::one(pool, async |connection: &mut AsyncPgConnection| {
+        let db = &*connection;
+        try_join!(standing::find(db, list.enterprise), load(db, list))
+    })
+    .await?;
+    let connections = rows
+        .into_iter()
+        .map(|row| PartnerConnection {
+            owner: OwnerId(row.client_enterprise_id),
+            id: ConnectionId(row.id),
+            client: ClientId(row.client_id),
+            partner: PartnerId(row.partner_id),
+            partners_connection_id: row.partners_connection_id,
+            name: row.name,
+        })
+        .collect();
+    Ok((standing, connections))
+}
+
+/// The texts that this makes are two, since each is prepared once per connection and kept: a filter that an index serves
+/// appears only when it is set; the others stand there always and let everything pass while empty.
+async fn load(mut db: &AsyncPgConnection, list: &PartnerList) -> QueryResult<Vec<Row>> {
+    let partners: Vec<Uuid> = list.partners.iter().map(|id| id.0).collect();
+    let clients: Vec<Uuid> = list.clients.iter().map(|id| id.0).collect();
+    let after = list.page.after().map_or(Uuid::nil(), |cursor| cursor.0.0);
+    let partners_ids = &list.partners_connection_ids;
+    let mut query = Row::query()
+        .filter(connection::partner_enterprise_id.eq(list.enterprise.0))
+        .filter(connection::id.gt(after))
+        .filter(
+            partners
+                .is_empty()
+                .into_sql::<Bool>()
+                .or(connection::partner_id.eq_any(partners)),
+        )
+        .filter(
+            clients
+                .is_empty()
+                .into_sql::<Bool>()
+                .or(connection::client_id.eq_any(clients)),
+        )
+        .filter(
+            partners_ids
+                .is_empty()
+                .into_sql::<Bool>()
+                .or(connection::partners_connection_id.eq_any(partners_ids)),
+        )
+        .order(connection::id)
+        .limit(list.page.fetch())
+        .offset(list.page.skip())
+        .into_boxed::<Pg>();
+    if !list.connections.is_empty() {
+        query = query.filter(connection::id.eq_any(list.connections.iter().map(|id| id.0)));
+    }
+    query.load(&mut db).await
+}
+
+/// What stands with these connections, in their order.
+pub(in crate::balance) async fn balances(
+    pool: &Pool,
+    connections: Vec<PartnerConnection>,
+    units: &[Unit],
+) -> Result<Vec<PartnerNetworkBalance>> {
+    if connections.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut owners: Vec<Uuid> = connections.iter().map(|found| found.owner.0).collect();
+    owners.sort_unstable();
+    owners.dedup();
+    let ids: Vec<Uuid> = connections.iter().map(|found| found.id.0).collect();
+    let mut balances = read::one(pool, async |connection: &mut AsyncPgConnection| {
+        let found = accounts(connection, owners.clone(), ids.clone(), units).await?;
+        Ok::<_, Failure>(found)
+    })
+    .await?;
+    let network = connections
+        .into_iter()
+        .map(|connection| PartnerNetworkBalance {
+            balances: balances.remove(&connection.id.0).unwrap_or_default(),
+            connection,
+        })
+        .collect();
+    Ok(network)
+}

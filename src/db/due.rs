@@ -1,0 +1,67 @@
+//! Whose reservations are due, by the database's clock.
+
+use diesel::prelude::*;
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use uuid::Uuid;
+
+use crate::db::schema::{allocation, connection};
+use crate::types::ids::{EnterpriseId, OwnerId};
+
+diesel::define_sql_function! {
+    /// The database's clock at the start of the statement. Unlike `clock_timestamp()` it is the same throughout, so that an
+    /// index can be searched for it.
+    fn statement_timestamp() -> diesel::sql_types::Timestamptz;
+}
+
+/// The enterprise itself, if a reservation of its client is due.
+pub async fn of_client(
+    mut db: &AsyncPgConnection,
+    enterprise: EnterpriseId,
+) -> QueryResult<Vec<OwnerId>> {
+    let owners: Vec<Uuid> = allocation::table
+        .filter(allocation::owner_id.eq(enterprise.0))
+        .filter(allocation::status.eq("RESERVED"))
+        .filter(allocation::expire_time.le(statement_timestamp().nullable()))
+        .select(allocation::owner_id)
+        .limit(1)
+        .load(&mut db)
+        .await?;
+    Ok(owners.into_iter().map(OwnerId).collect())
+}
+
+/// The owners of which a reservation for one of the enterprise's partners is due.
+pub async fn of_partner(
+    mut db: &AsyncPgConnection,
+    enterprise: EnterpriseId,
+) -> QueryResult<Vec<OwnerId>> {
+    let owners: Vec<Uuid> = connection::table
+        .inner_join(
+            allocation::table.on(allocation::owner_id
+                .eq(connection::client_enterprise_id)
+                .and(allocation::connection_id.eq(connection::id))),
+        )
+        .filter(connection::partner_enterprise_id.eq(enterprise.0))
+        .filter(allocation::status.eq("RESERVED"))
+        .filter(allocation::expire_time.le(statement_timestamp().nullable()))
+        .select(allocation::owner_id)
+        .distinct()
+        .load(&mut db)
+        .await?;
+    Ok(owners.into_iter().map(OwnerId).collect())
+}
+
+/// Owners with due reservations, those of the oldest first.
+pub async fn oldest(mut db: &AsyncPgConnection, limit: i64) -> QueryResult<Vec<OwnerId>> {
+    let mut owners: Vec<Uuid> = allocation::table
+        .filter(allocation::status.eq("RESERVED"))
+        .filter(allocation::expire_time.le(statement_timestamp().nullable()))
+        .order(allocation::expire_time)
+        .select(allocation::owner_id)
+        .limit(limit)
+        .load(&mut db)
+        .await?;
+    // One release of an owner releases all that is due.
+    let mut seen = std::collections::HashSet::new();
+    owners.retain(|owner| seen.insert(*owner));
+    Ok(owners.into_iter().map(OwnerId).collect())
+}

@@ -1,0 +1,87 @@
+//! Expiry: what is due is released by the command that touches its owner (`decide`), by the read that meets it, and by
+//! the sweep. It is always written, never computed.
+
+use diesel_async::AsyncPgConnection;
+use futures_util::future::{join_all, try_join_all};
+use tokio::task::JoinHandle;
+use tokio::time::{MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+
+use crate::db::pool::Pool;
+use crate::db::{due, read};
+use crate::error::Result;
+use crate::ledger::claim::Claim;
+use crate::ledger::command::{Action, Command};
+use crate::ledger::writer::Writer;
+use crate::limits::{SWEEP_INTERVAL, SWEEP_OWNERS_MAX};
+use crate::types::ids::{EnterpriseId, OwnerId};
+
+/// Releases the due reservations of these owners; false if there are no owners. A read that found some reads again.
+///
+/// # Errors
+/// Those of the writer; above all [`crate::error::Error::Overloaded`].
+pub async fn release_due(writer: &Writer, owners: &[OwnerId]) -> Result<bool> {
+    try_join_all(owners.iter().map(|owner| release(writer, *owner))).await?;
+    Ok(!owners.is_empty())
+}
+
+/// Releases what is due in what an enterprise may see as a client, before it is read.
+///
+/// # Errors
+/// Those of the writer and of the database.
+pub async fn settle_client(pool: &Pool, writer: &Writer, enterprise: EnterpriseId) -> Result<()> {
+    let due = read::one(pool, async |connection: &mut AsyncPgConnection| {
+        due::of_client(connection, enterprise).await
+    });
+    release_due(writer, &due.await?).await.map(|_| ())
+}
+
+/// The same for what it may see as a partner.
+///
+/// # Errors
+/// Those of the writer and of the database.
+pub async fn settle_partner(pool: &Pool, writer: &Writer, enterprise: EnterpriseId) -> Result<()> {
+    let due = read::one(pool, async |connection: &mut AsyncPgConnection| {
+        due::of_partner(connection, enterprise).await
+    });
+    release_due(writer, &due.await?).await.map(|_| ())
+}
+
+async fn release(writer: &Writer, owner: OwnerId) -> Result<()> {
+    // Nobody waits for this by its own right: it is carried out whatever becomes of the read.
+    let command = Command::new(owner, false, Action::Expire);
+    writer.submit(command, Claim::new()).await.map(|_| ())
+}
+
+/// Releases what no command and no read meets. It only proposes: `decide` finds nothing to do where another process was
+/// first.
+pub fn sweep(pool: Pool, writer: Writer, closing: CancellationToken) -> JoinHandle<()> {
+    tokio::spawn(async move {
+        let mut ticks = interval(SWEEP_INTERVAL);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = closing.cancelled() => return,
+                _ = ticks.tick() => {}
+            }
+            let found = read::one(&pool, async |connection: &mut AsyncPgConnection| {
+                due::oldest(connection, SWEEP_OWNERS_MAX).await
+            });
+            let mut owners = match found.await {
+                Ok(owners) => owners,
+                // The next tick tries again; health says what there is to say of the database.
+                Err(error) => {
+                    tracing::debug!(?error, "the sweep could not look");
+                    continue;
+                }
+            };
+            // Processes that sweep together start at different owners.
+            let start = usize::from(uuid::Uuid::new_v4().as_bytes()[0]) % owners.len().max(1);
+            owners.rotate_left(start);
+            let released = join_all(owners.iter().map(|owner| release(&writer, *owner))).await;
+            for error in released.into_iter().filter_map(Result::err) {
+                tracing::debug!(?error, "the sweep could not release");
+            }
+        }
+    })
+}

@@ -1,0 +1,450 @@
+//! SubmitAllocations.
+
+use std::collections::BTreeMap;
+
+use earmark::proto::allocation::v1::submit_result::Outcome;
+use earmark::proto::allocation::v1::{
+    Allocation, AllocationStatus, AllocationType, CreateAllocationRequest,
+    CreateDeallocationRequest, SubmitAllocationsRequest, SubmitItem, SubmitResult,
+};
+use earmark::proto::common::v1::{Amount, ErrorReason, ItemError};
+use earmark::proto::network::v1::ConnectionMode;
+use prost::Message;
+use prost_types::Timestamp;
+use tonic::Code;
+
+use crate::support::desk::Desk;
+use crate::support::earmark::{NOBODY, balance, refusal};
+use crate::support::picture::assert_sound;
+
+const OUT: AllocationType = AllocationType::Allocation;
+const BACK: AllocationType = AllocationType::Deallocation;
+
+impl Desk {
+    async fn submit(&self, items: Vec<SubmitItem>) -> Vec<SubmitResult> {
+        self.send(self.parties.submission(items)).await
+    }
+
+    async fn validate(&self, items: Vec<SubmitItem>) -> Vec<SubmitResult> {
+        let request = SubmitAllocationsRequest {
+            validate_only: true,
+            ..self.parties.submission(items)
+        };
+        self.send(request).await
+    }
+
+    async fn send(&self, request: SubmitAllocationsRequest) -> Vec<SubmitResult> {
+        let count = request.items.len();
+        let answer = self.client.clone().submit_allocations(request).await;
+        let answer = answer.expect("submitted");
+        let header = answer.metadata().get("earmark-replayed");
+        assert!(header.is_none(), "each result says so for itself");
+        let results = answer.into_inner().results;
+        assert_eq!(results.len(), count);
+        results
+    }
+
+    /// What the call of its own answers for an item: a record, or an error in an item's form.
+    async fn alone(&self, item: SubmitItem, validate_only: bool) -> Outcome {
+        let kind = item.r#type();
+        let request = CreateAllocationRequest {
+            enterprise_id: self.parties.enterprise.clone(),
+            connection_id: item.connection_id,
+            amount: item.amount,
+            client_external_id: item.client_external_id,
+            notes: item.notes,
+            expire_time: item.expire_time,
+            validate_only,
+        };
+        let mut client = self.client.clone();
+        let answer = if kind == OUT {
+            let answer = client.create_allocation(request).await;
+            answer.map(|answer| answer.into_inner().allocation)
+        } else {
+            let request = CreateDeallocationRequest {
+                enterprise_id: request.enterprise_id,
+                connection_id: request.connection_id,
+                amount: request.amount,
+                client_external_id: request.client_external_id,
+                notes: request.notes,
+                expire_time: request.expire_time,
+                validate_only,
+            };
+            let answer = client.create_deallocation(request).await;
+            answer.map(|answer| answer.into_inner().allocation)
+        };
+        match answer {
+            Ok(record) => Outcome::Allocation(record.expect("set")),
+            Err(status) => {
+                let message = status.message().to_owned();
+                let mut refused = refusal(Err::<(), _>(status));
+                // The item's is in the call's own: an item that was refused changed nothing.
+                let outcome = refused.metadata.remove("outcome");
+                assert_eq!(outcome.as_deref(), Some("not_applied"));
+                let name = format!("ERROR_REASON_{}", refused.reason);
+                Outcome::Error(ItemError {
+                    code: refused.code as i32,
+                    reason: ErrorReason::from_str_name(&name).expect("known").into(),
+                    message,
+                    metadata: refused.metadata,
+                })
+            }
+        }
+    }
+}
+
+fn record(result: &SubmitResult) -> &Allocation {
+    match result.outcome.as_ref().expect("set") {
+        Outcome::Allocation(record) => record,
+        Outcome::Error(error) => panic!("{error:?}"),
+    }
+}
+
+fn reason(result: &SubmitResult) -> &str {
+    match result.outcome.as_ref().expect("set") {
+        Outcome::Allocation(record) => panic!("{record:?}"),
+        Outcome::Error(error) => {
+            let name = error.reason().as_str_name();
+            name.strip_prefix("ERROR_REASON_").expect("prefixed")
+        }
+    }
+}
+
+#[tokio::test]
+async fn each_item_has_its_own_result_at_its_own_place() {
+    let desk = Desk::open(ConnectionMode::Confirmed).await;
+    let before = desk.allocate("30", "before").await;
+    let item = |quantity, key| desk.parties.item(OUT, quantity, key);
+    let unknown = SubmitItem {
+        connection_id: NOBODY.into(),
+        ..item("1", "unknown")
+    };
+    let results = desk
+        .submit(vec![
+            item("50", "a"),
+            item("0", "b"),
+            item("21", "c"),
+            item("30", "before"),
+            item("20", "d"),
+            item("31", "before"),
+            unknown,
+            item("50", "a"),
+            item("51", "a"),
+            desk.parties.item(BACK, "1", "a"),
+            item("1", "b"),
+            SubmitItem::default(),
+        ])
+        .await;
+    for (index, expected) in [(0, "50"), (4, "20")] {
+        let record = record(&results[index]);
+        assert_eq!(record.status(), AllocationStatus::Reserved);
+        let amount = record.amount.as_ref().expect("set");
+        assert_eq!(amount.quantity, expected);
+        assert_eq!(desk.get(&record.id).await, *record);
+        assert!(!results[index].replayed);
+    }
+    assert_eq!(record(&results[3]), &before);
+    assert_eq!(record(&results[7]), record(&results[0]));
+    assert!(results[3].replayed && results[7].replayed);
+    for (index, expected) in [
+        (1, "INVALID_REQUEST"),
+        (2, "INSUFFICIENT_BALANCE"),
+        (5, "IDEMPOTENCY_KEY_REUSED"),
+        (6, "CONNECTION_NOT_FOUND"),
+        (8, "IDEMPOTENCY_KEY_REUSED"),
+        (9, "INSUFFICIENT_BALANCE"),
+        (10, "INSUFFICIENT_BALANCE"),
+        (11, "INVALID_REQUEST"),
+    ] {
+        assert_eq!(reason(&results[index]), expected, "item {index}");
+        assert!(!results[index].replayed);
+    }
+    let created: Vec<_> = [0, 4].map(|index| record(&results[index])).into();
+    assert!(created[0].id < created[1].id);
+    assert_eq!(desk.balances().await.0, balance("0", "100", 4));
+    let picture = assert_sound(&desk.earmark).await;
+    assert_eq!(picture.allocations.len(), 3);
+
+    // The same call again: nothing new, and what was refused is judged anew.
+    desk.earmark
+        .deposit(&desk.parties.enterprise, "BTC", "1")
+        .await;
+    let again = desk
+        .submit(vec![item("50", "a"), item("1", "b"), item("20", "d")])
+        .await;
+    assert_eq!(record(&again[0]), created[0]);
+    assert_eq!(record(&again[2]), created[1]);
+    assert!(again[0].replayed && !again[1].replayed && again[2].replayed);
+    assert_eq!(record(&again[1]).status(), AllocationStatus::Reserved);
+}
+
+#[tokio::test]
+async fn later_items_see_what_earlier_ones_moved() {
+    let desk = Desk::open(ConnectionMode::Instant).await;
+    let item = |kind, quantity, key| desk.parties.item(kind, quantity, key);
+    let items = vec![
+        item(BACK, "1", "too early"),
+        item(OUT, "100", "all"),
+        item(OUT, "1", "too much"),
+        item(BACK, "60", "some back"),
+        item(OUT, "60", "and out again"),
+        item(BACK, "101", "more than all"),
+        item(BACK, "100", "all back"),
+    ];
+    // Validated together they see each other too, and leave nothing.
+    for validate_only in [true, true, false] {
+        let results = match validate_only {
+            true => desk.validate(items.clone()).await,
+            false => desk.submit(items.clone()).await,
+        };
+        let refused: Vec<_> = [0, 2, 5].map(|index| reason(&results[index])).into();
+        assert_eq!(refused, ["INSUFFICIENT_BALANCE"; 3]);
+        for index in [1, 3, 4, 6] {
+            let record = record(&results[index]);
+            assert_eq!(record.status(), AllocationStatus::Cleared);
+            assert_eq!(record.id.is_empty(), validate_only);
+            assert_eq!(record.created_at.is_none(), validate_only);
+            assert_eq!(record.updated_at.is_none(), validate_only);
+        }
+        let available: Vec<_> = [0, 2, 5]
+            .map(|index| match &results[index].outcome {
+                Some(Outcome::Error(error)) => error.metadata["available"].clone(),
+                _ => String::new(),
+            })
+            .into();
+        assert_eq!(available, ["0", "0", "100"]);
+        let picture = assert_sound(&desk.earmark).await;
+        let made = if validate_only { 0 } else { 4 };
+        assert_eq!(picture.allocations.len(), made);
+    }
+    let (custody, connection) = desk.balances().await;
+    assert_eq!(custody, balance("100", "0", 5));
+    assert_eq!(connection, balance("0", "0", 4));
+}
+
+#[tokio::test]
+async fn validating_answers_what_the_real_call_does_without_ids_and_times() {
+    let desk = Desk::open(ConnectionMode::Confirmed).await;
+    desk.allocate("10", "before").await;
+    let item = |quantity, key| desk.parties.item(OUT, quantity, key);
+    let items = vec![
+        item("10", "before"),
+        item("40", "a"),
+        item("40", "a"),
+        item("41", "a"),
+        item("51", "too much"),
+        item("x", "invalid"),
+        item("50", "b"),
+    ];
+    let validated = desk.validate(items.clone()).await;
+    assert_eq!(assert_sound(&desk.earmark).await.allocations.len(), 1);
+    let mut real = desk.submit(items).await;
+    for result in real.iter_mut().skip(1) {
+        if let Some(Outcome::Allocation(record)) = &mut result.outcome {
+            record.id.clear();
+            (record.created_at, record.updated_at) = (None, None);
+        }
+    }
+    assert_eq!(validated, real);
+}
+
+#[tokio::test]
+async fn an_item_is_refused_as_its_own_call_would_be() {
+    let desk = Desk::open(ConnectionMode::Confirmed).await;
+    let instant = desk
+        .earmark
+        .connection(&desk.parties, ConnectionMode::Instant)
+        .await;
+    let disabled = desk
+        .earmark
+        .connection(&desk.parties, ConnectionMode::Confirmed)
+        .await;
+    desk.earmark.enable_allocations(&disabled, false).await;
+    desk.allocate("10", "before").await;
+    let item = || desk.parties.item(OUT, "1", "key");
+    let on = |connection: &str| SubmitItem {
+        connection_id: connection.into(),
+        ..item()
+    };
+    let expiring = |seconds| SubmitItem {
+        expire_time: Some(Timestamp { seconds, nanos: 0 }),
+        ..item()
+    };
+    let later = desk.in_millis(60_000).await;
+    let refused = [
+        on(""),
+        on("no id"),
+        on(NOBODY),
+        on(&disabled),
+        SubmitItem {
+            expire_time: Some(later),
+            ..on(&instant)
+        },
+        expiring(1),
+        expiring(400_000_000_000),
+        SubmitItem {
+            amount: None,
+            ..item()
+        },
+        SubmitItem {
+            amount: Some(Amount::default()),
+            client_external_id: String::new(),
+            notes: Some("x".repeat(1_001)),
+            ..item()
+        },
+        SubmitItem {
+            notes: Some("𝄞".repeat(1_001)),
+            ..item()
+        },
+        desk.parties.item(OUT, "91", "too much"),
+        desk.parties.item(BACK, "1", "nothing there"),
+        desk.parties.item(OUT, "11", "before"),
+        desk.parties.item(BACK, "1.5", "no whole number"),
+    ];
+    for validate_only in [false, true] {
+        let results = match validate_only {
+            true => desk.validate(refused.to_vec()).await,
+            false => desk.submit(refused.to_vec()).await,
+        };
+        for (item, result) in refused.iter().zip(results) {
+            let alone = desk.alone(item.clone(), validate_only).await;
+            assert!(matches!(alone, Outcome::Error(_)), "{item:?}: {alone:?}");
+            assert_eq!(result.outcome, Some(alone), "{item:?}");
+        }
+    }
+    // A type is what a call of its own has by its name.
+    for kind in [0, 3, -1] {
+        let typeless = SubmitItem {
+            r#type: kind,
+            ..item()
+        };
+        let results = desk.submit(vec![typeless]).await;
+        let Some(Outcome::Error(error)) = &results[0].outcome else {
+            panic!("{results:?}");
+        };
+        let expected = [("field", "type"), ("violations_total", "1")]
+            .map(|(key, value)| (key.to_owned(), value.to_owned()));
+        assert_eq!(error.code, Code::InvalidArgument as i32);
+        assert_eq!(error.metadata, BTreeMap::from(expected));
+    }
+}
+
+#[tokio::test]
+async fn keys_are_those_of_the_calls_of_one() {
+    let desk = Desk::open(ConnectionMode::Instant).await;
+    let out = desk.allocate("10", "key").await;
+    let back = desk.deallocate("5", "key").await;
+    let items = [(OUT, "10"), (BACK, "5")].map(|(kind, quantity)| {
+        let item = desk.parties.item(kind, quantity, "key");
+        SubmitItem {
+            notes: None,
+            ..item
+        }
+    });
+    let results = desk.submit(items.into()).await;
+    assert!(results.iter().all(|result| result.replayed));
+    assert_eq!([record(&results[0]), record(&results[1])], [&out, &back]);
+    let submitted = desk.submit(vec![desk.parties.item(OUT, "1", "other")]);
+    let submitted = submitted.await;
+    let alone = desk.parties.item(OUT, "1", "other");
+    let Outcome::Allocation(alone) = desk.alone(alone, false).await else {
+        panic!("a replay");
+    };
+    assert_eq!(record(&submitted[0]), &alone);
+}
+
+#[tokio::test]
+async fn a_thousand_items_are_one_call_and_more_or_none_are_refused() {
+    let desk = Desk::open(ConnectionMode::Instant).await;
+    let items: Vec<_> = (0..1_001)
+        .map(|index: usize| {
+            // As much back as out: 100 is enough for all of them.
+            let kind = if index.is_multiple_of(2) { OUT } else { BACK };
+            desk.parties.item(kind, "100", &format!("item {index}"))
+        })
+        .collect();
+    for refused in [items.clone(), Vec::new()] {
+        for validate_only in [true, false] {
+            let request = SubmitAllocationsRequest {
+                validate_only,
+                ..desk.parties.submission(refused.clone())
+            };
+            let answer = desk.client.clone().submit_allocations(request).await;
+            let refused = refusal(answer).expect_invalid(&["items"]);
+            assert_eq!(refused.metadata["outcome"], "not_applied");
+        }
+    }
+    let items = items[..1_000].to_vec();
+    let validated = desk.validate(items.clone()).await;
+    assert!(validated.iter().all(|result| record(result).id.is_empty()));
+    let results = desk.submit(items.clone()).await;
+    let ids: Vec<_> = results.iter().map(|result| &record(result).id).collect();
+    assert!(ids.is_sorted_by(|a, b| a < b), "in the order of the items");
+    let again = desk.submit(items).await;
+    for (first, again) in results.iter().zip(&again) {
+        assert!(again.replayed && !first.replayed);
+        assert_eq!(again.outcome, first.outcome);
+    }
+    let (custody, connection) = desk.balances().await;
+    assert_eq!(custody, balance("100", "0", 1_001));
+    assert_eq!(connection, balance("0", "0", 1_000));
+    assert_sound(&desk.earmark).await;
+}
+
+#[tokio::test]
+async fn the_call_as_a_whole_fails_only_for_who_asks_and_how_much() {
+    let desk = Desk::open(ConnectionMode::Confirmed).await;
+    let earmark = &desk.earmark;
+    let bare = earmark.enterprise("Without anything").await.id;
+    let unlicensed = earmark.new_enterprise("Without licence", false).await.id;
+    let everyone = [NOBODY, &bare, &unlicensed, &desk.parties.enterprise];
+    let reader = earmark.with_token(earmark.token("settlement_network_read", &everyone));
+    let (member, stranger) = (earmark.member(&everyone), earmark.member(&[]));
+    // Items that are all invalid, and none: they change nothing about who may ask.
+    let invalid = vec![SubmitItem::default(); 3];
+    let steps = [
+        (&reader, "x", Code::PermissionDenied, "SCOPE_MISSING"),
+        (&stranger, "x", Code::InvalidArgument, "INVALID_REQUEST"),
+        (&stranger, NOBODY, Code::Unauthenticated, "NOT_A_MEMBER"),
+        (&member, NOBODY, Code::NotFound, "ENTERPRISE_NOT_FOUND"),
+        (
+            &member,
+            &unlicensed,
+            Code::PermissionDenied,
+            "NO_OES_LICENSE",
+        ),
+        (&member, &bare, Code::NotFound, "CLIENT_NOT_FOUND"),
+    ];
+    for (clients, enterprise, code, reason) in steps {
+        let request = SubmitAllocationsRequest {
+            enterprise_id: enterprise.into(),
+            ..desk.parties.submission(invalid.clone())
+        };
+        let answer = clients.allocation.clone().submit_allocations(request).await;
+        let refused = refusal(answer).expect(code, reason);
+        assert_eq!(refused.metadata["outcome"], "not_applied");
+    }
+    let results = desk.submit(invalid).await;
+    assert!(
+        results
+            .iter()
+            .all(|result| reason(result) == "INVALID_REQUEST")
+    );
+}
+
+#[tokio::test]
+async fn as_much_text_as_a_request_can_hold_comes_back() {
+    let desk = Desk::open(ConnectionMode::Confirmed).await;
+    let deposit = desk.earmark.deposit(&desk.parties.enterprise, "BTC", "900");
+    deposit.await;
+    let items: Vec<_> = (0..1_000)
+        .map(|index| SubmitItem {
+            notes: Some("𝄞".repeat(1_000)),
+            ..desk.parties.item(OUT, "1", &format!("{index}"))
+        })
+        .collect();
+    let request = desk.parties.submission(items);
+    assert!(request.encoded_len() < earmark::limits::REQUEST_BYTES_MAX);
+    let answer = desk.client.clone().submit_allocations(request).await;
+    answer.expect("submitted");
+}

@@ -1,0 +1,346 @@
+//! CreateDeallocation, ClearAllocation, ReleaseAllocation, CancelAllocation: what moves, and what answers say of it.
+
+mod refusals;
+mod replays;
+mod validation;
+
+use earmark::proto::allocation::v1::{
+    Allocation, AllocationStatus, AllocationType, CancelAllocationRequest, GetAllocationRequest,
+    ReleaseAllocationRequest,
+};
+use earmark::proto::common::v1::Balance;
+use earmark::proto::network::v1::ConnectionMode;
+use tonic::Code;
+
+use crate::support::desk::Desk;
+use crate::support::earmark::{NOBODY, balance, refusal};
+use crate::support::picture::assert_sound;
+use crate::support::service::is_replayed;
+
+const BOTH: [AllocationType; 2] = [AllocationType::Allocation, AllocationType::Deallocation];
+
+/// Custody and connection.
+type Balances = (Option<Balance>, Option<Balance>);
+
+/// After the hold of `Desk::with_hold` was cleared.
+fn cleared(direction: AllocationType) -> Balances {
+    match direction {
+        AllocationType::Deallocation => (balance("50", "0", 4), balance("50", "0", 3)),
+        _ => (balance("30", "0", 5), balance("70", "0", 2)),
+    }
+}
+
+/// After the hold of `Desk::with_hold` was given back.
+fn given_back(direction: AllocationType) -> Balances {
+    match direction {
+        AllocationType::Deallocation => (balance("40", "0", 3), balance("60", "0", 3)),
+        _ => (balance("40", "0", 5), balance("60", "0", 1)),
+    }
+}
+
+/// What a verdict makes of a record; `reason` is also what tells who gave it.
+fn ended(hold: &Allocation, status: AllocationStatus, shown: &Allocation) -> Allocation {
+    assert_ne!(shown.updated_at, hold.updated_at);
+    Allocation {
+        status: status.into(),
+        updated_at: shown.updated_at,
+        ..hold.clone()
+    }
+}
+
+/// Both sides see this record, and custody and connection stand so.
+async fn assert_stands(desk: &Desk, record: &Allocation, balances: &Balances) {
+    assert_eq!(&desk.get(&record.id).await, record);
+    let request = GetAllocationRequest {
+        enterprise_id: desk.parties.partner_enterprise.clone(),
+        allocation_id: record.id.clone(),
+    };
+    let answer = desk.partner.clone().get_allocation(request).await;
+    let seen = answer.expect("the partner's too").into_inner().allocation;
+    assert_eq!(seen.as_ref(), Some(record));
+    assert_eq!(&desk.balances().await, balances);
+}
+
+#[tokio::test]
+async fn a_deallocation_is_held_on_the_connection_until_the_partner_acts() {
+    let desk = Desk::open(ConnectionMode::Confirmed).await;
+    let moved = desk.allocate("60", "same key").await;
+    desk.clear(&moved.id).await;
+    let mut request = desk.parties.deallocation("BTC", "10", "same key");
+    request.notes = Some("on its way back".into());
+    let answer = desk.client.clone().create_deallocation(request).await;
+    let answer = answer.expect("a deallocation may have an allocation's key");
+    assert!(!is_replayed(&answer));
+    let answer = answer.into_inner();
+    let record = answer.allocation.expect("set");
+    assert_eq!(record.r#type(), AllocationType::Deallocation);
+    assert_eq!(record.status(), AllocationStatus::Reserved);
+    assert_eq!(record.notes.as_deref(), Some("on its way back"));
+    assert_eq!(record.initiated_by, "somebody");
+    assert_eq!(answer.custody_balance, balance("40", "0", 3));
+    assert_eq!(answer.connection_balance, balance("50", "10", 2));
+    let balances = (answer.custody_balance, answer.connection_balance);
+    assert_stands(&desk, &record, &balances).await;
+}
+
+#[tokio::test]
+async fn a_deallocation_of_an_instant_connection_moves_at_once() {
+    let desk = Desk::open(ConnectionMode::Instant).await;
+    desk.allocate("60", "a").await;
+    let request = desk.parties.deallocation("BTC", "10", "d");
+    let answer = desk.client.clone().create_deallocation(request).await;
+    let answer = answer.expect("moved").into_inner();
+    let record = answer.allocation.expect("set");
+    assert_eq!(record.status(), AllocationStatus::Cleared);
+    assert_eq!(record.created_at, record.updated_at);
+    assert_eq!(answer.custody_balance, balance("50", "0", 3));
+    assert_eq!(answer.connection_balance, balance("50", "0", 2));
+    assert_stands(
+        &desk,
+        &record,
+        &(balance("50", "0", 3), balance("50", "0", 2)),
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn a_deallocation_takes_no_more_than_its_connection_has_available() {
+    for mode in [ConnectionMode::Confirmed, ConnectionMode::Instant] {
+        let desk = Desk::open(mode).await;
+        let moved = desk.allocate("60", "a").await;
+        if mode == ConnectionMode::Confirmed {
+            desk.clear(&moved.id).await;
+        }
+        desk.deallocate("20", "d-1").await;
+        // Neither custody nor what is held counts.
+        let request = desk.parties.deallocation("BTC", "41", "d-2");
+        let answer = desk.client.clone().create_deallocation(request).await;
+        let refused = refusal(answer).expect(Code::FailedPrecondition, "INSUFFICIENT_BALANCE");
+        let numbers = ["available", "requested", "currency", "outcome"]
+            .map(|key| refused.metadata[key].clone());
+        assert_eq!(numbers, ["40", "41", "BTC", "not_applied"]);
+        desk.deallocate("40", "d-2").await;
+        assert_sound(&desk.earmark).await;
+    }
+}
+
+#[tokio::test]
+async fn clearing_brings_the_value_to_where_it_was_meant_to_go() {
+    for direction in BOTH {
+        let (desk, hold) = Desk::with_hold(direction).await;
+        let answer = desk.clear(&hold.id).await;
+        assert!(!is_replayed(&answer));
+        let answer = answer.into_inner();
+        let record = answer.allocation.expect("set");
+        let expected = Allocation {
+            partner_external_id: Some("their own id".into()),
+            ..ended(&hold, AllocationStatus::Cleared, &record)
+        };
+        assert_eq!(record, expected);
+        let balances = cleared(direction);
+        assert_eq!(answer.connection_balance, balances.1);
+        assert_stands(&desk, &record, &balances).await;
+        assert_sound(&desk.earmark).await;
+    }
+}
+
+#[tokio::test]
+async fn releasing_brings_the_value_back_to_where_it_came_from() {
+    for direction in BOTH {
+        let (desk, hold) = Desk::with_hold(direction).await;
+        let answer = desk.release(&hold.id).await;
+        assert!(!is_replayed(&answer));
+        let answer = answer.into_inner();
+        let record = answer.allocation.expect("set");
+        let expected = Allocation {
+            partner_external_id: Some("their own id".into()),
+            reason: Some("not wanted".into()),
+            ..ended(&hold, AllocationStatus::Released, &record)
+        };
+        assert_eq!(record, expected);
+        let balances = given_back(direction);
+        assert_eq!(answer.connection_balance, balances.1);
+        assert_stands(&desk, &record, &balances).await;
+        assert_sound(&desk.earmark).await;
+    }
+}
+
+#[tokio::test]
+async fn cancelling_brings_the_value_back_and_shows_custody_too() {
+    for direction in BOTH {
+        let (desk, hold) = Desk::with_hold(direction).await;
+        let answer = desk.cancel(&hold.id).await;
+        assert!(!is_replayed(&answer));
+        let answer = answer.into_inner();
+        let record = answer.allocation.expect("set");
+        let expected = Allocation {
+            reason: Some("changed our mind".into()),
+            ..ended(&hold, AllocationStatus::Released, &record)
+        };
+        assert_eq!(record, expected);
+        let balances = given_back(direction);
+        assert_eq!(
+            (answer.custody_balance, answer.connection_balance),
+            balances
+        );
+        assert_stands(&desk, &record, &balances).await;
+        assert_sound(&desk.earmark).await;
+    }
+}
+
+#[tokio::test]
+async fn a_verdict_needs_no_partner_external_id_and_a_cancel_no_reason() {
+    let (desk, first) = Desk::with_hold(AllocationType::Allocation).await;
+    let second = desk.allocate("1", "second").await;
+    let third = desk.allocate("1", "third").await;
+    let mut clear = desk.parties.clear(&first.id);
+    clear.partner_external_id = None;
+    let answer = desk.partner.clone().clear_allocation(clear).await;
+    let cleared = answer.expect("cleared").into_inner().allocation;
+    assert_eq!(cleared.expect("set").partner_external_id, None);
+    let mut release = desk.parties.release(&second.id);
+    release.partner_external_id = None;
+    let answer = desk.partner.clone().release_allocation(release).await;
+    let released = answer.expect("released").into_inner().allocation;
+    assert_eq!(released.expect("set").partner_external_id, None);
+    let mut cancel = desk.parties.cancel(&third.id);
+    cancel.reason = None;
+    let answer = desk.client.clone().cancel_allocation(cancel).await;
+    let cancelled = answer.expect("cancelled").into_inner().allocation;
+    assert_eq!(cancelled.expect("set").reason, None);
+}
+
+#[tokio::test]
+async fn verdicts_work_whatever_the_connections_flags_say() {
+    for direction in BOTH {
+        let (desk, first) = Desk::with_hold(direction).await;
+        let second = desk.hold(direction, "1", "second").await;
+        let third = desk.hold(direction, "1", "third").await;
+        desk.disable_connection().await;
+        desk.clear(&first.id).await;
+        desk.release(&second.id).await;
+        desk.cancel(&third.id).await;
+        assert_sound(&desk.earmark).await;
+    }
+}
+
+#[tokio::test]
+async fn only_the_callers_own_licence_counts_for_a_verdict() {
+    let (desk, first) = Desk::with_hold(AllocationType::Allocation).await;
+    let second = desk.allocate("1", "second").await;
+    let third = desk.allocate("1", "third").await;
+    let (client, partner) = (
+        desk.parties.enterprise.as_str(),
+        desk.parties.partner_enterprise.as_str(),
+    );
+    desk.earmark.license(client, false).await;
+    let cancel = desk.parties.cancel(&third.id);
+    let answer = desk.client.clone().cancel_allocation(cancel).await;
+    refusal(answer).expect(Code::PermissionDenied, "NO_OES_LICENSE");
+    desk.clear(&first.id).await;
+    desk.release(&second.id).await;
+
+    desk.earmark.license(client, true).await;
+    desk.earmark.license(partner, false).await;
+    let clear = desk.parties.clear(&third.id);
+    let answer = desk.partner.clone().clear_allocation(clear).await;
+    refusal(answer).expect(Code::PermissionDenied, "NO_OES_LICENSE");
+    let release = desk.parties.release(&third.id);
+    let answer = desk.partner.clone().release_allocation(release).await;
+    refusal(answer).expect(Code::PermissionDenied, "NO_OES_LICENSE");
+    // Not even a replay: the licence comes first.
+    let clear = desk.parties.clear(&first.id);
+    let answer = desk.partner.clone().clear_allocation(clear).await;
+    refusal(answer).expect(Code::PermissionDenied, "NO_OES_LICENSE");
+    desk.cancel(&third.id).await;
+}
+
+#[tokio::test]
+async fn texts_of_a_verdict_have_their_limits() {
+    let (desk, hold) = Desk::with_hold(AllocationType::Allocation).await;
+    let mut clear = desk.parties.clear(&hold.id);
+    for wrong in [String::new(), "x".repeat(129), "a\0b".into()] {
+        clear.partner_external_id = Some(wrong.clone());
+        let answer = desk.partner.clone().clear_allocation(clear.clone()).await;
+        refusal(answer).expect_invalid(&["partner_external_id"]);
+        let release = ReleaseAllocationRequest {
+            partner_external_id: Some(wrong),
+            reason: String::new(),
+            ..desk.parties.release(&hold.id)
+        };
+        let answer = desk.partner.clone().release_allocation(release).await;
+        let refused = refusal(answer).expect_invalid(&["partner_external_id", "reason"]);
+        assert_eq!(refused.metadata["violations_total"], "2");
+    }
+    for wrong in ["x".repeat(1_001), "a\0b".into()] {
+        let release = ReleaseAllocationRequest {
+            reason: wrong.clone(),
+            ..desk.parties.release(&hold.id)
+        };
+        let answer = desk.partner.clone().release_allocation(release).await;
+        refusal(answer).expect_invalid(&["reason"]);
+        let cancel = CancelAllocationRequest {
+            reason: Some(wrong),
+            ..desk.parties.cancel(&hold.id)
+        };
+        let answer = desk.client.clone().cancel_allocation(cancel).await;
+        refusal(answer).expect_invalid(&["reason"]);
+    }
+    let (reason, own_id) = ("𝄞".repeat(1_000), "𝄞".repeat(128));
+    let release = ReleaseAllocationRequest {
+        reason: reason.clone(),
+        partner_external_id: Some(own_id.clone()),
+        ..desk.parties.release(&hold.id)
+    };
+    let answer = desk.partner.clone().release_allocation(release).await;
+    let record = answer.expect("released").into_inner().allocation;
+    let record = record.expect("set");
+    assert_eq!(record.reason, Some(reason));
+    assert_eq!(record.partner_external_id, Some(own_id));
+}
+
+#[tokio::test]
+async fn a_partner_never_learns_of_custody() {
+    let desk = Desk::open(ConnectionMode::Confirmed).await;
+    let earmark = &desk.earmark;
+    let telling = "777000777";
+    let deposit = "777000677";
+    earmark
+        .deposit(&desk.parties.enterprise, "BTC", deposit)
+        .await;
+    let custody = desk.balances().await.0.expect("set");
+    assert_eq!(custody.available, telling);
+    let mut said = Vec::new();
+    let mut hear = |what: String| said.push(what);
+    for (index, direction) in BOTH.into_iter().enumerate() {
+        let key = |name: &str| format!("{name}-{index}");
+        let first = desk.hold(direction, "1", &key("first")).await;
+        hear(format!("{:?}", desk.clear(&first.id).await));
+        hear(format!("{:?}", desk.clear(&first.id).await));
+        let release = desk.parties.release(&first.id);
+        let answer = desk.partner.clone().release_allocation(release).await;
+        hear(format!("{:?}", refusal(answer)));
+        let second = desk.hold(direction, "1", &key("second")).await;
+        hear(format!("{:?}", desk.release(&second.id).await));
+        hear(format!("{:?}", desk.release(&second.id).await));
+        let mut clear = desk.parties.clear(&second.id);
+        let answer = desk.partner.clone().clear_allocation(clear.clone()).await;
+        hear(format!("{:?}", refusal(answer)));
+        clear.allocation_id = NOBODY.into();
+        let answer = desk.partner.clone().clear_allocation(clear).await;
+        hear(format!("{:?}", refusal(answer)));
+        desk.allocate("2", &key("more")).await;
+        let more = desk.earmark.deposit(&desk.parties.enterprise, "BTC", "2");
+        more.await;
+        if index == 0 {
+            let cleared = desk.allocate("5", "to deallocate").await;
+            hear(format!("{:?}", desk.clear(&cleared.id).await));
+            let refill = desk.earmark.deposit(&desk.parties.enterprise, "BTC", "6");
+            refill.await;
+        }
+    }
+    for answer in said {
+        let told = answer.contains("7770007") || answer.contains("custody");
+        assert!(!told, "{answer}");
+    }
+}

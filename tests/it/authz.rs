@@ -1,0 +1,271 @@
+//! Who may call what, and in which order a call is checked:
+//!
+//! token → scope → arguments → membership → enterprise → licence → side → replay → other records → version → state →
+//! balance
+//!
+//! The table has a row for each RPC, and the row a step for each check: a request that is right before that check and as
+//! wrong as can be from there on.
+
+mod network;
+mod oes;
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use earmark::auth::scope::{RPCS, Scope};
+use earmark::proto::balance::v1::AdjustBalanceRequest;
+use earmark::proto::network::v1 as pb;
+use earmark::proto::network::v1::ConnectionMode;
+use prost::Message;
+use serde_json::json;
+use tonic::Code;
+
+use crate::support::earmark::{Earmark, NOBODY, Parties};
+use crate::support::raw::{Raw, frame, frame_bytes};
+
+/// A key that was used before, in each RPC that has one.
+const TAKEN: &str = "taken";
+const GREATEST: &str = "9999999999999999999999999999";
+
+/// A network in which every check can fail.
+struct World {
+    earmark: Earmark,
+    /// Joined by a connection; custody of 100 BTC. The key is taken, on a connection that is disabled since.
+    parties: Parties,
+    disabled: String,
+    /// The record of the taken key.
+    allocation: String,
+    /// Has no licence and no client.
+    unlicensed: String,
+    /// Has a licence, but no client.
+    without_client: String,
+    /// Has nothing to do with anything.
+    stranger: String,
+}
+
+impl World {
+    async fn make() -> Self {
+        let earmark = Earmark::start().await;
+        let parties = earmark.parties(ConnectionMode::Confirmed).await;
+        let disabled = earmark
+            .connection(&parties, ConnectionMode::Confirmed)
+            .await;
+        let mut world = Self {
+            unlicensed: earmark.new_enterprise("Unlicensed", false).await.id,
+            without_client: earmark.enterprise("Without client").await.id,
+            stranger: earmark.enterprise("Stranger").await.id,
+            earmark,
+            parties,
+            disabled,
+            allocation: String::new(),
+        };
+        let mut admin = world.earmark.admin();
+        let deposit = admin.balance.adjust_balance(world.adjustment(TAKEN));
+        deposit.await.expect("deposited");
+        let mut client = world.earmark.member(&[&world.parties.enterprise]);
+        let create = client.allocation.create_allocation(world.create(TAKEN));
+        let created = create.await.expect("created").into_inner();
+        world.allocation = created.allocation.expect("set").id;
+        let disabled = &world.disabled;
+        world.earmark.enable_allocations(disabled, false).await;
+        world
+    }
+
+    /// What has used the key.
+    fn adjustment(&self, external_id: &str) -> AdjustBalanceRequest {
+        AdjustBalanceRequest {
+            enterprise_id: self.parties.enterprise.clone(),
+            currency: "BTC".into(),
+            quantity: "100".into(),
+            external_id: external_id.into(),
+            reason: "a test".into(),
+            validate_only: false,
+        }
+    }
+
+    /// What has used the key.
+    fn create(&self, external_id: &str) -> earmark::proto::allocation::v1::CreateAllocationRequest {
+        earmark::proto::allocation::v1::CreateAllocationRequest {
+            connection_id: self.disabled.clone(),
+            ..self.parties.allocation("BTC", "100", external_id)
+        }
+    }
+
+    /// May read and write for these enterprises.
+    fn member(&self, enterprises: &[&str]) -> String {
+        let scopes = "settlement_network_read settlement_network_write";
+        self.earmark.token(scopes, enterprises)
+    }
+
+    /// May read and write, and the token says nothing of enterprises.
+    fn nobody(&self) -> String {
+        self.member(&[])
+    }
+
+    fn admin(&self) -> String {
+        self.earmark.token("network-admin", &[])
+    }
+}
+
+/// A request, and what it must be answered.
+struct Step {
+    token: String,
+    body: Bytes,
+    /// A reason, or one of those below.
+    expected: &'static str,
+}
+
+const SERVED: &str = "served";
+const REPLAYED: &str = "replayed";
+
+fn step(expected: &'static str, token: String, message: &impl Message) -> Step {
+    Step {
+        token,
+        body: frame(message),
+        expected,
+    }
+}
+
+/// The steps of each RPC, by its path.
+type Table = BTreeMap<&'static str, Vec<Step>>;
+
+async fn answer_of(raw: &Raw, path: &str, token: &str, body: Bytes) -> String {
+    let bearer = format!("Bearer {token}");
+    let answer = raw.call(path, &[("authorization", &bearer)], body).await;
+    if answer.status.code() == Code::Ok {
+        let replayed = answer.headers.contains_key("earmark-replayed");
+        return if replayed { REPLAYED } else { SERVED }.into();
+    }
+    answer.error_info().reason
+}
+
+#[tokio::test]
+async fn the_first_check_that_fails_answers() {
+    let world = World::make().await;
+    let mut table = Table::new();
+    oes::add_to(&mut table, &world);
+    network::add_to(&mut table, &world);
+    let raw = world.earmark.raw().await;
+    for rpc in RPCS {
+        let path = rpc.path;
+        let Some(steps) = table.remove(path) else {
+            panic!("{path} has no row: add its checks to the table");
+        };
+        for (number, step) in steps.into_iter().enumerate() {
+            let answer = answer_of(&raw, path, &step.token, step.body).await;
+            assert_eq!(answer, step.expected, "step {number} of {path}");
+        }
+    }
+    assert!(table.is_empty(), "no such RPC: {:?}", table.keys());
+}
+
+#[tokio::test]
+async fn every_rpc_wants_a_good_token_with_a_scope_that_serves_it() {
+    let earmark = Earmark::start().await;
+    let raw = earmark.raw().await;
+    // The scopes do serve, but each token has a fault.
+    let scope = "settlement_network_read settlement_network_write network-admin";
+    let mut claims = earmark.claims("somebody", &[]);
+    claims["scope"] = json!(scope);
+    let altered = |claim: &str, value: serde_json::Value| {
+        let mut claims = claims.clone();
+        claims[claim] = value;
+        format!("Bearer {}", earmark.token_of(&claims))
+    };
+    let good = earmark.token_of(&claims);
+    let (head, signature) = good.rsplit_once('.').expect("three parts");
+    let unsigned = format!(
+        "Bearer eyJhbGciOiJub25lIn0.{}.",
+        &head[head.find('.').expect("two") + 1..]
+    );
+    let tokens = [
+        ("TOKEN_MISSING", None),
+        ("TOKEN_MISSING", Some(String::new())),
+        ("TOKEN_MISSING", Some("Basic YTpi".into())),
+        ("TOKEN_MISSING", Some(good.clone())),
+        ("TOKEN_INVALID", Some("Bearer a.b.c".into())),
+        ("TOKEN_INVALID", Some(unsigned)),
+        ("TOKEN_INVALID", Some(format!("Bearer {head}."))),
+        (
+            "TOKEN_INVALID",
+            Some(format!(
+                "Bearer {head}.{}",
+                signature.replace(|c: char| c.is_ascii_digit(), "x")
+            )),
+        ),
+        (
+            "TOKEN_INVALID",
+            Some(altered("iss", json!("somebody else"))),
+        ),
+        ("TOKEN_INVALID", Some(altered("aud", json!("others")))),
+        ("TOKEN_INVALID", Some(altered("enterprises", json!(["x"])))),
+        ("TOKEN_EXPIRED", Some(altered("exp", json!(1_700_000_000)))),
+    ];
+    let scopes = [Scope::NetworkRead, Scope::NetworkWrite, Scope::NetworkAdmin];
+    let scopes = scopes.map(|scope| (scope, earmark.token(scope.name(), &[])));
+    let unknown = ["", "network", "network-admin2", "SETTLEMENT_NETWORK_READ"];
+    let unknown = unknown.map(|scope| format!("Bearer {}", earmark.token(scope, &[])));
+    // A body that is no message: nobody looks at it yet.
+    let garbage = || frame_bytes(0, &[0xff]);
+    for rpc in RPCS {
+        for (reason, authorization) in &tokens {
+            let metadata: Vec<_> = authorization
+                .as_deref()
+                .map(|value| ("authorization", value))
+                .into_iter()
+                .collect();
+            let answer = raw.call(rpc.path, &metadata, garbage()).await;
+            let outcome = answer.expect(Code::Unauthenticated, reason);
+            assert_eq!(outcome.is_some(), rpc.write, "{}", rpc.path);
+        }
+        for (scope, token) in &scopes {
+            let answer = answer_of(&raw, rpc.path, token, garbage()).await;
+            let serves = rpc.scopes.contains(scope);
+            let expected = if serves {
+                "MALFORMED_MESSAGE"
+            } else {
+                "SCOPE_MISSING"
+            };
+            assert_eq!(answer, expected, "{} with {scope:?}", rpc.path);
+        }
+        for bearer in &unknown {
+            let metadata = [("authorization", bearer.as_str())];
+            let answer = raw.call(rpc.path, &metadata, garbage()).await;
+            answer.expect(Code::PermissionDenied, "SCOPE_MISSING");
+            let required = &answer.error_info().metadata["required_scope"];
+            assert_eq!(required, rpc.scopes[0].name(), "{}", rpc.path);
+        }
+    }
+}
+
+#[tokio::test]
+async fn scopes_and_audiences_may_be_lists() {
+    let earmark = Earmark::start().await;
+    let enterprise = earmark.enterprise("Ours").await.id;
+    let mut claims = earmark.claims("somebody", &[&enterprise]);
+    claims["scope"] = json!(["openid", "settlement_network_read"]);
+    claims["aud"] = json!(["others", claims["aud"]]);
+    let request = pb::GetEnterpriseRequest {
+        enterprise_id: enterprise,
+    };
+    let token = earmark.token_of(&claims);
+    let mut network = earmark.with_token(token).network;
+    network.get_enterprise(request).await.expect("served");
+}
+
+#[tokio::test]
+async fn an_enterprise_is_the_same_in_either_case_of_its_letters() {
+    let earmark = Earmark::start().await;
+    let enterprise = earmark.enterprise("Ours").await.id;
+    let claims = earmark.claims("somebody", &[&enterprise.to_uppercase()]);
+    let mut network = earmark.with_token(earmark.token_of(&claims)).network;
+    for enterprise_id in [enterprise.clone(), enterprise.to_uppercase()] {
+        let request = pb::GetEnterpriseRequest { enterprise_id };
+        network.get_enterprise(request).await.expect("a member");
+    }
+    let request = pb::GetEnterpriseRequest {
+        enterprise_id: NOBODY.into(),
+    };
+    let status = network.get_enterprise(request).await.expect_err("another");
+    assert_eq!(status.code(), Code::Unauthenticated);
+}

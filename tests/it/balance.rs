@@ -1,0 +1,4 @@
+//! BalanceService through a real channel.
+
+mod adjust;
+mod list_client;

@@ -1,0 +1,439 @@
+//! The binary itself, started as a user would.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use earmark::auth::dev_key::{AUDIENCE, DevClaims, DevKey, ISSUER, JWKS_FILE};
+use earmark::db::migrate;
+use earmark::proto::balance::v1::AdjustBalanceRequest;
+use earmark::proto::balance::v1::balance_service_client::BalanceServiceClient;
+use earmark::proto::network::v1::network_service_client::NetworkServiceClient;
+use earmark::proto::network::v1::{CreateClientRequest, CreateEnterpriseRequest};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tokio_postgres::NoTls;
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Code, Request, Status};
+
+use crate::support::cluster;
+use crate::support::process::{Dev, Started, earmark, free_address, run, text};
+
+fn is_healthy(address: &str) -> bool {
+    let output = run(&mut earmark(&["healthcheck", "--address", address]));
+    match output.status.code() {
+        Some(0) => true,
+        Some(1) => {
+            assert!(text(&output.stderr).starts_with("earmark: "), "it says why");
+            false
+        }
+        other => panic!("{other:?}: {}", text(&output.stderr)),
+    }
+}
+
+fn wait_for_health(address: &str, healthy: bool) {
+    let started = Instant::now();
+    while is_healthy(address) != healthy {
+        assert!(started.elapsed() < Duration::from_secs(10), "{address}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+#[test]
+fn help_names_every_command_and_the_variable_of_every_flag() {
+    let overview = run(&mut earmark(&["--help"]));
+    assert_eq!(overview.status.code(), Some(0));
+    for command in ["serve", "dev", "migrate", "token", "healthcheck"] {
+        assert!(text(&overview.stdout).contains(&format!("\n  {command} ")));
+        let help = run(&mut earmark(&[command, "--help"]));
+        assert_eq!(help.status.code(), Some(0));
+        let help = text(&help.stdout);
+        let (_, options) = help.split_once("Options:").expect("options");
+        for flag in options.split("\n      --").skip(1) {
+            assert!(flag.contains("[env: "), "{command} --{flag}");
+        }
+    }
+    let nothing = run(&mut earmark(&[]));
+    assert_eq!(nothing.status.code(), Some(2));
+    assert!(text(&nothing.stderr).contains("Usage"), "{nothing:?}");
+}
+
+#[test]
+fn serve_names_every_setting_that_it_lacks() {
+    let refused = run(&mut earmark(&["serve"]));
+    assert_eq!(refused.status.code(), Some(2));
+    let why = text(&refused.stderr);
+    for flag in ["--database-url", "--jwks", "--issuer", "--audience"] {
+        assert!(why.contains(flag), "{flag}: {why}");
+    }
+
+    let all = [
+        "serve",
+        "--jwks",
+        "/none",
+        "--issuer",
+        "i",
+        "--audience",
+        "a",
+    ];
+    for (url, why) in [("", "--database-url"), ("postgres://h/d", "/none")] {
+        let refused = run(earmark(&all).env("DATABASE_URL", url));
+        assert_eq!(refused.status.code(), Some(2));
+        assert!(text(&refused.stderr).contains(why), "{refused:?}");
+    }
+}
+
+#[test]
+fn serve_refuses_a_database_url_that_it_cannot_honour() {
+    let folder = tempfile::tempdir().expect("a folder");
+    DevKey::open_or_create(folder.path()).expect("a key");
+    let jwks = folder.path().join(JWKS_FILE);
+    let mut serve = earmark(&["serve", "--issuer", "i", "--audience", "a"]);
+    serve
+        .env("EARMARK_JWKS", jwks)
+        .env("EARMARK_LISTEN", "127.0.0.1:0")
+        .env("DATABASE_URL", "postgres://u:secret@h/d?sslmode=verify-ca");
+    let refused = run(&mut serve);
+    assert_eq!(refused.status.code(), Some(2));
+    let why = text(&refused.stderr);
+    assert!(why.contains("sslmode") && !why.contains("secret"), "{why}");
+}
+
+#[test]
+fn token_prints_the_token_alone() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let data_dir = folder.path().to_str().expect("UTF-8");
+    let arguments = ["token", "--scope", "network-admin", "--data-dir", data_dir];
+    let refused = run(&mut earmark(&arguments));
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(text(&refused.stderr).contains("earmark dev"), "{refused:?}");
+    assert!(refused.stdout.is_empty());
+
+    DevKey::open_or_create(folder.path()).expect("a key");
+    let enterprise = "0191f7a0-0000-7000-8000-000000000001";
+    let more = ["--enterprise", enterprise, "--firm-id", "7", "--ttl", "2h"];
+    let printed = run(earmark(&arguments).args(more));
+    assert_eq!(printed.status.code(), Some(0), "{printed:?}");
+    let token = text(&printed.stdout);
+    assert_eq!(token.trim_end().split('.').count(), 3, "{token}");
+    assert_eq!(token.lines().count(), 1);
+    assert!(printed.stderr.is_empty(), "{printed:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn serve_waits_for_migrations_and_stops_in_peace() {
+    let database = cluster::database().await;
+    migrate::revert_all(&database.url).await.expect("reverted");
+    let folder = tempfile::tempdir().expect("a folder");
+    DevKey::open_or_create(folder.path()).expect("a key");
+    let address = free_address().to_string();
+    let mut serve = earmark(&["serve", "--issuer", ISSUER, "--audience", AUDIENCE]);
+    serve
+        .env("EARMARK_JWKS", folder.path().join(JWKS_FILE))
+        .env("EARMARK_LISTEN", &address)
+        .env("EARMARK_LAME_DUCK", "1s")
+        .env("DATABASE_URL", &database.url);
+
+    tokio::task::block_in_place(|| {
+        let mut server = Started::spawn(&mut serve);
+        wait_for_health(&address, false);
+        let liveness = [
+            "healthcheck",
+            "--address",
+            &address,
+            "--service",
+            "liveness",
+        ];
+        let started = Instant::now();
+        while !run(&mut earmark(&liveness)).status.success() {
+            assert!(started.elapsed() < Duration::from_secs(10));
+        }
+        assert!(!is_healthy(&address), "no schema yet");
+
+        for said in ["Applied", "The schema is up to date."] {
+            let migrated = run(earmark(&["migrate"]).env("DATABASE_URL", &database.url));
+            assert!(text(&migrated.stdout).starts_with(said), "{migrated:?}");
+        }
+        wait_for_health(&address, true);
+
+        server.send(Signal::SIGTERM);
+        std::thread::sleep(Duration::from_millis(100));
+        assert!(!is_healthy(&address), "lame, but alive");
+        assert_eq!(server.ended_within(Duration::from_secs(5)), Some(0));
+
+        serve.env("EARMARK_LAME_DUCK", "60s");
+        let mut server = Started::spawn(&mut serve);
+        wait_for_health(&address, true);
+        server.send(Signal::SIGINT);
+        std::thread::sleep(Duration::from_millis(100));
+        server.send(Signal::SIGTERM);
+        assert_eq!(
+            server.ended_within(Duration::from_secs(5)),
+            Some(0),
+            "the second signal skips the waiting"
+        );
+    });
+}
+
+#[test]
+fn serve_names_the_one_setting_that_it_lacks() {
+    let settings = [
+        ("DATABASE_URL", "--database-url"),
+        ("EARMARK_JWKS", "--jwks"),
+        ("EARMARK_ISSUER", "--issuer"),
+        ("EARMARK_AUDIENCE", "--audience"),
+    ];
+    for (left_out, named) in settings {
+        let mut serve = earmark(&["serve"]);
+        for (variable, _) in settings.iter().filter(|(name, _)| *name != left_out) {
+            serve.env(variable, "postgres://h/d");
+        }
+        let refused = run(&mut serve);
+        assert_eq!(refused.status.code(), Some(2), "{left_out}");
+        let why = text(&refused.stderr);
+        let missing = why.split("Usage").next().unwrap_or_default();
+        for (variable, flag) in settings {
+            assert_eq!(missing.contains(flag), flag == named, "{variable}: {why}");
+        }
+    }
+}
+
+#[test]
+fn migrate_says_what_is_wrong_with_its_url() {
+    for (url, why) in [
+        ("nonsense", "postgresql://"),
+        ("postgresql://h/d?sslmode=sometimes", "sslmode=sometimes"),
+        ("postgresql://h/d?nonsense=1", "nonsense"),
+        ("postgresql://127.0.0.1:1/d", "cannot connect"),
+    ] {
+        let refused = run(earmark(&["migrate"]).env("DATABASE_URL", url));
+        assert_eq!(refused.status.code(), Some(2), "{url}");
+        assert!(text(&refused.stderr).contains(why), "{url}: {refused:?}");
+    }
+}
+
+#[test]
+fn a_port_that_is_taken_is_explained() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = taken.local_addr().expect("bound").to_string();
+    let folder = cluster::own_folder();
+    let mut dev = earmark(&["dev", "--listen", &address]);
+    let refused = run(dev.env("EARMARK_DATA_DIR", folder.path().join("data")));
+    assert_eq!(refused.status.code(), Some(1));
+    let why = text(&refused.stderr);
+    assert!(why.contains(&address) && why.contains("--listen"), "{why}");
+    assert!(!folder.path().join("data").exists(), "nothing was begun");
+}
+
+/// Numbers that a second load of the demo data would change.
+async fn stored(database: &str) -> Vec<i64> {
+    let (client, connection) = tokio_postgres::connect(database, NoTls)
+        .await
+        .expect("a connection");
+    tokio::spawn(connection);
+    let mut counts = Vec::new();
+    for table in ["enterprise", "connection", "allocation", "entry"] {
+        let sql = format!("SELECT count(*) FROM {table}");
+        counts.push(client.query_one(&sql, &[]).await.expect(table).get(0));
+    }
+    counts
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn dev_needs_nothing_and_leaves_nothing_running() {
+    let folder = cluster::own_folder();
+    let data_dir = folder.path().join("data");
+    let key_file = data_dir.join("dev-key.pem");
+    let pid_file = data_dir.join("postgres/postmaster.pid");
+
+    let mut first = Dev::start(&data_dir);
+    assert!(is_healthy(first.address()), "it greets when it serves");
+    assert!(is_private(&key_file));
+    let key = std::fs::read(&key_file).expect("the key");
+    let loaded = stored(first.database()).await;
+    assert!(loaded.iter().all(|count| *count > 0), "{loaded:?}");
+
+    let mut other = earmark(&["dev", "--listen", "127.0.0.1:0"]);
+    let refused = run(other.env("EARMARK_DATA_DIR", &data_dir));
+    assert_eq!(refused.status.code(), Some(1));
+    let why = text(&refused.stderr);
+    let holder = format!("pid {}", first.process.pid());
+    assert!(why.contains(&holder) && why.contains("--data-dir"), "{why}");
+    assert!(is_healthy(first.address()), "the first one is not harmed");
+
+    assert_eq!(first.end(Signal::SIGTERM), Some(0));
+    assert!(!pid_file.exists(), "Postgres has stopped");
+
+    let started = Instant::now();
+    let mut second = Dev::start(&data_dir);
+    let took = started.elapsed();
+    assert!(took < Duration::from_secs(5), "second start: {took:?}");
+    assert_eq!(stored(second.database()).await, loaded);
+    assert!(second.greeting.contains(enterprise_of(&first)));
+    assert_eq!(second.end(Signal::SIGINT), Some(0));
+    assert!(!pid_file.exists(), "Postgres has stopped");
+
+    let fresh = Dev::start_with(&data_dir, &["--fresh"]);
+    assert_eq!(stored(fresh.database()).await, loaded);
+    assert!(!fresh.greeting.contains(enterprise_of(&first)), "new ids");
+    assert_eq!(std::fs::read(&key_file).expect("the key"), key);
+}
+
+/// The client's enterprise in a greeting.
+fn enterprise_of(dev: &Dev) -> &str {
+    let (_, rest) = dev
+        .greeting
+        .split_once("--enterprise ")
+        .expect("an example");
+    rest.split_whitespace().next().expect("an id")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dev_that_was_killed_is_followed_by_one_that_finds_everything() {
+    let folder = cluster::own_folder();
+    let data_dir = folder.path().join("data");
+    let postmaster = || {
+        let file = std::fs::read_to_string(data_dir.join("postgres/postmaster.pid"));
+        let pid = file.expect("a pid file").lines().next().map(str::parse);
+        Pid::from_raw(pid.expect("a line").expect("a pid"))
+    };
+    let mut killed = Dev::start(&data_dir);
+    let loaded = stored(killed.database()).await;
+    let left = postmaster();
+    assert_eq!(killed.end(Signal::SIGKILL), None);
+    assert_eq!(kill(left, None), Ok(()), "Postgres lives on");
+
+    let mut adopter = Dev::start(&data_dir);
+    assert_eq!(postmaster(), left, "adopted");
+    assert_eq!(stored(adopter.database()).await, loaded);
+    assert_eq!(adopter.end(Signal::SIGKILL), None);
+
+    kill(left, Signal::SIGKILL).expect("killed");
+    let mut restarter = Dev::start(&data_dir);
+    assert_ne!(postmaster(), left, "started again");
+    assert_eq!(stored(restarter.database()).await, loaded);
+    assert_eq!(restarter.end(Signal::SIGTERM), Some(0));
+    assert!(!data_dir.join("postgres/postmaster.pid").exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_acknowledged_before_sigterm_is_in_the_database() {
+    let database = cluster::database().await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let key = DevKey::open_or_create(folder.path()).expect("a key");
+    let claims = DevClaims {
+        sub: "loader".into(),
+        scope: "network-admin".into(),
+        ..DevClaims::default()
+    };
+    let token = key.mint(&claims, Duration::from_secs(600)).expect("signed");
+    let address = free_address().to_string();
+    let mut serve = earmark(&["serve", "--issuer", ISSUER, "--audience", AUDIENCE]);
+    serve
+        .env("EARMARK_JWKS", folder.path().join(JWKS_FILE))
+        .env("EARMARK_LISTEN", &address)
+        .env("EARMARK_LAME_DUCK", "0s")
+        .env("DATABASE_URL", &database.url);
+    let mut server = Started::spawn(&mut serve);
+    tokio::task::block_in_place(|| wait_for_health(&address, true));
+
+    let unknown = ["healthcheck", "--address", &address, "--service", "nobody"];
+    let unknown = run(&mut earmark(&unknown));
+    assert_eq!(unknown.status.code(), Some(1));
+    assert!(text(&unknown.stderr).contains("NotFound"), "{unknown:?}");
+
+    let endpoint = Endpoint::from_shared(format!("http://{address}")).expect("a URI");
+    let channel = endpoint.connect().await.expect("connected");
+    let enterprise = enterprise_with_client(&channel, &token).await;
+    let acknowledged = Arc::new(Mutex::new(Vec::new()));
+    let mut callers = tokio::task::JoinSet::new();
+    for caller in 0..20 {
+        let mut client = BalanceServiceClient::new(channel.clone());
+        let (enterprise, token) = (enterprise.clone(), token.clone());
+        let acknowledged = Arc::clone(&acknowledged);
+        callers.spawn(async move {
+            let mut number = 0;
+            loop {
+                number += 1;
+                let external_id = format!("{caller}/{number}");
+                let deposit = AdjustBalanceRequest {
+                    enterprise_id: enterprise.clone(),
+                    currency: "BTC".into(),
+                    quantity: "1".into(),
+                    external_id: external_id.clone(),
+                    reason: "load".into(),
+                    validate_only: false,
+                };
+                match client.adjust_balance(with_token(deposit, &token)).await {
+                    Ok(_) => acknowledged.lock().expect("unpoisoned").push(external_id),
+                    Err(status) => return status,
+                }
+            }
+        });
+    }
+    let enough = Instant::now();
+    while acknowledged.lock().expect("unpoisoned").len() < 100 {
+        assert!(enough.elapsed() < Duration::from_secs(20), "too slow");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    server.send(Signal::SIGTERM);
+    let ends = callers.join_all().await;
+    let ended = tokio::task::block_in_place(|| server.ended_within(Duration::from_secs(20)));
+    assert_eq!(ended, Some(0));
+    // Refused by the server, or by this client, whose connection had closed before it had sent the call.
+    let refused = |status: &Status| {
+        status.code() == Code::Unavailable || status.message() == "operation was canceled"
+    };
+    assert!(ends.iter().all(refused), "{ends:?}");
+
+    let acknowledged = std::mem::take(&mut *acknowledged.lock().expect("unpoisoned"));
+    let (client, connection) = tokio_postgres::connect(&database.url, NoTls)
+        .await
+        .expect("a connection");
+    tokio::spawn(connection);
+    let sql = "SELECT count(*) FROM adjustment WHERE external_id = ANY($1)";
+    let found = client.query_one(sql, &[&acknowledged]).await.expect(sql);
+    assert_eq!(found.get::<_, i64>(0), acknowledged.len() as i64);
+    let sql =
+        "SELECT available = (SELECT count(*) FROM adjustment) FROM account WHERE available > 0";
+    let whole = client.query_one(sql, &[]).await.expect(sql);
+    assert!(
+        whole.get::<_, bool>(0),
+        "not a unit more or less than the records say"
+    );
+}
+
+/// An enterprise that can hold custody.
+async fn enterprise_with_client(channel: &Channel, token: &str) -> String {
+    let mut rpc = NetworkServiceClient::new(channel.clone());
+    let request = CreateEnterpriseRequest {
+        name: "Acme".into(),
+        oes_licensed: true,
+        ..Default::default()
+    };
+    let answer = rpc.create_enterprise(with_token(request, token)).await;
+    let answer = answer.expect("created").into_inner();
+    let enterprise_id = answer.enterprise.expect("set").id;
+    let request = CreateClientRequest {
+        enterprise_id: enterprise_id.clone(),
+        name: "Acme".into(),
+        ..Default::default()
+    };
+    let created = rpc.create_client(with_token(request, token)).await;
+    created.expect("created");
+    enterprise_id
+}
+
+fn with_token<T>(message: T, token: &str) -> Request<T> {
+    let mut request = Request::new(message);
+    let value = format!("Bearer {token}").parse().expect("ASCII");
+    request.metadata_mut().insert("authorization", value);
+    request
+}
+
+fn is_private(file: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt;
+
+    let metadata = std::fs::metadata(file).expect("there");
+    metadata.permissions().mode() & 0o777 == 0o600
+}

@@ -1,0 +1,223 @@
+//! Every reason of an error is provoked through a real channel, and carries what is documented.
+//!
+//! A reason without a case fails the test, and so does one that `documented` does not know: that does not compile.
+
+mod of_calls;
+mod of_the_server;
+
+use std::collections::BTreeSet;
+
+use earmark::auth::scope;
+use earmark::limits::STATUS_BYTES_MAX;
+use earmark::proto::DESCRIPTORS;
+use earmark::proto::common::v1::ErrorReason;
+use http::HeaderMap;
+use prost::Message;
+use prost_types::FileDescriptorSet;
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, StatusExt};
+
+/// Reasons that only the RPCs of verdicts can have. To be deleted with their coming: their cases go to
+/// `of_calls::verdicts`.
+const COMES_WITH_VERDICTS: &[ErrorReason] = &[
+    ErrorReason::PartnerAccessDenied,
+    ErrorReason::AlreadyTerminal,
+];
+
+/// Which details an error has besides ErrorInfo.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Details {
+    /// None.
+    Nothing,
+    /// Field paths.
+    BadRequest,
+    /// Which record of which kind.
+    Resource(&'static str),
+    /// When to try again.
+    Retry,
+    /// Which request to ask the operators about.
+    Request,
+    /// What stood in the way.
+    Precondition,
+}
+
+/// Code, details, and the keys of the metadata besides `outcome`.
+fn documented(reason: ErrorReason) -> (Code, Details, &'static [&'static str]) {
+    use Details::{BadRequest, Nothing, Precondition, Request, Resource, Retry};
+    use ErrorReason as Reason;
+
+    match reason {
+        Reason::Unspecified => unreachable!("never sent"),
+        Reason::TokenMissing | Reason::TokenInvalid | Reason::TokenExpired | Reason::NotAMember => {
+            (Code::Unauthenticated, Nothing, &[])
+        }
+        Reason::ScopeMissing => (Code::PermissionDenied, Nothing, &["required_scope"]),
+        Reason::NoOesLicense | Reason::PartnerAccessDenied => {
+            (Code::PermissionDenied, Nothing, &[])
+        }
+        Reason::InvalidRequest => (
+            Code::InvalidArgument,
+            BadRequest,
+            &["field", "violations_total"],
+        ),
+        Reason::PageTokenInvalid => (Code::InvalidArgument, BadRequest, &["field"]),
+        Reason::MalformedMessage => (Code::InvalidArgument, Nothing, &[]),
+        Reason::EnterpriseNotFound => (Code::NotFound, Resource("enterprise"), &[]),
+        Reason::ClientNotFound => (Code::NotFound, Resource("client"), &[]),
+        Reason::PartnerNotFound => (Code::NotFound, Resource("partner"), &[]),
+        Reason::ConnectionNotFound => (Code::NotFound, Resource("connection"), &[]),
+        Reason::AllocationNotFound => (Code::NotFound, Resource("allocation"), &[]),
+        Reason::IdempotencyKeyReused | Reason::ConnectionExists => {
+            (Code::AlreadyExists, Nothing, &["field"])
+        }
+        Reason::ClientExists => (Code::AlreadyExists, Nothing, &[]),
+        Reason::VersionMismatch => (
+            Code::Aborted,
+            Nothing,
+            &["actual_version", "expected_version"],
+        ),
+        Reason::Contention => (Code::Aborted, Retry, &[]),
+        Reason::AlreadyTerminal => (Code::FailedPrecondition, Precondition, &["status"]),
+        Reason::ConnectionInactive => (Code::FailedPrecondition, Precondition, &["direction"]),
+        Reason::InsufficientBalance => (
+            Code::FailedPrecondition,
+            Precondition,
+            &["available", "currency", "requested"],
+        ),
+        Reason::BalanceLimit => (
+            Code::FailedPrecondition,
+            Precondition,
+            &["currency", "limit"],
+        ),
+        Reason::Overloaded => (Code::ResourceExhausted, Retry, &[]),
+        Reason::MessageTooLarge => (Code::ResourceExhausted, Nothing, &["limit"]),
+        Reason::DatabaseUnavailable | Reason::ShuttingDown => (Code::Unavailable, Retry, &[]),
+        Reason::Deadline => (Code::DeadlineExceeded, Nothing, &[]),
+        Reason::MethodUnknown => (Code::Unimplemented, Nothing, &[]),
+        Reason::Internal => (Code::Internal, Request, &[]),
+    }
+}
+
+/// An error that a call got.
+#[derive(Debug)]
+struct Case {
+    reason: ErrorReason,
+    /// Which method was called.
+    path: &'static str,
+    status: Status,
+}
+
+fn case(reason: ErrorReason, path: &'static str, status: Status) -> Case {
+    Case {
+        reason,
+        path,
+        status,
+    }
+}
+
+impl Case {
+    fn assert_as_documented(&self) {
+        let (code, kind, keys) = documented(self.reason);
+        let details = self.status.get_error_details();
+        assert_eq!(self.status.code(), code, "{self:?}");
+        assert!(!self.status.message().is_empty(), "{self:?}");
+
+        let info = details.error_info().expect("ErrorInfo");
+        let name = format!("ERROR_REASON_{}", info.reason);
+        assert_eq!(name, self.reason.as_str_name(), "{self:?}");
+        assert_eq!(info.domain, "earmark");
+        let mut found: BTreeSet<&str> = info.metadata.keys().map(String::as_str).collect();
+        let is_write = scope::rpc(self.path).is_some_and(|rpc| rpc.write);
+        assert_eq!(found.remove("outcome"), is_write, "{self:?}");
+        if is_write {
+            let outcome = info.metadata["outcome"].as_str();
+            assert!(["not_applied", "unknown"].contains(&outcome), "{self:?}");
+        }
+        assert_eq!(found, keys.iter().copied().collect(), "{self:?}");
+
+        self.assert_details(&details, kind);
+        let mut headers = HeaderMap::new();
+        self.status.add_header(&mut headers).expect("headers");
+        let bytes: usize = headers.values().map(|value| value.len()).sum();
+        assert!(bytes <= STATUS_BYTES_MAX, "{bytes} bytes: {self:?}");
+    }
+
+    /// Exactly those of this kind are there.
+    fn assert_details(&self, details: &ErrorDetails, kind: Details) {
+        let bad_request = details.bad_request();
+        assert_eq!(
+            bad_request.is_some(),
+            kind == Details::BadRequest,
+            "{self:?}"
+        );
+        if let Some(bad_request) = bad_request {
+            let violations = &bad_request.field_violations;
+            assert!((1..=20).contains(&violations.len()), "{self:?}");
+            for violation in violations {
+                assert!(!violation.field.is_empty(), "{self:?}");
+                let chars = violation.description.chars().count();
+                assert!((1..=200).contains(&chars), "{self:?}");
+            }
+        }
+        let resource = details.resource_info();
+        let kind_of_resource = resource.map(|resource| resource.resource_type.as_str());
+        let expected = match kind {
+            Details::Resource(name) => Some(name),
+            _ => None,
+        };
+        assert_eq!(kind_of_resource, expected, "{self:?}");
+        let retry = details.retry_info();
+        assert_eq!(retry.is_some(), kind == Details::Retry, "{self:?}");
+        let delay = retry.and_then(|retry| retry.retry_delay);
+        assert_eq!(delay.is_some(), kind == Details::Retry, "{self:?}");
+        let request = details.request_info();
+        assert_eq!(request.is_some(), kind == Details::Request, "{self:?}");
+        assert!(request.is_none_or(|request| !request.request_id.is_empty()));
+        let precondition = details.precondition_failure();
+        let stands_in_the_way = kind == Details::Precondition;
+        assert_eq!(precondition.is_some(), stands_in_the_way, "{self:?}");
+        if let Some(precondition) = precondition {
+            let violation = &precondition.violations[0];
+            let name = format!("ERROR_REASON_{}", violation.r#type);
+            assert_eq!(name, self.reason.as_str_name());
+            assert!(!violation.subject.is_empty() && !violation.description.is_empty());
+        }
+    }
+}
+
+/// The whole enum, as the proto has it.
+fn every_reason() -> BTreeSet<i32> {
+    let descriptors = FileDescriptorSet::decode(DESCRIPTORS).expect("descriptors");
+    let reasons = descriptors
+        .file
+        .iter()
+        .flat_map(|file| &file.enum_type)
+        .find(|known| known.name() == "ErrorReason")
+        .expect("the enum");
+    let numbers = reasons.value.iter().map(|value| value.number());
+    numbers
+        .filter(|number| *number != i32::from(ErrorReason::Unspecified))
+        .collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_reason_is_provoked_and_carries_what_is_documented() {
+    let (calls, server, stopped) = tokio::join!(
+        of_calls::all(),
+        of_the_server::all(),
+        of_the_server::without_database()
+    );
+    let cases: Vec<Case> = [calls, server, stopped].into_iter().flatten().collect();
+    for case in &cases {
+        case.assert_as_documented();
+    }
+    let mut covered: BTreeSet<i32> = cases.iter().map(|case| case.reason.into()).collect();
+    for reason in COMES_WITH_VERDICTS {
+        let is_new = covered.insert((*reason).into());
+        assert!(is_new, "{reason:?} has a case: take it off the list");
+    }
+    let missing: Vec<_> = every_reason().difference(&covered).copied().collect();
+    let name = |number: &i32| ErrorReason::try_from(*number).map(|reason| reason.as_str_name());
+    let missing: Vec<_> = missing.iter().map(name).collect();
+    assert!(missing.is_empty(), "no case for {missing:?}");
+}

@@ -1,0 +1,306 @@
+//! One key, one effect: whatever becomes of the caller, and however many ask at once.
+
+use std::time::Duration;
+
+use earmark::proto::allocation::v1::AllocationStatus;
+use earmark::proto::balance::v1::AdjustBalanceRequest;
+use earmark::proto::network::v1::{ConnectionMode, CreateEnterpriseRequest};
+use futures_util::future::join_all;
+use tonic::{Code, Response, Status};
+
+use crate::support::chance::Chance;
+use crate::support::earmark::{Earmark, Parties, Setup, balance, refusal};
+use crate::support::ledger::assert_whole;
+use crate::support::locks::{hold_owner, somebody_waits};
+use crate::support::raw::frame;
+use crate::support::service::is_replayed;
+
+const CREATE: &str = "/earmark.allocation.v1.AllocationService/CreateAllocation";
+
+/// Two processes on one database, and a client with 1,000 BTC.
+struct World {
+    servers: [Earmark; 2],
+    parties: Parties,
+}
+
+impl World {
+    async fn make() -> Self {
+        let first = Earmark::start().await;
+        let second = Earmark::start_on(&first.url, Setup::default()).await;
+        let parties = first.parties(ConnectionMode::Confirmed).await;
+        first.deposit(&parties.enterprise, "BTC", "1000").await;
+        Self {
+            servers: [first, second],
+            parties,
+        }
+    }
+
+    fn first(&self) -> &Earmark {
+        &self.servers[0]
+    }
+
+    async fn custody(&self) -> (String, String) {
+        let sql = "SELECT available::text, held::text FROM account WHERE account_id::text LIKE '%-000000000001'";
+        let row = self.first().sql().await.query_one(sql, &[]).await;
+        let row = row.expect(sql);
+        (row.get(0), row.get(1))
+    }
+}
+
+/// Fifty calls, one half to each process.
+async fn fifty<T, F: Future<Output = Result<Response<T>, Status>>>(
+    world: &World,
+    call: impl Fn(&Earmark, usize) -> F,
+) -> Vec<Result<Response<T>, Status>> {
+    join_all((0..50).map(|index| call(&world.servers[index % 2], index))).await
+}
+
+/// Asserts that one call was carried out and that all others are told the same.
+fn assert_one_effect<T: PartialEq + std::fmt::Debug>(
+    answers: Vec<Result<Response<T>, Status>>,
+) -> T {
+    let answers: Vec<_> = answers
+        .into_iter()
+        .map(|answer| answer.expect("answered"))
+        .collect();
+    let done = answers.iter().filter(|answer| !is_replayed(answer)).count();
+    assert_eq!(done, 1);
+    let mut messages = answers.into_iter().map(Response::into_inner);
+    let first = messages.next().expect("fifty");
+    assert!(messages.all(|message| message == first), "all alike");
+    first
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fifty_calls_with_one_key_have_one_effect() {
+    let world = World::make().await;
+    let enterprise = world.parties.enterprise.as_str();
+    let allocated = fifty(&world, |server, _| {
+        let mut client = server.member(&[enterprise]).allocation;
+        let request = world.parties.allocation("BTC", "7", "a-1");
+        async move { client.create_allocation(request).await }
+    })
+    .await;
+    let allocated = assert_one_effect(allocated);
+    assert_eq!(allocated.custody_balance, balance("993", "7", 2));
+
+    let adjusted = fifty(&world, |server, _| {
+        let mut admin = server.admin().balance;
+        let request = AdjustBalanceRequest {
+            enterprise_id: enterprise.into(),
+            currency: "BTC".into(),
+            quantity: "-3".into(),
+            external_id: "w-1".into(),
+            reason: "a test".into(),
+            validate_only: false,
+        };
+        async move { admin.adjust_balance(request).await }
+    })
+    .await;
+    let adjusted = assert_one_effect(adjusted);
+    assert_eq!(adjusted.custody_balance, balance("990", "7", 3));
+
+    let created = fifty(&world, |server, _| {
+        let mut admin = server.admin().network;
+        let request = CreateEnterpriseRequest {
+            name: "Once".into(),
+            request_id: "e-1".into(),
+            ..Default::default()
+        };
+        async move { admin.create_enterprise(request).await }
+    })
+    .await;
+    assert_one_effect(created);
+    let once = "SELECT count(*) FROM enterprise WHERE name = 'Once'";
+    assert_eq!(world.first().count(once).await, 1);
+    assert_whole(&world.first().sql().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_contents_under_one_key_one_wins() {
+    let world = World::make().await;
+    let answers = fifty(&world, |server, index| {
+        let mut client = server.member(&[&world.parties.enterprise]).allocation;
+        let quantity = if index % 4 < 2 { "1" } else { "2" };
+        let request = world.parties.allocation("BTC", quantity, "a-1");
+        async move { client.create_allocation(request).await }
+    })
+    .await;
+    let (won, lost): (Vec<_>, Vec<_>) = answers.into_iter().partition(Result::is_ok);
+    assert!([24, 26].contains(&won.len()), "{}", won.len());
+    assert_one_effect(won);
+    for refused in lost {
+        let refused = refusal(refused).expect(Code::AlreadyExists, "IDEMPOTENCY_KEY_REUSED");
+        assert_eq!(refused.metadata["outcome"], "not_applied");
+    }
+    assert_whole(&world.first().sql().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_processes_never_spend_a_unit_twice() {
+    let world = World::make().await;
+    let answers = fifty(&world, |server, index| {
+        let mut client = server.member(&[&world.parties.enterprise]).allocation;
+        let request = world.parties.allocation("BTC", "30", &format!("a-{index}"));
+        async move { client.create_allocation(request).await }
+    })
+    .await;
+    let (done, refused): (Vec<_>, Vec<_>) = answers.into_iter().partition(Result::is_ok);
+    assert_eq!(done.len(), 33, "33 times 30 of 1000");
+    for refused in refused {
+        let refused = refusal(refused).expect(Code::FailedPrecondition, "INSUFFICIENT_BALANCE");
+        assert_eq!(refused.metadata["available"], "10");
+    }
+    assert_eq!(world.custody().await, ("10".into(), "990".into()));
+    assert_whole(&world.first().sql().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_write_is_done_or_not_done_when_its_caller_leaves() {
+    const SEED: u64 = 5;
+    let world = World::make().await;
+    let server = world.first();
+    let mut chance = Chance::new(SEED);
+    let client = server.member(&[&world.parties.enterprise]).allocation;
+    let admin = server.admin().network;
+    let enterprise = |index: usize| CreateEnterpriseRequest {
+        name: format!("left {index}"),
+        request_id: format!("e-{index}"),
+        ..Default::default()
+    };
+    let mut left = 0;
+    for index in 0..80 {
+        let patience = Duration::from_micros(chance.number(0..4_000) as u64);
+        let (mut client, mut admin) = (client.clone(), admin.clone());
+        let request = world.parties.allocation("BTC", "1", &format!("a-{index}"));
+        let call = async {
+            tokio::join!(
+                client.create_allocation(request),
+                admin.create_enterprise(enterprise(index))
+            )
+        };
+        left += u32::from(tokio::time::timeout(patience, call).await.is_err());
+    }
+    assert!(left > 20, "{left} have left");
+    // Whatever became of it: asked again, each is there once.
+    let mut replayed = 0;
+    for index in 0..80 {
+        let request = world.parties.allocation("BTC", "1", &format!("a-{index}"));
+        let again = client.clone().create_allocation(request).await;
+        replayed += u32::from(is_replayed(&again.expect("there or free")));
+        let again = admin.clone().create_enterprise(enterprise(index)).await;
+        again.expect("there or free");
+    }
+    assert!(replayed > 0, "some were done though nobody waited");
+    assert_eq!(world.custody().await, ("920".into(), "80".into()));
+    let count = "SELECT count(*) FROM enterprise WHERE name LIKE 'left %'";
+    assert_eq!(server.count(count).await, 80);
+    assert_eq!(server.count("SELECT count(*) FROM allocation").await, 80);
+    assert_whole(&server.sql().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deadline_says_truly_whether_the_write_may_have_happened() {
+    let world = World::make().await;
+    let server = world.first();
+    let enterprise = world.parties.enterprise.as_str();
+    let token = server.token("settlement_network_write", &[enterprise]);
+    let bearer = format!("Bearer {token}");
+    let metadata = [("authorization", bearer.as_str()), ("grpc-timeout", "300m")];
+    let raw = server.raw().await;
+    let call = async |key: &str| {
+        let request = frame(&world.parties.allocation("BTC", "1", key));
+        raw.call(CREATE, &metadata, request).await
+    };
+    let holder = hold_owner(&server.url, enterprise).await;
+    let queued = async {
+        // The writer has the first one, and waits with it for the lock.
+        somebody_waits(&server.url).await;
+        call("queued").await
+    };
+    let (taken, queued) = tokio::join!(call("taken"), queued);
+    let outcome = taken.expect(Code::DeadlineExceeded, "DEADLINE");
+    assert_eq!(outcome.as_deref(), Some("unknown"));
+    let outcome = queued.expect(Code::DeadlineExceeded, "DEADLINE");
+    assert_eq!(outcome.as_deref(), Some("not_applied"));
+    assert_eq!(server.count("SELECT count(*) FROM allocation").await, 0);
+    holder.batch_execute("ROLLBACK").await.expect("released");
+
+    let mut client = server.member(&[enterprise]).allocation;
+    let mut again = async |key: &str| {
+        let request = world.parties.allocation("BTC", "1", key);
+        let answer = client.create_allocation(request).await;
+        is_replayed(&answer.expect("there or free"))
+    };
+    assert!(again("taken").await, "its caller was gone, it was not");
+    assert!(!again("queued").await, "it was withdrawn");
+    assert_eq!(world.custody().await, ("998".into(), "2".into()));
+    assert_whole(&server.sql().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_another_session_wrote_before_it_let_the_lock_go_is_seen() {
+    let world = World::make().await;
+    let server = world.first();
+    let parties = &world.parties;
+    // What the other session does while it has the lock, how much is then asked for, and what comes of it.
+    let move_value = |quantity: i32| {
+        format!(
+            "WITH moved AS (
+                UPDATE account SET version = version + 1, available = available
+                    + CASE WHEN account_id::text LIKE '%1' THEN {quantity} ELSE {} END
+                 WHERE owner_id = '{1}' AND account_id::text LIKE '00000000-%' RETURNING *)
+             INSERT INTO entry SELECT owner_id, account_id, unit, version,
+                    CASE WHEN account_id::text LIKE '%1' THEN {quantity} ELSE {0} END, 0, available, held, 'ADJUST',
+                    '00000000-0000-0000-0000-00000000000a', clock_timestamp() FROM moved",
+            -quantity, parties.enterprise
+        )
+    };
+    let set = |table: &str, change: &str, id: &str| {
+        format!("UPDATE {table} SET {change} WHERE id = '{id}'")
+    };
+    let (connection, enterprise) = (&parties.connection, &parties.enterprise);
+    let disable = "allocations_enabled = false, allocations_disabled_reason = 'theirs'";
+    let enable = "allocations_enabled = true, allocations_disabled_reason = NULL";
+    let steps = [
+        (move_value(500), 1_400, Ok("100")),
+        (move_value(-60), 50, Err("INSUFFICIENT_BALANCE")),
+        (
+            set("connection", disable, connection),
+            1,
+            Err("CONNECTION_INACTIVE"),
+        ),
+        (set("connection", enable, connection), 1, Ok("39")),
+        (
+            set("enterprise", "oes_licensed = false", enterprise),
+            1,
+            Err("NO_OES_LICENSE"),
+        ),
+        (
+            set("enterprise", "oes_licensed = true", enterprise),
+            1,
+            Ok("38"),
+        ),
+    ];
+    for (index, (theirs, quantity, expected)) in steps.into_iter().enumerate() {
+        let holder = hold_owner(&server.url, enterprise).await;
+        let request = parties.allocation("BTC", &quantity.to_string(), &format!("a-{index}"));
+        let mut client = server.member(&[enterprise]).allocation;
+        let waiting = tokio::spawn(async move { client.create_allocation(request).await });
+        somebody_waits(&server.url).await;
+        holder.batch_execute(&theirs).await.expect("theirs");
+        assert!(!waiting.is_finished());
+        holder.batch_execute("COMMIT").await.expect("let go");
+        let answer = waiting.await.expect("no panic");
+        match expected {
+            Ok(available) => {
+                let answer = answer.expect("created").into_inner();
+                let record = answer.allocation.expect("set");
+                assert_eq!(record.status(), AllocationStatus::Reserved);
+                let custody = answer.custody_balance.expect("set");
+                assert_eq!(custody.available, available, "step {index}");
+            }
+            Err(reason) => assert_eq!(refusal(answer).reason, reason, "step {index}"),
+        }
+    }
+}

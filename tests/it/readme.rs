@@ -1,0 +1,319 @@
+//! README.md, held against what is: its tour is run as typed, its tables and links are compared.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::os::unix::process::CommandExt as _;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use earmark::auth::scope;
+use earmark::limits;
+use earmark::proto::common::v1::ErrorReason;
+use nix::sys::signal::Signal;
+use uuid::Uuid;
+
+use crate::support::cluster;
+use crate::support::process::{Dev, EARMARK, earmark, run, text};
+
+const README: &str = include_str!("../../README.md");
+const TOP: &str = env!("CARGO_MANIFEST_DIR");
+
+/// The text below a heading, up to the next one of its kind.
+fn section(heading: &str) -> &'static str {
+    let found = README.split_once(&format!("\n## {heading}\n"));
+    let (_, rest) = found.unwrap_or_else(|| panic!("no section {heading}"));
+    rest.split("\n## ").next().unwrap_or_default()
+}
+
+/// The rows of a section's table, as cells, without its head.
+fn table(heading: &str) -> Vec<Vec<&'static str>> {
+    let rows = section(heading)
+        .lines()
+        .filter(|line| line.starts_with('|'));
+    let cells = |row: &'static str| row.trim_matches('|').split('|').map(str::trim).collect();
+    rows.skip(2).map(cells).collect()
+}
+
+/// The words in backticks.
+fn code(text: &str) -> impl Iterator<Item = &str> {
+    text.split('`').skip(1).step_by(2)
+}
+
+/// Commands, and the output that is shown for them.
+#[derive(Debug)]
+struct Step {
+    commands: String,
+    shown: String,
+}
+
+/// The `sh` blocks of a section, each with the block of another kind that follows it directly, if there is one.
+fn steps(heading: &str) -> Vec<Step> {
+    let mut steps: Vec<Step> = Vec::new();
+    let mut lines = section(heading).lines();
+    let mut is_directly_after = false;
+    while let Some(line) = lines.next() {
+        let Some(kind) = line.strip_prefix("```") else {
+            is_directly_after = false;
+            continue;
+        };
+        let block = lines.by_ref().take_while(|line| *line != "```");
+        let block: String = block.flat_map(|line| [line, "\n"]).collect();
+        if kind == "sh" {
+            steps.push(Step {
+                commands: block,
+                shown: String::new(),
+            });
+            is_directly_after = true;
+        } else if is_directly_after && let Some(step) = steps.last_mut() {
+            step.shown = block;
+        } else {
+            panic!("output of no command: {block}");
+        }
+    }
+    steps
+}
+
+/// Ids and times are others at every run.
+fn masked(output: &str) -> String {
+    let mask = |part: &str| {
+        if Uuid::try_parse(part).is_ok() {
+            "<id>".into()
+        } else if chrono::DateTime::parse_from_rfc3339(part).is_ok() {
+            "<time>".into()
+        } else {
+            part.to_owned()
+        }
+    };
+    let parts: Vec<String> = output.trim_end().split('"').map(mask).collect();
+    parts.join("\"")
+}
+
+#[test]
+fn the_tour_and_the_greeting_work_as_typed() {
+    let tools = Path::new(TOP).join("target/tools");
+    let grpcurl = tools.join("bin/grpcurl");
+    assert!(
+        grpcurl.is_file(),
+        "{} is missing: `make test` fetches it, and so does `scripts/fetch grpcurl`",
+        grpcurl.display()
+    );
+    // A clone after `make dev`, wherever cargo has put its own files.
+    let clone = cluster::own_folder();
+    fs::create_dir_all(clone.path().join("target/debug")).expect("a folder");
+    symlink(&tools, clone.path().join("target/tools")).expect("a link");
+    symlink(EARMARK, clone.path().join("target/debug/earmark")).expect("a link");
+    let mut dev = earmark(&["dev", "--listen", "127.0.0.1:0"]);
+    // As `make dev` starts it, so that the greeting names it by a path that leads somewhere in the clone.
+    let dev = dev.arg0("target/debug/earmark").current_dir(&clone);
+    let mut dev = Dev::spawn(dev);
+    let address = dev.address().to_owned();
+    let bash = |script: &str| {
+        let mut bash = Command::new("bash");
+        bash.args(["-euo", "pipefail", "-c", script]).env_clear();
+        bash.env("PATH", std::env::var_os("PATH").unwrap_or_default());
+        bash.env("EARMARK_ADDRESS", &address).current_dir(&clone);
+        run(&mut bash)
+    };
+
+    let (_, calls) = dev.greeting.split_once("export").expect("a token");
+    let (calls, more) = calls.split_once("\nThe token").expect("calls");
+    let token = more
+        .lines()
+        .find_map(|line| line.strip_prefix("  target/debug/"));
+    let token = token.expect("how to make a token");
+    let answer = bash(&format!("export{calls}\ntarget/debug/{token}"));
+    let answered = text(&answer.stdout);
+    assert!(
+        answer.status.success(),
+        "{calls}: {answered}{}",
+        text(&answer.stderr)
+    );
+    for part in ["networkBalances", "custodyBalance", "my-first", "eyJ"] {
+        assert!(answered.contains(part), "{part}: {answered}");
+    }
+
+    let steps = steps("A tour");
+    assert!(steps.len() > 5, "{steps:?}");
+    let mut script = "exec 2>&1\n".to_owned();
+    for step in &steps {
+        _ = writeln!(script, "{}printf '\\036'", step.commands);
+    }
+    let played = bash(&script);
+    let printed = text(&played.stdout);
+    let mut outputs = printed.split('\u{1e}');
+    for Step { commands, shown } in &steps {
+        let output = outputs.next().unwrap_or_default();
+        assert_eq!(masked(output), masked(shown), "{commands}");
+    }
+    assert!(played.status.success(), "{printed}");
+    assert_eq!(dev.end(Signal::SIGINT), Some(0));
+}
+
+/// A flag as the program itself describes it.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Flag {
+    variable: String,
+    default: Option<String>,
+    is_required: bool,
+    commands: BTreeSet<String>,
+}
+
+#[test]
+fn the_configuration_is_what_help_says() {
+    let between = |text: &str, before: &str, after: &str| {
+        let (_, rest) = text.split_once(before)?;
+        Some(rest.split_once(after)?.0.to_owned())
+    };
+    let mut helped: BTreeMap<String, Flag> = BTreeMap::new();
+    let commands = ["serve", "dev", "migrate", "token", "healthcheck"];
+    for command in commands {
+        let help = text(&run(&mut earmark(&[command, "--help"])).stdout);
+        let (usage, options) = help.split_once("\nOptions:").expect("options");
+        for option in options.split("\n      --").skip(1) {
+            let name = option.split_whitespace().next().unwrap_or_default();
+            let flag = helped.entry(format!("--{name}")).or_default();
+            let variable = between(option, "[env: ", "]").expect("a variable");
+            // What it holds now is shown too, unless that may be a secret.
+            flag.variable = variable.split('=').next().unwrap_or_default().into();
+            let default = between(option, "[default: ", "]");
+            flag.default = default;
+            flag.is_required |= usage.contains(&format!(" --{name} "));
+            flag.commands.insert(command.into());
+        }
+    }
+
+    let mut documented: BTreeMap<String, Flag> = BTreeMap::new();
+    for row in table("Configuration") {
+        let [flag, variable, default, of, _] = row[..] else {
+            panic!("{row:?}");
+        };
+        let all = commands.join(", ");
+        let of = if of == "all" { &all } else { of };
+        let described = Flag {
+            variable: code(variable).collect(),
+            default: code(default).next().map(Into::into),
+            is_required: default == "required",
+            commands: of.split(", ").map(Into::into).collect(),
+        };
+        documented.insert(code(flag).collect(), described);
+    }
+    let names = |flags: &BTreeMap<String, Flag>| flags.keys().cloned().collect::<Vec<_>>();
+    assert_eq!(names(&documented), names(&helped));
+    for (name, flag) in &helped {
+        assert_eq!(&documented[name], flag, "{name}");
+    }
+}
+
+#[test]
+fn the_limits_are_those_of_the_code() {
+    let mib = |bytes: usize| format!("{} MiB", bytes >> 20);
+    let characters = |count: usize| format!("{} characters", grouped(count));
+    let days = |time: Duration| format!("{} days", time.as_secs() / 86_400);
+    let pages = (limits::PAGE_SIZE_DEFAULT, limits::PAGE_SIZE_MAX);
+    let expected = [
+        ("a request", mib(limits::REQUEST_BYTES_MAX)),
+        ("an answer", mib(limits::RESPONSE_BYTES_MAX)),
+        (
+            "a request's metadata",
+            format!("{} KiB", limits::METADATA_BYTES_MAX >> 10),
+        ),
+        ("a call", format!("{} s", limits::CALL_MAX.as_secs())),
+        ("a currency or unit", characters(limits::UNIT_CHARS_MAX)),
+        (
+            "an id or key of the caller's",
+            characters(limits::ID_CHARS_MAX),
+        ),
+        ("a name", characters(limits::NAME_CHARS_MAX)),
+        ("notes, a reason", characters(limits::NOTE_CHARS_MAX)),
+        (
+            "values of one list filter",
+            grouped(limits::FILTER_VALUES_MAX),
+        ),
+        (
+            "records of a page",
+            format!("{} unless asked for, {} at most", pages.0, pages.1),
+        ),
+        (
+            "page number × page size",
+            grouped(limits::PAGE_OFFSET_MAX as usize),
+        ),
+        (
+            "items of one `SubmitAllocations`",
+            grouped(limits::SUBMIT_ITEMS_MAX),
+        ),
+        (
+            "an `expire_time` ahead of now",
+            days(limits::EXPIRE_AHEAD_MAX),
+        ),
+        (
+            "enterprises in a token",
+            grouped(limits::TOKEN_MEMBERSHIPS_MAX),
+        ),
+        (
+            "writes waiting to be carried out",
+            grouped(limits::QUEUE_MAX),
+        ),
+        ("violations in an error", grouped(limits::VIOLATIONS_MAX)),
+    ];
+    let rows: BTreeMap<_, _> = table("Limits")
+        .into_iter()
+        .map(|row| (row[0], row[1]))
+        .collect();
+    for (what, limit) in expected {
+        let shown = rows.get(what).unwrap_or_else(|| panic!("no row: {what}"));
+        assert!(shown.starts_with(&limit), "{what}: {shown}, but {limit}");
+    }
+}
+
+/// A number with commas between its thousands.
+fn grouped(number: usize) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[test]
+fn every_reason_has_its_advice() {
+    let rows = table("Errors and retries");
+    let documented: BTreeSet<&str> = rows.iter().flat_map(|row| code(row[1])).collect();
+    let reasons = (1..1_000).filter_map(|number| ErrorReason::try_from(number).ok());
+    let names = reasons.map(|reason| &reason.as_str_name()["ERROR_REASON_".len()..]);
+    assert_eq!(documented, names.collect());
+}
+
+#[test]
+fn every_call_is_listed() {
+    let mut documented = BTreeSet::new();
+    for row in table("The calls") {
+        let service = code(row[0]).next().unwrap_or_default();
+        documented.extend(code(row[1]).map(|call| format!("{service}/{call}")));
+    }
+    let calls = scope::RPCS.iter().map(|rpc| rpc.path.rsplit('.').next());
+    assert_eq!(documented, calls.flatten().map(Into::into).collect());
+}
+
+#[test]
+fn every_link_leads_somewhere() {
+    let links: Vec<&str> = README.split("](").skip(1).collect();
+    assert!(links.len() > 5);
+    for link in links {
+        let link = link.split(')').next().unwrap_or_default();
+        let found = match link.strip_prefix('#') {
+            Some(anchor) => README.lines().any(|line| {
+                line.strip_prefix("## ")
+                    .is_some_and(|heading| heading.to_lowercase().replace(' ', "-") == anchor)
+            }),
+            None => Path::new(TOP).join(link).exists(),
+        };
+        assert!(found, "{link}");
+    }
+}

@@ -1,0 +1,250 @@
+//! The second wall: what the ledger would never write, the database refuses from anybody.
+
+use std::collections::BTreeSet;
+
+use tokio_postgres::error::DbError;
+
+use super::{migrated, texts};
+
+const OWNER: &str = "'00000000-0000-0000-0000-0000000000aa'";
+/// The owner's own account, and where value comes from.
+const OWN: &str = "'00000000-0000-0000-0000-000000000001'";
+const WORLD: &str = "'00000000-0000-0000-0000-000000000002'";
+
+/// Everything that a number may not be, whatever it stands for.
+const NO_AMOUNTS: [&str; 6] = [
+    "'NaN'",
+    "'Infinity'",
+    "'-Infinity'",
+    "10000000000000000000000000000",
+    "-10000000000000000000000000000",
+    "9999999999999999999999999999.5",
+];
+
+fn account(account: &str, available: &str, held: &str, version: i32) -> String {
+    format!(
+        "INSERT INTO account VALUES ({OWNER}, {account}, 'BTC', {available}, {held}, {version})"
+    )
+}
+
+/// `numbers` are the two deltas and the two balances.
+fn entry(numbers: [&str; 4], version: i32, cause: &str) -> String {
+    let numbers = numbers.join(", ");
+    format!(
+        "INSERT INTO entry VALUES ({OWNER}, {OWN}, 'BTC', {version}, {numbers}, '{cause}', gen_random_uuid(), now())"
+    )
+}
+
+/// A reservation, but for what is said otherwise.
+fn allocation(changes: &[(&str, &str)]) -> String {
+    let mut columns = vec![
+        ("owner_id", OWNER),
+        ("id", "gen_random_uuid()"),
+        ("type", "'ALLOCATION'"),
+        ("status", "'RESERVED'"),
+        ("currency", "'BTC'"),
+        ("quantity", "1"),
+        ("connection_id", "gen_random_uuid()"),
+        ("client_id", "gen_random_uuid()"),
+        ("partner_id", "gen_random_uuid()"),
+        ("client_external_id", "gen_random_uuid()"),
+        ("initiated_by", "'somebody'"),
+        ("created_at", "now()"),
+        ("updated_at", "now()"),
+        ("content_hash", "''"),
+        ("opened_custody_version", "1"),
+        ("opened_connection_version", "0"),
+    ];
+    columns.retain(|(name, _)| changes.iter().all(|(changed, _)| changed != name));
+    columns.extend(changes);
+    let (names, values): (Vec<_>, Vec<_>) = columns.into_iter().unzip();
+    let (names, values) = (names.join(", "), values.join(", "));
+    format!("INSERT INTO allocation ({names}) VALUES ({values})")
+}
+
+fn adjustment(quantity: &str) -> String {
+    format!(
+        "INSERT INTO adjustment VALUES ({OWNER}, gen_random_uuid(), gen_random_uuid(), 'BTC', {quantity}, 'why',
+                'somebody', '', 1, now())"
+    )
+}
+
+/// A connection between two enterprises, but for what is said otherwise.
+fn connection(changes: &[(&str, &str)]) -> String {
+    let mut columns = vec![
+        ("id", "gen_random_uuid()"),
+        ("client_id", "(SELECT id FROM client)"),
+        ("partner_id", "(SELECT id FROM partner)"),
+        ("client_enterprise_id", "(SELECT enterprise_id FROM client)"),
+        (
+            "partner_enterprise_id",
+            "(SELECT enterprise_id FROM partner)",
+        ),
+        ("name", "'x'"),
+        ("partners_connection_id", "''"),
+        ("mode", "'INSTANT'"),
+        ("allocations_enabled", "true"),
+        ("deallocations_enabled", "true"),
+        ("version", "1"),
+        ("created_at", "now()"),
+        ("updated_at", "now()"),
+    ];
+    columns.retain(|(name, _)| changes.iter().all(|(changed, _)| changed != name));
+    columns.extend(changes);
+    let (names, values): (Vec<_>, Vec<_>) = columns.into_iter().unzip();
+    let (names, values) = (names.join(", "), values.join(", "));
+    format!("INSERT INTO connection ({names}) VALUES ({values})")
+}
+
+const NETWORK: &str = "
+    INSERT INTO enterprise SELECT gen_random_uuid(), name, true, 1, now(), now() FROM unnest('{a,b}'::text[]) name;
+    INSERT INTO client SELECT gen_random_uuid(), id, 'c', now(), now() FROM enterprise WHERE name = 'a';
+    INSERT INTO partner SELECT gen_random_uuid(), id, 'p', 'i', now(), now() FROM enterprise WHERE name = 'b'";
+
+/// Statements that must be refused, each by the check that is named.
+fn refused() -> Vec<(&'static str, String)> {
+    let mut cases = vec![
+        ("account_version", account(OWN, "1", "0", 0)),
+        ("account_no_overdraft", account(OWN, "-1", "0", 1)),
+        ("account_no_overdraft", account(OWN, "0", "-1", 1)),
+        (
+            "account_no_overdraft",
+            account("gen_random_uuid()", "-0.000000000001", "0", 1),
+        ),
+        ("entry_version", entry(["1", "0", "1", "0"], 0, "ADJUST")),
+        ("entry_cause", entry(["1", "0", "1", "0"], 1, "GIFT")),
+        ("entry_cause", entry(["1", "0", "1", "0"], 1, "")),
+        ("allocation_type", allocation(&[("type", "'GIFT'")])),
+        (
+            "allocation_status",
+            allocation(&[
+                ("status", "'DONE'"),
+                ("closed_cause", "'RELEASE'"),
+                ("closed_custody_version", "1"),
+                ("closed_connection_version", "1"),
+            ]),
+        ),
+        ("allocation_quantity", allocation(&[("quantity", "0")])),
+        ("allocation_quantity", allocation(&[("quantity", "-1")])),
+        ("allocation_quantity", allocation(&[("quantity", "1.5")])),
+        ("allocation_reason", allocation(&[("reason", "'why'")])),
+        ("allocation_closed", allocation(&[("status", "'CLEARED'")])),
+        ("allocation_closed", allocation(&[("status", "'RELEASED'")])),
+        (
+            "allocation_closed",
+            allocation(&[("closed_cause", "'CLEAR'")]),
+        ),
+        (
+            "allocation_closed",
+            allocation(&[("closed_custody_version", "1")]),
+        ),
+        (
+            "allocation_closed",
+            allocation(&[("closed_connection_version", "1")]),
+        ),
+        (
+            "allocation_closed",
+            allocation(&[
+                ("status", "'CLEARED'"),
+                ("closed_cause", "'RELEASE'"),
+                ("closed_custody_version", "1"),
+                ("closed_connection_version", "1"),
+            ]),
+        ),
+        ("adjustment_quantity", adjustment("0")),
+        ("adjustment_quantity", adjustment("0.5")),
+        (
+            "enterprise_version",
+            "INSERT INTO enterprise VALUES (gen_random_uuid(), 'x', true, 0, now(), now())".into(),
+        ),
+        ("connection_version", connection(&[("version", "0")])),
+        ("connection_mode", connection(&[("mode", "'SOMETIMES'")])),
+        (
+            "connection_two_enterprises",
+            connection(&[(
+                "partner_enterprise_id",
+                "(SELECT enterprise_id FROM client)",
+            )]),
+        ),
+        (
+            "connection_allocations_reason",
+            connection(&[("allocations_enabled", "false")]),
+        ),
+        (
+            "connection_allocations_reason",
+            connection(&[("allocations_disabled_reason", "'why'")]),
+        ),
+        (
+            "connection_deallocations_reason",
+            connection(&[("deallocations_enabled", "false")]),
+        ),
+        (
+            "connection_deallocations_reason",
+            connection(&[("deallocations_disabled_reason", "'why'")]),
+        ),
+    ];
+    for bad in &NO_AMOUNTS[..5] {
+        // Where nothing else is wrong: this account may be negative.
+        cases.push(("account_in_range", account(WORLD, bad, "0", 1)));
+        cases.push(("account_in_range", account(WORLD, "0", bad, 1)));
+        for place in 0..4 {
+            let mut numbers = ["0"; 4];
+            numbers[place] = bad;
+            cases.push(("entry_in_range", entry(numbers, 1, "ADJUST")));
+        }
+    }
+    for bad in NO_AMOUNTS {
+        cases.push(("allocation_quantity", allocation(&[("quantity", bad)])));
+        cases.push(("adjustment_quantity", adjustment(bad)));
+    }
+    cases
+}
+
+#[tokio::test]
+async fn every_check_refuses_what_it_is_there_for() {
+    let (_db, client) = migrated().await;
+    client.batch_execute(NETWORK).await.expect("a network");
+    let mut covered = BTreeSet::new();
+    for (name, sql) in refused() {
+        let error = client.batch_execute(&sql).await.expect_err(&sql);
+        let constraint = error.as_db_error().and_then(DbError::constraint);
+        // Of several that a row breaks Postgres names the first by name.
+        assert_eq!(constraint, Some(name), "{sql}: {error:?}");
+        covered.insert(name.to_owned());
+    }
+    let checks = "SELECT conname::text FROM pg_constraint
+        WHERE contype = 'c' AND connamespace = 'public'::regnamespace";
+    let checks: BTreeSet<String> = texts(&client, checks).await.into_iter().collect();
+    assert_eq!(covered, checks, "each has a case");
+}
+
+#[tokio::test]
+async fn what_is_right_passes_every_check() {
+    let (_db, client) = migrated().await;
+    client.batch_execute(NETWORK).await.expect("a network");
+    let greatest = "9999999999999999999999999999";
+    let least = format!("-{greatest}");
+    let released = [
+        ("status", "'RELEASED'"),
+        ("closed_cause", "'EXPIRE'"),
+        ("closed_custody_version", "2"),
+        ("closed_connection_version", "0"),
+        ("reason", "'expired'"),
+    ];
+    for sql in [
+        account(OWN, greatest, "0", 1),
+        account(WORLD, &least, "0", 1),
+        account("gen_random_uuid()", "0.000000000001", greatest, i32::MAX),
+        entry([&least, greatest, "0", greatest], 1, "RESERVE"),
+        allocation(&[("quantity", greatest)]),
+        allocation(&released),
+        adjustment(&least),
+        connection(&[]),
+        connection(&[
+            ("allocations_enabled", "false"),
+            ("allocations_disabled_reason", "'why'"),
+        ]),
+    ] {
+        client.batch_execute(&sql).await.expect(&sql);
+    }
+}

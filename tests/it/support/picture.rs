@@ -1,0 +1,147 @@
+//! The whole ledger as it is stored, and what must hold of it.
+
+use earmark::ledger::invariant::{Picture, check};
+use earmark::ledger::model::{
+    Account, AccountKey, Adjustment, Allocation, Balance, Cause, Closing, Direction, Entry, Status,
+    Versions,
+};
+use earmark::types::amount::Amount;
+use earmark::types::content::ContentHash;
+use earmark::types::ids::{
+    AccountId, AdjustmentId, AllocationId, ClientId, ConnectionId, OwnerId, PartnerId,
+};
+use earmark::types::time::Time;
+use earmark::types::unit::Unit;
+use tokio_postgres::{Client, Row};
+use uuid::Uuid;
+
+use super::earmark::Earmark;
+
+/// Asserts that every invariant holds, and that all value together is what was ever deposited. Returns all there is.
+pub(crate) async fn assert_sound(earmark: &Earmark) -> Picture {
+    let sql = earmark.sql().await;
+    let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ";
+    sql.batch_execute(begin).await.expect(begin);
+    let picture = Picture {
+        accounts: all(&sql, "account", account).await,
+        entries: all(&sql, "entry", entry).await,
+        allocations: all(&sql, "allocation", allocation).await,
+        adjustments: all(&sql, "adjustment", adjustment).await,
+    };
+    assert_eq!(check(&picture), []);
+    let everything = "SELECT count(*) FROM (
+            SELECT unit, sum(value) FROM (
+                SELECT unit, available + held FROM account WHERE account_id <> $1
+                UNION ALL SELECT currency, -quantity FROM adjustment
+            ) x(unit, value) GROUP BY unit HAVING sum(value) <> 0) off";
+    let off = sql.query_one(everything, &[&AccountId::WORLD.0]).await;
+    assert_eq!(off.expect("counted").get::<_, i64>(0), 0, "value was lost");
+    picture
+}
+
+async fn all<T>(sql: &Client, table: &str, read: fn(&Row) -> T) -> Vec<T> {
+    let rows = sql.query(&format!("SELECT * FROM {table}"), &[]).await;
+    rows.expect(table).iter().map(read).collect()
+}
+
+fn amount(row: &Row, column: &str) -> Amount {
+    Amount::from_decimal(row.get(column)).expect("28 digits")
+}
+
+fn time(row: &Row, column: &str) -> Time {
+    Time::from(row.get::<_, chrono::DateTime<chrono::Utc>>(column))
+}
+
+fn owner(row: &Row) -> OwnerId {
+    OwnerId(row.get("owner_id"))
+}
+
+fn content(row: &Row) -> ContentHash {
+    let hash = row.get::<_, &[u8]>("content_hash").try_into();
+    ContentHash(hash.expect("32 bytes"))
+}
+
+fn key(row: &Row) -> AccountKey {
+    AccountKey {
+        account: AccountId(row.get("account_id")),
+        unit: Unit::stored(row.get("unit")),
+    }
+}
+
+fn balance(row: &Row) -> Balance {
+    Balance {
+        available: amount(row, "available"),
+        held: amount(row, "held"),
+        version: row.get("version"),
+    }
+}
+
+fn account(row: &Row) -> Account {
+    Account {
+        owner: owner(row),
+        key: key(row),
+        balance: balance(row),
+    }
+}
+
+fn entry(row: &Row) -> Entry {
+    Entry {
+        owner: owner(row),
+        key: key(row),
+        available_delta: amount(row, "available_delta"),
+        held_delta: amount(row, "held_delta"),
+        after: balance(row),
+        cause: Cause::parse(row.get("cause")).expect("a cause"),
+        cause_id: row.get("cause_id"),
+        time: time(row, "time"),
+    }
+}
+
+fn allocation(row: &Row) -> Allocation {
+    let versions = |custody: &str, connection: &str| Versions {
+        custody: row.get(custody),
+        connection: row.get(connection),
+    };
+    let expires: Option<chrono::DateTime<chrono::Utc>> = row.get("expire_time");
+    let cause: Option<&str> = row.get("closed_cause");
+    Allocation {
+        id: AllocationId(row.get("id")),
+        owner: owner(row),
+        direction: Direction::parse(row.get("type")).expect("a type"),
+        status: Status::parse(row.get("status")).expect("a status"),
+        unit: Unit::stored(row.get("currency")),
+        quantity: amount(row, "quantity"),
+        connection: ConnectionId(row.get("connection_id")),
+        client: ClientId(row.get("client_id")),
+        partner: PartnerId(row.get("partner_id")),
+        client_external_id: row.get("client_external_id"),
+        partner_external_id: row.get("partner_external_id"),
+        initiated_by: row.get("initiated_by"),
+        notes: row.get("notes"),
+        reason: row.get("reason"),
+        expire_time: expires.map(Time::from),
+        created_at: time(row, "created_at"),
+        updated_at: time(row, "updated_at"),
+        content: content(row),
+        opened: versions("opened_custody_version", "opened_connection_version"),
+        closed: cause.map(|cause| Closing {
+            cause: Cause::parse(cause).expect("a cause"),
+            versions: versions("closed_custody_version", "closed_connection_version"),
+        }),
+    }
+}
+
+fn adjustment(row: &Row) -> Adjustment {
+    Adjustment {
+        id: AdjustmentId(row.get::<_, Uuid>("id")),
+        owner: owner(row),
+        external_id: row.get("external_id"),
+        unit: Unit::stored(row.get("currency")),
+        quantity: amount(row, "quantity"),
+        reason: row.get("reason"),
+        initiated_by: row.get("initiated_by"),
+        content: content(row),
+        custody_version: row.get("custody_version"),
+        created_at: time(row, "created_at"),
+    }
+}

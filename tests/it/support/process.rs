@@ -1,0 +1,183 @@
+//! The binary as processes, as a user starts it.
+
+use std::io::{BufRead, BufReader, Read};
+use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
+use std::process::{Child, ChildStdout, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+/// The binary.
+pub(crate) const EARMARK: &str = env!("CARGO_BIN_EXE_earmark");
+/// How long a server may take to end before it counts as hung.
+const END_MAX: Duration = Duration::from_secs(20);
+
+/// The binary, with nothing in its environment that a test does not put there.
+pub(crate) fn earmark(arguments: &[&str]) -> Command {
+    let mut command = Command::new(EARMARK);
+    command.args(arguments).env_clear();
+    for kept in ["PATH", "EARMARK_POSTGRES_BIN"] {
+        if let Some(value) = std::env::var_os(kept) {
+            command.env(kept, value);
+        }
+    }
+    command
+}
+
+/// Runs a command that ends by itself; one that does not is killed, and fails its test.
+pub(crate) fn run(command: &mut Command) -> Output {
+    let command = command.stdin(Stdio::null()).stdout(Stdio::piped());
+    let child = command.stderr(Stdio::piped()).spawn();
+    let mut child = Started::new(child.expect("it starts"));
+    // What these commands print fits into the pipes.
+    child.ended_within(Duration::from_secs(20));
+    let pipes = child.child.stdout.take().zip(child.child.stderr.take());
+    let (mut stdout, mut stderr) = pipes.expect("piped");
+    let mut output = Output {
+        status: child.child.wait().expect("a child"),
+        stdout: Vec::new(),
+        stderr: Vec::new(),
+    };
+    stdout.read_to_end(&mut output.stdout).expect("readable");
+    stderr.read_to_end(&mut output.stderr).expect("readable");
+    output
+}
+
+/// What a process printed.
+pub(crate) fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).expect("UTF-8")
+}
+
+/// An address that nobody listens on.
+pub(crate) fn free_address() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    listener.local_addr().expect("bound")
+}
+
+/// A server that runs; ended if the test panics, its Postgres with it.
+pub(crate) struct Started {
+    child: Child,
+    stdout: Option<BufReader<ChildStdout>>,
+}
+
+impl Started {
+    fn new(child: Child) -> Self {
+        let stdout = None;
+        Self { child, stdout }
+    }
+
+    pub(crate) fn spawn(command: &mut Command) -> Self {
+        let command = command.stdin(Stdio::null()).stdout(Stdio::piped());
+        let mut child = command.stderr(Stdio::null()).spawn().expect("it starts");
+        let stdout = child.stdout.take().map(BufReader::new);
+        Self { child, stdout }
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub(crate) fn send(&self, signal: Signal) {
+        let pid = i32::try_from(self.child.id()).expect("a process id");
+        kill(Pid::from_raw(pid), signal).expect("it runs");
+    }
+
+    /// The exit code, once it has ended.
+    pub(crate) fn ended_within(&mut self, limit: Duration) -> Option<i32> {
+        let started = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().expect("a child") {
+                return status.code();
+            }
+            assert!(started.elapsed() < limit, "still running after {limit:?}");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// What it prints, up to and with the first line that starts so.
+    pub(crate) fn prints_until(&mut self, start: &str) -> String {
+        let mut printed = String::new();
+        for line in self.stdout.as_mut().expect("piped").lines() {
+            let line = line.expect("UTF-8");
+            printed.push_str(&line);
+            printed.push('\n');
+            if line.starts_with(start) {
+                return printed;
+            }
+        }
+        panic!("it ended before a line that starts with {start}: {printed}");
+    }
+}
+
+impl Drop for Started {
+    fn drop(&mut self) {
+        // Twice: in peace, but without waiting.
+        for _ in 0..2 {
+            if let Ok(Some(_)) = self.child.try_wait() {
+                return;
+            }
+            self.send(Signal::SIGTERM);
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        let started = Instant::now();
+        while started.elapsed() < END_MAX {
+            if let Ok(Some(_)) = self.child.try_wait() {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        _ = self.child.kill();
+        _ = self.child.wait();
+    }
+}
+
+/// A development server that has greeted.
+pub(crate) struct Dev {
+    pub(crate) process: Started,
+    pub(crate) greeting: String,
+}
+
+impl Dev {
+    /// Starts one on a free port.
+    pub(crate) fn start(data_dir: &Path) -> Self {
+        Self::start_with(data_dir, &[])
+    }
+
+    /// Starts one with more arguments.
+    pub(crate) fn start_with(data_dir: &Path, arguments: &[&str]) -> Self {
+        let mut command = earmark(&["dev", "--listen", "127.0.0.1:0"]);
+        command.args(arguments).env("EARMARK_DATA_DIR", data_dir);
+        Self::spawn(&mut command)
+    }
+
+    /// Starts one by a command of the test's own.
+    pub(crate) fn spawn(command: &mut Command) -> Self {
+        let mut process = Started::spawn(command);
+        let greeting = process.prints_until("README.md");
+        Self { process, greeting }
+    }
+
+    /// Where it serves.
+    pub(crate) fn address(&self) -> &str {
+        self.between("Earmark serves on ", ",")
+    }
+
+    /// Its database.
+    pub(crate) fn database(&self) -> &str {
+        self.between("psql '", "'")
+    }
+
+    fn between(&self, before: &str, after: &str) -> &str {
+        let found = self.greeting.split_once(before);
+        let (_, rest) = found.unwrap_or_else(|| panic!("no {before}: {}", self.greeting));
+        rest.split(after).next().unwrap_or_default()
+    }
+
+    /// Ends it by a signal, and says with which exit code.
+    pub(crate) fn end(&mut self, signal: Signal) -> Option<i32> {
+        self.process.send(signal);
+        self.process.ended_within(END_MAX)
+    }
+}
