@@ -10,6 +10,8 @@ mod authz;
 mod balance;
 /// The binary: settings, exit codes, signals.
 mod cli;
+/// Many at once, in one process and in two: verdicts that race, flags that bind, reads beside writers.
+mod concurrency;
 /// What the services rely on: sessions, faults, retries, migrations.
 mod db;
 /// The development cluster: started, adopted, kept alive.
