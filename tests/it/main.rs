@@ -12,6 +12,8 @@ mod balance;
 mod cli;
 /// An owner that another session holds.
 mod contention;
+/// Many at once, in one process and in two: verdicts that race, flags that bind, reads beside writers.
+mod concurrency;
 /// What the services rely on: sessions, faults, retries, migrations.
 mod db;
 /// The development cluster: started, adopted, kept alive.

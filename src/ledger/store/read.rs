@@ -143,6 +143,9 @@ struct Seen<'a> {
     owners: HashSet<Uuid>,
     partners: HashSet<Uuid>,
     connections: HashSet<Uuid>,
+    keys: HashSet<(Uuid, Direction, &'a str)>,
+    adjustments: HashSet<(Uuid, &'a str)>,
+    allocations: HashSet<(Uuid, AllocationId)>,
     accounts: HashSet<(Uuid, AccountId, &'a Unit)>,
 }
 
@@ -180,12 +183,16 @@ impl Needs {
                     seen.partners.insert(partner.enterprise.0);
                     seen.connections.insert(partner.connection.0);
                 }
-                self.allocation_owners.push(owner);
-                self.allocation_ids.push(close.allocation.0);
+                if seen.allocations.insert((owner, close.allocation)) {
+                    self.allocation_owners.push(owner);
+                    self.allocation_ids.push(close.allocation.0);
+                }
             }
             Action::Adjust(adjust) => {
-                self.adjustment_owners.push(owner);
-                self.adjustment_ids.push(adjust.external_id.clone());
+                if seen.adjustments.insert((owner, &adjust.external_id)) {
+                    self.adjustment_owners.push(owner);
+                    self.adjustment_ids.push(adjust.external_id.clone());
+                }
                 for account in [AccountId::OWN, AccountId::WORLD] {
                     seen.accounts.insert((owner, account, &adjust.unit));
                 }
@@ -196,9 +203,12 @@ impl Needs {
 
     fn add_create<'a>(&mut self, owner: Uuid, create: &'a Create, seen: &mut Seen<'a>) {
         seen.connections.insert(create.connection.0);
-        self.key_owners.push(owner);
-        self.key_types.push(create.direction.as_str());
-        self.key_ids.push(create.client_external_id.clone());
+        let (direction, key) = (create.direction, &create.client_external_id);
+        if seen.keys.insert((owner, direction, key)) {
+            self.key_owners.push(owner);
+            self.key_types.push(direction.as_str());
+            self.key_ids.push(key.clone());
+        }
         for account in [AccountId::OWN, create.connection.into()] {
             seen.accounts.insert((owner, account, &create.unit));
         }

@@ -1,6 +1,6 @@
 //! One try of a batch as one transaction.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use futures_util::future::try_join_all;
 use tokio::time::{Instant, timeout};
@@ -104,11 +104,13 @@ async fn answers(
     state: &State,
     judgements: Vec<Judgement>,
 ) -> Result<Verdicts, StoreError> {
+    // A key that many repeat at once is asked for once.
     let wanted = judgements.iter().flat_map(|judgement| match judgement {
         Judgement::Replay(reply, versions) => past_balances(reply, *versions),
         Judgement::Final(_) | Judgement::Later => Vec::new(),
     });
-    let fetched = try_join_all(wanted.map(async |(owner, key, version)| {
+    let wanted: HashSet<_> = wanted.collect();
+    let fetched = try_join_all(wanted.into_iter().map(async |(owner, key, version)| {
         let balance = match state.entry_balance(owner, &key, version) {
             Some(balance) => Some(balance),
             None => store.past(owner, &key, version).await?,

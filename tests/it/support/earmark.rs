@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use earmark::app::App;
 use earmark::auth::dev_key::{AUDIENCE, DevClaims, DevKey, ISSUER};
@@ -31,7 +31,8 @@ use tonic_types::StatusExt;
 use uuid::Uuid;
 
 use super::cluster::{TestDatabase, database};
-use super::locks;
+use super::process::Started;
+use super::{locks, process};
 use crate::support::raw::Raw;
 
 /// A channel that sends a token.
@@ -56,6 +57,7 @@ pub(crate) struct Earmark {
     pub(crate) shutdown: Shutdown,
     channel: Channel,
     key: DevKey,
+    _process: Option<Started>,
     _jwks: tempfile::NamedTempFile,
     _db: Option<TestDatabase>,
 }
@@ -107,9 +109,7 @@ impl Earmark {
 
     /// Starts a server on a migrated database that the caller keeps.
     pub(crate) async fn start_on(url: &str, setup: Setup) -> Self {
-        let key = DevKey::generate().expect("a key");
-        let jwks = tempfile::NamedTempFile::new().expect("a file");
-        std::fs::write(jwks.path(), key.jwks().to_string()).expect("written");
+        let (key, jwks) = new_key();
         let keys = Jwks::open(Source::File(jwks.path().into()))
             .await
             .expect("a JWKS");
@@ -137,6 +137,40 @@ impl Earmark {
             shutdown,
             channel,
             key,
+            _process: None,
+            _jwks: jwks,
+            _db: None,
+        }
+    }
+
+    /// Starts the built binary on a migrated database that the caller keeps: a server in another process.
+    pub(crate) async fn start_process_on(url: &str) -> Self {
+        let (key, jwks) = new_key();
+        let address = process::free_address();
+        let mut serve = process::earmark(&["serve", "--issuer", ISSUER, "--audience", AUDIENCE]);
+        serve
+            .env("EARMARK_JWKS", jwks.path())
+            .env("EARMARK_LISTEN", address.to_string())
+            .env("EARMARK_LAME_DUCK", "0s")
+            .env("EARMARK_LOG", "off")
+            .env("DATABASE_URL", url);
+        let process = Started::spawn(&mut serve);
+        let started = Instant::now();
+        let endpoint = Channel::from_shared(format!("http://{address}")).expect("a URI");
+        let channel = loop {
+            match endpoint.connect().await {
+                Ok(channel) => break channel,
+                Err(error) => assert!(started.elapsed() < Duration::from_secs(20), "{error}"),
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        };
+        Self {
+            url: url.into(),
+            address,
+            shutdown: Shutdown::new(),
+            channel,
+            key,
+            _process: Some(process),
             _jwks: jwks,
             _db: None,
         }
@@ -360,6 +394,14 @@ impl Earmark {
             .expect("deposited");
         answer.into_inner().custody_balance.expect("set")
     }
+}
+
+/// A key that signs tokens, and the file in which a server finds its public half.
+fn new_key() -> (DevKey, tempfile::NamedTempFile) {
+    let key = DevKey::generate().expect("a key");
+    let jwks = tempfile::NamedTempFile::new().expect("a file");
+    std::fs::write(jwks.path(), key.jwks().to_string()).expect("written");
+    (key, jwks)
 }
 
 /// A client and a partner with a connection; all by id.
