@@ -28,6 +28,8 @@ pub struct App {
     writing: JoinHandle<()>,
     sweeping: JoinHandle<()>,
     stop_sweeping: CancellationToken,
+    /// For connections that are no pool's.
+    connector: Connector,
     /// One connection of the probe's own: a pool that is all in use is no reason to call the database gone.
     probing: Pool,
 }
@@ -54,7 +56,8 @@ impl App {
         let sweeping = expiry::sweep(pool.clone(), writer.clone(), stop_sweeping.clone());
         Self {
             pool,
-            probing: pool::open(connector, &one),
+            probing: pool::open(connector.clone(), &one),
+            connector,
             writer,
             writing,
             sweeping,
@@ -65,7 +68,11 @@ impl App {
     /// Every service, with its limits: the one place where services are wired.
     pub fn routes(&self) -> Routes {
         let allocation = AllocationService::new(self.pool.clone(), self.writer.clone());
-        let balance = BalanceService::new(self.pool.clone(), self.writer.clone());
+        let balance = BalanceService::new(
+            self.pool.clone(),
+            self.writer.clone(),
+            self.connector.clone(),
+        );
         let network = NetworkService::new(self.pool.clone());
         Routes::new(
             AllocationServiceServer::new(allocation)
@@ -102,6 +109,7 @@ impl App {
             sweeping,
             stop_sweeping,
             probing,
+            connector: _,
         } = self;
         let stop = async move {
             stop_sweeping.cancel();

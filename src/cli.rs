@@ -6,7 +6,9 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::config::{DevArgs, HealthcheckArgs, LogArgs, MigrateArgs, MintArgs, ServeArgs};
+use crate::config::{
+    DevArgs, HealthcheckArgs, LogArgs, MigrateArgs, MintArgs, ServeArgs, VerifyArgs,
+};
 use crate::telemetry;
 
 mod dev;
@@ -14,6 +16,7 @@ mod healthcheck;
 mod migrate;
 mod serve;
 mod token;
+mod verify;
 
 /// Earmark sets value aside, and never loses a unit of it.
 ///
@@ -43,6 +46,11 @@ enum Command {
     Token(MintArgs),
     /// Ask a server whether it serves. Exits with 0 if it does, else with 1.
     Healthcheck(HealthcheckArgs),
+    /// Check what is stored against the ledger's invariants, while servers go on serving.
+    ///
+    /// Prints every breach (at most 1,000) and a summary. Exits with 0 if everything holds, with 1 if something does not,
+    /// and with 2 if it could not be checked. It repairs nothing.
+    Verify(VerifyArgs),
 }
 
 /// Why a command failed, for the one who ran it.
@@ -95,6 +103,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
             Command::Migrate(args) => migrate::run(&args).await,
             Command::Token(args) => token::run(&args),
             Command::Healthcheck(args) => healthcheck::run(args).await,
+            Command::Verify(args) => verify::run(args).await,
         }
     })
 }

@@ -382,3 +382,22 @@ pub struct HealthcheckArgs {
     )]
     pub timeout: Duration,
 }
+
+/// Settings of `verify`.
+#[derive(Args, Clone)]
+pub struct VerifyArgs {
+    /// The database: postgresql://user:password@host:port/name?sslmode=disable|require|verify-full. Without it that of
+    /// the running development server.
+    #[arg(
+        long,
+        env = "DATABASE_URL",
+        hide_env_values = true,
+        value_name = "URL",
+        value_parser = NonEmptyStringValueParser::new()
+    )]
+    pub database_url: Option<String>,
+
+    /// Where the development server is, if that is meant.
+    #[command(flatten)]
+    pub data: DataDirArgs,
+}

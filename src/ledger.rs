@@ -11,4 +11,5 @@ pub mod invariant;
 pub mod model;
 pub mod state;
 pub mod store;
+pub mod verify;
 pub mod writer;

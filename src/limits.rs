@@ -84,6 +84,15 @@ pub const OUTAGE_PATIENCE: Duration = Duration::from_secs(2);
 /// the network stands still.
 pub const LEDGER_ROUND_TRIP_MAX: Duration = Duration::from_secs(7);
 
+/// Breaches that a verification tells of: whoever reads them has enough to do; all are counted.
+pub const VERIFY_BREACHES_MAX: usize = 1_000;
+/// Owners that a verification takes together at the most.
+pub const VERIFY_CHUNK_OWNERS: usize = 1_000;
+/// Entries that a verification takes together, unless one owner has more: sorting and joining them stays in memory.
+pub const VERIFY_CHUNK_ENTRIES: i64 = 100_000;
+/// Verifications that a process runs at the same time: each takes a processor of the database for as long as it lasts.
+pub const VERIFY_AT_ONCE_MAX: usize = 2;
+
 /// The longest a connection attempt to the database may take, TLS and session settings included.
 pub const DB_CONNECT_MAX: Duration = Duration::from_secs(5);
 /// The longest statement: its caller has given up by then, and only the server can end it.

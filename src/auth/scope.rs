@@ -38,6 +38,8 @@ pub struct Rpc {
     pub scopes: &'static [Scope],
     /// Whether it can change anything: then its errors say whether it did.
     pub write: bool,
+    /// Whether it may outlast the server's limit for calls; the client's own deadline counts all the same.
+    pub long: bool,
 }
 
 const READ: &[Scope] = &[Scope::NetworkRead];
@@ -50,6 +52,14 @@ const fn read(path: &'static str, scopes: &'static [Scope]) -> Rpc {
         path,
         scopes,
         write: false,
+        long: false,
+    }
+}
+
+const fn long_read(path: &'static str, scopes: &'static [Scope]) -> Rpc {
+    Rpc {
+        long: true,
+        ..read(path, scopes)
     }
 }
 
@@ -58,6 +68,7 @@ const fn write(path: &'static str, scopes: &'static [Scope]) -> Rpc {
         path,
         scopes,
         write: true,
+        long: false,
     }
 }
 
@@ -110,6 +121,7 @@ pub const RPCS: &[Rpc] = &[
     ),
     read("/earmark.balance.v1.BalanceService/GetBalance", READ),
     read("/earmark.balance.v1.BalanceService/ListEntries", READ),
+    long_read("/earmark.balance.v1.BalanceService/VerifyLedger", ADMIN),
     write("/earmark.network.v1.NetworkService/CreateEnterprise", ADMIN),
     read(
         "/earmark.network.v1.NetworkService/GetEnterprise",

@@ -8,7 +8,9 @@ use crate::balance::model::{
 use crate::balance::store::Past;
 use crate::error::{Error, Result};
 use crate::ledger::command::{Action, Adjust, Command};
+use crate::ledger::invariant::Breach;
 use crate::ledger::model::Cause;
+use crate::ledger::verify::Event;
 use crate::limits::ID_CHARS_MAX;
 use crate::proto::balance::v1 as pb;
 use crate::proto::common::v1 as common;
@@ -294,13 +296,8 @@ impl From<Entry> for pb::Entry {
             Cause::Expire => pb::EntryCause::Expire,
             Cause::Instant => pb::EntryCause::Instant,
         };
-        let account = if entry.account == AccountId::OWN {
-            "custody".into()
-        } else {
-            entry.account.to_string()
-        };
         Self {
-            account,
+            account: entry.account.name().into(),
             unit: entry.unit.to_string(),
             version: entry.after.version,
             available_delta: entry.available_delta.to_string(),
@@ -310,6 +307,43 @@ impl From<Entry> for pb::Entry {
             cause: cause.into(),
             cause_id: entry.cause_id,
             time: Some(timestamp(entry.time)),
+        }
+    }
+}
+
+impl From<Event> for pb::VerifyLedgerResponse {
+    fn from(event: Event) -> Self {
+        use pb::verify_ledger_response::Event as Told;
+
+        let told = match event {
+            Event::Progress(progress) => Told::Progress(pb::VerifyProgress {
+                accounts_done: progress.accounts_done,
+                accounts_total: progress.accounts_total,
+            }),
+            Event::Breach(breach) => Told::Breach(breach.into()),
+            Event::Summary(summary) => Told::Summary(pb::VerifySummary {
+                accounts: summary.accounts,
+                entries: summary.entries,
+                breaches: summary.breaches,
+            }),
+        };
+        Self { event: Some(told) }
+    }
+}
+
+impl From<Breach> for pb::VerifyBreach {
+    fn from(breach: Breach) -> Self {
+        Self {
+            invariant: breach.invariant.name().into(),
+            owner_id: breach.owner.map_or_else(String::new, |id| id.to_string()),
+            account: breach
+                .account
+                .map(AccountId::name)
+                .unwrap_or_default()
+                .into(),
+            unit: breach.unit.to_string(),
+            expected: breach.expected,
+            actual: breach.actual,
         }
     }
 }

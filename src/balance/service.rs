@@ -1,6 +1,10 @@
 //! The RPCs: convert in, authorise, call, convert out.
 
+use std::sync::Arc;
+
+use futures_util::StreamExt;
 use prost::Message;
+use tokio::sync::Semaphore;
 use tonic::{Request, Response, Status};
 
 use crate::balance::model::{
@@ -8,15 +12,18 @@ use crate::balance::model::{
 };
 use crate::balance::store::{Past, Snapshot};
 use crate::balance::{convert, store};
+use crate::db::connect::Connector;
 use crate::db::pool::Pool;
 use crate::db::standing::{Standing, require_client, require_licensed, require_partner};
 use crate::error::{Error, Result};
 use crate::ledger::command::{Origin, Reply};
 use crate::ledger::expiry::release_due;
+use crate::ledger::verify::{self, VerifyError};
 use crate::ledger::writer::Writer;
+use crate::limits::VERIFY_AT_ONCE_MAX;
 use crate::proto::balance::v1 as pb;
 use crate::proto::balance::v1::balance_service_server::BalanceService as Rpcs;
-use crate::rpc::call::{Answer, answer};
+use crate::rpc::call::{Answer, Answers, answer, answer_stream};
 use crate::rpc::paging;
 use crate::types::ids::AccountId;
 
@@ -25,12 +32,19 @@ use crate::types::ids::AccountId;
 pub struct BalanceService {
     pool: Pool,
     writer: Writer,
+    connector: Connector,
+    verifying: Arc<Semaphore>,
 }
 
 impl BalanceService {
-    /// Reads from the pool, writes through the writer.
-    pub fn new(pool: Pool, writer: Writer) -> Self {
-        Self { pool, writer }
+    /// Reads from the pool, writes through the writer, and verifies on connections of its own.
+    pub fn new(pool: Pool, writer: Writer, connector: Connector) -> Self {
+        Self {
+            pool,
+            writer,
+            connector,
+            verifying: Arc::new(Semaphore::new(VERIFY_AT_ONCE_MAX)),
+        }
     }
 }
 
@@ -155,6 +169,29 @@ impl Rpcs for BalanceService {
             Ok(Answer::fresh(pb::ListEntriesResponse {
                 entries,
                 next_page_token,
+            }))
+        })
+        .await
+    }
+
+    type VerifyLedgerStream = Answers<pb::VerifyLedgerResponse>;
+
+    async fn verify_ledger(
+        &self,
+        request: Request<pb::VerifyLedgerRequest>,
+    ) -> Result<Response<Self::VerifyLedgerStream>, Status> {
+        answer_stream(request, async |_call, _message| {
+            // The scope serves every enterprise: no membership, no licence.
+            let place = Arc::clone(&self.verifying)
+                .try_acquire_owned()
+                .map_err(|_| Error::Overloaded)?;
+            let events = verify::start(&self.connector)
+                .await
+                .map_err(VerifyError::into_error)?;
+            Ok(events.map(move |event| {
+                // Held for as long as the stream is.
+                let _place = &place;
+                event.map(Into::into).map_err(VerifyError::into_error)
             }))
         })
         .await

@@ -23,7 +23,7 @@ use crate::server::drain::Shutdown;
 use crate::server::{self, ClosingHook, ServerParts};
 
 /// The database's name in the cluster.
-const DATABASE: &str = "earmark";
+pub(super) const DATABASE: &str = "earmark";
 /// How long the printed token is good: longer than anybody works in one go.
 const TOKEN_TTL: Duration = Duration::from_secs(24 * 60 * 60);
 /// Where `make dev` puts a grpcurl, seen from the folder that it runs in.

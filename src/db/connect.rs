@@ -159,6 +159,16 @@ impl Connector {
         .await
     }
 
+    /// Asks the server to end what a connection made here is doing. Whether it does is not known.
+    pub async fn cancel(&self, client: &Client) {
+        let cancelled = within(DB_CONNECT_MAX, async {
+            Ok(client.cancel_token().cancel_query(self.tls.clone()).await?)
+        });
+        if let Err(error) = cancelled.await {
+            tracing::debug!(%error, "a statement could not be cancelled");
+        }
+    }
+
     /// The database's name, for logs.
     pub fn database(&self) -> &str {
         self.config.get_dbname().unwrap_or_default()

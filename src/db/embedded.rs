@@ -253,6 +253,13 @@ impl Drop for Cluster {
     }
 }
 
+/// A URL for a database of the cluster that runs in this data folder, whoever keeps it; `None` if none does.
+#[must_use]
+pub fn running_url(data_dir: &Path, database: &str) -> Option<String> {
+    let endpoint = Postmaster::find(&data_dir.join(home::CLUSTER))?;
+    Some(endpoint.url(database))
+}
+
 /// Runs what waits for the disk or for a child beside the runtime.
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, EmbeddedError> + Send + 'static,

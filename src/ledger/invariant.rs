@@ -50,13 +50,28 @@ pub enum Invariant {
     L7,
 }
 
+impl Invariant {
+    /// As everything names it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::L1 => "L1",
+            Self::L2 => "L2",
+            Self::L3 => "L3",
+            Self::L4 => "L4",
+            Self::L5 => "L5",
+            Self::L6 => "L6",
+            Self::L7 => "L7",
+        }
+    }
+}
+
 /// Where an invariant does not hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Breach {
     /// Which one.
     pub invariant: Invariant,
-    /// Whose value.
-    pub owner: OwnerId,
+    /// Whose value; none where all owners together are meant.
+    pub owner: Option<OwnerId>,
     /// In which account; none where all accounts of the owner are meant.
     pub account: Option<AccountId>,
     /// In which unit.
@@ -69,7 +84,7 @@ pub struct Breach {
 
 /// Every breach that there is, in the order of the invariants.
 pub fn check(picture: &Picture) -> Vec<Breach> {
-    let invariants: [fn(&Picture) -> Vec<Breach>; 7] = [
+    let invariants: [fn(&Picture) -> Vec<Breach>; 8] = [
         conservation,
         no_overdraft,
         held_is_explained,
@@ -77,6 +92,7 @@ pub fn check(picture: &Picture) -> Vec<Breach> {
         record::finality,
         record::once,
         transfer,
+        transit,
     ];
     invariants
         .iter()
@@ -99,7 +115,7 @@ fn conservation(picture: &Picture) -> Vec<Breach> {
         .filter(|(_, total)| !total.is_zero())
         .map(|((owner, unit), total)| Breach {
             invariant: Invariant::L1,
-            owner,
+            owner: Some(owner),
             account: None,
             unit: unit.clone(),
             expected: Total::default().to_string(),
@@ -176,6 +192,30 @@ fn transfer(picture: &Picture) -> Vec<Breach> {
         .collect()
 }
 
+/// L7: per unit, all transit accounts sum to zero; those of all owners must be in the picture.
+fn transit(picture: &Picture) -> Vec<Breach> {
+    let mut totals: BTreeMap<&Unit, Total> = BTreeMap::new();
+    for account in &picture.accounts {
+        if account.key.account == AccountId::TRANSIT {
+            let total = totals.entry(&account.key.unit).or_default();
+            total.add(account.balance.available);
+            total.add(account.balance.held);
+        }
+    }
+    totals
+        .into_iter()
+        .filter(|(_, total)| !total.is_zero())
+        .map(|(unit, total)| Breach {
+            invariant: Invariant::L7,
+            owner: None,
+            account: Some(AccountId::TRANSIT),
+            unit: unit.clone(),
+            expected: Total::default().to_string(),
+            actual: total.to_string(),
+        })
+        .collect()
+}
+
 /// An account of an owner in one unit.
 type Place<'a> = (OwnerId, &'a AccountKey);
 
@@ -187,7 +227,7 @@ fn breach(
 ) -> Breach {
     Breach {
         invariant,
-        owner,
+        owner: Some(owner),
         account: Some(key.account),
         unit: key.unit.clone(),
         expected: expected.into(),

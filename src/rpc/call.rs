@@ -1,7 +1,9 @@
 //! What the layers know of a call, and the way in and out of every handler.
 
+use std::pin::Pin;
 use std::sync::Arc;
 
+use futures_util::{Stream, TryStreamExt};
 use tonic::metadata::MetadataValue;
 use tonic::{Request, Response, Status};
 
@@ -56,11 +58,7 @@ pub async fn answer<M, T, F>(
 where
     F: Future<Output = Result<Answer<T>>>,
 {
-    let (_, mut extensions, message) = request.into_parts();
-    let Some(call) = extensions.remove::<Call>() else {
-        let error = Error::internal("a handler was reached past the authorisation layer");
-        return Err(status::from_error(&error, None, ""));
-    };
+    let (call, message) = take_call(request)?;
     let (rpc, request_id) = (call.rpc, Arc::clone(&call.request_id));
     match handler(call, message).await {
         Ok(answer) => {
@@ -73,5 +71,38 @@ where
             Ok(response)
         }
         Err(error) => Err(status::from_error(&error, Some(rpc), &request_id)),
+    }
+}
+
+/// A stream of answers, as tonic sends it.
+pub type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+/// Runs a handler that answers with a stream. An error, before the stream or in it, becomes what tonic sends; one in the
+/// stream ends it.
+pub async fn answer_stream<M, T, S, F>(
+    request: Request<M>,
+    handler: impl FnOnce(Call, M) -> F,
+) -> Result<Response<Answers<T>>, Status>
+where
+    F: Future<Output = Result<S>>,
+    S: Stream<Item = Result<T>> + Send + 'static,
+{
+    let (call, message) = take_call(request)?;
+    let (rpc, request_id) = (call.rpc, Arc::clone(&call.request_id));
+    let to_status = move |error| status::from_error(&error, Some(rpc), &request_id);
+    match handler(call, message).await {
+        Ok(answers) => Ok(Response::new(Box::pin(answers.map_err(to_status)))),
+        Err(error) => Err(to_status(error)),
+    }
+}
+
+fn take_call<M>(request: Request<M>) -> Result<(Call, M), Status> {
+    let (_, mut extensions, message) = request.into_parts();
+    match extensions.remove::<Call>() {
+        Some(call) => Ok((call, message)),
+        None => {
+            let error = Error::internal("a handler was reached past the authorisation layer");
+            Err(status::from_error(&error, None, ""))
+        }
     }
 }

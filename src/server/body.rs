@@ -28,7 +28,7 @@ pub(super) struct AnswerBody {
     entry: Entry,
     span: tracing::Span,
     deadline: Option<Instant>,
-    /// Ends what has no deadline, so that nobody who watches holds up the drain.
+    /// Ends what has no limit, so that nobody who watches or waits for it holds up the drain.
     closing: Option<CancellationToken>,
     /// What ends the stream from outside; made when the handler first keeps us waiting, which unary calls never do.
     interrupts: Option<[Waiting; 2]>,
@@ -82,7 +82,12 @@ impl AnswerBody {
             return Poll::Ready(self.context.deadline_passed());
         }
         if closed.as_mut().poll(task).is_ready() {
-            return Poll::Ready(Status::new(Code::Ok, ""));
+            // A watcher has seen all that there was; of anything else the end is missing.
+            return Poll::Ready(if self.context.is_open() {
+                Status::new(Code::Ok, "")
+            } else {
+                self.context.status(&Error::ShuttingDown)
+            });
         }
         Poll::Pending
     }
@@ -149,6 +154,7 @@ mod tests {
     type Frames = Pin<Box<dyn Stream<Item = Result<Frame<Bytes>, Status>> + Send>>;
 
     const RPC: &str = "/earmark.balance.v1.BalanceService/AdjustBalance";
+    const VERIFY: &str = "/earmark.balance.v1.BalanceService/VerifyLedger";
     const HEALTH: &str = "/grpc.health.v1.Health/Watch";
 
     /// Sends these frames as an answer of this RPC; what arrives, as number of messages and status.
@@ -186,6 +192,10 @@ mod tests {
 
     fn messages(number: usize) -> impl Stream<Item = Result<Frame<Bytes>, Status>> {
         stream::iter((0..number).map(|_| Ok(Frame::data(Bytes::from_static(b"message")))))
+    }
+
+    fn messages_then_silence(number: usize) -> Frames {
+        Box::pin(messages(number).chain(stream::pending()))
     }
 
     fn trailers(status: &Status) -> impl Stream<Item = Result<Frame<Bytes>, Status>> + use<> {
@@ -241,8 +251,15 @@ mod tests {
     async fn what_has_no_deadline_ends_when_the_server_closes() {
         let closing = CancellationToken::new();
         closing.cancel();
-        let frames = messages(2).chain(stream::pending());
-        let (messages, status) = sent(HEALTH, Box::pin(frames), None, Some(closing)).await;
+        let frames = messages_then_silence(2);
+        let (messages, status) = sent(HEALTH, frames, None, Some(closing)).await;
         assert_eq!((messages, status.code()), (2, Code::Ok), "after the last");
+
+        let closing = CancellationToken::new();
+        closing.cancel();
+        let frames = messages_then_silence(2);
+        let (messages, status) = sent(VERIFY, frames, None, Some(closing)).await;
+        assert_eq!((messages, status.code()), (2, Code::Unavailable));
+        assert_eq!(reason(&status), "SHUTTING_DOWN");
     }
 }

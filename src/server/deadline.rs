@@ -8,7 +8,7 @@ use tokio::time::Instant;
 /// Metadata that holds the client's patience.
 const HEADER: &str = "grpc-timeout";
 
-/// When a call ends at the latest. `max` is `None` for what may go on: health's Watch, and reflection.
+/// When a call ends at the latest. `max` is `None` for what may go on: health's Watch, reflection, and long RPCs.
 pub fn of(headers: &HeaderMap, max: Option<Duration>) -> Option<Instant> {
     let asked = headers
         .get(HEADER)

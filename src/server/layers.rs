@@ -69,6 +69,11 @@ impl Context {
         self.route == Route::Open
     }
 
+    /// Whether it may go on for as long as its client waits.
+    fn is_long(&self) -> bool {
+        self.is_open() || self.rpc().is_some_and(|rpc| rpc.long)
+    }
+
     pub(super) fn status(&self, error: &Error) -> Status {
         status::from_error(error, self.rpc(), &self.request_id)
     }
@@ -103,7 +108,7 @@ impl Layers {
         context: Context,
         mut entry: Entry,
     ) -> Response<Body> {
-        let max = (!context.is_open()).then_some(self.call_max);
+        let max = (!context.is_long()).then_some(self.call_max);
         let deadline = deadline::of(request.headers(), max);
         let handled = panic::catch(self.admit_and_handle(request, peer, &context, &mut entry));
         let outcome = match within(deadline, handled).await {
@@ -174,7 +179,7 @@ impl Layers {
             entry.set_verdict(verdict);
             return response;
         }
-        let closing = context.is_open().then(|| self.closing.clone());
+        let closing = context.is_long().then(|| self.closing.clone());
         response.map(|body| {
             let body = AnswerBody::new(body, context, entry, deadline, closing, Some(place));
             Body::new(body)

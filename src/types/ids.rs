@@ -1,5 +1,6 @@
 //! Ids: one type each, so that no call can mix them up.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -71,6 +72,16 @@ impl AccountId {
     pub const WORLD: Self = Self(Uuid::from_u128(2));
     /// Where value on its way to another owner passes through; may be negative.
     pub const TRANSIT: Self = Self(Uuid::from_u128(3));
+
+    /// As answers name it: `custody`, `world`, `transit`, or the id of the connection whose account it is.
+    pub fn name(self) -> Cow<'static, str> {
+        match self {
+            Self::OWN => "custody".into(),
+            Self::WORLD => "world".into(),
+            Self::TRANSIT => "transit".into(),
+            Self(connection) => connection.to_string().into(),
+        }
+    }
 
     /// Whether this account may be negative (L2's exemption).
     pub fn may_be_negative(self) -> bool {

@@ -61,6 +61,15 @@ pub(super) struct Postmaster {
 }
 
 impl Postmaster {
+    /// Where the server that runs on this folder listens, if there is one and it is ready.
+    pub(super) fn find(pgdata: &Path) -> Option<Endpoint> {
+        let pgdata = fs::canonicalize(pgdata).ok()?;
+        let file = PidFile::read(&pgdata.join("postmaster.pid"))?;
+        is_postmaster(file.pid, &pgdata)
+            .then(|| file.endpoint_if_ready())
+            .flatten()
+    }
+
     /// Takes over the server that runs on this folder, if there is one. If not, what a dead one left is removed.
     pub(super) async fn adopt(home: &Home) -> Result<Option<Self>, EmbeddedError> {
         let path = home.pgdata.join("postmaster.pid");

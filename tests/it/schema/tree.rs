@@ -34,7 +34,10 @@ const HOMES: &[(&str, &[&str])] = &[
         ],
     ),
     ("diesel::", &["db/", "store.rs", "/store/"]),
-    ("tokio_postgres::", &["db/", "ledger/store"]),
+    (
+        "tokio_postgres::",
+        &["db/", "ledger/store", "ledger/verify"],
+    ),
     (
         "tonic::",
         &[

@@ -1,0 +1,193 @@
+//! `earmark verify`: holds what is stored against the ledger's invariants.
+//!
+//! Breaches and the summary go to standard output, a line each; how far it has come goes to standard error.
+
+use std::io::{self, IsTerminal, Write};
+use std::time::Duration;
+
+use futures_util::TryStreamExt;
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::cli::dev::DATABASE;
+use crate::cli::{Failure, print};
+use crate::config::VerifyArgs;
+use crate::db::connect::Connector;
+use crate::db::embedded;
+use crate::ledger::invariant::Breach;
+use crate::ledger::verify::{self, Event, Progress, Summary};
+use crate::limits::VERIFY_BREACHES_MAX;
+use crate::types::ids::AccountId;
+
+pub(super) async fn run(args: VerifyArgs) -> Result<(), Failure> {
+    let url = match args.database_url {
+        Some(url) => url,
+        None => embedded::running_url(&args.data.data_dir, DATABASE).ok_or_else(|| {
+            Failure::setting(format!(
+                "there is no --database-url, and no development server runs in {}",
+                args.data.data_dir.display()
+            ))
+        })?,
+    };
+    let connector = Connector::new(&url)
+        .map_err(|error| Failure::setting(format!("--database-url: {error}")))?;
+    let mut events = verify::start(&connector).await.map_err(Failure::setting)?;
+    let mut shown = Shown::new();
+    // Without a summary it has not seen everything: as good as not run.
+    while let Some(event) = events.try_next().await.map_err(Failure::setting)? {
+        match event {
+            Event::Progress(progress) => shown.progress(progress),
+            Event::Breach(breach) => shown.line(&breach_line(&breach)),
+            Event::Summary(summary) => {
+                shown.finish(&summary_line(summary));
+                return match summary.breaches {
+                    0 => Ok(()),
+                    _ => Err(Failure::new("the ledger does not hold")),
+                };
+            }
+        }
+    }
+    Err(Failure::setting("the verification ended early"))
+}
+
+fn breach_line(breach: &Breach) -> String {
+    let owner = breach
+        .owner
+        .map_or_else(|| "all owners".to_owned(), |owner| format!("owner {owner}"));
+    let account = breach
+        .account
+        .map_or("all accounts".into(), AccountId::name);
+    format!(
+        "{} {owner}, {account}, {}: expected {}, found {}\n",
+        breach.invariant.name(),
+        breach.unit,
+        breach.expected,
+        breach.actual
+    )
+}
+
+fn summary_line(summary: Summary) -> String {
+    let Summary {
+        accounts,
+        entries,
+        breaches,
+    } = summary;
+    let verdict = match breaches {
+        0 => "L1 to L7 hold".to_owned(),
+        1 => "1 breach".to_owned(),
+        _ => format!("{breaches} breaches"),
+    };
+    let all_shown = usize::try_from(breaches).is_ok_and(|found| found <= VERIFY_BREACHES_MAX);
+    let rest = if all_shown {
+        String::new()
+    } else {
+        format!(", of which the first {VERIFY_BREACHES_MAX} are shown")
+    };
+    format!("{accounts} accounts, {entries} entries: {verdict}{rest}.\n")
+}
+
+/// What is seen of a verification: a bar on a terminal, else a line now and then.
+enum Shown {
+    Bar(ProgressBar),
+    Lines { tenths_told: Option<i64> },
+}
+
+impl Shown {
+    fn new() -> Self {
+        if !io::stderr().is_terminal() {
+            return Self::Lines { tenths_told: None };
+        }
+        let bar = ProgressBar::new(0);
+        // Fails only for a malformed template, and the default style does as well.
+        if let Ok(style) = ProgressStyle::with_template(
+            "{spinner} {bar:40} {human_pos} of {human_len} accounts, {elapsed}",
+        ) {
+            bar.set_style(style);
+        }
+        // One large owner may take a while: something must move.
+        bar.enable_steady_tick(Duration::from_millis(200));
+        Self::Bar(bar)
+    }
+
+    fn progress(&mut self, progress: Progress) {
+        let Progress {
+            accounts_done: done,
+            accounts_total: total,
+        } = progress;
+        match self {
+            Self::Bar(bar) => {
+                bar.set_length(u64::try_from(total).unwrap_or(0));
+                bar.set_position(u64::try_from(done).unwrap_or(0));
+            }
+            Self::Lines { tenths_told } => {
+                let tenths = Some(done.saturating_mul(10) / total.max(1));
+                if tenths > *tenths_told {
+                    *tenths_told = tenths;
+                    _ = writeln!(io::stderr(), "{done} of {total} accounts checked");
+                }
+            }
+        }
+    }
+
+    fn line(&self, text: &str) {
+        match self {
+            Self::Bar(bar) => bar.suspend(|| print(text)),
+            Self::Lines { .. } => print(text),
+        }
+    }
+
+    fn finish(&self, text: &str) {
+        if let Self::Bar(bar) = self {
+            bar.finish_and_clear();
+        }
+        print(text);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::ledger::invariant::Invariant;
+    use crate::types::ids::OwnerId;
+    use crate::types::unit::Unit;
+
+    #[test]
+    fn a_breach_is_one_line_that_says_where_and_what() {
+        let mut breach = Breach {
+            invariant: Invariant::L3,
+            owner: Some(OwnerId(Uuid::from_u128(7))),
+            account: Some(AccountId::OWN),
+            unit: Unit::stored("BTC"),
+            expected: "30".into(),
+            actual: "29".into(),
+        };
+        assert_eq!(
+            breach_line(&breach),
+            "L3 owner 00000000-0000-0000-0000-000000000007, custody, BTC: expected 30, found 29\n"
+        );
+        (breach.owner, breach.account) = (None, None);
+        assert_eq!(
+            breach_line(&breach),
+            "L3 all owners, all accounts, BTC: expected 30, found 29\n"
+        );
+    }
+
+    #[test]
+    fn the_summary_says_when_not_all_are_shown() {
+        let line = |breaches| {
+            summary_line(Summary {
+                accounts: 2,
+                entries: 3,
+                breaches,
+            })
+        };
+        assert_eq!(line(0), "2 accounts, 3 entries: L1 to L7 hold.\n");
+        assert_eq!(line(1), "2 accounts, 3 entries: 1 breach.\n");
+        assert_eq!(line(1_000), "2 accounts, 3 entries: 1000 breaches.\n");
+        assert_eq!(
+            line(1_001),
+            "2 accounts, 3 entries: 1001 breaches, of which the first 1000 are shown.\n"
+        );
+    }
+}

@@ -1,0 +1,334 @@
+//! Checks what is stored against the invariants of `lib.rs`, without stopping anybody: finds, never repairs.
+//!
+//! All statements see one snapshot, on a connection of their own. The owners are taken in chunks, so that neither side
+//! needs memory for more than one; what is told is told as it is found. [`check`](crate::ledger::invariant::check) says
+//! the same of a ledger in memory.
+//!
+//! What it costs others: the snapshot keeps Postgres from tidying up old versions of rows while it lives, and a
+//! migration that changes one of these tables gives up waiting for it.
+
+mod sql;
+
+use futures_util::TryStreamExt;
+use thiserror::Error;
+use tokio::sync::mpsc;
+use tokio_postgres::{Client, Row, Statement};
+use tokio_stream::wrappers::ReceiverStream;
+use uuid::Uuid;
+
+use crate::db::connect::{ConnectError, Connector};
+use crate::db::pg_error::DbFault;
+use crate::error::{self, Outcome};
+use crate::ledger::invariant::{Breach, Invariant};
+use crate::limits::{VERIFY_BREACHES_MAX, VERIFY_CHUNK_ENTRIES, VERIFY_CHUNK_OWNERS};
+use crate::types::ids::{AccountId, OwnerId};
+use crate::types::unit::Unit;
+
+/// What is told of a verification: progress and breaches in any order, and last the summary.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// How far it has come.
+    Progress(Progress),
+    /// A breach; those above [`VERIFY_BREACHES_MAX`] are only counted.
+    Breach(Breach),
+    /// All is checked.
+    Summary(Summary),
+}
+
+/// How far a verification has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// Accounts that have been checked; never falls.
+    pub accounts_done: i64,
+    /// All accounts of the snapshot.
+    pub accounts_total: i64,
+}
+
+/// What a verification has seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Summary {
+    /// Accounts that were checked.
+    pub accounts: i64,
+    /// Entries that were checked.
+    pub entries: i64,
+    /// All breaches that were found.
+    pub breaches: i64,
+}
+
+/// Why a verification could not be finished. It then says nothing of what it has not told.
+#[derive(Debug, Error)]
+pub enum VerifyError {
+    /// No connection.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// There are no tables.
+    #[error("the database has no ledger: `earmark migrate` makes one")]
+    NoLedger,
+    /// A statement failed.
+    #[error("the database failed: {0:?}")]
+    Database(DbFault),
+}
+
+impl VerifyError {
+    /// What a caller is told.
+    pub fn into_error(self) -> error::Error {
+        match self {
+            Self::Connect(error) => {
+                tracing::warn!(%error, "a verification cannot connect to the database");
+                error::Error::DatabaseUnavailable(Outcome::NotApplied)
+            }
+            Self::NoLedger => DbFault::MissingTable.into_error(Outcome::NotApplied),
+            Self::Database(fault) => fault.into_error(Outcome::NotApplied),
+        }
+    }
+}
+
+impl From<tokio_postgres::Error> for VerifyError {
+    fn from(error: tokio_postgres::Error) -> Self {
+        match DbFault::from(error) {
+            DbFault::MissingTable => Self::NoLedger,
+            fault => Self::Database(fault),
+        }
+    }
+}
+
+/// A verification's events. Dropped, it ends the verification, its running statement too.
+pub type Events = ReceiverStream<Result<Event, VerifyError>>;
+
+/// Takes the snapshot and starts a task that checks it.
+///
+/// A reader that is slow holds nothing up: it misses progress, never a breach.
+///
+/// # Errors
+/// Those of connecting and of the first statements; later ones end the stream.
+pub async fn start(connector: &Connector) -> Result<Events, VerifyError> {
+    let (client, _driver) = connector.connect().await?;
+    let run = Run::prepare(client).await?;
+    // Room for everything but progress, which is left out when there is no room to spare.
+    let (events, receiver) = mpsc::channel(VERIFY_BREACHES_MAX + ROOM_FOR_PROGRESS);
+    let connector = connector.clone();
+    tokio::spawn(async move {
+        let mut report = Report {
+            events,
+            breaches: 0,
+        };
+        let reader = report.events.clone();
+        let verified = tokio::select! {
+            biased;
+            () = reader.closed() => {
+                connector.cancel(&run.client).await;
+                return;
+            }
+            verified = run.verify(&mut report) => verified,
+        };
+        // Fails only if nobody reads any more.
+        _ = reader.send(verified.map(Event::Summary)).await;
+    });
+    Ok(ReceiverStream::new(receiver))
+}
+
+const NO_PARAMETERS: [Uuid; 0] = [];
+/// Progress that may wait for a reader.
+const ROOM_FOR_PROGRESS: usize = 64;
+
+/// No limit of time, a plan for each chunk by its size, and one processor at the most: it is the writers that are in a
+/// hurry.
+const BEGIN: &str = "\
+    SET statement_timeout = 0; SET plan_cache_mode = force_custom_plan; SET jit = off; SET work_mem = '64MB'; \
+    SET max_parallel_workers_per_gather = 0; \
+    BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY";
+
+/// A snapshot with the statements to check it by.
+struct Run {
+    client: Client,
+    owners: Statement,
+    per_chunk: Vec<(Invariant, Statement)>,
+    over_all: Vec<(Invariant, Statement)>,
+    accounts: i64,
+    entries: i64,
+}
+
+impl Run {
+    async fn prepare(client: Client) -> Result<Self, tokio_postgres::Error> {
+        client.batch_execute(BEGIN).await?;
+        let totals = client.query_one(sql::TOTALS, &[]).await?;
+        Ok(Self {
+            owners: client.prepare(sql::OWNERS).await?,
+            per_chunk: prepare_all(&client, &sql::PER_CHUNK).await?,
+            over_all: prepare_all(&client, &sql::OVER_ALL).await?,
+            accounts: totals.get(0),
+            entries: totals.get(1),
+            client,
+        })
+    }
+
+    async fn verify(&self, report: &mut Report) -> Result<Summary, VerifyError> {
+        let mut progress = Progress {
+            accounts_done: 0,
+            accounts_total: self.accounts,
+        };
+        report.progress(progress);
+        let mut next = Some(Uuid::nil());
+        while let Some(first) = next {
+            let chunk = self.chunk_from(first).await?;
+            for (invariant, statement) in &self.per_chunk {
+                let rows = self.client.query_raw(statement, [first, chunk.last]);
+                report.breaches(*invariant, rows.await?).await?;
+            }
+            progress.accounts_done += chunk.accounts;
+            report.progress(progress);
+            next = chunk.last.as_u128().checked_add(1).map(Uuid::from_u128);
+        }
+        for (invariant, statement) in &self.over_all {
+            let rows = self.client.query_raw(statement, NO_PARAMETERS);
+            report.breaches(*invariant, rows.await?).await?;
+        }
+        // Nothing was written: the connection's end ends the transaction.
+        Ok(Summary {
+            accounts: self.accounts,
+            entries: self.entries,
+            breaches: report.breaches,
+        })
+    }
+
+    /// The owners from this one on that are checked together.
+    async fn chunk_from(&self, first: Uuid) -> Result<Chunk, tokio_postgres::Error> {
+        let limit = i64::try_from(VERIFY_CHUNK_OWNERS).unwrap_or(i64::MAX);
+        let rows = self.client.query(&self.owners, &[&first, &limit]).await?;
+        let weights = rows.iter().map(|row| Weight {
+            owner: row.get(0),
+            accounts: row.get(1),
+            entries: row.get(2),
+        });
+        Ok(Chunk::of(weights, rows.len() < VERIFY_CHUNK_OWNERS))
+    }
+}
+
+async fn prepare_all(
+    client: &Client,
+    checks: &[(Invariant, &str)],
+) -> Result<Vec<(Invariant, Statement)>, tokio_postgres::Error> {
+    let mut statements = Vec::with_capacity(checks.len());
+    for (invariant, sql) in checks {
+        statements.push((*invariant, client.prepare(sql).await?));
+    }
+    Ok(statements)
+}
+
+/// What an owner costs.
+struct Weight {
+    owner: Uuid,
+    accounts: i64,
+    entries: i64,
+}
+
+/// Owners that are checked together, up to `last`.
+#[derive(Debug, PartialEq, Eq)]
+struct Chunk {
+    last: Uuid,
+    accounts: i64,
+}
+
+impl Chunk {
+    /// As many owners as fit, but at least one. `is_all` says that none follow; then it goes on to the last owner that
+    /// there can be, since records and entries may be stored of owners that have no account.
+    fn of(weights: impl Iterator<Item = Weight>, is_all: bool) -> Self {
+        let mut chunk = Self {
+            last: Uuid::max(),
+            accounts: 0,
+        };
+        let mut entries: i64 = 0;
+        for (taken, weight) in weights.enumerate() {
+            entries = entries.saturating_add(weight.entries);
+            if taken > 0 && entries > VERIFY_CHUNK_ENTRIES {
+                return chunk;
+            }
+            chunk.last = weight.owner;
+            chunk.accounts += weight.accounts;
+        }
+        if is_all {
+            chunk.last = Uuid::max();
+        }
+        chunk
+    }
+}
+
+/// Counts what is found, and tells it.
+struct Report {
+    events: mpsc::Sender<Result<Event, VerifyError>>,
+    breaches: i64,
+}
+
+impl Report {
+    /// Told only if breaches and the summary would still find room.
+    fn progress(&self, progress: Progress) {
+        let told = usize::try_from(self.breaches).unwrap_or(usize::MAX);
+        let reserved = VERIFY_BREACHES_MAX.saturating_sub(told) + 1;
+        if self.events.capacity() > reserved {
+            _ = self.events.try_send(Ok(Event::Progress(progress)));
+        }
+    }
+
+    async fn breaches(
+        &mut self,
+        invariant: Invariant,
+        rows: tokio_postgres::RowStream,
+    ) -> Result<(), VerifyError> {
+        let mut rows = std::pin::pin!(rows);
+        while let Some(row) = rows.try_next().await? {
+            self.breaches += 1;
+            if usize::try_from(self.breaches).is_ok_and(|told| told <= VERIFY_BREACHES_MAX) {
+                let breach = breach(invariant, &row)?;
+                // Fails only if nobody reads any more, and then this task is about to end.
+                _ = self.events.send(Ok(Event::Breach(breach))).await;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn breach(invariant: Invariant, row: &Row) -> Result<Breach, tokio_postgres::Error> {
+    Ok(Breach {
+        invariant,
+        owner: row.try_get::<_, Option<Uuid>>(0)?.map(OwnerId),
+        account: row.try_get::<_, Option<Uuid>>(1)?.map(AccountId),
+        unit: Unit::stored(row.try_get(2)?),
+        expected: row.try_get(3)?,
+        actual: row.try_get(4)?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn weights(entries: &[i64]) -> impl Iterator<Item = Weight> {
+        (1..).zip(entries).map(|(owner, entries)| Weight {
+            owner: Uuid::from_u128(owner),
+            accounts: 2,
+            entries: *entries,
+        })
+    }
+
+    fn chunk(last: Uuid, accounts: i64) -> Chunk {
+        Chunk { last, accounts }
+    }
+
+    #[test]
+    fn a_chunk_holds_at_least_one_owner_and_no_more_entries_than_allowed() {
+        let half = VERIFY_CHUNK_ENTRIES / 2;
+        let of = |entries: &[i64]| Chunk::of(weights(entries), false);
+        assert_eq!(of(&[half, half, 1]), chunk(Uuid::from_u128(2), 4));
+        assert_eq!(of(&[i64::MAX, i64::MAX]), chunk(Uuid::from_u128(1), 2));
+        assert_eq!(of(&[1, 1]), chunk(Uuid::from_u128(2), 4), "more follow");
+    }
+
+    #[test]
+    fn the_last_chunk_reaches_owners_that_have_no_account() {
+        let of = |entries: &[i64]| Chunk::of(weights(entries), true);
+        assert_eq!(of(&[]), chunk(Uuid::max(), 0));
+        assert_eq!(of(&[1, 1]), chunk(Uuid::max(), 4));
+        let whole = VERIFY_CHUNK_ENTRIES;
+        assert_eq!(of(&[whole, 1]), chunk(Uuid::from_u128(1), 2));
+    }
+}
