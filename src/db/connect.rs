@@ -214,6 +214,8 @@ fn settings_sql(session: &Session) -> String {
          SET TIME ZONE 'UTC';
          -- Notices, such as that a table is there already, would only fill the log.
          SET client_min_messages = 'warning';
+         -- Compiling a plan takes up to seconds, and no statement of ours gains them back.
+         SET jit = off;
          -- What was acknowledged is on disk; a server that also waits for a standby keeps doing so.
          SELECT set_config('synchronous_commit', 'on', false)
           WHERE current_setting('synchronous_commit') IN ('off', 'local', 'remote_write');

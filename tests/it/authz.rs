@@ -6,6 +6,7 @@
 //! The table has a row for each RPC, and the row a step for each check: a request that is right before that check and as
 //! wrong as can be from there on.
 
+mod balance;
 mod network;
 mod oes;
 
@@ -163,6 +164,7 @@ async fn the_first_check_that_fails_answers() {
     let world = World::make().await;
     let mut table = Table::new();
     oes::add_to(&mut table, &world);
+    balance::add_to(&mut table, &world);
     network::add_to(&mut table, &world);
     let raw = world.earmark.raw().await;
     for rpc in RPCS {

@@ -1,8 +1,10 @@
 //! BalanceService through a real channel.
 
 mod adjust;
+mod entries;
 mod get;
 mod list_client;
 mod list_partner;
 mod past;
+mod statements;
 mod world;

@@ -40,6 +40,7 @@ async fn every_connection_has_its_limits() {
         ("application_name", "earmark"),
         ("default_transaction_isolation", "read committed"),
         ("lc_messages", "C"),
+        ("jit", "off"),
         ("TimeZone", "UTC"),
     ] {
         assert_eq!(setting(&client, name).await, value, "{name}");

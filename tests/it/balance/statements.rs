@@ -1,0 +1,160 @@
+//! Statements are prepared once per connection and kept: there must be few, whatever is asked.
+
+use std::sync::Arc;
+
+use diesel::QueryDsl;
+use diesel_async::RunQueryDsl;
+use earmark::auth::scope;
+use earmark::balance::BalanceService;
+use earmark::db::connect::Connector;
+use earmark::db::pool::{self, PoolSettings};
+use earmark::ledger::claim::Claim;
+use earmark::ledger::writer::Writer;
+use earmark::proto::balance::v1::balance_service_server::BalanceService as _;
+use earmark::proto::balance::v1::get_balance_request::Moment;
+use earmark::proto::balance::v1::{
+    GetBalanceRequest, ListEntriesRequest, ListPartnerBalancesRequest,
+};
+use earmark::proto::common::v1::SortDirection;
+use earmark::rpc::call::Call;
+use prost_types::Timestamp;
+use tonic::Request;
+
+use super::world::{CURRENCIES, World, get, journal};
+use crate::support::chance::Chance;
+use crate::support::service::member;
+
+diesel::table! {
+    #[sql_name = "pg_prepared_statements"]
+    prepared_statements (name) {
+        name -> Text,
+    }
+}
+
+#[tokio::test]
+async fn whatever_is_asked_few_statements_are_prepared() {
+    let mut world = World::make().await;
+    for client in [world.buyer.clone(), world.rival.clone()] {
+        world.adjust(&client, "BTC", "300").await;
+    }
+    let connector = Connector::new(&world.earmark.url).expect("a URL");
+    let one = PoolSettings {
+        max_size: 1,
+        ..PoolSettings::default()
+    };
+    let pool = pool::open(connector.clone(), &one);
+    let (writer, _writing) = Writer::start(connector);
+    let service = BalanceService::new(pool.clone(), writer);
+    let caller = Arc::new(member(&[&world.buyer, &world.rival, &world.venue]));
+    let mut chance = Chance::new(6);
+    let mut prepared = Vec::new();
+    for round in 0..600 {
+        let (views, connections) = (world.views(), &world.connections);
+        let (enterprise, connection) = &views[chance.number(0..views.len())];
+        let currency = CURRENCIES[chance.number(0..CURRENCIES.len())];
+        let ids = |chance: &mut Chance| -> Vec<String> {
+            let many = chance.number(0..connections.len() + 1);
+            connections[..many].iter().map(|c| c.id.clone()).collect()
+        };
+        let ask = Asking {
+            service: &service,
+            caller: Arc::clone(&caller),
+        };
+        match chance.number(0..3) {
+            0 => {
+                let moment = match chance.number(0..3) {
+                    0 => None,
+                    1 => Some(Moment::AsOf(Timestamp {
+                        seconds: i64::try_from(chance.number(0..2_000_000_000)).expect("small"),
+                        nanos: 0,
+                    })),
+                    _ => Some(Moment::AsOfVersion(0)),
+                };
+                let request = GetBalanceRequest {
+                    moment,
+                    ..get(enterprise, connection.as_deref(), currency)
+                };
+                // One of the future is refused after it was read.
+                ask.get(request).await;
+            }
+            1 => {
+                ask.partners(ListPartnerBalancesRequest {
+                    enterprise_id: world.venue.clone(),
+                    connection_ids: ids(&mut chance),
+                    partner_ids: ids(&mut chance),
+                    client_ids: ids(&mut chance),
+                    partners_connection_ids: ids(&mut chance),
+                    currencies: CURRENCIES[..chance.number(0..3)]
+                        .iter()
+                        .map(|&currency| currency.into())
+                        .collect(),
+                    page_size: i32::try_from(chance.number(0..600)).expect("small"),
+                    ..Default::default()
+                })
+                .await;
+            }
+            _ => {
+                ask.entries(ListEntriesRequest {
+                    connection_id: connection.clone().filter(|_| chance.one_in(2)),
+                    currency: [currency, ""][chance.number(0..2)].into(),
+                    time_on_or_after: chance.one_in(2).then(Timestamp::default),
+                    causes: (1..=i32::try_from(chance.number(1..8)).expect("small")).collect(),
+                    cause_ids: ids(&mut chance),
+                    sort_direction: [SortDirection::Asc, SortDirection::Desc][chance.number(0..2)]
+                        .into(),
+                    page_size: i32::try_from(chance.number(0..600)).expect("small"),
+                    ..journal(enterprise)
+                })
+                .await;
+            }
+        }
+        if round % 200 == 199 {
+            let mut connection = pool::checkout(&pool).await.expect("free");
+            let count = prepared_statements::table.count();
+            let count = count.get_result::<i64>(&mut connection).await;
+            prepared.push(count.expect("counted"));
+        }
+    }
+    let [.., before, after] = prepared.as_slice() else {
+        panic!("counted thrice, not {prepared:?}");
+    };
+    assert_eq!(before, after, "it comes to an end: {prepared:?}");
+    assert!(*after < 50, "{prepared:?}");
+}
+
+/// Calls the service itself, whose pool has one connection.
+struct Asking<'a> {
+    service: &'a BalanceService,
+    caller: Arc<earmark::auth::caller::Caller>,
+}
+
+impl Asking<'_> {
+    fn request<M>(&self, method: &str, message: M) -> Request<M> {
+        let path = format!("/earmark.balance.v1.BalanceService/{method}");
+        let mut request = Request::new(message);
+        request.extensions_mut().insert(Call {
+            rpc: scope::rpc(&path).expect("an RPC"),
+            caller: Arc::clone(&self.caller),
+            request_id: "test".into(),
+            claim: Claim::new(),
+        });
+        request
+    }
+
+    async fn get(&self, message: GetBalanceRequest) {
+        let request = self.request("GetBalance", message);
+        _ = self.service.get_balance(request).await;
+    }
+
+    async fn partners(&self, message: ListPartnerBalancesRequest) {
+        let request = self.request("ListPartnerBalances", message);
+        let listed = self.service.list_partner_balances(request).await;
+        listed.expect("listed");
+    }
+
+    async fn entries(&self, message: ListEntriesRequest) {
+        let request = self.request("ListEntries", message);
+        let listed = self.service.list_entries(request).await;
+        listed.expect("listed");
+    }
+}
