@@ -14,9 +14,10 @@ use earmark::proto::balance::v1::balance_service_server::{BalanceService, Balanc
 use earmark::proto::balance::v1::{
     AdjustBalanceRequest, AdjustBalanceResponse, GetBalanceRequest, GetBalanceResponse,
     ListClientBalancesRequest, ListClientBalancesResponse, ListEntriesRequest, ListEntriesResponse,
-    ListPartnerBalancesRequest, ListPartnerBalancesResponse,
+    ListPartnerBalancesRequest, ListPartnerBalancesResponse, VerifyLedgerRequest,
+    VerifyLedgerResponse,
 };
-use earmark::rpc::call::{Answer, Call, answer};
+use earmark::rpc::call::{Answer, Answers, Call, answer};
 use earmark::server::drain::Shutdown;
 use earmark::server::{ClosingHook, ServeError, ServerParts, Settings, health, serve};
 use tokio::net::TcpListener;
@@ -274,6 +275,15 @@ impl BalanceService for Fake {
         &self,
         _: Request<ListEntriesRequest>,
     ) -> Result<Response<ListEntriesResponse>, Status> {
+        Err(Status::unimplemented("not faked"))
+    }
+
+    type VerifyLedgerStream = Answers<VerifyLedgerResponse>;
+
+    async fn verify_ledger(
+        &self,
+        _: Request<VerifyLedgerRequest>,
+    ) -> Result<Response<Self::VerifyLedgerStream>, Status> {
         Err(Status::unimplemented("not faked"))
     }
 }
