@@ -13,8 +13,11 @@ use crate::auth::caller::Caller;
 use crate::auth::dev_key::ISSUER;
 use crate::auth::scope::{self, Scope};
 use crate::ledger::claim::Claim;
-use crate::proto::allocation::v1::CreateAllocationRequest;
 use crate::proto::allocation::v1::allocation_service_client::AllocationServiceClient;
+use crate::proto::allocation::v1::{
+    ClearAllocationRequest, CreateAllocationRequest, CreateDeallocationRequest,
+    ReleaseAllocationRequest,
+};
 use crate::proto::balance::v1::AdjustBalanceRequest;
 use crate::proto::balance::v1::balance_service_client::BalanceServiceClient;
 use crate::proto::common::v1::Amount;
@@ -44,8 +47,8 @@ pub struct Demo {
 /// # Errors
 /// What an RPC answered.
 pub async fn load(routes: Routes) -> Result<Demo, Status> {
-    let mut demo = network(routes.clone()).await?;
-    balances(routes, &mut demo).await?;
+    let demo = network(routes.clone()).await?;
+    balances(routes, &demo).await?;
     Ok(demo)
 }
 
@@ -114,10 +117,12 @@ async fn network(routes: Routes) -> Result<Demo, Status> {
     })
 }
 
-async fn balances(routes: Routes, demo: &mut Demo) -> Result<(), Status> {
-    let enterprise = Uuid::parse_str(&demo.enterprise)
-        .map_err(|_| Status::internal("the demo's enterprise has no id"))?;
-    let channel = InterceptedService::new(routes, Caller::demo(&[EnterpriseId(enterprise)]));
+async fn balances(routes: Routes, demo: &Demo) -> Result<(), Status> {
+    let enterprises: Vec<EnterpriseId> = [&demo.enterprise, &demo.partner_enterprise]
+        .into_iter()
+        .filter_map(|id| Uuid::parse_str(id).ok().map(EnterpriseId))
+        .collect();
+    let channel = InterceptedService::new(routes, Caller::demo(&enterprises));
     let mut rpc = BalanceServiceClient::new(channel.clone());
     // In base units: 5 BTC and 250,000 USDC.
     for (currency, quantity) in [("BTC", "500000000"), ("USDC", "250000000000")] {
@@ -131,27 +136,66 @@ async fn balances(routes: Routes, demo: &mut Demo) -> Result<(), Status> {
         };
         rpc.adjust_balance(request).await?;
     }
-    let mut rpc = AllocationServiceClient::new(channel);
-    let allocations = [
-        (&demo.confirmed_connection, "BTC", "120000000", "demo-1"),
-        (&demo.instant_connection, "USDC", "50000000000", "demo-2"),
-    ];
-    for (connection, currency, quantity, external_id) in allocations {
+    allocations(AllocationServiceClient::new(channel), demo).await
+}
+
+/// One of each kind: open, cleared, released, on its way back, and moved at once.
+async fn allocations(
+    mut rpc: AllocationServiceClient<InterceptedService<Routes, AsDemo>>,
+    demo: &Demo,
+) -> Result<(), Status> {
+    let amount = |currency: &str, quantity: &str| {
+        Some(Amount {
+            currency: currency.into(),
+            quantity: quantity.into(),
+        })
+    };
+    let mut create = async |connection: &str, amount: Option<Amount>, external_id: &str| {
         let request = CreateAllocationRequest {
             enterprise_id: demo.enterprise.clone(),
-            connection_id: connection.clone(),
-            amount: Some(Amount {
-                currency: currency.into(),
-                quantity: quantity.into(),
-            }),
+            connection_id: connection.into(),
+            amount,
             client_external_id: external_id.into(),
             notes: Some("Demo data".into()),
             expire_time: None,
             validate_only: false,
         };
-        rpc.create_allocation(request).await?;
-    }
-    Ok(())
+        let answer = rpc.create_allocation(request).await?.into_inner();
+        Ok::<_, Status>(answer.allocation.unwrap_or_default().id)
+    };
+    let (confirmed, instant) = (&demo.confirmed_connection, &demo.instant_connection);
+    create(confirmed, amount("BTC", "120000000"), "demo-1").await?;
+    create(instant, amount("USDC", "50000000000"), "demo-2").await?;
+    let cleared = create(confirmed, amount("BTC", "80000000"), "demo-3").await?;
+    let released = create(confirmed, amount("BTC", "30000000"), "demo-4").await?;
+
+    let clear = ClearAllocationRequest {
+        enterprise_id: demo.partner_enterprise.clone(),
+        connection_id: confirmed.clone(),
+        allocation_id: cleared,
+        partner_external_id: Some("nw-3".into()),
+        validate_only: false,
+    };
+    rpc.clear_allocation(clear).await?;
+    let release = ReleaseAllocationRequest {
+        enterprise_id: demo.partner_enterprise.clone(),
+        connection_id: confirmed.clone(),
+        allocation_id: released,
+        partner_external_id: Some("nw-4".into()),
+        reason: "Not needed any more".into(),
+        validate_only: false,
+    };
+    rpc.release_allocation(release).await?;
+    let back = CreateDeallocationRequest {
+        enterprise_id: demo.enterprise.clone(),
+        connection_id: confirmed.clone(),
+        amount: amount("BTC", "20000000"),
+        client_external_id: "demo-5".into(),
+        notes: Some("Demo data".into()),
+        expire_time: None,
+        validate_only: false,
+    };
+    rpc.create_deallocation(back).await.map(|_| ())
 }
 
 impl Caller {

@@ -2,6 +2,7 @@
 
 use std::mem::take;
 
+use prost::Message;
 use prost_types::Timestamp;
 
 use crate::allocation::model::{Cursor, List, Order, Record, Side, SortField, SortKey};
@@ -11,7 +12,7 @@ use crate::ledger::command::{
     Action, AllocationReply, Close, Command, Create, Origin, Partner, Verdict,
 };
 use crate::ledger::model::{Allocation, Balance, Direction, Status};
-use crate::limits::{ID_CHARS_MAX, SUBMIT_ITEMS_MAX};
+use crate::limits::{ID_CHARS_MAX, RESPONSE_BYTES_MAX, SUBMIT_ITEMS_MAX};
 use crate::proto::allocation::v1 as pb;
 use crate::proto::allocation::v1::submit_result::Outcome;
 use crate::proto::common::v1 as common;
@@ -193,8 +194,28 @@ pub(super) fn submitted(
             },
         }
     });
-    pb::SubmitAllocationsResponse {
-        results: results.collect(),
+    let mut results: Vec<_> = results.collect();
+    leave_texts_out(&mut results);
+    pb::SubmitAllocationsResponse { results }
+}
+
+/// Takes notes and reasons out of the last records until clients take the answer: all of it has happened by now, so that
+/// it must not fail. A thousand records without these texts have less than 3 MiB.
+fn leave_texts_out(results: &mut [pb::SubmitResult]) {
+    let size = |result: &pb::SubmitResult| {
+        let len = result.encoded_len();
+        1 + prost::length_delimiter_len(len) + len
+    };
+    let mut bytes: usize = results.iter().map(size).sum();
+    for result in results.iter_mut().rev() {
+        if bytes <= RESPONSE_BYTES_MAX {
+            return;
+        }
+        bytes -= size(result);
+        if let Some(Outcome::Allocation(record)) = &mut result.outcome {
+            (record.notes, record.reason) = (None, None);
+        }
+        bytes += size(result);
     }
 }
 

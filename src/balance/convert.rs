@@ -2,11 +2,11 @@
 
 use crate::auth::caller::Caller;
 use crate::balance::model::{
-    Accounts, Balances, ClientList, Entry, EntryList, Get, Moment, NetworkBalance, PartnerList,
-    PartnerNetworkBalance, Reservation,
+    Accounts, Balances, ClientList, Entry, EntryCursor, EntryList, Get, Moment, NetworkBalance,
+    PartnerList, PartnerNetworkBalance, Reservation,
 };
 use crate::balance::store::Past;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::ledger::command::{Action, Adjust, Command};
 use crate::ledger::invariant::Breach;
 use crate::ledger::model::Cause;
@@ -18,6 +18,7 @@ use crate::rpc::page_token::Binding;
 use crate::rpc::read::{Reader, Rounding, timestamp};
 use crate::types::content::Content;
 use crate::types::ids::{AccountId, EnterpriseId};
+use crate::types::page::Page;
 use crate::types::unit::Unit;
 
 /// Reads a deposit or withdrawal.
@@ -249,8 +250,14 @@ pub(super) fn entry_list(
             ..request
         },
     );
-    let page = read.page(0, size, &token, binding);
+    let page: Page<EntryCursor> = read.page(0, size, &token, binding);
     read.finish()?;
+    // A token's cursor is an entry that the page before has shown, unless somebody made it up.
+    let made_up =
+        |cursor: &EntryCursor| !cursor.time.is_storable() || Unit::parse(&cursor.unit).is_none();
+    if page.after().is_some_and(made_up) {
+        return Err(Error::PageTokenInvalid);
+    }
     let list = EntryList {
         enterprise,
         accounts,

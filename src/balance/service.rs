@@ -17,7 +17,7 @@ use crate::db::pool::Pool;
 use crate::db::standing::{Standing, require_client, require_licensed, require_partner};
 use crate::error::{Error, Result};
 use crate::ledger::command::{Origin, Reply};
-use crate::ledger::expiry::{settle_client, settle_partner};
+use crate::ledger::expiry::release_due;
 use crate::ledger::verify::{self, VerifyError};
 use crate::ledger::writer::Writer;
 use crate::limits::VERIFY_AT_ONCE_MAX;
@@ -25,7 +25,7 @@ use crate::proto::balance::v1 as pb;
 use crate::proto::balance::v1::balance_service_server::BalanceService as Rpcs;
 use crate::rpc::call::{Answer, Answers, answer, answer_stream};
 use crate::rpc::paging;
-use crate::types::ids::{AccountId, EnterpriseId};
+use crate::types::ids::AccountId;
 
 /// The service.
 #[derive(Clone, Debug)]
@@ -77,9 +77,12 @@ impl Rpcs for BalanceService {
         answer(request, async |call, message| {
             let (list, binding) = convert::client_list(call.rpc.path, message)?;
             call.caller.require_member(list.enterprise)?;
-            settle_client(&self.pool, &self.writer, list.enterprise).await?;
-            let found = store::client_balances(&self.pool, &list).await?;
-            let client = require_client(found.standing, list.enterprise)?;
+            let read = store::client_balances(&self.pool, &list).await?;
+            let client = require_client(read.standing, list.enterprise)?;
+            let mut found = read.found;
+            if release_due(&self.writer, &read.due).await? {
+                found = store::client_balances(&self.pool, &list).await?.found;
+            }
             let mut message = pb::ListClientBalancesResponse {
                 client_id: client.to_string(),
                 balances: convert::balances(found.custody).collect(),
@@ -107,10 +110,10 @@ impl Rpcs for BalanceService {
         answer(request, async |call, message| {
             let (list, binding) = convert::partner_list(call.rpc.path, message)?;
             call.caller.require_member(list.enterprise)?;
-            let (standing, connections) = store::connections(&self.pool, &list).await?;
-            require_partner(standing, list.enterprise)?;
-            settle_partner(&self.pool, &self.writer, list.enterprise).await?;
-            let network = store::balances(&self.pool, connections, &list.units).await?;
+            let read = store::connections(&self.pool, &list).await?;
+            require_partner(read.standing, list.enterprise)?;
+            release_due(&self.writer, &read.due).await?;
+            let network = store::balances(&self.pool, read.found, &list.units).await?;
             let cursor = |network: &PartnerNetworkBalance| Cursor(network.connection.id);
             let (network_balances, next_page_token) =
                 paging::finish(network, list.page.size, binding, 0, cursor, Into::into);
@@ -129,11 +132,10 @@ impl Rpcs for BalanceService {
         answer(request, async |call, message| {
             let get = convert::get(&message)?;
             call.caller.require_member(get.enterprise)?;
-            let (standing, connection) = store::account(&self.pool, &get).await?;
-            let standing = require_licensed(standing, get.enterprise)?;
-            let account = account(standing, &get, connection)?;
-            let owner = EnterpriseId(account.owner.0);
-            settle_client(&self.pool, &self.writer, owner).await?;
+            let read = store::account(&self.pool, &get).await?;
+            let standing = require_licensed(read.standing, get.enterprise)?;
+            let account = account(standing, &get, read.found)?;
+            release_due(&self.writer, &read.due).await?;
             let snapshot = store::snapshot(&self.pool, &account, &get.unit, get.moment).await?;
             let past = judge(get.moment, snapshot)?;
             Ok(Answer::fresh(convert::balance(past, &get.unit)))
@@ -148,15 +150,14 @@ impl Rpcs for BalanceService {
         answer(request, async |call, message| {
             let (list, binding) = convert::entry_list(call.rpc.path, message)?;
             call.caller.require_member(list.enterprise)?;
-            let (standing, visible) = store::visible(&self.pool, &list).await?;
-            let standing = require_licensed(standing, list.enterprise)?;
+            let read = store::visible(&self.pool, &list).await?;
+            let standing = require_licensed(read.standing, list.enterprise)?;
             require_side(standing)?;
             if list.accounts == Accounts::Custody && standing.client.is_none() {
                 return Err(Error::ClientNotFound(None));
             }
-            settle_client(&self.pool, &self.writer, list.enterprise).await?;
-            settle_partner(&self.pool, &self.writer, list.enterprise).await?;
-            let entries = store::entries(&self.pool, &list, &visible).await?;
+            release_due(&self.writer, &read.due).await?;
+            let entries = store::entries(&self.pool, &list, &read.found).await?;
             let (entries, next_page_token) = paging::finish(
                 entries,
                 list.page.size,

@@ -1,6 +1,6 @@
 //! The SQL of the service's reads: a file for each.
 //!
-//! What a read may see is found first, what it shows comes second; what is due can be released in between.
+//! What a read may see is found first, what it shows comes second; what is due is released in between.
 
 mod client;
 mod entries;
@@ -24,10 +24,23 @@ pub(super) use partner::{balances, connections};
 use crate::balance::model::Balances;
 use crate::db::pg_error::Failure;
 use crate::db::schema::account as accounts_table;
+use crate::db::standing::Standing;
 use crate::error::{Error, Result};
 use crate::ledger::model::Balance;
 use crate::types::amount::Amount;
+use crate::types::ids::OwnerId;
 use crate::types::unit::Unit;
+
+/// What a read found.
+#[derive(Debug)]
+pub(super) struct Found<T> {
+    /// The enterprise that asks, if it exists.
+    pub standing: Option<Standing>,
+    /// Owners in whose part of this something was due: to be released before it is shown.
+    pub due: Vec<OwnerId>,
+    /// What it asks for, or which of it the enterprise may see.
+    pub found: T,
+}
 
 #[derive(HasQuery)]
 #[diesel(table_name = accounts_table, check_for_backend(Pg))]

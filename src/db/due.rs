@@ -5,7 +5,7 @@ use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use uuid::Uuid;
 
 use crate::db::schema::{allocation, connection};
-use crate::types::ids::{EnterpriseId, OwnerId};
+use crate::types::ids::{ConnectionId, EnterpriseId, OwnerId};
 
 diesel::define_sql_function! {
     /// The database's clock at the start of the statement. Unlike `clock_timestamp()` it is the same throughout, so that an
@@ -45,6 +45,32 @@ pub async fn of_partner(
         .filter(allocation::expire_time.le(statement_timestamp().nullable()))
         .select(allocation::owner_id)
         .distinct()
+        .load(&mut db)
+        .await?;
+    Ok(owners.into_iter().map(OwnerId).collect())
+}
+
+/// The owner of this connection, if a reservation between its two sides is due and one of them is the enterprise's.
+pub async fn of_connection(
+    mut db: &AsyncPgConnection,
+    enterprise: EnterpriseId,
+    id: ConnectionId,
+) -> QueryResult<Vec<OwnerId>> {
+    let own = connection::client_enterprise_id
+        .eq(enterprise.0)
+        .or(connection::partner_enterprise_id.eq(enterprise.0));
+    let owners: Vec<Uuid> = connection::table
+        .inner_join(
+            allocation::table.on(allocation::owner_id
+                .eq(connection::client_enterprise_id)
+                .and(allocation::connection_id.eq(connection::id))),
+        )
+        .filter(connection::id.eq(id.0))
+        .filter(own)
+        .filter(allocation::status.eq("RESERVED"))
+        .filter(allocation::expire_time.le(statement_timestamp().nullable()))
+        .select(allocation::owner_id)
+        .limit(1)
         .load(&mut db)
         .await?;
     Ok(owners.into_iter().map(OwnerId).collect())

@@ -14,7 +14,7 @@ use crate::ledger::claim::Claim;
 use crate::ledger::command::{Action, Command};
 use crate::ledger::writer::Writer;
 use crate::limits::{SWEEP_INTERVAL, SWEEP_OWNERS_MAX};
-use crate::types::ids::{EnterpriseId, OwnerId};
+use crate::types::ids::OwnerId;
 
 /// Releases the due reservations of these owners; false if there are no owners. A read that found some reads again.
 ///
@@ -23,28 +23,6 @@ use crate::types::ids::{EnterpriseId, OwnerId};
 pub async fn release_due(writer: &Writer, owners: &[OwnerId]) -> Result<bool> {
     try_join_all(owners.iter().map(|owner| release(writer, *owner))).await?;
     Ok(!owners.is_empty())
-}
-
-/// Releases what is due in what an enterprise may see as a client, before it is read.
-///
-/// # Errors
-/// Those of the writer and of the database.
-pub async fn settle_client(pool: &Pool, writer: &Writer, enterprise: EnterpriseId) -> Result<()> {
-    let due = read::one(pool, async |connection: &mut AsyncPgConnection| {
-        due::of_client(connection, enterprise).await
-    });
-    release_due(writer, &due.await?).await.map(|_| ())
-}
-
-/// The same for what it may see as a partner.
-///
-/// # Errors
-/// Those of the writer and of the database.
-pub async fn settle_partner(pool: &Pool, writer: &Writer, enterprise: EnterpriseId) -> Result<()> {
-    let due = read::one(pool, async |connection: &mut AsyncPgConnection| {
-        due::of_partner(connection, enterprise).await
-    });
-    release_due(writer, &due.await?).await.map(|_| ())
 }
 
 async fn release(writer: &Writer, owner: OwnerId) -> Result<()> {

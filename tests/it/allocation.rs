@@ -1,7 +1,9 @@
 //! AllocationService through a real channel.
 
 mod create;
+mod expiry;
 mod get;
 mod list;
+mod partner_list;
 mod submit;
 mod verdicts;

@@ -35,6 +35,9 @@ struct World {
     disabled: String,
     /// The record of the taken key.
     allocation: String,
+    /// A reservation of 1 ETH, open, and one that the partner has cleared.
+    open: String,
+    cleared: String,
     /// Has no licence and no client.
     unlicensed: String,
     /// Has a licence, but no client.
@@ -58,6 +61,8 @@ impl World {
             parties,
             disabled,
             allocation: String::new(),
+            open: String::new(),
+            cleared: String::new(),
         };
         let mut admin = world.earmark.admin();
         let deposit = admin.balance.adjust_balance(world.adjustment(TAKEN));
@@ -66,6 +71,20 @@ impl World {
         let create = client.allocation.create_allocation(world.create(TAKEN));
         let created = create.await.expect("created").into_inner();
         world.allocation = created.allocation.expect("set").id;
+        let enterprise = world.parties.enterprise.as_str();
+        world.earmark.deposit(enterprise, "ETH", "10").await;
+        let mut ids = Vec::new();
+        for key in ["open", "cleared"] {
+            let create = world.parties.allocation("ETH", "1", key);
+            let created = client.allocation.create_allocation(create).await;
+            let created = created.expect("created").into_inner();
+            ids.push(created.allocation.expect("set").id);
+        }
+        [world.open, world.cleared] = ids.try_into().expect("two");
+        let enterprise = world.parties.partner_enterprise.as_str();
+        let mut partner = world.earmark.member(&[enterprise]).allocation;
+        let clear = world.parties.clear(&world.cleared);
+        partner.clear_allocation(clear).await.expect("cleared");
         let disabled = &world.disabled;
         world.earmark.enable_allocations(disabled, false).await;
         world
@@ -178,28 +197,25 @@ async fn every_rpc_wants_a_good_token_with_a_scope_that_serves_it() {
         "Bearer eyJhbGciOiJub25lIn0.{}.",
         &head[head.find('.').expect("two") + 1..]
     );
-    let tokens = [
+    let faults = [
         ("TOKEN_MISSING", None),
+        ("TOKEN_INVALID", Some("Bearer a.b.c".into())),
+        ("TOKEN_EXPIRED", Some(altered("exp", json!(1_700_000_000)))),
+    ];
+    let forged = signature.replace(|c: char| c.is_ascii_digit(), "x");
+    let more_faults = [
         ("TOKEN_MISSING", Some(String::new())),
         ("TOKEN_MISSING", Some("Basic YTpi".into())),
         ("TOKEN_MISSING", Some(good.clone())),
-        ("TOKEN_INVALID", Some("Bearer a.b.c".into())),
         ("TOKEN_INVALID", Some(unsigned)),
         ("TOKEN_INVALID", Some(format!("Bearer {head}."))),
-        (
-            "TOKEN_INVALID",
-            Some(format!(
-                "Bearer {head}.{}",
-                signature.replace(|c: char| c.is_ascii_digit(), "x")
-            )),
-        ),
+        ("TOKEN_INVALID", Some(format!("Bearer {head}.{forged}"))),
         (
             "TOKEN_INVALID",
             Some(altered("iss", json!("somebody else"))),
         ),
         ("TOKEN_INVALID", Some(altered("aud", json!("others")))),
         ("TOKEN_INVALID", Some(altered("enterprises", json!(["x"])))),
-        ("TOKEN_EXPIRED", Some(altered("exp", json!(1_700_000_000)))),
     ];
     let scopes = [Scope::NetworkRead, Scope::NetworkWrite, Scope::NetworkAdmin];
     let scopes = scopes.map(|scope| (scope, earmark.token(scope.name(), &[])));
@@ -207,8 +223,20 @@ async fn every_rpc_wants_a_good_token_with_a_scope_that_serves_it() {
     let unknown = unknown.map(|scope| format!("Bearer {}", earmark.token(scope, &[])));
     // A body that is no message: nobody looks at it yet.
     let garbage = || frame_bytes(0, &[0xff]);
+    let (mut write_seen, mut read_seen) = (false, false);
     for rpc in RPCS {
-        for (reason, authorization) in &tokens {
+        // The same code judges tokens everywhere: every fault is tried on a write and on a read, some on each RPC.
+        let seen = if rpc.write {
+            &mut write_seen
+        } else {
+            &mut read_seen
+        };
+        let more = if std::mem::replace(seen, true) {
+            &[][..]
+        } else {
+            &more_faults
+        };
+        for (reason, authorization) in faults.iter().chain(more) {
             let metadata: Vec<_> = authorization
                 .as_deref()
                 .map(|value| ("authorization", value))

@@ -10,8 +10,8 @@ use tonic::{Code, Response, Status};
 
 use crate::support::chance::Chance;
 use crate::support::earmark::{Earmark, Parties, Setup, balance, refusal};
-use crate::support::ledger::assert_whole;
 use crate::support::locks::{hold_owner, somebody_waits};
+use crate::support::picture::assert_sound;
 use crate::support::raw::frame;
 use crate::support::service::is_replayed;
 
@@ -113,7 +113,7 @@ async fn fifty_calls_with_one_key_have_one_effect() {
     assert_one_effect(created);
     let once = "SELECT count(*) FROM enterprise WHERE name = 'Once'";
     assert_eq!(world.first().count(once).await, 1);
-    assert_whole(&world.first().sql().await).await;
+    assert_sound(world.first()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -133,7 +133,7 @@ async fn of_two_contents_under_one_key_one_wins() {
         let refused = refusal(refused).expect(Code::AlreadyExists, "IDEMPOTENCY_KEY_REUSED");
         assert_eq!(refused.metadata["outcome"], "not_applied");
     }
-    assert_whole(&world.first().sql().await).await;
+    assert_sound(world.first()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -152,7 +152,7 @@ async fn two_processes_never_spend_a_unit_twice() {
         assert_eq!(refused.metadata["available"], "10");
     }
     assert_eq!(world.custody().await, ("10".into(), "990".into()));
-    assert_whole(&world.first().sql().await).await;
+    assert_sound(world.first()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -196,7 +196,7 @@ async fn a_write_is_done_or_not_done_when_its_caller_leaves() {
     let count = "SELECT count(*) FROM enterprise WHERE name LIKE 'left %'";
     assert_eq!(server.count(count).await, 80);
     assert_eq!(server.count("SELECT count(*) FROM allocation").await, 80);
-    assert_whole(&server.sql().await).await;
+    assert_sound(server).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -235,7 +235,7 @@ async fn a_deadline_says_truly_whether_the_write_may_have_happened() {
     assert!(again("taken").await, "its caller was gone, it was not");
     assert!(!again("queued").await, "it was withdrawn");
     assert_eq!(world.custody().await, ("998".into(), "2".into()));
-    assert_whole(&server.sql().await).await;
+    assert_sound(server).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

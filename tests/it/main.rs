@@ -6,7 +6,7 @@ mod support;
 mod allocation;
 /// Who may call what, and which check answers first.
 mod authz;
-/// Balances: adjust, list.
+/// Balances: adjust; lists of both sides, single ones now and then, the journal.
 mod balance;
 /// The binary: settings, exit codes, signals.
 mod cli;

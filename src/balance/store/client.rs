@@ -6,21 +6,18 @@ use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use tokio::try_join;
 use uuid::Uuid;
 
-use super::accounts;
+use super::{Found, accounts};
 use crate::balance::model::{Balances, ClientList, NetworkBalance};
 use crate::db::pg_error::Failure;
 use crate::db::pool::Pool;
-use crate::db::read;
 use crate::db::schema::{connection, partner};
-use crate::db::standing::{self, Standing};
+use crate::db::{due, read, standing};
 use crate::error::Result;
 use crate::types::ids::{AccountId, ConnectionId, PartnerId};
 
 /// What a client's list shows: a page of connections and one more.
 #[derive(Debug)]
 pub(in crate::balance) struct ClientBalances {
-    /// Whether the enterprise may ask at all.
-    pub standing: Option<Standing>,
     /// By currency.
     pub custody: Balances,
     /// By creation of the connection.
@@ -33,11 +30,15 @@ type ConnectionRow = (Uuid, Uuid, String, String, String);
 pub(in crate::balance) async fn client_balances(
     pool: &Pool,
     list: &ClientList,
-) -> Result<ClientBalances> {
+) -> Result<Found<ClientBalances>> {
     read::snapshot(pool, async |connection: &mut AsyncPgConnection| {
         let db = &*connection;
-        let (standing, connections) =
-            try_join!(standing::find(db, list.enterprise), connections(db, list))?;
+        // The clock is looked at before the records are.
+        let (standing, due, connections) = try_join!(
+            standing::find(db, list.enterprise),
+            due::of_client(db, list.enterprise),
+            connections(db, list)
+        )?;
         let mut ids = vec![AccountId::OWN.0];
         ids.extend(connections.iter().map(|(id, ..)| *id));
         let mut balances = accounts(db, vec![list.enterprise.0], ids, &list.units).await?;
@@ -57,10 +58,10 @@ pub(in crate::balance) async fn client_balances(
                 },
             )
             .collect();
-        Ok::<_, Failure>(ClientBalances {
+        Ok::<_, Failure>(Found {
             standing,
-            custody,
-            network,
+            due,
+            found: ClientBalances { custody, network },
         })
     })
     .await

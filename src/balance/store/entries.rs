@@ -15,14 +15,13 @@ use rust_decimal::Decimal;
 use tokio::try_join;
 use uuid::Uuid;
 
-use super::amount;
+use super::{Found, amount};
 use crate::balance::model::{Accounts, Entry, EntryList};
 use crate::db::pg_error::Failure;
 use crate::db::pool::Pool;
-use crate::db::read;
 use crate::db::schema::connection;
-use crate::db::standing::{self, Standing};
 use crate::db::statement::{Parameter, Statement};
+use crate::db::{due, read, standing};
 use crate::error::{Error, Result};
 use crate::ledger::model::{Balance, Cause};
 use crate::types::ids::{AccountId, ConnectionId, EnterpriseId, OwnerId};
@@ -40,32 +39,52 @@ pub(in crate::balance) enum Visible {
 
 type Pairs = Vec<(OwnerId, AccountId)>;
 
-/// The enterprise's standing, and what it may see of what it asks for.
-pub(in crate::balance) async fn visible(
-    pool: &Pool,
-    list: &EntryList,
-) -> Result<(Option<Standing>, Visible)> {
+/// What the enterprise may see of what it asks for.
+pub(in crate::balance) async fn visible(pool: &Pool, list: &EntryList) -> Result<Found<Visible>> {
     let (enterprise, own) = (list.enterprise, OwnerId::from(list.enterprise));
     read::one(pool, async |connection: &mut AsyncPgConnection| {
         let db = &*connection;
         let standing = standing::find(db, enterprise);
-        let (standing, accounts) = match list.accounts {
-            Accounts::Custody => (standing.await?, vec![(own, AccountId::OWN)]),
-            Accounts::Connection(id) => try_join!(standing, one(db, enterprise, id))?,
+        let (standing, due, accounts) = match list.accounts {
+            Accounts::Custody => {
+                let (standing, due) = try_join!(standing, due::of_client(db, enterprise))?;
+                (standing, due, vec![(own, AccountId::OWN)])
+            }
+            Accounts::Connection(id) => try_join!(
+                standing,
+                due::of_connection(db, enterprise, id),
+                one(db, enterprise, id)
+            )?,
             Accounts::All => {
-                let (standing, mut accounts) = try_join!(standing, of_partners(db, enterprise))?;
+                let (standing, mut due, of_partners_due, mut accounts) = try_join!(
+                    standing,
+                    due::of_client(db, enterprise),
+                    due::of_partner(db, enterprise),
+                    of_partners(db, enterprise)
+                )?;
+                due.extend(of_partners_due);
                 if standing.is_some_and(|standing| standing.client.is_some()) {
                     let whole = list.unit.is_none() && list.cause_ids.is_empty();
                     if whole && accounts.is_empty() {
-                        return Ok((standing, Visible::Journal(own)));
+                        let found = Visible::Journal(own);
+                        return Ok(Found {
+                            standing,
+                            due,
+                            found,
+                        });
                     }
                     accounts.push((own, AccountId::OWN));
                     accounts.extend(of_client(db, enterprise).await?);
                 }
-                (standing, accounts)
+                (standing, due, accounts)
             }
         };
-        Ok::<_, Failure>((standing, Visible::Accounts(accounts)))
+        let found = Visible::Accounts(accounts);
+        Ok::<_, Failure>(Found {
+            standing,
+            due,
+            found,
+        })
     })
     .await
 }

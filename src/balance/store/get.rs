@@ -8,13 +8,12 @@ use rust_decimal::Decimal;
 use tokio::try_join;
 use uuid::Uuid;
 
-use super::amount;
+use super::{Found, amount};
 use crate::balance::model::{Account, Get, Moment, Reservation, Side};
 use crate::db::pool::Pool;
-use crate::db::read;
 use crate::db::schema::connection;
-use crate::db::standing::{self, Standing};
 use crate::db::statement::{Parameter, Statement};
+use crate::db::{due, read, standing};
 use crate::error::{Error, Result};
 use crate::ledger::model::Balance;
 use crate::limits::RESERVATIONS_SHOWN_MAX;
@@ -22,17 +21,18 @@ use crate::types::ids::{AccountId, AllocationId, OwnerId};
 use crate::types::time::Time;
 use crate::types::unit::Unit;
 
-/// The enterprise's standing, and the connection that it names, if one of its sides is the enterprise's: one round trip.
-pub(in crate::balance) async fn account(
-    pool: &Pool,
-    get: &Get,
-) -> Result<(Option<Standing>, Option<Account>)> {
-    let (standing, row) = read::one(pool, async |connection: &mut AsyncPgConnection| {
+/// The connection that is named, if one of its sides is the enterprise's: one round trip.
+pub(in crate::balance) async fn account(pool: &Pool, get: &Get) -> Result<Found<Option<Account>>> {
+    let (standing, due, row) = read::one(pool, async |connection: &mut AsyncPgConnection| {
         let db = &*connection;
-        try_join!(standing::find(db, get.enterprise), find(db, get))
+        try_join!(
+            standing::find(db, get.enterprise),
+            due(db, get),
+            find(db, get)
+        )
     })
     .await?;
-    let account = row.map(|(id, owner)| Account {
+    let found = row.map(|(id, owner)| Account {
         owner: OwnerId(owner),
         id: AccountId(id),
         side: if owner == get.enterprise.0 {
@@ -41,7 +41,18 @@ pub(in crate::balance) async fn account(
             Side::Partner
         },
     });
-    Ok((standing, account))
+    Ok(Found {
+        standing,
+        due,
+        found,
+    })
+}
+
+async fn due(db: &AsyncPgConnection, get: &Get) -> QueryResult<Vec<OwnerId>> {
+    match get.connection {
+        Some(id) => due::of_connection(db, get.enterprise, id).await,
+        None => due::of_client(db, get.enterprise).await,
+    }
 }
 
 async fn find(mut db: &AsyncPgConnection, get: &Get) -> QueryResult<Option<(Uuid, Uuid)>> {

@@ -7,13 +7,12 @@ use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use tokio::try_join;
 use uuid::Uuid;
 
-use super::accounts;
+use super::{Found, accounts};
 use crate::balance::model::{PartnerConnection, PartnerList, PartnerNetworkBalance};
 use crate::db::pg_error::Failure;
 use crate::db::pool::Pool;
-use crate::db::read;
 use crate::db::schema::connection;
-use crate::db::standing::{self, Standing};
+use crate::db::{due, read, standing};
 use crate::error::Result;
 use crate::types::ids::{ClientId, ConnectionId, OwnerId, PartnerId};
 use crate::types::unit::Unit;
@@ -29,28 +28,33 @@ struct Row {
     partners_connection_id: String,
 }
 
-/// The enterprise's standing, a page of its partners' connections and one more: one round trip.
+/// A page of the connections of the enterprise's partners and one more: one round trip.
 pub(in crate::balance) async fn connections(
     pool: &Pool,
     list: &PartnerList,
-) -> Result<(Option<Standing>, Vec<PartnerConnection>)> {
-    let (standing, rows) = read::one(pool, async |connection: &mut AsyncPgConnection| {
+) -> Result<Found<Vec<PartnerConnection>>> {
+    let (standing, due, rows) = read::one(pool, async |connection: &mut AsyncPgConnection| {
         let db = &*connection;
-        try_join!(standing::find(db, list.enterprise), load(db, list))
+        try_join!(
+            standing::find(db, list.enterprise),
+            due::of_partner(db, list.enterprise),
+            load(db, list)
+        )
     })
     .await?;
-    let connections = rows
-        .into_iter()
-        .map(|row| PartnerConnection {
-            owner: OwnerId(row.client_enterprise_id),
-            id: ConnectionId(row.id),
-            client: ClientId(row.client_id),
-            partner: PartnerId(row.partner_id),
-            partners_connection_id: row.partners_connection_id,
-            name: row.name,
-        })
-        .collect();
-    Ok((standing, connections))
+    let connection = |row: Row| PartnerConnection {
+        owner: OwnerId(row.client_enterprise_id),
+        id: ConnectionId(row.id),
+        client: ClientId(row.client_id),
+        partner: PartnerId(row.partner_id),
+        partners_connection_id: row.partners_connection_id,
+        name: row.name,
+    };
+    Ok(Found {
+        standing,
+        due,
+        found: rows.into_iter().map(connection).collect(),
+    })
 }
 
 /// The texts that this makes are two, since each is prepared once per connection and kept: a filter that an index serves

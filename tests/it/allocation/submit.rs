@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use earmark::limits::REQUEST_BYTES_MAX;
 use earmark::proto::allocation::v1::submit_result::Outcome;
 use earmark::proto::allocation::v1::{
     Allocation, AllocationStatus, AllocationType, CreateAllocationRequest,
@@ -433,18 +434,28 @@ async fn the_call_as_a_whole_fails_only_for_who_asks_and_how_much() {
 }
 
 #[tokio::test]
-async fn as_much_text_as_a_request_can_hold_comes_back() {
+async fn an_answer_that_would_be_too_large_leaves_out_the_texts_of_its_last_records() {
     let desk = Desk::open(ConnectionMode::Confirmed).await;
     let deposit = desk.earmark.deposit(&desk.parties.enterprise, "BTC", "900");
     deposit.await;
+    let notes = Some("𝄞".repeat(1_000));
     let items: Vec<_> = (0..1_000)
         .map(|index| SubmitItem {
-            notes: Some("𝄞".repeat(1_000)),
+            notes: notes.clone(),
             ..desk.parties.item(OUT, "1", &format!("{index}"))
         })
         .collect();
-    let request = desk.parties.submission(items);
-    assert!(request.encoded_len() < earmark::limits::REQUEST_BYTES_MAX);
-    let answer = desk.client.clone().submit_allocations(request).await;
-    answer.expect("submitted");
+    let size = desk.parties.submission(items.clone()).encoded_len();
+    assert!(size < REQUEST_BYTES_MAX, "a request that may be made");
+    for replayed in [false, true] {
+        let results = desk.submit(items.clone()).await;
+        assert!(results.iter().all(|result| result.replayed == replayed));
+        let records: Vec<_> = results.iter().map(record).collect();
+        let whole = records.iter().filter(|record| record.notes == notes);
+        assert!((900..1_000).contains(&whole.count()));
+        assert_eq!(records[0].notes, notes);
+        let last = records[999];
+        assert_eq!(last.notes, None);
+        assert_eq!(desk.get(&last.id).await.notes, notes);
+    }
 }

@@ -1,9 +1,16 @@
 //! AllocationService and BalanceService.
 
 use earmark::proto::allocation::v1::{
-    CreateAllocationRequest, GetAllocationRequest, ListClientAllocationsRequest,
+    AllocationType, CancelAllocationRequest, ClearAllocationRequest, CreateAllocationRequest,
+    CreateDeallocationRequest, GetAllocationRequest, ListClientAllocationsRequest,
+    ListPartnerAllocationsRequest, ReleaseAllocationRequest, SubmitAllocationsRequest,
 };
-use earmark::proto::balance::v1::{AdjustBalanceRequest, ListClientBalancesRequest};
+use earmark::proto::balance::v1::get_balance_request::Moment;
+use earmark::proto::balance::v1::{
+    AdjustBalanceRequest, GetBalanceRequest, ListClientBalancesRequest, ListEntriesRequest,
+    ListPartnerBalancesRequest,
+};
+use prost::Message;
 
 use super::{GREATEST, REPLAYED, SERVED, Step, TAKEN, Table, World, step};
 use crate::support::earmark::NOBODY;
@@ -13,14 +20,27 @@ pub(super) fn add_to(table: &mut Table, world: &World) {
     let balance = "/earmark.balance.v1.BalanceService/";
     for (service, method, steps) in [
         (allocation, "CreateAllocation", create_allocation(world)),
+        (allocation, "CreateDeallocation", create_deallocation(world)),
+        (allocation, "SubmitAllocations", submit_allocations(world)),
+        (allocation, "ClearAllocation", clear_allocation(world)),
+        (allocation, "ReleaseAllocation", release_allocation(world)),
+        (allocation, "CancelAllocation", cancel_allocation(world)),
         (allocation, "GetAllocation", get_allocation(world)),
         (
             allocation,
             "ListClientAllocations",
             list_client_allocations(world),
         ),
+        (
+            allocation,
+            "ListPartnerAllocations",
+            list_partner_allocations(world),
+        ),
         (balance, "AdjustBalance", adjust_balance(world)),
         (balance, "ListClientBalances", list_client_balances(world)),
+        (balance, "ListPartnerBalances", list_partner_balances(world)),
+        (balance, "GetBalance", get_balance(world)),
+        (balance, "ListEntries", list_entries(world)),
     ] {
         let path = format!("{service}{method}");
         let rpc = earmark::auth::scope::rpc(&path).expect("an RPC");
@@ -99,6 +119,316 @@ fn create_allocation(world: &World) -> Vec<Step> {
             &too_much,
         ),
     ]
+}
+
+fn create_deallocation(world: &World) -> Vec<Step> {
+    let enterprise = world.parties.enterprise.as_str();
+    let of = |enterprise: &str, key: &str| CreateDeallocationRequest {
+        enterprise_id: enterprise.into(),
+        connection_id: NOBODY.into(),
+        ..world.parties.deallocation("ETH", GREATEST, key)
+    };
+    let invalid = CreateDeallocationRequest {
+        connection_id: "x".into(),
+        ..of(NOBODY, "new")
+    };
+    let too_much = world.parties.deallocation("ETH", GREATEST, "new");
+    let taken = world.parties.deallocation("ETH", "1", TAKEN);
+    let mut steps = vec![step("INVALID_REQUEST", world.nobody(), &invalid)];
+    steps.extend(of_the_client(world, |enterprise| of(enterprise, "new")));
+    for (expected, request) in [
+        ("CONNECTION_NOT_FOUND", &of(enterprise, "new")),
+        ("INSUFFICIENT_BALANCE", &too_much),
+        // Keys of allocations are none of deallocations.
+        (SERVED, &taken),
+        ("IDEMPOTENCY_KEY_REUSED", &of(enterprise, TAKEN)),
+        (REPLAYED, &taken),
+    ] {
+        steps.push(step(expected, world.member(&[enterprise]), request));
+    }
+    steps
+}
+
+fn submit_allocations(world: &World) -> Vec<Step> {
+    let enterprise = world.parties.enterprise.as_str();
+    let item = world.parties.item(AllocationType::Allocation, "x", "new");
+    let of = |enterprise: &str| SubmitAllocationsRequest {
+        enterprise_id: enterprise.into(),
+        items: vec![item.clone()],
+        validate_only: false,
+    };
+    let none = SubmitAllocationsRequest {
+        items: Vec::new(),
+        ..of(NOBODY)
+    };
+    let mut steps = vec![step("INVALID_REQUEST", world.nobody(), &none)];
+    steps.extend(of_the_client(world, of));
+    // Whatever is wrong with an item is that item's own.
+    steps.push(step(SERVED, world.member(&[enterprise]), &of(enterprise)));
+    steps
+}
+
+/// What stands between good arguments and the partner's own calls.
+fn of_the_partner<M: Message>(world: &World, of: impl Fn(&str) -> M) -> Vec<Step> {
+    let enterprise = world.parties.partner_enterprise.as_str();
+    let mut steps = vec![
+        step("NOT_A_MEMBER", world.nobody(), &of(NOBODY)),
+        step(
+            "NOT_A_MEMBER",
+            world.member(&[&world.stranger]),
+            &of(enterprise),
+        ),
+        step("ENTERPRISE_NOT_FOUND", world.member(&[NOBODY]), &of(NOBODY)),
+    ];
+    for (reason, enterprise) in [
+        ("NO_OES_LICENSE", &world.unlicensed),
+        ("PARTNER_ACCESS_DENIED", &world.without_client),
+        ("PARTNER_ACCESS_DENIED", &world.parties.enterprise),
+    ] {
+        steps.push(step(reason, world.member(&[enterprise]), &of(enterprise)));
+    }
+    steps
+}
+
+fn clear_allocation(world: &World) -> Vec<Step> {
+    let enterprise = world.parties.partner_enterprise.as_str();
+    let of = |enterprise: &str, connection: &str, id: &str| ClearAllocationRequest {
+        enterprise_id: enterprise.into(),
+        connection_id: connection.into(),
+        allocation_id: id.into(),
+        ..world.parties.clear(id)
+    };
+    let connection = world.parties.connection.as_str();
+    let another_id = ClearAllocationRequest {
+        partner_external_id: Some("another".into()),
+        ..world.parties.clear(&world.cleared)
+    };
+    let mut steps = vec![step(
+        "INVALID_REQUEST",
+        world.nobody(),
+        &of(NOBODY, NOBODY, "x"),
+    )];
+    steps.extend(of_the_partner(world, |enterprise| {
+        of(enterprise, NOBODY, NOBODY)
+    }));
+    for (expected, request) in [
+        ("CONNECTION_NOT_FOUND", of(enterprise, NOBODY, NOBODY)),
+        ("ALLOCATION_NOT_FOUND", of(enterprise, connection, NOBODY)),
+        // A record of another connection.
+        (
+            "ALLOCATION_NOT_FOUND",
+            of(enterprise, connection, &world.allocation),
+        ),
+        ("IDEMPOTENCY_KEY_REUSED", another_id),
+        (REPLAYED, world.parties.clear(&world.cleared)),
+    ] {
+        steps.push(step(expected, world.member(&[enterprise]), &request));
+    }
+    steps
+}
+
+fn release_allocation(world: &World) -> Vec<Step> {
+    let enterprise = world.parties.partner_enterprise.as_str();
+    let of = |enterprise: &str, connection: &str, id: &str| ReleaseAllocationRequest {
+        enterprise_id: enterprise.into(),
+        connection_id: connection.into(),
+        allocation_id: id.into(),
+        ..world.parties.release(id)
+    };
+    let connection = world.parties.connection.as_str();
+    let without_reason = ReleaseAllocationRequest {
+        reason: String::new(),
+        ..of(NOBODY, NOBODY, NOBODY)
+    };
+    let mut steps = vec![step("INVALID_REQUEST", world.nobody(), &without_reason)];
+    steps.extend(of_the_partner(world, |enterprise| {
+        of(enterprise, NOBODY, NOBODY)
+    }));
+    for (expected, request) in [
+        ("CONNECTION_NOT_FOUND", of(enterprise, NOBODY, NOBODY)),
+        ("ALLOCATION_NOT_FOUND", of(enterprise, connection, NOBODY)),
+        ("ALREADY_TERMINAL", world.parties.release(&world.cleared)),
+    ] {
+        steps.push(step(expected, world.member(&[enterprise]), &request));
+    }
+    steps
+}
+
+fn cancel_allocation(world: &World) -> Vec<Step> {
+    let enterprise = world.parties.enterprise.as_str();
+    let of = |enterprise: &str, id: &str| CancelAllocationRequest {
+        enterprise_id: enterprise.into(),
+        ..world.parties.cancel(id)
+    };
+    let mut steps = vec![step("INVALID_REQUEST", world.nobody(), &of(NOBODY, "x"))];
+    steps.extend(of_the_client(world, |enterprise| of(enterprise, NOBODY)));
+    for (expected, id) in [
+        ("ALLOCATION_NOT_FOUND", NOBODY),
+        ("ALREADY_TERMINAL", &world.cleared),
+        (SERVED, &world.open),
+        (REPLAYED, &world.open),
+    ] {
+        steps.push(step(
+            expected,
+            world.member(&[enterprise]),
+            &of(enterprise, id),
+        ));
+    }
+    steps
+}
+
+fn list_partner_allocations(world: &World) -> Vec<Step> {
+    let enterprise = world.parties.partner_enterprise.as_str();
+    let of = |enterprise: &str| ListPartnerAllocationsRequest {
+        enterprise_id: enterprise.into(),
+        ..Default::default()
+    };
+    let foreign_token = ListPartnerAllocationsRequest {
+        page_token: "x".into(),
+        ..of(NOBODY)
+    };
+    let invalid = ListPartnerAllocationsRequest {
+        page_size: -1,
+        ..foreign_token.clone()
+    };
+    let mut steps = vec![
+        step("INVALID_REQUEST", world.nobody(), &invalid),
+        step("PAGE_TOKEN_INVALID", world.nobody(), &foreign_token),
+    ];
+    steps.extend(of_the_partner(world, of));
+    steps.push(step(SERVED, world.member(&[enterprise]), &of(enterprise)));
+    steps
+}
+
+fn list_partner_balances(world: &World) -> Vec<Step> {
+    let enterprise = world.parties.partner_enterprise.as_str();
+    let of = |enterprise: &str| ListPartnerBalancesRequest {
+        enterprise_id: enterprise.into(),
+        ..Default::default()
+    };
+    let foreign_token = ListPartnerBalancesRequest {
+        page_token: "x".into(),
+        ..of(NOBODY)
+    };
+    let invalid = ListPartnerBalancesRequest {
+        client_ids: vec!["x".into()],
+        ..foreign_token.clone()
+    };
+    let mut steps = vec![
+        step("INVALID_REQUEST", world.nobody(), &invalid),
+        step("PAGE_TOKEN_INVALID", world.nobody(), &foreign_token),
+    ];
+    steps.extend(of_the_partner(world, of));
+    steps.push(step(SERVED, world.member(&[enterprise]), &of(enterprise)));
+    steps
+}
+
+fn get_balance(world: &World) -> Vec<Step> {
+    let (client, partner) = (
+        world.parties.enterprise.as_str(),
+        world.parties.partner_enterprise.as_str(),
+    );
+    let connection = world.parties.connection.as_str();
+    // At a version that nothing has.
+    let of = |enterprise: &str, connection: Option<&str>| GetBalanceRequest {
+        enterprise_id: enterprise.into(),
+        connection_id: connection.map(Into::into),
+        currency: "BTC".into(),
+        moment: Some(Moment::AsOfVersion(1_000)),
+    };
+    let invalid = GetBalanceRequest {
+        currency: String::new(),
+        ..of(NOBODY, None)
+    };
+    let now = GetBalanceRequest {
+        moment: None,
+        ..of(client, None)
+    };
+    let mut steps = vec![step("INVALID_REQUEST", world.nobody(), &invalid)];
+    steps.extend(of_a_side(world, |enterprise| of(enterprise, Some(NOBODY))));
+    steps.extend([
+        step(
+            "INVALID_REQUEST",
+            world.member(&[partner]),
+            &of(partner, None),
+        ),
+        step(
+            "CONNECTION_NOT_FOUND",
+            world.member(&[partner]),
+            &of(partner, Some(NOBODY)),
+        ),
+        step(
+            "CONNECTION_NOT_FOUND",
+            world.member(&[client]),
+            &of(client, Some(NOBODY)),
+        ),
+        step(
+            "INVALID_REQUEST",
+            world.member(&[client]),
+            &of(client, Some(connection)),
+        ),
+        step(SERVED, world.member(&[client]), &now),
+    ]);
+    steps
+}
+
+fn list_entries(world: &World) -> Vec<Step> {
+    let (client, partner) = (
+        world.parties.enterprise.as_str(),
+        world.parties.partner_enterprise.as_str(),
+    );
+    let of = |enterprise: &str, connection: Option<&str>| ListEntriesRequest {
+        enterprise_id: enterprise.into(),
+        connection_id: connection.map(Into::into),
+        ..Default::default()
+    };
+    let foreign_token = ListEntriesRequest {
+        page_token: "x".into(),
+        ..of(NOBODY, None)
+    };
+    let invalid = ListEntriesRequest {
+        page_size: -1,
+        ..foreign_token.clone()
+    };
+    let mut steps = vec![
+        step("INVALID_REQUEST", world.nobody(), &invalid),
+        step("PAGE_TOKEN_INVALID", world.nobody(), &foreign_token),
+    ];
+    steps.extend(of_a_side(world, |enterprise| of(enterprise, None)));
+    steps.extend([
+        // Custody, of which a partner has none.
+        step(
+            "CLIENT_NOT_FOUND",
+            world.member(&[partner]),
+            &of(partner, Some("")),
+        ),
+        step(SERVED, world.member(&[partner]), &of(partner, None)),
+        step(SERVED, world.member(&[client]), &of(client, Some(""))),
+        // A filter: what is not there matches nothing.
+        step(SERVED, world.member(&[client]), &of(client, Some(NOBODY))),
+    ]);
+    steps
+}
+
+/// What stands between good arguments and the calls that serve either side.
+fn of_a_side<M: Message>(world: &World, of: impl Fn(&str) -> M) -> Vec<Step> {
+    let enterprise = world.parties.enterprise.as_str();
+    let mut steps = vec![
+        step("NOT_A_MEMBER", world.nobody(), &of(NOBODY)),
+        step(
+            "NOT_A_MEMBER",
+            world.member(&[&world.stranger]),
+            &of(enterprise),
+        ),
+        step("ENTERPRISE_NOT_FOUND", world.member(&[NOBODY]), &of(NOBODY)),
+    ];
+    for (reason, enterprise) in [
+        ("NO_OES_LICENSE", &world.unlicensed),
+        ("CLIENT_NOT_FOUND", &world.without_client),
+    ] {
+        steps.push(step(reason, world.member(&[enterprise]), &of(enterprise)));
+    }
+    steps
 }
 
 fn get_allocation(world: &World) -> Vec<Step> {
@@ -194,7 +524,7 @@ fn list_client_balances(world: &World) -> Vec<Step> {
 }
 
 /// What stands between good arguments and the client's own lists.
-fn of_the_client<M: prost::Message>(world: &World, of: impl Fn(&str) -> M) -> Vec<Step> {
+fn of_the_client<M: Message>(world: &World, of: impl Fn(&str) -> M) -> Vec<Step> {
     let enterprise = world.parties.enterprise.as_str();
     let mut steps = vec![
         step("NOT_A_MEMBER", world.nobody(), &of(NOBODY)),

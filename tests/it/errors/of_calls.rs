@@ -3,7 +3,8 @@
 use bytes::Bytes;
 use earmark::limits::REQUEST_BYTES_MAX;
 use earmark::proto::allocation::v1::{
-    CreateAllocationRequest, GetAllocationRequest, ListClientAllocationsRequest,
+    CancelAllocationRequest, ClearAllocationRequest, CreateAllocationRequest, GetAllocationRequest,
+    ListClientAllocationsRequest, ListPartnerAllocationsRequest,
 };
 use earmark::proto::balance::v1::{AdjustBalanceRequest, ListClientBalancesRequest};
 use earmark::proto::common::v1::ErrorReason as Reason;
@@ -20,8 +21,11 @@ use crate::support::earmark::{Clients, Earmark, NOBODY, Parties};
 use crate::support::raw::{frame, frame_bytes};
 
 const CREATE: &str = "/earmark.allocation.v1.AllocationService/CreateAllocation";
+const CLEAR: &str = "/earmark.allocation.v1.AllocationService/ClearAllocation";
+const CANCEL: &str = "/earmark.allocation.v1.AllocationService/CancelAllocation";
 const GET: &str = "/earmark.allocation.v1.AllocationService/GetAllocation";
 const LIST: &str = "/earmark.allocation.v1.AllocationService/ListClientAllocations";
+const LIST_AS_PARTNER: &str = "/earmark.allocation.v1.AllocationService/ListPartnerAllocations";
 const ADJUST: &str = "/earmark.balance.v1.BalanceService/AdjustBalance";
 const BALANCES: &str = "/earmark.balance.v1.BalanceService/ListClientBalances";
 const GET_ENTERPRISE: &str = "/earmark.network.v1.NetworkService/GetEnterprise";
@@ -359,9 +363,50 @@ async fn conflicts(world: &World) -> Vec<Case> {
     ]
 }
 
-/// What only the RPCs of verdicts can answer: PARTNER_ACCESS_DENIED and ALREADY_TERMINAL.
-async fn verdicts(_world: &World) -> Vec<Case> {
-    Vec::new()
+/// What the partner's RPCs answer, and those that make a record final.
+async fn verdicts(world: &World) -> Vec<Case> {
+    let parties = &world.parties;
+    let created = parties.allocation("BTC", "1", "verdict");
+    let mut client = world.client().allocation;
+    let created = client.create_allocation(created).await.expect("created");
+    let id = created.into_inner().allocation.expect("set").id;
+    let clear = ClearAllocationRequest {
+        enterprise_id: parties.partner_enterprise.clone(),
+        connection_id: parties.connection.clone(),
+        allocation_id: id.clone(),
+        ..Default::default()
+    };
+    // The client's side gives no verdict, and who holds no partner lists nothing as one.
+    let own = ClearAllocationRequest {
+        enterprise_id: parties.enterprise.clone(),
+        ..clear.clone()
+    };
+    let own = client.clear_allocation(own).await.expect_err("refused");
+    let neither = world.earmark.enterprise("Neither").await.id;
+    let list = ListPartnerAllocationsRequest {
+        enterprise_id: neither.clone(),
+        ..Default::default()
+    };
+    let mut member = world.earmark.member(&[&neither]).allocation;
+    let list = member.list_partner_allocations(list).await;
+    let mut partner = world.earmark.member(&[&parties.partner_enterprise]);
+    let cleared = partner.allocation.clear_allocation(clear).await;
+    cleared.expect("cleared");
+    let cancel = CancelAllocationRequest {
+        enterprise_id: parties.enterprise.clone(),
+        allocation_id: id,
+        ..Default::default()
+    };
+    let cancel = client.cancel_allocation(cancel).await.expect_err("final");
+    vec![
+        case(Reason::PartnerAccessDenied, CLEAR, own),
+        case(
+            Reason::PartnerAccessDenied,
+            LIST_AS_PARTNER,
+            list.expect_err("refused"),
+        ),
+        case(Reason::AlreadyTerminal, CANCEL, cancel),
+    ]
 }
 
 async fn state(world: &World) -> Vec<Case> {

@@ -7,14 +7,27 @@ use crate::support::service::{Services, is_replayed, reason};
 
 /// Everything that is stored, as text.
 async fn stored(services: &Services) -> String {
-    let sql = "SELECT string_agg(query_to_xml('SELECT * FROM ' || name || ' ORDER BY 1', true, true, '')::text, '')
-                 FROM unnest(ARRAY['owner', 'enterprise', 'client', 'partner', 'connection', 'request_key']) name";
+    let rows = [
+        "owner",
+        "enterprise",
+        "client",
+        "partner",
+        "connection",
+        "request_key",
+    ]
+    .map(|table| {
+        format!("SELECT '{table}' AS stored, to_jsonb({table})::text AS row FROM {table}")
+    });
+    let sql = format!(
+        "SELECT coalesce(string_agg(stored || row, E'\\n' ORDER BY stored, row), '') FROM ({}) AS all_rows",
+        rows.join(" UNION ALL ")
+    );
     services
         .sql()
         .await
-        .query_one(sql, &[])
+        .query_one(&sql, &[])
         .await
-        .expect(sql)
+        .expect(&sql)
         .get(0)
 }
 
