@@ -10,6 +10,8 @@ mod authz;
 mod balance;
 /// The binary: settings, exit codes, signals.
 mod cli;
+/// An owner that another session holds.
+mod contention;
 /// What the services rely on: sessions, faults, retries, migrations.
 mod db;
 /// The development cluster: started, adopted, kept alive.
