@@ -30,3 +30,5 @@ mod readme;
 mod schema;
 /// What stands around every service: layers, health, the way down.
 mod server;
+/// Verification: clean ledgers, and every way of breaking one.
+mod verify;

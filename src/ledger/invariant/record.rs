@@ -7,6 +7,7 @@ use uuid::Uuid;
 use crate::ledger::invariant::journal::{entries_by_account, version_at};
 use crate::ledger::invariant::{Breach, Invariant, Picture, Place, breach, source};
 use crate::ledger::model::{AccountKey, Adjustment, Allocation, Cause, Entry, Status, Versions};
+use crate::types::amount::Amount;
 use crate::types::ids::{AccountId, OwnerId};
 use crate::types::time::Time;
 
@@ -147,7 +148,7 @@ fn adjustments_made_once(picture: &Picture, movements: &Movements) -> Vec<Breach
     breaches
 }
 
-/// Entries whose record is not there, or speaks of other accounts, units or movements.
+/// Entries whose record is not there, or speaks of other accounts, units or quantities.
 fn entries_without_record(picture: &Picture) -> Vec<Breach> {
     let allocations: HashMap<_, _> = picture
         .allocations
@@ -161,18 +162,19 @@ fn entries_without_record(picture: &Picture) -> Vec<Breach> {
         .collect();
     let explained = |entry: &Entry| {
         let record = (entry.owner, entry.cause_id);
-        let (unit, accounts) = if entry.cause == Cause::Adjust {
+        let (unit, deltas) = if entry.cause == Cause::Adjust {
             let Some(adjustment) = adjustments.get(&record) else {
                 return false;
             };
-            (&adjustment.unit, [AccountId::WORLD, AccountId::OWN])
+            (&adjustment.unit, adjusted(adjustment, entry.key.account))
         } else {
             let Some(allocation) = allocations.get(&record) else {
                 return false;
             };
-            (&allocation.unit, [allocation.source(), allocation.target()])
+            let deltas = allocated(allocation, entry.cause, entry.key.account);
+            (&allocation.unit, deltas)
         };
-        entry.key.unit == *unit && accounts.contains(&entry.key.account)
+        entry.key.unit == *unit && deltas == Some((entry.available_delta, entry.held_delta))
     };
     picture
         .entries
@@ -187,6 +189,37 @@ fn entries_without_record(picture: &Picture) -> Vec<Breach> {
             )
         })
         .collect()
+}
+
+/// What a deposit or withdrawal adds to an account; none to one that it has nothing to do with.
+fn adjusted(adjustment: &Adjustment, account: AccountId) -> Option<(Amount, Amount)> {
+    match account {
+        AccountId::WORLD => Some((adjustment.quantity.negated(), Amount::ZERO)),
+        AccountId::OWN => Some((adjustment.quantity, Amount::ZERO)),
+        _ => None,
+    }
+}
+
+/// The same of an allocation's movement, to `available` and to `held`.
+fn allocated(
+    allocation: &Allocation,
+    cause: Cause,
+    account: AccountId,
+) -> Option<(Amount, Amount)> {
+    let (quantity, taken) = (allocation.quantity, allocation.quantity.negated());
+    if account == allocation.source() {
+        match cause {
+            Cause::Reserve => Some((taken, quantity)),
+            Cause::Instant => Some((taken, Amount::ZERO)),
+            Cause::Clear => Some((Amount::ZERO, taken)),
+            Cause::Release | Cause::Cancel | Cause::Expire => Some((quantity, taken)),
+            Cause::Adjust => None,
+        }
+    } else if account == allocation.target() {
+        matches!(cause, Cause::Instant | Cause::Clear).then_some((quantity, Amount::ZERO))
+    } else {
+        None
+    }
 }
 
 fn keys_used_twice(picture: &Picture) -> Vec<Breach> {

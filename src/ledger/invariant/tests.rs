@@ -514,6 +514,19 @@ fn l6_an_entry_that_no_record_explains() {
 }
 
 #[test]
+fn l6_an_entry_of_another_quantity_than_its_record() {
+    breaks(Invariant::L6, Some(AccountId::WORLD), |picture| {
+        picture.adjustments[0].quantity = amount(101);
+    });
+    breaks(Invariant::L6, Some(NET), |picture| {
+        record(picture, INSTANT).quantity = amount(6);
+    });
+    breaks(Invariant::L6, Some(AccountId::OWN), |picture| {
+        record(picture, RELEASED).quantity = amount(11);
+    });
+}
+
+#[test]
 fn l6_two_records_with_one_key() {
     breaks(Invariant::L6, Some(AccountId::OWN), |picture| {
         record(picture, OPEN).client_external_id = format!("key {CLEARED}");

@@ -22,12 +22,7 @@ pub(crate) async fn assert_sound(earmark: &Earmark) -> Picture {
     let sql = earmark.sql().await;
     let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ";
     sql.batch_execute(begin).await.expect(begin);
-    let picture = Picture {
-        accounts: all(&sql, "account", account).await,
-        entries: all(&sql, "entry", entry).await,
-        allocations: all(&sql, "allocation", allocation).await,
-        adjustments: all(&sql, "adjustment", adjustment).await,
-    };
+    let picture = picture(&sql).await;
     assert_eq!(check(&picture), []);
     let everything = "SELECT count(*) FROM (
             SELECT unit, sum(value) FROM (
@@ -37,6 +32,16 @@ pub(crate) async fn assert_sound(earmark: &Earmark) -> Picture {
     let off = sql.query_one(everything, &[&AccountId::WORLD.0]).await;
     assert_eq!(off.expect("counted").get::<_, i64>(0), 0, "value was lost");
     picture
+}
+
+/// All there is.
+pub(crate) async fn picture(sql: &Client) -> Picture {
+    Picture {
+        accounts: all(sql, "account", account).await,
+        entries: all(sql, "entry", entry).await,
+        allocations: all(sql, "allocation", allocation).await,
+        adjustments: all(sql, "adjustment", adjustment).await,
+    }
 }
 
 async fn all<T>(sql: &Client, table: &str, read: fn(&Row) -> T) -> Vec<T> {

@@ -1,0 +1,121 @@
+//! VerifyLedger and `earmark verify`: silent on a sound ledger, whatever goes on meanwhile; on any other they say where.
+
+mod breaches;
+mod calls;
+mod command;
+mod sound;
+
+use earmark::proto::balance::v1::verify_ledger_response::Event;
+use earmark::proto::balance::v1::{
+    AdjustBalanceRequest, VerifyBreach, VerifyLedgerRequest, VerifyProgress, VerifySummary,
+};
+use earmark::proto::network::v1::ConnectionMode;
+use tonic::Status;
+
+use crate::support::desk::Desk;
+use crate::support::earmark::Earmark;
+
+/// What a verification told.
+#[derive(Debug)]
+struct Told {
+    progress: Vec<VerifyProgress>,
+    breaches: Vec<VerifyBreach>,
+    summary: VerifySummary,
+}
+
+/// Verifies, and asserts what holds of every stream: progress that rises from nothing to all, and one summary, last.
+async fn verify(earmark: &Earmark) -> Told {
+    try_verify(earmark).await.expect("verified")
+}
+
+async fn try_verify(earmark: &Earmark) -> Result<Told, Status> {
+    let mut admin = earmark.admin().balance;
+    let answer = admin.verify_ledger(VerifyLedgerRequest {}).await?;
+    let mut stream = answer.into_inner();
+    let (mut progress, mut breaches, mut summary) = (Vec::new(), Vec::new(), None);
+    while let Some(message) = stream.message().await? {
+        assert_eq!(summary, None, "nothing follows the summary");
+        match message.event.expect("an event") {
+            Event::Progress(event) => progress.push(event),
+            Event::Breach(event) => breaches.push(event),
+            Event::Summary(event) => summary = Some(event),
+        }
+    }
+    let told = Told {
+        progress,
+        breaches,
+        summary: summary.expect("a summary"),
+    };
+    told.assert_well_formed();
+    Ok(told)
+}
+
+impl Told {
+    fn assert_well_formed(&self) {
+        let all = self.summary.accounts;
+        let ends = (self.progress.first(), self.progress.last());
+        let (Some(first), Some(last)) = ends else {
+            panic!("no progress: {self:?}");
+        };
+        assert_eq!((first.accounts_done, last.accounts_done), (0, all));
+        assert!(self.progress.iter().all(|told| told.accounts_total == all));
+        assert!(
+            self.progress
+                .is_sorted_by_key(|progress| progress.accounts_done)
+        );
+        let told = i64::try_from(self.breaches.len()).expect("not many");
+        assert_eq!(self.summary.breaches.min(1_000), told);
+    }
+
+    fn assert_sound(&self) {
+        assert_eq!(self.breaches, []);
+        assert_eq!(self.summary.breaches, 0);
+    }
+}
+
+/// A desk whose ledger holds a record of every kind and fate, all of BTC; the keys of its records are their fates.
+///
+/// Custody has entries 1 to 10, the connection 1 and 2, the instant connection 1.
+struct Office {
+    desk: Desk,
+    /// The connection that moves value at once.
+    instant: String,
+}
+
+impl Office {
+    async fn open() -> Self {
+        let desk = Desk::open(ConnectionMode::Confirmed).await;
+        let withdrawal = AdjustBalanceRequest {
+            enterprise_id: desk.parties.enterprise.clone(),
+            currency: "BTC".into(),
+            quantity: "-5".into(),
+            external_id: "withdrawn".into(),
+            reason: "a test's withdrawal".into(),
+            validate_only: false,
+        };
+        let withdrawn = desk
+            .earmark
+            .admin()
+            .balance
+            .adjust_balance(withdrawal)
+            .await;
+        withdrawn.expect("withdrawn");
+        desk.allocate("30", "open").await;
+        let cleared = desk.allocate("20", "cleared").await;
+        desk.clear(&cleared.id).await;
+        let released = desk.allocate("10", "released").await;
+        desk.release(&released.id).await;
+        let cancelled = desk.allocate("3", "cancelled").await;
+        desk.cancel(&cancelled.id).await;
+        let instant = desk
+            .earmark
+            .connection(&desk.parties, ConnectionMode::Instant)
+            .await;
+        let mut at_once = desk.parties.allocation("BTC", "6", "instant");
+        at_once.connection_id.clone_from(&instant);
+        let moved = desk.client.clone().create_allocation(at_once).await;
+        moved.expect("allocated");
+        desk.deallocate("4", "back").await;
+        Self { desk, instant }
+    }
+}
