@@ -10,10 +10,10 @@ mod authz;
 mod balance;
 /// The binary: settings, exit codes, signals.
 mod cli;
-/// An owner that another session holds.
-mod contention;
 /// Many at once, in one process and in two: verdicts that race, flags that bind, reads beside writers.
 mod concurrency;
+/// An owner that another session holds.
+mod contention;
 /// What the services rely on: sessions, faults, retries, migrations.
 mod db;
 /// The development cluster: started, adopted, kept alive.
