@@ -8,7 +8,7 @@ use earmark::proto::allocation::v1::{
 use earmark::proto::balance::v1::get_balance_request::Moment;
 use earmark::proto::balance::v1::{
     AdjustBalanceRequest, GetBalanceRequest, ListClientBalancesRequest, ListEntriesRequest,
-    ListPartnerBalancesRequest,
+    ListPartnerBalancesRequest, VerifyLedgerRequest,
 };
 use prost::Message;
 
@@ -41,6 +41,12 @@ pub(super) fn add_to(table: &mut Table, world: &World) {
         (balance, "ListPartnerBalances", list_partner_balances(world)),
         (balance, "GetBalance", get_balance(world)),
         (balance, "ListEntries", list_entries(world)),
+        // Its scope serves it whole: no arguments, no membership.
+        (
+            balance,
+            "VerifyLedger",
+            vec![step(SERVED, world.admin(), &VerifyLedgerRequest::default())],
+        ),
     ] {
         let path = format!("{service}{method}");
         let rpc = earmark::auth::scope::rpc(&path).expect("an RPC");
