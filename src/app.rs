@@ -1,5 +1,6 @@
 //! What a process that serves has, made once: pools, writer, and the services on them.
 
+use futures_util::future::join_all;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
@@ -10,7 +11,7 @@ use crate::db::connect::{ConnectError, Connector};
 use crate::db::migrate;
 use crate::db::pool::{self, Pool, PoolSettings};
 use crate::ledger::expiry;
-use crate::ledger::writer::Writer;
+use crate::ledger::writer::{Writer, WriterSettings};
 use crate::limits::{REQUEST_BYTES_MAX, RESPONSE_BYTES_MAX};
 use crate::network::NetworkService;
 use crate::proto::allocation::v1::allocation_service_server::AllocationServiceServer;
@@ -19,13 +20,22 @@ use crate::proto::network::v1::network_service_server::NetworkServiceServer;
 use crate::server::ClosingHook;
 use crate::server::health::{Probe, probe};
 
+/// How a process uses its database.
+#[derive(Clone, Debug, Default)]
+pub struct AppSettings {
+    /// For reads and the small writes.
+    pub pool: PoolSettings,
+    /// For the writes that move value.
+    pub writer: WriterSettings,
+}
+
 /// What a process shares between its calls.
 pub struct App {
     /// For reads and the small writes.
     pub pool: Pool,
     /// For the writes that move value.
     pub writer: Writer,
-    writing: JoinHandle<()>,
+    writing: Vec<JoinHandle<()>>,
     sweeping: JoinHandle<()>,
     stop_sweeping: CancellationToken,
     /// For connections that are no pool's.
@@ -39,19 +49,19 @@ impl App {
     ///
     /// # Errors
     /// A URL that cannot be used.
-    pub fn start(database_url: &str, settings: &PoolSettings) -> Result<Self, ConnectError> {
+    pub fn start(database_url: &str, settings: &AppSettings) -> Result<Self, ConnectError> {
         Ok(Self::on(Connector::new(database_url)?, settings))
     }
 
     /// The same by a connector whose sessions may have other limits than the default.
-    pub fn on(connector: Connector, settings: &PoolSettings) -> Self {
+    pub fn on(connector: Connector, settings: &AppSettings) -> Self {
         let one = PoolSettings {
             max_size: 1,
             min_idle: 1,
             ..PoolSettings::default()
         };
-        let (writer, writing) = Writer::start(connector.clone());
-        let pool = pool::open(connector.clone(), settings);
+        let (writer, writing) = Writer::start(&connector, &settings.writer);
+        let pool = pool::open(connector.clone(), &settings.pool);
         let stop_sweeping = CancellationToken::new();
         let sweeping = expiry::sweep(pool.clone(), writer.clone(), stop_sweeping.clone());
         Self {
@@ -119,13 +129,15 @@ impl App {
         };
         let flush = async move {
             writer.close();
-            if let Err(error) = writing.await {
-                tracing::error!(%error, "the writer failed");
+            for ended in join_all(writing).await {
+                if let Err(error) = ended {
+                    tracing::error!(%error, "a writer failed");
+                }
             }
         };
         vec![
             ClosingHook::new("sweep", stop),
-            ClosingHook::new("writer", flush),
+            ClosingHook::new("writers", flush),
             ClosingHook::new("pools", async move { drop((pool, probing)) }),
         ]
     }

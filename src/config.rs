@@ -8,7 +8,7 @@ use clap::builder::NonEmptyStringValueParser;
 use clap::{ArgAction, Args, ValueEnum};
 use uuid::Uuid;
 
-use crate::db::pool::PoolSettings;
+use crate::app::AppSettings;
 use crate::server::Settings;
 
 /// How log lines look.
@@ -65,9 +65,9 @@ pub struct DatabaseArgs {
 
 /// How many connections to the database.
 #[derive(Args, Clone, Debug)]
-pub struct PoolArgs {
-    /// Connections for reads, at the most; the writer and the health probe have one more each. Too low: calls wait and
-    /// end as OVERLOADED. Too high: all processes together pass Postgres's max_connections.
+pub struct ConnectionArgs {
+    /// Connections for reads, at the most; each writer and the health probe have one more. Too low: calls wait and end
+    /// as OVERLOADED. Too high: all processes together pass Postgres's max_connections.
     #[arg(
         long,
         env = "EARMARK_POOL_SIZE",
@@ -76,15 +76,28 @@ pub struct PoolArgs {
         value_parser = clap::value_parser!(u32).range(1..=1_000)
     )]
     pub pool_size: u32,
+
+    /// Writers of the ledger, each with a connection of its own; the enterprises are divided between them. Unless given,
+    /// one for each processor of this machine, from 2 to 8. Too low: Postgres waits for this process. Too high: what
+    /// could be written together is written apart.
+    #[arg(
+        long,
+        env = "EARMARK_WRITERS",
+        value_name = "N",
+        value_parser = clap::value_parser!(u16).range(1..=64)
+    )]
+    pub writers: Option<u16>,
 }
 
-impl PoolArgs {
-    /// As the pool takes them.
-    pub fn settings(&self) -> PoolSettings {
-        PoolSettings {
-            max_size: self.pool_size,
-            ..PoolSettings::default()
+impl ConnectionArgs {
+    /// As the process takes them.
+    pub fn settings(&self) -> AppSettings {
+        let mut settings = AppSettings::default();
+        settings.pool.max_size = self.pool_size;
+        if let Some(writers) = self.writers {
+            settings.writer.writers = writers.into();
         }
+        settings
     }
 }
 
@@ -230,7 +243,7 @@ pub struct ServeArgs {
     pub database: DatabaseArgs,
     /// How many connections to it.
     #[command(flatten)]
-    pub pool: PoolArgs,
+    pub connections: ConnectionArgs,
     /// Whose tokens are good.
     #[command(flatten)]
     pub tokens: TokenArgs,
@@ -283,7 +296,7 @@ pub struct DevArgs {
 
     /// How many connections to the database.
     #[command(flatten)]
-    pub pool: PoolArgs,
+    pub connections: ConnectionArgs,
     /// How calls are served.
     #[command(flatten)]
     pub server: ServerArgs,

@@ -1,5 +1,6 @@
 //! Everything that speaks to Postgres; the only room besides the stores that knows diesel.
 
+pub mod coalesce;
 pub mod connect;
 pub mod due;
 pub mod embedded;

@@ -73,9 +73,20 @@ pub const EXPIRE_AHEAD_MAX: Duration = Duration::from_secs(366 * 24 * 60 * 60);
 pub const EXPIRE_BATCH_MAX: usize = 1_000;
 /// Commands that one transaction carries: past some hundreds a larger one gains nothing, and its callers wait.
 pub const BATCH_MAX: usize = 512;
-/// Commands that wait for the writer, counting each part of one that has many: about two seconds of work; more would
+/// Writers of a process: with more than the database has processors to spare, their batches only grow smaller.
+pub const WRITERS_MAX: usize = 8;
+/// Commands that wait for one writer, counting each part of one that has many: about two seconds of work; more would
 /// only wait longer than their callers do.
 pub const QUEUE_MAX: usize = 32_768;
+/// Commands that wait for one owner: half of the queue, so that the other half is open to everybody else.
+pub const QUEUE_OWNER_MAX: usize = 16_384;
+/// How long a batch waits for an owner that another session holds: longer than another process's batch takes, and short
+/// for those who only happen to be in the same batch.
+pub const OWNER_LOCK_WAIT_MAX: Duration = Duration::from_millis(100);
+/// The first pause before such an owner is tried again, doubled each time.
+pub const PARK_MIN: Duration = Duration::from_millis(100);
+/// The longest such pause.
+pub const PARK_MAX: Duration = Duration::from_secs(1);
 /// Items of one `SubmitAllocations`.
 pub const SUBMIT_ITEMS_MAX: usize = 1_000;
 /// How long a command waits for a database that does not answer.
@@ -103,6 +114,10 @@ pub const DB_LOCK_WAIT_MAX: Duration = Duration::from_secs(5);
 pub const DB_IDLE_IN_TRANSACTION_MAX: Duration = Duration::from_secs(10);
 /// The longest wait for a pooled connection: a database that answers has one free by then.
 pub const DB_CHECKOUT_MAX: Duration = Duration::from_secs(2);
+/// Reads by id that go in one statement: past some hundreds a larger one gains nothing.
+pub const COALESCED_READS_MAX: usize = 256;
+/// Such statements at the same time, of one kind: while one is answered, the next one gathers.
+pub const COALESCED_STATEMENTS_MAX: usize = 2;
 /// How often a read is tried whose connection turns out to be dead.
 pub const DB_READ_TRIES: u32 = 4;
 /// How often a write is tried before its conflict becomes the caller's.

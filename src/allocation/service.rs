@@ -4,7 +4,8 @@ use tonic::{Request, Response, Status};
 
 use crate::allocation::convert::{self, PartnerVerdict};
 use crate::allocation::model::{List, Record};
-use crate::allocation::store::{self, Found};
+use crate::allocation::store::{self, Asked, Found, Records};
+use crate::db::coalesce::Coalescer;
 use crate::db::pool::Pool;
 use crate::db::standing::{Standing, require_client, require_licensed, require_partner};
 use crate::error::{Error, Result};
@@ -21,13 +22,18 @@ use crate::rpc::paging;
 #[derive(Clone, Debug)]
 pub struct AllocationService {
     pool: Pool,
+    records: Coalescer<Asked, Found<Option<Record>>>,
     writer: Writer,
 }
 
 impl AllocationService {
     /// Reads from the pool, writes through the writer.
     pub fn new(pool: Pool, writer: Writer) -> Self {
-        Self { pool, writer }
+        Self {
+            records: Coalescer::start(Records(pool.clone())),
+            pool,
+            writer,
+        }
     }
 
     /// Carries a command out that is about one record.
@@ -197,14 +203,15 @@ impl Rpcs for AllocationService {
         answer(request, async |call, message| {
             let (enterprise, id) = convert::get(&message)?;
             call.caller.require_member(enterprise)?;
+            let asked = Asked { enterprise, id };
             let Found {
                 standing,
                 due,
                 mut found,
-            } = store::get(&self.pool, enterprise, id).await?;
+            } = self.records.read(asked).await?;
             require_licensed(standing, enterprise)?;
             if release_due(&self.writer, &due).await? {
-                found = store::get(&self.pool, enterprise, id).await?.found;
+                found = self.records.read(asked).await?.found;
             }
             let record = found.ok_or(Error::AllocationNotFound(id))?;
             Ok(Answer::fresh(pb::GetAllocationResponse {

@@ -1,5 +1,6 @@
 //! The SQL of the service's reads.
 
+mod get;
 mod list;
 
 use chrono::{DateTime, Utc};
@@ -12,7 +13,7 @@ use uuid::Uuid;
 
 use crate::allocation::model::{List, Record, Side};
 use crate::allocation::store::list::ListQuery;
-use crate::db::due::{self, statement_timestamp};
+use crate::db::due;
 use crate::db::pool::Pool;
 use crate::db::read;
 use crate::db::schema::{allocation, connection};
@@ -74,7 +75,10 @@ impl TryFrom<Row> for Record {
     }
 }
 
+pub(super) use get::{Asked, Records};
+
 /// What a read found.
+#[derive(Debug)]
 pub(super) struct Found<T> {
     /// The enterprise that asks, if it exists.
     pub standing: Option<Standing>,
@@ -82,62 +86,6 @@ pub(super) struct Found<T> {
     pub due: Vec<OwnerId>,
     /// What was asked for.
     pub found: T,
-}
-
-/// One record of an enterprise, on whichever side it stands: one round trip.
-pub(super) async fn get(
-    pool: &Pool,
-    enterprise: EnterpriseId,
-    id: AllocationId,
-) -> Result<Found<Option<Record>>> {
-    let (standing, row) = read::one(pool, async |connection: &mut AsyncPgConnection| {
-        let db = &*connection;
-        try_join!(standing::find(db, enterprise), find(db, enterprise, id))
-    })
-    .await?;
-    let mut due = Vec::new();
-    let mut found = None;
-    if let Some((row, now)) = row {
-        let owner = OwnerId(row.owner_id);
-        let record = Record::try_from(row)?;
-        if record.status == Status::Reserved
-            && record.expire_time.is_some_and(|time| time <= now.into())
-        {
-            due.push(owner);
-        }
-        found = Some(record);
-    }
-    Ok(Found {
-        standing,
-        due,
-        found,
-    })
-}
-
-async fn find(
-    mut db: &AsyncPgConnection,
-    enterprise: EnterpriseId,
-    id: AllocationId,
-) -> QueryResult<Option<(Row, DateTime<Utc>)>> {
-    // Both sides start from the owner: its own, or those that its partners' connections name.
-    let as_client = allocation::table
-        .filter(allocation::owner_id.eq(enterprise.0))
-        .filter(allocation::id.eq(id.0))
-        .select((Row::as_select(), statement_timestamp()));
-    let as_partner = connection::table
-        .inner_join(
-            allocation::table.on(allocation::owner_id
-                .eq(connection::client_enterprise_id)
-                .and(allocation::connection_id.eq(connection::id))),
-        )
-        .filter(connection::partner_enterprise_id.eq(enterprise.0))
-        .filter(allocation::id.eq(id.0))
-        .select((Row::as_select(), statement_timestamp()));
-    as_client
-        .union_all(as_partner)
-        .get_result(&mut db)
-        .await
-        .optional()
 }
 
 /// A page of a list and one more: one round trip.

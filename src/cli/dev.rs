@@ -77,7 +77,7 @@ async fn prepare(args: &DevArgs, cluster: &Cluster) -> Result<Prepared, Failure>
         .map_err(Failure::new)?;
     let url = cluster.url(DATABASE);
     migrate::run(&url).await.map_err(Failure::new)?;
-    let app = App::start(&url, &args.pool.settings()).map_err(Failure::new)?;
+    let app = App::start(&url, &args.connections.settings()).map_err(Failure::new)?;
 
     let demo = demo::load(app.routes()).await.map_err(Failure::new)?;
 

@@ -21,7 +21,7 @@ pub(super) async fn run(args: ServeArgs) -> Result<(), Failure> {
         .await
         .map_err(|error| Failure::setting(format!("--jwks {}: {error}", tokens.jwks)))?;
     let listener = listen(args.server.listen).await?;
-    let app = App::start(&args.database.database_url, &args.pool.settings())
+    let app = App::start(&args.database.database_url, &args.connections.settings())
         .map_err(|error| Failure::setting(format!("--database-url: {error}")))?;
     let parts = ServerParts {
         routes: app.routes(),

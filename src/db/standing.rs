@@ -1,5 +1,7 @@
 //! What an enterprise may do: the one look-up that every read of the OES services begins with.
 
+use std::collections::HashMap;
+
 use diesel::dsl::exists;
 use diesel::prelude::*;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
@@ -22,25 +24,41 @@ pub struct Standing {
 
 /// Looks an enterprise up; takes a shared connection, so that it can be sent together with the read itself.
 pub async fn find(
-    mut connection: &AsyncPgConnection,
+    connection: &AsyncPgConnection,
     id: EnterpriseId,
 ) -> QueryResult<Option<Standing>> {
-    let row: Option<(bool, Option<Uuid>, bool)> = enterprise::table
+    let mut found = find_all(connection, [id]).await?;
+    Ok(found.remove(&id))
+}
+
+/// The same for several; those that are not there are left out.
+pub async fn find_all(
+    mut connection: &AsyncPgConnection,
+    ids: impl IntoIterator<Item = EnterpriseId>,
+) -> QueryResult<HashMap<EnterpriseId, Standing>> {
+    let mut ids: Vec<Uuid> = ids.into_iter().map(|id| id.0).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    let rows: Vec<(Uuid, bool, Option<Uuid>, bool)> = enterprise::table
         .left_join(client::table.on(client::enterprise_id.eq(enterprise::id)))
-        .filter(enterprise::id.eq(id.0))
+        .filter(enterprise::id.eq_any(ids))
         .select((
+            enterprise::id,
             enterprise::oes_licensed,
             client::id.nullable(),
             exists(partner::table.filter(partner::enterprise_id.eq(enterprise::id))),
         ))
-        .first(&mut connection)
-        .await
-        .optional()?;
-    Ok(row.map(|(licensed, client, has_partner)| Standing {
-        licensed,
-        client: client.map(ClientId),
-        has_partner,
-    }))
+        .load(&mut connection)
+        .await?;
+    let standings = rows.into_iter().map(|(id, licensed, client, has_partner)| {
+        let standing = Standing {
+            licensed,
+            client: client.map(ClientId),
+            has_partner,
+        };
+        (EnterpriseId(id), standing)
+    });
+    Ok(standings.collect())
 }
 
 /// Refuses an enterprise that does not exist, and one without licence.

@@ -27,6 +27,13 @@ impl Claim {
             .map_or_else(|found| found == TAKEN, |_| true)
     }
 
+    /// Gives the write back untouched: until it is taken again, its deadline may withdraw it.
+    pub fn give_back(&self) {
+        _ = self
+            .0
+            .compare_exchange(TAKEN, OPEN, Ordering::AcqRel, Ordering::Acquire);
+    }
+
     /// Withdraws the write because its deadline has passed, and says what that means for it.
     pub fn withdraw(&self) -> Outcome {
         match self
@@ -53,5 +60,12 @@ mod tests {
         let claim = Claim::new();
         assert_eq!(claim.withdraw(), Outcome::NotApplied);
         assert!(!claim.clone().take());
+
+        let claim = Claim::new();
+        assert!(claim.take());
+        claim.give_back();
+        assert_eq!(claim.withdraw(), Outcome::NotApplied);
+        claim.give_back();
+        assert!(!claim.take(), "withdrawn for good");
     }
 }

@@ -8,6 +8,7 @@ mod read;
 mod write;
 
 use std::future::Future;
+use std::time::Duration;
 
 use tokio_postgres::{Client, Statement};
 
@@ -40,13 +41,28 @@ type PgResult<T> = Result<T, tokio_postgres::Error>;
 pub struct Store {
     client: Client,
     lock: Statement,
+    lock_free: Statement,
     reads: read::Statements,
     writes: write::Statements,
     xact_status: Statement,
 }
 
+/// How a batch locks its owners.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lock {
+    /// All of them, waiting for other sessions for a while.
+    Wait,
+    /// Those that no other session holds.
+    Skip,
+}
+
 const LOCK: &str =
     "SELECT owner_id FROM owner WHERE owner_id = ANY($1) ORDER BY owner_id FOR NO KEY UPDATE";
+const LOCK_FREE: &str = "\
+    SELECT owner_id FROM owner WHERE owner_id = ANY($1) ORDER BY owner_id FOR NO KEY UPDATE SKIP LOCKED";
+
+/// How long `fate` waits for the transaction that it asks for: until the server has noticed that its client is gone.
+const FATE_LOCK_WAIT: Duration = Duration::from_secs(15);
 
 /// What became of a transaction whose COMMIT was not answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,18 +76,19 @@ pub enum Fate {
 }
 
 impl Store {
-    /// Prepares every statement.
-    pub async fn prepare(client: Client) -> PgResult<Self> {
+    /// Prepares every statement. `lock_wait` is how long a batch waits for an owner.
+    pub async fn prepare(client: Client, lock_wait: Duration) -> PgResult<Self> {
         // One plan for ever, by index whatever the statistics say: the tables may be empty when it is made, and
         // planning anew would cost more than running.
-        client
-            .batch_execute(
-                "SET plan_cache_mode = force_generic_plan; SET jit = off; SET enable_seqscan = off; \
-                 SET enable_hashjoin = off; SET enable_mergejoin = off",
-            )
-            .await?;
+        let settings = format!(
+            "SET plan_cache_mode = force_generic_plan; SET jit = off; SET enable_seqscan = off; \
+             SET enable_hashjoin = off; SET enable_mergejoin = off; SET lock_timeout = {}",
+            lock_wait.as_millis()
+        );
+        client.batch_execute(&settings).await?;
         Ok(Self {
             lock: client.prepare(LOCK).await?,
+            lock_free: client.prepare(LOCK_FREE).await?,
             reads: read::Statements::prepare(&client).await?,
             writes: write::Statements::prepare(&client).await?,
             xact_status: client
@@ -98,7 +115,11 @@ impl Store {
 
     /// Waits for an earlier transaction of these owners to end, and asks what became of it.
     pub async fn fate(&self, owners: &[uuid::Uuid], xact: &str) -> PgResult<Fate> {
-        self.client.batch_execute("BEGIN").await?;
+        let begin = format!(
+            "BEGIN; SET LOCAL lock_timeout = {}",
+            FATE_LOCK_WAIT.as_millis()
+        );
+        self.client.batch_execute(&begin).await?;
         self.client.query(&self.lock, &[&owners]).await?;
         let row = self.client.query_one(&self.xact_status, &[&xact]).await?;
         self.rollback().await?;

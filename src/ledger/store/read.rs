@@ -16,7 +16,7 @@ use crate::ledger::model::{
     Status, Versions,
 };
 use crate::ledger::state::{Owner, PartnerStanding, Standing, State};
-use crate::ledger::store::{PgResult, Store, StoreError, if_any};
+use crate::ledger::store::{Lock, PgResult, Store, StoreError, if_any};
 use crate::limits::EXPIRE_BATCH_MAX;
 use crate::types::amount::Amount;
 use crate::types::content::ContentHash;
@@ -38,7 +38,8 @@ pub(super) struct Statements {
 }
 
 const OWNERS: &str = "\
-    SELECT o.owner_id, e.oes_licensed, c.id, (SELECT max(t.time) FROM entry t WHERE t.owner_id = o.owner_id) \
+    SELECT o.owner_id, e.oes_licensed, c.id, (SELECT max(t.time) FROM entry t WHERE t.owner_id = o.owner_id), \
+           EXISTS (SELECT FROM owner w WHERE w.owner_id = o.owner_id) \
     FROM unnest($1::uuid[]) o(owner_id) \
     LEFT JOIN enterprise e ON e.id = o.owner_id \
     LEFT JOIN client c ON c.enterprise_id = o.owner_id";
@@ -224,14 +225,20 @@ impl Needs {
 pub struct Snapshot {
     /// For `decide`.
     pub state: State,
+    /// Owners that are there, but that another session holds: nothing may be judged of them.
+    pub blocked: HashSet<OwnerId>,
     /// Names the transaction.
     pub xact: String,
 }
 
 impl Store {
     /// Begins a transaction, locks the owners and reads: one round trip.
-    pub async fn begin(&self, needs: &Needs) -> Result<Snapshot, StoreError> {
+    pub async fn begin(&self, needs: &Needs, lock: Lock) -> Result<Snapshot, StoreError> {
         let (client, reads) = (&self.client, &self.reads);
+        let lock = match lock {
+            Lock::Wait => &self.lock,
+            Lock::Skip => &self.lock_free,
+        };
         let owners = &needs.owners;
         let due_per_owner = EXPIRE_BATCH_MAX / owners.len().max(1) + 1;
         let due_limit = i64::try_from(due_per_owner).unwrap_or(i64::MAX);
@@ -249,7 +256,7 @@ impl Store {
         ) = try_join!(
             biased;
             client.batch_execute("BEGIN ISOLATION LEVEL READ COMMITTED"),
-            async { client.query(&self.lock, &[owners]).await },
+            async { client.query(lock, &[owners]).await },
             async { client.query(&reads.owners, &[owners]).await },
             if_any(!needs.partners.is_empty(), async {
                 client.query(&reads.partners, &[&needs.partners]).await
@@ -276,6 +283,7 @@ impl Store {
         )?;
 
         // A command whose owner row the lock did not return is never judged as if it were locked.
+        let mut blocked = HashSet::new();
         let mut found: HashMap<OwnerId, Owner> = locked
             .iter()
             .map(|row| (OwnerId(row.get(0)), Owner::default()))
@@ -287,6 +295,8 @@ impl Store {
                     client: row.get::<_, Option<Uuid>>(2).map(ClientId),
                 });
                 owner.last_time = row.get::<_, Option<DateTime<Utc>>>(3).map(Time::from);
+            } else if row.get(4) {
+                blocked.insert(OwnerId(row.get(0)));
             }
         }
         for row in &connections {
@@ -334,6 +344,7 @@ impl Store {
                 owners: found,
                 partners,
             },
+            blocked,
             xact,
         })
     }

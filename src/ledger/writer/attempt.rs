@@ -1,6 +1,7 @@
 //! One try of a batch as one transaction.
 
 use std::collections::{HashMap, HashSet};
+use std::time::Duration;
 
 use futures_util::future::try_join_all;
 use tokio::time::{Instant, timeout};
@@ -11,16 +12,23 @@ use crate::error::{Error, Outcome, Result};
 use crate::ledger::command::{Command, Reply};
 use crate::ledger::decide::{Judgement, decide, fill_past, past_balances};
 use crate::ledger::state::State;
-use crate::ledger::store::{Needs, Store, StoreError};
+use crate::ledger::store::{Lock, Needs, Store, StoreError};
 use crate::limits::LEDGER_ROUND_TRIP_MAX;
 
-/// A result for each command of a batch; `None` for those that wait for the next one.
-pub(super) type Verdicts = Vec<Option<Result<Reply>>>;
+/// What became of one command of a batch.
+pub(super) enum Verdict {
+    /// It was judged.
+    Answer(Result<Reply>),
+    /// More of its owner's reservations are due than one batch releases: it waits for the next one.
+    Later,
+    /// Another session holds its owner.
+    Blocked,
+}
 
 /// What became of a try.
 pub(super) enum Attempt {
-    /// It is on disk, and these are the answers.
-    Committed(Verdicts),
+    /// It is on disk, and these are the verdicts, in the order of the commands.
+    Committed(Vec<Verdict>),
     /// None of it happened.
     Failed(Failure),
     /// COMMIT was sent and not answered.
@@ -31,6 +39,10 @@ pub(super) enum Attempt {
 pub(super) enum Failure {
     /// The connection is gone.
     Lost,
+    /// The server takes no writes.
+    Unavailable(Error),
+    /// Another session held an owner for too long.
+    Locked,
     /// Another write was in the way; another try may succeed.
     Conflict,
     /// Another try would fail too.
@@ -39,63 +51,110 @@ pub(super) enum Failure {
 
 /// What is needed to find out what became of a transaction.
 pub(super) struct Doubt {
-    /// The answers, if it is on disk.
-    pub(super) verdicts: Verdicts,
+    /// The verdicts, if it is on disk.
+    pub(super) verdicts: Vec<Verdict>,
     /// The owners that it has locked.
     pub(super) owners: Vec<Uuid>,
     /// Its name.
     pub(super) xact: String,
 }
 
+/// What is ready to be committed.
+struct Judged {
+    verdicts: Vec<Verdict>,
+    owners: Vec<Uuid>,
+    xact: String,
+    times: Times,
+}
+
+/// How long the steps of a transaction took.
+#[derive(Default)]
+struct Times {
+    read: Duration,
+    judge: Duration,
+    write: Duration,
+}
+
 /// Locks, reads, judges, writes, commits.
-pub(super) async fn attempt(store: &Store, commands: &[&Command]) -> Attempt {
-    let needs = Needs::of(commands);
-    let started = Instant::now();
-    let (verdicts, xact) = match bounded(before_commit(store, &needs, commands)).await {
-        Ok(done) => done,
+pub(super) async fn attempt(store: &Store, commands: &[&Command], lock: Lock) -> Attempt {
+    let judged = match bounded(before_commit(store, commands, lock)).await {
+        Ok(judged) => judged,
+        Err(Failure::Lost) => return Attempt::Failed(Failure::Lost),
         Err(failure) => {
-            if !matches!(failure, Failure::Lost) && bounded(rollback(store)).await.is_err() {
-                return Attempt::Failed(Failure::Lost);
-            }
-            return Attempt::Failed(failure);
+            return match bounded(rollback(store)).await {
+                Ok(()) => Attempt::Failed(failure),
+                Err(_) => Attempt::Failed(Failure::Lost),
+            };
         }
     };
-    let judged = started.elapsed();
+    let committing = Instant::now();
     let committed = timeout(LEDGER_ROUND_TRIP_MAX, store.commit()).await;
     tracing::debug!(
         commands = commands.len(),
-        owners = needs.owners().len(),
-        judged_us = judged.as_micros(),
-        committed_us = (started.elapsed() - judged).as_micros(),
+        owners = judged.owners.len(),
+        read_us = judged.times.read.as_micros(),
+        judge_us = judged.times.judge.as_micros(),
+        write_us = judged.times.write.as_micros(),
+        commit_us = committing.elapsed().as_micros(),
         "batch committed"
     );
     match committed {
-        Ok(Ok(())) => Attempt::Committed(verdicts),
+        Ok(Ok(())) => Attempt::Committed(judged.verdicts),
         Ok(Err(error)) if DbFault::from(&error).is_surely_aborted() => {
             Attempt::Failed(failure(StoreError::Postgres(error)))
         }
         _ => Attempt::InDoubt(Doubt {
-            verdicts,
-            owners: needs.owners().to_vec(),
-            xact,
+            verdicts: judged.verdicts,
+            owners: judged.owners,
+            xact: judged.xact,
         }),
     }
 }
 
 async fn before_commit(
     store: &Store,
-    needs: &Needs,
     commands: &[&Command],
-) -> Result<(Verdicts, String), StoreError> {
-    let snapshot = store.begin(needs).await?;
+    lock: Lock,
+) -> Result<Judged, StoreError> {
+    let mut times = Times::default();
+    let begun = Instant::now();
+    let needs = Needs::of(commands);
+    let snapshot = store.begin(&needs, lock).await?;
+    times.read = begun.elapsed();
+
+    let judging = Instant::now();
     let mut state = snapshot.state;
-    let judgements = decide(&mut state, commands);
+    let is_blocked = |command: &Command| snapshot.blocked.contains(&command.owner);
+    let free: Vec<&Command> = commands
+        .iter()
+        .copied()
+        .filter(|command| !is_blocked(command))
+        .collect();
+    let judgements = decide(&mut state, &free);
     let changes = state.changes();
+    times.judge = judging.elapsed();
+
+    let writing = Instant::now();
+    let owners: Vec<Uuid> = state.owners.keys().map(|owner| owner.0).collect();
     if !changes.is_empty() {
-        store.write(needs.owners(), &changes).await?;
+        store.write(&owners, &changes).await?;
     }
-    let verdicts = answers(store, &state, judgements).await?;
-    Ok((verdicts, snapshot.xact))
+    let mut judged = answers(store, &state, judgements).await?.into_iter();
+    times.write = writing.elapsed();
+
+    let verdicts = commands.iter().map(|command| {
+        if is_blocked(command) {
+            Verdict::Blocked
+        } else {
+            judged.next().unwrap_or(Verdict::Later)
+        }
+    });
+    Ok(Judged {
+        verdicts: verdicts.collect(),
+        owners,
+        xact: snapshot.xact,
+        times,
+    })
 }
 
 /// Replays are filled with the balances of their first answer: from this batch if it was in it, else from the journal.
@@ -103,7 +162,7 @@ async fn answers(
     store: &Store,
     state: &State,
     judgements: Vec<Judgement>,
-) -> Result<Verdicts, StoreError> {
+) -> Result<Vec<Verdict>, StoreError> {
     // A key that many repeat at once is asked for once.
     let wanted = judgements.iter().flat_map(|judgement| match judgement {
         Judgement::Replay(reply, versions) => past_balances(reply, *versions),
@@ -120,15 +179,15 @@ async fn answers(
     .await?;
     let past: HashMap<_, _> = fetched.into_iter().collect();
     let verdicts = judgements.into_iter().map(|judgement| match judgement {
-        Judgement::Final(result) => Some(result),
-        Judgement::Later => None,
+        Judgement::Final(result) => Verdict::Answer(result),
+        Judgement::Later => Verdict::Later,
         Judgement::Replay(mut reply, versions) => {
             let find = |owner, key: &_, version| {
                 past.get(&(owner, Clone::clone(key), version))
                     .copied()
                     .flatten()
             };
-            Some(fill_past(&mut reply, versions, find).map(|()| reply))
+            Verdict::Answer(fill_past(&mut reply, versions, find).map(|()| reply))
         }
     });
     Ok(verdicts.collect())
@@ -152,12 +211,11 @@ fn failure(error: StoreError) -> Failure {
             return Failure::Refused(Error::internal(broken));
         }
     };
-    let fault = DbFault::from(&error);
-    if fault.is_connection_lost() {
-        Failure::Lost
-    } else if fault.is_contention() {
-        Failure::Conflict
-    } else {
-        Failure::Refused(fault.into_error(Outcome::NotApplied))
+    match DbFault::from(&error) {
+        DbFault::ConnectionLost(_) => Failure::Lost,
+        DbFault::LockTimeout => Failure::Locked,
+        fault @ DbFault::ReadOnly => Failure::Unavailable(fault.into_error(Outcome::NotApplied)),
+        fault if fault.is_contention() => Failure::Conflict,
+        fault => Failure::Refused(fault.into_error(Outcome::NotApplied)),
     }
 }

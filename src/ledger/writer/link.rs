@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep, timeout_at};
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::db::connect::Connector;
 use crate::ledger::store::{Fate, Store};
@@ -15,15 +16,28 @@ const BACK_OFF_MAX: Duration = Duration::from_millis(500);
 
 pub(super) struct Link {
     connector: Connector,
+    lock_wait: Duration,
     store: Option<Store>,
+    /// Goes on while nobody waits for it, so that an outage ends as soon as it can.
+    connecting: Option<AbortOnDropHandle<Store>>,
 }
 
 impl Link {
-    pub(super) fn new(connector: Connector) -> Self {
-        Self {
+    /// Begins to connect: the first command need not wait for it.
+    pub(super) fn new(connector: Connector, lock_wait: Duration) -> Self {
+        let mut link = Self {
             connector,
+            lock_wait,
             store: None,
-        }
+            connecting: None,
+        };
+        link.begin();
+        link
+    }
+
+    fn begin(&mut self) {
+        let work = connect(self.connector.clone(), self.lock_wait);
+        self.connecting = Some(AbortOnDropHandle::new(tokio::spawn(work)));
     }
 
     /// The prepared connection; `None` if there is none to be had before `until`.
@@ -32,7 +46,12 @@ impl Link {
             self.store = None;
         }
         if self.store.is_none() {
-            self.store = timeout_at(until, self.connect()).await.ok();
+            if self.connecting.is_none() {
+                self.begin();
+            }
+            let connected = timeout_at(until, self.connecting.as_mut()?).await.ok()?;
+            self.connecting = None;
+            self.store = connected.ok();
         }
         self.store.as_ref()
     }
@@ -58,21 +77,21 @@ impl Link {
         }
         None
     }
+}
 
-    /// Tries until it succeeds, with back-off and jitter.
-    async fn connect(&self) -> Store {
-        let mut back_off = Duration::from_millis(20);
-        loop {
-            let failed = match self.connector.connect().await {
-                Ok((client, _)) => match Store::prepare(client).await {
-                    Ok(store) => return store,
-                    Err(error) => error.to_string(),
-                },
+/// Tries until it succeeds, with back-off and jitter.
+async fn connect(connector: Connector, lock_wait: Duration) -> Store {
+    let mut back_off = Duration::from_millis(20);
+    loop {
+        let failed = match connector.connect().await {
+            Ok((client, _)) => match Store::prepare(client, lock_wait).await {
+                Ok(store) => return store,
                 Err(error) => error.to_string(),
-            };
-            tracing::warn!(error = failed, "the writer has no database connection");
-            sleep(jitter(back_off)).await;
-            back_off = (back_off * 2).min(BACK_OFF_MAX);
-        }
+            },
+            Err(error) => error.to_string(),
+        };
+        tracing::warn!(error = failed, "a writer has no database connection");
+        sleep(jitter(back_off)).await;
+        back_off = (back_off * 2).min(BACK_OFF_MAX);
     }
 }

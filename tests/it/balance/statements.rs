@@ -9,7 +9,7 @@ use earmark::balance::BalanceService;
 use earmark::db::connect::Connector;
 use earmark::db::pool::{self, PoolSettings};
 use earmark::ledger::claim::Claim;
-use earmark::ledger::writer::Writer;
+use earmark::ledger::writer::{Writer, WriterSettings};
 use earmark::proto::balance::v1::balance_service_server::BalanceService as _;
 use earmark::proto::balance::v1::get_balance_request::Moment;
 use earmark::proto::balance::v1::{
@@ -43,7 +43,7 @@ async fn whatever_is_asked_few_statements_are_prepared() {
         ..PoolSettings::default()
     };
     let pool = pool::open(connector.clone(), &one);
-    let (writer, _writing) = Writer::start(connector.clone());
+    let (writer, _writing) = Writer::start(&connector, &WriterSettings::default());
     let service = BalanceService::new(pool.clone(), writer, connector);
     let caller = Arc::new(member(&[&world.buyer, &world.rival, &world.venue]));
     let mut chance = Chance::new(6);

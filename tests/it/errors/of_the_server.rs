@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use earmark::app::AppSettings;
 use earmark::db::connect::Session;
 use earmark::db::pool::PoolSettings;
 use earmark::proto::allocation::v1::{GetAllocationRequest, ListClientAllocationsRequest};
@@ -17,7 +18,7 @@ use tonic_types::StatusExt;
 
 use super::{Case, case};
 use crate::support::cluster::own_cluster;
-use crate::support::earmark::{Earmark, NOBODY, Parties, Setup};
+use crate::support::earmark::{Earmark, NOBODY, Parties, Setup, impatient};
 use crate::support::locks::{hold_owner, somebody_waits};
 use crate::support::raw::{Raw, frame};
 
@@ -53,6 +54,10 @@ async fn contention() -> Vec<Case> {
         session: Session {
             lock_timeout: Duration::from_millis(40),
             ..Session::default()
+        },
+        app: AppSettings {
+            writer: impatient(Duration::from_millis(40)),
+            ..AppSettings::default()
         },
         ..Setup::default()
     };
@@ -243,9 +248,12 @@ pub(super) async fn without_database() -> Vec<Case> {
     let own = own_cluster().await;
     let url = own.database("gone").await;
     let setup = Setup {
-        pool: PoolSettings {
-            checkout_timeout: Duration::from_millis(200),
-            ..PoolSettings::default()
+        app: AppSettings {
+            pool: PoolSettings {
+                checkout_timeout: Duration::from_millis(200),
+                ..PoolSettings::default()
+            },
+            ..AppSettings::default()
         },
         ..Setup::default()
     };

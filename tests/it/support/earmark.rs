@@ -5,12 +5,12 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use earmark::app::App;
+use earmark::app::{App, AppSettings};
 use earmark::auth::dev_key::{AUDIENCE, DevClaims, DevKey, ISSUER};
 use earmark::auth::jwks::{Jwks, Source};
 use earmark::auth::token::Verifier;
 use earmark::db::connect::{Connector, Session};
-use earmark::db::pool::PoolSettings;
+use earmark::ledger::writer::WriterSettings;
 use earmark::proto::allocation::v1::allocation_service_client::AllocationServiceClient;
 use earmark::proto::balance::v1::balance_service_client::BalanceServiceClient;
 use earmark::proto::network::v1::network_service_client::NetworkServiceClient;
@@ -65,7 +65,7 @@ pub(crate) struct Earmark {
 /// How a server is set up.
 pub(crate) struct Setup {
     pub(crate) settings: Settings,
-    pub(crate) pool: PoolSettings,
+    pub(crate) app: AppSettings,
     /// Limits of its database sessions.
     pub(crate) session: Session,
 }
@@ -77,7 +77,7 @@ impl Default for Setup {
                 lame_duck: Duration::ZERO,
                 ..Settings::default()
             },
-            pool: PoolSettings::default(),
+            app: AppSettings::default(),
             session: Session::default(),
         }
     }
@@ -89,6 +89,15 @@ pub(crate) struct Clients {
     pub(crate) network: NetworkServiceClient<Authorized>,
     pub(crate) balance: BalanceServiceClient<Authorized>,
     pub(crate) allocation: AllocationServiceClient<Authorized>,
+}
+
+/// Writers that wait for an owner as briefly as this, and refuse its commands after ten times as long.
+pub(crate) fn impatient(lock_wait: Duration) -> WriterSettings {
+    WriterSettings {
+        lock_wait,
+        patience: 10 * lock_wait,
+        ..WriterSettings::default()
+    }
 }
 
 impl Earmark {
@@ -114,7 +123,7 @@ impl Earmark {
             .await
             .expect("a JWKS");
         let connector = Connector::with_session(url, &setup.session).expect("a URL");
-        let app = App::on(connector, &setup.pool);
+        let app = App::on(connector, &setup.app);
         let parts = ServerParts {
             routes: app.routes(),
             verifier: Arc::new(Verifier::new(ISSUER, AUDIENCE, keys)),

@@ -1,0 +1,171 @@
+//! Reads by key that many callers make at the same time, joined into one statement.
+//!
+//! No timer: a lone read goes at once. While as many statements as may run at once are under way, the reads behind them
+//! gather, and go together with the next one. A read never joins a statement that was sent already, so it sees whatever
+//! was acknowledged before it began.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+
+use crate::error::{Error, Result};
+use crate::limits::{COALESCED_READS_MAX, COALESCED_STATEMENTS_MAX};
+
+/// Reads by many keys at once.
+pub trait ReadMany: Send + Sync + 'static {
+    /// What is asked for.
+    type Key: Send + Sync + 'static;
+    /// What is found.
+    type Value: Send + 'static;
+
+    /// What there is of each key, in their order.
+    fn read(
+        &self,
+        keys: &[Self::Key],
+    ) -> impl Future<Output = Result<Vec<Result<Self::Value>>>> + Send;
+}
+
+type Waiting<K, V> = (K, oneshot::Sender<Result<V>>);
+
+/// Hands reads to the statements that carry them. Cheap to clone.
+#[derive(Debug)]
+pub struct Coalescer<K, V> {
+    queue: mpsc::UnboundedSender<Waiting<K, V>>,
+}
+
+impl<K, V> Clone for Coalescer<K, V> {
+    fn clone(&self) -> Self {
+        Self {
+            queue: self.queue.clone(),
+        }
+    }
+}
+
+impl<K: Send + Sync + 'static, V: Send + 'static> Coalescer<K, V> {
+    /// Starts the task that sends the statements; it ends with the last clone.
+    pub fn start(reader: impl ReadMany<Key = K, Value = V>) -> Self {
+        let (queue, waiting) = mpsc::unbounded_channel();
+        tokio::spawn(dispatch(Arc::new(reader), waiting));
+        Self { queue }
+    }
+
+    /// Reads what there is of a key. The queue is bounded by the calls that a server takes on.
+    ///
+    /// # Errors
+    /// Those of the read.
+    pub async fn read(&self, key: K) -> Result<V> {
+        let (answer, answered) = oneshot::channel();
+        let gone = |_| Error::internal("a read's task ended early");
+        self.queue
+            .send((key, answer))
+            .map_err(|_| Error::internal("the reads' task has ended"))?;
+        answered.await.unwrap_or_else(|error| Err(gone(error)))
+    }
+}
+
+async fn dispatch<R: ReadMany>(
+    reader: Arc<R>,
+    mut queue: mpsc::UnboundedReceiver<Waiting<R::Key, R::Value>>,
+) {
+    let places = Arc::new(Semaphore::new(COALESCED_STATEMENTS_MAX));
+    loop {
+        let Ok(place) = Arc::clone(&places).acquire_owned().await else {
+            return;
+        };
+        let mut waiting = Vec::new();
+        if queue.recv_many(&mut waiting, COALESCED_READS_MAX).await == 0 {
+            return;
+        }
+        tokio::spawn(carry_out(Arc::clone(&reader), waiting, place));
+    }
+}
+
+async fn carry_out<R: ReadMany>(
+    reader: Arc<R>,
+    mut waiting: Vec<Waiting<R::Key, R::Value>>,
+    _place: OwnedSemaphorePermit,
+) {
+    // Callers that have left want no answer.
+    waiting.retain(|(_, answer)| !answer.is_closed());
+    let (keys, answers): (Vec<_>, Vec<_>) = waiting.into_iter().unzip();
+    let failed = match reader.read(&keys).await {
+        Ok(values) if values.len() == keys.len() => {
+            for (answer, value) in answers.into_iter().zip(values) {
+                _ = answer.send(value);
+            }
+            return;
+        }
+        Ok(_) => Error::internal("a read of many keys has another number of answers"),
+        Err(error) => error,
+    };
+    for answer in answers {
+        _ = answer.send(Err(failed.clone()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+    use std::time::Duration;
+
+    use futures_util::future::join_all;
+    use tokio::time::sleep;
+
+    use super::*;
+
+    /// Notes what was read together.
+    #[derive(Clone, Default)]
+    struct Slow(Arc<Mutex<Vec<Vec<u32>>>>);
+
+    impl ReadMany for Slow {
+        type Key = u32;
+        type Value = u32;
+
+        async fn read(&self, keys: &[u32]) -> Result<Vec<Result<u32>>> {
+            self.0.lock().expect("no panic").push(keys.to_vec());
+            sleep(Duration::from_millis(10)).await;
+            if keys.contains(&999) {
+                return Err(Error::Overloaded);
+            }
+            Ok(keys.iter().map(|key| odd_doubled(*key)).collect())
+        }
+    }
+
+    fn odd_doubled(key: u32) -> Result<u32> {
+        if key % 2 == 1 {
+            Ok(key * 2)
+        } else {
+            Err(Error::MethodUnknown)
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_lone_read_goes_at_once_and_a_crowd_goes_together() {
+        let log = Slow::default();
+        let reads = Coalescer::start(log.clone());
+        assert_eq!(reads.read(7).await, Ok(14));
+        let crowd = join_all((0..500).map(|key| {
+            let reads = reads.clone();
+            async move { reads.read(key).await }
+        }));
+        for (key, answer) in (0..500).zip(crowd.await) {
+            assert_eq!(answer, odd_doubled(key), "each has its own answer");
+        }
+        let statements = log.0.lock().expect("no panic");
+        assert_eq!(statements[0], [7]);
+        assert!(statements.len() < 20, "{} statements", statements.len());
+        assert!(
+            statements
+                .iter()
+                .all(|keys| keys.len() <= COALESCED_READS_MAX)
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_failed_statement_fails_its_own_reads_and_no_later_one() {
+        let reads = Coalescer::start(Slow::default());
+        assert_eq!(reads.read(999).await, Err(Error::Overloaded));
+        assert_eq!(reads.read(1).await, Ok(2));
+    }
+}

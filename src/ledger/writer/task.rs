@@ -1,0 +1,237 @@
+//! One writer at work: takes batches from its queue, and answers every command.
+
+use std::collections::HashSet;
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::db::connect::Connector;
+use crate::error::{Error, Outcome};
+use crate::ledger::command::Command;
+use crate::ledger::store::Lock;
+use crate::ledger::writer::WriterSettings;
+use crate::ledger::writer::attempt::{Attempt, Failure, Verdict, attempt};
+use crate::ledger::writer::jitter;
+use crate::ledger::writer::link::Link;
+use crate::ledger::writer::queue::{Batch, Queue, Ticket, answer_all};
+use crate::limits::OUTAGE_PATIENCE;
+use crate::types::ids::OwnerId;
+
+/// How often a batch is tried that lost a conflict.
+const CONFLICT_TRIES: u32 = 3;
+/// How often a writer that is stuck looks at its queue.
+const OUTAGE_LOOK: Duration = Duration::from_millis(250);
+
+pub(super) struct Task {
+    /// Names it in the log.
+    index: usize,
+    queue: Arc<Queue>,
+    link: Link,
+    patience: Duration,
+}
+
+impl Task {
+    pub(super) fn new(
+        index: usize,
+        queue: Arc<Queue>,
+        connector: Connector,
+        settings: &WriterSettings,
+    ) -> Self {
+        Self {
+            index,
+            queue,
+            link: Link::new(connector, settings.lock_wait),
+            patience: settings.patience,
+        }
+    }
+
+    pub(super) async fn run(mut self) {
+        let queue = Arc::clone(&self.queue);
+        while let Some(batch) = queue.next().await {
+            self.log(&batch);
+            // However long it takes to carry this out, whoever waits behind it gets an answer in time.
+            while_watched(&queue, self.carry_out(batch.tickets)).await;
+        }
+    }
+
+    fn log(&self, batch: &Batch) {
+        let oldest = batch.tickets.iter().map(|ticket| ticket.since).min();
+        tracing::debug!(
+            writer = self.index,
+            batch_size = batch.tickets.len(),
+            queue_depth = batch.queue_depth,
+            waited_us = oldest.map_or(0, |since| since.elapsed().as_micros()),
+            "batch taken"
+        );
+    }
+
+    /// Answers every command of a batch, or gives it back to the queue. Where something is in the way, the batch is
+    /// halved until what is in the way stands alone: there it harms only itself.
+    async fn carry_out(&mut self, batch: Vec<Ticket>) {
+        let mut put_off = PutOff::default();
+        let mut work = vec![batch];
+        while let Some(batch) = work.pop() {
+            // An owner's commands are judged in the order in which they came.
+            let batch = put_off.join(batch);
+            match self.try_batch(batch, &mut put_off).await {
+                Ok(()) => {}
+                Err((batch, error)) if batch.len() == 1 => answer_all(batch, &error),
+                Err((batch, _)) => {
+                    let (first, second) = halves(batch);
+                    work.push(second);
+                    work.push(first);
+                }
+            }
+        }
+        self.queue.give_back(put_off.later);
+        self.queue.park(put_off.blocked, self.patience);
+    }
+
+    /// Tries a batch as one transaction, on a new connection if the old one is lost, and again after a conflict. Answers
+    /// it, or returns it if none of it can happen as it is.
+    async fn try_batch(
+        &mut self,
+        batch: Vec<Ticket>,
+        put_off: &mut PutOff,
+    ) -> Result<(), (Vec<Ticket>, Error)> {
+        if batch.is_empty() {
+            return Ok(());
+        }
+        let until = Instant::now() + OUTAGE_PATIENCE;
+        let mut lock = Lock::Wait;
+        let mut conflicts = 0;
+        loop {
+            let Some(store) = self.link.store(until).await else {
+                answer_all(batch, &Error::DatabaseUnavailable(Outcome::NotApplied));
+                return Ok(());
+            };
+            let commands: Vec<&Command> = batch.iter().map(|ticket| &ticket.command).collect();
+            match attempt(store, &commands, lock).await {
+                Attempt::Committed(verdicts) => {
+                    deliver(batch, verdicts, put_off);
+                    return Ok(());
+                }
+                Attempt::Failed(Failure::Lost) => self.link.drop_store(),
+                Attempt::Failed(Failure::Unavailable(error)) => {
+                    // Another connection may lead to a server that takes writes.
+                    self.link.drop_store();
+                    answer_all(batch, &error);
+                    return Ok(());
+                }
+                Attempt::Failed(Failure::Locked) => lock = Lock::Skip,
+                Attempt::Failed(Failure::Conflict) => {
+                    conflicts += 1;
+                    if conflicts == CONFLICT_TRIES {
+                        return Err((batch, Error::Contention));
+                    }
+                    sleep(jitter(Duration::from_millis(5) * conflicts)).await;
+                }
+                Attempt::Failed(Failure::Refused(error)) => return Err((batch, error)),
+                Attempt::InDoubt(doubt) => {
+                    self.link.drop_store();
+                    match self.link.resolve(&doubt).await {
+                        Some(true) => {
+                            deliver(batch, doubt.verdicts, put_off);
+                            return Ok(());
+                        }
+                        Some(false) => {}
+                        None => {
+                            deliver(batch, unknown(doubt.verdicts), put_off);
+                            return Ok(());
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Runs the writer's work. Once it has lasted for as long as an outage may, commands behind it that have waited for as
+/// long are refused: nothing of them was sent.
+async fn while_watched(queue: &Queue, work: impl Future<Output = ()>) {
+    let mut work = pin!(work);
+    let begun = Instant::now();
+    while timeout(OUTAGE_LOOK, &mut work).await.is_err() {
+        if begun.elapsed() >= OUTAGE_PATIENCE {
+            queue.refuse_since(Instant::now() - OUTAGE_PATIENCE);
+        }
+    }
+}
+
+/// Commands of a batch that wait for another one, in the order in which they came.
+#[derive(Default)]
+struct PutOff {
+    /// More of their owner's reservations are due than one batch releases.
+    later: Vec<Ticket>,
+    /// Another session holds their owner.
+    blocked: Vec<Ticket>,
+    later_owners: HashSet<OwnerId>,
+    blocked_owners: HashSet<OwnerId>,
+}
+
+impl PutOff {
+    /// Puts those off as well whose owner has commands here; returns the others.
+    fn join(&mut self, batch: Vec<Ticket>) -> Vec<Ticket> {
+        if self.later.is_empty() && self.blocked.is_empty() {
+            return batch;
+        }
+        let mut rest = Vec::new();
+        for ticket in batch {
+            let owner = ticket.command.owner;
+            if self.later_owners.contains(&owner) {
+                self.later.push(ticket);
+            } else if self.blocked_owners.contains(&owner) {
+                self.blocked.push(ticket);
+            } else {
+                rest.push(ticket);
+            }
+        }
+        rest
+    }
+}
+
+/// What verdicts are worth when nobody knows whether they are on disk. Commands that were put off surely are not.
+fn unknown(verdicts: Vec<Verdict>) -> Vec<Verdict> {
+    let unknown = verdicts.into_iter().map(|verdict| match verdict {
+        Verdict::Answer(_) => Verdict::Answer(Err(Error::DatabaseUnavailable(Outcome::Unknown))),
+        put_off => put_off,
+    });
+    unknown.collect()
+}
+
+/// Answers those that were judged; puts the others off.
+fn deliver(batch: Vec<Ticket>, verdicts: Vec<Verdict>, put_off: &mut PutOff) {
+    for (ticket, verdict) in batch.into_iter().zip(verdicts) {
+        match verdict {
+            Verdict::Answer(result) => ticket.answer(result),
+            Verdict::Later => {
+                put_off.later_owners.insert(ticket.command.owner);
+                put_off.later.push(ticket);
+            }
+            Verdict::Blocked => {
+                put_off.blocked_owners.insert(ticket.command.owner);
+                put_off.blocked.push(ticket);
+            }
+        }
+    }
+}
+
+/// Two parts of a batch of two or more: apart by owner if there are several, else the earlier and the later commands.
+fn halves(batch: Vec<Ticket>) -> (Vec<Ticket>, Vec<Ticket>) {
+    let mut owners: Vec<OwnerId> = batch.iter().map(|ticket| ticket.command.owner).collect();
+    owners.sort_unstable();
+    owners.dedup();
+    if owners.len() > 1 {
+        let middle = owners[owners.len() / 2];
+        batch
+            .into_iter()
+            .partition(|ticket| ticket.command.owner < middle)
+    } else {
+        let mut first = batch;
+        let second = first.split_off(first.len() / 2);
+        (first, second)
+    }
+}
