@@ -137,7 +137,7 @@ async fn before_commit(
     let writing = Instant::now();
     let owners: Vec<Uuid> = state.owners.keys().map(|owner| owner.0).collect();
     if !changes.is_empty() {
-        store.write(&owners, &changes).await?;
+        store.write(&changes).await?;
     }
     let mut judged = answers(store, &state, judgements).await?.into_iter();
     times.write = writing.elapsed();
