@@ -1,7 +1,7 @@
 //! Who may call what, and in which order a call is checked:
 //!
-//! token → scope → arguments → membership → enterprise → licence → side → replay → other records → version → state →
-//! balance
+//! token → scope → arguments → membership → enterprise → licence → side → replay → other records → clock → version →
+//! arguments judged against the record → state → balance
 //!
 //! The table has a row for each RPC, and the row a step for each check: a request that is right before that check and as
 //! wrong as can be from there on.

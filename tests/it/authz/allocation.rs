@@ -5,6 +5,7 @@ use earmark::proto::allocation::v1::{
     CreateDeallocationRequest, GetAllocationRequest, ListClientAllocationsRequest,
     ListPartnerAllocationsRequest, ReleaseAllocationRequest, SubmitAllocationsRequest,
 };
+use prost_types::Timestamp;
 
 use super::{
     GREATEST, REPLAYED, SERVED, Step, TAKEN, Table, World, add, of_the_client, of_the_partner, step,
@@ -31,12 +32,21 @@ pub(super) fn add_to(table: &mut Table, world: &World) {
     }
 }
 
+/// Only the database's clock tells that it is too late.
+fn past() -> Timestamp {
+    Timestamp {
+        seconds: 1,
+        nanos: 0,
+    }
+}
+
 fn create_allocation(world: &World) -> Vec<Step> {
     let enterprise = world.parties.enterprise.as_str();
     // Wrong in all that the database knows.
     let of = |enterprise: &str| CreateAllocationRequest {
         enterprise_id: enterprise.into(),
         connection_id: NOBODY.into(),
+        expire_time: Some(past()),
         ..world.parties.allocation("BTC", GREATEST, TAKEN)
     };
     let invalid = CreateAllocationRequest {
@@ -47,13 +57,17 @@ fn create_allocation(world: &World) -> Vec<Step> {
         client_external_id: "new".into(),
         ..of(enterprise)
     };
-    let disabled = CreateAllocationRequest {
+    let too_late = CreateAllocationRequest {
         connection_id: world.disabled.clone(),
         ..unknown.clone()
     };
+    let disabled = CreateAllocationRequest {
+        expire_time: None,
+        ..too_late.clone()
+    };
     let too_much = CreateAllocationRequest {
         connection_id: world.parties.connection.clone(),
-        ..unknown.clone()
+        ..disabled.clone()
     };
     vec![
         step("INVALID_REQUEST", world.nobody(), &invalid),
@@ -91,6 +105,7 @@ fn create_allocation(world: &World) -> Vec<Step> {
             world.member(&[enterprise]),
             &unknown,
         ),
+        step("INVALID_REQUEST", world.member(&[enterprise]), &too_late),
         step(
             "CONNECTION_INACTIVE",
             world.member(&[enterprise]),
@@ -109,6 +124,7 @@ fn create_deallocation(world: &World) -> Vec<Step> {
     let of = |enterprise: &str, key: &str| CreateDeallocationRequest {
         enterprise_id: enterprise.into(),
         connection_id: NOBODY.into(),
+        expire_time: Some(past()),
         ..world.parties.deallocation("ETH", GREATEST, key)
     };
     let invalid = CreateDeallocationRequest {
@@ -116,11 +132,16 @@ fn create_deallocation(world: &World) -> Vec<Step> {
         ..of(NOBODY, "new")
     };
     let too_much = world.parties.deallocation("ETH", GREATEST, "new");
+    let too_late = CreateDeallocationRequest {
+        expire_time: Some(past()),
+        ..too_much.clone()
+    };
     let taken = world.parties.deallocation("ETH", "1", TAKEN);
     let mut steps = vec![step("INVALID_REQUEST", world.nobody(), &invalid)];
     steps.extend(of_the_client(world, |enterprise| of(enterprise, "new")));
     for (expected, request) in [
         ("CONNECTION_NOT_FOUND", &of(enterprise, "new")),
+        ("INVALID_REQUEST", &too_late),
         ("INSUFFICIENT_BALANCE", &too_much),
         // Keys of allocations are none of deallocations.
         (SERVED, &taken),
