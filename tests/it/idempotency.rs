@@ -25,7 +25,12 @@ struct World {
 
 impl World {
     async fn make() -> Self {
-        let first = Earmark::start().await;
+        Self::with(Setup::default()).await
+    }
+
+    /// The first server is set up in another way.
+    async fn with(setup: Setup) -> Self {
+        let first = Earmark::start_with(setup).await;
         let second = Earmark::start_on(&first.url, Setup::default()).await;
         let parties = first.parties(ConnectionMode::Confirmed).await;
         first.deposit(&parties.enterprise, "BTC", "1000").await;
@@ -201,7 +206,10 @@ async fn a_write_is_done_or_not_done_when_its_caller_leaves() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_deadline_says_truly_whether_the_write_may_have_happened() {
-    let world = World::make().await;
+    // A batch that waits for the lock for longer than its callers do.
+    let mut setup = Setup::default();
+    setup.app.writer.lock_wait = Duration::from_secs(5);
+    let world = World::with(setup).await;
     let server = world.first();
     let enterprise = world.parties.enterprise.as_str();
     let token = server.token("settlement_network_write", &[enterprise]);

@@ -252,9 +252,10 @@ fn the_limits_are_those_of_the_code() {
             "enterprises in a token",
             grouped(limits::TOKEN_MEMBERSHIPS_MAX),
         ),
+        ("writes waiting for one writer", grouped(limits::QUEUE_MAX)),
         (
-            "writes waiting to be carried out",
-            grouped(limits::QUEUE_MAX),
+            "writes waiting for one enterprise",
+            grouped(limits::QUEUE_OWNER_MAX),
         ),
         ("violations in an error", grouped(limits::VIOLATIONS_MAX)),
     ];

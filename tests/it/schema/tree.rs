@@ -15,7 +15,8 @@ const FLOORS: &[&[&str]] = &[
     &["rpc"],
     &["allocation", "balance", "network"],
     &["server"],
-    &["app", "config", "demo"],
+    &["app"],
+    &["config", "demo"],
     &["telemetry"],
     &["cli"],
 ];
