@@ -13,6 +13,7 @@ use crate::ledger::command::{Command, Reply};
 use crate::ledger::decide::{Judgement, decide, fill_past, past_balances};
 use crate::ledger::state::State;
 use crate::ledger::store::{Lock, Needs, Store, StoreError};
+use crate::ledger::writer::micros;
 use crate::limits::LEDGER_ROUND_TRIP_MAX;
 
 /// What became of one command of a batch.
@@ -92,10 +93,10 @@ pub(super) async fn attempt(store: &Store, commands: &[&Command], lock: Lock) ->
     tracing::debug!(
         commands = commands.len(),
         owners = judged.owners.len(),
-        read_us = judged.times.read.as_micros(),
-        judge_us = judged.times.judge.as_micros(),
-        write_us = judged.times.write.as_micros(),
-        commit_us = committing.elapsed().as_micros(),
+        read_us = micros(judged.times.read),
+        judge_us = micros(judged.times.judge),
+        write_us = micros(judged.times.write),
+        commit_us = micros(committing.elapsed()),
         "batch committed"
     );
     match committed {

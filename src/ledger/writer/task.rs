@@ -14,9 +14,9 @@ use crate::ledger::command::Command;
 use crate::ledger::store::Lock;
 use crate::ledger::writer::WriterSettings;
 use crate::ledger::writer::attempt::{Attempt, Failure, Verdict, attempt};
-use crate::ledger::writer::jitter;
 use crate::ledger::writer::link::Link;
 use crate::ledger::writer::queue::{Batch, Queue, Ticket, answer_all};
+use crate::ledger::writer::{jitter, micros};
 use crate::limits::OUTAGE_PATIENCE;
 use crate::types::ids::OwnerId;
 
@@ -63,7 +63,7 @@ impl Task {
             writer = self.index,
             batch_size = batch.tickets.len(),
             queue_depth = batch.queue_depth,
-            waited_us = oldest.map_or(0, |since| since.elapsed().as_micros()),
+            waited_us = oldest.map_or(0, |since| micros(since.elapsed())),
             "batch taken"
         );
     }

@@ -53,3 +53,41 @@ async fn two_processes_that_sweep_release_each_reservation_once_and_in_time() {
     assert_eq!(one.count(all).await, 200);
     assert_sound(&one).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_writers_log_tells_in_numbers_how_large_batches_are_and_where_their_time_goes() {
+    let db = database().await;
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    let log = File::create(file.path()).expect("writable");
+    let filter = "earmark::ledger::writer=debug";
+    let server = Earmark::start_process_with_log(&db.url, filter, log).await;
+    let parties = &clients(&server, 1).await[0];
+    let calls = (0..20).map(async |index| create(&server, parties, &index.to_string()).await);
+    for answer in join_all(calls).await {
+        answer.expect("reserved");
+    }
+    let text = fs::read_to_string(file.path()).expect("a log");
+    let lines = text.lines().map(serde_json::from_str::<Value>);
+    let lines: Vec<Value> = lines.collect::<Result<_, _>>().expect("JSON");
+    let sum = |message: &str, field: &str| {
+        let lines = lines.iter().filter(|line| line["message"] == message);
+        let numbers = lines.map(|line| {
+            assert_eq!(line["level"], "DEBUG");
+            let number = line[field].as_u64();
+            number.unwrap_or_else(|| panic!("`{field}` is no number: {line}"))
+        });
+        let numbers: Vec<u64> = numbers.collect();
+        assert!(!numbers.is_empty(), "no line says `{message}`: {text}");
+        numbers.iter().sum::<u64>()
+    };
+    // The deposit, and what came after it.
+    assert_eq!(sum("batch taken", "batch_size"), 21);
+    for field in ["queue_depth", "waited_us", "writer"] {
+        sum("batch taken", field);
+    }
+    for field in ["read_us", "judge_us", "write_us", "commit_us"] {
+        let spent = sum("batch committed", field);
+        assert!(spent > 0 || field == "judge_us", "{field}");
+    }
+    assert_eq!(sum("batch committed", "commands"), 21);
+}
