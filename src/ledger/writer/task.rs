@@ -121,7 +121,13 @@ impl Task {
                     answer_all(batch, &error);
                     return Ok(());
                 }
-                Attempt::Failed(Failure::Locked) => lock = Lock::Skip,
+                Attempt::Failed(Failure::Locked) if lock == Lock::Wait => lock = Lock::Skip,
+                Attempt::Failed(Failure::Locked) => {
+                    // More than the owners: a table is locked, by a migration maybe.
+                    let blocked = batch.iter().map(|_| Verdict::Blocked).collect();
+                    deliver(batch, blocked, put_off);
+                    return Ok(());
+                }
                 Attempt::Failed(Failure::Conflict) => {
                     conflicts += 1;
                     if conflicts == CONFLICT_TRIES {

@@ -140,3 +140,33 @@ async fn a_statement_that_takes_too_long_is_ended_by_the_database() {
     let again = create(&earmark, parties, "key").await;
     assert!(!is_replayed(&again.expect("reserved")), "it left no key");
 }
+
+/// As a migration does that takes long: everybody is refused in time rather than at their deadlines.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_that_is_locked_for_long_is_contention_and_never_half_applied() {
+    let patience = Duration::from_secs(1);
+    let setup = with_writers(WriterSettings {
+        patience,
+        ..WriterSettings::default()
+    });
+    let earmark = Earmark::start_with(setup).await;
+    let all = clients(&earmark, 3).await;
+    let sql = earmark.sql().await;
+    let lock = "BEGIN; LOCK TABLE entry IN SHARE MODE";
+    sql.batch_execute(lock).await.expect(lock);
+    let calls = (0..12).map(async |index| {
+        let key = format!("{index}");
+        let call = create(&earmark, &all[index % 3], &key);
+        tokio::time::timeout(patience + SLACK, call).await
+    });
+    for answer in join_all(calls).await {
+        let answer = answer.expect("an answer in time");
+        assert_refused(answer, Code::Aborted, "CONTENTION");
+    }
+    sql.batch_execute("COMMIT").await.expect("unlocked");
+    for index in 0..12 {
+        let again = create(&earmark, &all[index % 3], &format!("{index}")).await;
+        assert!(!is_replayed(&again.expect("reserved")), "it left no key");
+    }
+    assert_sound(&earmark).await;
+}
