@@ -18,6 +18,8 @@ pub(super) struct Link {
     connector: Connector,
     lock_wait: Duration,
     store: Option<Store>,
+    /// Since when there is no store.
+    lost: Option<Instant>,
     /// Goes on while nobody waits for it, so that an outage ends as soon as it can.
     connecting: Option<AbortOnDropHandle<Store>>,
 }
@@ -29,6 +31,7 @@ impl Link {
             connector,
             lock_wait,
             store: None,
+            lost: None,
             connecting: None,
         };
         link.begin();
@@ -46,14 +49,21 @@ impl Link {
             self.store = None;
         }
         if self.store.is_none() {
+            self.lost.get_or_insert_with(Instant::now);
             if self.connecting.is_none() {
                 self.begin();
             }
             let connected = timeout_at(until, self.connecting.as_mut()?).await.ok()?;
             self.connecting = None;
             self.store = connected.ok();
+            self.lost = None;
         }
         self.store.as_ref()
+    }
+
+    /// Since when a connection has been waited for; now, if there may be one.
+    pub(super) fn waits_since(&self) -> Instant {
+        self.lost.unwrap_or_else(Instant::now)
     }
 
     /// Gives the connection up.

@@ -94,19 +94,25 @@ impl Task {
     /// it, or returns it if none of it can happen as it is.
     async fn try_batch(
         &mut self,
-        batch: Vec<Ticket>,
+        mut batch: Vec<Ticket>,
         put_off: &mut PutOff,
     ) -> Result<(), (Vec<Ticket>, Error)> {
-        if batch.is_empty() {
-            return Ok(());
-        }
-        let until = Instant::now() + OUTAGE_PATIENCE;
+        let link_waits_since = self.link.waits_since();
+        let waits_since = |ticket: &Ticket| ticket.since.max(link_waits_since);
         let mut lock = Lock::Wait;
         let mut conflicts = 0;
         loop {
-            let Some(store) = self.link.store(until).await else {
-                answer_all(batch, &Error::DatabaseUnavailable(Outcome::NotApplied));
+            let Some(first) = batch.iter().map(waits_since).min() else {
                 return Ok(());
+            };
+            let Some(store) = self.link.store(first + OUTAGE_PATIENCE).await else {
+                // Whoever came later waits on.
+                let (refused, waiting) = batch
+                    .into_iter()
+                    .partition(|ticket| waits_since(ticket) <= first);
+                answer_all(refused, &Error::DatabaseUnavailable(Outcome::NotApplied));
+                batch = waiting;
+                continue;
             };
             let commands: Vec<&Command> = batch.iter().map(|ticket| &ticket.command).collect();
             match attempt(store, &commands, lock).await {

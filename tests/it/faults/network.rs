@@ -51,3 +51,34 @@ async fn a_network_that_stands_still_is_answered_in_time_and_truly() {
     }))
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_outage_refuses_what_has_waited_for_two_seconds_and_no_later() {
+    let one = WriterSettings {
+        writers: 1,
+        ..WriterSettings::default()
+    };
+    let world = World::make(with_writers(one)).await;
+    let (earmark, proxy) = (&world.earmark, &world.proxy);
+    let all = &clients(earmark, 3).await;
+    create(earmark, &all[0], "before").await.expect("reserved");
+    proxy.refuse(true);
+    // One after the other: each comes while others wait already.
+    let calls = (0..15).map(async |index| {
+        tokio::time::sleep(Duration::from_millis(200) * index).await;
+        let asked = Instant::now();
+        let answer = create(earmark, &all[index as usize % 3], &format!("{index}")).await;
+        (answer, asked.elapsed())
+    });
+    for (answer, waited) in join_all(calls).await {
+        assert_refused(answer, Code::Unavailable, "DATABASE_UNAVAILABLE");
+        let patience = OUTAGE_PATIENCE.mul_f64(0.9)..OUTAGE_PATIENCE.mul_f64(1.6);
+        assert!(patience.contains(&waited), "{waited:?}");
+    }
+    proxy.refuse(false);
+    let answer = create(earmark, &all[0], "0").await;
+    let answer = answer.expect("the first one after the outage");
+    assert!(!is_replayed(&answer));
+    let picture = assert_sound(earmark).await;
+    assert_eq!(picture.allocations.len(), 2);
+}
