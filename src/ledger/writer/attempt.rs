@@ -11,6 +11,7 @@ use crate::db::pg_error::DbFault;
 use crate::error::{Error, Outcome, Result};
 use crate::ledger::command::{Command, Reply};
 use crate::ledger::decide::{Judgement, decide, fill_past, past_balances};
+use crate::ledger::model::Entry;
 use crate::ledger::state::State;
 use crate::ledger::store::{Lock, Needs, Store, StoreError};
 use crate::ledger::writer::micros;
@@ -56,15 +57,15 @@ pub(super) struct Doubt {
     pub(super) verdicts: Vec<Verdict>,
     /// The owners that it has locked.
     pub(super) owners: Vec<Uuid>,
-    /// Its name.
-    pub(super) xact: String,
+    /// Something that it wrote, if it wrote anything.
+    pub(super) proof: Option<Entry>,
 }
 
 /// What is ready to be committed.
 struct Judged {
     verdicts: Vec<Verdict>,
     owners: Vec<Uuid>,
-    xact: String,
+    proof: Option<Entry>,
     times: Times,
 }
 
@@ -107,7 +108,7 @@ pub(super) async fn attempt(store: &Store, commands: &[&Command], lock: Lock) ->
         _ => Attempt::InDoubt(Doubt {
             verdicts: judged.verdicts,
             owners: judged.owners,
-            xact: judged.xact,
+            proof: judged.proof,
         }),
     }
 }
@@ -137,6 +138,7 @@ async fn before_commit(
 
     let writing = Instant::now();
     let owners: Vec<Uuid> = state.owners.keys().map(|owner| owner.0).collect();
+    let proof = changes.entries.first().map(|entry| Entry::clone(entry));
     if !changes.is_empty() {
         store.write(&owners, &changes).await?;
     }
@@ -153,7 +155,7 @@ async fn before_commit(
     Ok(Judged {
         verdicts: verdicts.collect(),
         owners,
-        xact: snapshot.xact,
+        proof,
         times,
     })
 }

@@ -6,7 +6,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::db::connect::Connector;
-use crate::ledger::store::{Fate, Store};
+use crate::ledger::store::Store;
 use crate::ledger::writer::attempt::Doubt;
 use crate::ledger::writer::jitter;
 
@@ -73,12 +73,15 @@ impl Link {
 
     /// Whether a transaction whose COMMIT was not answered is on disk; `None` if that could not be learnt in time.
     pub(super) async fn resolve(&mut self, doubt: &Doubt) -> Option<bool> {
+        let Some(proof) = &doubt.proof else {
+            // Nothing was to be written: what was read is as true as ever.
+            return Some(true);
+        };
         let until = Instant::now() + DOUBT_PATIENCE;
         while let Some(store) = self.store(until).await {
-            match timeout_at(until, store.fate(&doubt.owners, &doubt.xact)).await {
-                Ok(Ok(Fate::Committed)) => return Some(true),
-                Ok(Ok(Fate::Aborted)) => return Some(false),
-                Ok(Ok(Fate::Unknown)) | Err(_) => return None,
+            match timeout_at(until, store.was_written(&doubt.owners, proof)).await {
+                Ok(Ok(was_written)) => return Some(was_written),
+                Err(_) => return None,
                 Ok(Err(error)) => {
                     tracing::warn!(%error, "cannot learn what became of a transaction yet");
                     self.drop_store();

@@ -96,3 +96,37 @@ async fn a_whole_batch_is_answered_truly_when_its_commit_is_lost() {
     }))
     .await;
 }
+
+/// A transaction's number that never reached the disk is given to another one after a crash, so it proves nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn another_transaction_that_got_its_number_after_a_crash_is_not_taken_for_the_lost_one() {
+    // Nobody but a COMMIT may bring the journal to the disk.
+    let own = own_cluster_with(&[("wal_writer_delay", "10s")]).await;
+    let url = own.database("shelf").await;
+    let proxy = Proxy::before(&url).await;
+    let earmark = Earmark::start_on(&proxy.url, Setup::default()).await;
+    let parties = &clients(&earmark, 1).await[0];
+    for (round, others) in [(1, 0), (2, 500)] {
+        proxy.arm(CommitFault::Held);
+        let key = format!("key {round}");
+        let crash = async {
+            proxy.struck().await;
+            own.kill();
+            proxy.refuse(true);
+            own.restarted(round).await;
+            let burn = format!(
+                "DO $$ BEGIN FOR i IN 1..{others} LOOP PERFORM pg_current_xact_id(); COMMIT; END LOOP; END $$"
+            );
+            let sql = session(&url).await;
+            sql.batch_execute(&burn).await.expect(&burn);
+            proxy.refuse(false);
+        };
+        let (answer, ()) = tokio::join!(create(&earmark, parties, &key), crash);
+        assert!(!is_replayed(&answer.expect("reserved")));
+        let again = create(&earmark, parties, &key).await;
+        assert!(is_replayed(&again.expect("there")), "acknowledged and lost");
+        let picture = assert_sound(&earmark).await;
+        assert_eq!(picture.allocations.len(), round as usize);
+    }
+    own.stop().await;
+}
