@@ -12,7 +12,7 @@ use crate::db::migrate;
 use crate::db::pool::{self, Pool, PoolSettings};
 use crate::ledger::expiry;
 use crate::ledger::writer::{Writer, WriterSettings};
-use crate::limits::{REQUEST_BYTES_MAX, RESPONSE_BYTES_MAX};
+use crate::limits::{COALESCED_STATEMENTS_MAX, REQUEST_BYTES_MAX, RESPONSE_BYTES_MAX};
 use crate::network::NetworkService;
 use crate::proto::allocation::v1::allocation_service_server::AllocationServiceServer;
 use crate::proto::balance::v1::balance_service_server::BalanceServiceServer;
@@ -33,6 +33,8 @@ pub struct AppSettings {
 pub struct App {
     /// For reads and the small writes.
     pub pool: Pool,
+    /// For reads by id, which go together: one connection for each statement at a time.
+    by_id: Pool,
     /// For the writes that move value.
     pub writer: Writer,
     writing: Vec<JoinHandle<()>>,
@@ -62,10 +64,20 @@ impl App {
         };
         let (writer, writing) = Writer::start(&connector, &settings.writer);
         let pool = pool::open(connector.clone(), &settings.pool);
+        let for_coalesced = PoolSettings {
+            max_size: COALESCED_STATEMENTS_MAX,
+            min_idle: 1,
+            ..settings.pool.clone()
+        };
+        let by_id = pool::open(
+            connector.adjusted(|session| session.generic_plans = true),
+            &for_coalesced,
+        );
         let stop_sweeping = CancellationToken::new();
         let sweeping = expiry::sweep(pool.clone(), writer.clone(), stop_sweeping.clone());
         Self {
             pool,
+            by_id,
             probing: pool::open(connector.clone(), &one),
             connector,
             writer,
@@ -77,7 +89,8 @@ impl App {
 
     /// Every service, with its limits: the one place where services are wired.
     pub fn routes(&self) -> Routes {
-        let allocation = AllocationService::new(self.pool.clone(), self.writer.clone());
+        let allocation =
+            AllocationService::new(self.pool.clone(), self.by_id.clone(), self.writer.clone());
         let balance = BalanceService::new(
             self.pool.clone(),
             self.writer.clone(),
@@ -114,6 +127,7 @@ impl App {
     pub fn closing(self) -> Vec<ClosingHook> {
         let Self {
             pool,
+            by_id,
             writer,
             writing,
             sweeping,
@@ -138,7 +152,7 @@ impl App {
         vec![
             ClosingHook::new("sweep", stop),
             ClosingHook::new("writers", flush),
-            ClosingHook::new("pools", async move { drop((pool, probing)) }),
+            ClosingHook::new("pools", async move { drop((pool, by_id, probing)) }),
         ]
     }
 }

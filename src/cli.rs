@@ -121,6 +121,22 @@ mod tests {
     use super::*;
 
     #[test]
+    fn help_tells_of_the_logs_after_what_is_a_commands_own() {
+        let mut cli = Cli::command();
+        cli.build();
+        let commands = cli.get_subcommands_mut();
+        for command in commands.filter(|command| command.get_name() != "help") {
+            let help = command.render_long_help().to_string();
+            let flags = help.lines().filter_map(|line| {
+                let flag = line.trim_start().strip_prefix("--")?;
+                flag.split_whitespace().next()
+            });
+            let flags: Vec<&str> = flags.collect();
+            assert!(flags.ends_with(&["log", "log-format"]), "{flags:?}");
+        }
+    }
+
+    #[test]
     fn every_flag_is_also_an_environment_variable() {
         let cli = Cli::command();
         cli.clone().debug_assert();

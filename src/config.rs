@@ -22,6 +22,9 @@ pub enum LogFormat {
     Json,
 }
 
+/// A place in a command's help behind its own flags, in front of `--help`.
+const LAST: usize = 900;
+
 /// Settings of the logs, which go to standard error.
 #[derive(Args, Clone, Debug)]
 pub struct LogArgs {
@@ -32,6 +35,7 @@ pub struct LogArgs {
         long,
         env = "EARMARK_LOG",
         global = true,
+        display_order = LAST,
         value_name = "FILTER",
         default_value = "info"
     )]
@@ -42,6 +46,7 @@ pub struct LogArgs {
         long,
         env = "EARMARK_LOG_FORMAT",
         global = true,
+        display_order = LAST,
         value_enum,
         default_value_t = LogFormat::Auto
     )]

@@ -117,7 +117,7 @@ pub const DB_CHECKOUT_MAX: Duration = Duration::from_secs(2);
 /// Reads by id that go in one statement: past some hundreds a larger one gains nothing.
 pub const COALESCED_READS_MAX: usize = 256;
 /// Such statements at the same time, of one kind: while one is answered, the next one gathers.
-pub const COALESCED_STATEMENTS_MAX: usize = 2;
+pub const COALESCED_STATEMENTS_MAX: u32 = 2;
 /// How often a read is tried whose connection turns out to be dead.
 pub const DB_READ_TRIES: u32 = 4;
 /// How often a write is tried before its conflict becomes the caller's.

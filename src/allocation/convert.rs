@@ -1,9 +1,6 @@
 //! Between proto and model.
 
-use std::mem::take;
-
 use prost::Message;
-use prost_types::Timestamp;
 
 use crate::allocation::model::{Cursor, List, Order, Record, Side, SortField, SortKey};
 use crate::auth::caller::Caller;
@@ -30,21 +27,15 @@ pub(super) fn create_allocation(
     request: pb::CreateAllocationRequest,
     caller: &Caller,
 ) -> Result<(EnterpriseId, Command)> {
-    let wanted = Wanted {
-        connection_id: &request.connection_id,
-        amount: request.amount.as_ref(),
-        client_external_id: &request.client_external_id,
-        notes: request.notes.as_deref(),
-        expire_time: request.expire_time.as_ref(),
+    let item = pb::SubmitItem {
+        r#type: pb::AllocationType::Allocation.into(),
+        connection_id: request.connection_id,
+        amount: request.amount,
+        client_external_id: request.client_external_id,
+        notes: request.notes,
+        expire_time: request.expire_time,
     };
-    let direction = Direction::Allocation;
-    create(
-        &request.enterprise_id,
-        direction,
-        &wanted,
-        request.validate_only,
-        caller,
-    )
+    create(&request.enterprise_id, &item, request.validate_only, caller)
 }
 
 /// Reads a new deallocation: whose, and the command.
@@ -52,65 +43,50 @@ pub(super) fn create_deallocation(
     request: pb::CreateDeallocationRequest,
     caller: &Caller,
 ) -> Result<(EnterpriseId, Command)> {
-    let wanted = Wanted {
-        connection_id: &request.connection_id,
-        amount: request.amount.as_ref(),
-        client_external_id: &request.client_external_id,
-        notes: request.notes.as_deref(),
-        expire_time: request.expire_time.as_ref(),
+    let item = pb::SubmitItem {
+        r#type: pb::AllocationType::Deallocation.into(),
+        connection_id: request.connection_id,
+        amount: request.amount,
+        client_external_id: request.client_external_id,
+        notes: request.notes,
+        expire_time: request.expire_time,
     };
-    let direction = Direction::Deallocation;
-    create(
-        &request.enterprise_id,
-        direction,
-        &wanted,
-        request.validate_only,
-        caller,
-    )
+    create(&request.enterprise_id, &item, request.validate_only, caller)
 }
 
 fn create(
     enterprise_id: &str,
-    direction: Direction,
-    wanted: &Wanted<'_>,
+    item: &pb::SubmitItem,
     validate_only: bool,
     caller: &Caller,
 ) -> Result<(EnterpriseId, Command)> {
     let mut read = Reader::new();
     let enterprise: EnterpriseId = read.id("enterprise_id", enterprise_id);
-    let create = wanted.read(&mut read, direction, caller);
+    let create = create_of(&mut read, item, caller);
     read.finish()?;
     let command = Command::new(enterprise, validate_only, Action::Create(create));
     Ok((enterprise, command))
 }
 
-/// What the requests of either direction and the items of many have in common.
-struct Wanted<'a> {
-    connection_id: &'a str,
-    amount: Option<&'a common::Amount>,
-    client_external_id: &'a str,
-    notes: Option<&'a str>,
-    expire_time: Option<&'a Timestamp>,
-}
-
-impl Wanted<'_> {
-    fn read(&self, read: &mut Reader, direction: Direction, caller: &Caller) -> Create {
-        let connection = read.id("connection_id", self.connection_id);
-        let (unit, quantity) = read.amount("amount", self.amount);
-        let mut create = Create {
-            direction,
-            connection,
-            unit,
-            quantity,
-            client_external_id: read.external_id("client_external_id", self.client_external_id),
-            notes: read.optional_note("notes", self.notes),
-            expire_time: read.optional_time("expire_time", self.expire_time, Rounding::Down),
-            initiated_by: caller.subject.clone(),
-            content: ContentHash([0; 32]),
-        };
-        create.content = content(&create);
-        create
-    }
+/// What one item asks for, be it alone or one of many.
+fn create_of(read: &mut Reader, item: &pb::SubmitItem, caller: &Caller) -> Create {
+    let kind = read.required_enum("type", item.r#type);
+    let connection = read.id("connection_id", &item.connection_id);
+    let (unit, quantity) = read.amount("amount", item.amount.as_ref());
+    let mut create = Create {
+        // What an unreadable type leads to is never used.
+        direction: direction(kind).unwrap_or(Direction::Allocation),
+        connection,
+        unit,
+        quantity,
+        client_external_id: read.external_id("client_external_id", &item.client_external_id),
+        notes: read.optional_note("notes", item.notes.as_deref()),
+        expire_time: read.optional_time("expire_time", item.expire_time.as_ref(), Rounding::Down),
+        initiated_by: caller.subject.clone(),
+        content: ContentHash([0; 32]),
+    };
+    create.content = content(&create);
+    create
 }
 
 /// Many creates as they were read: those that can be judged, and what was wrong with the others.
@@ -155,17 +131,7 @@ pub(super) fn submit(request: pb::SubmitAllocationsRequest, caller: &Caller) -> 
 
 fn submit_item(item: &pb::SubmitItem, caller: &Caller) -> Result<Create> {
     let mut read = Reader::new();
-    let kind = read.required_enum("type", item.r#type);
-    let wanted = Wanted {
-        connection_id: &item.connection_id,
-        amount: item.amount.as_ref(),
-        client_external_id: &item.client_external_id,
-        notes: item.notes.as_deref(),
-        expire_time: item.expire_time.as_ref(),
-    };
-    // What an unreadable type leads to is never used.
-    let direction = direction(kind).unwrap_or(Direction::Allocation);
-    let create = wanted.read(&mut read, direction, caller);
+    let create = create_of(&mut read, item, caller);
     read.finish()?;
     Ok(create)
 }
@@ -251,40 +217,37 @@ impl PartnerVerdict {
 
 /// Reads the partner's verdict that takes.
 pub(super) fn clear(request: pb::ClearAllocationRequest) -> Result<PartnerVerdict> {
-    let mut read = Reader::new();
-    let verdict = PartnerVerdict {
-        allocation: read.id("allocation_id", &request.allocation_id),
-        partner: Partner {
-            enterprise: read.id("enterprise_id", &request.enterprise_id),
-            connection: read.id("connection_id", &request.connection_id),
-            external_id: partner_external_id(&mut read, request.partner_external_id.as_deref()),
-        },
-        reason: None,
-        validate_only: request.validate_only,
-    };
-    read.finish()?;
-    Ok(verdict)
+    verdict(&request, None)
 }
 
 /// Reads the partner's verdict that gives back.
 pub(super) fn release(request: pb::ReleaseAllocationRequest) -> Result<PartnerVerdict> {
+    let common = pb::ClearAllocationRequest {
+        enterprise_id: request.enterprise_id,
+        connection_id: request.connection_id,
+        allocation_id: request.allocation_id,
+        partner_external_id: request.partner_external_id,
+        validate_only: request.validate_only,
+    };
+    verdict(&common, Some(&request.reason))
+}
+
+/// What both verdicts have, and the reason that only one of them has.
+fn verdict(request: &pb::ClearAllocationRequest, reason: Option<&str>) -> Result<PartnerVerdict> {
     let mut read = Reader::new();
+    let external_id = request.partner_external_id.as_deref();
     let verdict = PartnerVerdict {
         allocation: read.id("allocation_id", &request.allocation_id),
         partner: Partner {
             enterprise: read.id("enterprise_id", &request.enterprise_id),
             connection: read.id("connection_id", &request.connection_id),
-            external_id: partner_external_id(&mut read, request.partner_external_id.as_deref()),
+            external_id: external_id.map(|id| read.external_id("partner_external_id", id)),
         },
-        reason: Some(read.note("reason", &request.reason)),
+        reason: reason.map(|reason| read.note("reason", reason)),
         validate_only: request.validate_only,
     };
     read.finish()?;
     Ok(verdict)
-}
-
-fn partner_external_id(read: &mut Reader, value: Option<&str>) -> Option<String> {
-    value.map(|value| read.external_id("partner_external_id", value))
 }
 
 /// Reads what the client gives up: whose, and the command.
@@ -329,49 +292,53 @@ pub(super) fn get(request: &pb::GetAllocationRequest) -> Result<(EnterpriseId, A
 /// Reads a client's list, and what its page tokens are bound to.
 pub(super) fn client_list(
     rpc: &str,
-    mut request: pb::ListClientAllocationsRequest,
+    request: pb::ListClientAllocationsRequest,
 ) -> Result<(List, Binding)> {
-    let (number, size) = (take(&mut request.page_number), take(&mut request.page_size));
-    let token = take(&mut request.page_token);
-    let binding = Binding::new(rpc, &request);
-    let mut read = Reader::new();
-    let (created_from, created_to) = read.time_range(
-        ("created_on_or_after", request.created_on_or_after.as_ref()),
-        ("created_before", request.created_before.as_ref()),
-    );
-    let list = List {
-        enterprise: read.id("enterprise_id", &request.enterprise_id),
-        side: Side::Client,
-        ids: read.ids("allocation_ids", &request.allocation_ids),
-        directions: directions(&mut read, &request.types),
-        statuses: statuses(&mut read, &request.statuses),
-        units: read.units("currencies", &request.currencies),
-        connections: read.ids("connection_ids", &request.connection_ids),
-        clients: Vec::new(),
-        partners: read.ids("partner_ids", &request.partner_ids),
-        created_from,
-        created_to,
-        external_ids: read.texts(
-            "client_external_ids",
-            &request.client_external_ids,
-            ID_CHARS_MAX,
-        ),
-        order: order(&mut read, request.sort_field, request.sort_direction),
-        page: read.page(number, size, &token, binding),
+    let mut bound = request.clone();
+    (bound.page_number, bound.page_size) = (0, 0);
+    bound.page_token.clear();
+    let binding = Binding::new(rpc, &bound);
+    // The partner's request has all that the client's has.
+    let request = pb::ListPartnerAllocationsRequest {
+        enterprise_id: request.enterprise_id,
+        allocation_ids: request.allocation_ids,
+        types: request.types,
+        statuses: request.statuses,
+        currencies: request.currencies,
+        connection_ids: request.connection_ids,
+        partner_ids: request.partner_ids,
+        created_on_or_after: request.created_on_or_after,
+        created_before: request.created_before,
+        partner_external_ids: request.client_external_ids,
+        page_number: request.page_number,
+        page_size: request.page_size,
+        sort_field: request.sort_field,
+        sort_direction: request.sort_direction,
+        page_token: request.page_token,
+        client_ids: Vec::new(),
     };
-    read.finish()?;
-    require_cursor_of(list.order, &list.page)?;
-    Ok((list, binding))
+    list(Side::Client, "client_external_ids", &request, binding).map(|list| (list, binding))
 }
 
 /// Reads a partner's list, and what its page tokens are bound to.
 pub(super) fn partner_list(
     rpc: &str,
-    mut request: pb::ListPartnerAllocationsRequest,
+    request: pb::ListPartnerAllocationsRequest,
 ) -> Result<(List, Binding)> {
-    let (number, size) = (take(&mut request.page_number), take(&mut request.page_size));
-    let token = take(&mut request.page_token);
-    let binding = Binding::new(rpc, &request);
+    let mut bound = request.clone();
+    (bound.page_number, bound.page_size) = (0, 0);
+    bound.page_token.clear();
+    let binding = Binding::new(rpc, &bound);
+    list(Side::Partner, "partner_external_ids", &request, binding).map(|list| (list, binding))
+}
+
+/// Reads a list of either side; its own external ids have another name on each.
+fn list(
+    side: Side,
+    external_ids: &str,
+    request: &pb::ListPartnerAllocationsRequest,
+    binding: Binding,
+) -> Result<List> {
     let mut read = Reader::new();
     let (created_from, created_to) = read.time_range(
         ("created_on_or_after", request.created_on_or_after.as_ref()),
@@ -379,7 +346,7 @@ pub(super) fn partner_list(
     );
     let list = List {
         enterprise: read.id("enterprise_id", &request.enterprise_id),
-        side: Side::Partner,
+        side,
         ids: read.ids("allocation_ids", &request.allocation_ids),
         directions: directions(&mut read, &request.types),
         statuses: statuses(&mut read, &request.statuses),
@@ -389,17 +356,18 @@ pub(super) fn partner_list(
         partners: read.ids("partner_ids", &request.partner_ids),
         created_from,
         created_to,
-        external_ids: read.texts(
-            "partner_external_ids",
-            &request.partner_external_ids,
-            ID_CHARS_MAX,
-        ),
+        external_ids: read.texts(external_ids, &request.partner_external_ids, ID_CHARS_MAX),
         order: order(&mut read, request.sort_field, request.sort_direction),
-        page: read.page(number, size, &token, binding),
+        page: read.page(
+            request.page_number,
+            request.page_size,
+            &request.page_token,
+            binding,
+        ),
     };
     read.finish()?;
     require_cursor_of(list.order, &list.page)?;
-    Ok((list, binding))
+    Ok(list)
 }
 
 fn directions(read: &mut Reader, values: &[i32]) -> Vec<Direction> {

@@ -27,10 +27,10 @@ pub struct AllocationService {
 }
 
 impl AllocationService {
-    /// Reads from the pool, writes through the writer.
-    pub fn new(pool: Pool, writer: Writer) -> Self {
+    /// Reads from the pool, and by id from a pool whose connections plan for all parameters; writes through the writer.
+    pub fn new(pool: Pool, by_id: Pool, writer: Writer) -> Self {
         Self {
-            records: Coalescer::start(Records(pool.clone())),
+            records: Coalescer::start(Records(by_id)),
             pool,
             writer,
         }

@@ -68,7 +68,7 @@ async fn dispatch<R: ReadMany>(
     reader: Arc<R>,
     mut queue: mpsc::UnboundedReceiver<Waiting<R::Key, R::Value>>,
 ) {
-    let places = Arc::new(Semaphore::new(COALESCED_STATEMENTS_MAX));
+    let places = Arc::new(Semaphore::new(COALESCED_STATEMENTS_MAX as usize));
     loop {
         let Ok(place) = Arc::clone(&places).acquire_owned().await else {
             return;

@@ -74,6 +74,8 @@ pub struct Session {
     pub lock_timeout: Duration,
     /// Ends a session whose transaction is idle for longer; zero: never.
     pub idle_in_transaction_timeout: Duration,
+    /// Plans each statement once for all parameters, and by index: for statements of which that is known to be right.
+    pub generic_plans: bool,
     /// How `pg_stat_activity` names the connection, unless the URL says otherwise.
     pub application_name: &'static str,
 }
@@ -84,6 +86,7 @@ impl Default for Session {
             statement_timeout: DB_STATEMENT_MAX,
             lock_timeout: DB_LOCK_WAIT_MAX,
             idle_in_transaction_timeout: DB_IDLE_IN_TRANSACTION_MAX,
+            generic_plans: false,
             application_name: "earmark",
         }
     }
@@ -94,7 +97,7 @@ impl Default for Session {
 pub struct Connector {
     config: Arc<Config>,
     tls: MakeRustlsConnect,
-    settings: Arc<str>,
+    session: Arc<Session>,
 }
 
 impl Connector {
@@ -134,8 +137,19 @@ impl Connector {
         Ok(Self {
             config: Arc::new(config),
             tls: MakeRustlsConnect::new(tls.client_config()?),
-            settings: settings_sql(session).into(),
+            session: Arc::new(session.clone()),
         })
+    }
+
+    /// The same with session settings that differ in some.
+    #[must_use]
+    pub fn adjusted(&self, adjust: impl FnOnce(&mut Session)) -> Self {
+        let mut session = (*self.session).clone();
+        adjust(&mut session);
+        Self {
+            session: Arc::new(session),
+            ..self.clone()
+        }
     }
 
     /// Connects, and puts the session into the state that every statement of ours relies on.
@@ -153,7 +167,7 @@ impl Connector {
                     tracing::debug!(error = chain(&error), "a database connection was lost");
                 }
             });
-            client.batch_execute(&self.settings).await?;
+            client.batch_execute(&settings_sql(&self.session)).await?;
             Ok((client, driver))
         })
         .await
@@ -193,6 +207,10 @@ async fn within<T>(
         .unwrap_or(Err(ConnectError::TimedOut(limit)))
 }
 
+/// Planning anew would cost more than running. Tables may be empty when a plan is made, and large soon after.
+const GENERIC_PLANS: &str = "SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; \
+                             SET enable_hashjoin = off; SET enable_mergejoin = off;";
+
 /// One round trip that sets everything; what the role may not set stays as it is.
 fn settings_sql(session: &Session) -> String {
     let mut sql = String::new();
@@ -221,8 +239,12 @@ fn settings_sql(session: &Session) -> String {
           WHERE current_setting('synchronous_commit') IN ('off', 'local', 'remote_write');
          -- Some errors are told by their text alone.
          SELECT set_config('lc_messages', 'C', false)
-          WHERE has_parameter_privilege('lc_messages', 'SET');",
+          WHERE has_parameter_privilege('lc_messages', 'SET')",
     );
+    if session.generic_plans {
+        sql.push_str(";\n");
+        sql.push_str(GENERIC_PLANS);
+    }
     sql
 }
 

@@ -8,6 +8,7 @@ mod read;
 mod write;
 
 use std::future::Future;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio_postgres::{Client, Statement};
@@ -47,6 +48,7 @@ pub struct Store {
     reads: read::Statements,
     writes: write::Statements,
     written: Statement,
+    begun: AtomicU64,
 }
 
 /// How a batch locks its owners.
@@ -63,6 +65,9 @@ const LOCK: &str =
 const LOCK_FREE: &str = "\
     SELECT owner_id FROM owner WHERE owner_id = ANY($1) ORDER BY owner_id FOR NO KEY UPDATE SKIP LOCKED";
 
+/// Transactions after which every statement is planned anew: it takes some milliseconds.
+const REPLAN_EVERY: u64 = 4_096;
+
 /// No two tries write the same line: their times differ.
 const WRITTEN: &str = "\
     SELECT EXISTS (SELECT FROM entry WHERE owner_id = $1 AND account_id = $2 AND unit = $3 AND version = $4 \
@@ -73,16 +78,8 @@ const WRITTEN: &str = "\
 const FATE_LOCK_WAIT: Duration = Duration::from_secs(15);
 
 impl Store {
-    /// Prepares every statement. `lock_wait` is how long a batch waits for an owner.
-    pub async fn prepare(client: Client, lock_wait: Duration) -> PgResult<Self> {
-        // One plan for ever, by index whatever the statistics say: the tables may be empty when it is made, and
-        // planning anew would cost more than running.
-        let settings = format!(
-            "SET plan_cache_mode = force_generic_plan; SET jit = off; SET enable_seqscan = off; \
-             SET enable_hashjoin = off; SET enable_mergejoin = off; SET lock_timeout = {}",
-            lock_wait.as_millis()
-        );
-        client.batch_execute(&settings).await?;
+    /// Prepares every statement, on a connection that plans each of them once for all parameters.
+    pub async fn prepare(client: Client) -> PgResult<Self> {
         Ok(Self {
             lock: client.prepare(LOCK).await?,
             lock_free: client.prepare(LOCK_FREE).await?,
@@ -90,7 +87,20 @@ impl Store {
             writes: write::Statements::prepare(&client).await?,
             written: client.prepare(WRITTEN).await?,
             client,
+            begun: AtomicU64::new(0),
         })
+    }
+
+    /// Sends BEGIN. Plans are dropped now and then, first soon and then seldom: one that was made while a table was small
+    /// may use an index that leads to all of an owner's rows.
+    async fn send_begin(&self) -> PgResult<()> {
+        let begun = self.begun.fetch_add(1, Ordering::Relaxed);
+        let sql = if begun.is_power_of_two() || begun % REPLAN_EVERY == 0 {
+            "DISCARD PLANS; BEGIN ISOLATION LEVEL READ COMMITTED"
+        } else {
+            "BEGIN ISOLATION LEVEL READ COMMITTED"
+        };
+        self.client.batch_execute(sql).await
     }
 
     /// Whether the connection is gone.

@@ -62,6 +62,10 @@ impl Writer {
         let queues: Arc<[_]> = (0..settings.writers.max(1))
             .map(|_| Arc::new(Queue::default()))
             .collect();
+        let connector = connector.adjusted(|session| {
+            session.lock_timeout = settings.lock_wait;
+            session.generic_plans = true;
+        });
         let tasks = queues.iter().enumerate().map(|(index, queue)| {
             let task = Task::new(index, Arc::clone(queue), connector.clone(), settings);
             tokio::spawn(task.run())

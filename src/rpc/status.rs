@@ -7,7 +7,7 @@ use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
 use crate::auth::scope::Rpc;
-use crate::error::{Error, Outcome, Violations};
+use crate::error::{Error, Outcome, Violation, Violations};
 use crate::limits::{
     REQUEST_BYTES_MAX, RETRY_DELAY, STATUS_BYTES_MAX, VIOLATION_CHARS_MAX, VIOLATIONS_MAX,
 };
@@ -45,7 +45,10 @@ pub fn item_error(error: &Error) -> ItemError {
     ItemError {
         code: code(error) as i32,
         reason: reason(error).into(),
-        message: text(error),
+        message: match error {
+            Error::InvalidRequest(violations) => listed(violations),
+            other => text(other),
+        },
         metadata: metadata(error).into_iter().collect(),
     }
 }
@@ -185,9 +188,19 @@ fn text(error: &Error) -> String {
     }
 }
 
+/// Every violation, for where there is no `BadRequest` beside the text.
+fn listed(violations: &Violations) -> String {
+    let shown = violations.all().iter().take(VIOLATIONS_MAX);
+    shown.map(violation_text).collect::<Vec<_>>().join("; ")
+}
+
+fn violation_text(violation: &Violation) -> String {
+    cut(&format!("`{}`: {}", violation.field, violation.description))
+}
+
 fn summary(violations: &Violations) -> String {
     match violations.all() {
-        [only] => cut(&format!("`{}`: {}", only.field, only.description)),
+        [only] => violation_text(only),
         all => format!(
             "{} arguments are invalid, see `google.rpc.BadRequest`.",
             all.len()

@@ -1,14 +1,14 @@
 //! Who may call what, and in which order a call is checked:
 //!
-//! token → scope → arguments → membership → enterprise → licence → side → replay → other records → version → state →
-//! balance
+//! token → scope → arguments → membership → enterprise → licence → side → replay → other records → clock → version →
+//! arguments judged against the record → state → balance
 //!
 //! The table has a row for each RPC, and the row a step for each check: a request that is right before that check and as
 //! wrong as can be from there on.
 
+mod allocation;
 mod balance;
 mod network;
-mod oes;
 
 use std::collections::BTreeMap;
 
@@ -149,6 +149,76 @@ fn step(expected: &'static str, token: String, message: &impl Message) -> Step {
 /// The steps of each RPC, by its path.
 type Table = BTreeMap<&'static str, Vec<Step>>;
 
+fn add(table: &mut Table, path: &str, steps: Vec<Step>) {
+    let rpc = earmark::auth::scope::rpc(path).expect("an RPC");
+    assert!(table.insert(rpc.path, steps).is_none(), "two rows: {path}");
+}
+
+/// What stands between good arguments and the client's own calls.
+fn of_the_client<M: Message>(world: &World, of: impl Fn(&str) -> M) -> Vec<Step> {
+    let enterprise = world.parties.enterprise.as_str();
+    let mut steps = vec![
+        step("NOT_A_MEMBER", world.nobody(), &of(NOBODY)),
+        step(
+            "NOT_A_MEMBER",
+            world.member(&[&world.stranger]),
+            &of(enterprise),
+        ),
+        step("ENTERPRISE_NOT_FOUND", world.member(&[NOBODY]), &of(NOBODY)),
+    ];
+    for (reason, enterprise) in [
+        ("NO_OES_LICENSE", &world.unlicensed),
+        ("CLIENT_NOT_FOUND", &world.without_client),
+        ("CLIENT_NOT_FOUND", &world.parties.partner_enterprise),
+    ] {
+        steps.push(step(reason, world.member(&[enterprise]), &of(enterprise)));
+    }
+    steps
+}
+
+/// What stands between good arguments and the partner's own calls.
+fn of_the_partner<M: Message>(world: &World, of: impl Fn(&str) -> M) -> Vec<Step> {
+    let enterprise = world.parties.partner_enterprise.as_str();
+    let mut steps = vec![
+        step("NOT_A_MEMBER", world.nobody(), &of(NOBODY)),
+        step(
+            "NOT_A_MEMBER",
+            world.member(&[&world.stranger]),
+            &of(enterprise),
+        ),
+        step("ENTERPRISE_NOT_FOUND", world.member(&[NOBODY]), &of(NOBODY)),
+    ];
+    for (reason, enterprise) in [
+        ("NO_OES_LICENSE", &world.unlicensed),
+        ("PARTNER_ACCESS_DENIED", &world.without_client),
+        ("PARTNER_ACCESS_DENIED", &world.parties.enterprise),
+    ] {
+        steps.push(step(reason, world.member(&[enterprise]), &of(enterprise)));
+    }
+    steps
+}
+
+/// What stands between good arguments and the calls that serve either side.
+fn of_a_side<M: Message>(world: &World, of: impl Fn(&str) -> M) -> Vec<Step> {
+    let enterprise = world.parties.enterprise.as_str();
+    let mut steps = vec![
+        step("NOT_A_MEMBER", world.nobody(), &of(NOBODY)),
+        step(
+            "NOT_A_MEMBER",
+            world.member(&[&world.stranger]),
+            &of(enterprise),
+        ),
+        step("ENTERPRISE_NOT_FOUND", world.member(&[NOBODY]), &of(NOBODY)),
+    ];
+    for (reason, enterprise) in [
+        ("NO_OES_LICENSE", &world.unlicensed),
+        ("CLIENT_NOT_FOUND", &world.without_client),
+    ] {
+        steps.push(step(reason, world.member(&[enterprise]), &of(enterprise)));
+    }
+    steps
+}
+
 async fn answer_of(raw: &Raw, path: &str, token: &str, body: Bytes) -> String {
     let bearer = format!("Bearer {token}");
     let answer = raw.call(path, &[("authorization", &bearer)], body).await;
@@ -163,7 +233,7 @@ async fn answer_of(raw: &Raw, path: &str, token: &str, body: Bytes) -> String {
 async fn the_first_check_that_fails_answers() {
     let world = World::make().await;
     let mut table = Table::new();
-    oes::add_to(&mut table, &world);
+    allocation::add_to(&mut table, &world);
     balance::add_to(&mut table, &world);
     network::add_to(&mut table, &world);
     let raw = world.earmark.raw().await;

@@ -168,7 +168,7 @@ fn the_configuration_is_what_help_says() {
         Some(rest.split_once(after)?.0.to_owned())
     };
     let mut helped: BTreeMap<String, Flag> = BTreeMap::new();
-    let commands = ["serve", "dev", "migrate", "token", "healthcheck"];
+    let commands = ["serve", "dev", "migrate", "token", "healthcheck", "verify"];
     for command in commands {
         let help = text(&run(&mut earmark(&[command, "--help"])).stdout);
         let (usage, options) = help.split_once("\nOptions:").expect("options");

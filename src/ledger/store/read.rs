@@ -51,7 +51,8 @@ const PARTNERS: &str = "\
 const CONNECTIONS: &str = "\
     SELECT id, client_enterprise_id, client_id, partner_id, partner_enterprise_id, mode, \
            allocations_disabled_reason, deallocations_disabled_reason \
-    FROM connection WHERE id = ANY($1) AND client_enterprise_id = ANY($2)";
+    FROM unnest($1::uuid[], $2::uuid[]) k(id, client_enterprise_id) \
+    JOIN connection USING (id, client_enterprise_id)";
 
 /// The columns of an allocation, in the order that `allocation` reads them.
 const ALLOCATION: &str = "\
@@ -63,20 +64,20 @@ const ALLOCATION_COLUMNS: usize = 23;
 
 const KEYS: &str = "\
     SELECT {allocation} FROM unnest($1::uuid[], $2::text[], $3::text[]) k(owner_id, type, client_external_id) \
-    JOIN allocation a USING (owner_id, type, client_external_id) WHERE a.owner_id = ANY($4)";
+    JOIN allocation a USING (owner_id, type, client_external_id)";
 
 const ADJUSTMENTS: &str = "\
     SELECT a.owner_id, a.id, a.external_id, a.currency, a.quantity, a.reason, a.initiated_by, a.content_hash, \
            a.custody_version, a.created_at \
     FROM unnest($1::uuid[], $2::text[]) k(owner_id, external_id) \
-    JOIN adjustment a USING (owner_id, external_id) WHERE a.owner_id = ANY($3)";
+    JOIN adjustment a USING (owner_id, external_id)";
 
 /// The clock once, with the named and the due reservations and the two accounts of each.
 const ALLOCATIONS: &str = "\
     WITH clock AS MATERIALIZED (SELECT clock_timestamp() AS now), \
     named AS (\
         SELECT a.* FROM unnest($1::uuid[], $2::uuid[]) k(owner_id, id) \
-        JOIN allocation a USING (owner_id, id) WHERE a.owner_id = ANY($3)\
+        JOIN allocation a USING (owner_id, id)\
     ), \
     due AS (\
         SELECT d.* FROM clock CROSS JOIN unnest($3::uuid[]) o(owner_id) CROSS JOIN LATERAL (\
@@ -97,7 +98,7 @@ const ALLOCATIONS: &str = "\
 const ACCOUNTS: &str = "\
     SELECT a.owner_id, a.account_id, a.unit, a.available, a.held, a.version \
     FROM unnest($1::uuid[], $2::uuid[], $3::text[]) k(owner_id, account_id, unit) \
-    JOIN account a USING (owner_id, account_id, unit) WHERE a.owner_id = ANY($4)";
+    JOIN account a USING (owner_id, account_id, unit)";
 
 const PAST: &str = "\
     SELECT e.available, e.held FROM entry e \
@@ -125,6 +126,7 @@ pub struct Needs {
     owners: Vec<Uuid>,
     partners: Vec<Uuid>,
     connections: Vec<Uuid>,
+    connection_owners: Vec<Uuid>,
     key_owners: Vec<Uuid>,
     key_types: Vec<&'static str>,
     key_ids: Vec<String>,
@@ -142,7 +144,7 @@ pub struct Needs {
 struct Seen<'a> {
     owners: HashSet<Uuid>,
     partners: HashSet<Uuid>,
-    connections: HashSet<Uuid>,
+    connections: HashSet<(Uuid, Uuid)>,
     keys: HashSet<(Uuid, Direction, &'a str)>,
     adjustments: HashSet<(Uuid, &'a str)>,
     allocations: HashSet<(Uuid, AllocationId)>,
@@ -159,7 +161,7 @@ impl Needs {
         }
         needs.owners = seen.owners.into_iter().collect();
         needs.partners = seen.partners.into_iter().collect();
-        needs.connections = seen.connections.into_iter().collect();
+        (needs.connections, needs.connection_owners) = seen.connections.into_iter().unzip();
         for (owner, account, unit) in seen.accounts {
             needs.account_owners.push(owner);
             needs.account_ids.push(account.0);
@@ -181,7 +183,7 @@ impl Needs {
             Action::Close(close) => {
                 if let Verdict::Clear(partner) | Verdict::Release { partner, .. } = &close.verdict {
                     seen.partners.insert(partner.enterprise.0);
-                    seen.connections.insert(partner.connection.0);
+                    seen.connections.insert((partner.connection.0, owner));
                 }
                 if seen.allocations.insert((owner, close.allocation)) {
                     self.allocation_owners.push(owner);
@@ -202,7 +204,7 @@ impl Needs {
     }
 
     fn add_create<'a>(&mut self, owner: Uuid, create: &'a Create, seen: &mut Seen<'a>) {
-        seen.connections.insert(create.connection.0);
+        seen.connections.insert((create.connection.0, owner));
         let (direction, key) = (create.direction, &create.client_external_id);
         if seen.keys.insert((owner, direction, key)) {
             self.key_owners.push(owner);
@@ -212,11 +214,6 @@ impl Needs {
         for account in [AccountId::OWN, create.connection.into()] {
             seen.accounts.insert((owner, account, &create.unit));
         }
-    }
-
-    /// The owners to lock.
-    pub fn owners(&self) -> &[Uuid] {
-        &self.owners
     }
 }
 
@@ -252,22 +249,22 @@ impl Store {
             accounts,
         ) = try_join!(
             biased;
-            client.batch_execute("BEGIN ISOLATION LEVEL READ COMMITTED"),
+            self.send_begin(),
             async { client.query(lock, &[owners]).await },
             async { client.query(&reads.owners, &[owners]).await },
             if_any(!needs.partners.is_empty(), async {
                 client.query(&reads.partners, &[&needs.partners]).await
             }),
             if_any(!needs.connections.is_empty(), async {
-                client.query(&reads.connections, &[&needs.connections, owners]).await
+                client.query(&reads.connections, &[&needs.connections, &needs.connection_owners]).await
             }),
             if_any(!needs.key_ids.is_empty(), async {
                 let Needs { key_owners, key_types, key_ids, .. } = needs;
-                client.query(&reads.keys, &[key_owners, key_types, key_ids, owners]).await
+                client.query(&reads.keys, &[key_owners, key_types, key_ids]).await
             }),
             if_any(!needs.adjustment_ids.is_empty(), async {
                 let Needs { adjustment_owners, adjustment_ids, .. } = needs;
-                client.query(&reads.adjustments, &[adjustment_owners, adjustment_ids, owners]).await
+                client.query(&reads.adjustments, &[adjustment_owners, adjustment_ids]).await
             }),
             async {
                 let Needs { allocation_owners, allocation_ids, .. } = needs;
@@ -275,7 +272,7 @@ impl Store {
             },
             if_any(!needs.account_ids.is_empty(), async {
                 let Needs { account_owners, account_ids, account_units, .. } = needs;
-                client.query(&reads.accounts, &[account_owners, account_ids, account_units, owners]).await
+                client.query(&reads.accounts, &[account_owners, account_ids, account_units]).await
             }),
         )?;
 

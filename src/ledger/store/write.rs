@@ -1,7 +1,8 @@
 //! What a batch writes: one statement a table, all effects of the batch in its arrays, sent together.
 //!
-//! Rows are inserted through a join with `owner`, and every statement names its owners, so that one SQL text serves a
-//! distributed database too.
+//! Rows are inserted through a join with `owner`: none is ever written for an owner that is not there. No statement
+//! names its owners as an array besides: Postgres would look each row up in it, and a batch of many owners would cost
+//! the square of their number.
 
 use chrono::{DateTime, Utc};
 use rust_decimal::Decimal;
@@ -28,24 +29,24 @@ const ENTRIES: &str = "\
                        cause_id, time) \
     SELECT o.owner_id, n.account_id, n.unit, n.version, n.available_delta, n.held_delta, n.available, n.held, n.cause, \
            n.cause_id, n.time \
-    FROM unnest($2::uuid[], $3::uuid[], $4::text[], $5::bigint[], $6::numeric[], $7::numeric[], $8::numeric[], \
-                $9::numeric[], $10::text[], $11::uuid[], $12::timestamptz[]) \
+    FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::bigint[], $5::numeric[], $6::numeric[], $7::numeric[], \
+                $8::numeric[], $9::text[], $10::uuid[], $11::timestamptz[]) \
          n(owner_id, account_id, unit, version, available_delta, held_delta, available, held, cause, cause_id, time) \
-    JOIN owner o ON o.owner_id = n.owner_id WHERE o.owner_id = ANY($1)";
+    JOIN owner o ON o.owner_id = n.owner_id";
 
 const NEW_ACCOUNTS: &str = "\
     INSERT INTO account (owner_id, account_id, unit, available, held, version) \
     SELECT o.owner_id, n.account_id, n.unit, n.available, n.held, n.version \
-    FROM unnest($2::uuid[], $3::uuid[], $4::text[], $5::numeric[], $6::numeric[], $7::bigint[], $8::bigint[]) \
+    FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::numeric[], $5::numeric[], $6::bigint[], $7::bigint[]) \
          n(owner_id, account_id, unit, available, held, version, stored_version) \
-    JOIN owner o ON o.owner_id = n.owner_id WHERE o.owner_id = ANY($1) AND n.stored_version = 0";
+    JOIN owner o ON o.owner_id = n.owner_id WHERE n.stored_version = 0";
 
 /// The version that was read is asked for again: a second wall behind the owner's lock.
 const CHANGED_ACCOUNTS: &str = "\
     UPDATE account a SET available = n.available, held = n.held, version = n.version \
-    FROM unnest($2::uuid[], $3::uuid[], $4::text[], $5::numeric[], $6::numeric[], $7::bigint[], $8::bigint[]) \
+    FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::numeric[], $5::numeric[], $6::bigint[], $7::bigint[]) \
          n(owner_id, account_id, unit, available, held, version, stored_version) \
-    WHERE a.owner_id = ANY($1) AND a.owner_id = n.owner_id AND a.account_id = n.account_id AND a.unit = n.unit \
+    WHERE a.owner_id = n.owner_id AND a.account_id = n.account_id AND a.unit = n.unit \
       AND a.version = n.stored_version";
 
 const CREATED: &str = "\
@@ -57,36 +58,36 @@ const CREATED: &str = "\
            n.client_external_id, n.partner_external_id, n.initiated_by, n.notes, n.reason, n.expire_time, n.created_at, \
            n.updated_at, n.content_hash, n.opened_custody_version, n.opened_connection_version, n.closed_cause, \
            n.closed_custody_version, n.closed_connection_version \
-    FROM unnest($2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::text[], $7::numeric[], $8::uuid[], $9::uuid[], \
-                $10::uuid[], $11::text[], $12::text[], $13::text[], $14::text[], $15::text[], $16::timestamptz[], \
-                $17::timestamptz[], $18::timestamptz[], $19::bytea[], $20::bigint[], $21::bigint[], $22::text[], \
-                $23::bigint[], $24::bigint[]) \
+    FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::numeric[], $7::uuid[], $8::uuid[], \
+                $9::uuid[], $10::text[], $11::text[], $12::text[], $13::text[], $14::text[], $15::timestamptz[], \
+                $16::timestamptz[], $17::timestamptz[], $18::bytea[], $19::bigint[], $20::bigint[], $21::text[], \
+                $22::bigint[], $23::bigint[]) \
          n(owner_id, id, type, status, currency, quantity, connection_id, client_id, partner_id, client_external_id, \
            partner_external_id, initiated_by, notes, reason, expire_time, created_at, updated_at, content_hash, \
            opened_custody_version, opened_connection_version, closed_cause, closed_custody_version, \
            closed_connection_version) \
-    JOIN owner o ON o.owner_id = n.owner_id WHERE o.owner_id = ANY($1)";
+    JOIN owner o ON o.owner_id = n.owner_id";
 
 /// Only what is open can be closed: a second wall behind the owner's lock.
 const CLOSED: &str = "\
     UPDATE allocation a SET status = n.status, partner_external_id = n.partner_external_id, reason = n.reason, \
            updated_at = n.updated_at, closed_cause = n.cause, closed_custody_version = n.custody_version, \
            closed_connection_version = n.connection_version \
-    FROM unnest($2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::text[], $7::timestamptz[], $8::text[], \
-                $9::bigint[], $10::bigint[]) \
+    FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::timestamptz[], $7::text[], \
+                $8::bigint[], $9::bigint[]) \
          n(owner_id, id, status, partner_external_id, reason, updated_at, cause, custody_version, connection_version) \
-    WHERE a.owner_id = ANY($1) AND a.owner_id = n.owner_id AND a.id = n.id AND a.status = 'RESERVED'";
+    WHERE a.owner_id = n.owner_id AND a.id = n.id AND a.status = 'RESERVED'";
 
 const ADJUSTMENTS: &str = "\
     INSERT INTO adjustment (owner_id, id, external_id, currency, quantity, reason, initiated_by, content_hash, \
                             custody_version, created_at) \
     SELECT o.owner_id, n.id, n.external_id, n.currency, n.quantity, n.reason, n.initiated_by, n.content_hash, \
            n.custody_version, n.created_at \
-    FROM unnest($2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::numeric[], $7::text[], $8::text[], $9::bytea[], \
-                $10::bigint[], $11::timestamptz[]) \
+    FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::numeric[], $6::text[], $7::text[], $8::bytea[], \
+                $9::bigint[], $10::timestamptz[]) \
          n(owner_id, id, external_id, currency, quantity, reason, initiated_by, content_hash, custody_version, \
            created_at) \
-    JOIN owner o ON o.owner_id = n.owner_id WHERE o.owner_id = ANY($1)";
+    JOIN owner o ON o.owner_id = n.owner_id";
 
 impl Statements {
     pub(super) async fn prepare(client: &Client) -> PgResult<Self> {
@@ -103,7 +104,7 @@ impl Statements {
 
 impl Store {
     /// Writes all changes: one round trip. The row counts must equal the effects sent.
-    pub async fn write(&self, owners: &[Uuid], changes: &Changes<'_>) -> Result<(), StoreError> {
+    pub async fn write(&self, changes: &Changes<'_>) -> Result<(), StoreError> {
         let Changes {
             entries,
             new_accounts,
@@ -114,17 +115,17 @@ impl Store {
         } = changes;
         try_join!(
             biased;
-            expect_rows("allocation", created.len(), self.insert_created(owners, created)),
-            expect_rows("allocation", closed.len(), self.update_closed(owners, closed)),
-            expect_rows("adjustment", adjustments.len(), self.insert_adjustments(owners, adjustments)),
-            expect_rows("account", new_accounts.len(), self.write_accounts(owners, &self.writes.new_accounts, new_accounts)),
-            expect_rows("account", changed_accounts.len(), self.write_accounts(owners, &self.writes.changed_accounts, changed_accounts)),
-            expect_rows("entry", entries.len(), self.insert_entries(owners, entries)),
+            expect_rows("allocation", created.len(), self.insert_created(created)),
+            expect_rows("allocation", closed.len(), self.update_closed(closed)),
+            expect_rows("adjustment", adjustments.len(), self.insert_adjustments(adjustments)),
+            expect_rows("account", new_accounts.len(), self.write_accounts(&self.writes.new_accounts, new_accounts)),
+            expect_rows("account", changed_accounts.len(), self.write_accounts(&self.writes.changed_accounts, changed_accounts)),
+            expect_rows("entry", entries.len(), self.insert_entries(entries)),
         )?;
         Ok(())
     }
 
-    async fn insert_entries(&self, owners: &[Uuid], rows: &[&Entry]) -> PgResult<u64> {
+    async fn insert_entries(&self, rows: &[&Entry]) -> PgResult<u64> {
         let owner_ids: Vec<Uuid> = column(rows, |row| row.owner.0);
         let accounts: Vec<Uuid> = column(rows, |row| row.key.account.0);
         let units: Vec<&str> = rows.iter().map(|row| row.key.unit.as_str()).collect();
@@ -140,7 +141,6 @@ impl Store {
             .execute(
                 &self.writes.entries,
                 &[
-                    &owners,
                     &owner_ids,
                     &accounts,
                     &units,
@@ -159,7 +159,6 @@ impl Store {
 
     async fn write_accounts(
         &self,
-        owners: &[Uuid],
         statement: &Statement,
         rows: &[AccountChange<'_>],
     ) -> PgResult<u64> {
@@ -177,7 +176,6 @@ impl Store {
             .execute(
                 statement,
                 &[
-                    &owners,
                     &owner_ids,
                     &accounts,
                     &units,
@@ -190,7 +188,7 @@ impl Store {
             .await
     }
 
-    async fn insert_created(&self, owners: &[Uuid], rows: &[&Allocation]) -> PgResult<u64> {
+    async fn insert_created(&self, rows: &[&Allocation]) -> PgResult<u64> {
         let owner_ids: Vec<Uuid> = column(rows, |row| row.owner.0);
         let ids: Vec<Uuid> = column(rows, |row| row.id.0);
         let types: Vec<&str> = column(rows, |row| row.direction.as_str());
@@ -229,7 +227,6 @@ impl Store {
             .execute(
                 &self.writes.created,
                 &[
-                    &owners,
                     &owner_ids,
                     &ids,
                     &types,
@@ -258,7 +255,7 @@ impl Store {
             .await
     }
 
-    async fn update_closed(&self, owners: &[Uuid], rows: &[&Allocation]) -> PgResult<u64> {
+    async fn update_closed(&self, rows: &[&Allocation]) -> PgResult<u64> {
         let owner_ids: Vec<Uuid> = column(rows, |row| row.owner.0);
         let ids: Vec<Uuid> = column(rows, |row| row.id.0);
         let statuses: Vec<&str> = column(rows, |row| row.status.as_str());
@@ -279,7 +276,6 @@ impl Store {
             .execute(
                 &self.writes.closed,
                 &[
-                    &owners,
                     &owner_ids,
                     &ids,
                     &statuses,
@@ -294,7 +290,7 @@ impl Store {
             .await
     }
 
-    async fn insert_adjustments(&self, owners: &[Uuid], rows: &[&Adjustment]) -> PgResult<u64> {
+    async fn insert_adjustments(&self, rows: &[&Adjustment]) -> PgResult<u64> {
         let owner_ids: Vec<Uuid> = column(rows, |row| row.owner.0);
         let ids: Vec<Uuid> = column(rows, |row| row.id.0);
         let external_ids: Vec<&str> = rows.iter().map(|row| row.external_id.as_str()).collect();
@@ -309,7 +305,6 @@ impl Store {
             .execute(
                 &self.writes.adjustments,
                 &[
-                    &owners,
                     &owner_ids,
                     &ids,
                     &external_ids,

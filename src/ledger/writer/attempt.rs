@@ -140,7 +140,7 @@ async fn before_commit(
     let owners: Vec<Uuid> = state.owners.keys().map(|owner| owner.0).collect();
     let proof = changes.entries.first().map(|entry| Entry::clone(entry));
     if !changes.is_empty() {
-        store.write(&owners, &changes).await?;
+        store.write(&changes).await?;
     }
     let mut judged = answers(store, &state, judgements).await?.into_iter();
     times.write = writing.elapsed();

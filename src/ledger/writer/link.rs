@@ -16,7 +16,6 @@ const BACK_OFF_MAX: Duration = Duration::from_millis(500);
 
 pub(super) struct Link {
     connector: Connector,
-    lock_wait: Duration,
     store: Option<Store>,
     /// Since when there is no store.
     lost: Option<Instant>,
@@ -26,10 +25,9 @@ pub(super) struct Link {
 
 impl Link {
     /// Begins to connect: the first command need not wait for it.
-    pub(super) fn new(connector: Connector, lock_wait: Duration) -> Self {
+    pub(super) fn new(connector: Connector) -> Self {
         let mut link = Self {
             connector,
-            lock_wait,
             store: None,
             lost: None,
             connecting: None,
@@ -39,7 +37,7 @@ impl Link {
     }
 
     fn begin(&mut self) {
-        let work = connect(self.connector.clone(), self.lock_wait);
+        let work = connect(self.connector.clone());
         self.connecting = Some(AbortOnDropHandle::new(tokio::spawn(work)));
     }
 
@@ -93,11 +91,11 @@ impl Link {
 }
 
 /// Tries until it succeeds, with back-off and jitter.
-async fn connect(connector: Connector, lock_wait: Duration) -> Store {
+async fn connect(connector: Connector) -> Store {
     let mut back_off = Duration::from_millis(20);
     loop {
         let failed = match connector.connect().await {
-            Ok((client, _)) => match Store::prepare(client, lock_wait).await {
+            Ok((client, _)) => match Store::prepare(client).await {
                 Ok(store) => return store,
                 Err(error) => error.to_string(),
             },

@@ -43,7 +43,7 @@ impl Task {
         Self {
             index,
             queue,
-            link: Link::new(connector, settings.lock_wait),
+            link: Link::new(connector),
             patience: settings.patience,
         }
     }

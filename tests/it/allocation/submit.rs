@@ -13,6 +13,7 @@ use earmark::proto::network::v1::ConnectionMode;
 use prost::Message;
 use prost_types::Timestamp;
 use tonic::Code;
+use tonic_types::StatusExt;
 
 use crate::support::desk::Desk;
 use crate::support::earmark::{NOBODY, balance, refusal};
@@ -77,7 +78,15 @@ impl Desk {
         match answer {
             Ok(record) => Outcome::Allocation(record.expect("set")),
             Err(status) => {
-                let message = status.message().to_owned();
+                // An item has no `BadRequest` beside its text, which says all of it instead.
+                let message = match status.get_details_bad_request() {
+                    None => status.message().to_owned(),
+                    Some(request) => {
+                        let each = request.field_violations.iter();
+                        let each = each.map(|one| format!("`{}`: {}", one.field, one.description));
+                        each.collect::<Vec<String>>().join("; ")
+                    }
+                };
                 let mut refused = refusal(Err::<(), _>(status));
                 // The item's is in the call's own: an item that was refused changed nothing.
                 let outcome = refused.metadata.remove("outcome");

@@ -9,7 +9,7 @@ use earmark::proto::allocation::v1::{
     ReleaseAllocationRequest,
 };
 use earmark::proto::common::v1::Balance;
-use earmark::proto::network::v1::ConnectionMode;
+use earmark::proto::network::v1::{ConnectionMode, UpdateConnectionRequest};
 use tonic::Code;
 
 use crate::support::desk::Desk;
@@ -122,6 +122,32 @@ async fn a_deallocation_takes_no_more_than_its_connection_has_available() {
         desk.deallocate("40", "d-2").await;
         assert_sound(&desk.earmark).await;
     }
+}
+
+#[tokio::test]
+async fn a_connection_that_takes_no_deallocations_still_takes_allocations() {
+    let desk = Desk::open(ConnectionMode::Confirmed).await;
+    let moved = desk.allocate("60", "a").await;
+    desk.clear(&moved.id).await;
+    let held = desk.deallocate("20", "d-1").await;
+    let update = UpdateConnectionRequest {
+        connection_id: desk.parties.connection.clone(),
+        deallocations_enabled: Some(false),
+        disabled_reason: Some("under review".into()),
+        ..Default::default()
+    };
+    let mut admin = desk.earmark.admin().network;
+    admin.update_connection(update).await.expect("disabled");
+    // More than there is: the connection answers first.
+    let request = desk.parties.deallocation("BTC", "1000", "d-2");
+    let status = desk.client.clone().create_deallocation(request).await;
+    let status = status.expect_err("disabled");
+    assert!(status.message().contains("under review"), "{status:?}");
+    let refused = refusal(Err::<(), _>(status));
+    let refused = refused.expect(Code::FailedPrecondition, "CONNECTION_INACTIVE");
+    assert_eq!(refused.metadata["direction"], "deallocation");
+    desk.allocate("1", "a-2").await;
+    desk.clear(&held.id).await;
 }
 
 #[tokio::test]

@@ -1,46 +1,99 @@
-//! The reads of BalanceService that serve both sides, or the partner's.
+//! BalanceService.
 
 use earmark::proto::balance::v1::get_balance_request::Moment;
 use earmark::proto::balance::v1::{
-    GetBalanceRequest, ListEntriesRequest, ListPartnerBalancesRequest,
+    AdjustBalanceRequest, GetBalanceRequest, ListClientBalancesRequest, ListEntriesRequest,
+    ListPartnerBalancesRequest, VerifyLedgerRequest,
 };
 
-use super::{SERVED, Step, Table, World, step};
+use super::{
+    GREATEST, REPLAYED, SERVED, Step, TAKEN, Table, World, add, of_a_side, of_the_client,
+    of_the_partner, step,
+};
 use crate::support::earmark::NOBODY;
 
 pub(super) fn add_to(table: &mut Table, world: &World) {
     for (method, steps) in [
+        ("AdjustBalance", adjust_balance(world)),
+        ("ListClientBalances", list_client_balances(world)),
         ("ListPartnerBalances", list_partner_balances(world)),
         ("GetBalance", get_balance(world)),
         ("ListEntries", list_entries(world)),
+        // Its scope serves it whole: no arguments, no membership.
+        (
+            "VerifyLedger",
+            vec![step(SERVED, world.admin(), &VerifyLedgerRequest::default())],
+        ),
     ] {
-        let path = format!("/earmark.balance.v1.BalanceService/{method}");
-        let rpc = earmark::auth::scope::rpc(&path).expect("an RPC");
-        table.insert(rpc.path, steps);
+        add(
+            table,
+            &format!("/earmark.balance.v1.BalanceService/{method}"),
+            steps,
+        );
     }
 }
 
-/// What stands between good arguments and a side.
-fn of_any_side<M: prost::Message>(world: &World, of: impl Fn(&str) -> M) -> Vec<Step> {
-    let enterprise = world.parties.enterprise.as_str();
+fn adjust_balance(world: &World) -> Vec<Step> {
+    let of = |enterprise: &str| AdjustBalanceRequest {
+        enterprise_id: enterprise.into(),
+        quantity: format!("-{GREATEST}"),
+        ..world.adjustment(TAKEN)
+    };
+    let invalid = AdjustBalanceRequest {
+        reason: String::new(),
+        ..of(NOBODY)
+    };
+    let too_much = AdjustBalanceRequest {
+        external_id: "new".into(),
+        ..of(&world.parties.enterprise)
+    };
+    let beyond = AdjustBalanceRequest {
+        quantity: GREATEST.into(),
+        ..too_much.clone()
+    };
     vec![
-        step("NOT_A_MEMBER", world.nobody(), &of(NOBODY)),
+        step("INVALID_REQUEST", world.admin(), &invalid),
+        step("ENTERPRISE_NOT_FOUND", world.admin(), &of(NOBODY)),
+        // Without licence too, which nobody asks for.
+        step("CLIENT_NOT_FOUND", world.admin(), &of(&world.unlicensed)),
         step(
-            "NOT_A_MEMBER",
-            world.member(&[&world.stranger]),
-            &of(enterprise),
+            "IDEMPOTENCY_KEY_REUSED",
+            world.admin(),
+            &of(&world.parties.enterprise),
         ),
-        step("ENTERPRISE_NOT_FOUND", world.member(&[NOBODY]), &of(NOBODY)),
-        step(
-            "NO_OES_LICENSE",
-            world.member(&[&world.unlicensed]),
-            &of(&world.unlicensed),
-        ),
+        step(REPLAYED, world.admin(), &world.adjustment(TAKEN)),
+        step("INSUFFICIENT_BALANCE", world.admin(), &too_much),
+        step("BALANCE_LIMIT", world.admin(), &beyond),
+        step(SERVED, world.admin(), &world.adjustment("new")),
     ]
 }
 
+fn list_client_balances(world: &World) -> Vec<Step> {
+    let enterprise = world.parties.enterprise.as_str();
+    let of = |enterprise: &str| ListClientBalancesRequest {
+        enterprise_id: enterprise.into(),
+        ..Default::default()
+    };
+    let invalid = ListClientBalancesRequest {
+        currencies: vec!["B C".into()],
+        page_token: "x".into(),
+        ..of(NOBODY)
+    };
+    let foreign_token = ListClientBalancesRequest {
+        page_token: "x".into(),
+        ..of(NOBODY)
+    };
+    let mut steps = vec![
+        step("INVALID_REQUEST", world.nobody(), &invalid),
+        step("PAGE_TOKEN_INVALID", world.nobody(), &foreign_token),
+    ];
+    steps.extend(of_the_client(world, |enterprise| of(enterprise)));
+    steps.push(step(SERVED, world.member(&[enterprise]), &of(enterprise)));
+    steps
+}
+
 fn list_partner_balances(world: &World) -> Vec<Step> {
-    let partner = world.parties.partner_enterprise.as_str();
+    let enterprise = world.parties.partner_enterprise.as_str();
     let of = |enterprise: &str| ListPartnerBalancesRequest {
         enterprise_id: enterprise.into(),
         ..Default::default()
@@ -50,19 +103,15 @@ fn list_partner_balances(world: &World) -> Vec<Step> {
         ..of(NOBODY)
     };
     let invalid = ListPartnerBalancesRequest {
-        currencies: vec!["B C".into()],
+        client_ids: vec!["x".into()],
         ..foreign_token.clone()
     };
     let mut steps = vec![
         step("INVALID_REQUEST", world.nobody(), &invalid),
         step("PAGE_TOKEN_INVALID", world.nobody(), &foreign_token),
     ];
-    steps.extend(of_any_side(world, of));
-    for enterprise in [&world.without_client, &world.parties.enterprise] {
-        let token = world.member(&[enterprise]);
-        steps.push(step("PARTNER_ACCESS_DENIED", token, &of(enterprise)));
-    }
-    steps.push(step(SERVED, world.member(&[partner]), &of(partner)));
+    steps.extend(of_the_partner(world, of));
+    steps.push(step(SERVED, world.member(&[enterprise]), &of(enterprise)));
     steps
 }
 
@@ -91,13 +140,7 @@ fn get_balance(world: &World) -> Vec<Step> {
         ..of(enterprise)
     };
     let mut steps = vec![step("INVALID_REQUEST", world.nobody(), &invalid)];
-    steps.extend(of_any_side(world, of));
-    let neither = &world.without_client;
-    steps.push(step(
-        "CLIENT_NOT_FOUND",
-        world.member(&[neither]),
-        &of(neither),
-    ));
+    steps.extend(of_a_side(world, of));
     steps.push(step(
         "INVALID_REQUEST",
         world.member(&[partner]),
@@ -140,11 +183,13 @@ fn list_entries(world: &World) -> Vec<Step> {
         step("INVALID_REQUEST", world.nobody(), &invalid),
         step("PAGE_TOKEN_INVALID", world.nobody(), &foreign_token),
     ];
-    steps.extend(of_any_side(world, of));
-    for enterprise in [&world.without_client, partner] {
-        let token = world.member(&[enterprise]);
-        steps.push(step("CLIENT_NOT_FOUND", token, &of(enterprise)));
-    }
+    steps.extend(of_a_side(world, of));
+    // Custody, of which a partner has none.
+    steps.push(step(
+        "CLIENT_NOT_FOUND",
+        world.member(&[partner]),
+        &of(partner),
+    ));
     steps.push(step(SERVED, world.member(&[client]), &of(client)));
     // A filter of what is not theirs matches nothing.
     let foreign = ListEntriesRequest {

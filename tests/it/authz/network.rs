@@ -3,7 +3,7 @@
 use earmark::proto::network::v1 as pb;
 use prost::Message;
 
-use super::{REPLAYED, SERVED, Step, TAKEN, Table, World, step};
+use super::{REPLAYED, SERVED, Step, TAKEN, Table, World, add, step};
 use crate::support::earmark::NOBODY;
 
 pub(super) fn add_to(table: &mut Table, world: &World) {
@@ -22,9 +22,11 @@ pub(super) fn add_to(table: &mut Table, world: &World) {
         ("UpdateConnection", update_connection(world)),
         ("ListConnections", list_connections(world)),
     ] {
-        let path = format!("/earmark.network.v1.NetworkService/{method}");
-        let rpc = earmark::auth::scope::rpc(&path).expect("an RPC");
-        table.insert(rpc.path, steps);
+        add(
+            table,
+            &format!("/earmark.network.v1.NetworkService/{method}"),
+            steps,
+        );
     }
 }
 

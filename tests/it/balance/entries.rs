@@ -237,6 +237,48 @@ async fn every_filter_finds_what_its_words_say_page_by_page() {
 }
 
 #[tokio::test]
+async fn between_two_microseconds_nothing_happens() {
+    let mut world = World::make().await;
+    let buyer = world.buyer.clone();
+    world.adjust(&buyer, "BTC", "300").await;
+    let entries = world.entries(journal(&buyer)).await.entries;
+    let [deposit] = entries.as_slice() else {
+        panic!("{entries:?}");
+    };
+    let bound = |nanos| {
+        let time = deposit.time.as_ref().expect("set");
+        Some(Timestamp {
+            seconds: time.seconds,
+            nanos: time.nanos + nanos,
+        })
+    };
+    // Each is a statement of its own.
+    let whole = journal(&buyer);
+    let custody = ListEntriesRequest {
+        connection_id: Some(String::new()),
+        ..whole.clone()
+    };
+    let cause = ListEntriesRequest {
+        cause_ids: vec![deposit.cause_id.clone()],
+        ..whole.clone()
+    };
+    for request in [whole, custody, cause] {
+        for direction in [SortDirection::Asc, SortDirection::Desc] {
+            for (from, to, found) in [(0, 0, 1), (1, 1, 0), (1, 999, 0)] {
+                let request = ListEntriesRequest {
+                    time_on_or_after: bound(from),
+                    time_before: bound(to),
+                    sort_direction: direction.into(),
+                    ..request.clone()
+                };
+                let listed = world.entries(request.clone()).await.entries;
+                assert_eq!(listed.len(), found, "{request:?}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_partner_sees_neither_custody_nor_where_value_comes_from() {
     let mut world = World::make().await;
     let (buyer, venue) = (world.buyer.clone(), world.venue.clone());

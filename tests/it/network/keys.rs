@@ -1,9 +1,11 @@
 //! Idempotency keys: one key, one record.
 
+use earmark::limits::SWEEP_INTERVAL;
 use earmark::proto::network::v1 as pb;
 use tonic::Code;
 
 use super::{NOBODY, client, connection, enterprise, joining, network, partner};
+use crate::support::earmark::{Earmark, refusal};
 use crate::support::service::{Services, admin, detail, is_replayed, reason};
 
 fn creating(name: &str, request_id: &str) -> pb::CreateEnterpriseRequest {
@@ -285,4 +287,23 @@ async fn one_key_many_times_at_once_is_one_record() {
     }
     assert_eq!((fresh, ids.len()), (1, 1));
     assert_eq!(services.count("SELECT count(*) FROM enterprise").await, 1);
+}
+
+#[tokio::test]
+async fn a_key_stands_as_long_as_its_record() {
+    // A whole server, with all that it does by itself.
+    let earmark = Earmark::start().await;
+    let network = earmark.admin().network;
+    let create = async |name: &str| {
+        let request = creating(name, "k");
+        network.clone().create_enterprise(request).await
+    };
+    let first = create("e").await.expect("created").into_inner();
+    let age = "UPDATE request_key SET created_at = created_at - interval '10 years'";
+    earmark.sql().await.execute(age, &[]).await.expect(age);
+    tokio::time::sleep(2 * SWEEP_INTERVAL).await;
+    let again = create("e").await.expect("replayed");
+    assert!(is_replayed(&again));
+    assert_eq!(again.into_inner(), first);
+    refusal(create("other").await).expect(Code::AlreadyExists, "IDEMPOTENCY_KEY_REUSED");
 }

@@ -1,56 +1,42 @@
-//! AllocationService and BalanceService.
+//! AllocationService.
 
 use earmark::proto::allocation::v1::{
     AllocationType, CancelAllocationRequest, ClearAllocationRequest, CreateAllocationRequest,
     CreateDeallocationRequest, GetAllocationRequest, ListClientAllocationsRequest,
     ListPartnerAllocationsRequest, ReleaseAllocationRequest, SubmitAllocationsRequest,
 };
-use earmark::proto::balance::v1::get_balance_request::Moment;
-use earmark::proto::balance::v1::{
-    AdjustBalanceRequest, GetBalanceRequest, ListClientBalancesRequest, ListEntriesRequest,
-    ListPartnerBalancesRequest, VerifyLedgerRequest,
-};
-use prost::Message;
+use prost_types::Timestamp;
 
-use super::{GREATEST, REPLAYED, SERVED, Step, TAKEN, Table, World, step};
+use super::{
+    GREATEST, REPLAYED, SERVED, Step, TAKEN, Table, World, add, of_the_client, of_the_partner, step,
+};
 use crate::support::earmark::NOBODY;
 
 pub(super) fn add_to(table: &mut Table, world: &World) {
-    let allocation = "/earmark.allocation.v1.AllocationService/";
-    let balance = "/earmark.balance.v1.BalanceService/";
-    for (service, method, steps) in [
-        (allocation, "CreateAllocation", create_allocation(world)),
-        (allocation, "CreateDeallocation", create_deallocation(world)),
-        (allocation, "SubmitAllocations", submit_allocations(world)),
-        (allocation, "ClearAllocation", clear_allocation(world)),
-        (allocation, "ReleaseAllocation", release_allocation(world)),
-        (allocation, "CancelAllocation", cancel_allocation(world)),
-        (allocation, "GetAllocation", get_allocation(world)),
-        (
-            allocation,
-            "ListClientAllocations",
-            list_client_allocations(world),
-        ),
-        (
-            allocation,
-            "ListPartnerAllocations",
-            list_partner_allocations(world),
-        ),
-        (balance, "AdjustBalance", adjust_balance(world)),
-        (balance, "ListClientBalances", list_client_balances(world)),
-        (balance, "ListPartnerBalances", list_partner_balances(world)),
-        (balance, "GetBalance", get_balance(world)),
-        (balance, "ListEntries", list_entries(world)),
-        // Its scope serves it whole: no arguments, no membership.
-        (
-            balance,
-            "VerifyLedger",
-            vec![step(SERVED, world.admin(), &VerifyLedgerRequest::default())],
-        ),
+    for (method, steps) in [
+        ("CreateAllocation", create_allocation(world)),
+        ("CreateDeallocation", create_deallocation(world)),
+        ("SubmitAllocations", submit_allocations(world)),
+        ("ClearAllocation", clear_allocation(world)),
+        ("ReleaseAllocation", release_allocation(world)),
+        ("CancelAllocation", cancel_allocation(world)),
+        ("GetAllocation", get_allocation(world)),
+        ("ListClientAllocations", list_client_allocations(world)),
+        ("ListPartnerAllocations", list_partner_allocations(world)),
     ] {
-        let path = format!("{service}{method}");
-        let rpc = earmark::auth::scope::rpc(&path).expect("an RPC");
-        table.insert(rpc.path, steps);
+        add(
+            table,
+            &format!("/earmark.allocation.v1.AllocationService/{method}"),
+            steps,
+        );
+    }
+}
+
+/// Only the database's clock tells that it is too late.
+fn past() -> Timestamp {
+    Timestamp {
+        seconds: 1,
+        nanos: 0,
     }
 }
 
@@ -60,6 +46,7 @@ fn create_allocation(world: &World) -> Vec<Step> {
     let of = |enterprise: &str| CreateAllocationRequest {
         enterprise_id: enterprise.into(),
         connection_id: NOBODY.into(),
+        expire_time: Some(past()),
         ..world.parties.allocation("BTC", GREATEST, TAKEN)
     };
     let invalid = CreateAllocationRequest {
@@ -70,13 +57,17 @@ fn create_allocation(world: &World) -> Vec<Step> {
         client_external_id: "new".into(),
         ..of(enterprise)
     };
-    let disabled = CreateAllocationRequest {
+    let too_late = CreateAllocationRequest {
         connection_id: world.disabled.clone(),
         ..unknown.clone()
     };
+    let disabled = CreateAllocationRequest {
+        expire_time: None,
+        ..too_late.clone()
+    };
     let too_much = CreateAllocationRequest {
         connection_id: world.parties.connection.clone(),
-        ..unknown.clone()
+        ..disabled.clone()
     };
     vec![
         step("INVALID_REQUEST", world.nobody(), &invalid),
@@ -114,6 +105,7 @@ fn create_allocation(world: &World) -> Vec<Step> {
             world.member(&[enterprise]),
             &unknown,
         ),
+        step("INVALID_REQUEST", world.member(&[enterprise]), &too_late),
         step(
             "CONNECTION_INACTIVE",
             world.member(&[enterprise]),
@@ -132,6 +124,7 @@ fn create_deallocation(world: &World) -> Vec<Step> {
     let of = |enterprise: &str, key: &str| CreateDeallocationRequest {
         enterprise_id: enterprise.into(),
         connection_id: NOBODY.into(),
+        expire_time: Some(past()),
         ..world.parties.deallocation("ETH", GREATEST, key)
     };
     let invalid = CreateDeallocationRequest {
@@ -139,11 +132,16 @@ fn create_deallocation(world: &World) -> Vec<Step> {
         ..of(NOBODY, "new")
     };
     let too_much = world.parties.deallocation("ETH", GREATEST, "new");
+    let too_late = CreateDeallocationRequest {
+        expire_time: Some(past()),
+        ..too_much.clone()
+    };
     let taken = world.parties.deallocation("ETH", "1", TAKEN);
     let mut steps = vec![step("INVALID_REQUEST", world.nobody(), &invalid)];
     steps.extend(of_the_client(world, |enterprise| of(enterprise, "new")));
     for (expected, request) in [
         ("CONNECTION_NOT_FOUND", &of(enterprise, "new")),
+        ("INVALID_REQUEST", &too_late),
         ("INSUFFICIENT_BALANCE", &too_much),
         // Keys of allocations are none of deallocations.
         (SERVED, &taken),
@@ -171,28 +169,6 @@ fn submit_allocations(world: &World) -> Vec<Step> {
     steps.extend(of_the_client(world, of));
     // Whatever is wrong with an item is that item's own.
     steps.push(step(SERVED, world.member(&[enterprise]), &of(enterprise)));
-    steps
-}
-
-/// What stands between good arguments and the partner's own calls.
-fn of_the_partner<M: Message>(world: &World, of: impl Fn(&str) -> M) -> Vec<Step> {
-    let enterprise = world.parties.partner_enterprise.as_str();
-    let mut steps = vec![
-        step("NOT_A_MEMBER", world.nobody(), &of(NOBODY)),
-        step(
-            "NOT_A_MEMBER",
-            world.member(&[&world.stranger]),
-            &of(enterprise),
-        ),
-        step("ENTERPRISE_NOT_FOUND", world.member(&[NOBODY]), &of(NOBODY)),
-    ];
-    for (reason, enterprise) in [
-        ("NO_OES_LICENSE", &world.unlicensed),
-        ("PARTNER_ACCESS_DENIED", &world.without_client),
-        ("PARTNER_ACCESS_DENIED", &world.parties.enterprise),
-    ] {
-        steps.push(step(reason, world.member(&[enterprise]), &of(enterprise)));
-    }
     steps
 }
 
@@ -306,137 +282,6 @@ fn list_partner_allocations(world: &World) -> Vec<Step> {
     steps
 }
 
-fn list_partner_balances(world: &World) -> Vec<Step> {
-    let enterprise = world.parties.partner_enterprise.as_str();
-    let of = |enterprise: &str| ListPartnerBalancesRequest {
-        enterprise_id: enterprise.into(),
-        ..Default::default()
-    };
-    let foreign_token = ListPartnerBalancesRequest {
-        page_token: "x".into(),
-        ..of(NOBODY)
-    };
-    let invalid = ListPartnerBalancesRequest {
-        client_ids: vec!["x".into()],
-        ..foreign_token.clone()
-    };
-    let mut steps = vec![
-        step("INVALID_REQUEST", world.nobody(), &invalid),
-        step("PAGE_TOKEN_INVALID", world.nobody(), &foreign_token),
-    ];
-    steps.extend(of_the_partner(world, of));
-    steps.push(step(SERVED, world.member(&[enterprise]), &of(enterprise)));
-    steps
-}
-
-fn get_balance(world: &World) -> Vec<Step> {
-    let (client, partner) = (
-        world.parties.enterprise.as_str(),
-        world.parties.partner_enterprise.as_str(),
-    );
-    let connection = world.parties.connection.as_str();
-    // At a version that nothing has.
-    let of = |enterprise: &str, connection: Option<&str>| GetBalanceRequest {
-        enterprise_id: enterprise.into(),
-        connection_id: connection.map(Into::into),
-        currency: "BTC".into(),
-        moment: Some(Moment::AsOfVersion(1_000)),
-    };
-    let invalid = GetBalanceRequest {
-        currency: String::new(),
-        ..of(NOBODY, None)
-    };
-    let now = GetBalanceRequest {
-        moment: None,
-        ..of(client, None)
-    };
-    let mut steps = vec![step("INVALID_REQUEST", world.nobody(), &invalid)];
-    steps.extend(of_a_side(world, |enterprise| of(enterprise, Some(NOBODY))));
-    steps.extend([
-        step(
-            "INVALID_REQUEST",
-            world.member(&[partner]),
-            &of(partner, None),
-        ),
-        step(
-            "CONNECTION_NOT_FOUND",
-            world.member(&[partner]),
-            &of(partner, Some(NOBODY)),
-        ),
-        step(
-            "CONNECTION_NOT_FOUND",
-            world.member(&[client]),
-            &of(client, Some(NOBODY)),
-        ),
-        step(
-            "INVALID_REQUEST",
-            world.member(&[client]),
-            &of(client, Some(connection)),
-        ),
-        step(SERVED, world.member(&[client]), &now),
-    ]);
-    steps
-}
-
-fn list_entries(world: &World) -> Vec<Step> {
-    let (client, partner) = (
-        world.parties.enterprise.as_str(),
-        world.parties.partner_enterprise.as_str(),
-    );
-    let of = |enterprise: &str, connection: Option<&str>| ListEntriesRequest {
-        enterprise_id: enterprise.into(),
-        connection_id: connection.map(Into::into),
-        ..Default::default()
-    };
-    let foreign_token = ListEntriesRequest {
-        page_token: "x".into(),
-        ..of(NOBODY, None)
-    };
-    let invalid = ListEntriesRequest {
-        page_size: -1,
-        ..foreign_token.clone()
-    };
-    let mut steps = vec![
-        step("INVALID_REQUEST", world.nobody(), &invalid),
-        step("PAGE_TOKEN_INVALID", world.nobody(), &foreign_token),
-    ];
-    steps.extend(of_a_side(world, |enterprise| of(enterprise, None)));
-    steps.extend([
-        // Custody, of which a partner has none.
-        step(
-            "CLIENT_NOT_FOUND",
-            world.member(&[partner]),
-            &of(partner, Some("")),
-        ),
-        step(SERVED, world.member(&[partner]), &of(partner, None)),
-        step(SERVED, world.member(&[client]), &of(client, Some(""))),
-        // A filter: what is not there matches nothing.
-        step(SERVED, world.member(&[client]), &of(client, Some(NOBODY))),
-    ]);
-    steps
-}
-
-/// What stands between good arguments and the calls that serve either side.
-fn of_a_side<M: Message>(world: &World, of: impl Fn(&str) -> M) -> Vec<Step> {
-    let enterprise = world.parties.enterprise.as_str();
-    let mut steps = vec![
-        step("NOT_A_MEMBER", world.nobody(), &of(NOBODY)),
-        step(
-            "NOT_A_MEMBER",
-            world.member(&[&world.stranger]),
-            &of(enterprise),
-        ),
-        step("ENTERPRISE_NOT_FOUND", world.member(&[NOBODY]), &of(NOBODY)),
-    ];
-    for (reason, enterprise) in [
-        ("NO_OES_LICENSE", &world.unlicensed),
-        ("CLIENT_NOT_FOUND", &world.without_client),
-    ] {
-        steps.push(step(reason, world.member(&[enterprise]), &of(enterprise)));
-    }
-    steps
-}
-
 fn get_allocation(world: &World) -> Vec<Step> {
     let (client, partner) = (
         world.parties.enterprise.as_str(),
@@ -503,85 +348,4 @@ fn list_client_allocations(world: &World) -> Vec<Step> {
     steps.extend(of_the_client(world, |enterprise| of(enterprise)));
     steps.push(step(SERVED, world.member(&[enterprise]), &of(enterprise)));
     steps
-}
-
-fn list_client_balances(world: &World) -> Vec<Step> {
-    let enterprise = world.parties.enterprise.as_str();
-    let of = |enterprise: &str| ListClientBalancesRequest {
-        enterprise_id: enterprise.into(),
-        ..Default::default()
-    };
-    let invalid = ListClientBalancesRequest {
-        currencies: vec!["B C".into()],
-        page_token: "x".into(),
-        ..of(NOBODY)
-    };
-    let foreign_token = ListClientBalancesRequest {
-        page_token: "x".into(),
-        ..of(NOBODY)
-    };
-    let mut steps = vec![
-        step("INVALID_REQUEST", world.nobody(), &invalid),
-        step("PAGE_TOKEN_INVALID", world.nobody(), &foreign_token),
-    ];
-    steps.extend(of_the_client(world, |enterprise| of(enterprise)));
-    steps.push(step(SERVED, world.member(&[enterprise]), &of(enterprise)));
-    steps
-}
-
-/// What stands between good arguments and the client's own lists.
-fn of_the_client<M: Message>(world: &World, of: impl Fn(&str) -> M) -> Vec<Step> {
-    let enterprise = world.parties.enterprise.as_str();
-    let mut steps = vec![
-        step("NOT_A_MEMBER", world.nobody(), &of(NOBODY)),
-        step(
-            "NOT_A_MEMBER",
-            world.member(&[&world.stranger]),
-            &of(enterprise),
-        ),
-        step("ENTERPRISE_NOT_FOUND", world.member(&[NOBODY]), &of(NOBODY)),
-    ];
-    for (reason, enterprise) in [
-        ("NO_OES_LICENSE", &world.unlicensed),
-        ("CLIENT_NOT_FOUND", &world.without_client),
-        ("CLIENT_NOT_FOUND", &world.parties.partner_enterprise),
-    ] {
-        steps.push(step(reason, world.member(&[enterprise]), &of(enterprise)));
-    }
-    steps
-}
-
-fn adjust_balance(world: &World) -> Vec<Step> {
-    let of = |enterprise: &str| AdjustBalanceRequest {
-        enterprise_id: enterprise.into(),
-        quantity: format!("-{GREATEST}"),
-        ..world.adjustment(TAKEN)
-    };
-    let invalid = AdjustBalanceRequest {
-        reason: String::new(),
-        ..of(NOBODY)
-    };
-    let too_much = AdjustBalanceRequest {
-        external_id: "new".into(),
-        ..of(&world.parties.enterprise)
-    };
-    let beyond = AdjustBalanceRequest {
-        quantity: GREATEST.into(),
-        ..too_much.clone()
-    };
-    vec![
-        step("INVALID_REQUEST", world.admin(), &invalid),
-        step("ENTERPRISE_NOT_FOUND", world.admin(), &of(NOBODY)),
-        // Without licence too, which nobody asks for.
-        step("CLIENT_NOT_FOUND", world.admin(), &of(&world.unlicensed)),
-        step(
-            "IDEMPOTENCY_KEY_REUSED",
-            world.admin(),
-            &of(&world.parties.enterprise),
-        ),
-        step(REPLAYED, world.admin(), &world.adjustment(TAKEN)),
-        step("INSUFFICIENT_BALANCE", world.admin(), &too_much),
-        step("BALANCE_LIMIT", world.admin(), &beyond),
-        step(SERVED, world.admin(), &world.adjustment("new")),
-    ]
 }
