@@ -6,7 +6,7 @@ CARGO ?= cargo
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help dev test lint fmt tools clean
+.PHONY: help dev test kills lint fmt tools clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -22,6 +22,9 @@ test: ## run all tests, by nextest if it is installed (ARGS="name" picks some)
 	else \
 		scripts/with-postgres $(CARGO) test --locked $(ARGS); \
 	fi
+
+kills: ## kill servers and Postgres 20 times under load, release build (EARMARK_KILLS, EARMARK_SEED)
+	@EARMARK_KILLS=$${EARMARK_KILLS:-20} scripts/with-postgres $(CARGO) test --locked --release --test it -- --nocapture kills_at_any_moment
 
 lint: ## check format, clippy and the protos; changes nothing
 	@scripts/fetch buf

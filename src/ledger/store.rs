@@ -13,6 +13,8 @@ use std::time::Duration;
 
 use tokio_postgres::{Client, Statement};
 
+use crate::ledger::model::Entry;
+
 pub use read::{Needs, Snapshot};
 
 /// Why the store could not do its work.
@@ -45,7 +47,7 @@ pub struct Store {
     lock_free: Statement,
     reads: read::Statements,
     writes: write::Statements,
-    xact_status: Statement,
+    written: Statement,
     begun: AtomicU64,
 }
 
@@ -66,19 +68,14 @@ const LOCK_FREE: &str = "\
 /// Transactions after which every statement is planned anew: it takes some milliseconds.
 const REPLAN_EVERY: u64 = 4_096;
 
-/// How long `fate` waits for the transaction that it asks for: until the server has noticed that its client is gone.
-const FATE_LOCK_WAIT: Duration = Duration::from_secs(15);
+/// No two tries write the same line: their times differ.
+const WRITTEN: &str = "\
+    SELECT EXISTS (SELECT FROM entry WHERE owner_id = $1 AND account_id = $2 AND unit = $3 AND version = $4 \
+                   AND cause_id = $5 AND time = $6)";
 
-/// What became of a transaction whose COMMIT was not answered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fate {
-    /// It is on disk.
-    Committed,
-    /// It never happened.
-    Aborted,
-    /// The database does not know (any more).
-    Unknown,
-}
+/// How long `was_written` waits for the transaction that it asks for: until the server has noticed that its client is
+/// gone.
+const FATE_LOCK_WAIT: Duration = Duration::from_secs(15);
 
 impl Store {
     /// Prepares every statement, on a connection that plans each of them once for all parameters.
@@ -88,9 +85,7 @@ impl Store {
             lock_free: client.prepare(LOCK_FREE).await?,
             reads: read::Statements::prepare(&client).await?,
             writes: write::Statements::prepare(&client).await?,
-            xact_status: client
-                .prepare("SELECT pg_xact_status($1::text::xid8)")
-                .await?,
+            written: client.prepare(WRITTEN).await?,
             client,
             begun: AtomicU64::new(0),
         })
@@ -123,21 +118,34 @@ impl Store {
         self.client.batch_execute("ROLLBACK").await
     }
 
-    /// Waits for an earlier transaction of these owners to end, and asks what became of it.
-    pub async fn fate(&self, owners: &[uuid::Uuid], xact: &str) -> PgResult<Fate> {
+    /// Waits for an earlier transaction of these owners to end, and asks whether a line of the journal that it wrote is on
+    /// disk, and with it all the rest.
+    ///
+    /// The transaction's number would prove nothing: after a crash of the server one that never reached the disk is given
+    /// to another transaction.
+    pub async fn was_written(&self, owners: &[uuid::Uuid], entry: &Entry) -> PgResult<bool> {
         let begin = format!(
             "BEGIN; SET LOCAL lock_timeout = {}",
             FATE_LOCK_WAIT.as_millis()
         );
         self.client.batch_execute(&begin).await?;
         self.client.query(&self.lock, &[&owners]).await?;
-        let row = self.client.query_one(&self.xact_status, &[&xact]).await?;
+        let row = self
+            .client
+            .query_one(
+                &self.written,
+                &[
+                    &entry.owner.0,
+                    &entry.key.account.0,
+                    &entry.key.unit.as_str(),
+                    &entry.after.version,
+                    &entry.cause_id,
+                    &entry.time.to_chrono(),
+                ],
+            )
+            .await?;
         self.rollback().await?;
-        Ok(match row.get::<_, Option<&str>>(0) {
-            Some("committed") => Fate::Committed,
-            Some("aborted") => Fate::Aborted,
-            _ => Fate::Unknown,
-        })
+        Ok(row.get(0))
     }
 }
 

@@ -109,6 +109,11 @@ impl Writer {
     }
 }
 
+/// As a number for the log, which has no larger ones.
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
 /// Between half of a duration and all of it, so that those who failed together do not come back together.
 fn jitter(duration: Duration) -> Duration {
     let random = u32::from(uuid::Uuid::new_v4().as_bytes()[0]);

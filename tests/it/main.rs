@@ -20,6 +20,8 @@ mod db;
 mod embedded;
 /// Every reason of an error, provoked.
 mod errors;
+/// What goes wrong around the ledger: network, database, processes. Every answer is true, and nobody else pays.
+mod faults;
 /// Keys, callers that leave, deadlines: each write has one effect.
 mod idempotency;
 /// NetworkService: who may hold balances.

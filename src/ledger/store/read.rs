@@ -72,10 +72,9 @@ const ADJUSTMENTS: &str = "\
     FROM unnest($1::uuid[], $2::text[]) k(owner_id, external_id) \
     JOIN adjustment a USING (owner_id, external_id)";
 
-/// The clock once, with the named and the due reservations and the two accounts of each. The id of the transaction
-/// stands beside the clock: it tells what became of it if the answer to COMMIT is lost.
+/// The clock once, with the named and the due reservations and the two accounts of each.
 const ALLOCATIONS: &str = "\
-    WITH clock AS MATERIALIZED (SELECT clock_timestamp() AS now, pg_current_xact_id()::text AS xact), \
+    WITH clock AS MATERIALIZED (SELECT clock_timestamp() AS now), \
     named AS (\
         SELECT a.* FROM unnest($1::uuid[], $2::uuid[]) k(owner_id, id) \
         JOIN allocation a USING (owner_id, id)\
@@ -86,7 +85,7 @@ const ALLOCATIONS: &str = "\
             AND a.expire_time IS NOT NULL AND a.expire_time <= clock.now ORDER BY a.expire_time, a.id LIMIT $4\
         ) d\
     ) \
-    SELECT {allocation}, clock.now, clock.xact, a.due, own.available, own.held, own.version, net.available, net.held, \
+    SELECT {allocation}, clock.now, a.due, own.available, own.held, own.version, net.available, net.held, \
            net.version \
     FROM clock \
     LEFT JOIN (SELECT *, false AS due FROM named UNION ALL SELECT *, true FROM due) a ON true \
@@ -224,8 +223,6 @@ pub struct Snapshot {
     pub state: State,
     /// Owners that are there, but that another session holds: nothing may be judged of them.
     pub blocked: HashSet<OwnerId>,
-    /// Names the transaction.
-    pub xact: String,
 }
 
 impl Store {
@@ -324,7 +321,7 @@ impl Store {
                 owner.load_account(key, balance(row, 3)?.unwrap_or_default());
             }
         }
-        let (now, xact) = load_reservations(&mut found, &allocations, due_per_owner)?;
+        let now = load_reservations(&mut found, &allocations, due_per_owner)?;
         let partners = partners
             .iter()
             .map(|row| {
@@ -342,7 +339,6 @@ impl Store {
                 partners,
             },
             blocked,
-            xact,
         })
     }
 
@@ -371,20 +367,17 @@ impl Store {
     }
 }
 
-/// Adds the named and the due reservations with their accounts; returns the clock and the transaction's id.
+/// Adds the named and the due reservations with their accounts; returns the clock.
 fn load_reservations(
     owners: &mut HashMap<OwnerId, Owner>,
     rows: &[Row],
     due_per_owner: usize,
-) -> Result<(Time, String), StoreError> {
+) -> Result<Time, StoreError> {
     const CLOCK: usize = ALLOCATION_COLUMNS;
     let mut clock = None;
     for row in rows {
-        clock = Some((
-            row.get::<_, DateTime<Utc>>(CLOCK).into(),
-            row.get(CLOCK + 1),
-        ));
-        let Some(is_due) = row.get::<_, Option<bool>>(CLOCK + 2) else {
+        clock = Some(row.get::<_, DateTime<Utc>>(CLOCK).into());
+        let Some(is_due) = row.get::<_, Option<bool>>(CLOCK + 1) else {
             continue;
         };
         let allocation = allocation(row)?;
@@ -392,8 +385,8 @@ fn load_reservations(
             continue;
         };
         for (account, column) in [
-            (AccountId::OWN, CLOCK + 3),
-            (allocation.connection.into(), CLOCK + 6),
+            (AccountId::OWN, CLOCK + 2),
+            (allocation.connection.into(), CLOCK + 5),
         ] {
             if let Some(balance) = balance(row, column)? {
                 let key = AccountKey {

@@ -11,8 +11,10 @@ use crate::db::pg_error::DbFault;
 use crate::error::{Error, Outcome, Result};
 use crate::ledger::command::{Command, Reply};
 use crate::ledger::decide::{Judgement, decide, fill_past, past_balances};
+use crate::ledger::model::Entry;
 use crate::ledger::state::State;
 use crate::ledger::store::{Lock, Needs, Store, StoreError};
+use crate::ledger::writer::micros;
 use crate::limits::LEDGER_ROUND_TRIP_MAX;
 
 /// What became of one command of a batch.
@@ -55,15 +57,15 @@ pub(super) struct Doubt {
     pub(super) verdicts: Vec<Verdict>,
     /// The owners that it has locked.
     pub(super) owners: Vec<Uuid>,
-    /// Its name.
-    pub(super) xact: String,
+    /// Something that it wrote, if it wrote anything.
+    pub(super) proof: Option<Entry>,
 }
 
 /// What is ready to be committed.
 struct Judged {
     verdicts: Vec<Verdict>,
     owners: Vec<Uuid>,
-    xact: String,
+    proof: Option<Entry>,
     times: Times,
 }
 
@@ -92,10 +94,10 @@ pub(super) async fn attempt(store: &Store, commands: &[&Command], lock: Lock) ->
     tracing::debug!(
         commands = commands.len(),
         owners = judged.owners.len(),
-        read_us = judged.times.read.as_micros(),
-        judge_us = judged.times.judge.as_micros(),
-        write_us = judged.times.write.as_micros(),
-        commit_us = committing.elapsed().as_micros(),
+        read_us = micros(judged.times.read),
+        judge_us = micros(judged.times.judge),
+        write_us = micros(judged.times.write),
+        commit_us = micros(committing.elapsed()),
         "batch committed"
     );
     match committed {
@@ -106,7 +108,7 @@ pub(super) async fn attempt(store: &Store, commands: &[&Command], lock: Lock) ->
         _ => Attempt::InDoubt(Doubt {
             verdicts: judged.verdicts,
             owners: judged.owners,
-            xact: judged.xact,
+            proof: judged.proof,
         }),
     }
 }
@@ -136,6 +138,7 @@ async fn before_commit(
 
     let writing = Instant::now();
     let owners: Vec<Uuid> = state.owners.keys().map(|owner| owner.0).collect();
+    let proof = changes.entries.first().map(|entry| Entry::clone(entry));
     if !changes.is_empty() {
         store.write(&changes).await?;
     }
@@ -152,7 +155,7 @@ async fn before_commit(
     Ok(Judged {
         verdicts: verdicts.collect(),
         owners,
-        xact: snapshot.xact,
+        proof,
         times,
     })
 }

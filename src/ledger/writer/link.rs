@@ -6,7 +6,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::db::connect::Connector;
-use crate::ledger::store::{Fate, Store};
+use crate::ledger::store::Store;
 use crate::ledger::writer::attempt::Doubt;
 use crate::ledger::writer::jitter;
 
@@ -17,6 +17,8 @@ const BACK_OFF_MAX: Duration = Duration::from_millis(500);
 pub(super) struct Link {
     connector: Connector,
     store: Option<Store>,
+    /// Since when there is no store.
+    lost: Option<Instant>,
     /// Goes on while nobody waits for it, so that an outage ends as soon as it can.
     connecting: Option<AbortOnDropHandle<Store>>,
 }
@@ -27,6 +29,7 @@ impl Link {
         let mut link = Self {
             connector,
             store: None,
+            lost: None,
             connecting: None,
         };
         link.begin();
@@ -44,14 +47,21 @@ impl Link {
             self.store = None;
         }
         if self.store.is_none() {
+            self.lost.get_or_insert_with(Instant::now);
             if self.connecting.is_none() {
                 self.begin();
             }
             let connected = timeout_at(until, self.connecting.as_mut()?).await.ok()?;
             self.connecting = None;
             self.store = connected.ok();
+            self.lost = None;
         }
         self.store.as_ref()
+    }
+
+    /// Since when a connection has been waited for; now, if there may be one.
+    pub(super) fn waits_since(&self) -> Instant {
+        self.lost.unwrap_or_else(Instant::now)
     }
 
     /// Gives the connection up.
@@ -61,12 +71,15 @@ impl Link {
 
     /// Whether a transaction whose COMMIT was not answered is on disk; `None` if that could not be learnt in time.
     pub(super) async fn resolve(&mut self, doubt: &Doubt) -> Option<bool> {
+        let Some(proof) = &doubt.proof else {
+            // Nothing was to be written: what was read is as true as ever.
+            return Some(true);
+        };
         let until = Instant::now() + DOUBT_PATIENCE;
         while let Some(store) = self.store(until).await {
-            match timeout_at(until, store.fate(&doubt.owners, &doubt.xact)).await {
-                Ok(Ok(Fate::Committed)) => return Some(true),
-                Ok(Ok(Fate::Aborted)) => return Some(false),
-                Ok(Ok(Fate::Unknown)) | Err(_) => return None,
+            match timeout_at(until, store.was_written(&doubt.owners, proof)).await {
+                Ok(Ok(was_written)) => return Some(was_written),
+                Err(_) => return None,
                 Ok(Err(error)) => {
                     tracing::warn!(%error, "cannot learn what became of a transaction yet");
                     self.drop_store();

@@ -14,9 +14,9 @@ use crate::ledger::command::Command;
 use crate::ledger::store::Lock;
 use crate::ledger::writer::WriterSettings;
 use crate::ledger::writer::attempt::{Attempt, Failure, Verdict, attempt};
-use crate::ledger::writer::jitter;
 use crate::ledger::writer::link::Link;
 use crate::ledger::writer::queue::{Batch, Queue, Ticket, answer_all};
+use crate::ledger::writer::{jitter, micros};
 use crate::limits::OUTAGE_PATIENCE;
 use crate::types::ids::OwnerId;
 
@@ -63,7 +63,7 @@ impl Task {
             writer = self.index,
             batch_size = batch.tickets.len(),
             queue_depth = batch.queue_depth,
-            waited_us = oldest.map_or(0, |since| since.elapsed().as_micros()),
+            waited_us = oldest.map_or(0, |since| micros(since.elapsed())),
             "batch taken"
         );
     }
@@ -94,19 +94,25 @@ impl Task {
     /// it, or returns it if none of it can happen as it is.
     async fn try_batch(
         &mut self,
-        batch: Vec<Ticket>,
+        mut batch: Vec<Ticket>,
         put_off: &mut PutOff,
     ) -> Result<(), (Vec<Ticket>, Error)> {
-        if batch.is_empty() {
-            return Ok(());
-        }
-        let until = Instant::now() + OUTAGE_PATIENCE;
+        let link_waits_since = self.link.waits_since();
+        let waits_since = |ticket: &Ticket| ticket.since.max(link_waits_since);
         let mut lock = Lock::Wait;
         let mut conflicts = 0;
         loop {
-            let Some(store) = self.link.store(until).await else {
-                answer_all(batch, &Error::DatabaseUnavailable(Outcome::NotApplied));
+            let Some(first) = batch.iter().map(waits_since).min() else {
                 return Ok(());
+            };
+            let Some(store) = self.link.store(first + OUTAGE_PATIENCE).await else {
+                // Whoever came later waits on.
+                let (refused, waiting) = batch
+                    .into_iter()
+                    .partition(|ticket| waits_since(ticket) <= first);
+                answer_all(refused, &Error::DatabaseUnavailable(Outcome::NotApplied));
+                batch = waiting;
+                continue;
             };
             let commands: Vec<&Command> = batch.iter().map(|ticket| &ticket.command).collect();
             match attempt(store, &commands, lock).await {
@@ -121,7 +127,13 @@ impl Task {
                     answer_all(batch, &error);
                     return Ok(());
                 }
-                Attempt::Failed(Failure::Locked) => lock = Lock::Skip,
+                Attempt::Failed(Failure::Locked) if lock == Lock::Wait => lock = Lock::Skip,
+                Attempt::Failed(Failure::Locked) => {
+                    // More than the owners: a table is locked, by a migration maybe.
+                    let blocked = batch.iter().map(|_| Verdict::Blocked).collect();
+                    deliver(batch, blocked, put_off);
+                    return Ok(());
+                }
                 Attempt::Failed(Failure::Conflict) => {
                     conflicts += 1;
                     if conflicts == CONFLICT_TRIES {

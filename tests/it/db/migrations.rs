@@ -1,10 +1,14 @@
 use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
 
 use earmark::db::connect::Connector;
 use earmark::db::migrate;
 use earmark::db::pool::{self, PoolSettings};
 
 use crate::support::cluster::database;
+use crate::support::earmark::Earmark;
+use crate::support::load::Load;
+use crate::support::process::{earmark, run, text};
 
 #[tokio::test]
 async fn migrations_run_up_down_and_up_again_on_a_runtime_of_one_thread() {
@@ -55,6 +59,52 @@ async fn replicas_that_start_together_migrate_once() {
         applied += start.await.expect("no panic");
     }
     assert_eq!(applied, all);
+}
+
+/// What `migrate` locks, so that replicas wait for each other.
+const LOCK: i64 = 0x6561_726d_6172_6b21;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn replicas_wait_for_newer_migrations_while_old_code_serves_undisturbed() {
+    let server = Earmark::start().await;
+    let load = Load::start(&[&server], 4, 8, 31).await;
+    // The first replica of newer code: it expands, as every migration has to before the old code is gone.
+    let newer = server.sql().await;
+    let lock = format!("SELECT pg_advisory_lock({LOCK})");
+    newer.batch_execute(&lock).await.expect("locked");
+    let replicas: Vec<_> = (0..3)
+        .map(|_| {
+            let url = server.url.clone();
+            tokio::task::spawn_blocking(move || run(earmark(&["migrate"]).env("DATABASE_URL", url)))
+        })
+        .collect();
+    let waiting = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted
+        AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
+    let begun = Instant::now();
+    while server.count(waiting).await < 3 {
+        assert!(begun.elapsed() < Duration::from_secs(15), "nobody waits");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    load.goes_on(30).await;
+    for table in ["account", "allocation", "entry", "owner", "enterprise"] {
+        let expand = format!("ALTER TABLE {table} ADD COLUMN later text");
+        newer.batch_execute(&expand).await.expect(&expand);
+    }
+    let done = "INSERT INTO __diesel_schema_migrations (version) VALUES ('99991231000001')";
+    newer.batch_execute(done).await.expect(done);
+    load.goes_on(30).await;
+    drop(newer);
+    for replica in replicas {
+        let migrated = replica.await.expect("no panic");
+        assert_eq!(migrated.status.code(), Some(0), "{migrated:?}");
+        assert_eq!(text(&migrated.stdout), "The schema is up to date.\n");
+    }
+    load.goes_on(30).await;
+    let connector = Connector::new(&server.url).expect("a URL");
+    let pool = pool::open(connector, &PoolSettings::default());
+    assert_eq!(migrate::is_current(&pool).await, Ok(true));
+    let counts = load.finish(&server).await;
+    assert_eq!((counts.not_applied, counts.unknown), (0, 0), "{counts}");
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::process::Stdio;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -57,7 +58,7 @@ pub(crate) struct Earmark {
     pub(crate) shutdown: Shutdown,
     channel: Channel,
     key: DevKey,
-    _process: Option<Started>,
+    process: Option<Started>,
     _jwks: tempfile::NamedTempFile,
     _db: Option<TestDatabase>,
 }
@@ -146,7 +147,7 @@ impl Earmark {
             shutdown,
             channel,
             key,
-            _process: None,
+            process: None,
             _jwks: jwks,
             _db: None,
         }
@@ -154,6 +155,15 @@ impl Earmark {
 
     /// Starts the built binary on a migrated database that the caller keeps: a server in another process.
     pub(crate) async fn start_process_on(url: &str) -> Self {
+        Self::start_process_with_log(url, "off", Stdio::null()).await
+    }
+
+    /// The same with a log, as JSON.
+    pub(crate) async fn start_process_with_log(
+        url: &str,
+        filter: &str,
+        log: impl Into<Stdio>,
+    ) -> Self {
         let (key, jwks) = new_key();
         let address = process::free_address();
         let mut serve = process::earmark(&["serve", "--issuer", ISSUER, "--audience", AUDIENCE]);
@@ -161,9 +171,10 @@ impl Earmark {
             .env("EARMARK_JWKS", jwks.path())
             .env("EARMARK_LISTEN", address.to_string())
             .env("EARMARK_LAME_DUCK", "0s")
-            .env("EARMARK_LOG", "off")
+            .env("EARMARK_LOG", filter)
+            .env("EARMARK_LOG_FORMAT", "json")
             .env("DATABASE_URL", url);
-        let process = Started::spawn(&mut serve);
+        let process = Started::spawn_with_log(&mut serve, log);
         let started = Instant::now();
         let endpoint = Channel::from_shared(format!("http://{address}")).expect("a URI");
         let channel = loop {
@@ -179,10 +190,15 @@ impl Earmark {
             shutdown: Shutdown::new(),
             channel,
             key,
-            _process: Some(process),
+            process: Some(process),
             _jwks: jwks,
             _db: None,
         }
+    }
+
+    /// Kills the process that this server is.
+    pub(crate) fn kill(&mut self) {
+        self.process.as_mut().expect("a process").kill();
     }
 
     /// A client that can send anything.

@@ -69,8 +69,13 @@ impl Started {
     }
 
     pub(crate) fn spawn(command: &mut Command) -> Self {
+        Self::spawn_with_log(command, Stdio::null())
+    }
+
+    /// The same with its log somewhere.
+    pub(crate) fn spawn_with_log(command: &mut Command, log: impl Into<Stdio>) -> Self {
         let command = command.stdin(Stdio::null()).stdout(Stdio::piped());
-        let mut child = command.stderr(Stdio::null()).spawn().expect("it starts");
+        let mut child = command.stderr(log).spawn().expect("it starts");
         let stdout = child.stdout.take().map(BufReader::new);
         Self { child, stdout }
     }
@@ -82,6 +87,12 @@ impl Started {
     pub(crate) fn send(&self, signal: Signal) {
         let pid = i32::try_from(self.child.id()).expect("a process id");
         kill(Pid::from_raw(pid), signal).expect("it runs");
+    }
+
+    /// Ends it at once; it can do nothing about it.
+    pub(crate) fn kill(&mut self) {
+        self.send(Signal::SIGKILL);
+        self.ended_within(END_MAX);
     }
 
     /// The exit code, once it has ended.

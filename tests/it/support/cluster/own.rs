@@ -3,8 +3,9 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
+use std::time::Duration;
 
-use earmark::db::embedded::{Cluster, Options};
+use earmark::db::embedded::{Cluster, Options, State};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, Uid};
 use tempfile::TempDir;
@@ -33,14 +34,75 @@ impl OwnCluster {
     pub(crate) async fn stop(self) {
         self.cluster.stop().await.expect("the cluster stops");
     }
+
+    /// Kills the server with all its processes, as if the machine had lost its memory; it is started again by itself.
+    pub(crate) fn kill(&self) {
+        let (postmaster, _) = self.running();
+        // It has to be first: it would start again what dies before it.
+        for pid in [vec![postmaster], children_of(postmaster)].concat() {
+            _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+        }
+    }
+
+    /// Stops the server as its administrator would, who does not wait for sessions; it is started again by itself.
+    pub(crate) fn restart(&self) {
+        let (postmaster, _) = self.running();
+        kill(Pid::from_raw(postmaster), Signal::SIGINT).expect("it runs");
+    }
+
+    /// Waits until the server was started again so many times, and accepts connections.
+    pub(crate) async fn restarted(&self, times: u32) {
+        let mut state = self.cluster.state();
+        let again = state.wait_for(
+            |state| matches!(state, State::Running { restarts, .. } if *restarts >= times),
+        );
+        let again = tokio::time::timeout(RESTART_MAX, again).await;
+        again.expect("it starts again").expect("it is looked after");
+    }
+
+    /// Its process, and how often it was started again; a panic if it does not run.
+    fn running(&self) -> (i32, u32) {
+        match &*self.cluster.state().borrow() {
+            State::Running { pid, restarts, .. } => {
+                (i32::try_from(*pid).expect("a process id"), *restarts)
+            }
+            other => panic!("it does not run: {other:?}"),
+        }
+    }
+}
+
+/// Recovery and all.
+const RESTART_MAX: Duration = Duration::from_secs(60);
+
+fn children_of(parent: i32) -> Vec<i32> {
+    let mut children = Vec::new();
+    for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
+        let pid: Option<i32> = entry.file_name().to_string_lossy().parse().ok();
+        let stat = fs::read_to_string(entry.path().join("stat")).unwrap_or_default();
+        // Behind the name, which is in brackets: the state, then the parent.
+        let behind = stat.rsplit_once(") ").map(|(_, behind)| behind);
+        let its_parent = behind.and_then(|behind| behind.split(' ').nth(1)?.parse().ok());
+        if its_parent == Some(parent) {
+            children.extend(pid);
+        }
+    }
+    children
 }
 
 /// Starts a cluster for one test.
 pub(crate) async fn own_cluster() -> OwnCluster {
+    own_cluster_with(&[]).await
+}
+
+/// Starts one with settings of the server.
+pub(crate) async fn own_cluster_with(settings: &[(&str, &str)]) -> OwnCluster {
     let folder = own_folder();
-    let cluster = Cluster::start(own_options(folder.path()))
-        .await
-        .expect("a cluster");
+    let mut options = own_options(folder.path());
+    let settings = settings
+        .iter()
+        .map(|(name, value)| (name.to_string(), value.to_string()));
+    options.settings.extend(settings);
+    let cluster = Cluster::start(options).await.expect("a cluster");
     OwnCluster { cluster, folder }
 }
 

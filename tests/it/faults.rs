@@ -1,0 +1,132 @@
+//! What goes wrong around the ledger's writers: every caller gets an answer that is true, in time, and no other caller
+//! pays for it.
+
+mod commits;
+mod database;
+mod kills;
+mod network;
+mod pressure;
+mod processes;
+mod sqlstates;
+
+use std::fmt::Debug;
+use std::time::Duration;
+
+use earmark::app::AppSettings;
+use earmark::ledger::writer::WriterSettings;
+use earmark::proto::allocation::v1::CreateAllocationResponse;
+use earmark::proto::network::v1::ConnectionMode;
+use tonic::{Code, Response, Status};
+use tonic_types::StatusExt;
+
+use crate::support::cluster::{TestDatabase, database};
+use crate::support::earmark::{Earmark, Parties, Setup, refusal};
+use crate::support::locks::{hold_owner, somebody_waits};
+use crate::support::proxy::Proxy;
+
+/// What a machine that has too much to do may add to a limit.
+const SLACK: Duration = Duration::from_secs(6);
+
+/// A server that reaches its database through a network that can fail.
+struct World {
+    earmark: Earmark,
+    proxy: Proxy,
+    db: TestDatabase,
+}
+
+impl World {
+    async fn make(setup: Setup) -> Self {
+        let db = database().await;
+        let proxy = Proxy::before(&db.url).await;
+        let earmark = Earmark::start_on(&proxy.url, setup).await;
+        Self { earmark, proxy, db }
+    }
+}
+
+/// Writers that are set up in this way.
+fn with_writers(writer: WriterSettings) -> Setup {
+    Setup {
+        app: AppSettings {
+            writer,
+            ..AppSettings::default()
+        },
+        ..Setup::default()
+    }
+}
+
+/// A single writer, which waits long for an owner that another session holds: whoever comes meanwhile is in its next
+/// batch.
+fn one_patient_writer() -> Setup {
+    with_writers(WriterSettings {
+        writers: 1,
+        lock_wait: Duration::from_secs(6),
+        ..WriterSettings::default()
+    })
+}
+
+/// Clients of one server, each with 1,000 BTC.
+async fn clients(earmark: &Earmark, count: usize) -> Vec<Parties> {
+    let mut all = Vec::new();
+    for _ in 0..count {
+        let parties = earmark.parties(ConnectionMode::Confirmed).await;
+        earmark.deposit(&parties.enterprise, "BTC", "1000").await;
+        all.push(parties);
+    }
+    all
+}
+
+/// Reserves 1 BTC.
+async fn create(
+    earmark: &Earmark,
+    parties: &Parties,
+    key: &str,
+) -> Result<Response<CreateAllocationResponse>, Status> {
+    create_with_notes(earmark, parties, key, None).await
+}
+
+async fn create_with_notes(
+    earmark: &Earmark,
+    parties: &Parties,
+    key: &str,
+    notes: Option<&str>,
+) -> Result<Response<CreateAllocationResponse>, Status> {
+    let mut client = earmark.member(&[&parties.enterprise]).allocation;
+    let mut request = parties.allocation("BTC", "1", key);
+    request.notes = notes.map(str::to_owned);
+    client.create_allocation(request).await
+}
+
+/// Makes these calls while the only writer waits for the owner of `plug`, so that they are all in its next batch.
+async fn in_one_batch<T>(
+    earmark: &Earmark,
+    database_url: &str,
+    plug: &Parties,
+    calls: impl Future<Output = T>,
+) -> T {
+    let holder = hold_owner(database_url, &plug.enterprise).await;
+    let rest = async {
+        somebody_waits(database_url).await;
+        let let_go = async {
+            // Well below the two seconds after which a writer counts as stuck.
+            tokio::time::sleep(Duration::from_millis(400)).await;
+            holder.batch_execute("COMMIT").await.expect("let go");
+        };
+        tokio::join!(calls, let_go).0
+    };
+    let (first, answers) = tokio::join!(create(earmark, plug, "plug"), rest);
+    first.expect("reserved");
+    answers
+}
+
+/// Asserts that the call was refused for this reason, that nothing was applied, and that it may be tried again.
+#[track_caller]
+fn assert_refused<T: Debug>(answer: Result<T, Status>, code: Code, reason: &str) {
+    let retry = answer
+        .as_ref()
+        .err()
+        .and_then(|status| status.get_details_retry_info());
+    let refused = refusal(answer).expect(code, reason);
+    assert_eq!(refused.metadata["outcome"], "not_applied", "{refused:?}");
+    let delay = retry.and_then(|retry| retry.retry_delay);
+    assert!(delay.is_some(), "no RetryInfo: {refused:?}");
+}

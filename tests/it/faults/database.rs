@@ -1,0 +1,96 @@
+//! A database that takes no writes, ends sessions, or is started again.
+
+use std::time::Duration;
+
+use earmark::proto::allocation::v1::GetAllocationRequest;
+use tonic::Code;
+
+use super::{assert_refused, clients, create};
+use crate::support::chance::Chance;
+use crate::support::cluster::own_cluster;
+use crate::support::earmark::{Earmark, Setup};
+use crate::support::load::Load;
+use crate::support::picture::assert_sound;
+use crate::support::service::is_replayed;
+
+/// Ends every session of the server.
+const END: &str = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+                    WHERE datname = current_database() AND application_name = 'earmark'";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_becomes_read_only_refuses_writes_until_it_takes_them_again() {
+    let earmark = Earmark::start().await;
+    let all = clients(&earmark, 4).await;
+    let before = create(&earmark, &all[0], "before").await;
+    let before = before.expect("reserved").into_inner();
+    let sql = earmark.sql().await;
+    let set = async |setting: &str| {
+        let name: String = sql
+            .query_one("SELECT current_database()::text", &[])
+            .await
+            .expect("a name")
+            .get(0);
+        let alter = format!("ALTER DATABASE \"{name}\" {setting}");
+        sql.batch_execute(&alter).await.expect(&alter);
+    };
+    set("SET default_transaction_read_only = on").await;
+    sql.batch_execute(END).await.expect(END);
+    for round in 0..3 {
+        for parties in &all {
+            let refused = create(&earmark, parties, "key").await;
+            assert_refused(refused, Code::Unavailable, "DATABASE_UNAVAILABLE");
+        }
+        let request = GetAllocationRequest {
+            enterprise_id: all[0].enterprise.clone(),
+            allocation_id: before.allocation.clone().expect("set").id,
+        };
+        let member = earmark.member(&[&all[0].enterprise]);
+        let read = member.allocation.clone().get_allocation(request).await;
+        let read = read.unwrap_or_else(|status| panic!("round {round}: {status:?}"));
+        assert_eq!(read.into_inner().allocation, before.allocation);
+    }
+    set("RESET default_transaction_read_only").await;
+    for parties in &all {
+        let answer = create(&earmark, parties, "key").await;
+        assert!(!is_replayed(&answer.expect("takes writes again")));
+    }
+    let picture = assert_sound(&earmark).await;
+    assert_eq!(picture.allocations.len(), 1 + all.len());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sessions_that_an_administrator_ends_under_load_cost_no_write_and_double_none() {
+    const SEED: u64 = 21;
+    let earmark = Earmark::start().await;
+    let sql = earmark.sql().await;
+    let load = Load::start(&[&earmark], 6, 16, SEED).await;
+    let mut chance = Chance::new(SEED);
+    load.goes_on(20).await;
+    for _ in 0..15 {
+        tokio::time::sleep(Duration::from_millis(chance.number(5..200) as u64)).await;
+        sql.batch_execute(END).await.expect(END);
+    }
+    load.goes_on(20).await;
+    let counts = load.finish(&earmark).await;
+    assert_eq!(counts.unknown, 0, "{counts}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_is_started_again_under_load_costs_no_write_and_doubles_none() {
+    const SEED: u64 = 22;
+    let own = own_cluster().await;
+    let url = own.database("shelf").await;
+    let earmark = Earmark::start_on(&url, Setup::default()).await;
+    let load = Load::start(&[&earmark], 6, 16, SEED).await;
+    for restarts in 1..=2 {
+        load.goes_on(100).await;
+        own.restart();
+        own.restarted(restarts).await;
+    }
+    load.goes_on(100).await;
+    let counts = load.finish(&earmark).await;
+    assert_eq!(counts.unknown, 0, "{counts}");
+    // Reads and the small writes have found their way back too.
+    clients(&earmark, 1).await;
+    own.stop().await;
+}

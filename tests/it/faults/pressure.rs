@@ -1,0 +1,227 @@
+//! More work than there is room or time for: what is refused is refused at once, and what one owner has waiting is not
+//! in the way of others.
+
+use std::time::{Duration, Instant};
+
+use earmark::ledger::writer::WriterSettings;
+use earmark::limits::{QUEUE_OWNER_MAX, SUBMIT_ITEMS_MAX};
+use earmark::proto::allocation::v1::submit_result::Outcome;
+use earmark::proto::allocation::v1::{
+    AllocationType, SubmitAllocationsRequest, SubmitAllocationsResponse,
+};
+use futures_util::future::join_all;
+use tokio::task::JoinHandle;
+use tonic::{Code, Response, Status};
+
+use super::{assert_refused, clients, create, one_patient_writer, with_writers};
+use crate::support::earmark::{Earmark, Parties, Setup};
+use crate::support::locks::{hold_owner, somebody_waits};
+use crate::support::picture::assert_sound;
+use crate::support::raw::frame;
+use crate::support::service::is_replayed;
+
+const CREATE: &str = "/earmark.allocation.v1.AllocationService/CreateAllocation";
+
+/// A single writer, which refuses nobody for waiting.
+fn one_writer() -> Setup {
+    with_writers(WriterSettings {
+        writers: 1,
+        patience: Duration::from_secs(60),
+        ..WriterSettings::default()
+    })
+}
+
+/// As many items as one call may have, each of 1 BTC.
+fn full_submission(parties: &Parties, name: &str) -> SubmitAllocationsRequest {
+    let items = (0..SUBMIT_ITEMS_MAX)
+        .map(|index| parties.item(AllocationType::Allocation, "1", &format!("{name} {index}")));
+    parties.submission(items.collect())
+}
+
+type Submitted = Result<Response<SubmitAllocationsResponse>, Status>;
+
+/// Calls in a task of its own; the answer comes with how long it took.
+fn submit(earmark: &Earmark, parties: &Parties, name: &str) -> JoinHandle<(Submitted, Duration)> {
+    let request = full_submission(parties, name);
+    let mut client = earmark.member(&[&parties.enterprise]).allocation;
+    tokio::spawn(async move {
+        let asked = Instant::now();
+        let answer = client.submit_allocations(request).await;
+        (answer, asked.elapsed())
+    })
+}
+
+#[track_caller]
+fn assert_all_reserved(submitted: Submitted) {
+    let results = submitted.expect("accepted").into_inner().results;
+    assert_eq!(results.len(), SUBMIT_ITEMS_MAX);
+    for result in results {
+        assert!(!result.replayed, "{result:?}");
+        assert!(
+            matches!(result.outcome, Some(Outcome::Allocation(_))),
+            "{result:?}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_line_that_is_full_is_refused_at_once_and_other_owners_are_not() {
+    /// Those that fit into the line, and the one that may be under way at that moment.
+    const FIT: usize = QUEUE_OWNER_MAX / SUBMIT_ITEMS_MAX;
+    let earmark = Earmark::start_with(one_writer()).await;
+    let all = clients(&earmark, 2).await;
+    let (held, free) = (&all[0], &all[1]);
+    earmark.deposit(&held.enterprise, "BTC", "1000000").await;
+    let holder = hold_owner(&earmark.url, &held.enterprise).await;
+    let mut accepted = Vec::new();
+    for index in 0..FIT {
+        accepted.push(submit(&earmark, held, &format!("{index}")));
+    }
+    somebody_waits(&earmark.url).await;
+    // Fills what room there is; whoever is not refused soon has a place.
+    let mut refused_in = Vec::new();
+    for index in FIT..FIT + 20 {
+        let mut next = submit(&earmark, held, &format!("{index}"));
+        match tokio::time::timeout(Duration::from_secs(1), &mut next).await {
+            Ok(refused) => {
+                let (refused, elapsed) = refused.expect("no panic");
+                assert_refused(refused, Code::ResourceExhausted, "OVERLOADED");
+                refused_in.push(elapsed);
+            }
+            Err(_) => accepted.push(next),
+        }
+        if refused_in.len() == 5 {
+            break;
+        }
+    }
+    // Some of the thousand items' way is the test's own: the quickest shows that nothing was waited for.
+    let quickest = refused_in.iter().min().expect("the line is full");
+    assert!(*quickest < Duration::from_millis(200), "{refused_in:?}");
+    assert!((FIT..=FIT + 1).contains(&accepted.len()));
+    assert!(accepted.iter().all(|call| !call.is_finished()));
+
+    let other = create(&earmark, free, "free").await;
+    other.expect("has a line of its own");
+    holder.batch_execute("COMMIT").await.expect("let go");
+    let count = accepted.len();
+    for call in accepted {
+        assert_all_reserved(call.await.expect("no panic").0);
+    }
+    let picture = assert_sound(&earmark).await;
+    assert_eq!(picture.allocations.len(), count * SUBMIT_ITEMS_MAX + 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deadline_that_passes_in_the_queue_withdraws_the_command_for_good() {
+    let earmark = Earmark::start_with(one_patient_writer()).await;
+    let all = clients(&earmark, 2).await;
+    let (held, other) = (&all[0], &all[1]);
+    let ids = [held.enterprise.as_str(), other.enterprise.as_str()];
+    let bearer = format!("Bearer {}", earmark.token("settlement_network_write", &ids));
+    let metadata = [("authorization", bearer.as_str()), ("grpc-timeout", "300m")];
+    let raw = earmark.raw().await;
+    let holder = hold_owner(&earmark.url, &held.enterprise).await;
+    let queued = async {
+        // The writer waits for the owner with the first one.
+        somebody_waits(&earmark.url).await;
+        let calls = (0..40).map(|index| {
+            let parties = [held, other][index % 2];
+            raw.call(
+                CREATE,
+                &metadata,
+                frame(&parties.allocation("BTC", "1", &format!("{index}"))),
+            )
+        });
+        let answers = join_all(calls).await;
+        holder.batch_execute("COMMIT").await.expect("let go");
+        answers
+    };
+    let (first, queued) = tokio::join!(create(&earmark, held, "first"), queued);
+    first.expect("reserved");
+    for answer in queued {
+        let outcome = answer.expect(Code::DeadlineExceeded, "DEADLINE");
+        assert_eq!(outcome.as_deref(), Some("not_applied"));
+    }
+    // Behind all of them in their lines.
+    for parties in [held, other] {
+        create(&earmark, parties, "last").await.expect("reserved");
+    }
+    assert_eq!(earmark.count("SELECT count(*) FROM allocation").await, 3);
+    for index in 0..40 {
+        let again = create(&earmark, [held, other][index % 2], &format!("{index}")).await;
+        assert!(!is_replayed(&again.expect("reserved")), "it left no key");
+    }
+    assert_sound(&earmark).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn deadlines_of_an_owner_that_is_tried_again_and_again_say_truly_what_was_applied() {
+    let earmark = Earmark::start_with(one_writer()).await;
+    let held = &clients(&earmark, 1).await[0];
+    let token = earmark.token("settlement_network_write", &[&held.enterprise]);
+    let bearer = format!("Bearer {token}");
+    let raw = earmark.raw().await;
+    let holder = hold_owner(&earmark.url, &held.enterprise).await;
+    // Some end while the writer has them, most while it pauses.
+    let calls = (0..60).map(async |index| {
+        let timeout = format!("{}m", 100 + 20 * index);
+        let metadata = [
+            ("authorization", bearer.as_str()),
+            ("grpc-timeout", timeout.as_str()),
+        ];
+        let request = frame(&held.allocation("BTC", "1", &format!("{index}")));
+        let answer = raw.call(CREATE, &metadata, request).await;
+        answer.expect(Code::DeadlineExceeded, "DEADLINE")
+    });
+    let outcomes = join_all(calls).await;
+    holder.batch_execute("COMMIT").await.expect("let go");
+    create(&earmark, held, "last").await.expect("reserved");
+    let mut withdrawn = 0;
+    for (index, outcome) in outcomes.iter().enumerate() {
+        let again = create(&earmark, held, &format!("{index}")).await;
+        let was_applied = is_replayed(&again.expect("reserved"));
+        if outcome.as_deref() == Some("not_applied") {
+            assert!(!was_applied, "{index}");
+            withdrawn += 1;
+        }
+    }
+    assert!(withdrawn > 0, "{outcomes:?}");
+    assert_sound(&earmark).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn thousands_of_commands_of_one_owner_delay_the_others_by_a_few_batches() {
+    const SUBMISSIONS: usize = 14;
+    let earmark = Earmark::start_with(one_writer()).await;
+    let all = clients(&earmark, 4).await;
+    let (hot, others) = (&all[0], &all[1..]);
+    earmark.deposit(&hot.enterprise, "BTC", "1000000").await;
+    let began = Instant::now();
+    let crowd: Vec<_> = (0..SUBMISSIONS)
+        .map(|index| submit(&earmark, hot, &format!("{index}")))
+        .collect();
+    let crowd = async {
+        for call in crowd {
+            assert_all_reserved(call.await.expect("no panic").0);
+        }
+        began.elapsed()
+    };
+    let lone = join_all(others.iter().map(async |parties| {
+        let mut waits = Vec::new();
+        for index in 0..4 {
+            let asked = Instant::now();
+            let answer = create(&earmark, parties, &format!("{index}")).await;
+            answer.expect("reserved");
+            waits.push(asked.elapsed());
+        }
+        waits
+    }));
+    let (whole, waits) = tokio::join!(crowd, lone);
+    let mut waits = waits.concat();
+    waits.sort_unstable();
+    // One batch that is under way, and the one that it is in itself, of fourteen.
+    let (median, worst) = (waits[waits.len() / 2], waits[waits.len() - 1]);
+    assert!(median < whole / 4, "{waits:?} of {whole:?}");
+    assert!(worst < whole / 2, "{waits:?} of {whole:?}");
+    assert_sound(&earmark).await;
+}

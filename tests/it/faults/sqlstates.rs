@@ -1,0 +1,172 @@
+//! Faults that the database raises, by their SQLSTATEs.
+
+use std::time::Duration;
+
+use earmark::db::connect::Session;
+use earmark::ledger::writer::WriterSettings;
+use earmark::proto::allocation::v1::CreateAllocationResponse;
+use futures_util::future::join_all;
+use tonic::{Code, Response, Status};
+
+use super::{
+    SLACK, assert_refused, clients, create, create_with_notes, in_one_batch, one_patient_writer,
+    with_writers,
+};
+use crate::support::earmark::{Earmark, Parties, Setup, refusal};
+use crate::support::picture::assert_sound;
+use crate::support::service::is_replayed;
+use crate::support::triggers::{fail_first, fail_where, heal, on_insert};
+
+/// Calls that have nothing wrong with them.
+const NEIGHBOURS: usize = 60;
+/// All but the call that the others wait behind.
+const NOT_THE_PLUG: &str = "NEW.client_external_id <> 'plug'";
+
+/// One call with these notes and 60 without, of its owner and of two others, all in one batch. Asserts that the 60
+/// succeed; returns what became of the one.
+async fn among_neighbours(
+    earmark: &Earmark,
+    all: &[Parties],
+    notes: &str,
+) -> Result<Response<CreateAllocationResponse>, Status> {
+    let calls = (0..NEIGHBOURS).map(async |index| {
+        let key = format!("neighbour {index}");
+        create(earmark, &all[index % 3], &key).await
+    });
+    let calls = async {
+        let marked = create_with_notes(earmark, &all[0], notes, Some(notes));
+        tokio::join!(marked, join_all(calls))
+    };
+    let (marked, neighbours) = in_one_batch(earmark, &earmark.url, &all[3], calls).await;
+    for neighbour in neighbours {
+        assert!(!is_replayed(&neighbour.expect("has nothing to do with it")));
+    }
+    marked
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn conflicts_that_pass_are_tried_again_and_no_caller_sees_them() {
+    let earmark = Earmark::start_with(one_patient_writer()).await;
+    let all = clients(&earmark, 2).await;
+    let sql = earmark.sql().await;
+    for errcode in ["40P01", "40001"] {
+        fail_first(&sql, errcode, 2, "true").await;
+        let lone = create(&earmark, &all[0], errcode).await;
+        assert!(!is_replayed(&lone.expect("tried again")), "{errcode}");
+        assert_eq!(
+            earmark.count("SELECT last_value FROM faults").await,
+            3,
+            "two failed, the third did not"
+        );
+    }
+    fail_first(&sql, "40P01", 2, NOT_THE_PLUG).await;
+    let calls = (0..20).map(async |index| create(&earmark, &all[1], &index.to_string()).await);
+    let together = in_one_batch(&earmark, &earmark.url, &all[0], join_all(calls)).await;
+    for answer in together {
+        answer.expect("tried again");
+    }
+    assert_sound(&earmark).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_conflict_that_stays_is_contention_for_those_who_meet_it_alone() {
+    let earmark = Earmark::start_with(one_patient_writer()).await;
+    let all = clients(&earmark, 4).await;
+    let sql = earmark.sql().await;
+    fail_where(&sql, "40001", "NEW.notes = 'unlucky'").await;
+    let unlucky = among_neighbours(&earmark, &all, "unlucky").await;
+    assert_refused(unlucky, Code::Aborted, "CONTENTION");
+    heal(&sql).await;
+    let again = create_with_notes(&earmark, &all[0], "unlucky", Some("unlucky")).await;
+    assert!(!is_replayed(&again.expect("reserved")), "it left no key");
+    assert_sound(&earmark).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_command_that_the_database_refuses_harms_no_neighbour() {
+    let earmark = Earmark::start_with(one_patient_writer()).await;
+    let all = clients(&earmark, 4).await;
+    let sql = earmark.sql().await;
+    let check =
+        "ALTER TABLE allocation ADD CONSTRAINT poison CHECK (notes IS DISTINCT FROM 'poison')";
+    sql.batch_execute(check).await.expect(check);
+    let poison = among_neighbours(&earmark, &all, "poison").await;
+    let told = format!("{poison:?}").to_lowercase();
+    assert!(!told.contains("constraint"), "{told}");
+    let refused = refusal(poison).expect(Code::Internal, "INTERNAL");
+    assert_eq!(refused.metadata["outcome"], "not_applied");
+    let picture = assert_sound(&earmark).await;
+    assert_eq!(picture.allocations.len(), NEIGHBOURS + 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_statement_that_is_cancelled_ends_with_its_own_command() {
+    let earmark = Earmark::start_with(one_patient_writer()).await;
+    let all = clients(&earmark, 4).await;
+    let sql = earmark.sql().await;
+    fail_where(&sql, "57014", "NEW.notes = 'slow'").await;
+    let slow = among_neighbours(&earmark, &all, "slow").await;
+    assert_refused(slow, Code::Unavailable, "DATABASE_UNAVAILABLE");
+    heal(&sql).await;
+    let again = create_with_notes(&earmark, &all[0], "slow", Some("slow")).await;
+    assert!(!is_replayed(&again.expect("reserved")), "it left no key");
+
+    // Once is nobody's fault: those who were together are tried apart.
+    fail_first(&sql, "57014", 1, NOT_THE_PLUG).await;
+    let calls = (0..4).map(async |index| create(&earmark, &all[1], &index.to_string()).await);
+    let together = in_one_batch(&earmark, &earmark.url, &all[2], join_all(calls)).await;
+    for answer in together {
+        answer.expect("tried again");
+    }
+    assert_sound(&earmark).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_statement_that_takes_too_long_is_ended_by_the_database() {
+    let setup = Setup {
+        session: Session {
+            statement_timeout: Duration::from_millis(500),
+            ..Session::default()
+        },
+        ..Setup::default()
+    };
+    let earmark = Earmark::start_with(setup).await;
+    let parties = &clients(&earmark, 1).await[0];
+    let sql = earmark.sql().await;
+    on_insert(&sql, "PERFORM pg_sleep(60)", "true").await;
+    let slow = create(&earmark, parties, "key").await;
+    assert_refused(slow, Code::Unavailable, "DATABASE_UNAVAILABLE");
+    heal(&sql).await;
+    let again = create(&earmark, parties, "key").await;
+    assert!(!is_replayed(&again.expect("reserved")), "it left no key");
+}
+
+/// As a migration does that takes long: everybody is refused in time rather than at their deadlines.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_that_is_locked_for_long_is_contention_and_never_half_applied() {
+    let patience = Duration::from_secs(1);
+    let setup = with_writers(WriterSettings {
+        patience,
+        ..WriterSettings::default()
+    });
+    let earmark = Earmark::start_with(setup).await;
+    let all = clients(&earmark, 3).await;
+    let sql = earmark.sql().await;
+    let lock = "BEGIN; LOCK TABLE entry IN SHARE MODE";
+    sql.batch_execute(lock).await.expect(lock);
+    let calls = (0..12).map(async |index| {
+        let key = format!("{index}");
+        let call = create(&earmark, &all[index % 3], &key);
+        tokio::time::timeout(patience + SLACK, call).await
+    });
+    for answer in join_all(calls).await {
+        let answer = answer.expect("an answer in time");
+        assert_refused(answer, Code::Aborted, "CONTENTION");
+    }
+    sql.batch_execute("COMMIT").await.expect("unlocked");
+    for index in 0..12 {
+        let again = create(&earmark, &all[index % 3], &format!("{index}")).await;
+        assert!(!is_replayed(&again.expect("reserved")), "it left no key");
+    }
+    assert_sound(&earmark).await;
+}
