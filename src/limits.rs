@@ -67,14 +67,17 @@ pub const RETRY_DELAY: Duration = Duration::from_millis(500);
 pub const SWEEP_INTERVAL: Duration = Duration::from_millis(500);
 /// Owners whose reservations one sweep releases; the next one goes on.
 pub const SWEEP_OWNERS_MAX: i64 = 1_000;
+/// How long one sweep waits for the owners that it has found: one that another session holds is met again by the next.
+pub const SWEEP_ROUND_MAX: Duration = Duration::from_secs(1);
 /// How far ahead a reservation may expire: a year and a day.
 pub const EXPIRE_AHEAD_MAX: Duration = Duration::from_secs(366 * 24 * 60 * 60);
 /// Due reservations that one transaction releases: bounds how long it holds its owners.
 pub const EXPIRE_BATCH_MAX: usize = 1_000;
 /// Commands that one transaction carries: past some hundreds a larger one gains nothing, and its callers wait.
 pub const BATCH_MAX: usize = 512;
-/// Writers of a process: with more than the database has processors to spare, their batches only grow smaller.
-pub const WRITERS_MAX: usize = 8;
+/// Writers of a process unless it is told otherwise: with more than the database has processors to spare, their batches
+/// only grow smaller.
+pub const WRITERS_DEFAULT_MAX: usize = 8;
 /// Commands that wait for one writer, counting each part of one that has many: about two seconds of work; more would
 /// only wait longer than their callers do.
 pub const QUEUE_MAX: usize = 32_768;
@@ -91,8 +94,8 @@ pub const PARK_MAX: Duration = Duration::from_secs(1);
 pub const SUBMIT_ITEMS_MAX: usize = 1_000;
 /// How long a command waits for a database that does not answer.
 pub const OUTAGE_PATIENCE: Duration = Duration::from_secs(2);
-/// A writer's longest round trip: a batch takes milliseconds, waits for locks at most `DB_LOCK_WAIT_MAX`, and past this
-/// the network stands still.
+/// A writer's longest round trip: a batch takes milliseconds, and waits for each lock at most `OWNER_LOCK_WAIT_MAX`; past
+/// this the network stands still.
 pub const LEDGER_ROUND_TRIP_MAX: Duration = Duration::from_secs(7);
 
 /// Breaches that a verification tells of: whoever reads them has enough to do; all are counted.
@@ -116,6 +119,10 @@ pub const DB_IDLE_IN_TRANSACTION_MAX: Duration = Duration::from_secs(10);
 pub const DB_CHECKOUT_MAX: Duration = Duration::from_secs(2);
 /// Reads by id that go in one statement: past some hundreds a larger one gains nothing.
 pub const COALESCED_READS_MAX: usize = 256;
+/// Reads by id that wait for a statement: some times what a server takes on at once.
+pub const COALESCED_QUEUE_MAX: usize = 16_384;
+/// How long such a statement may take: it takes milliseconds, and past this the network stands still.
+pub const COALESCED_READ_MAX: Duration = Duration::from_secs(5);
 /// Such statements at the same time, of one kind: while one is answered, the next one gathers.
 pub const COALESCED_STATEMENTS_MAX: u32 = 2;
 /// How often a read is tried whose connection turns out to be dead.

@@ -7,10 +7,14 @@
 use std::future::Future;
 use std::sync::Arc;
 
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::time::timeout;
 
-use crate::error::{Error, Result};
-use crate::limits::{COALESCED_READS_MAX, COALESCED_STATEMENTS_MAX};
+use crate::error::{Error, Outcome, Result};
+use crate::limits::{
+    COALESCED_QUEUE_MAX, COALESCED_READ_MAX, COALESCED_READS_MAX, COALESCED_STATEMENTS_MAX,
+};
 
 /// Reads by many keys at once.
 pub trait ReadMany: Send + Sync + 'static {
@@ -31,7 +35,7 @@ type Waiting<K, V> = (K, oneshot::Sender<Result<V>>);
 /// Hands reads to the statements that carry them. Cheap to clone.
 #[derive(Debug)]
 pub struct Coalescer<K, V> {
-    queue: mpsc::UnboundedSender<Waiting<K, V>>,
+    queue: mpsc::Sender<Waiting<K, V>>,
 }
 
 impl<K, V> Clone for Coalescer<K, V> {
@@ -45,28 +49,32 @@ impl<K, V> Clone for Coalescer<K, V> {
 impl<K: Send + Sync + 'static, V: Send + 'static> Coalescer<K, V> {
     /// Starts the task that sends the statements; it ends with the last clone.
     pub fn start(reader: impl ReadMany<Key = K, Value = V>) -> Self {
-        let (queue, waiting) = mpsc::unbounded_channel();
+        let (queue, waiting) = mpsc::channel(COALESCED_QUEUE_MAX);
         tokio::spawn(dispatch(Arc::new(reader), waiting));
         Self { queue }
     }
 
-    /// Reads what there is of a key. The queue is bounded by the calls that a server takes on.
+    /// Reads what there is of a key.
     ///
     /// # Errors
-    /// Those of the read.
+    /// Those of the read; [`Error::Overloaded`] at once if too many wait, [`Error::DatabaseUnavailable`] if the database
+    /// does not answer in time.
     pub async fn read(&self, key: K) -> Result<V> {
         let (answer, answered) = oneshot::channel();
-        let gone = |_| Error::internal("a read's task ended early");
         self.queue
-            .send((key, answer))
-            .map_err(|_| Error::internal("the reads' task has ended"))?;
-        answered.await.unwrap_or_else(|error| Err(gone(error)))
+            .try_send((key, answer))
+            .map_err(|error| match error {
+                TrySendError::Full(_) => Error::Overloaded,
+                TrySendError::Closed(_) => Error::internal("the reads' task has ended"),
+            })?;
+        let gone = |_| Err(Error::internal("a read's task ended early"));
+        answered.await.unwrap_or_else(gone)
     }
 }
 
 async fn dispatch<R: ReadMany>(
     reader: Arc<R>,
-    mut queue: mpsc::UnboundedReceiver<Waiting<R::Key, R::Value>>,
+    mut queue: mpsc::Receiver<Waiting<R::Key, R::Value>>,
 ) {
     let places = Arc::new(Semaphore::new(COALESCED_STATEMENTS_MAX as usize));
     loop {
@@ -89,7 +97,8 @@ async fn carry_out<R: ReadMany>(
     // Callers that have left want no answer.
     waiting.retain(|(_, answer)| !answer.is_closed());
     let (keys, answers): (Vec<_>, Vec<_>) = waiting.into_iter().unzip();
-    let failed = match reader.read(&keys).await {
+    let read = timeout(COALESCED_READ_MAX, reader.read(&keys)).await;
+    let failed = match read.unwrap_or(Err(Error::DatabaseUnavailable(Outcome::NotApplied))) {
         Ok(values) if values.len() == keys.len() => {
             for (answer, value) in answers.into_iter().zip(values) {
                 _ = answer.send(value);

@@ -1,5 +1,6 @@
 //! Whose reservations are due, by the database's clock.
 
+use diesel::dsl::min;
 use diesel::prelude::*;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use uuid::Uuid;
@@ -76,18 +77,17 @@ pub async fn of_connection(
     Ok(owners.into_iter().map(OwnerId).collect())
 }
 
-/// Owners with due reservations, those of the oldest first.
+/// Owners with due reservations, those of the oldest first. All that is due is looked at, so that one owner with much of
+/// it hides no other.
 pub async fn oldest(mut db: &AsyncPgConnection, limit: i64) -> QueryResult<Vec<OwnerId>> {
-    let mut owners: Vec<Uuid> = allocation::table
+    let owners: Vec<Uuid> = allocation::table
         .filter(allocation::status.eq("RESERVED"))
         .filter(allocation::expire_time.le(statement_timestamp().nullable()))
-        .order(allocation::expire_time)
+        .group_by(allocation::owner_id)
+        .order(min(allocation::expire_time))
         .select(allocation::owner_id)
         .limit(limit)
         .load(&mut db)
         .await?;
-    // One release of an owner releases all that is due.
-    let mut seen = std::collections::HashSet::new();
-    owners.retain(|owner| seen.insert(*owner));
     Ok(owners.into_iter().map(OwnerId).collect())
 }

@@ -73,9 +73,8 @@ const WRITTEN: &str = "\
     SELECT EXISTS (SELECT FROM entry WHERE owner_id = $1 AND account_id = $2 AND unit = $3 AND version = $4 \
                    AND cause_id = $5 AND time = $6)";
 
-/// How long `was_written` waits for the transaction that it asks for: until the server has noticed that its client is
-/// gone.
-const FATE_LOCK_WAIT: Duration = Duration::from_secs(15);
+/// How long `was_written` waits for the transaction that it asks for, before it is asked again.
+const FATE_LOCK_WAIT: Duration = Duration::from_secs(4);
 
 impl Store {
     /// Prepares every statement, on a connection that plans each of them once for all parameters.

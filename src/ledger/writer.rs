@@ -24,7 +24,7 @@ use crate::ledger::claim::Claim;
 use crate::ledger::command::{Command, Reply};
 use crate::ledger::writer::queue::{Queue, Ticket};
 use crate::ledger::writer::task::Task;
-use crate::limits::{DB_LOCK_WAIT_MAX, OWNER_LOCK_WAIT_MAX, WRITERS_MAX};
+use crate::limits::{DB_LOCK_WAIT_MAX, OWNER_LOCK_WAIT_MAX, WRITERS_DEFAULT_MAX};
 use crate::types::ids::OwnerId;
 
 /// How the writers work.
@@ -43,7 +43,7 @@ impl Default for WriterSettings {
         // One at work in the database while another judges; more would only make smaller batches.
         let processors = available_parallelism().map_or(1, usize::from);
         Self {
-            writers: processors.clamp(2, WRITERS_MAX),
+            writers: processors.clamp(2, WRITERS_DEFAULT_MAX),
             lock_wait: OWNER_LOCK_WAIT_MAX,
             patience: DB_LOCK_WAIT_MAX,
         }

@@ -16,7 +16,7 @@ use crate::support::locks::session;
 const EXEMPT: [&str; 5] = ["client", "connection", "enterprise", "owner", "partner"];
 
 /// Indexes for statements that cross owners: the sweep asks which reservations are due first, whoever's they are.
-const EXEMPT_INDEXES: [&str; 1] = ["allocation_due_first"];
+const EXEMPT_INDEXES: [&str; 2] = ["allocation_due_first", "allocation_id"];
 
 async fn migrated() -> (TestDatabase, Client) {
     let db = database().await;

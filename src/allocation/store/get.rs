@@ -108,17 +108,15 @@ impl QueryFragment<Pg> for GetQuery {
         out.push_bind_param::<Array<sql_types::Uuid>, _>(&self.enterprises)?;
         out.push_sql(", ");
         out.push_bind_param::<Array<sql_types::Uuid>, _>(&self.ids)?;
-        // Both sides start from the owner: its own, or those that its partners' connections name. The fences keep any
-        // plan to that: searched by the record's id alone, every record there is would be read.
+        // The client's side by its owner, else the partner's by the record's own id: a partner may have more connections
+        // than could be looked through. The fence keeps any plan to that order.
         out.push_sql(
             r#") WITH ORDINALITY k(enterprise_id, id, n) CROSS JOIN LATERAL (
             SELECT a.* FROM "allocation" a WHERE a."owner_id" = k.enterprise_id AND a."id" = k.id
             UNION ALL
-            SELECT a.* FROM (
-                SELECT * FROM "connection" WHERE "partner_enterprise_id" = k.enterprise_id OFFSET 0
-            ) c CROSS JOIN LATERAL (
-                SELECT * FROM "allocation" b WHERE b."owner_id" = c."client_enterprise_id" AND b."id" = k.id OFFSET 0
-            ) a WHERE a."connection_id" = c."id"
+            SELECT a.* FROM (SELECT * FROM "allocation" b WHERE b."id" = k.id OFFSET 0) a
+            JOIN "connection" c ON c."id" = a."connection_id"
+            WHERE c."partner_enterprise_id" = k.enterprise_id
             LIMIT 1) "allocation""#,
         );
         Ok(())

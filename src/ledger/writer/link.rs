@@ -79,7 +79,11 @@ impl Link {
         while let Some(store) = self.store(until).await {
             match timeout_at(until, store.was_written(&doubt.owners, proof)).await {
                 Ok(Ok(was_written)) => return Some(was_written),
-                Err(_) => return None,
+                Err(_) => {
+                    // It is in the middle of a transaction.
+                    self.drop_store();
+                    return None;
+                }
                 Ok(Err(error)) => {
                     tracing::warn!(%error, "cannot learn what became of a transaction yet");
                     self.drop_store();

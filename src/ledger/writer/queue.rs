@@ -274,7 +274,11 @@ impl Waiting {
 
     fn remove_since(&mut self, since: Instant) -> Vec<Ticket> {
         let mut removed = Vec::new();
-        self.lines.retain(|_, line| {
+        self.lines.retain(|owner, line| {
+            // What waits for another session is refused for that, and in its own time.
+            if self.parked.contains_key(owner) {
+                return true;
+            }
             let (old, young) = line
                 .tickets
                 .drain(..)

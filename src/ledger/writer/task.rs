@@ -2,10 +2,13 @@
 
 use std::collections::HashSet;
 use std::future::Future;
+use std::mem;
+use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::db::connect::Connector;
@@ -53,7 +56,12 @@ impl Task {
         while let Some(batch) = queue.next().await {
             self.log(&batch);
             // However long it takes to carry this out, whoever waits behind it gets an answer in time.
-            while_watched(&queue, self.carry_out(batch.tickets)).await;
+            let work = while_watched(&queue, self.carry_out(batch.tickets));
+            // A fault of ours costs its batch, whose callers are told, and not every batch after it.
+            if AssertUnwindSafe(work).catch_unwind().await.is_err() {
+                tracing::error!(writer = self.index, "a batch panicked");
+                self.link.drop_store();
+            }
         }
     }
 
@@ -72,11 +80,20 @@ impl Task {
     /// halved until what is in the way stands alone: there it harms only itself.
     async fn carry_out(&mut self, batch: Vec<Ticket>) {
         let mut put_off = PutOff::default();
+        self.carry_out_parts(batch, &mut put_off).await;
+        // Of owners with much to release a batch of many owners releases little: now they have one to themselves.
+        let later = put_off.take_later();
+        self.carry_out_parts(later, &mut put_off).await;
+        self.queue.give_back(put_off.later);
+        self.queue.park(put_off.blocked, self.patience);
+    }
+
+    async fn carry_out_parts(&mut self, batch: Vec<Ticket>, put_off: &mut PutOff) {
         let mut work = vec![batch];
         while let Some(batch) = work.pop() {
             // An owner's commands are judged in the order in which they came.
             let batch = put_off.join(batch);
-            match self.try_batch(batch, &mut put_off).await {
+            match self.try_batch(batch, put_off).await {
                 Ok(()) => {}
                 Err((batch, error)) if batch.len() == 1 => answer_all(batch, &error),
                 Err((batch, _)) => {
@@ -86,8 +103,6 @@ impl Task {
                 }
             }
         }
-        self.queue.give_back(put_off.later);
-        self.queue.park(put_off.blocked, self.patience);
     }
 
     /// Tries a batch as one transaction, on a new connection if the old one is lost, and again after a conflict. Answers
@@ -185,6 +200,11 @@ struct PutOff {
 }
 
 impl PutOff {
+    fn take_later(&mut self) -> Vec<Ticket> {
+        self.later_owners.clear();
+        mem::take(&mut self.later)
+    }
+
     /// Puts those off as well whose owner has commands here; returns the others.
     fn join(&mut self, batch: Vec<Ticket>) -> Vec<Ticket> {
         if self.later.is_empty() && self.blocked.is_empty() {

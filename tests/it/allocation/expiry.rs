@@ -4,6 +4,8 @@
 //! The sweep runs twice a second. To show that something else released what was due, a test makes it due by SQL and acts
 //! at once, several times over.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use earmark::ledger::model::Cause;
@@ -15,10 +17,11 @@ use earmark::proto::allocation::v1::{
 use earmark::proto::network::v1::ConnectionMode;
 use futures_util::future::join_all;
 use prost_types::Timestamp;
+use tokio_util::sync::CancellationToken;
 use tonic::Code;
 
 use crate::support::desk::{Desk, in_micros};
-use crate::support::earmark::{balance, refusal};
+use crate::support::earmark::{Earmark, Setup, balance, refusal};
 use crate::support::picture::assert_sound;
 
 const DIRECTIONS: [AllocationType; 2] = [AllocationType::Allocation, AllocationType::Deallocation];
@@ -414,7 +417,14 @@ const MANY: usize = 1_001;
 
 /// A client with so many reservations, all due.
 async fn many_due() -> Desk {
-    let desk = Desk::open(ConnectionMode::Confirmed).await;
+    let desk = many_open(Earmark::start().await).await;
+    desk.make_due().await;
+    desk
+}
+
+/// The same before they are due.
+async fn many_open(earmark: Earmark) -> Desk {
+    let desk = Desk::on(earmark, ConnectionMode::Confirmed).await;
     let deposit = desk
         .earmark
         .deposit(&desk.parties.enterprise, "BTC", "2000");
@@ -428,7 +438,6 @@ async fn many_due() -> Desk {
         let answer = desk.client.clone().submit_allocations(request).await;
         answer.expect("submitted");
     }
-    desk.make_due().await;
     desk
 }
 
@@ -479,13 +488,13 @@ async fn a_validation_and_a_read_wait_until_all_that_was_due_is_released() {
 
 #[tokio::test]
 async fn what_is_due_of_one_owner_holds_no_other_up() {
-    let busy = many_due().await;
+    let busy = many_open(one_writer().await).await;
     let parties = busy.earmark.parties(ConnectionMode::Confirmed).await;
     busy.earmark
         .deposit(&parties.enterprise, "BTC", "100")
         .await;
-    busy.make_due().await;
     let mut other = busy.earmark.member(&[&parties.enterprise]).allocation;
+    busy.make_due().await;
     let calls = (0..600).map(|index| {
         let request = busy
             .parties
@@ -493,9 +502,54 @@ async fn what_is_due_of_one_owner_holds_no_other_up() {
         let mut client = busy.client.clone();
         async move { client.create_allocation(request).await }
     });
+    let calls = async { (join_all(calls).await, Instant::now()) };
     let request = parties.allocation("BTC", "1", "other");
-    let (answers, answer) = tokio::join!(join_all(calls), other.create_allocation(request));
+    let call = async { (other.create_allocation(request).await, Instant::now()) };
+    let ((answers, all_answered), (answer, answered)) = tokio::join!(calls, call);
     answer.expect("reserved");
     assert!(answers.iter().all(Result::is_ok));
+    assert!(answered < all_answered);
     assert_sound(&busy.earmark).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn much_that_is_due_of_one_owner_is_released_though_many_others_are_busy() {
+    let desk = many_open(one_writer().await).await;
+    let stop = CancellationToken::new();
+    let carried_out = Arc::new(AtomicUsize::new(0));
+    let mut others = Vec::new();
+    for _ in 0..30 {
+        let parties = desk.earmark.parties(ConnectionMode::Confirmed).await;
+        let enterprise = parties.enterprise.clone();
+        desk.earmark.deposit(&enterprise, "BTC", "1000000").await;
+        let mut client = desk.earmark.member(&[&enterprise]).allocation;
+        let (stop, carried_out) = (stop.clone(), Arc::clone(&carried_out));
+        others.push(tokio::spawn(async move {
+            for index in 0.. {
+                if stop.is_cancelled() {
+                    return;
+                }
+                let request = parties.allocation("BTC", "1", &format!("{index}"));
+                client.create_allocation(request).await.expect("reserved");
+                carried_out.fetch_add(1, Ordering::Relaxed);
+            }
+        }));
+    }
+    desk.make_due().await;
+    let before = carried_out.load(Ordering::Relaxed);
+    desk.allocate("1", "after all that").await;
+    let meanwhile = carried_out.load(Ordering::Relaxed) - before;
+    stop.cancel();
+    for other in others {
+        other.await.expect("no panic");
+    }
+    // Each batch may hold one command of each of the 30, and releases up to 1,000; shared out evenly, it would be 33.
+    assert!(meanwhile < 300, "{meanwhile} of others came first");
+    assert_sound(&desk.earmark).await;
+}
+
+async fn one_writer() -> Earmark {
+    let mut setup = Setup::default();
+    setup.app.writer.writers = 1;
+    Earmark::start_with(setup).await
 }
