@@ -22,6 +22,8 @@ mod embedded;
 mod errors;
 /// Keys, callers that leave, deadlines: each write has one effect.
 mod idempotency;
+/// Random commands through two processes, held against a reference.
+mod model;
 /// NetworkService: who may hold balances.
 mod network;
 /// README.md: its tour, its tables.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -20,6 +21,7 @@ use earmark::proto::{
 };
 use earmark::server::drain::Shutdown;
 use earmark::server::{ServerParts, Settings, serve};
+use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tonic::codegen::InterceptedService;
@@ -57,8 +59,8 @@ pub(crate) struct Earmark {
     pub(crate) shutdown: Shutdown,
     channel: Channel,
     key: DevKey,
-    _process: Option<Started>,
-    _jwks: tempfile::NamedTempFile,
+    process: Option<Started>,
+    jwks: tempfile::NamedTempFile,
     _db: Option<TestDatabase>,
 }
 
@@ -137,8 +139,8 @@ impl Earmark {
             shutdown,
             channel,
             key,
-            _process: None,
-            _jwks: jwks,
+            process: None,
+            jwks,
             _db: None,
         }
     }
@@ -147,33 +149,27 @@ impl Earmark {
     pub(crate) async fn start_process_on(url: &str) -> Self {
         let (key, jwks) = new_key();
         let address = process::free_address();
-        let mut serve = process::earmark(&["serve", "--issuer", ISSUER, "--audience", AUDIENCE]);
-        serve
-            .env("EARMARK_JWKS", jwks.path())
-            .env("EARMARK_LISTEN", address.to_string())
-            .env("EARMARK_LAME_DUCK", "0s")
-            .env("EARMARK_LOG", "off")
-            .env("DATABASE_URL", url);
-        let process = Started::spawn(&mut serve);
-        let started = Instant::now();
-        let endpoint = Channel::from_shared(format!("http://{address}")).expect("a URI");
-        let channel = loop {
-            match endpoint.connect().await {
-                Ok(channel) => break channel,
-                Err(error) => assert!(started.elapsed() < Duration::from_secs(20), "{error}"),
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        };
+        let process = spawn(url, address, jwks.path());
+        let channel = connected(address).await;
         Self {
             url: url.into(),
             address,
             shutdown: Shutdown::new(),
             channel,
             key,
-            _process: Some(process),
-            _jwks: jwks,
+            process: Some(process),
+            jwks,
             _db: None,
         }
+    }
+
+    /// Kills the process, which gets no time to end anything, and starts another one in its place. Its clients stay.
+    pub(crate) async fn kill_and_restart(&mut self) {
+        let process = self.process.as_mut().expect("a process");
+        process.send(Signal::SIGKILL);
+        process.ended_within(Duration::from_secs(20));
+        self.process = Some(spawn(&self.url, self.address, self.jwks.path()));
+        connected(self.address).await;
     }
 
     /// A client that can send anything.
@@ -393,6 +389,31 @@ impl Earmark {
             .await
             .expect("deposited");
         answer.into_inner().custody_balance.expect("set")
+    }
+}
+
+/// The built binary as a server.
+fn spawn(url: &str, address: SocketAddr, jwks: &Path) -> Started {
+    let mut serve = process::earmark(&["serve", "--issuer", ISSUER, "--audience", AUDIENCE]);
+    serve
+        .env("EARMARK_JWKS", jwks)
+        .env("EARMARK_LISTEN", address.to_string())
+        .env("EARMARK_LAME_DUCK", "0s")
+        .env("EARMARK_LOG", "off")
+        .env("DATABASE_URL", url);
+    Started::spawn(&mut serve)
+}
+
+/// A channel to a server that is starting.
+async fn connected(address: SocketAddr) -> Channel {
+    let started = Instant::now();
+    let endpoint = Channel::from_shared(format!("http://{address}")).expect("a URI");
+    loop {
+        match endpoint.connect().await {
+            Ok(channel) => return channel,
+            Err(error) => assert!(started.elapsed() < Duration::from_secs(20), "{error}"),
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
 
