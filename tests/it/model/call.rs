@@ -83,9 +83,16 @@ pub(super) enum By {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
-    Clear { partner_key: Option<String> },
-    Release { partner_key: Option<String>, reason: String },
-    Cancel { reason: Option<String> },
+    Clear {
+        partner_key: Option<String>,
+    },
+    Release {
+        partner_key: Option<String>,
+        reason: String,
+    },
+    Cancel {
+        reason: Option<String>,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -290,13 +297,31 @@ pub(super) struct Leg {
     pub(super) after: Balance,
 }
 
+/// What a movement is about.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Subject {
+    Record(Uuid),
+    /// An adjustment, by its key.
+    Adjustment(String),
+}
+
 /// One movement of the journal: what bears one time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Movement {
     pub(super) time: Micros,
     pub(super) cause: Cause,
-    pub(super) cause_id: Uuid,
+    pub(super) subject: Subject,
     pub(super) legs: BTreeMap<(Account, Unit), Leg>,
+}
+
+impl Movement {
+    /// The record that it is about, if it is about one.
+    pub(super) fn record(&self) -> Option<Uuid> {
+        match self.subject {
+            Subject::Record(id) => Some(id),
+            Subject::Adjustment(_) => None,
+        }
+    }
 }
 
 /// What never changes of an owner, as it was set up.

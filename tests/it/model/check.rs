@@ -8,6 +8,7 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap};
 use std::fmt::Debug;
+use std::ops::Range;
 
 use uuid::Uuid;
 
@@ -162,7 +163,8 @@ impl Walk<'_> {
 
     fn note_due(&mut self, movement: &Movement) {
         let now = self.reference.now();
-        let Some(record) = self.reference.record(now, movement.cause_id) else {
+        let record = movement.record();
+        let Some(record) = record.and_then(|id| self.reference.record(now, id)) else {
             return;
         };
         let Some(time) = record.expire_time else {
@@ -183,7 +185,7 @@ impl Walk<'_> {
         movement: &Movement,
     ) -> Result<Judged, Breach> {
         let stamp = Stamp {
-            id: movement.cause_id,
+            id: movement.record().unwrap_or_default(),
             time: movement.time,
         };
         if movement.cause == Cause::Expire {
@@ -274,14 +276,14 @@ struct Calls<'a> {
     /// In the order in which their calls were made: the least place of a movement from there on.
     least_place: Vec<(u64, usize)>,
     /// Records that are to expire, by their time.
-    ends: Vec<End>,
+    ends: Vec<End<'a>>,
 }
 
-struct End {
+struct End<'a> {
     time: Micros,
-    id: Uuid,
-    /// The first state that has it closed.
-    closed: usize,
+    record: &'a Record,
+    /// The states in which it is open.
+    open: Range<usize>,
     /// The first state that has it and all that end before it closed.
     all_closed: usize,
 }
@@ -355,9 +357,9 @@ impl<'a> Calls<'a> {
         let floor = floor.max(self.due_before(call));
         match &call.answer {
             Answer::Busy(_) => Ok(0),
-            Answer::Lost(why) if !self.past.was_killed => {
-                Err(Breach::new(format!("nobody knows what became of it: {why}")))
-            }
+            Answer::Lost(why) if !self.past.was_killed => Err(Breach::new(format!(
+                "nobody knows what became of it: {why}"
+            ))),
             Answer::Items(items) if !call.validate_only => {
                 let mut state = floor;
                 for (at, item) in items.iter().enumerate() {
@@ -406,44 +408,45 @@ impl<'a> Calls<'a> {
         }
     }
 
-    /// All that was due before a call was made is closed before it is judged.
+    /// All that was due before a write was asked for is closed before it is judged: its clock is behind that of whoever
+    /// opened these.
     fn due_before(&self, call: &Call) -> usize {
-        let is_judged = match (&call.command, &call.answer) {
+        let is_judged = match &call.answer {
             // Who asks is looked at first, and for that no record is read.
-            (_, Answer::Refused(refusal)) => [
+            Answer::Refused(refusal) => [
                 "ALREADY_TERMINAL",
                 "IDEMPOTENCY_KEY_REUSED",
                 "INSUFFICIENT_BALANCE",
             ]
             .contains(&&*refusal.reason),
-            (_, Answer::Busy(_) | Answer::Left | Answer::Lost(_)) => false,
-            _ => true,
+            Answer::Busy(_) | Answer::Left | Answer::Lost(_) => false,
+            _ => call.command.is_write(),
         };
         if !is_judged {
             return 0;
         }
-        let due = self
-            .ends
-            .partition_point(|end| end.time <= call.asked.clock);
-        if call.command.is_write() {
-            return self.ends[..due].last().map_or(0, |end| end.all_closed);
-        }
-        let in_scope = self.ends[..due]
-            .iter()
-            .filter(|end| self.is_shown(call, end.id));
-        in_scope.map(|end| end.closed).max().unwrap_or(0)
+        let due = self.due_at(call.asked.clock);
+        due.last().map_or(0, |end| end.all_closed)
     }
 
-    /// A write looks at all of the owner's reservations, a read at those that it shows.
-    fn is_shown(&self, call: &Call, id: Uuid) -> bool {
-        match &call.command {
-            Command::Get { id: shown, .. } => *shown == id,
+    fn due_at(&self, clock: Micros) -> &[End<'a>] {
+        let due = self.ends.partition_point(|end| end.time <= clock);
+        &self.ends[..due]
+    }
+
+    /// Whether a state shows a read something open that was due before it was asked for.
+    fn shows_due(&self, call: &Call, state: usize) -> bool {
+        let is_shown = |record: &Record| match &call.command {
+            Command::Get { id, .. } => *id == record.id,
             Command::GetBalance { account, unit } => {
-                let record = self.reference.record(self.reference.now(), id);
-                record.is_some_and(|record| record.unit == *unit && source(record) == *account)
+                record.unit == *unit && source(record) == *account
             }
-            _ => true,
-        }
+            Command::ListBalances => true,
+            _ => false,
+        };
+        let due = self.due_at(call.asked.clock);
+        let mut open = due.iter().filter(|end| end.open.contains(&state));
+        open.any(|end| is_shown(end.record))
     }
 
     fn item_answered(
@@ -477,6 +480,9 @@ impl<'a> Calls<'a> {
                     let what = format!("it saw state {seen}, not one of {floor} to {ceiling}");
                     return Err(Breach::new(what));
                 }
+                if self.shows_due(call, seen) {
+                    return Err(Breach::new("it shows as open what was due before"));
+                }
                 let expected = self.account(seen, *account, unit);
                 if expected == call.answer {
                     Ok(seen)
@@ -486,7 +492,12 @@ impl<'a> Calls<'a> {
             }
             _ => {
                 let got = without_times(call, call.answer.clone());
-                let answer_at = |state, clock| self.answer_at(call, state, clock);
+                let answer_at = |state, clock| {
+                    if self.shows_due(call, state) {
+                        return Answer::Lost("it would show as open what was due before".into());
+                    }
+                    self.answer_at(call, state, clock)
+                };
                 search(call, &got, floor, ceiling, answer_at)
             }
         }
@@ -530,9 +541,7 @@ impl<'a> Calls<'a> {
         let visible = record.filter(|record| match by {
             By::Client => true,
             By::Stranger => false,
-            By::Partner(number) => {
-                self.past.owner.connections[record.connection].partner == number
-            }
+            By::Partner(number) => self.past.owner.connections[record.connection].partner == number,
         });
         match visible {
             Some(record) => Answer::Shown(record.clone()),
@@ -545,20 +554,18 @@ impl<'a> Calls<'a> {
     }
 }
 
-fn ends_of(reference: &Reference<'_>) -> Vec<End> {
-    let ends = reference.records().filter_map(|record| {
-        Some(End {
-            time: record.expire_time?,
-            id: record.id,
-            closed: reference.closed_from(record.id).unwrap_or(usize::MAX),
-            all_closed: 0,
-        })
+fn ends_of<'a>(reference: &'a Reference<'_>) -> Vec<End<'a>> {
+    let ends = reference.expiring().map(|(time, record, open)| End {
+        time,
+        record,
+        open,
+        all_closed: 0,
     });
     let mut ends: Vec<_> = ends.collect();
-    ends.sort_unstable_by_key(|end| (end.time, end.id));
+    ends.sort_unstable_by_key(|end| (end.time, end.record.id));
     let mut all_closed = 0;
     for end in &mut ends {
-        all_closed = all_closed.max(end.closed);
+        all_closed = all_closed.max(end.open.end);
         end.all_closed = all_closed;
     }
     ends
@@ -590,7 +597,8 @@ fn search<T: PartialEq + Debug>(
 
 /// What the caller of a command, or of an item, is told.
 fn answer(call: &Call, judged: Judged) -> Answer {
-    let is_partner = matches!(&call.command, Command::Close(close) if matches!(close.by, By::Partner(_)));
+    let is_partner =
+        matches!(&call.command, Command::Close(close) if matches!(close.by, By::Partner(_)));
     match &call.command {
         Command::Submit(_) => Answer::Items(vec![judged.into_item()]),
         _ => judged.into_answer(is_partner),

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use uuid::Uuid;
 
 use super::call::{
-    Account, Adjust, Answer, Call, Cause, Close, Command, Direction, Item, Movement, Record, Unit,
+    Account, Answer, Call, Cause, Close, Command, Direction, Item, Movement, Record, Subject,
     Verdict,
 };
 use super::check::{Breach, Past, create_of};
@@ -17,22 +17,40 @@ pub(super) struct Part {
     pub(super) item: usize,
 }
 
-/// What a movement did, so that nothing else can have done the same.
+/// What a movement did: no other one can have done the same.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-enum Deed {
-    Opened(Uuid),
-    Closed(Uuid),
-    /// This version of custody.
-    Adjusted(Unit, i64),
+struct Deed {
+    is_closing: bool,
+    subject: Subject,
+}
+
+impl Deed {
+    fn opened(id: Uuid) -> Self {
+        Self {
+            is_closing: false,
+            subject: Subject::Record(id),
+        }
+    }
+
+    fn closed(id: Uuid) -> Self {
+        Self {
+            is_closing: true,
+            subject: Subject::Record(id),
+        }
+    }
+
+    fn adjusted(key: &str) -> Self {
+        Self {
+            is_closing: false,
+            subject: Subject::Adjustment(key.into()),
+        }
+    }
 }
 
 /// Deeds that were acknowledged, and calls of which nobody was told what became of them.
 pub(super) struct Claims<'a> {
     past: &'a Past<'a>,
     told: HashMap<Deed, Part>,
-    /// Adjustments by the version that a replay showed: it is all that is heard of those whose callers were told
-    /// nothing, and whoever was told nothing asks again.
-    replayed: HashMap<Deed, &'a Adjust>,
     records: HashMap<Uuid, &'a Record>,
     untold_creates: HashMap<(Direction, &'a str), Vec<Part>>,
     untold_closes: HashMap<Uuid, Vec<Part>>,
@@ -45,7 +63,6 @@ impl<'a> Claims<'a> {
         let mut claims = Self {
             past,
             told: HashMap::new(),
-            replayed: HashMap::new(),
             records: records.collect(),
             untold_creates: HashMap::new(),
             untold_closes: HashMap::new(),
@@ -79,14 +96,12 @@ impl<'a> Claims<'a> {
             item: 0,
         };
         match (command, answer) {
-            (Command::Adjust(adjust), Answer::Adjusted { custody, replayed }) => {
-                let deed = Deed::Adjusted(adjust.unit, custody.version);
-                if *replayed {
-                    self.replayed.insert(deed, adjust);
-                    return Ok(());
-                }
-                self.add(deed, part)
-            }
+            (
+                Command::Adjust(adjust),
+                Answer::Adjusted {
+                    replayed: false, ..
+                },
+            ) => self.add(Deed::adjusted(&adjust.key), part),
             (
                 Command::Create(_),
                 Answer::Record {
@@ -94,7 +109,7 @@ impl<'a> Claims<'a> {
                     replayed: false,
                     ..
                 },
-            ) => self.add(Deed::Opened(record.id), part),
+            ) => self.add(Deed::opened(record.id), part),
             (
                 Command::Close(_),
                 Answer::Record {
@@ -102,7 +117,7 @@ impl<'a> Claims<'a> {
                     replayed: false,
                     ..
                 },
-            ) => self.add(Deed::Closed(record.id), part),
+            ) => self.add(Deed::closed(record.id), part),
             _ => Ok(()),
         }
     }
@@ -112,7 +127,7 @@ impl<'a> Claims<'a> {
             Item::Record {
                 record,
                 replayed: false,
-            } => self.add(Deed::Opened(record.id), part),
+            } => self.add(Deed::opened(record.id), part),
             _ => Ok(()),
         }
     }
@@ -121,7 +136,9 @@ impl<'a> Claims<'a> {
         match self.told.insert(deed.clone(), part) {
             None => Ok(()),
             Some(other) => Err(Breach {
-                what: format!("L6: calls {other:?} and {part:?} both were told that they did it: {deed:?}"),
+                what: format!(
+                    "L6: calls {other:?} and {part:?} both were told that they did it: {deed:?}"
+                ),
                 place: None,
                 call: Some(part.call),
             }),
@@ -146,18 +163,20 @@ impl<'a> Claims<'a> {
 
     /// Whose movement it is. Of those who were told nothing, the earliest: if it cannot be his, it is nobody's.
     pub(super) fn take(&mut self, movement: &Movement) -> Option<Part> {
-        let id = movement.cause_id;
+        let id = match &movement.subject {
+            Subject::Record(id) => *id,
+            Subject::Adjustment(key) => return self.adjust(key, movement),
+        };
         match movement.cause {
             Cause::Reserve | Cause::Instant => {
-                let told = self.told.remove(&Deed::Opened(id));
+                let told = self.told.remove(&Deed::opened(id));
                 told.or_else(|| self.untold_create(id))
             }
             Cause::Clear | Cause::Release | Cause::Cancel => {
-                let told = self.told.remove(&Deed::Closed(id));
+                let told = self.told.remove(&Deed::closed(id));
                 told.or_else(|| self.untold_close(id, movement.cause))
             }
-            Cause::Adjust => self.adjust(movement),
-            Cause::Expire => None,
+            Cause::Adjust | Cause::Expire => None,
         }
     }
 
@@ -194,21 +213,19 @@ impl<'a> Claims<'a> {
         self.earliest(same)
     }
 
-    fn adjust(&mut self, movement: &Movement) -> Option<Part> {
-        let ((account, unit), leg) = movement.legs.first_key_value()?;
-        if *account != Account::Custody {
-            return None;
-        }
-        let deed = Deed::Adjusted(unit, leg.after.version);
-        if let Some(part) = self.told.remove(&deed) {
-            return Some(part);
-        }
-        let done = *self.replayed.get(&deed)?;
-        let candidates = self.untold_adjusts.iter().copied();
-        let same = candidates.filter(|part| {
-            matches!(&self.past.calls[part.call].command, Command::Adjust(adjust) if adjust == done)
-        });
-        self.earliest(same)
+    fn adjust(&mut self, key: &str, movement: &Movement) -> Option<Part> {
+        let told = self.told.remove(&Deed::adjusted(key));
+        told.or_else(|| {
+            let candidates = self.untold_adjusts.iter().copied();
+            let same = candidates.filter(|part| {
+                let Command::Adjust(adjust) = &self.past.calls[part.call].command else {
+                    return false;
+                };
+                let leg = movement.legs.get(&(Account::Custody, adjust.unit));
+                adjust.key == key && leg.is_some_and(|leg| leg.available_delta == adjust.quantity)
+            });
+            self.earliest(same)
+        })
     }
 
     /// What was acknowledged is there.

@@ -50,7 +50,7 @@ pub(super) fn unit(name: &str) -> Option<Unit> {
 pub(super) fn first_deposits() -> impl Iterator<Item = Adjust> {
     UNITS.iter().map(|(unit, one)| Adjust {
         unit,
-        quantity: 60 * one,
+        quantity: 80 * one,
         key: format!("first {unit}"),
         reason: "to begin with".into(),
     })
@@ -85,11 +85,27 @@ pub(super) struct NewRecord {
     pub(super) is_later: bool,
 }
 
+/// One of the records that an owner has by then, counted from the newest.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Pick {
+    Newest(usize),
+    /// None that there is.
+    Nobody,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) enum PartnerKey {
+    None,
+    /// The one that the partner has for this record.
+    Own,
+    Another,
+}
+
 #[derive(Clone, Debug)]
 pub(super) enum Ending {
-    Clear { partner_key: Option<String> },
-    Release { partner_key: Option<String>, reason: String },
-    Cancel { reason: Option<String> },
+    Clear(PartnerKey),
+    Release(PartnerKey, String),
+    Cancel(Option<String>),
 }
 
 #[derive(Clone, Debug)]
@@ -97,14 +113,20 @@ pub(super) enum Intent {
     Create(NewRecord),
     Submit(Vec<NewRecord>),
     Close {
-        slot: Slot,
+        pick: Pick,
         ending: Ending,
         /// Somebody else than the one who may, or on another connection.
         wrong: Option<Wrong>,
     },
     Adjust(Adjust),
-    Get { slot: Slot, by: Option<By> },
-    GetBalance { account: Account, unit: Unit },
+    Get {
+        pick: Pick,
+        by: By,
+    },
+    GetBalance {
+        account: Account,
+        unit: Unit,
+    },
     ListBalances,
 }
 
@@ -179,8 +201,8 @@ impl Plan {
         uses * KEYS_PER_THOUSAND / 1_000
     }
 
-    fn slot(&mut self, owner: usize, behind: usize) -> Slot {
-        let newest = self.keys_so_far(owner) + WINDOW - behind;
+    fn slot(&mut self, owner: usize) -> Slot {
+        let newest = self.keys_so_far(owner) + WINDOW;
         Slot {
             owner,
             direction: if self.chance.number(0..5) < 3 {
@@ -188,7 +210,7 @@ impl Plan {
             } else {
                 Direction::Deallocation
             },
-            key: self.chance.number(newest.saturating_sub(WINDOW)..newest),
+            key: self.chance.number(newest - WINDOW..newest),
         }
     }
 
@@ -219,14 +241,16 @@ impl Plan {
 
     fn look_at(&mut self, step: &Step) -> Step {
         let intent = match &step.intent {
-            Intent::Create(new) => Some(new.slot),
-            Intent::Submit(items) => items.last().map(|new| new.slot),
-            Intent::Close { slot, .. } => Some(*slot),
-            _ => None,
-        };
-        let intent = match intent {
-            Some(slot) if !self.chance.one_in(4) => Intent::Get { slot, by: None },
-            _ => Intent::ListBalances,
+            Intent::Adjust(_) => Intent::ListBalances,
+            _ if self.chance.one_in(3) => Intent::ListBalances,
+            Intent::Close { pick, .. } => Intent::Get {
+                pick: *pick,
+                by: By::Client,
+            },
+            _ => Intent::Get {
+                pick: Pick::Newest(0),
+                by: By::Client,
+            },
         };
         Step {
             owner: step.owner,
@@ -240,22 +264,21 @@ impl Plan {
     fn intent(&mut self, owner: usize) -> Intent {
         match self.chance.number(0..100) {
             0..34 => {
-                let slot = self.slot(owner, 0);
+                let slot = self.slot(owner);
                 Intent::Create(self.new_record(slot))
             }
             34..39 => {
                 let count = 1 + self.chance.number(0..16);
                 let items = (0..count).map(|_| {
-                    let slot = self.slot(owner, 0);
+                    let slot = self.slot(owner);
                     self.new_record(slot)
                 });
                 Intent::Submit(items.collect())
             }
-            39..59 => self.close(owner, Direction::Allocation),
-            59..75 => self.close(owner, Direction::Deallocation),
+            39..75 => self.close(),
             75..85 => Intent::Adjust(self.adjust(owner)),
             85..91 => Intent::Get {
-                slot: self.slot(owner, WINDOW / 2),
+                pick: self.pick(),
                 by: self.reader(),
             },
             91..96 => Intent::GetBalance {
@@ -269,12 +292,21 @@ impl Plan {
         }
     }
 
-    fn reader(&mut self) -> Option<By> {
-        match self.chance.number(0..8) {
-            0 => Some(By::Stranger),
-            1 => Some(By::Partner(0)),
-            2 => Some(By::Partner(1)),
-            _ => None,
+    fn reader(&mut self) -> By {
+        match self.chance.number(0..10) {
+            0 => By::Stranger,
+            1..3 => By::Partner(0),
+            3..5 => By::Partner(1),
+            _ => By::Client,
+        }
+    }
+
+    /// Mostly one of the newest, which may be open; so that several ask for the same one.
+    fn pick(&mut self) -> Pick {
+        match self.chance.number(0..40) {
+            0 => Pick::Nobody,
+            1..24 => Pick::Newest(self.chance.number(0..6)),
+            _ => Pick::Newest(self.chance.number(0..60)),
         }
     }
 
@@ -304,9 +336,9 @@ impl Plan {
         };
         let (unit, one) = UNITS[chance.number(0..UNITS.len())];
         let number = match chance.number(0..10) {
-            0..6 => chance.number(1..10),
-            6..9 => chance.number(5..40),
-            _ => chance.number(40..90),
+            0..7 => chance.number(1..10),
+            7..9 => chance.number(5..30),
+            _ => chance.number(30..90),
         };
         let is_instant = CONNECTIONS[connection].0 == Kind::Instant;
         let expiry = match chance.number(0..if is_instant { 400 } else { 40 }) {
@@ -326,26 +358,16 @@ impl Plan {
         }
     }
 
-    fn close(&mut self, owner: usize, direction: Direction) -> Intent {
-        let slot = Slot {
-            direction,
-            ..self.slot(owner, WINDOW / 3)
-        };
-        let own = format!("partner's {}", slot.key);
+    fn close(&mut self) -> Intent {
         let partner_key = match self.chance.number(0..12) {
-            0 => None,
-            1 => Some("of another time".into()),
-            _ => Some(own),
+            0 => PartnerKey::None,
+            1 => PartnerKey::Another,
+            _ => PartnerKey::Own,
         };
         let ending = match self.chance.number(0..10) {
-            0..5 => Ending::Clear { partner_key },
-            5..7 => Ending::Release {
-                partner_key,
-                reason: format!("reason {}", self.chance.number(0..3)),
-            },
-            _ => Ending::Cancel {
-                reason: self.chance.one_in(2).then(|| "given up".into()),
-            },
+            0..5 => Ending::Clear(partner_key),
+            5..7 => Ending::Release(partner_key, format!("reason {}", self.chance.number(0..3))),
+            _ => Ending::Cancel(self.chance.one_in(2).then(|| "given up".into())),
         };
         let wrong = self
             .chance
@@ -358,7 +380,7 @@ impl Plan {
                 _ => Wrong::Connection,
             });
         Intent::Close {
-            slot,
+            pick: self.pick(),
             ending,
             wrong,
         }
@@ -366,7 +388,7 @@ impl Plan {
 
     fn adjust(&mut self, owner: usize) -> Adjust {
         // Rarer than records, and their keys last as long.
-        let key = self.slot(owner, 0).key / 3;
+        let key = self.slot(owner).key / 3;
         let mut chance = Chance::new(mix(self.seed, &[2 << 32, owner as u64, key as u64]));
         let (unit, one) = UNITS[chance.number(0..UNITS.len())];
         let number = if chance.number(0..5) < 3 {

@@ -4,13 +4,14 @@
 //! movements.
 
 use std::collections::{BTreeMap, HashMap};
+use std::ops::Range;
 
 use tonic::Code;
 use uuid::Uuid;
 
 use super::call::{
     Account, Adjust, Answer, Balance, By, Cause, Close, Create, Direction, Item, Kind, Leg, Micros,
-    Movement, Owner, Record, Refusal, Reservation, Status, Unit, Verdict,
+    Movement, Owner, Record, Refusal, Reservation, Status, Subject, Unit, Verdict,
 };
 
 /// The subject of every token.
@@ -162,10 +163,13 @@ impl<'a> Reference<'a> {
         self.records.values().map(move |kept| &kept.at(now).record)
     }
 
-    /// The first state at which a record was final.
-    pub(super) fn closed_from(&self, id: Uuid) -> Option<usize> {
-        let closed = self.records.get(&id)?.closed.as_ref();
-        closed.map(|step| step.from)
+    /// Those that are to expire: when, and the states in which they are open.
+    pub(super) fn expiring(&self) -> impl Iterator<Item = (Micros, &Record, Range<usize>)> {
+        self.records.values().filter_map(|kept| {
+            let closed = kept.closed.as_ref().map_or(usize::MAX, |step| step.from);
+            let time = kept.asked.expire_time?;
+            Some((time, &kept.opened.record, kept.opened.from..closed))
+        })
     }
 
     /// The reservations that hold value of an account, oldest first.
@@ -249,7 +253,9 @@ impl<'a> Reference<'a> {
         }
         let record = new_record(self.owner, create, stamp);
         let (from, to) = (source(&record), target(&record));
-        let available = self.balance_beside(draft, state, from, create.unit).available;
+        let available = self
+            .balance_beside(draft, state, from, create.unit)
+            .available;
         if available < create.quantity {
             return insufficient(available, create.quantity, create.unit);
         }
@@ -352,10 +358,6 @@ impl<'a> Reference<'a> {
             updated_at: stamp.time,
             ..record.clone()
         };
-        let stamp = Stamp {
-            id: record.id,
-            ..stamp
-        };
         let what = What::Closed(closed);
         self.change(&Draft::default(), state, ending.cause, stamp, what, &legs)
     }
@@ -398,9 +400,8 @@ impl<'a> Reference<'a> {
     }
 
     fn by_key<'s>(&'s self, draft: &'s Draft, state: usize, create: &Create) -> Option<&'s Kept> {
-        let same = |kept: &&Kept| {
-            kept.asked.direction == create.direction && kept.asked.key == create.key
-        };
+        let same =
+            |kept: &&Kept| kept.asked.direction == create.direction && kept.asked.key == create.key;
         let stored = || {
             let id = self.keys.get(&(create.direction, create.key.clone()))?;
             let kept = self.records.get(id)?;
@@ -425,11 +426,15 @@ impl<'a> Reference<'a> {
         what: What,
         legs: &[(Account, i128, i128)],
     ) -> Judged {
-        let (unit, connection) = match &what {
+        let (subject, unit, connection) = match &what {
             What::Opened(_, record) | What::Closed(record) => {
-                (record.unit, Account::Connection(record.connection))
+                let connection = Account::Connection(record.connection);
+                (Subject::Record(record.id), record.unit, connection)
             }
-            What::Adjusted(adjust) => (adjust.unit, Account::Custody),
+            What::Adjusted(adjust) => {
+                let subject = Subject::Adjustment(adjust.key.clone());
+                (subject, adjust.unit, Account::Custody)
+            }
         };
         let legs: BTreeMap<_, _> = legs
             .iter()
@@ -458,7 +463,7 @@ impl<'a> Reference<'a> {
             movement: Movement {
                 time: stamp.time,
                 cause,
-                cause_id: stamp.id,
+                subject,
                 legs,
             },
             unit,
@@ -480,7 +485,8 @@ impl<'a> Reference<'a> {
             What::Opened(create, record) => {
                 let key = (create.direction, create.key.clone());
                 self.keys.insert(key, record.id);
-                self.records.insert(record.id, change.kept(from, create, record));
+                self.records
+                    .insert(record.id, change.kept(from, create, record));
             }
             What::Closed(record) => {
                 let step = change.step(from, record);
@@ -510,7 +516,8 @@ impl<'a> Reference<'a> {
 impl Draft {
     fn add(&mut self, state: usize, change: &Change) {
         let legs = change.movement.legs.iter();
-        self.balances.extend(legs.map(|(key, leg)| (*key, leg.after)));
+        self.balances
+            .extend(legs.map(|(key, leg)| (*key, leg.after)));
         if let What::Opened(create, record) = &change.what {
             self.records.push(change.kept(state, create, record));
         }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::call::{Answer, Call, Command};
+use super::call::{Answer, Call, Command, Subject};
 use super::check::{Breach, Findings, Past};
 use super::plan::Shape;
 use super::servers::Trouble;
@@ -26,7 +26,11 @@ impl Counts {
     pub(super) fn of(calls: &[Call]) -> Self {
         let mut counts = Self::default();
         for call in calls {
-            let validated = if call.validate_only { ", validated" } else { "" };
+            let validated = if call.validate_only {
+                ", validated"
+            } else {
+                ""
+            };
             let name = format!("{}{validated}", call.command.name());
             match (&call.answer, &call.command) {
                 (Answer::Items(items), _) => {
@@ -191,9 +195,12 @@ pub(super) fn failure(
             }
             line(&mut text, number == place, number, &format!("{movement:?}"));
         }
-        let id = past.journal[place].cause_id.to_string();
-        calls(&mut text, past, &format!("calls about {id}"), |call| {
-            format!("{call:?}").contains(&id)
+        let subject = match &past.journal[place].subject {
+            Subject::Record(id) => id.to_string(),
+            Subject::Adjustment(key) => format!("key: {key:?}"),
+        };
+        calls(&mut text, past, &format!("calls about {subject}"), |call| {
+            format!("{call:?}").contains(&subject)
         });
     }
     if let Some(number) = breach.call {

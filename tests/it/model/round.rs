@@ -1,6 +1,6 @@
 //! One round: new owners, many clients at work at the same time, and then the question whether it all was right.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -16,8 +16,8 @@ use super::call::{
 };
 use super::check::{Findings, Past, check};
 use super::plan::{
-    CONNECTIONS, Ending, Expiry, Intent, NewRecord, OWN_CONNECTIONS, PARTNERS, Plan, Shape, Slot,
-    Step, Wrong, first_deposits,
+    CONNECTIONS, Ending, Expiry, Intent, NewRecord, OWN_CONNECTIONS, PARTNERS, PartnerKey, Pick,
+    Plan, Shape, Slot, Step, Wrong, first_deposits,
 };
 use super::report::{self, Counts, Progress};
 use super::servers::{Servers, Trouble};
@@ -116,12 +116,14 @@ async fn connect(
     id
 }
 
-/// What the plan cannot know of a record.
-#[derive(Clone, Copy, Debug)]
+/// What the plan cannot know.
+#[derive(Default)]
 struct Seen {
-    id: Option<Uuid>,
-    connection: usize,
-    first_used: Micros,
+    /// When a key was first used.
+    first_used: HashMap<Slot, Micros>,
+    known: HashSet<Uuid>,
+    /// The records of each owner with their connections, in the order in which they were heard of.
+    records: HashMap<usize, Vec<(Uuid, usize)>>,
 }
 
 /// A round, as its workers share it.
@@ -131,7 +133,7 @@ struct Round {
     trouble: Trouble,
     parties: Parties,
     desks: Vec<Desk>,
-    seen: Mutex<HashMap<Slot, Seen>>,
+    seen: Mutex<Seen>,
     order: AtomicU64,
     done: AtomicUsize,
     progress: Arc<Progress>,
@@ -289,7 +291,7 @@ impl Round {
                 command,
             );
             let call = call.await;
-            self.learn(&step, &call);
+            self.learn(&call);
             let weight = call.command.weight();
             self.done.fetch_add(weight, Ordering::Relaxed);
             self.progress.add(weight);
@@ -365,14 +367,17 @@ impl Round {
                 Command::Submit(items.iter().map(|new| self.create(new)).collect())
             }
             Intent::Close {
-                slot,
+                pick,
                 ending,
                 wrong,
-            } => Command::Close(self.close(*slot, ending, *wrong)),
+            } => {
+                let (id, connection) = self.pick(step.owner, *pick);
+                Command::Close(close(id, connection, ending, *wrong))
+            }
             Intent::Adjust(adjust) => Command::Adjust(adjust.clone()),
-            Intent::Get { slot, by } => Command::Get {
-                id: self.id(*slot).0,
-                by: by.unwrap_or(By::Client),
+            Intent::Get { pick, by } => Command::Get {
+                id: self.pick(step.owner, *pick).0,
+                by: *by,
             },
             Intent::GetBalance { account, unit } => Command::GetBalance {
                 account: *account,
@@ -383,19 +388,16 @@ impl Round {
     }
 
     fn create(&self, new: &NewRecord) -> Create {
+        let now = self.now().clock;
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        let seen = seen.entry(new.slot).or_insert_with(|| Seen {
-            id: None,
-            connection: new.connection,
-            first_used: self.now().clock,
-        });
+        let first_used = *seen.first_used.entry(new.slot).or_insert(now);
         let expire_time = match new.expiry {
             Expiry::Never => None,
             Expiry::After(time) => {
                 let time = Micros::try_from(time.as_micros()).expect("an hour at most");
-                Some(seen.first_used + time + Micros::from(new.is_later))
+                Some(first_used + time + Micros::from(new.is_later))
             }
-            Expiry::Past => Some(seen.first_used - 1_000_000),
+            Expiry::Past => Some(first_used - 1_000_000),
         };
         Create {
             direction: new.slot.direction,
@@ -408,64 +410,35 @@ impl Round {
         }
     }
 
-    /// The record of a slot, or nobody's id; and a connection that it may be on.
-    fn id(&self, slot: Slot) -> (Uuid, usize) {
+    /// A record and its connection, or nobody's id.
+    fn pick(&self, owner: usize, pick: Pick) -> (Uuid, usize) {
         let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        let seen = seen.get(&slot);
-        let id = seen.and_then(|seen| seen.id);
-        let nobody = server::NOBODY.parse().expect("a UUID");
-        (
-            id.unwrap_or(nobody),
-            seen.map_or(0, |seen| seen.connection),
-        )
+        let records = seen.records.get(&owner).map_or(&[][..], Vec::as_slice);
+        let found = match pick {
+            Pick::Newest(back) => {
+                let back = back.min(records.len().saturating_sub(1));
+                records.iter().rev().nth(back).copied()
+            }
+            Pick::Nobody => None,
+        };
+        found.unwrap_or_else(|| (server::NOBODY.parse().expect("a UUID"), 0))
     }
 
-    fn close(&self, slot: Slot, ending: &Ending, wrong: Option<Wrong>) -> Close {
-        let (id, mut connection) = self.id(slot);
-        let partner = CONNECTIONS[connection].1;
-        let by = match (wrong, ending) {
-            (Some(Wrong::By(by)), _) => by,
-            (_, Ending::Cancel { .. }) => By::Client,
-            _ => By::Partner(partner),
-        };
-        if matches!(wrong, Some(Wrong::Connection)) {
-            connection = (connection + 1) % CONNECTIONS.len();
-        }
-        let verdict = match ending.clone() {
-            Ending::Clear { partner_key } => Verdict::Clear { partner_key },
-            Ending::Release {
-                partner_key,
-                reason,
-            } => Verdict::Release {
-                partner_key,
-                reason,
-            },
-            Ending::Cancel { reason } => Verdict::Cancel { reason },
-        };
-        Close {
-            id,
-            by,
-            connection,
-            verdict,
-        }
-    }
-
-    /// Remembers the ids that the server has given.
-    fn learn(&self, step: &Step, call: &Call) {
+    /// Remembers the records that the server has shown.
+    fn learn(&self, call: &Call) {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut know = |new: &NewRecord, record: &Record| {
-            if let Some(seen) = seen.get_mut(&new.slot)
-                && !record.id.is_nil()
-            {
-                (seen.id, seen.connection) = (Some(record.id), record.connection);
+        let mut know = |record: &Record| {
+            if !record.id.is_nil() && seen.known.insert(record.id) {
+                let records = seen.records.entry(call.owner).or_default();
+                records.push((record.id, record.connection));
             }
         };
-        match (&step.intent, &call.answer) {
-            (Intent::Create(new), Answer::Record { record, .. }) => know(new, record),
-            (Intent::Submit(news), Answer::Items(items)) => {
-                for (new, item) in news.iter().zip(items) {
+        match &call.answer {
+            Answer::Record { record, .. } => know(record),
+            Answer::Items(items) => {
+                for item in items {
                     if let Item::Record { record, .. } = item {
-                        know(new, record);
+                        know(record);
                     }
                 }
             }
@@ -493,6 +466,41 @@ impl Round {
             });
         }
         all
+    }
+}
+
+fn close(id: Uuid, connection: usize, ending: &Ending, wrong: Option<Wrong>) -> Close {
+    let partner_key = |key: PartnerKey| match key {
+        PartnerKey::None => None,
+        PartnerKey::Own => Some(format!("partner's {id}")),
+        PartnerKey::Another => Some("another".into()),
+    };
+    let verdict = match ending {
+        Ending::Clear(key) => Verdict::Clear {
+            partner_key: partner_key(*key),
+        },
+        Ending::Release(key, reason) => Verdict::Release {
+            partner_key: partner_key(*key),
+            reason: reason.clone(),
+        },
+        Ending::Cancel(reason) => Verdict::Cancel {
+            reason: reason.clone(),
+        },
+    };
+    let by = match (wrong, ending) {
+        (Some(Wrong::By(by)), _) => by,
+        (_, Ending::Cancel(_)) => By::Client,
+        _ => By::Partner(CONNECTIONS[connection].1),
+    };
+    let named = match wrong {
+        Some(Wrong::Connection) => (connection + 1) % CONNECTIONS.len(),
+        _ => connection,
+    };
+    Close {
+        id,
+        by,
+        connection: named,
+        verdict,
     }
 }
 

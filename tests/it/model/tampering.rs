@@ -100,7 +100,13 @@ const TAMPERINGS: &[(&str, Tampering)] = &[
         });
         let Some(refused) = refused else { return false };
         answer(seen, |call| {
-            let is_done = matches!(&call.answer, Answer::Record { replayed: false, .. });
+            let is_done = matches!(
+                &call.answer,
+                Answer::Record {
+                    replayed: false,
+                    ..
+                }
+            );
             if is_done && !call.validate_only {
                 call.answer = refused.clone();
             }
@@ -148,16 +154,25 @@ const TAMPERINGS: &[(&str, Tampering)] = &[
         (call.asked.order, call.answered.order) = (last + 1, last + 2);
         true
     }),
-    ("a write before all others that was asked for after them", |seen| {
-        let last = seen.calls.iter().map(|call| call.answered.order).max();
-        let Some(last) = last else { return false };
-        let done = seen.calls.iter_mut().find(|call| {
-            matches!(&call.answer, Answer::Record { replayed: false, .. }) && !call.validate_only
-        });
-        let Some(call) = done else { return false };
-        (call.asked.order, call.answered.order) = (last + 1, last + 2);
-        true
-    }),
+    (
+        "a write before all others that was asked for after them",
+        |seen| {
+            let last = seen.calls.iter().map(|call| call.answered.order).max();
+            let Some(last) = last else { return false };
+            let done = seen.calls.iter_mut().find(|call| {
+                matches!(
+                    &call.answer,
+                    Answer::Record {
+                        replayed: false,
+                        ..
+                    }
+                ) && !call.validate_only
+            });
+            let Some(call) = done else { return false };
+            (call.asked.order, call.answered.order) = (last + 1, last + 2);
+            true
+        },
+    ),
     ("a movement that the journal lacks", |seen| {
         let place = movement(seen, |cause| cause == Cause::Reserve);
         place.map(|place| seen.journal.remove(place)).is_some()
@@ -172,7 +187,13 @@ const TAMPERINGS: &[(&str, Tampering)] = &[
     }),
     ("a movement that nobody asked for", |seen| {
         let done = seen.calls.iter().position(|call| {
-            matches!(&call.answer, Answer::Record { replayed: false, .. }) && !call.validate_only
+            matches!(
+                &call.answer,
+                Answer::Record {
+                    replayed: false,
+                    ..
+                }
+            ) && !call.validate_only
         });
         done.map(|index| seen.calls.remove(index)).is_some()
     }),
@@ -197,7 +218,9 @@ const TAMPERINGS: &[(&str, Tampering)] = &[
         let Some(place) = movement(seen, |cause| cause == Cause::Expire) else {
             return false;
         };
-        let id = seen.journal[place].cause_id;
+        let Some(id) = seen.journal[place].record() else {
+            return false;
+        };
         for call in &mut seen.calls {
             delay(call, id);
         }

@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use super::call::{
     Account, Answer, Balance, By, Cause, Close, Command, Create, Direction, Item, Leg, Micros,
-    Movement, Owner, Record, Refusal, Reservation, Status, Unit, Verdict,
+    Movement, Owner, Record, Refusal, Reservation, Status, Subject, Unit, Verdict,
 };
 use super::plan;
 use super::round::Parties;
@@ -51,9 +51,7 @@ impl Desk {
             Command::Close(close) => self.close(&about, close).await,
             Command::Adjust(_) => self.adjust(&about, command).await,
             Command::Get { id, by } => self.get(&about, *id, *by).await,
-            Command::GetBalance { account, unit } => {
-                self.get_balance(&about, *account, unit).await
-            }
+            Command::GetBalance { account, unit } => self.get_balance(&about, *account, unit).await,
             Command::ListBalances => self.list_balances(about.owner).await,
         };
         sent.unwrap_or_else(|status| refusal(&status))
@@ -109,7 +107,11 @@ impl Desk {
             validate_only: about.validate_only,
         };
         let mut client = self.member.allocation.clone();
-        let results = client.submit_allocations(request).await?.into_inner().results;
+        let results = client
+            .submit_allocations(request)
+            .await?
+            .into_inner()
+            .results;
         assert_eq!(results.len(), items.len(), "a result for each item");
         let items = results.into_iter().map(|result| about.result(result));
         Ok(Answer::Items(items.collect()))
@@ -198,7 +200,11 @@ impl Desk {
             allocation_id: id.to_string(),
         };
         let mut client = self.member.allocation.clone();
-        let record = client.get_allocation(request).await?.into_inner().allocation;
+        let record = client
+            .get_allocation(request)
+            .await?
+            .into_inner()
+            .allocation;
         Ok(Answer::Shown(about.record(record)))
     }
 
@@ -325,7 +331,11 @@ impl Desk {
                 ..Default::default()
             };
             let mut client = self.member.balance.clone();
-            let answer = client.list_partner_balances(request).await.expect("a partner's balances").into_inner();
+            let answer = client
+                .list_partner_balances(request)
+                .await
+                .expect("a partner's balances")
+                .into_inner();
             for network in answer.network_balances {
                 let account = account(owner, &network.connection_id);
                 for (name, balance) in network.balances {
@@ -491,21 +501,24 @@ fn refusal(status: &RpcStatus) -> Answer {
 
 /// Adds an entry to the movement that has its time, which is the last one if there is one.
 fn add_entry(journal: &mut Vec<Movement>, owner: &Owner, entry: &balance::Entry) {
-    let (time, cause_id) = (micros(entry.time), id(&entry.cause_id));
-    let cause = cause(entry.cause());
+    let (time, cause) = (micros(entry.time), cause(entry.cause()));
+    let subject = match cause {
+        Cause::Adjust => Subject::Adjustment(entry.cause_id.clone()),
+        _ => Subject::Record(id(&entry.cause_id)),
+    };
     let is_same = |last: &Movement| last.time == time;
     if !journal.last().is_some_and(is_same) {
         journal.push(Movement {
             time,
             cause,
-            cause_id,
+            subject: subject.clone(),
             legs: BTreeMap::new(),
         });
     }
     let movement = journal.last_mut().expect("one at least");
     assert_eq!(
-        (movement.cause, movement.cause_id),
-        (cause, cause_id),
+        (movement.cause, &movement.subject),
+        (cause, &subject),
         "two movements bear one time"
     );
     let account = match entry.account.as_str() {
@@ -522,7 +535,10 @@ fn add_entry(journal: &mut Vec<Movement>, owner: &Owner, entry: &balance::Entry)
         },
     };
     let before = movement.legs.insert((account, unit(&entry.unit)), leg);
-    assert!(before.is_none(), "a movement has two entries of one account");
+    assert!(
+        before.is_none(),
+        "a movement has two entries of one account"
+    );
 }
 
 fn cause(cause: balance::EntryCause) -> Cause {
