@@ -167,6 +167,7 @@ pub(super) struct Refusal {
 
 /// What became of an item of many.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "most are records")]
 pub(super) enum Item {
     Record { record: Record, replayed: bool },
     Refused(Refusal),

@@ -579,7 +579,7 @@ fn search<T: PartialEq + Debug>(
     ceiling: usize,
     answer_at: impl Fn(usize, Micros) -> T,
 ) -> Result<usize, Breach> {
-    let clocks = [call.asked.clock, call.answered.clock];
+    let clocks = clocks(call);
     let fits = |state: &usize| clocks.iter().any(|clock| answer_at(*state, *clock) == *got);
     if let Some(state) = (floor..=ceiling).find(fits) {
         return Ok(state);
@@ -589,10 +589,27 @@ fn search<T: PartialEq + Debug>(
         return Err(Breach::new(what));
     }
     let expected = answer_at(floor, clocks[0]);
-    let last = answer_at(ceiling, clocks[1]);
+    let last = answer_at(ceiling, clocks[clocks.len() - 1]);
     Err(Breach::new(format!(
         "no state from {floor} to {ceiling} answers so:\n  got      {got:?}\n  at first {expected:?}\n  at last  {last:?}"
     )))
+}
+
+/// The times between question and answer that make a difference, in their order: a command has one clock for all of its
+/// items.
+fn clocks(call: &Call) -> Vec<Micros> {
+    let creates = match &call.command {
+        Command::Create(create) => std::slice::from_ref(create),
+        Command::Submit(creates) => creates,
+        _ => &[],
+    };
+    let (asked, answered) = (call.asked.clock, call.answered.clock);
+    let ends = creates.iter().filter_map(|create| create.expire_time);
+    let ends = ends.filter(|time| (asked..=answered).contains(time));
+    let mut clocks: Vec<_> = ends.chain([asked, answered]).collect();
+    clocks.sort_unstable();
+    clocks.dedup();
+    clocks
 }
 
 /// What the caller of a command, or of an item, is told.

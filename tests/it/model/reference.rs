@@ -79,6 +79,7 @@ enum What {
 
 /// What becomes of a command.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "none is kept")]
 pub(super) enum Judged {
     Done(Box<Change>),
     Replayed {

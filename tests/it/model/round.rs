@@ -26,6 +26,12 @@ use crate::support::earmark as server;
 
 /// Longer than any call may take.
 const HANGS_AFTER: Duration = Duration::from_secs(45);
+/// How long the clients may be at work: of a server that turns everybody away for minutes this is all that is seen.
+fn works_at_most(shape: Shape) -> Duration {
+    Duration::from_secs(60)
+        + Duration::from_millis(10) * u32::try_from(shape.commands).unwrap_or(u32::MAX)
+}
+
 /// How long the ledger may take to release what is due when all have left.
 const QUIET_AFTER: Duration = Duration::from_secs(20);
 
@@ -170,6 +176,7 @@ pub(super) async fn play(
     trouble: Trouble,
     progress: &Arc<Progress>,
 ) -> Played {
+    let _recipe = Recipe(report::recipe(seed, shape, trouble));
     let parties = Parties::make(servers.one(), shape.owners).await;
     let round = Arc::new(Round {
         seed,
@@ -190,8 +197,9 @@ pub(super) async fn play(
     let workers: Vec<_> = (0..shape.workers)
         .map(|worker| tokio::spawn(Arc::clone(&round).work(worker)))
         .collect();
-    let (worked, ()) = tokio::join!(finished(workers), round.make_trouble(servers));
-    calls.extend(worked);
+    let work = async { tokio::join!(finished(workers), round.make_trouble(servers)).0 };
+    let worked = tokio::time::timeout(works_at_most(shape), work).await;
+    calls.extend(worked.expect("the clients are done in time"));
     let worked = started.elapsed();
     if trouble == Trouble::SlowCommits {
         servers.hurry_commits().await;
@@ -210,6 +218,17 @@ pub(super) async fn play(
         trouble,
         parties: round.parties,
         evidence,
+    }
+}
+
+/// Says how a round is played again if it panics, wherever that may be.
+struct Recipe(String);
+
+impl Drop for Recipe {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("again: {}", self.0);
+        }
     }
 }
 
