@@ -278,7 +278,7 @@ async fn the_model_notices_whatever_is_changed_in_what_was_seen() {
     let shape = Shape {
         owners: 2,
         workers: 12,
-        commands: 1_500,
+        commands: 1_000,
     };
     let servers = Servers::start().await;
     let progress = Arc::new(Progress::quiet());
