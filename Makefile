@@ -6,7 +6,7 @@ CARGO ?= cargo
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help dev test kills lint fmt tools clean
+.PHONY: help dev test kills soak lint fmt tools clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -25,6 +25,10 @@ test: ## run all tests, by nextest if it is installed (ARGS="name" picks some)
 
 kills: ## kill servers and Postgres 20 times under load, release build (EARMARK_KILLS, EARMARK_SEED)
 	@EARMARK_KILLS=$${EARMARK_KILLS:-20} scripts/with-postgres $(CARGO) test --locked --release --test it -- --nocapture kills_at_any_moment
+
+soak: ## hold a release build against the model for a million random commands (EARMARK_SOAK_COMMANDS=…, EARMARK_MODEL_SEED=…)
+	@scripts/with-postgres $(CARGO) test --locked --release --test it -- --ignored --exact --nocapture \
+		model::a_million_commands_leave_no_breach
 
 lint: ## check format, clippy and the protos; changes nothing
 	@scripts/fetch buf

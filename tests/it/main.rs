@@ -24,6 +24,8 @@ mod errors;
 mod faults;
 /// Keys, callers that leave, deadlines: each write has one effect.
 mod idempotency;
+/// Random commands through two processes, held against a reference.
+mod model;
 /// NetworkService: who may hold balances.
 mod network;
 /// README.md: its tour, its tables.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process::Stdio;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -21,6 +22,7 @@ use earmark::proto::{
 };
 use earmark::server::drain::Shutdown;
 use earmark::server::{ServerParts, Settings, serve};
+use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tonic::codegen::InterceptedService;
@@ -59,7 +61,7 @@ pub(crate) struct Earmark {
     channel: Channel,
     key: DevKey,
     process: Option<Started>,
-    _jwks: tempfile::NamedTempFile,
+    jwks: tempfile::NamedTempFile,
     _db: Option<TestDatabase>,
 }
 
@@ -148,7 +150,7 @@ impl Earmark {
             channel,
             key,
             process: None,
-            _jwks: jwks,
+            jwks,
             _db: None,
         }
     }
@@ -166,24 +168,8 @@ impl Earmark {
     ) -> Self {
         let (key, jwks) = new_key();
         let address = process::free_address();
-        let mut serve = process::earmark(&["serve", "--issuer", ISSUER, "--audience", AUDIENCE]);
-        serve
-            .env("EARMARK_JWKS", jwks.path())
-            .env("EARMARK_LISTEN", address.to_string())
-            .env("EARMARK_LAME_DUCK", "0s")
-            .env("EARMARK_LOG", filter)
-            .env("EARMARK_LOG_FORMAT", "json")
-            .env("DATABASE_URL", url);
-        let process = Started::spawn_with_log(&mut serve, log);
-        let started = Instant::now();
-        let endpoint = Channel::from_shared(format!("http://{address}")).expect("a URI");
-        let channel = loop {
-            match endpoint.connect().await {
-                Ok(channel) => break channel,
-                Err(error) => assert!(started.elapsed() < Duration::from_secs(20), "{error}"),
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        };
+        let process = spawn(url, address, jwks.path(), filter, log);
+        let channel = connected(address).await;
         Self {
             url: url.into(),
             address,
@@ -191,7 +177,7 @@ impl Earmark {
             channel,
             key,
             process: Some(process),
-            _jwks: jwks,
+            jwks,
             _db: None,
         }
     }
@@ -199,6 +185,20 @@ impl Earmark {
     /// Kills the process that this server is.
     pub(crate) fn kill(&mut self) {
         self.process.as_mut().expect("a process").kill();
+    }
+
+    /// Kills the process, which gets no time to end anything, and starts another one in its place. Its clients stay.
+    pub(crate) async fn kill_and_restart(&mut self) {
+        self.kill();
+        let process = spawn(
+            &self.url,
+            self.address,
+            self.jwks.path(),
+            "off",
+            Stdio::null(),
+        );
+        self.process = Some(process);
+        connected(self.address).await;
     }
 
     /// A client that can send anything.
@@ -418,6 +418,38 @@ impl Earmark {
             .await
             .expect("deposited");
         answer.into_inner().custody_balance.expect("set")
+    }
+}
+
+/// The built binary as a server.
+fn spawn(
+    url: &str,
+    address: SocketAddr,
+    jwks: &Path,
+    filter: &str,
+    log: impl Into<Stdio>,
+) -> Started {
+    let mut serve = process::earmark(&["serve", "--issuer", ISSUER, "--audience", AUDIENCE]);
+    serve
+        .env("EARMARK_JWKS", jwks)
+        .env("EARMARK_LISTEN", address.to_string())
+        .env("EARMARK_LAME_DUCK", "0s")
+        .env("EARMARK_LOG", filter)
+        .env("EARMARK_LOG_FORMAT", "json")
+        .env("DATABASE_URL", url);
+    Started::spawn_with_log(&mut serve, log)
+}
+
+/// A channel to a server that is starting.
+async fn connected(address: SocketAddr) -> Channel {
+    let started = Instant::now();
+    let endpoint = Channel::from_shared(format!("http://{address}")).expect("a URI");
+    loop {
+        match endpoint.connect().await {
+            Ok(channel) => return channel,
+            Err(error) => assert!(started.elapsed() < Duration::from_secs(20), "{error}"),
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
 

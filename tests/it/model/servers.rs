@@ -1,0 +1,115 @@
+//! Two processes of the built binary on one database, and what may befall them.
+
+use std::time::{Duration, Instant};
+
+use tokio::sync::Mutex;
+
+use super::wire::Desk;
+use crate::support::cluster::{TestDatabase, database};
+use crate::support::earmark::Earmark;
+
+/// What goes on besides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Trouble {
+    Nothing,
+    /// A COMMIT takes some milliseconds: whoever answers before it is done is found out.
+    SlowCommits,
+    /// A process is killed in the midst of its work, some times, and another one takes its place.
+    Killing,
+}
+
+impl Trouble {
+    /// The test that makes it.
+    pub(super) fn test(self) -> &'static str {
+        match self {
+            Self::Nothing => "what_many_clients_see_is_what_the_reference_allows",
+            Self::SlowCommits => "what_was_answered_is_seen_by_all_however_slow_the_commit",
+            Self::Killing => "what_was_answered_outlives_the_process_that_answered",
+        }
+    }
+}
+
+/// Once for each transaction that writes entries, when it commits.
+const SLOW_COMMITS: &str = "
+    CREATE OR REPLACE FUNCTION slow_commit() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN
+        IF current_setting('model.waited', true) IS DISTINCT FROM pg_current_xact_id()::text THEN
+            PERFORM set_config('model.waited', pg_current_xact_id()::text, true), pg_sleep(0.004);
+        END IF;
+        RETURN NULL;
+    END $$;
+    CREATE CONSTRAINT TRIGGER slow_commit AFTER INSERT ON entry
+        DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION slow_commit()";
+
+pub(super) struct Servers {
+    one: Earmark,
+    /// The one that is killed.
+    other: Mutex<Earmark>,
+    db: TestDatabase,
+}
+
+impl Servers {
+    pub(super) async fn start() -> Self {
+        let db = database().await;
+        let (one, other) = tokio::join!(
+            Earmark::start_process_on(&db.url),
+            Earmark::start_process_on(&db.url)
+        );
+        Self {
+            one,
+            other: Mutex::new(other),
+            db,
+        }
+    }
+
+    /// The one that lives.
+    pub(super) fn one(&self) -> &Earmark {
+        &self.one
+    }
+
+    /// Both, as members of these enterprises and as administrators.
+    pub(super) async fn desks(&self, enterprises: &[&str]) -> Vec<Desk> {
+        let desk = |server: &Earmark| Desk {
+            member: server.member(enterprises),
+            admin: server.admin(),
+        };
+        let other = self.other.lock().await;
+        vec![desk(&self.one), desk(&other)]
+    }
+
+    pub(super) async fn kill_and_restart(&self) {
+        self.other.lock().await.kill_and_restart().await;
+    }
+
+    pub(super) async fn slow_commits_down(&self) {
+        let sql = self.one.sql().await;
+        sql.batch_execute(SLOW_COMMITS).await.expect(SLOW_COMMITS);
+    }
+
+    pub(super) async fn hurry_commits(&self) {
+        let sql = "DROP TRIGGER slow_commit ON entry";
+        self.one.sql().await.batch_execute(sql).await.expect(sql);
+    }
+
+    /// Waits until nothing is due any more, without a call that would release it.
+    pub(super) async fn nothing_is_due_within(&self, limit: Duration) {
+        let due = "SELECT count(*) FROM allocation WHERE status = 'RESERVED'
+                    AND expire_time < clock_timestamp() + interval '10 seconds'";
+        let started = Instant::now();
+        while self.one.count(due).await > 0 {
+            assert!(started.elapsed() < limit, "due reservations stay open");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// All invariants hold, in everything that was ever written here.
+    pub(super) async fn verify(&self) -> i64 {
+        let desk = Desk {
+            member: self.one.admin(),
+            admin: self.one.admin(),
+        };
+        let (entries, breaches) = desk.verify().await;
+        assert_eq!(breaches, Vec::<String>::new(), "{}", self.db.url);
+        entries
+    }
+}
