@@ -6,10 +6,10 @@ CARGO ?= cargo
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help dev test lint fmt tools clean
+.PHONY: help dev test bench-quick lint fmt tools clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 dev: ## build and run a server with its own Postgres and demo data (ARGS="--help" tells more)
 	@scripts/fetch grpcurl || echo "grpcurl could not be fetched: the printed calls need one of your own" >&2
@@ -22,6 +22,9 @@ test: ## run all tests, by nextest if it is installed (ARGS="name" picks some)
 	else \
 		scripts/with-postgres $(CARGO) test --locked $(ARGS); \
 	fi
+
+bench-quick: ## measure Earmark beside pgbench and a textbook server, in ten minutes (nothing else should run)
+	@scripts/with-postgres $(CARGO) bench --locked --bench bench
 
 lint: ## check format, clippy and the protos; changes nothing
 	@scripts/fetch buf
