@@ -66,10 +66,10 @@ fn compare(runtime: Runtime) -> Result<ExitCode> {
     // A load client that was interrupted would go on until its round's end.
     runtime.shutdown_background();
     let report = report?;
-    let folder = folder()?;
-    report.write(&folder)?;
     let mut out = io::stdout().lock();
     writeln!(out, "{}", report.table())?;
+    let folder = folder()?;
+    report.write(&folder)?;
     writeln!(out, "{}", folder.join("report.html").display())?;
     Ok(if report.is_met() {
         ExitCode::SUCCESS

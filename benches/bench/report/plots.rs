@@ -55,16 +55,21 @@ pub(super) fn percentiles(latencies: &[(String, &Histogram<u64>)]) -> Result<Str
                 .collect(),
         })
         .collect();
-    let percentile = |rarity: &f64| {
-        format!("{:.4}", 100.0 * (1.0 - 1.0 / rarity))
-            .trim_end_matches('0')
-            .trim_end_matches('.')
-            .to_owned()
-    };
+    let percentile = |rarity: &f64| number(100.0 * (1.0 - 1.0 / rarity));
     draw(&lines, "percentile of calls", "latency in ms", &percentile)
 }
 
+/// At most two digits behind the point, and none that says nothing.
+fn number(value: f64) -> String {
+    let text = format!("{value:.2}");
+    text.trim_end_matches('0').trim_end_matches('.').into()
+}
+
 fn draw(lines: &[Line], x: &str, y: &str, x_label: &dyn Fn(&f64) -> String) -> Result<String> {
+    // What failed has no points, and axes without ends cannot be drawn.
+    if lines.iter().all(|line| line.points.is_empty()) {
+        return Ok("<p>not measured</p>".into());
+    }
     let mut svg = String::new();
     draw_on(&mut svg, lines, x, y, x_label).map_err(|error| anyhow!("a plot: {error}"))?;
     Ok(svg)
@@ -97,7 +102,7 @@ fn draw_on(
         .x_desc(x)
         .y_desc(y)
         .x_label_formatter(&|value| x_label(value))
-        .y_label_formatter(&|value| format!("{value}"))
+        .y_label_formatter(&|value| number(*value))
         .light_line_style(RGBColor(240, 240, 240))
         .draw()?;
     for (line, colour) in lines.iter().zip(COLOURS.iter().cycle()) {
