@@ -279,6 +279,7 @@ impl<'a> Bench<'a> {
             .served(EARMARK, Kind::Earmark, &database, HOT, &work)
             .await?;
         earmark.callers = 1;
+        earmark.detail = "connections: 1".into();
         let mut arms = vec![earmark];
         if let Some(pgbench) = &self.pgbench {
             let database = self.copy("hot", "p6_pgbench").await?;
@@ -330,7 +331,7 @@ impl<'a> Bench<'a> {
             connections,
         };
         let mut arm = Arm::new(name, database, network, how, CALLERS, work.writes());
-        arm.detail = format!("{connections} connections");
+        arm.detail = format!("connections: {connections}");
         Ok(arm)
     }
 
@@ -346,7 +347,7 @@ impl<'a> Bench<'a> {
             .iter()
             .max_by(|a, b| a.per_second.total_cmp(&b.per_second));
         arm.callers = best.context("several were tried")?.callers;
-        arm.detail = format!("{} clients, the best of {PGBENCH_CLIENTS:?}", arm.callers);
+        arm.detail = format!("clients: {}, the best of {PGBENCH_CLIENTS:?}", arm.callers);
         Ok(curve)
     }
 
@@ -383,7 +384,7 @@ impl<'a> Bench<'a> {
             .await?;
         arm.records = records;
         arm.detail = format!(
-            "a pool of {pool}, the best of {TEXTBOOK_POOLS:?}; {}",
+            "pool: {pool}, the best of {TEXTBOOK_POOLS:?}; {}",
             arm.detail
         );
         Ok(arm)

@@ -237,6 +237,10 @@ impl Report {
             self.seconds % 60,
             self.machine.load_before
         );
+        _ = writeln!(
+            text,
+            "median ± interquartile range; cores in use by server + Postgres + client"
+        );
         for row in &self.rows {
             _ = writeln!(text, "\n{} {}", row.id, row.work);
             for arm in &row.arms {
@@ -267,8 +271,14 @@ impl Report {
 
 fn arm_line(arm: &ArmReport, metric: Metric) -> String {
     let middle = |of: fn(&Round) -> f64| median(&arm.rounds, of);
+    let batch = middle(|round| round.calls_per_transaction.unwrap_or(0.0));
+    let batch = if batch > 0.0 {
+        format!("{batch:.1} a transaction; ")
+    } else {
+        String::new()
+    };
     format!(
-        "{:<34} {:>14} ±{:>2.0} %  p50 {:>7.2}  p99 {:>7.2} ms  cores {:.2}+{:.2}+{:.2}  {}",
+        "{:<34} {:>14} ±{:>2.0} %  p50 {:>7.2}  p99 {:>7.2} ms  cores {:.2}+{:.2}+{:.2}  {batch}{}",
         arm.name,
         metric.show(arm.median),
         arm.spread * 100.0,
