@@ -6,10 +6,10 @@ CARGO ?= cargo
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help dev test kills soak lint fmt tools clean
+.PHONY: help dev test soak kills bench-quick lint fmt tools clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 dev: ## build and run a server with its own Postgres and demo data (ARGS="--help" tells more)
 	@scripts/fetch grpcurl || echo "grpcurl could not be fetched: the printed calls need one of your own" >&2
@@ -23,12 +23,16 @@ test: ## run all tests, by nextest if it is installed (ARGS="name" picks some)
 		scripts/with-postgres $(CARGO) test --locked $(ARGS); \
 	fi
 
-kills: ## kill servers and Postgres 20 times under load, release build (EARMARK_KILLS, EARMARK_SEED)
-	@EARMARK_KILLS=$${EARMARK_KILLS:-20} scripts/with-postgres $(CARGO) test --locked --release --test it -- --nocapture kills_at_any_moment
-
-soak: ## hold a release build against the model for a million random commands (EARMARK_SOAK_COMMANDS=…, EARMARK_MODEL_SEED=…)
+soak: ## hold a release build against the model for a million random commands (EARMARK_SOAK_COMMANDS, EARMARK_MODEL_SEED)
 	@scripts/with-postgres $(CARGO) test --locked --release --test it -- --ignored --exact --nocapture \
 		model::a_million_commands_leave_no_breach
+
+kills: ## kill servers and Postgres 20 times under load, release build (EARMARK_KILLS, EARMARK_SEED)
+	@EARMARK_KILLS=$${EARMARK_KILLS:-20} scripts/with-postgres $(CARGO) test --locked --release --test it -- \
+		--nocapture kills_at_any_moment
+
+bench-quick: ## measure Earmark beside pgbench and a textbook server, in ten minutes (nothing else should run)
+	@scripts/with-postgres $(CARGO) bench --locked --bench bench
 
 lint: ## check format, clippy and the protos; changes nothing
 	@scripts/fetch buf

@@ -22,7 +22,6 @@ use earmark::proto::{
 };
 use earmark::server::drain::Shutdown;
 use earmark::server::{ServerParts, Settings, serve};
-use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tonic::codegen::InterceptedService;

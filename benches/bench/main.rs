@@ -1,0 +1,138 @@
+//! `make bench-quick`: Earmark beside the alternatives that do the same work, on the reader's own machine and in one run.
+//!
+//! The binary is load client, referee, and (started again with an argument) the servers that Earmark is held against.
+//! `plan` says what is measured, `row` how arms take turns and what is judged, `arm` what one round is.
+
+mod arm;
+mod client;
+mod cluster;
+mod ids;
+mod pgbench;
+mod plan;
+mod report;
+mod row;
+mod screen;
+mod server;
+mod textbook;
+mod usage;
+mod work;
+
+use std::fs;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, bail};
+use tokio::runtime::{Builder, Runtime};
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::cluster::BenchCluster;
+use crate::plan::Bench;
+use crate::report::{Machine, Report};
+use crate::screen::Screen;
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match run(&arguments) {
+        Ok(code) => code,
+        Err(error) => {
+            _ = writeln!(io::stderr(), "bench: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &[&str]) -> Result<ExitCode> {
+    let runtime = Builder::new_multi_thread().enable_all().build()?;
+    match arguments {
+        ["textbook", pool_size] => {
+            runtime.block_on(textbook::serve_textbook(pool_size.parse()?))?;
+            Ok(ExitCode::SUCCESS)
+        }
+        ["null"] => {
+            runtime.block_on(textbook::serve_null())?;
+            Ok(ExitCode::SUCCESS)
+        }
+        // Cargo adds `--bench`.
+        [] | ["--bench"] => compare(runtime),
+        _ => bail!("takes no arguments"),
+    }
+}
+
+/// Measures, and tells what came of it. Ends with success if every row reached what it must.
+fn compare(runtime: Runtime) -> Result<ExitCode> {
+    let report = runtime.block_on(measure());
+    // A load client that was interrupted would go on until its round's end.
+    runtime.shutdown_background();
+    let report = report?;
+    let mut out = io::stdout().lock();
+    writeln!(out, "{}", report.table())?;
+    let folder = folder()?;
+    report.write(&folder)?;
+    writeln!(out, "{}", folder.join("report.html").display())?;
+    Ok(if report.is_met() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+async fn measure() -> Result<Report> {
+    let folder = folder()?;
+    let earmark = PathBuf::from(env!("CARGO_BIN_EXE_earmark"));
+    let machine = Machine::look();
+    let screen = Screen::new();
+    let cluster = BenchCluster::start(&folder.join("cluster"), &earmark).await?;
+    let measured = tokio::select! {
+        measured = measure_on(&cluster, &screen, &folder, earmark, machine) => measured,
+        interrupted = interrupted() => interrupted.and_then(|()| bail!("interrupted")),
+    };
+    screen.finish();
+    cluster.end().await.context("ending the cluster")?;
+    measured
+}
+
+async fn measure_on(
+    cluster: &BenchCluster,
+    screen: &Screen,
+    folder: &Path,
+    earmark: PathBuf,
+    machine: Machine,
+) -> Result<Report> {
+    let settings = cluster.settings().await?;
+    let bench = Bench::new(cluster, screen, folder, earmark)?;
+    bench.seed().await?;
+    let results = bench.run().await;
+    Ok(Report::new(
+        machine,
+        settings,
+        screen.elapsed().as_secs(),
+        results,
+    ))
+}
+
+/// Below cargo's own folder, so that `make clean` deletes it.
+fn folder() -> Result<PathBuf> {
+    let program = std::env::current_exe()?;
+    let target = program
+        .ancestors()
+        .find(|folder| folder.join("CACHEDIR.TAG").is_file());
+    let folder = target
+        .context("the program is below cargo's folder")?
+        .join("bench");
+    fs::create_dir_all(&folder)?;
+    Ok(folder)
+}
+
+async fn interrupted() -> Result<()> {
+    let (mut interrupt, mut terminate) = (
+        signal(SignalKind::interrupt())?,
+        signal(SignalKind::terminate())?,
+    );
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+    Ok(())
+}

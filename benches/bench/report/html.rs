@@ -1,0 +1,184 @@
+//! The page: one file that needs nothing else.
+
+use std::fmt::Write as _;
+
+use anyhow::Result;
+
+use crate::report::{Report, RowReport, goal_line, plots};
+use crate::row::Verdict;
+
+/// Fills the template.
+pub(super) fn page(report: &Report) -> Result<String> {
+    let machine = &report.machine;
+    let settings: String = report
+        .settings
+        .iter()
+        .map(|setting| format!("<tr><td>{}<td>{}", setting.name, setting.value))
+        .collect();
+    let facts = format!(
+        "{}, {} cores, {} GiB, Linux {}; load average before the run {}<br>{}<br>commit {}, {}, {} s",
+        escape(&machine.processor),
+        machine.cores,
+        machine.memory_gib,
+        machine.kernel,
+        machine.load_before,
+        escape(&report.postgres),
+        report.commit,
+        report.time,
+        report.seconds,
+    );
+    let mut summary: String = report.rows.iter().map(summary_of).collect();
+    for failure in &report.failures {
+        // A String never refuses a write.
+        _ = write!(
+            summary,
+            "<tr><td>{}<td><td><td><td><span class=missed>MISSED</span>",
+            escape(failure)
+        );
+    }
+    Ok(include_str!("page.html")
+        .replace("{{facts}}", &facts)
+        .replace("{{settings}}", &settings)
+        .replace("{{summary}}", &summary)
+        .replace(
+            "{{rounds}}",
+            &report.rows.iter().map(rounds).collect::<String>(),
+        )
+        .replace("{{plots}}", &plots_of(report)?))
+}
+
+fn summary_of(row: &RowReport) -> String {
+    let mut text = String::new();
+    for (index, arm) in row.arms.iter().enumerate() {
+        let head = if index == 0 {
+            format!("<b>{}</b> {}", row.id, escape(row.work))
+        } else {
+            String::new()
+        };
+        // A String never refuses a write.
+        _ = write!(
+            text,
+            "<tr><td>{head}<td>{}<br><small>{}</small><td class=n>{}<td class=n>{:.0} %<td>",
+            escape(arm.name),
+            escape(&arm.detail),
+            row.metric.show(arm.median),
+            arm.spread * 100.0
+        );
+        for goal in row.goals.iter().filter(|goal| goal.against == arm.name) {
+            _ = write!(
+                text,
+                "<span class={}>{}</span>",
+                class(&goal.verdict),
+                escape(&goal_line(goal, row.metric))
+            );
+        }
+    }
+    for goal in row.goals.iter().filter(|goal| goal.ratio.is_none()) {
+        _ = write!(
+            text,
+            "<tr><td><td>{}<td>not measured<td><td><span class=missed>MISSED</span>",
+            escape(&goal.against)
+        );
+    }
+    text
+}
+
+fn class(verdict: &Verdict) -> &'static str {
+    match verdict {
+        Verdict::Met | Verdict::Aim => "met",
+        Verdict::Missed(_) => "missed",
+    }
+}
+
+fn rounds(row: &RowReport) -> String {
+    let mut text = format!("<h3>{} {}</h3>", row.id, escape(row.work));
+    text.push_str(
+        "<table><tr><th>arm<th>round<th>per second<th>p50<th>p90<th>p99<th>p99.9<th>max, ms\
+         <th>server<th>Postgres<th>client, cores<th>calls per transaction<th>WAL bytes per call",
+    );
+    for arm in &row.arms {
+        for (index, round) in arm.rounds.iter().enumerate() {
+            let calls = round
+                .calls_per_transaction
+                .map_or_else(|| "–".into(), |calls| format!("{calls:.1}"));
+            _ = write!(
+                text,
+                "<tr><td>{}<td class=n>{}<td class=n>{:.0}<td class=n>{:.2}<td class=n>{:.2}<td class=n>{:.2}\
+                 <td class=n>{:.2}<td class=n>{:.2}<td class=n>{:.2}<td class=n>{:.2}<td class=n>{:.2}\
+                 <td class=n>{calls}<td class=n>{:.0}",
+                escape(arm.name),
+                index + 1,
+                round.per_second,
+                round.p50,
+                round.p90,
+                round.p99,
+                round.p999,
+                round.max,
+                round.cores.server,
+                round.cores.postgres,
+                round.cores.client,
+                round.wal_bytes_per_call,
+            );
+        }
+    }
+    text.push_str("</table>");
+    for arm in &row.arms {
+        if let Some(verified) = &arm.verified {
+            _ = write!(
+                text,
+                "<p><code>earmark verify</code>, {}: {}",
+                escape(arm.name),
+                escape(verified)
+            );
+        }
+    }
+    text
+}
+
+fn plots_of(report: &Report) -> Result<String> {
+    let mut text = String::new();
+    let mut add = |title: &str, svg: String| {
+        _ = write!(
+            text,
+            "<figure><figcaption>{}</figcaption>{svg}</figure>",
+            escape(title)
+        );
+    };
+    add(
+        "CreateAllocation on one account",
+        plots::throughput(&report.creates_by_callers)?,
+    );
+    add("GetAllocation", plots::throughput(&report.gets_by_callers)?);
+    for row in &report.rows {
+        let latencies: Vec<_> = row
+            .arms
+            .iter()
+            .map(|arm| (arm.name.to_owned(), &arm.latency))
+            .collect();
+        add(
+            &format!("Latency, {} {}, closed loop", row.id, row.work),
+            plots::percentiles(&latencies)?,
+        );
+    }
+    let open: Vec<_> = report
+        .open_loops
+        .iter()
+        .map(|open| {
+            (
+                format!("{} at {:.0}/s", open.name, open.rate),
+                &open.latency,
+            )
+        })
+        .collect();
+    add(
+        "Latency from the intended time on, open loop, CreateAllocation on one account",
+        plots::percentiles(&open)?,
+    );
+    Ok(text)
+}
+
+fn escape(text: &str) -> String {
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
+}
