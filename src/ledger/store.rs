@@ -68,7 +68,7 @@ const LOCK_FREE: &str = "\
 /// Transactions after which every statement is planned anew: it takes some milliseconds.
 const REPLAN_EVERY: u64 = 4_096;
 
-/// No two tries write the same line: their times differ.
+/// No two tries write the same line: each has its own time, from the clock under the owners' locks.
 const WRITTEN: &str = "\
     SELECT EXISTS (SELECT FROM entry WHERE owner_id = $1 AND account_id = $2 AND unit = $3 AND version = $4 \
                    AND cause_id = $5 AND time = $6)";

@@ -95,6 +95,11 @@ async fn overload() -> Vec<Case> {
             calls_max: 1,
             ..Setup::default().settings
         },
+        // So that it is seen to wait: for the whole of its time, not for a moment now and then.
+        app: AppSettings {
+            writer: impatient(Duration::from_secs(5)),
+            ..AppSettings::default()
+        },
         ..Setup::default()
     };
     let earmark = Earmark::start_with(setup).await;
@@ -103,7 +108,7 @@ async fn overload() -> Vec<Case> {
     let holder = hold_owner(&earmark.url, &parties.enterprise).await;
     let token = earmark.token("settlement_network_write", &[&parties.enterprise]);
     let bearer = format!("Bearer {token}");
-    let metadata = [("authorization", bearer.as_str()), ("grpc-timeout", "500m")];
+    let metadata = [("authorization", bearer.as_str()), ("grpc-timeout", "2S")];
     let raw = earmark.raw().await;
     let request = frame(&parties.allocation("BTC", "1", "a-1"));
     let others = async {
