@@ -7,7 +7,7 @@ use crate::allocation::model::{List, Record};
 use crate::allocation::store::{self, Asked, Found, Records};
 use crate::db::coalesce::Coalescer;
 use crate::db::pool::Pool;
-use crate::db::standing::{Standing, require_client, require_licensed, require_partner};
+use crate::db::standing::{Standing, require_client, require_license, require_partner};
 use crate::error::{Error, Result};
 use crate::ledger::command::{AllocationReply, Command, Origin, Reply};
 use crate::ledger::expiry::release_due;
@@ -22,7 +22,7 @@ use crate::rpc::paging;
 #[derive(Clone, Debug)]
 pub struct AllocationService {
     pool: Pool,
-    records: Coalescer<Asked, Found<Option<Record>>>,
+    records: Coalescer<Asked, Found>,
     writer: Writer,
 }
 
@@ -77,7 +77,7 @@ impl AllocationService {
         let cursor = |record: &Record| list.order.cursor(record);
         let size = list.page.size;
         Ok(paging::finish(
-            read.found,
+            read.records,
             size,
             binding,
             0,
@@ -204,16 +204,12 @@ impl Rpcs for AllocationService {
             let (enterprise, id) = convert::get(&message)?;
             call.caller.require_member(enterprise)?;
             let asked = Asked { enterprise, id };
-            let Found {
-                standing,
-                due,
-                mut found,
-            } = self.records.read(asked).await?;
-            require_licensed(standing, enterprise)?;
-            if release_due(&self.writer, &due).await? {
-                found = self.records.read(asked).await?.found;
+            let mut found = self.records.read(asked).await?;
+            require_license(found.licensed, enterprise)?;
+            if release_due(&self.writer, &found.due).await? {
+                found = self.records.read(asked).await?;
             }
-            let record = found.ok_or(Error::AllocationNotFound(id))?;
+            let record = found.record.ok_or(Error::AllocationNotFound(id))?;
             Ok(Answer::fresh(pb::GetAllocationResponse {
                 allocation: Some(record.into()),
             }))

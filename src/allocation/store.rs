@@ -75,21 +75,21 @@ impl TryFrom<Row> for Record {
     }
 }
 
-pub(super) use get::{Asked, Records};
+pub(super) use get::{Asked, Found, Records};
 
-/// What a read found.
+/// What a list found.
 #[derive(Debug)]
-pub(super) struct Found<T> {
+pub(super) struct Listed {
     /// The enterprise that asks, if it exists.
     pub standing: Option<Standing>,
     /// Owners in whose part of this something was due: to be released before it is shown.
     pub due: Vec<OwnerId>,
-    /// What was asked for.
-    pub found: T,
+    /// The page and one more.
+    pub records: Vec<Record>,
 }
 
 /// A page of a list and one more: one round trip.
-pub(super) async fn list(pool: &Pool, list: &List) -> Result<Found<Vec<Record>>> {
+pub(super) async fn list(pool: &Pool, list: &List) -> Result<Listed> {
     let (standing, due, rows) = read::one(pool, async |connection: &mut AsyncPgConnection| {
         let db = &*connection;
         // The clock is looked at before the records are.
@@ -100,14 +100,14 @@ pub(super) async fn list(pool: &Pool, list: &List) -> Result<Found<Vec<Record>>>
         )
     })
     .await?;
-    let found = rows
+    let records = rows
         .into_iter()
         .map(Record::try_from)
         .collect::<Result<_>>()?;
-    Ok(Found {
+    Ok(Listed {
         standing,
         due,
-        found,
+        records,
     })
 }
 

@@ -24,54 +24,65 @@ pub struct Standing {
 
 /// Looks an enterprise up; takes a shared connection, so that it can be sent together with the read itself.
 pub async fn find(
-    connection: &AsyncPgConnection,
+    mut connection: &AsyncPgConnection,
     id: EnterpriseId,
 ) -> QueryResult<Option<Standing>> {
-    let mut found = find_all(connection, [id]).await?;
-    Ok(found.remove(&id))
-}
-
-/// The same for several; those that are not there are left out.
-pub async fn find_all(
-    mut connection: &AsyncPgConnection,
-    ids: impl IntoIterator<Item = EnterpriseId>,
-) -> QueryResult<HashMap<EnterpriseId, Standing>> {
-    let mut ids: Vec<Uuid> = ids.into_iter().map(|id| id.0).collect();
-    ids.sort_unstable();
-    ids.dedup();
-    let rows: Vec<(Uuid, bool, Option<Uuid>, bool)> = enterprise::table
+    let row: Option<(bool, Option<Uuid>, bool)> = enterprise::table
         .left_join(client::table.on(client::enterprise_id.eq(enterprise::id)))
-        .filter(enterprise::id.eq_any(ids))
+        .filter(enterprise::id.eq(id.0))
         .select((
-            enterprise::id,
             enterprise::oes_licensed,
             client::id.nullable(),
             exists(partner::table.filter(partner::enterprise_id.eq(enterprise::id))),
         ))
+        .first(&mut connection)
+        .await
+        .optional()?;
+    Ok(row.map(|(licensed, client, has_partner)| Standing {
+        licensed,
+        client: client.map(ClientId),
+        has_partner,
+    }))
+}
+
+/// Whether each of these enterprises may use the OES services; those that are not there are left out.
+pub async fn licenses(
+    mut connection: &AsyncPgConnection,
+    ids: impl IntoIterator<Item = EnterpriseId>,
+) -> QueryResult<HashMap<EnterpriseId, bool>> {
+    let mut ids: Vec<Uuid> = ids.into_iter().map(|id| id.0).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    let rows: Vec<(Uuid, bool)> = enterprise::table
+        .filter(enterprise::id.eq_any(ids))
+        .select((enterprise::id, enterprise::oes_licensed))
         .load(&mut connection)
         .await?;
-    let standings = rows.into_iter().map(|(id, licensed, client, has_partner)| {
-        let standing = Standing {
-            licensed,
-            client: client.map(ClientId),
-            has_partner,
-        };
-        (EnterpriseId(id), standing)
-    });
-    Ok(standings.collect())
+    let licenses = rows
+        .into_iter()
+        .map(|(id, licensed)| (EnterpriseId(id), licensed));
+    Ok(licenses.collect())
 }
 
 /// Refuses an enterprise that does not exist, and one without licence.
 ///
 /// # Errors
 /// [`Error::EnterpriseNotFound`], [`Error::NoOesLicense`].
-pub fn require_licensed(standing: Option<Standing>, id: EnterpriseId) -> Result<Standing> {
-    let standing = standing.ok_or(Error::EnterpriseNotFound(id))?;
-    if standing.licensed {
-        Ok(standing)
-    } else {
-        Err(Error::NoOesLicense)
+pub fn require_license(licensed: Option<bool>, id: EnterpriseId) -> Result<()> {
+    match licensed {
+        Some(true) => Ok(()),
+        Some(false) => Err(Error::NoOesLicense),
+        None => Err(Error::EnterpriseNotFound(id)),
     }
+}
+
+/// The same for one whose standing is known.
+///
+/// # Errors
+/// [`Error::EnterpriseNotFound`], [`Error::NoOesLicense`].
+pub fn require_licensed(standing: Option<Standing>, id: EnterpriseId) -> Result<Standing> {
+    require_license(standing.map(|standing| standing.licensed), id)?;
+    standing.ok_or(Error::EnterpriseNotFound(id))
 }
 
 /// The same, and refuses an enterprise without a client.

@@ -1,6 +1,6 @@
 //! Records by id: all that are asked for at the same time, in one statement.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
 use diesel::dsl::{AsSelect, SqlTypeOf};
@@ -12,8 +12,8 @@ use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use tokio::try_join;
 use uuid::Uuid;
 
-use super::{Found, Row};
-use crate::allocation::model::Record;
+use super::Row;
+use crate::allocation::model::{Record, Side};
 use crate::db::coalesce::ReadMany;
 use crate::db::pool::Pool;
 use crate::db::{read, standing};
@@ -28,37 +28,55 @@ pub(in crate::allocation) struct Asked {
     pub(in crate::allocation) id: AllocationId,
 }
 
+/// What was found.
+#[derive(Debug)]
+pub(in crate::allocation) struct Found {
+    /// Whether the enterprise that asks has a licence; `None` if there is no such enterprise.
+    pub(in crate::allocation) licensed: Option<bool>,
+    /// The record's owner, if the record was due: it is to be released before it is shown.
+    pub(in crate::allocation) due: Vec<OwnerId>,
+    pub(in crate::allocation) record: Option<Record>,
+}
+
 /// Reads records by id.
 #[derive(Debug)]
 pub(in crate::allocation) struct Records(pub(in crate::allocation) Pool);
 
 impl ReadMany for Records {
     type Key = Asked;
-    type Value = Found<Option<Record>>;
+    type Value = Found;
 
-    fn read(
-        &self,
-        keys: &[Asked],
-    ) -> impl Future<Output = Result<Vec<Result<Found<Option<Record>>>>>> + Send {
+    fn read(&self, keys: &[Asked]) -> impl Future<Output = Result<Vec<Result<Found>>>> + Send {
         get_all(&self.0, keys)
     }
 }
 
-/// What there is of each key, and who asks: one round trip.
-async fn get_all(pool: &Pool, keys: &[Asked]) -> Result<Vec<Result<Found<Option<Record>>>>> {
-    let (standings, rows) = read::one(pool, async |connection: &mut AsyncPgConnection| {
+/// What there is of each key, and who asks: one round trip, and another for what is not the caller's own as a client.
+async fn get_all(pool: &Pool, keys: &[Asked]) -> Result<Vec<Result<Found>>> {
+    let (licenses, rows) = read::one(pool, async |connection: &mut AsyncPgConnection| {
         let db = &*connection;
-        try_join!(
-            standing::find_all(db, keys.iter().map(|key| key.enterprise)),
-            load(db, keys)
-        )
+        let enterprises = keys.iter().map(|key| key.enterprise);
+        let numbered: Vec<_> = (0..).zip(keys).collect();
+        let (licenses, mut rows) = try_join!(
+            standing::licenses(db, enterprises),
+            load(db, Side::Client, &numbered)
+        )?;
+        let is_found: HashSet<i64> = rows.iter().map(|(number, ..)| *number).collect();
+        let others: Vec<_> = numbered
+            .into_iter()
+            .filter(|(number, _)| !is_found.contains(number))
+            .collect();
+        if !others.is_empty() {
+            rows.extend(load(db, Side::Partner, &others).await?);
+        }
+        QueryResult::Ok((licenses, rows))
     })
     .await?;
     let mut rows: HashMap<i64, (DateTime<Utc>, Row)> = rows
         .into_iter()
         .map(|(number, now, row)| (number, (now, row)))
         .collect();
-    let found = (1..).zip(keys).map(|(number, key)| {
+    let found = (0..).zip(keys).map(|(number, key)| {
         let mut due = Vec::new();
         let record = match rows.remove(&number) {
             None => None,
@@ -73,9 +91,9 @@ async fn get_all(pool: &Pool, keys: &[Asked]) -> Result<Vec<Result<Found<Option<
             }
         };
         Ok(Found {
-            standing: standings.get(&key.enterprise).copied(),
+            licensed: licenses.get(&key.enterprise).copied(),
             due,
-            found: record,
+            record,
         })
     });
     Ok(found.collect())
@@ -83,19 +101,24 @@ async fn get_all(pool: &Pool, keys: &[Asked]) -> Result<Vec<Result<Found<Option<
 
 async fn load(
     mut db: &AsyncPgConnection,
-    keys: &[Asked],
+    side: Side,
+    keys: &[(i64, &Asked)],
 ) -> QueryResult<Vec<(i64, DateTime<Utc>, Row)>> {
     let query = GetQuery {
         columns: Row::as_select(),
-        enterprises: keys.iter().map(|key| key.enterprise.0).collect(),
-        ids: keys.iter().map(|key| key.id.0).collect(),
+        side,
+        numbers: keys.iter().map(|(number, _)| *number).collect(),
+        enterprises: keys.iter().map(|(_, key)| key.enterprise.0).collect(),
+        ids: keys.iter().map(|(_, key)| key.id.0).collect(),
     };
     query.load(&mut db).await
 }
 
-/// Each key's number from 1, the clock, and the record; nothing for a key that leads to none.
+/// Each key's number, the clock, and the record; nothing for a key that leads to none.
 struct GetQuery {
     columns: AsSelect<Row, Pg>,
+    side: Side,
+    numbers: Vec<i64>,
     enterprises: Vec<Uuid>,
     ids: Vec<Uuid>,
 }
@@ -105,20 +128,25 @@ impl QueryFragment<Pg> for GetQuery {
         out.push_sql("SELECT k.n, statement_timestamp(), ");
         self.columns.walk_ast(out.reborrow())?;
         out.push_sql(" FROM unnest(");
+        out.push_bind_param::<Array<BigInt>, _>(&self.numbers)?;
+        out.push_sql(", ");
         out.push_bind_param::<Array<sql_types::Uuid>, _>(&self.enterprises)?;
         out.push_sql(", ");
         out.push_bind_param::<Array<sql_types::Uuid>, _>(&self.ids)?;
-        // The client's side by its owner, else the partner's by the record's own id: a partner may have more connections
-        // than could be looked through. The fence keeps any plan to that order.
-        out.push_sql(
-            r#") WITH ORDINALITY k(enterprise_id, id, n) CROSS JOIN LATERAL (
-            SELECT a.* FROM "allocation" a WHERE a."owner_id" = k.enterprise_id AND a."id" = k.id
-            UNION ALL
-            SELECT a.* FROM (SELECT * FROM "allocation" b WHERE b."id" = k.id OFFSET 0) a
-            JOIN "connection" c ON c."id" = a."connection_id"
-            WHERE c."partner_enterprise_id" = k.enterprise_id
-            LIMIT 1) "allocation""#,
-        );
+        out.push_sql(match self.side {
+            Side::Client => {
+                r#") k(n, enterprise_id, id)
+                JOIN "allocation" ON "allocation"."owner_id" = k.enterprise_id AND "allocation"."id" = k.id"#
+            }
+            // By the record's own id: a partner may have more connections than could be looked through. The fence keeps
+            // any plan to that order.
+            Side::Partner => {
+                r#") k(n, enterprise_id, id)
+                CROSS JOIN LATERAL (SELECT * FROM "allocation" a WHERE a."id" = k.id OFFSET 0) "allocation"
+                JOIN "connection" c ON c."id" = "allocation"."connection_id"
+                    AND c."partner_enterprise_id" = k.enterprise_id"#
+            }
+        });
         Ok(())
     }
 }
@@ -127,7 +155,7 @@ impl Query for GetQuery {
     type SqlType = (BigInt, Timestamptz, SqlTypeOf<AsSelect<Row, Pg>>);
 }
 
-/// Prepared once.
+/// Prepared once for each side.
 impl QueryId for GetQuery {
     type QueryId = ();
     const HAS_STATIC_QUERY_ID: bool = false;

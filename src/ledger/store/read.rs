@@ -32,17 +32,16 @@ pub(super) struct Statements {
     connections: Statement,
     keys: Statement,
     adjustments: Statement,
-    allocations: Statement,
+    clock: Statement,
+    named: Statement,
+    due: Statement,
     accounts: Statement,
     past: Statement,
 }
 
 const OWNERS: &str = "\
-    SELECT o.owner_id, e.oes_licensed, c.id, (SELECT max(t.time) FROM entry t WHERE t.owner_id = o.owner_id), \
-           EXISTS (SELECT FROM owner w WHERE w.owner_id = o.owner_id) \
-    FROM unnest($1::uuid[]) o(owner_id) \
-    LEFT JOIN enterprise e ON e.id = o.owner_id \
-    LEFT JOIN client c ON c.enterprise_id = o.owner_id";
+    SELECT e.id, e.oes_licensed, c.id, (SELECT max(t.time) FROM entry t WHERE t.owner_id = e.id) \
+    FROM enterprise e LEFT JOIN client c ON c.enterprise_id = e.id WHERE e.id = ANY($1)";
 
 const PARTNERS: &str = "\
     SELECT e.id, e.oes_licensed, EXISTS (SELECT FROM partner p WHERE p.enterprise_id = e.id) \
@@ -72,28 +71,33 @@ const ADJUSTMENTS: &str = "\
     FROM unnest($1::uuid[], $2::text[]) k(owner_id, external_id) \
     JOIN adjustment a USING (owner_id, external_id)";
 
-/// The clock once, with the named and the due reservations and the two accounts of each.
-const ALLOCATIONS: &str = "\
-    WITH clock AS MATERIALIZED (SELECT clock_timestamp() AS now), \
-    named AS (\
-        SELECT a.* FROM unnest($1::uuid[], $2::uuid[]) k(owner_id, id) \
-        JOIN allocation a USING (owner_id, id)\
-    ), \
-    due AS (\
-        SELECT d.* FROM clock CROSS JOIN unnest($3::uuid[]) o(owner_id) CROSS JOIN LATERAL (\
-            SELECT a.* FROM allocation a WHERE a.owner_id = o.owner_id AND a.status = 'RESERVED' \
-            AND a.expire_time IS NOT NULL AND a.expire_time <= clock.now ORDER BY a.expire_time, a.id LIMIT $4\
-        ) d\
-    ) \
-    SELECT {allocation}, clock.now, a.due, own.available, own.held, own.version, net.available, net.held, \
-           net.version \
-    FROM clock \
-    LEFT JOIN (SELECT *, false AS due FROM named UNION ALL SELECT *, true FROM due) a ON true \
+/// The clock, once, and the owners of which a reservation is due by it.
+const CLOCK: &str = "\
+    SELECT clock.now, ARRAY(SELECT o.owner_id FROM unnest($1::uuid[]) o(owner_id) WHERE EXISTS (\
+        SELECT FROM allocation a WHERE a.owner_id = o.owner_id AND a.status = 'RESERVED' \
+        AND a.expire_time IS NOT NULL AND a.expire_time <= clock.now)) \
+    FROM (SELECT clock_timestamp() AS now OFFSET 0) clock";
+
+/// Reservations by id.
+const NAMED: &str = "\
+    SELECT {allocation}, {accounts} FROM unnest($1::uuid[], $2::uuid[]) k(owner_id, id) \
+    JOIN allocation a USING (owner_id, id) {join_accounts}";
+
+/// What was due at a time, of each owner the oldest.
+const DUE: &str = "\
+    SELECT {allocation}, {accounts} FROM unnest($1::uuid[]) o(owner_id) CROSS JOIN LATERAL (\
+        SELECT * FROM allocation d WHERE d.owner_id = o.owner_id AND d.status = 'RESERVED' \
+        AND d.expire_time IS NOT NULL AND d.expire_time <= $2 ORDER BY d.expire_time, d.id LIMIT $3\
+    ) a {join_accounts} ORDER BY a.expire_time, a.id";
+
+/// The two accounts of a reservation.
+const RESERVATION_ACCOUNTS: &str =
+    "own.available, own.held, own.version, net.available, net.held, net.version";
+const JOIN_RESERVATION_ACCOUNTS: &str = "\
     LEFT JOIN account own ON own.owner_id = a.owner_id AND own.unit = a.currency \
         AND own.account_id = '00000000-0000-0000-0000-000000000001' \
     LEFT JOIN account net ON net.owner_id = a.owner_id AND net.unit = a.currency \
-        AND net.account_id = a.connection_id \
-    ORDER BY a.expire_time, a.id";
+        AND net.account_id = a.connection_id";
 
 const ACCOUNTS: &str = "\
     SELECT a.owner_id, a.account_id, a.unit, a.available, a.held, a.version \
@@ -106,14 +110,20 @@ const PAST: &str = "\
 
 impl Statements {
     pub(super) async fn prepare(client: &Client) -> PgResult<Self> {
-        let with_columns = |sql: &str| sql.replace("{allocation}", ALLOCATION);
+        let with_columns = |sql: &str| {
+            sql.replace("{allocation}", ALLOCATION)
+                .replace("{accounts}", RESERVATION_ACCOUNTS)
+                .replace("{join_accounts}", JOIN_RESERVATION_ACCOUNTS)
+        };
         Ok(Self {
             owners: client.prepare(OWNERS).await?,
             partners: client.prepare(PARTNERS).await?,
             connections: client.prepare(CONNECTIONS).await?,
             keys: client.prepare(&with_columns(KEYS)).await?,
             adjustments: client.prepare(ADJUSTMENTS).await?,
-            allocations: client.prepare(&with_columns(ALLOCATIONS)).await?,
+            clock: client.prepare(CLOCK).await?,
+            named: client.prepare(&with_columns(NAMED)).await?,
+            due: client.prepare(&with_columns(DUE)).await?,
             accounts: client.prepare(ACCOUNTS).await?,
             past: client.prepare(PAST).await?,
         })
@@ -226,7 +236,7 @@ pub struct Snapshot {
 }
 
 impl Store {
-    /// Begins a transaction, locks the owners and reads: one round trip.
+    /// Begins a transaction, locks the owners and reads: one round trip, and another if something is due.
     pub async fn begin(&self, needs: &Needs, lock: Lock) -> Result<Snapshot, StoreError> {
         let (client, reads) = (&self.client, &self.reads);
         let lock = match lock {
@@ -234,8 +244,6 @@ impl Store {
             Lock::Skip => &self.lock_free,
         };
         let owners = &needs.owners;
-        let due_per_owner = EXPIRE_BATCH_MAX / owners.len().max(1) + 1;
-        let due_limit = i64::try_from(due_per_owner).unwrap_or(i64::MAX);
         // The futures send when they are first polled, and that is in this order.
         let (
             _,
@@ -245,8 +253,9 @@ impl Store {
             connections,
             keys,
             adjustments,
-            allocations,
+            named,
             accounts,
+            clock,
         ) = try_join!(
             biased;
             self.send_begin(),
@@ -266,14 +275,15 @@ impl Store {
                 let Needs { adjustment_owners, adjustment_ids, .. } = needs;
                 client.query(&reads.adjustments, &[adjustment_owners, adjustment_ids]).await
             }),
-            async {
+            if_any(!needs.allocation_ids.is_empty(), async {
                 let Needs { allocation_owners, allocation_ids, .. } = needs;
-                client.query(&reads.allocations, &[allocation_owners, allocation_ids, owners, &due_limit]).await
-            },
+                client.query(&reads.named, &[allocation_owners, allocation_ids]).await
+            }),
             if_any(!needs.account_ids.is_empty(), async {
                 let Needs { account_owners, account_ids, account_units, .. } = needs;
                 client.query(&reads.accounts, &[account_owners, account_ids, account_units]).await
             }),
+            async { client.query_one(&reads.clock, &[owners]).await },
         )?;
 
         // A command whose owner row the lock did not return is never judged as if it were locked.
@@ -284,12 +294,13 @@ impl Store {
             .collect();
         for row in &owner_rows {
             if let Some(owner) = found.get_mut(&OwnerId(row.get(0))) {
-                owner.enterprise = row.get::<_, Option<bool>>(1).map(|licensed| Standing {
-                    licensed,
+                owner.enterprise = Some(Standing {
+                    licensed: row.get(1),
                     client: row.get::<_, Option<Uuid>>(2).map(ClientId),
                 });
                 owner.last_time = row.get::<_, Option<DateTime<Utc>>>(3).map(Time::from);
-            } else if row.get(4) {
+            } else {
+                // An enterprise and its owner row are written together.
                 blocked.insert(OwnerId(row.get(0)));
             }
         }
@@ -321,7 +332,15 @@ impl Store {
                 owner.load_account(key, balance(row, 3)?.unwrap_or_default());
             }
         }
-        let now = load_reservations(&mut found, &allocations, due_per_owner)?;
+        for row in &named {
+            load_reservation(&mut found, row)?;
+        }
+        let now: DateTime<Utc> = clock.get(0);
+        let mut due_owners: Vec<Uuid> = clock.get(1);
+        due_owners.retain(|owner| found.contains_key(&OwnerId(*owner)));
+        if !due_owners.is_empty() {
+            self.load_due(&mut found, &due_owners, now).await?;
+        }
         let partners = partners
             .iter()
             .map(|row| {
@@ -334,12 +353,39 @@ impl Store {
             .collect();
         Ok(Snapshot {
             state: State {
-                now,
+                now: now.into(),
                 owners: found,
                 partners,
             },
             blocked,
         })
+    }
+
+    /// Adds what was due, of each owner its share of what one transaction releases.
+    async fn load_due(
+        &self,
+        owners: &mut HashMap<OwnerId, Owner>,
+        due_owners: &[Uuid],
+        now: DateTime<Utc>,
+    ) -> Result<(), StoreError> {
+        let share = EXPIRE_BATCH_MAX.div_ceil(due_owners.len());
+        // One more tells whether there is more.
+        let limit = i64::try_from(share + 1).unwrap_or(i64::MAX);
+        let rows = self
+            .client
+            .query(&self.reads.due, &[&due_owners, &now, &limit])
+            .await?;
+        for row in &rows {
+            let Some((owner, id)) = load_reservation(owners, row)? else {
+                continue;
+            };
+            if owner.due.len() == share {
+                owner.more_due = true;
+            } else {
+                owner.due.push(id);
+            }
+        }
+        Ok(())
     }
 
     /// The balance that an entry left.
@@ -367,47 +413,31 @@ impl Store {
     }
 }
 
-/// Adds the named and the due reservations with their accounts; returns the clock.
-fn load_reservations(
-    owners: &mut HashMap<OwnerId, Owner>,
-    rows: &[Row],
-    due_per_owner: usize,
-) -> Result<Time, StoreError> {
-    const CLOCK: usize = ALLOCATION_COLUMNS;
-    let mut clock = None;
-    for row in rows {
-        clock = Some(row.get::<_, DateTime<Utc>>(CLOCK).into());
-        let Some(is_due) = row.get::<_, Option<bool>>(CLOCK + 1) else {
-            continue;
-        };
-        let allocation = allocation(row)?;
-        let Some(owner) = owners.get_mut(&allocation.owner) else {
-            continue;
-        };
-        for (account, column) in [
-            (AccountId::OWN, CLOCK + 2),
-            (allocation.connection.into(), CLOCK + 5),
-        ] {
-            if let Some(balance) = balance(row, column)? {
-                let key = AccountKey {
-                    account,
-                    unit: allocation.unit.clone(),
-                };
-                owner.load_account(key, balance);
-            }
+/// Adds a reservation and its two accounts; returns it with its owner, if that is locked.
+fn load_reservation<'a>(
+    owners: &'a mut HashMap<OwnerId, Owner>,
+    row: &Row,
+) -> Result<Option<(&'a mut Owner, AllocationId)>, StoreError> {
+    const ACCOUNTS: usize = ALLOCATION_COLUMNS;
+    let allocation = allocation(row)?;
+    let Some(owner) = owners.get_mut(&allocation.owner) else {
+        return Ok(None);
+    };
+    for (account, column) in [
+        (AccountId::OWN, ACCOUNTS),
+        (allocation.connection.into(), ACCOUNTS + 3),
+    ] {
+        if let Some(balance) = balance(row, column)? {
+            let key = AccountKey {
+                account,
+                unit: allocation.unit.clone(),
+            };
+            owner.load_account(key, balance);
         }
-        if is_due {
-            if owner.due.len() + 1 == due_per_owner {
-                owner.more_due = true;
-            } else {
-                owner.due.push(allocation.id);
-            }
-        }
-        owner.load_allocation(allocation);
     }
-    clock.ok_or(StoreError::Corrupt(
-        "the clock's row is there even without a reservation",
-    ))
+    let id = allocation.id;
+    owner.load_allocation(allocation);
+    Ok(Some((owner, id)))
 }
 
 fn amount(row: &Row, column: usize) -> Result<Amount, StoreError> {

@@ -2,7 +2,6 @@
 
 use std::collections::HashSet;
 use std::future::Future;
-use std::mem;
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::sync::Arc;
@@ -80,20 +79,11 @@ impl Task {
     /// halved until what is in the way stands alone: there it harms only itself.
     async fn carry_out(&mut self, batch: Vec<Ticket>) {
         let mut put_off = PutOff::default();
-        self.carry_out_parts(batch, &mut put_off).await;
-        // Of owners with much to release a batch of many owners releases little: now they have one to themselves.
-        let later = put_off.take_later();
-        self.carry_out_parts(later, &mut put_off).await;
-        self.queue.give_back(put_off.later);
-        self.queue.park(put_off.blocked, self.patience);
-    }
-
-    async fn carry_out_parts(&mut self, batch: Vec<Ticket>, put_off: &mut PutOff) {
         let mut work = vec![batch];
         while let Some(batch) = work.pop() {
             // An owner's commands are judged in the order in which they came.
             let batch = put_off.join(batch);
-            match self.try_batch(batch, put_off).await {
+            match self.try_batch(batch, &mut put_off).await {
                 Ok(()) => {}
                 Err((batch, error)) if batch.len() == 1 => answer_all(batch, &error),
                 Err((batch, _)) => {
@@ -103,6 +93,8 @@ impl Task {
                 }
             }
         }
+        self.queue.give_back(put_off.later);
+        self.queue.park(put_off.blocked, self.patience);
     }
 
     /// Tries a batch as one transaction, on a new connection if the old one is lost, and again after a conflict. Answers
@@ -200,11 +192,6 @@ struct PutOff {
 }
 
 impl PutOff {
-    fn take_later(&mut self) -> Vec<Ticket> {
-        self.later_owners.clear();
-        mem::take(&mut self.later)
-    }
-
     /// Puts those off as well whose owner has commands here; returns the others.
     fn join(&mut self, batch: Vec<Ticket>) -> Vec<Ticket> {
         if self.later.is_empty() && self.blocked.is_empty() {
