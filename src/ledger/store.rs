@@ -94,7 +94,7 @@ impl Store {
     /// may use an index that leads to all of an owner's rows.
     async fn send_begin(&self) -> PgResult<()> {
         let begun = self.begun.fetch_add(1, Ordering::Relaxed);
-        let sql = if begun.is_power_of_two() || begun % REPLAN_EVERY == 0 {
+        let sql = if begun.is_power_of_two() || begun.is_multiple_of(REPLAN_EVERY) {
             "DISCARD PLANS; BEGIN ISOLATION LEVEL READ COMMITTED"
         } else {
             "BEGIN ISOLATION LEVEL READ COMMITTED"
