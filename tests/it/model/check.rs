@@ -44,6 +44,8 @@ pub(super) struct Breach {
     pub(super) place: Option<usize>,
     /// A call.
     pub(super) call: Option<usize>,
+    /// The call whose answer was known before that one was made, and shows the latest state of all such.
+    pub(super) known_by: Option<usize>,
 }
 
 impl Breach {
@@ -52,6 +54,7 @@ impl Breach {
             what: what.into(),
             place: None,
             call: None,
+            known_by: None,
         }
     }
 
@@ -62,7 +65,7 @@ impl Breach {
         }
     }
 
-    fn of(self, call: usize) -> Self {
+    pub(super) fn of(self, call: usize) -> Self {
         Self {
             call: Some(call),
             ..self
@@ -320,22 +323,27 @@ impl<'a> Calls<'a> {
         let mut order: Vec<usize> = (0..calls.len()).collect();
         order.sort_unstable_by_key(|index| calls[*index].asked.order);
         let mut known = BinaryHeap::new();
-        let mut floor = 0;
+        let (mut floor, mut known_by) = (0, None);
         for index in order {
             let call = &calls[index];
-            while let Some(Reverse((answered, state))) = known.peek() {
+            while let Some(Reverse((answered, state, knower))) = known.peek() {
                 if *answered > call.asked.order {
                     break;
                 }
-                floor = floor.max(*state);
+                if *state > floor {
+                    (floor, known_by) = (*state, Some(*knower));
+                }
                 known.pop();
             }
             let ceiling = self.ceiling(call);
             let found = self.place(index, floor, ceiling);
-            let state = found.map_err(|breach| breach.of(index))?;
+            let state = found.map_err(|breach| Breach {
+                known_by,
+                ..breach.of(index)
+            })?;
             findings.concurrent += usize::from(floor < ceiling);
             if call.known_at() < u64::MAX {
-                known.push(Reverse((call.known_at(), state)));
+                known.push(Reverse((call.known_at(), state, index)));
             }
         }
         Ok(findings)
@@ -434,8 +442,14 @@ impl<'a> Calls<'a> {
         &self.ends[..due]
     }
 
-    /// Whether a state shows a read something open that was due before it was asked for.
-    fn shows_due(&self, call: &Call, state: usize) -> bool {
+    /// Whether a state shows a read something open that was due before it was asked for, and was there for all to see.
+    ///
+    /// What is being opened when the read looks for due ones may be committed, and due, before it reads: the server does
+    /// not look again, and that much is let pass.
+    fn shows_due(&self, call: &Call, floor: usize, state: usize) -> bool {
+        if matches!(call.answer, Answer::Refused(_)) {
+            return false;
+        }
         let is_shown = |record: &Record| match &call.command {
             Command::Get { id, .. } => *id == record.id,
             Command::GetBalance { account, unit } => {
@@ -445,7 +459,8 @@ impl<'a> Calls<'a> {
             _ => false,
         };
         let due = self.due_at(call.asked.clock);
-        let mut open = due.iter().filter(|end| end.open.contains(&state));
+        let was_there = due.iter().filter(|end| end.open.start <= floor);
+        let mut open = was_there.filter(|end| end.open.contains(&state));
         open.any(|end| is_shown(end.record))
     }
 
@@ -480,7 +495,7 @@ impl<'a> Calls<'a> {
                     let what = format!("it saw state {seen}, not one of {floor} to {ceiling}");
                     return Err(Breach::new(what));
                 }
-                if self.shows_due(call, seen) {
+                if self.shows_due(call, floor, seen) {
                     return Err(Breach::new("it shows as open what was due before"));
                 }
                 let expected = self.account(seen, *account, unit);
@@ -493,7 +508,7 @@ impl<'a> Calls<'a> {
             _ => {
                 let got = without_times(call, call.answer.clone());
                 let answer_at = |state, clock| {
-                    if self.shows_due(call, state) {
+                    if self.shows_due(call, floor, state) {
                         return Answer::Lost("it would show as open what was due before".into());
                     }
                     self.answer_at(call, state, clock)

@@ -135,13 +135,10 @@ impl<'a> Claims<'a> {
     fn add(&mut self, deed: Deed, part: Part) -> Result<(), Breach> {
         match self.told.insert(deed.clone(), part) {
             None => Ok(()),
-            Some(other) => Err(Breach {
-                what: format!(
-                    "L6: calls {other:?} and {part:?} both were told that they did it: {deed:?}"
-                ),
-                place: None,
-                call: Some(part.call),
-            }),
+            Some(other) => {
+                let what = format!("L6: {other:?} and {part:?} both were told: {deed:?}");
+                Err(Breach::new(what).of(part.call))
+            }
         }
     }
 
@@ -232,11 +229,10 @@ impl<'a> Claims<'a> {
     pub(super) fn none_is_left(&self) -> Result<(), Breach> {
         match self.told.iter().min_by_key(|(_, part)| part.call) {
             None => Ok(()),
-            Some((deed, part)) => Err(Breach {
-                what: format!("it was acknowledged, and the journal lacks it: {deed:?}"),
-                place: None,
-                call: Some(part.call),
-            }),
+            Some((deed, part)) => {
+                let what = format!("it was acknowledged, and the journal lacks it: {deed:?}");
+                Err(Breach::new(what).of(part.call))
+            }
         }
     }
 }

@@ -207,6 +207,11 @@ pub(super) fn failure(
         let it = &past.calls[number];
         _ = writeln!(text, "the call:");
         line(&mut text, true, number, &format!("{it:?}"));
+        if let Some(known_by) = breach.known_by {
+            _ = writeln!(text, "whose caller may have known of this:");
+            let knower = format!("{:?}", past.calls[known_by]);
+            line(&mut text, false, known_by, &knower);
+        }
         let (asked, answered) = (it.asked.order, it.answered.order);
         calls(&mut text, past, "writes at the same time", |call| {
             let at_once = call.asked.order <= answered && call.answered.order >= asked;
