@@ -71,8 +71,8 @@ pub struct DatabaseArgs {
 /// How many connections to the database.
 #[derive(Args, Clone, Debug)]
 pub struct ConnectionArgs {
-    /// Connections for reads, at the most; each writer and the health probe have one more. Too low: calls wait and end
-    /// as OVERLOADED. Too high: all processes together pass Postgres's max_connections.
+    /// Connections for reads, at the most; reads by id have two more, the health probe and each writer one. Too low: calls
+    /// wait and end as OVERLOADED. Too high: all processes together pass Postgres's max_connections.
     #[arg(
         long,
         env = "EARMARK_POOL_SIZE",
@@ -196,7 +196,7 @@ pub struct ServerArgs {
     pub call_max: Duration,
 
     /// How long calls may go on once the server stops; connections are cut after that. Too low loses answers; too high
-    /// delays restarts, and the platform kills the process first (give it at least 15 s more than this).
+    /// delays restarts, and the platform kills the process first (give it at least 30 s more than this).
     #[arg(
         long,
         env = "EARMARK_DRAIN",

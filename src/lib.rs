@@ -26,7 +26,7 @@
 //! - **L5 finality**: a final record never changes again: it has exactly one closing movement, and its status is that
 //!   movement's.
 //! - **L6 once**: one key, one effect: a record or key has exactly one opening movement.
-//! - **L7 transfer**: a movement's entries sum to zero over all its owners.
+//! - **L7 transfer**: a movement's entries sum to zero over all its owners; per unit, all transit accounts sum to zero.
 
 pub mod allocation;
 pub mod app;
