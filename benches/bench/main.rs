@@ -31,10 +31,6 @@ use crate::plan::Bench;
 use crate::report::{Machine, Report};
 use crate::screen::Screen;
 
-/// The same as the server's: the servers that it is held against are this binary.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
