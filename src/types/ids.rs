@@ -42,6 +42,10 @@ ids! {
     AllocationId
     /// A deposit or withdrawal of custody.
     AdjustmentId
+    /// A balance action of a bucket.
+    ActionId
+    /// Whose buckets.
+    TenantId
     /// The key by which value is routed, locked and, one day, sharded.
     OwnerId
     /// An account of an owner.
