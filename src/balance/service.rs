@@ -16,7 +16,7 @@ use crate::db::connect::Connector;
 use crate::db::pool::Pool;
 use crate::db::standing::{Standing, require_client, require_licensed, require_partner};
 use crate::error::{Error, Result};
-use crate::ledger::command::{Origin, Reply};
+use crate::ledger::command::{Origin, OwnerKind, Reply};
 use crate::ledger::expiry::release_due;
 use crate::ledger::verify::{self, VerifyError};
 use crate::ledger::writer::Writer;
@@ -80,7 +80,7 @@ impl Rpcs for BalanceService {
             let read = store::client_balances(&self.pool, &list).await?;
             let client = require_client(read.standing, list.enterprise)?;
             let mut found = read.found;
-            if release_due(&self.writer, &read.due).await? {
+            if release_due(&self.writer, OwnerKind::Enterprise, &read.due).await? {
                 found = store::client_balances(&self.pool, &list).await?.found;
             }
             let mut message = pb::ListClientBalancesResponse {
@@ -112,7 +112,7 @@ impl Rpcs for BalanceService {
             call.caller.require_member(list.enterprise)?;
             let read = store::connections(&self.pool, &list).await?;
             require_partner(read.standing, list.enterprise)?;
-            release_due(&self.writer, &read.due).await?;
+            release_due(&self.writer, OwnerKind::Enterprise, &read.due).await?;
             let network = store::balances(&self.pool, read.found, &list.units).await?;
             let cursor = |network: &PartnerNetworkBalance| Cursor(network.connection.id);
             let (network_balances, next_page_token) =
@@ -135,7 +135,7 @@ impl Rpcs for BalanceService {
             let read = store::account(&self.pool, &get).await?;
             let standing = require_licensed(read.standing, get.enterprise)?;
             let account = account(standing, &get, read.found)?;
-            release_due(&self.writer, &read.due).await?;
+            release_due(&self.writer, OwnerKind::Enterprise, &read.due).await?;
             let snapshot = store::snapshot(&self.pool, &account, &get.unit, get.moment).await?;
             let past = judge(get.moment, snapshot)?;
             Ok(Answer::fresh(convert::balance(past, &get.unit)))
@@ -156,7 +156,7 @@ impl Rpcs for BalanceService {
             if list.accounts == Accounts::Custody && standing.client.is_none() {
                 return Err(Error::ClientNotFound(None));
             }
-            release_due(&self.writer, &read.due).await?;
+            release_due(&self.writer, OwnerKind::Enterprise, &read.due).await?;
             let entries = store::entries(&self.pool, &list, &read.found).await?;
             let (entries, next_page_token) = paging::finish(
                 entries,

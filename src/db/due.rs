@@ -5,8 +5,8 @@ use diesel::prelude::*;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use uuid::Uuid;
 
-use crate::db::schema::{allocation, connection};
-use crate::types::ids::{ConnectionId, EnterpriseId, OwnerId};
+use crate::db::schema::{allocation, bucket_action, connection};
+use crate::types::ids::{ConnectionId, EnterpriseId, OwnerId, TenantId};
 
 diesel::define_sql_function! {
     /// The database's clock at the start of the statement. Unlike `clock_timestamp()` it is the same throughout, so that an
@@ -86,6 +86,49 @@ pub async fn oldest(mut db: &AsyncPgConnection, limit: i64) -> QueryResult<Vec<O
         .group_by(allocation::owner_id)
         .order(min(allocation::expire_time))
         .select(allocation::owner_id)
+        .limit(limit)
+        .load(&mut db)
+        .await?;
+    Ok(owners.into_iter().map(OwnerId).collect())
+}
+
+/// The bucket itself, if a reserve of it is due.
+pub async fn of_bucket(mut db: &AsyncPgConnection, bucket: OwnerId) -> QueryResult<Vec<OwnerId>> {
+    let owners: Vec<Uuid> = bucket_action::table
+        .filter(bucket_action::owner_id.eq(bucket.0))
+        .filter(bucket_action::status.eq("CREATED"))
+        .filter(bucket_action::expire_time.le(statement_timestamp().nullable()))
+        .select(bucket_action::owner_id)
+        .limit(1)
+        .load(&mut db)
+        .await?;
+    Ok(owners.into_iter().map(OwnerId).collect())
+}
+
+/// The tenant's buckets of which a reserve is due. What is due of all tenants is looked at: the sweep leaves little.
+pub async fn of_tenant(mut db: &AsyncPgConnection, tenant: TenantId) -> QueryResult<Vec<OwnerId>> {
+    let owners: Vec<Uuid> = bucket_action::table
+        .filter(bucket_action::tenant.eq(tenant.0))
+        .filter(bucket_action::status.eq("CREATED"))
+        .filter(bucket_action::expire_time.le(statement_timestamp().nullable()))
+        .select(bucket_action::owner_id)
+        .distinct()
+        .load(&mut db)
+        .await?;
+    Ok(owners.into_iter().map(OwnerId).collect())
+}
+
+/// Buckets with due reserves, those of the oldest first.
+pub async fn oldest_of_buckets(
+    mut db: &AsyncPgConnection,
+    limit: i64,
+) -> QueryResult<Vec<OwnerId>> {
+    let owners: Vec<Uuid> = bucket_action::table
+        .filter(bucket_action::status.eq("CREATED"))
+        .filter(bucket_action::expire_time.le(statement_timestamp().nullable()))
+        .group_by(bucket_action::owner_id)
+        .order(min(bucket_action::expire_time))
+        .select(bucket_action::owner_id)
         .limit(limit)
         .load(&mut db)
         .await?;

@@ -58,6 +58,18 @@ impl From<EnterpriseId> for OwnerId {
     }
 }
 
+impl OwnerId {
+    /// The namespace of the ids below; never to be changed, since they are stored.
+    const BUCKETS: Uuid = Uuid::from_u128(0x3f3c_9e0c_1c5e_4a55_9c3b_5d0e_8a4b_7f21);
+
+    /// A bucket, which is an owner of its own: made of its tenant and id, so that a call needs no directory.
+    pub fn of_bucket(tenant: TenantId, id: &str) -> Self {
+        let mut name = tenant.0.into_bytes().to_vec();
+        name.extend_from_slice(id.as_bytes());
+        Self(Uuid::new_v5(&Self::BUCKETS, &name))
+    }
+}
+
 impl From<ConnectionId> for AccountId {
     fn from(id: ConnectionId) -> Self {
         Self(id.0)
@@ -69,8 +81,13 @@ impl AllocationId {
     pub const NIL: Self = Self(Uuid::nil());
 }
 
+impl ActionId {
+    /// The id of an action that was only validated.
+    pub const NIL: Self = Self(Uuid::nil());
+}
+
 impl AccountId {
-    /// The owner's own account: a client's custody.
+    /// The owner's own account: a client's custody, a bucket's value.
     pub const OWN: Self = Self(Uuid::from_u128(1));
     /// Where value from outside comes from; may be negative.
     pub const WORLD: Self = Self(Uuid::from_u128(2));
@@ -117,6 +134,20 @@ pub fn new_id() -> Uuid {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn owners_of_buckets_are_for_ever() {
+        let tenant = TenantId(Uuid::from_u128(7));
+        let owner = OwnerId::of_bucket(tenant, "0.0.0.1+-balance_group+106463");
+        assert_eq!(owner.to_string(), "313198c5-6d30-5f62-864f-bc0db1c1c379");
+        assert_ne!(
+            owner,
+            OwnerId::of_bucket(
+                TenantId(Uuid::from_u128(8)),
+                "0.0.0.1+-balance_group+106463"
+            )
+        );
+    }
 
     #[test]
     fn ordered_ids_sort_by_microsecond_and_are_version_7() {
