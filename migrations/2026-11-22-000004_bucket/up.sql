@@ -38,7 +38,8 @@ CREATE TABLE bucket (
 CREATE INDEX bucket_list ON bucket (tenant, created_at, id);
 CREATE INDEX bucket_party_account ON bucket (tenant, party_account_id, created_at, id)
     WHERE party_account_id IS NOT NULL;
-CREATE INDEX bucket_by_status ON bucket (tenant, status, created_at, id);
+-- With the end of validity, which tells how an active one reads.
+CREATE INDEX bucket_by_status ON bucket (tenant, status, created_at, id) INCLUDE (valid_to);
 CREATE INDEX bucket_by_usage_type ON bucket (tenant, usage_type, created_at, id) WHERE usage_type IS NOT NULL;
 -- What reads EXPIRED though it is stored as ACTIVE.
 CREATE INDEX bucket_ending ON bucket (tenant, valid_to) WHERE status = 'ACTIVE' AND valid_to IS NOT NULL;

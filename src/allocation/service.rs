@@ -69,10 +69,11 @@ impl AllocationService {
         binding: Binding,
         authorise: impl Fn(Option<Standing>) -> Result<()>,
     ) -> Result<(Vec<pb::Allocation>, String)> {
-        let mut read = store::list(&self.pool, list).await?;
+        let mut read = store::list(&self.pool, list, None).await?;
         authorise(read.standing)?;
-        if release_due(&self.writer, OwnerKind::Enterprise, &read.due).await? {
-            read = store::list(&self.pool, list).await?;
+        let clock = read.standing.map(|standing| standing.clock);
+        while release_due(&self.writer, OwnerKind::Enterprise, &read.due).await? {
+            read = store::list(&self.pool, list, clock).await?;
         }
         let cursor = |record: &Record| list.order.cursor(record);
         let size = list.page.size;
@@ -241,7 +242,7 @@ impl Rpcs for AllocationService {
         answer(request, async |call, message| {
             let (list, binding) = convert::partner_list(call.rpc.path, message)?;
             call.caller.require_member(list.enterprise)?;
-            let authorise = |standing| require_partner(standing, list.enterprise);
+            let authorise = |standing| require_partner(standing, list.enterprise).map(|_| ());
             let (allocations, next_page_token) = self.page(&list, binding, authorise).await?;
             Ok(Answer::fresh(pb::ListPartnerAllocationsResponse {
                 allocations,

@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use crate::allocation::model::{List, Record, Side};
 use crate::allocation::store::list::ListQuery;
-use crate::db::due;
+use crate::db::due::{self, Part};
 use crate::db::pool::Pool;
 use crate::db::read;
 use crate::db::schema::{allocation, connection};
@@ -46,6 +46,14 @@ pub(super) struct Row {
     expire_time: Option<DateTime<Utc>>,
     created_at: DateTime<Utc>,
     updated_at: DateTime<Utc>,
+}
+
+impl Row {
+    /// Whether it is shown as open although it was due.
+    fn is_due(&self, clock: Option<Time>) -> bool {
+        let is_past = |end: DateTime<Utc>| clock.is_some_and(|clock| Time::from(end) <= clock);
+        self.status == Status::Reserved.as_str() && self.expire_time.is_some_and(is_past)
+    }
 }
 
 impl TryFrom<Row> for Record {
@@ -82,24 +90,31 @@ pub(super) use get::{Asked, Found, Records};
 pub(super) struct Listed {
     /// The enterprise that asks, if it exists.
     pub standing: Option<Standing>,
-    /// Owners in whose part of this something was due: to be released before it is shown.
+    /// Owners in whose part of this something was due: to be released, and the list to be read again by the same clock.
     pub due: Vec<OwnerId>,
     /// The page and one more.
     pub records: Vec<Record>,
 }
 
-/// A page of a list and one more: one round trip.
-pub(super) async fn list(pool: &Pool, list: &List) -> Result<Listed> {
-    let (standing, due, rows) = read::one(pool, async |connection: &mut AsyncPgConnection| {
+/// A page of a list and one more, and what was due at this clock (without one, now): one round trip.
+pub(super) async fn list(pool: &Pool, list: &List, clock: Option<Time>) -> Result<Listed> {
+    let (standing, mut due, rows) = read::one(pool, async |connection: &mut AsyncPgConnection| {
         let db = &*connection;
-        // The clock is looked at before the records are.
+        // Sent in this order: the clock is looked at before the records are.
         try_join!(
+            biased;
             standing::find(db, list.enterprise),
-            due_in(db, list),
+            due_in(db, list, clock),
             load(db, list)
         )
     })
     .await?;
+    // What was being created when the due ones were looked for may be shown by now, and have been due already.
+    let clock = clock.or(standing.map(|standing| standing.clock));
+    let shown_due = rows.iter().filter(|row| row.is_due(clock));
+    due.extend(shown_due.map(|row| OwnerId(row.owner_id)));
+    due.sort_unstable();
+    due.dedup();
     let records = rows
         .into_iter()
         .map(Record::try_from)
@@ -111,10 +126,19 @@ pub(super) async fn list(pool: &Pool, list: &List) -> Result<Listed> {
     })
 }
 
-async fn due_in(db: &AsyncPgConnection, list: &List) -> QueryResult<Vec<OwnerId>> {
+async fn due_in(
+    db: &AsyncPgConnection,
+    list: &List,
+    clock: Option<Time>,
+) -> QueryResult<Vec<OwnerId>> {
+    let part = Part {
+        connections: &list.connections,
+        clients: &list.clients,
+        partners: &list.partners,
+    };
     match list.side {
-        Side::Client => due::of_client(db, list.enterprise).await,
-        Side::Partner => due::of_partner(db, list.enterprise).await,
+        Side::Client => due::of_client(db, list.enterprise, clock).await,
+        Side::Partner => due::of_partner(db, list.enterprise, part, clock).await,
     }
 }
 

@@ -77,12 +77,13 @@ impl Rpcs for BalanceService {
         answer(request, async |call, message| {
             let (list, binding) = convert::client_list(call.rpc.path, message)?;
             call.caller.require_member(list.enterprise)?;
-            let read = store::client_balances(&self.pool, &list).await?;
+            let mut read = store::client_balances(&self.pool, &list, None).await?;
             let client = require_client(read.standing, list.enterprise)?;
-            let mut found = read.found;
-            if release_due(&self.writer, OwnerKind::Enterprise, &read.due).await? {
-                found = store::client_balances(&self.pool, &list).await?.found;
+            let clock = read.standing.map(|standing| standing.clock);
+            while release_due(&self.writer, OwnerKind::Enterprise, &read.due).await? {
+                read = store::client_balances(&self.pool, &list, clock).await?;
             }
+            let found = read.found;
             let mut message = pb::ListClientBalancesResponse {
                 client_id: client.to_string(),
                 balances: convert::balances(found.custody).collect(),
@@ -110,10 +111,21 @@ impl Rpcs for BalanceService {
         answer(request, async |call, message| {
             let (list, binding) = convert::partner_list(call.rpc.path, message)?;
             call.caller.require_member(list.enterprise)?;
-            let read = store::connections(&self.pool, &list).await?;
-            require_partner(read.standing, list.enterprise)?;
-            release_due(&self.writer, OwnerKind::Enterprise, &read.due).await?;
-            let network = store::balances(&self.pool, read.found, &list.units).await?;
+            let (standing, connections) = store::connections(&self.pool, &list).await?;
+            let clock = require_partner(standing, list.enterprise)?.clock;
+            let balances = || {
+                store::balances(
+                    &self.pool,
+                    list.enterprise,
+                    &connections,
+                    &list.units,
+                    clock,
+                )
+            };
+            let (mut due, mut network) = balances().await?;
+            while release_due(&self.writer, OwnerKind::Enterprise, &due).await? {
+                (due, network) = balances().await?;
+            }
             let cursor = |network: &PartnerNetworkBalance| Cursor(network.connection.id);
             let (network_balances, next_page_token) =
                 paging::finish(network, list.page.size, binding, 0, cursor, Into::into);
@@ -132,12 +144,16 @@ impl Rpcs for BalanceService {
         answer(request, async |call, message| {
             let get = convert::get(&message)?;
             call.caller.require_member(get.enterprise)?;
-            let read = store::account(&self.pool, &get).await?;
-            let standing = require_licensed(read.standing, get.enterprise)?;
-            let account = account(standing, &get, read.found)?;
-            release_due(&self.writer, OwnerKind::Enterprise, &read.due).await?;
-            let snapshot = store::snapshot(&self.pool, &account, &get.unit, get.moment).await?;
-            let past = judge(get.moment, snapshot)?;
+            let (standing, connection) = store::account(&self.pool, &get).await?;
+            let standing = require_licensed(standing, get.enterprise)?;
+            let account = account(standing, &get, connection)?;
+            let (unit, clock) = (&get.unit, standing.clock);
+            let snapshot = || store::snapshot(&self.pool, &account, unit, get.moment, clock);
+            let mut seen = snapshot().await?;
+            while release_due(&self.writer, OwnerKind::Enterprise, &seen.due).await? {
+                seen = snapshot().await?;
+            }
+            let past = judge(get.moment, seen)?;
             Ok(Answer::fresh(convert::balance(past, &get.unit)))
         })
         .await

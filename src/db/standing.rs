@@ -2,14 +2,17 @@
 
 use std::collections::HashMap;
 
+use chrono::{DateTime, Utc};
 use diesel::dsl::exists;
 use diesel::prelude::*;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use uuid::Uuid;
 
+use crate::db::due::statement_timestamp;
 use crate::db::schema::{client, enterprise, partner};
 use crate::error::{Error, Result};
 use crate::types::ids::{ClientId, EnterpriseId};
+use crate::types::time::Time;
 
 /// An enterprise as its own calls see it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +23,8 @@ pub struct Standing {
     pub client: Option<ClientId>,
     /// Whether it holds any partner.
     pub has_partner: bool,
+    /// The database's clock when the read began: what was due then is released before it is shown.
+    pub clock: Time,
 }
 
 /// Looks an enterprise up; takes a shared connection, so that it can be sent together with the read itself.
@@ -27,21 +32,23 @@ pub async fn find(
     mut connection: &AsyncPgConnection,
     id: EnterpriseId,
 ) -> QueryResult<Option<Standing>> {
-    let row: Option<(bool, Option<Uuid>, bool)> = enterprise::table
+    let row: Option<(bool, Option<Uuid>, bool, DateTime<Utc>)> = enterprise::table
         .left_join(client::table.on(client::enterprise_id.eq(enterprise::id)))
         .filter(enterprise::id.eq(id.0))
         .select((
             enterprise::oes_licensed,
             client::id.nullable(),
             exists(partner::table.filter(partner::enterprise_id.eq(enterprise::id))),
+            statement_timestamp(),
         ))
         .first(&mut connection)
         .await
         .optional()?;
-    Ok(row.map(|(licensed, client, has_partner)| Standing {
+    Ok(row.map(|(licensed, client, has_partner, clock)| Standing {
         licensed,
         client: client.map(ClientId),
         has_partner,
+        clock: clock.into(),
     }))
 }
 
@@ -99,9 +106,10 @@ pub fn require_client(standing: Option<Standing>, id: EnterpriseId) -> Result<Cl
 ///
 /// # Errors
 /// [`Error::EnterpriseNotFound`], [`Error::NoOesLicense`], [`Error::PartnerAccessDenied`].
-pub fn require_partner(standing: Option<Standing>, id: EnterpriseId) -> Result<()> {
-    if require_licensed(standing, id)?.has_partner {
-        Ok(())
+pub fn require_partner(standing: Option<Standing>, id: EnterpriseId) -> Result<Standing> {
+    let standing = require_licensed(standing, id)?;
+    if standing.has_partner {
+        Ok(standing)
     } else {
         Err(Error::PartnerAccessDenied)
     }

@@ -4,11 +4,14 @@ use std::time::{Duration, Instant};
 
 use earmark::app::AppSettings;
 use earmark::ledger::writer::WriterSettings;
+use earmark::proto::allocation::v1::ListPartnerAllocationsRequest;
+use earmark::proto::balance::v1::ListPartnerBalancesRequest;
 use earmark::proto::network::v1::ConnectionMode;
 use futures_util::future::join_all;
 use tonic::Code;
 
-use crate::support::earmark::{Earmark, Setup, impatient, refusal};
+use crate::support::desk::Desk;
+use crate::support::earmark::{Earmark, Parties, Setup, impatient, refusal};
 use crate::support::locks::{hold_owner, somebody_waits};
 use crate::support::picture::assert_sound;
 
@@ -57,4 +60,84 @@ async fn many_calls_on_a_held_owner_delay_the_others_no_more_than_one() {
     let answer = call(held.allocation("BTC", "1", "0")).await;
     answer.expect("the refusals left no key");
     assert_sound(&earmark).await;
+}
+
+#[tokio::test]
+async fn a_held_owner_delays_no_list_that_leaves_it_out() {
+    let setup = Setup {
+        app: AppSettings {
+            writer: impatient(LOCK_WAIT),
+            ..AppSettings::default()
+        },
+        ..Setup::default()
+    };
+    let desk = Desk::on(Earmark::start_with(setup).await, ConnectionMode::Confirmed).await;
+    let other = desk.earmark.enterprise("Another client").await;
+    let other = Parties {
+        client: desk.earmark.client(&other.id).await,
+        ..desk.parties.clone()
+    };
+    let connection = desk
+        .earmark
+        .connection(&other, ConnectionMode::Confirmed)
+        .await;
+    let held = desk.allocate("1", "held").await;
+    let holder = hold_owner(&desk.earmark.url, &desk.parties.enterprise).await;
+    let due = format!(
+        "UPDATE allocation SET expire_time = created_at WHERE id = '{}'",
+        held.id
+    );
+    desk.earmark
+        .sql()
+        .await
+        .batch_execute(&due)
+        .await
+        .expect("made due");
+
+    let partner = desk.earmark.member(&[&desk.parties.partner_enterprise]);
+    let list = async |client: &str| {
+        let (enterprise_id, client_ids) =
+            (desk.parties.partner_enterprise.clone(), vec![client.into()]);
+        let request = ListPartnerAllocationsRequest {
+            enterprise_id,
+            client_ids,
+            ..Default::default()
+        };
+        let answer = partner
+            .allocation
+            .clone()
+            .list_partner_allocations(request)
+            .await;
+        answer.map(|answer| answer.into_inner().allocations.len())
+    };
+    let balances = async |connection: &str| {
+        let (enterprise_id, connection_ids) = (
+            desk.parties.partner_enterprise.clone(),
+            vec![connection.into()],
+        );
+        let request = ListPartnerBalancesRequest {
+            enterprise_id,
+            connection_ids,
+            ..Default::default()
+        };
+        let answer = partner.balance.clone().list_partner_balances(request).await;
+        answer.map(|answer| answer.into_inner().network_balances.len())
+    };
+    assert_eq!(
+        list(&other.client)
+            .await
+            .expect("has nothing to do with the lock"),
+        0
+    );
+    assert_eq!(
+        balances(&connection)
+            .await
+            .expect("has nothing to do with the lock"),
+        1
+    );
+    // What is due there cannot be released, and must not be shown as open.
+    refusal(list(&desk.parties.client).await).expect(Code::Aborted, "CONTENTION");
+    refusal(balances(&desk.parties.connection).await).expect(Code::Aborted, "CONTENTION");
+    holder.batch_execute("ROLLBACK").await.expect("released");
+    assert_eq!(list(&desk.parties.client).await.expect("free again"), 1);
 }

@@ -18,7 +18,6 @@ use crate::db::coalesce::ReadMany;
 use crate::db::pool::Pool;
 use crate::db::{read, standing};
 use crate::error::Result;
-use crate::ledger::model::Status;
 use crate::types::ids::{AllocationId, EnterpriseId, OwnerId};
 
 /// An enterprise asks for a record, on whichever side of it it stands.
@@ -81,13 +80,10 @@ async fn get_all(pool: &Pool, keys: &[Asked]) -> Result<Vec<Result<Found>>> {
         let record = match rows.remove(&number) {
             None => None,
             Some((now, row)) => {
-                let owner = OwnerId(row.owner_id);
-                let record = Record::try_from(row)?;
-                let is_due = record.expire_time.is_some_and(|time| time <= now.into());
-                if record.status == Status::Reserved && is_due {
-                    due.push(owner);
+                if row.is_due(Some(now.into())) {
+                    due.push(OwnerId(row.owner_id));
                 }
-                Some(record)
+                Some(Record::try_from(row)?)
             }
         };
         Ok(Found {

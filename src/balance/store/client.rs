@@ -14,6 +14,7 @@ use crate::db::schema::{connection, partner};
 use crate::db::{due, read, standing};
 use crate::error::Result;
 use crate::types::ids::{AccountId, ConnectionId, PartnerId};
+use crate::types::time::Time;
 
 /// What a client's list shows: a page of connections and one more.
 #[derive(Debug)]
@@ -26,17 +27,17 @@ pub(in crate::balance) struct ClientBalances {
 
 type ConnectionRow = (Uuid, Uuid, String, String, String);
 
-/// Several statements, which see one moment.
+/// Several statements, which see one moment: what is shown, and what of it was due at this clock (without one, now).
 pub(in crate::balance) async fn client_balances(
     pool: &Pool,
     list: &ClientList,
+    clock: Option<Time>,
 ) -> Result<Found<ClientBalances>> {
     read::snapshot(pool, async |connection: &mut AsyncPgConnection| {
         let db = &*connection;
-        // The clock is looked at before the records are.
         let (standing, due, connections) = try_join!(
             standing::find(db, list.enterprise),
-            due::of_client(db, list.enterprise),
+            due::of_client(db, list.enterprise, clock),
             connections(db, list)
         )?;
         let mut ids = vec![AccountId::OWN.0];

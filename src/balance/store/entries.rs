@@ -17,11 +17,12 @@ use uuid::Uuid;
 
 use super::{Found, amount};
 use crate::balance::model::{Accounts, Entry, EntryList};
+use crate::db::due::{self, Part};
 use crate::db::pg_error::Failure;
 use crate::db::pool::Pool;
 use crate::db::schema::connection;
 use crate::db::statement::{Parameter, Statement};
-use crate::db::{due, read, standing};
+use crate::db::{read, standing};
 use crate::error::{Error, Result};
 use crate::ledger::model::{Balance, Cause};
 use crate::types::ids::{AccountId, ConnectionId, EnterpriseId, OwnerId};
@@ -47,19 +48,19 @@ pub(in crate::balance) async fn visible(pool: &Pool, list: &EntryList) -> Result
         let standing = standing::find(db, enterprise);
         let (standing, due, accounts) = match list.accounts {
             Accounts::Custody => {
-                let (standing, due) = try_join!(standing, due::of_client(db, enterprise))?;
+                let (standing, due) = try_join!(standing, due::of_client(db, enterprise, None))?;
                 (standing, due, vec![(own, AccountId::OWN)])
             }
             Accounts::Connection(id) => try_join!(
                 standing,
-                due::of_connection(db, enterprise, id),
+                due::of_connection(db, enterprise, id, None),
                 one(db, enterprise, id)
             )?,
             Accounts::All => {
                 let (standing, mut due, of_partners_due, mut accounts) = try_join!(
                     standing,
-                    due::of_client(db, enterprise),
-                    due::of_partner(db, enterprise),
+                    due::of_client(db, enterprise, None),
+                    due::of_partner(db, enterprise, Part::default(), None),
                     of_partners(db, enterprise)
                 )?;
                 due.extend(of_partners_due);

@@ -2,18 +2,19 @@
 
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
-use diesel::sql_types::{BigInt, Nullable, Numeric, Text, Timestamptz, Uuid as SqlUuid};
+use diesel::sql_types::{BigInt, Bool, Nullable, Numeric, Text, Timestamptz, Uuid as SqlUuid};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use rust_decimal::Decimal;
 use tokio::try_join;
 use uuid::Uuid;
 
-use super::{Found, amount};
+use super::amount;
 use crate::balance::model::{Account, Get, Moment, Reservation, Side};
 use crate::db::pool::Pool;
+use crate::db::read;
 use crate::db::schema::connection;
+use crate::db::standing::{self, Standing};
 use crate::db::statement::{Parameter, Statement};
-use crate::db::{due, read, standing};
 use crate::error::{Error, Result};
 use crate::ledger::model::Balance;
 use crate::limits::RESERVATIONS_SHOWN_MAX;
@@ -21,18 +22,17 @@ use crate::types::ids::{AccountId, AllocationId, OwnerId};
 use crate::types::time::Time;
 use crate::types::unit::Unit;
 
-/// The connection that is named, if one of its sides is the enterprise's: one round trip.
-pub(in crate::balance) async fn account(pool: &Pool, get: &Get) -> Result<Found<Option<Account>>> {
-    let (standing, due, row) = read::one(pool, async |connection: &mut AsyncPgConnection| {
+/// The enterprise that asks, and the connection that is named, if one of its sides is the enterprise's: one round trip.
+pub(in crate::balance) async fn account(
+    pool: &Pool,
+    get: &Get,
+) -> Result<(Option<Standing>, Option<Account>)> {
+    let (standing, row) = read::one(pool, async |connection: &mut AsyncPgConnection| {
         let db = &*connection;
-        try_join!(
-            standing::find(db, get.enterprise),
-            due(db, get),
-            find(db, get)
-        )
+        try_join!(standing::find(db, get.enterprise), find(db, get))
     })
     .await?;
-    let found = row.map(|(id, owner)| Account {
+    let account = row.map(|(id, owner)| Account {
         owner: OwnerId(owner),
         id: AccountId(id),
         side: if owner == get.enterprise.0 {
@@ -41,18 +41,7 @@ pub(in crate::balance) async fn account(pool: &Pool, get: &Get) -> Result<Found<
             Side::Partner
         },
     });
-    Ok(Found {
-        standing,
-        due,
-        found,
-    })
-}
-
-async fn due(db: &AsyncPgConnection, get: &Get) -> QueryResult<Vec<OwnerId>> {
-    match get.connection {
-        Some(id) => due::of_connection(db, get.enterprise, id).await,
-        None => due::of_client(db, get.enterprise).await,
-    }
+    Ok((standing, account))
 }
 
 async fn find(mut db: &AsyncPgConnection, get: &Get) -> QueryResult<Option<(Uuid, Uuid)>> {
@@ -80,6 +69,8 @@ pub(in crate::balance) struct Snapshot {
     pub newest: Option<Time>,
     /// The account's version now.
     pub version: i64,
+    /// Its owner, if a reservation in it was due: to be released, and the account to be read again by the same clock.
+    pub due: Vec<OwnerId>,
     /// What was asked for; none if that version does not exist yet.
     pub past: Option<Past>,
 }
@@ -103,6 +94,7 @@ type Columns = (
     Timestamptz,
     Nullable<Timestamptz>,
     BigInt,
+    Bool,
     Nullable<BigInt>,
     Nullable<Numeric>,
     Nullable<Numeric>,
@@ -120,6 +112,7 @@ struct Row {
     clock: DateTime<Utc>,
     newest: Option<DateTime<Utc>>,
     latest: i64,
+    is_due: bool,
     version: Option<i64>,
     available: Option<Decimal>,
     held: Option<Decimal>,
@@ -132,25 +125,23 @@ struct Row {
     expire_time: Option<DateTime<Utc>>,
 }
 
-/// Reads an account at a moment.
+/// Reads an account at a moment, and whether anything in it was due at this clock.
 pub(in crate::balance) async fn snapshot(
     pool: &Pool,
     account: &Account,
     unit: &Unit,
     moment: Moment,
+    clock: Time,
 ) -> Result<Snapshot> {
     let rows: Vec<Row> = read::one(pool, async |connection: &mut AsyncPgConnection| {
-        statement(account, unit, moment).load(connection).await
+        statement(account, unit, moment, clock)
+            .load(connection)
+            .await
     })
     .await?;
     let [first, ..] = rows.as_slice() else {
         return Err(Error::internal("a balance was answered without a row"));
     };
-    let (clock, newest, version) = (
-        first.clock.into(),
-        first.newest.map(Time::from),
-        first.latest,
-    );
     let past = match first.version {
         Some(version) => Some(Past {
             balance: Balance {
@@ -169,9 +160,10 @@ pub(in crate::balance) async fn snapshot(
         None => None,
     };
     Ok(Snapshot {
-        clock,
-        newest,
-        version,
+        clock: first.clock.into(),
+        newest: first.newest.map(Time::from),
+        version: first.latest,
+        due: first.is_due.then_some(account.owner).into_iter().collect(),
         past,
     })
 }
@@ -191,11 +183,12 @@ fn reservation(row: &Row) -> Result<Option<Reservation>> {
 }
 
 /// Nine texts: three moments of custody, of a connection as its client sees it, and as its partner does.
-fn statement(account: &Account, unit: &Unit, moment: Moment) -> Statement<Columns> {
+fn statement(account: &Account, unit: &Unit, moment: Moment, clock: Time) -> Statement<Columns> {
     let mut parameters = vec![
         Parameter::Id(account.owner.0),
         Parameter::Id(account.id.0),
         Parameter::Text(unit.to_string()),
+        clock.into(),
     ];
     let (search, version) = match moment {
         Moment::Now => ("", "SELECT version FROM latest"),
@@ -205,7 +198,7 @@ fn statement(account: &Account, unit: &Unit, moment: Moment) -> Statement<Column
         }
         Moment::Version(version) => {
             parameters.push(Parameter::Count(version));
-            ("", "SELECT $4 AS version FROM latest WHERE $4 <= version")
+            ("", "SELECT $5 AS version FROM latest WHERE $5 <= version")
         }
     };
     let open = if account.id == AccountId::OWN {
@@ -215,7 +208,7 @@ fn statement(account: &Account, unit: &Unit, moment: Moment) -> Statement<Column
     };
     const NEWEST_OF_OWNER: &str = "(SELECT max(e.time) FROM entry e WHERE e.owner_id = $1)";
     const NEWEST_OF_OWNER_THEN: &str =
-        "(SELECT max(e.time) FROM entry e WHERE e.owner_id = $1 AND e.time <= $4)";
+        "(SELECT max(e.time) FROM entry e WHERE e.owner_id = $1 AND e.time <= $5)";
     const NEWEST_OF_ACCOUNT: &str = "(SELECT e.time FROM entry e WHERE e.owner_id = $1 AND e.account_id = $2 \
         AND e.unit = $3 AND e.version = latest.version)";
     let (newest, as_of) = match (account.side, moment) {
@@ -240,7 +233,7 @@ const SEARCH: &str = "\
     search(low, high) AS (\
         SELECT 0::bigint, version FROM latest \
         UNION ALL \
-        SELECT CASE WHEN e.time <= $4 THEN s.mid ELSE s.low END, CASE WHEN e.time <= $4 THEN s.high ELSE s.mid - 1 END \
+        SELECT CASE WHEN e.time <= $5 THEN s.mid ELSE s.low END, CASE WHEN e.time <= $5 THEN s.high ELSE s.mid - 1 END \
         FROM (SELECT low, high, (low + high + 1) / 2 AS mid FROM search WHERE low < high) s \
         CROSS JOIN LATERAL (\
             SELECT e.time FROM entry e \
@@ -276,7 +269,11 @@ const TEXT: &str = "\
         JOIN allocation a ON a.owner_id = $1 AND a.id = e.cause_id AND a.created_at <= p.time \
         WHERE e.owner_id = $1 AND e.account_id = $2 AND e.unit = $3 AND e.held_delta < 0\
     ) \
-    SELECT clock_timestamp(), {newest}, latest.version, p.version, p.available, p.held, coalesce({as_of}, 'epoch'), \
+    SELECT clock_timestamp(), {newest}, latest.version, \
+        EXISTS (\
+            SELECT FROM allocation a \
+            WHERE a.owner_id = $1 AND a.currency = $3 AND a.status = 'RESERVED' AND a.expire_time <= $4 AND {open}\
+        ), p.version, p.available, p.held, coalesce({as_of}, 'epoch'), \
         t.count, t.total, o.id, o.quantity, o.created_at, o.expire_time \
     FROM latest LEFT JOIN point p ON true \
     CROSS JOIN (SELECT count(*), trim_scale(coalesce(sum(quantity), 0))::text AS total FROM open) t \

@@ -7,14 +7,17 @@ use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use tokio::try_join;
 use uuid::Uuid;
 
-use super::{Found, accounts};
+use super::accounts;
 use crate::balance::model::{PartnerConnection, PartnerList, PartnerNetworkBalance};
+use crate::db::due::{self, Part};
 use crate::db::pg_error::Failure;
 use crate::db::pool::Pool;
+use crate::db::read;
 use crate::db::schema::connection;
-use crate::db::{due, read, standing};
+use crate::db::standing::{self, Standing};
 use crate::error::Result;
-use crate::types::ids::{ClientId, ConnectionId, OwnerId, PartnerId};
+use crate::types::ids::{ClientId, ConnectionId, EnterpriseId, OwnerId, PartnerId};
+use crate::types::time::Time;
 use crate::types::unit::Unit;
 
 #[derive(HasQuery)]
@@ -28,16 +31,17 @@ struct Row {
     partners_connection_id: String,
 }
 
-/// A page of the connections of the enterprise's partners and one more: one round trip.
+/// The enterprise that asks, and a page of the connections of its partners and one more: one round trip.
 pub(in crate::balance) async fn connections(
     pool: &Pool,
     list: &PartnerList,
-) -> Result<Found<Vec<PartnerConnection>>> {
-    let (standing, due, rows) = read::one(pool, async |connection: &mut AsyncPgConnection| {
+) -> Result<(Option<Standing>, Vec<PartnerConnection>)> {
+    let (standing, rows) = read::one(pool, async |connection: &mut AsyncPgConnection| {
         let db = &*connection;
+        // Sent in this order: the clock is looked at before the connections are.
         try_join!(
+            biased;
             standing::find(db, list.enterprise),
-            due::of_partner(db, list.enterprise),
             load(db, list)
         )
     })
@@ -50,11 +54,7 @@ pub(in crate::balance) async fn connections(
         partners_connection_id: row.partners_connection_id,
         name: row.name,
     };
-    Ok(Found {
-        standing,
-        due,
-        found: rows.into_iter().map(connection).collect(),
-    })
+    Ok((standing, rows.into_iter().map(connection).collect()))
 }
 
 /// The texts that this makes are two, since each is prepared once per connection and kept: a filter that an index serves
@@ -95,30 +95,42 @@ async fn load(mut db: &AsyncPgConnection, list: &PartnerList) -> QueryResult<Vec
     query.load(&mut db).await
 }
 
-/// What stands with these connections, in their order.
+/// What stands with these connections, in their order, and whose reservations among it were due at this clock: two
+/// statements, which see one moment.
 pub(in crate::balance) async fn balances(
     pool: &Pool,
-    connections: Vec<PartnerConnection>,
+    enterprise: EnterpriseId,
+    connections: &[PartnerConnection],
     units: &[Unit],
-) -> Result<Vec<PartnerNetworkBalance>> {
+    clock: Time,
+) -> Result<(Vec<OwnerId>, Vec<PartnerNetworkBalance>)> {
     if connections.is_empty() {
-        return Ok(Vec::new());
+        return Ok(Default::default());
     }
     let mut owners: Vec<Uuid> = connections.iter().map(|found| found.owner.0).collect();
     owners.sort_unstable();
     owners.dedup();
-    let ids: Vec<Uuid> = connections.iter().map(|found| found.id.0).collect();
-    let mut balances = read::one(pool, async |connection: &mut AsyncPgConnection| {
-        let found = accounts(connection, owners.clone(), ids.clone(), units).await?;
-        Ok::<_, Failure>(found)
+    let page: Vec<ConnectionId> = connections.iter().map(|found| found.id).collect();
+    let ids: Vec<Uuid> = page.iter().map(|id| id.0).collect();
+    let part = Part {
+        connections: &page,
+        ..Part::default()
+    };
+    let (due, mut balances) = read::snapshot(pool, async |connection: &mut AsyncPgConnection| {
+        let db = &*connection;
+        let due = async {
+            let due = due::of_partner(db, enterprise, part, Some(clock)).await?;
+            Ok::<_, Failure>(due)
+        };
+        try_join!(due, accounts(db, owners.clone(), ids.clone(), units))
     })
     .await?;
     let network = connections
-        .into_iter()
+        .iter()
         .map(|connection| PartnerNetworkBalance {
             balances: balances.remove(&connection.id.0).unwrap_or_default(),
-            connection,
+            connection: connection.clone(),
         })
         .collect();
-    Ok(network)
+    Ok((due, network))
 }

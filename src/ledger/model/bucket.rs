@@ -25,6 +25,18 @@ stored_enum! {
     }
 }
 
+impl BucketStatus {
+    /// How a bucket that is stored with this status reads: an active one is EXPIRED past its end.
+    pub fn at(self, validity: Validity, now: Time) -> Self {
+        let is_over = validity.to.is_some_and(|end| end < now);
+        if self == Self::Active && is_over {
+            Self::Expired
+        } else {
+            self
+        }
+    }
+}
+
 stored_enum! {
     /// What a bucket's value is used for.
     UsageType {
@@ -146,12 +158,7 @@ pub struct Bucket {
 impl Bucket {
     /// How it reads at this time: an active one is EXPIRED past its end.
     pub fn status_at(&self, now: Time) -> BucketStatus {
-        let is_over = self.validity.to.is_some_and(|end| end < now);
-        if self.status == BucketStatus::Active && is_over {
-            BucketStatus::Expired
-        } else {
-            self.status
-        }
+        self.status.at(self.validity, now)
     }
 
     /// The version that answers show: it changes with every update and every movement.

@@ -14,6 +14,7 @@ use earmark::proto::allocation::v1::{
     Allocation, AllocationStatus, AllocationType, CreateAllocationRequest,
     ListClientAllocationsRequest, ListPartnerAllocationsRequest,
 };
+use earmark::proto::balance::v1::GetBalanceRequest;
 use earmark::proto::network::v1::ConnectionMode;
 use futures_util::future::join_all;
 use prost_types::Timestamp;
@@ -22,6 +23,7 @@ use tonic::Code;
 
 use crate::support::desk::{Desk, in_micros};
 use crate::support::earmark::{Earmark, Setup, balance, refusal};
+use crate::support::locks;
 use crate::support::picture::assert_sound;
 
 const DIRECTIONS: [AllocationType; 2] = [AllocationType::Allocation, AllocationType::Deallocation];
@@ -114,6 +116,34 @@ async fn the_sweep_releases_what_nobody_touches_within_two_seconds() {
     let entries = picture.entries.iter();
     let expired = entries.filter(|entry| entry.cause == Cause::Expire);
     assert_eq!(expired.count(), 2);
+}
+
+/// A reservation whose create is committed while the read is under way, and was due before it.
+#[tokio::test]
+async fn a_balance_never_shows_what_was_due_though_it_was_committed_behind_the_look_at_the_clock() {
+    let desk = Desk::open(ConnectionMode::Confirmed).await;
+    let held = desk.allocate("5", "held").await;
+    let url = &desk.earmark.url;
+    let late = locks::session(url).await;
+    let hold = "BEGIN; LOCK TABLE account IN ACCESS EXCLUSIVE MODE";
+    late.batch_execute(hold).await.expect("locked");
+    let request = GetBalanceRequest {
+        enterprise_id: desk.parties.enterprise.clone(),
+        currency: "BTC".into(),
+        ..Default::default()
+    };
+    let mut member = desk.earmark.member(&[&desk.parties.enterprise]).balance;
+    let read = tokio::spawn(async move { member.get_balance(request).await });
+    locks::somebody_waits(url).await;
+    let commit = format!(
+        "UPDATE allocation SET expire_time = created_at WHERE id = '{}'; COMMIT",
+        held.id
+    );
+    late.batch_execute(&commit).await.expect("committed");
+    let answer = read.await.expect("no panic").expect("read").into_inner();
+    assert_eq!(answer.balance, balance("100", "0", 3));
+    assert_eq!(answer.reservations, []);
+    assert_expired(&desk.get(&held.id).await);
 }
 
 #[tokio::test]

@@ -442,11 +442,8 @@ impl<'a> Calls<'a> {
         &self.ends[..due]
     }
 
-    /// Whether a state shows a read something open that was due before it was asked for, and was there for all to see.
-    ///
-    /// What is being opened when the read looks for due ones may be committed, and due, before it reads: the server does
-    /// not look again, and that much is let pass.
-    fn shows_due(&self, call: &Call, floor: usize, state: usize) -> bool {
+    /// Whether a state shows a read something open that was due before it was asked for.
+    fn shows_due(&self, call: &Call, state: usize) -> bool {
         if matches!(call.answer, Answer::Refused(_)) {
             return false;
         }
@@ -459,8 +456,7 @@ impl<'a> Calls<'a> {
             _ => false,
         };
         let due = self.due_at(call.asked.clock);
-        let was_there = due.iter().filter(|end| end.open.start <= floor);
-        let mut open = was_there.filter(|end| end.open.contains(&state));
+        let mut open = due.iter().filter(|end| end.open.contains(&state));
         open.any(|end| is_shown(end.record))
     }
 
@@ -495,7 +491,7 @@ impl<'a> Calls<'a> {
                     let what = format!("it saw state {seen}, not one of {floor} to {ceiling}");
                     return Err(Breach::new(what));
                 }
-                if self.shows_due(call, floor, seen) {
+                if self.shows_due(call, seen) {
                     return Err(Breach::new("it shows as open what was due before"));
                 }
                 let expected = self.account(seen, *account, unit);
@@ -508,7 +504,7 @@ impl<'a> Calls<'a> {
             _ => {
                 let got = without_times(call, call.answer.clone());
                 let answer_at = |state, clock| {
-                    if self.shows_due(call, floor, state) {
+                    if self.shows_due(call, state) {
                         return Answer::Lost("it would show as open what was due before".into());
                     }
                     self.answer_at(call, state, clock)
