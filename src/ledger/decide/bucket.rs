@@ -116,6 +116,7 @@ fn create_now(
         details: create.details.clone(),
         initiated_by: create.initiated_by.clone(),
         content: create.content,
+        opened_amount: *amount,
         opened_version: balance.version,
         version: 1,
         created_at: time,

@@ -50,8 +50,8 @@ const CLOCK: &str = "\
 /// A bucket, the time of the last thing that happened to it, and its accounts.
 const BUCKETS: &str = "\
     SELECT b.owner_id, b.tenant, b.id, b.name, b.description, b.status, b.usage_type, b.party_account_id, b.unit, \
-           b.valid_from, b.valid_to, b.details::text, b.initiated_by, b.content_hash, b.opened_version, b.version, \
-           b.created_at, b.updated_at, \
+           b.valid_from, b.valid_to, b.details::text, b.initiated_by, b.content_hash, b.opened_amount, b.opened_version, \
+           b.version, b.created_at, b.updated_at, \
            greatest(b.updated_at, (SELECT max(t.time) FROM entry t WHERE t.owner_id = b.owner_id)), \
            own.available, own.held, own.version, world.available, world.held, world.version, \
            transit.available, transit.held, transit.version \
@@ -62,11 +62,11 @@ const BUCKETS: &str = "\
         AND world.account_id = '00000000-0000-0000-0000-000000000002' \
     LEFT JOIN account transit ON transit.owner_id = b.owner_id AND transit.unit = b.unit \
         AND transit.account_id = '00000000-0000-0000-0000-000000000003'";
-const LAST_TIME_COLUMN: usize = 18;
+const LAST_TIME_COLUMN: usize = 19;
 const ACCOUNT_COLUMNS: [(AccountId, usize); 3] = [
-    (AccountId::OWN, 19),
-    (AccountId::WORLD, 22),
-    (AccountId::TRANSIT, 25),
+    (AccountId::OWN, 20),
+    (AccountId::WORLD, 23),
+    (AccountId::TRANSIT, 26),
 ];
 
 const UPDATES: &str = "\
@@ -241,10 +241,11 @@ fn bucket(row: &Row) -> Result<Bucket, StoreError> {
         details: row.get(11),
         initiated_by: row.get(12),
         content: content(row, 13)?,
-        opened_version: row.get(14),
-        version: row.get(15),
-        created_at: time(row, 16),
-        updated_at: time(row, 17),
+        opened_amount: amount(row, 14)?,
+        opened_version: row.get(15),
+        version: row.get(16),
+        created_at: time(row, 17),
+        updated_at: time(row, 18),
     })
 }
 

@@ -26,15 +26,16 @@ pub(super) struct Statements {
 
 const CREATED: &str = "\
     INSERT INTO bucket (owner_id, tenant, id, name, description, status, usage_type, party_account_id, unit, valid_from, \
-                        valid_to, details, initiated_by, content_hash, opened_version, version, created_at, updated_at) \
+                        valid_to, details, initiated_by, content_hash, opened_amount, opened_version, version, created_at, \
+                        updated_at) \
     SELECT o.owner_id, n.tenant, n.id, n.name, n.description, n.status, n.usage_type, n.party_account_id, n.unit, \
-           n.valid_from, n.valid_to, n.details::jsonb, n.initiated_by, n.content_hash, n.opened_version, n.version, \
-           n.created_at, n.updated_at \
+           n.valid_from, n.valid_to, n.details::jsonb, n.initiated_by, n.content_hash, n.opened_amount, \
+           n.opened_version, n.version, n.created_at, n.updated_at \
     FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], \
                 $9::text[], $10::timestamptz[], $11::timestamptz[], $12::text[], $13::text[], $14::bytea[], \
-                $15::bigint[], $16::bigint[], $17::timestamptz[], $18::timestamptz[]) \
+                $15::numeric[], $16::bigint[], $17::bigint[], $18::timestamptz[], $19::timestamptz[]) \
          n(owner_id, tenant, id, name, description, status, usage_type, party_account_id, unit, valid_from, valid_to, \
-           details, initiated_by, content_hash, opened_version, version, created_at, updated_at) \
+           details, initiated_by, content_hash, opened_amount, opened_version, version, created_at, updated_at) \
     JOIN owner o ON o.owner_id = n.owner_id";
 
 const PRODUCTS: &str = "\
@@ -146,6 +147,7 @@ impl Store {
         let details: Vec<&str> = rows.iter().map(|row| row.details.as_str()).collect();
         let initiators: Vec<&str> = rows.iter().map(|row| row.initiated_by.as_str()).collect();
         let contents: Vec<&[u8]> = rows.iter().map(|row| row.content.0.as_slice()).collect();
+        let opened_amounts: Vec<Decimal> = column(rows, |row| row.opened_amount.to_decimal());
         let opened: Vec<i64> = column(rows, |row| row.opened_version);
         let versions: Vec<i64> = column(rows, |row| row.version);
         let created: Vec<DateTime<Utc>> = column(rows, |row| row.created_at.to_chrono());
@@ -168,6 +170,7 @@ impl Store {
                     &details,
                     &initiators,
                     &contents,
+                    &opened_amounts,
                     &opened,
                     &versions,
                     &created,
