@@ -325,7 +325,14 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
+    use crate::ledger::command::bucket::{
+        Act, BucketCommand, BucketRequest, Deed, GiveTo, Quantity,
+    };
     use crate::ledger::command::{Action, OwnerKind};
+    use crate::types::amount::Amount;
+    use crate::types::content::Content;
+    use crate::types::ids::TenantId;
+    use crate::types::unit::Unit;
 
     const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -469,6 +476,59 @@ mod tests {
         let refused = Err(Error::DatabaseUnavailable(Outcome::NotApplied));
         assert_eq!(answered.await.expect("an answer"), refused);
         assert_eq!(taken(&queue), [1, 2]);
+    }
+
+    /// A gift from one bucket to another.
+    fn gift(from: OwnerId, to: OwnerId) -> Ticket {
+        let quantity = Quantity {
+            amount: Amount::parse_quantity("1").expect("a quantity"),
+            unit: Unit::stored("EUR"),
+        };
+        let act = Act {
+            request_id: "key".into(),
+            deed: Deed::Transfer(GiveTo {
+                quantity,
+                receiver: to,
+                receiver_bucket: "to".into(),
+                cost: None,
+            }),
+            details: "{}".into(),
+            initiated_by: "somebody".into(),
+            content: Content::new().hash(),
+        };
+        let asked = BucketCommand {
+            tenant: TenantId(Uuid::nil()),
+            bucket: "from".into(),
+            request: BucketRequest::Act(act),
+        };
+        let command = Command::new(from, false, Action::Bucket(Box::new(asked)));
+        Ticket::new(command, Claim::new()).0
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_command_on_two_owners_waits_for_the_one_that_is_held_and_holds_up_no_other() {
+        let (one, two) = (Uuid::from_u128(1), Uuid::from_u128(2));
+        let (one, two) = (OwnerId(one), OwnerId(two));
+        for (from, to) in [(one, two), (two, one)] {
+            let queue = queue([1, 2]);
+            queue.push(gift(from, to)).expect("there is room");
+            let mut tickets = queue.next().await.expect("all of them").tickets;
+            let lines: Vec<_> = tickets.iter().map(|ticket| ticket.line).collect();
+            assert_eq!(lines, [one, two, one], "that of the smaller one");
+            // Another session holds the second owner.
+            let gift = tickets.pop().expect("three").waiting_for(two);
+            queue.park(vec![gift], PATIENCE);
+            for owner in [1, 2] {
+                queue.push(ticket(owner)).expect("there is room");
+            }
+            let free = queue.next().await.expect("the first owner").tickets;
+            assert_eq!(free.len(), 1);
+            assert_eq!(free[0].line, one);
+            let later = queue.next().await.expect("the second owner").tickets;
+            let lines: Vec<_> = later.iter().map(|ticket| ticket.line).collect();
+            assert_eq!(lines, [two, two]);
+            assert_eq!(later[0].command.owner, from, "the gift came first");
+        }
     }
 
     #[tokio::test]

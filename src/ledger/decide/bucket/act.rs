@@ -2,12 +2,14 @@
 
 use std::collections::HashMap;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Violations};
 use crate::ledger::command::bucket::{Act, BucketCommand, Deed, Quantity};
 use crate::ledger::command::{Command, Reply};
 use crate::ledger::decide::bucket::{done, exchange, find, judge_room, replay, reserve, transfer};
 use crate::ledger::decide::{Judgement, refused};
-use crate::ledger::model::bucket::{ActionStatus, BalanceAction, Bucket, BucketStatus, Performed};
+use crate::ledger::model::bucket::{
+    ActionStatus, BalanceAction, Bucket, BucketStatus, Performed, Validity,
+};
 use crate::ledger::state::{Leg, Movement, Owner};
 use crate::types::amount::Amount;
 use crate::types::ids::{AccountId, ActionId, OwnerId, ordered_id};
@@ -154,7 +156,7 @@ fn fill(
     what: Performed,
 ) -> Result<Reply> {
     let Quantity { amount, unit } = quantity;
-    judge_unit(&asked.bucket, "amount.units", unit)?;
+    judge_unit(&asked.bucket, unit)?;
     judge_usable(asked.now, &asked.bucket)?;
     judge_room(owner, unit, *amount)?;
     let legs = exchange(AccountId::WORLD, AccountId::OWN, *amount);
@@ -170,7 +172,7 @@ fn use_available(
     taken: Amount,
     what: Performed,
 ) -> Result<Reply> {
-    judge_unit(&asked.bucket, "amount.units", &quantity.unit)?;
+    judge_unit(&asked.bucket, &quantity.unit)?;
     judge_usable(asked.now, &asked.bucket)?;
     let legs = exchange(AccountId::OWN, AccountId::WORLD, taken);
     let movement = asked.plan(owner, legs, taken)?;
@@ -178,21 +180,37 @@ fn use_available(
 }
 
 /// An amount can only be of the bucket's unit.
-pub(super) fn judge_unit(bucket: &Bucket, field: &str, unit: &Unit) -> Result<()> {
-    if *unit == bucket.unit {
-        return Ok(());
+pub(super) fn judge_unit(bucket: &Bucket, unit: &Unit) -> Result<()> {
+    let mut violations = Violations::default();
+    add_unit(&mut violations, bucket, "amount.units", unit);
+    violations.finish()
+}
+
+/// Adds a violation unless the unit is the bucket's.
+pub(super) fn add_unit(violations: &mut Violations, bucket: &Bucket, field: &str, unit: &Unit) {
+    if *unit != bucket.unit {
+        let description = format!("must be the bucket's, which is {}", bucket.unit);
+        violations.add(field, description);
     }
-    let description = format!("must be the bucket's, which is {}", bucket.unit);
-    Err(Error::invalid(field, description))
 }
 
 /// Only an active bucket can be used, and only while it is valid.
 pub(super) fn judge_usable(now: Time, bucket: &Bucket) -> Result<()> {
     let status = bucket.status_at(now);
-    let reason = match (status, bucket.validity.from) {
-        (BucketStatus::Active, Some(from)) if now < from => format!("it is valid from {from}"),
+    let reason = match (status, bucket.validity) {
+        (
+            BucketStatus::Active,
+            Validity {
+                from: Some(from), ..
+            },
+        ) if now < from => {
+            format!("it is valid from {from}")
+        }
         (BucketStatus::Active, _) => return Ok(()),
-        (other, _) => format!("it is {}", other.as_str()),
+        (BucketStatus::Expired, Validity { to: Some(to), .. }) if to < now => {
+            format!("it was valid until {to}")
+        }
+        _ => "only an ACTIVE one can be used".into(),
     };
     Err(Error::BucketNotUsable {
         status: status.as_str(),

@@ -67,7 +67,7 @@ pub(super) fn make(
         ));
     }
     let Quantity { amount, unit } = quantity;
-    judge_unit(&asked.bucket, "amount.units", unit)?;
+    judge_unit(&asked.bucket, unit)?;
     judge_usable(asked.now, &asked.bucket)?;
     let legs = vec![Leg {
         account: AccountId::OWN,
@@ -101,7 +101,7 @@ pub(super) fn deduct(
 ) -> Result<Reply> {
     let action = find(owner, from.reserve)?;
     let Quantity { amount, unit } = quantity;
-    judge_unit(&asked.bucket, "amount.units", unit)?;
+    judge_unit(&asked.bucket, unit)?;
     if asked.bucket.status == BucketStatus::Closed {
         judge_usable(asked.now, &asked.bucket)?;
     }

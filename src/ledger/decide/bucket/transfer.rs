@@ -2,10 +2,10 @@
 
 use std::collections::HashMap;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Violations};
 use crate::ledger::command::Reply;
 use crate::ledger::command::bucket::{GiveTo, Quantity};
-use crate::ledger::decide::bucket::act::{Asked, judge_unit, judge_usable};
+use crate::ledger::decide::bucket::act::{Asked, add_unit, judge_usable};
 use crate::ledger::decide::bucket::{done, exchange, judge_room};
 use crate::ledger::decide::refused;
 use crate::ledger::model::bucket::{Cost, CostOwner, Performed, Transfer};
@@ -77,16 +77,15 @@ fn judge(asked: &Asked<'_>, receiver: &Owner, gift: &GiveTo) -> Result<()> {
         .prepaid
         .bucket()
         .ok_or_else(|| Error::BucketNotFound(gift.receiver_bucket.clone()))?;
-    judge_unit(&asked.bucket, "amount.units", &gift.quantity.unit)?;
+    let (giver, mut violations) = (&asked.bucket, Violations::default());
+    add_unit(&mut violations, giver, "amount.units", &gift.quantity.unit);
+    if taker.unit != giver.unit {
+        violations.add("receiver_bucket_id", "must be a bucket of the same units");
+    }
     if let Some((cost, _)) = &gift.cost {
-        judge_unit(&asked.bucket, "transfer_cost.units", &cost.unit)?;
+        add_unit(&mut violations, giver, "transfer_cost.units", &cost.unit);
     }
-    if taker.unit != asked.bucket.unit {
-        return Err(Error::invalid(
-            "receiver_bucket_id",
-            "must be a bucket of the same units",
-        ));
-    }
+    violations.finish()?;
     judge_usable(asked.now, &asked.bucket)?;
     judge_usable(asked.now, taker)
 }

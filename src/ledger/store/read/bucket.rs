@@ -302,13 +302,10 @@ fn performed(row: &Row) -> Result<Performed, StoreError> {
         ActionKind::Reserve => Performed::Reserve(Reserve {
             remaining: amount(row, 11)?,
             expire_time: optional_time(row, 12),
-            closed: match optional(Cause::parse, row, 21)? {
-                None => None,
-                Some(cause) => Some(ReserveClosing {
-                    cause,
-                    by: row.get(22),
-                }),
-            },
+            closed: optional(Cause::parse, row, 21)?.map(|cause| ReserveClosing {
+                cause,
+                by: row.get(22),
+            }),
         }),
         ActionKind::Unreserve => Performed::Unreserve { reserve: reserve() },
         ActionKind::Deduct => {

@@ -524,11 +524,11 @@ impl Reference {
             return refuse("BucketNotFound");
         };
         giver.unit_fits(&gift.quantity, "amount.units")?;
-        if let Some((cost, _)) = &gift.cost {
-            giver.unit_fits(cost, "transfer_cost.units")?;
-        }
         if taker.unit != giver.unit {
             return refuse("InvalidRequest receiver_bucket_id");
+        }
+        if let Some((cost, _)) = &gift.cost {
+            giver.unit_fits(cost, "transfer_cost.units")?;
         }
         giver.usable(now)?;
         taker.usable(now)?;

@@ -347,7 +347,7 @@ impl Op {
             What::Topup(size) => Deed::Topup(quantity(size)),
             What::Adjust(size) => {
                 // Up or down, as the key has it.
-                let sign = if self.key % 2 == 0 { 1 } else { -1 };
+                let sign = if self.key.is_multiple_of(2) { 1 } else { -1 };
                 Deed::Adjust(self.quantity(of_value(size) * sign))
             }
             What::Transfer { to, size, cost } => Deed::Transfer(GiveTo {
