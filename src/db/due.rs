@@ -8,9 +8,10 @@ use diesel::dsl::{AsExprOf, min};
 use diesel::prelude::*;
 use diesel::sql_types::{Bool, Nullable, Timestamptz};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use tokio::try_join;
 use uuid::Uuid;
 
-use crate::db::schema::{allocation, connection};
+use crate::db::schema::{allocation, bucket_action, connection};
 use crate::types::ids::{ClientId, ConnectionId, EnterpriseId, OwnerId, PartnerId};
 use crate::types::time::Time;
 
@@ -110,15 +111,43 @@ pub async fn of_connection(
     Ok(owners.into_iter().map(OwnerId).collect())
 }
 
-/// Owners with due reservations, those of the oldest first. All that is due is looked at, so that one owner with much of
-/// it hides no other.
-pub async fn oldest(mut db: &AsyncPgConnection, limit: i64) -> QueryResult<Vec<OwnerId>> {
+/// Both kinds of owners with due reservations: enterprises, then buckets.
+pub async fn oldest(
+    db: &AsyncPgConnection,
+    limit: i64,
+) -> QueryResult<(Vec<OwnerId>, Vec<OwnerId>)> {
+    try_join!(
+        oldest_of_enterprises(db, limit),
+        oldest_of_buckets(db, limit)
+    )
+}
+
+/// Enterprises with due reservations, those of the oldest first. All that is due is looked at, so that one owner with
+/// much of it hides no other.
+async fn oldest_of_enterprises(
+    mut db: &AsyncPgConnection,
+    limit: i64,
+) -> QueryResult<Vec<OwnerId>> {
     let owners: Vec<Uuid> = allocation::table
         .filter(allocation::status.eq("RESERVED"))
         .filter(allocation::expire_time.le(statement_timestamp().nullable()))
         .group_by(allocation::owner_id)
         .order(min(allocation::expire_time))
         .select(allocation::owner_id)
+        .limit(limit)
+        .load(&mut db)
+        .await?;
+    Ok(owners.into_iter().map(OwnerId).collect())
+}
+
+/// Buckets with due reserves, in the same way.
+async fn oldest_of_buckets(mut db: &AsyncPgConnection, limit: i64) -> QueryResult<Vec<OwnerId>> {
+    let owners: Vec<Uuid> = bucket_action::table
+        .filter(bucket_action::status.eq("CREATED"))
+        .filter(bucket_action::expire_time.le(statement_timestamp().nullable()))
+        .group_by(bucket_action::owner_id)
+        .order(min(bucket_action::expire_time))
+        .select(bucket_action::owner_id)
         .limit(limit)
         .load(&mut db)
         .await?;

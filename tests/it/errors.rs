@@ -2,6 +2,7 @@
 //!
 //! A reason without a case fails the test, and so does one that `documented` does not know: that does not compile.
 
+mod of_buckets;
 mod of_calls;
 mod of_the_server;
 
@@ -48,6 +49,7 @@ fn documented(reason: ErrorReason) -> (Code, Details, &'static [&'static str]) {
         Reason::NoOesLicense | Reason::PartnerAccessDenied => {
             (Code::PermissionDenied, Nothing, &[])
         }
+        Reason::ClaimMissing => (Code::PermissionDenied, Nothing, &["claim"]),
         Reason::InvalidRequest => (
             Code::InvalidArgument,
             BadRequest,
@@ -60,7 +62,9 @@ fn documented(reason: ErrorReason) -> (Code, Details, &'static [&'static str]) {
         Reason::PartnerNotFound => (Code::NotFound, Resource("partner"), &[]),
         Reason::ConnectionNotFound => (Code::NotFound, Resource("connection"), &[]),
         Reason::AllocationNotFound => (Code::NotFound, Resource("allocation"), &[]),
-        Reason::IdempotencyKeyReused | Reason::ConnectionExists => {
+        Reason::BucketNotFound => (Code::NotFound, Resource("bucket"), &[]),
+        Reason::ActionNotFound => (Code::NotFound, Resource("balance_action"), &[]),
+        Reason::IdempotencyKeyReused | Reason::ConnectionExists | Reason::BucketExists => {
             (Code::AlreadyExists, Nothing, &["field"])
         }
         Reason::ClientExists => (Code::AlreadyExists, Nothing, &[]),
@@ -70,7 +74,9 @@ fn documented(reason: ErrorReason) -> (Code, Details, &'static [&'static str]) {
             &["actual_version", "expected_version"],
         ),
         Reason::Contention => (Code::Aborted, Retry, &[]),
-        Reason::AlreadyTerminal => (Code::FailedPrecondition, Precondition, &["status"]),
+        Reason::AlreadyTerminal | Reason::BucketNotUsable => {
+            (Code::FailedPrecondition, Precondition, &["status"])
+        }
         Reason::ConnectionInactive => (Code::FailedPrecondition, Precondition, &["direction"]),
         Reason::InsufficientBalance => (
             Code::FailedPrecondition,
@@ -195,12 +201,16 @@ fn every_reason() -> BTreeSet<i32> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_reason_is_provoked_and_carries_what_is_documented() {
-    let (calls, server, stopped) = tokio::join!(
+    let (calls, buckets, server, stopped) = tokio::join!(
         of_calls::all(),
+        of_buckets::all(),
         of_the_server::all(),
         of_the_server::without_database()
     );
-    let cases: Vec<Case> = [calls, server, stopped].into_iter().flatten().collect();
+    let cases: Vec<Case> = [calls, buckets, server, stopped]
+        .into_iter()
+        .flatten()
+        .collect();
     for case in &cases {
         case.assert_as_documented();
     }

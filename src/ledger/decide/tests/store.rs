@@ -65,7 +65,7 @@ impl Needs {
                         needs.accounts.insert((owner, account, adjust.unit.clone()));
                     }
                 }
-                Action::Expire => {}
+                Action::Bucket(_) | Action::Expire(_) => {}
             }
         }
         needs
@@ -263,6 +263,7 @@ impl Store {
             entries: self.entries.values().cloned().collect(),
             allocations: self.allocations.values().cloned().collect(),
             adjustments: self.adjustments.values().cloned().collect(),
+            ..Picture::default()
         }
     }
 }

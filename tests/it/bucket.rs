@@ -1,0 +1,12 @@
+mod actions;
+mod charging;
+mod create;
+mod example;
+mod expiry;
+mod fields;
+mod history;
+mod list;
+mod pages;
+mod refusals;
+mod transfer;
+mod update;
