@@ -13,6 +13,10 @@ pub enum Scope {
     BucketsRead,
     /// Writes of prepaid buckets.
     BucketsWrite,
+    /// Reads of catalogues.
+    CatalogueRead,
+    /// Writes of catalogues.
+    CatalogueWrite,
 }
 
 impl Scope {
@@ -24,6 +28,8 @@ impl Scope {
             Self::NetworkAdmin => "network-admin",
             Self::BucketsRead => "buckets-read",
             Self::BucketsWrite => "buckets-write",
+            Self::CatalogueRead => "catalogue-read",
+            Self::CatalogueWrite => "catalogue-write",
         }
     }
 
@@ -35,6 +41,8 @@ impl Scope {
             Self::NetworkAdmin,
             Self::BucketsRead,
             Self::BucketsWrite,
+            Self::CatalogueRead,
+            Self::CatalogueWrite,
         ]
         .into_iter()
         .find(|scope| scope.name() == name)
@@ -60,6 +68,8 @@ const ADMIN: &[Scope] = &[Scope::NetworkAdmin];
 const READ_OR_ADMIN: &[Scope] = &[Scope::NetworkRead, Scope::NetworkAdmin];
 const READ_BUCKETS: &[Scope] = &[Scope::BucketsRead];
 const WRITE_BUCKETS: &[Scope] = &[Scope::BucketsWrite];
+const READ_CATALOGUE: &[Scope] = &[Scope::CatalogueRead];
+const WRITE_CATALOGUE: &[Scope] = &[Scope::CatalogueWrite];
 
 const fn read(path: &'static str, scopes: &'static [Scope]) -> Rpc {
     Rpc {
@@ -181,6 +191,34 @@ pub const RPCS: &[Rpc] = &[
     read(
         "/earmark.bucket.v1.BucketService/GetBalanceAction",
         READ_BUCKETS,
+    ),
+    read(
+        "/earmark.catalogue.v1.CatalogueService/ListAvailableAllocations",
+        READ_CATALOGUE,
+    ),
+    read(
+        "/earmark.catalogue.v1.CatalogueService/GetAllocation",
+        READ_CATALOGUE,
+    ),
+    write(
+        "/earmark.catalogue.v1.CatalogueService/PutCompany",
+        WRITE_CATALOGUE,
+    ),
+    write(
+        "/earmark.catalogue.v1.CatalogueService/PutAllocation",
+        WRITE_CATALOGUE,
+    ),
+    write(
+        "/earmark.catalogue.v1.CatalogueService/DeleteAllocation",
+        WRITE_CATALOGUE,
+    ),
+    read(
+        "/earmark.catalogue.v1.CatalogueService/ListSupportedLanguages",
+        READ_CATALOGUE,
+    ),
+    read(
+        "/earmark.catalogue.v1.CatalogueService/ListSupportedCurrencies",
+        READ_CATALOGUE,
     ),
     write("/earmark.network.v1.NetworkService/CreateEnterprise", ADMIN),
     read(

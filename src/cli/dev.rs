@@ -88,9 +88,12 @@ async fn prepare(args: &DevArgs, cluster: &Cluster) -> Result<Prepared, Failure>
         .map_err(Failure::new)?;
     let claims = DevClaims {
         sub: "developer".into(),
-        scope: "network-admin settlement_network_read settlement_network_write buckets-read buckets-write".into(),
+        scope: "network-admin settlement_network_read settlement_network_write buckets-read buckets-write \
+            catalogue-read catalogue-write"
+            .into(),
         enterprises: enterprises(&demo),
         tenant: Some(demo.tenant.0),
+        companies: vec![demo.company.0],
         ..DevClaims::default()
     };
     Ok(Prepared {
@@ -148,7 +151,7 @@ async fn greet(address: SocketAddr, text: String) {
     print(&text);
 }
 
-/// What a newcomer needs: a token, and four calls to copy.
+/// What a newcomer needs: a token, and some calls to copy.
 fn greeting(address: SocketAddr, args: &DevArgs, prepared: &Prepared, database: &str) -> String {
     let Prepared { demo, token, .. } = prepared;
     let Demo {
@@ -156,6 +159,7 @@ fn greeting(address: SocketAddr, args: &DevArgs, prepared: &Prepared, database: 
         confirmed_connection: connection,
         tenant,
         product,
+        company,
         ..
     } = demo;
     let address = reachable(address);
@@ -191,7 +195,12 @@ export TOKEN={token}
   -d '{{\"product_id\": \"{product}\"}}' \\
   {address} earmark.bucket.v1.BucketService/ListBuckets
 
-The token is an administrator's, a member's of both demo enterprises and the tenant's {tenant}, good for a day. One that may only read:
+{grpcurl} -plaintext -H \"authorization: Bearer $TOKEN\" \\
+  -d '{{\"company_id\": {company}, \"langcode\": \"fr-CA\"}}' \\
+  {address} earmark.catalogue.v1.CatalogueService/ListAvailableAllocations
+
+The token is an administrator's, a member's of both demo enterprises, the tenant's {tenant} and company {company}'s, good for
+a day. One that may only read:
   {earmark} token --scope settlement_network_read --enterprise {enterprise}{data_dir}
 The database:
   psql '{database}'

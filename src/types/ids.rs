@@ -52,6 +52,16 @@ ids! {
     AccountId
 }
 
+/// The number of a company.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct CompanyId(pub i64);
+
+impl fmt::Display for CompanyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
 impl From<EnterpriseId> for OwnerId {
     fn from(id: EnterpriseId) -> Self {
         Self(id.0)
@@ -61,6 +71,13 @@ impl From<EnterpriseId> for OwnerId {
 impl OwnerId {
     /// The namespace of the ids below; never to be changed, since they are stored.
     const BUCKETS: Uuid = Uuid::from_u128(0x3f3c_9e0c_1c5e_4a55_9c3b_5d0e_8a4b_7f21);
+
+    const COMPANIES: Uuid = Uuid::from_u128(0x9b0f_3c55_7d0a_4c1e_8f5b_2f6a_1d0c_44e3);
+
+    /// A company.
+    pub fn of_company(company: CompanyId) -> Self {
+        Self(Uuid::new_v5(&Self::COMPANIES, &company.0.to_be_bytes()))
+    }
 
     /// A bucket, which is an owner of its own: made of its tenant and id, so that a call needs no directory.
     pub fn of_bucket(tenant: TenantId, id: &str) -> Self {
@@ -147,6 +164,12 @@ mod tests {
                 "0.0.0.1+-balance_group+106463"
             )
         );
+    }
+
+    #[test]
+    fn owners_of_companies_are_for_ever() {
+        let owner = OwnerId::of_company(CompanyId(1));
+        assert_eq!(owner.to_string(), "57dea9a3-415d-5945-8352-bd69337db766");
     }
 
     #[test]

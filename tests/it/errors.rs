@@ -4,6 +4,7 @@
 
 mod of_buckets;
 mod of_calls;
+mod of_catalogue;
 mod of_the_server;
 
 use std::collections::BTreeSet;
@@ -49,6 +50,7 @@ fn documented(reason: ErrorReason) -> (Code, Details, &'static [&'static str]) {
         Reason::NoOesLicense | Reason::PartnerAccessDenied => {
             (Code::PermissionDenied, Nothing, &[])
         }
+        Reason::CompanyAccessDenied => (Code::PermissionDenied, Nothing, &[]),
         Reason::ClaimMissing => (Code::PermissionDenied, Nothing, &["claim"]),
         Reason::InvalidRequest => (
             Code::InvalidArgument,
@@ -62,6 +64,8 @@ fn documented(reason: ErrorReason) -> (Code, Details, &'static [&'static str]) {
         Reason::PartnerNotFound => (Code::NotFound, Resource("partner"), &[]),
         Reason::ConnectionNotFound => (Code::NotFound, Resource("connection"), &[]),
         Reason::AllocationNotFound => (Code::NotFound, Resource("allocation"), &[]),
+        Reason::CompanyNotFound => (Code::NotFound, Resource("company"), &[]),
+        Reason::NoResults => (Code::NotFound, Resource("allocation"), &[]),
         Reason::BucketNotFound => (Code::NotFound, Resource("bucket"), &[]),
         Reason::ActionNotFound => (Code::NotFound, Resource("balance_action"), &[]),
         Reason::IdempotencyKeyReused | Reason::ConnectionExists | Reason::BucketExists => {
@@ -78,6 +82,7 @@ fn documented(reason: ErrorReason) -> (Code, Details, &'static [&'static str]) {
             (Code::FailedPrecondition, Precondition, &["status"])
         }
         Reason::ConnectionInactive => (Code::FailedPrecondition, Precondition, &["direction"]),
+        Reason::LimitReached => (Code::FailedPrecondition, Precondition, &["limit"]),
         Reason::InsufficientBalance => (
             Code::FailedPrecondition,
             Precondition,
@@ -201,13 +206,14 @@ fn every_reason() -> BTreeSet<i32> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_reason_is_provoked_and_carries_what_is_documented() {
-    let (calls, buckets, server, stopped) = tokio::join!(
+    let (calls, buckets, catalogue, server, stopped) = tokio::join!(
         of_calls::all(),
         of_buckets::all(),
+        of_catalogue::all(),
         of_the_server::all(),
         of_the_server::without_database()
     );
-    let cases: Vec<Case> = [calls, buckets, server, stopped]
+    let cases: Vec<Case> = [calls, buckets, catalogue, server, stopped]
         .into_iter()
         .flatten()
         .collect();

@@ -10,6 +10,8 @@ mod authz;
 mod balance;
 /// Buckets: the source's example, lists, actions, charging at the same time.
 mod bucket;
+/// Catalogues: the source's example, languages, labels, puts; readers beside writers.
+mod catalogue;
 /// The binary: settings, exit codes, signals.
 mod cli;
 /// Many at once, in one process and in two: verdicts that race, flags that bind, reads beside writers.

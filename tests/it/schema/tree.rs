@@ -13,7 +13,7 @@ const FLOORS: &[&[&str]] = &[
     &["db"],
     &["auth", "ledger"],
     &["rpc"],
-    &["allocation", "balance", "bucket", "network"],
+    &["allocation", "balance", "bucket", "catalogue", "network"],
     &["server"],
     &["app"],
     &["config", "demo"],

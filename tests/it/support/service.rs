@@ -74,6 +74,7 @@ pub(crate) fn admin() -> Caller {
         scopes: vec![Scope::NetworkAdmin],
         enterprises: None,
         tenant: None,
+        companies: None,
     }
 }
 
@@ -88,6 +89,7 @@ pub(crate) fn member(enterprises: &[&str]) -> Caller {
         scopes: vec![Scope::NetworkRead],
         enterprises: Some(enterprises.collect()),
         tenant: None,
+        companies: None,
     }
 }
 
