@@ -136,6 +136,7 @@ fn the_tour_and_the_greeting_work_as_typed() {
         "custodyBalance",
         "my-first",
         "Account Balance Group",
+        "Terrain protégé",
         "eyJ",
     ] {
         assert!(answered.contains(part), "{part}: {answered}");
@@ -266,6 +267,26 @@ fn the_limits_are_those_of_the_code() {
             format!("{} KiB", limits::BUCKET_EXTENSION_BYTES_MAX >> 10),
         ),
         ("a list of `fields`", characters(limits::FIELDS_CHARS_MAX)),
+        (
+            "allocations of a company",
+            grouped(limits::CATALOGUE_ALLOCATIONS_MAX as usize),
+        ),
+        (
+            "a text of the catalogue",
+            characters(limits::CATALOGUE_TEXT_CHARS_MAX),
+        ),
+        (
+            "languages of an allocation",
+            grouped(limits::CATALOGUE_LANGUAGES_MAX),
+        ),
+        (
+            "all texts of an allocation",
+            mib(limits::CATALOGUE_TEXTS_BYTES_MAX),
+        ),
+        (
+            "companies in a token",
+            grouped(limits::TOKEN_MEMBERSHIPS_MAX),
+        ),
         (
             "items of one `SubmitAllocations`",
             grouped(limits::SUBMIT_ITEMS_MAX),
