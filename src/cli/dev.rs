@@ -88,8 +88,9 @@ async fn prepare(args: &DevArgs, cluster: &Cluster) -> Result<Prepared, Failure>
         .map_err(Failure::new)?;
     let claims = DevClaims {
         sub: "developer".into(),
-        scope: "network-admin settlement_network_read settlement_network_write".into(),
+        scope: "network-admin settlement_network_read settlement_network_write buckets-read buckets-write".into(),
         enterprises: enterprises(&demo),
+        tenant: Some(demo.tenant.0),
         ..DevClaims::default()
     };
     Ok(Prepared {
@@ -147,12 +148,14 @@ async fn greet(address: SocketAddr, text: String) {
     print(&text);
 }
 
-/// What a newcomer needs: a token, and three calls to copy.
+/// What a newcomer needs: a token, and four calls to copy.
 fn greeting(address: SocketAddr, args: &DevArgs, prepared: &Prepared, database: &str) -> String {
     let Prepared { demo, token, .. } = prepared;
     let Demo {
         enterprise,
         confirmed_connection: connection,
+        tenant,
+        product,
         ..
     } = demo;
     let address = reachable(address);
@@ -184,7 +187,11 @@ export TOKEN={token}
   -d '{{\"enterprise_id\": \"{enterprise}\"}}' \\
   {address} earmark.allocation.v1.AllocationService/ListClientAllocations
 
-The token is an administrator's and a member's of both demo enterprises, good for a day. One that may only read:
+{grpcurl} -plaintext -H \"authorization: Bearer $TOKEN\" \\
+  -d '{{\"product_id\": \"{product}\"}}' \\
+  {address} earmark.bucket.v1.BucketService/ListBuckets
+
+The token is an administrator's, a member's of both demo enterprises and the tenant's {tenant}, good for a day. One that may only read:
   {earmark} token --scope settlement_network_read --enterprise {enterprise}{data_dir}
 The database:
   psql '{database}'

@@ -181,8 +181,8 @@ fn text(error: &Error) -> String {
         Error::ConnectionInactive { direction, reason } => {
             cut(&format!("The connection takes no {direction}s: {reason}"))
         }
-        Error::BucketNotUsable { status, reason } => {
-            cut(&format!("The bucket is {status}: {reason}"))
+        Error::BucketNotUsable { reason, .. } => {
+            cut(&format!("The bucket does not allow it: {reason}."))
         }
         Error::InsufficientBalance {
             available,

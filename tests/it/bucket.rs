@@ -7,6 +7,7 @@ mod fields;
 mod history;
 mod list;
 mod pages;
+mod plans;
 mod refusals;
 mod transfer;
 mod update;

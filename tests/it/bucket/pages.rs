@@ -139,9 +139,9 @@ async fn pages_have_100_buckets_unless_asked_and_1000_at_most() {
     let till = Till::open().await;
     let tenant = till.tenant;
     let sql = format!(
-        "INSERT INTO bucket (owner_id, tenant, id, status, unit, details, initiated_by, content_hash, opened_version,
-             version, created_at, updated_at)
-         SELECT gen_random_uuid(), '{tenant}', n::text, 'ACTIVE', 'EUR', '{{}}', 'x', '\\x00', 0, 1, now(), now()
+        "INSERT INTO bucket (owner_id, tenant, id, status, unit, details, initiated_by, content_hash, opened_amount,
+             opened_version, version, created_at, updated_at)
+         SELECT gen_random_uuid(), '{tenant}', n::text, 'ACTIVE', 'EUR', '{{}}', 'x', '\\x00', 0, 0, 1, now(), now()
            FROM generate_series(1, 1001) n"
     );
     till.earmark
@@ -301,7 +301,7 @@ async fn what_is_created_while_paging_comes_at_the_end() {
         ..Default::default()
     };
     let listed = till.list(request.clone()).await;
-    till.topup(topup(&all[0], "1", "t")).await;
+    till.topup(topup(&all[2], "1", "t")).await;
     till.bucket("late", "0").await;
     all.push("late".into());
     let request = ListBucketsRequest {

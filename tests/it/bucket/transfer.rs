@@ -147,13 +147,18 @@ async fn both_buckets_must_be_usable_and_of_one_unit() {
     }
     let refused = client.transfer_balance(transfer("a", "k", "1", "t")).await;
     refusal(refused).expect_invalid(&["receiver_bucket_id"]);
-    let request = TransferBalanceRequest {
-        amount: amount("1", "kB"),
-        transfer_cost: amount("1", "USD"),
-        ..transfer("a", "b", "1", "t")
-    };
-    let refused = refusal(client.transfer_balance(request).await);
-    refused.expect_invalid(&["amount.units", "transfer_cost.units"]);
+    for (units, cost_units, wrong) in [
+        ("kB", "EUR", "amount.units"),
+        ("EUR", "USD", "transfer_cost.units"),
+    ] {
+        let request = TransferBalanceRequest {
+            amount: amount("1", units),
+            transfer_cost: amount("1", cost_units),
+            ..transfer("a", "b", "1", "t")
+        };
+        let refused = refusal(client.transfer_balance(request).await);
+        refused.expect_invalid(&[wrong]);
+    }
     assert_eq!(till.values("a").await, left("10", "0"));
 }
 
