@@ -90,18 +90,18 @@ async fn a_bucket_that_another_session_is_making_waits_and_holds_up_no_other() {
         let holder = session(&till.earmark.url).await;
         let sql = format!("BEGIN; INSERT INTO owner VALUES ('{owner}')");
         holder.batch_execute(&sql).await.expect("made");
+        // What is only validated makes no owner, and so waits for none.
+        let mut request = creation(eur("new", "3"));
+        request.validate_only = true;
+        let judged = till.client.clone().create_bucket(request).await;
+        let judged = judged.expect("waits for nobody").into_inner();
+        assert_eq!(values(&judged.bucket.expect("set")), left("3", "0"));
         let others = async {
             somebody_waits(&till.earmark.url).await;
             let started = Instant::now();
             till.topup(topup("free", "1", "key")).await;
             let waited = started.elapsed();
             assert!(waited < 4 * LOCK_WAIT, "{waited:?}");
-
-            let mut request = creation(eur("new", "3"));
-            request.validate_only = true;
-            let judged = till.client.clone().create_bucket(request).await;
-            let judged = judged.expect("waits for nobody").into_inner();
-            assert_eq!(values(&judged.bucket.expect("set")), left("3", "0"));
             holder.batch_execute(end).await.expect(end);
         };
         let (made, ()) = tokio::join!(till.bucket("new", "3"), others);
