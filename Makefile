@@ -31,8 +31,8 @@ kills: ## kill servers and Postgres 20 times under load, release build (EARMARK_
 	@EARMARK_KILLS=$${EARMARK_KILLS:-20} scripts/with-postgres $(CARGO) test --locked --release --test it -- \
 		--nocapture kills_at_any_moment
 
-bench-quick: ## measure Earmark beside pgbench and a textbook server, in ten minutes (nothing else should run)
-	@scripts/with-postgres $(CARGO) bench --locked --bench bench
+bench-quick: ## measure Earmark beside pgbench and a textbook server, in ten minutes (ARGS="P4" picks rows; nothing else should run)
+	@scripts/with-postgres $(CARGO) bench --locked --bench bench -- $(ARGS)
 
 lint: ## check format, clippy and the protos; changes nothing
 	@scripts/fetch buf

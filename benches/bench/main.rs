@@ -27,9 +27,10 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::cluster::BenchCluster;
-use crate::plan::Bench;
+use crate::plan::{Bench, Wanted};
 use crate::report::{Machine, Report};
 use crate::screen::Screen;
+use crate::textbook::Reads;
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -46,23 +47,29 @@ fn main() -> ExitCode {
 fn run(arguments: &[&str]) -> Result<ExitCode> {
     let runtime = Builder::new_multi_thread().enable_all().build()?;
     match arguments {
-        ["textbook", pool_size] => {
-            runtime.block_on(textbook::serve_textbook(pool_size.parse()?))?;
+        ["textbook", pool_size, reads] => {
+            let reads = [Reads::Transaction, Reads::Statement]
+                .into_iter()
+                .find(|known| known.name() == *reads)
+                .context("an unknown kind of reads")?;
+            runtime.block_on(textbook::serve_textbook(pool_size.parse()?, reads))?;
             Ok(ExitCode::SUCCESS)
         }
         ["null"] => {
             runtime.block_on(textbook::serve_null())?;
             Ok(ExitCode::SUCCESS)
         }
-        // Cargo adds `--bench`.
-        [] | ["--bench"] => compare(runtime),
-        _ => bail!("takes no arguments"),
+        rows => {
+            // Cargo adds `--bench`.
+            let rows = rows.iter().filter(|row| **row != "--bench");
+            compare(runtime, Wanted::read(rows.copied())?)
+        }
     }
 }
 
 /// Measures, and tells what came of it. Ends with success if every row reached what it must.
-fn compare(runtime: Runtime) -> Result<ExitCode> {
-    let report = runtime.block_on(measure());
+fn compare(runtime: Runtime, wanted: Wanted) -> Result<ExitCode> {
+    let report = runtime.block_on(measure(wanted));
     // A load client that was interrupted would go on until its round's end.
     runtime.shutdown_background();
     let report = report?;
@@ -78,14 +85,14 @@ fn compare(runtime: Runtime) -> Result<ExitCode> {
     })
 }
 
-async fn measure() -> Result<Report> {
+async fn measure(wanted: Wanted) -> Result<Report> {
     let folder = folder()?;
     let earmark = PathBuf::from(env!("CARGO_BIN_EXE_earmark"));
     let machine = Machine::look();
     let screen = Screen::new();
     let cluster = BenchCluster::start(&folder.join("cluster"), &earmark).await?;
     let measured = tokio::select! {
-        measured = measure_on(&cluster, &screen, &folder, earmark, machine) => measured,
+        measured = measure_on(&cluster, &screen, &folder, earmark, machine, wanted) => measured,
         interrupted = interrupted() => interrupted.and_then(|()| bail!("interrupted")),
     };
     screen.finish();
@@ -99,11 +106,12 @@ async fn measure_on(
     folder: &Path,
     earmark: PathBuf,
     machine: Machine,
+    wanted: Wanted,
 ) -> Result<Report> {
     let settings = cluster.settings().await?;
     let bench = Bench::new(cluster, screen, folder, earmark)?;
     bench.seed().await?;
-    let results = bench.run().await;
+    let results = bench.run(&wanted).await;
     Ok(Report::new(
         machine,
         settings,

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use earmark::auth::dev_key::{DevClaims, DevKey};
 
 use crate::arm::{Arm, How, Span, median};
@@ -16,6 +16,7 @@ use crate::report::{Curve, OpenLoop, Point};
 use crate::row::{Goal, Metric, Row, RowDone};
 use crate::screen::Screen;
 use crate::server::{Kind, Programs, Server};
+use crate::textbook::Reads;
 use crate::work::{self, Create, Get, Tokens};
 
 /// One account, on which everybody waits for everybody. Its few records are there for the planner's statistics.
@@ -48,6 +49,7 @@ const EARMARK: &str = "Earmark";
 const INTERACTIVE: &str = "pgbench, interactive transaction";
 const ONE_STATEMENT: &str = "pgbench, one statement";
 const TEXTBOOK: &str = "textbook server";
+const TEXTBOOK_STATEMENT: &str = "textbook server, lone statements";
 const NULL: &str = "call without a database";
 
 const WRITES: Span = span(1_000, 3_000);
@@ -58,6 +60,29 @@ const fn span(warm_up_ms: u64, duration_ms: u64) -> Span {
     Span {
         warm_up: Duration::from_millis(warm_up_ms),
         duration: Duration::from_millis(duration_ms),
+    }
+}
+
+const ROWS: [&str; 4] = ["P1", "P2", "P4", "P6"];
+
+/// Which rows are measured.
+pub(crate) struct Wanted(Vec<String>);
+
+impl Wanted {
+    /// Those that are named; all if none is.
+    pub(crate) fn read<'r>(rows: impl Iterator<Item = &'r str>) -> Result<Self> {
+        let rows: Vec<String> = rows.map(str::to_owned).collect();
+        match rows.iter().find(|row| !ROWS.contains(&row.as_str())) {
+            Some(unknown) => bail!(
+                "there is no row {unknown:?}: the rows are {}",
+                ROWS.join(", ")
+            ),
+            None => Ok(Self(rows)),
+        }
+    }
+
+    fn has(&self, row: &str) -> bool {
+        self.0.is_empty() || self.0.iter().any(|wanted| wanted == row)
     }
 }
 
@@ -122,17 +147,18 @@ impl<'a> Bench<'a> {
         Ok(())
     }
 
-    /// All rows, one after the other. One that fails does not keep the others from being measured.
-    pub(crate) async fn run(&self) -> Results {
+    /// The rows, one after the other. One that fails does not keep the others from being measured.
+    pub(crate) async fn run(&self, wanted: &Wanted) -> Results {
         let mut results = Results::default();
-        let outcome = self.hot_account(&mut results).await;
-        results.note("P1", outcome);
-        let outcome = self.many_accounts(&mut results).await;
-        results.note("P2", outcome);
-        let outcome = self.reads(&mut results).await;
-        results.note("P4", outcome);
-        let outcome = self.single_caller(&mut results).await;
-        results.note("P6", outcome);
+        for row in ROWS.into_iter().filter(|row| wanted.has(row)) {
+            let outcome = match row {
+                "P1" => self.hot_account(&mut results).await,
+                "P2" => self.many_accounts(&mut results).await,
+                "P4" => self.reads(&mut results).await,
+                _ => self.single_caller(&mut results).await,
+            };
+            results.note(row, outcome);
+        }
         results
     }
 
@@ -155,7 +181,10 @@ impl<'a> Bench<'a> {
             arms.push(arm);
         }
         let database = self.copy("hot", "p1_textbook").await?;
-        arms.push(self.best_pool(&database, HOT, &work).await?);
+        arms.push(
+            self.best_pool((TEXTBOOK, Reads::Transaction), &database, HOT, &work)
+                .await?,
+        );
         let goals = vec![
             Goal {
                 against: INTERACTIVE,
@@ -238,7 +267,16 @@ impl<'a> Bench<'a> {
                 .await?,
             self.served(NULL, Kind::Null, "million", MILLION, &work)
                 .await?,
-            self.best_pool("million", MILLION, &work).await?,
+            self.best_pool((TEXTBOOK, Reads::Transaction), "million", MILLION, &work)
+                .await?,
+            // No goal is set against it; who knows that one statement needs no transaction shall see what that gains.
+            self.best_pool(
+                (TEXTBOOK_STATEMENT, Reads::Statement),
+                "million",
+                MILLION,
+                &work,
+            )
+            .await?,
         ];
         let goals = vec![
             Goal {
@@ -354,18 +392,19 @@ impl<'a> Bench<'a> {
     /// Tries the textbook server with pools of several sizes, and answers the best.
     async fn best_pool(
         &self,
+        (name, reads): (&'static str, Reads),
         database: &str,
         network: Network,
         work: &Arc<dyn Work>,
     ) -> Result<Arm> {
         self.screen
-            .stage("Best pool of the textbook server", TEXTBOOK_POOLS.len());
+            .stage(&format!("Best pool: {name}"), TEXTBOOK_POOLS.len());
         let mut best = None;
         let mut records = network.records_total();
         for pool in TEXTBOOK_POOLS {
             self.screen.step(&format!("pool of {pool}"));
             let mut arm = self
-                .served(TEXTBOOK, Kind::Textbook(pool), database, network, work)
+                .served(name, Kind::Textbook(pool, reads), database, network, work)
                 .await?;
             arm.records = records;
             let pace = Pace::Closed(CALLERS);
@@ -380,7 +419,7 @@ impl<'a> Bench<'a> {
         }
         let (_, pool) = best.context("several were tried")?;
         let mut arm = self
-            .served(TEXTBOOK, Kind::Textbook(pool), database, network, work)
+            .served(name, Kind::Textbook(pool, reads), database, network, work)
             .await?;
         arm.records = records;
         arm.detail = format!(

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
+use crate::textbook::Reads;
 use anyhow::{Context, Result, bail};
 use earmark::auth::dev_key::{AUDIENCE, ISSUER, JWKS_FILE};
 use nix::sys::signal::{Signal, kill};
@@ -18,7 +19,7 @@ pub(crate) enum Kind {
     /// The binary, as users run it.
     Earmark,
     /// The textbook's handlers, with a pool of so many connections.
-    Textbook(u32),
+    Textbook(u32, Reads),
     /// Calls that touch no database.
     Null,
 }
@@ -46,9 +47,9 @@ impl Server {
                 command.arg("serve");
                 command
             }
-            Kind::Textbook(pool) => {
+            Kind::Textbook(pool, reads) => {
                 let mut command = Command::new(std::env::current_exe()?);
-                command.args(["textbook", &pool.to_string()]);
+                command.args(["textbook", &pool.to_string(), reads.name()]);
                 command
             }
             Kind::Null => {

@@ -1,7 +1,7 @@
 //! What Earmark is held against: the same RPCs behind the same layers, written as a textbook would.
 //!
-//! Each call takes a connection from a pool and has it to itself; a write is one interactive transaction of prepared
-//! statements. [`Null`] touches no database at all: what it does is what HTTP/2, the layers and the token cost.
+//! Each call takes a connection from a pool, has it to itself, and is one interactive transaction of prepared statements;
+//! reads can be had by a lone statement too ([`Reads`]). [`Null`] touches no database at all: what it does is what HTTP/2, the layers and the token cost.
 
 mod store;
 
@@ -31,11 +31,12 @@ use tonic::service::Routes;
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
+pub(crate) use self::store::Reads;
 use self::store::{Create, Sessions};
 use crate::ids;
 
 /// Serves the textbook's handlers on a pool of so many connections.
-pub(crate) async fn serve_textbook(pool_size: u32) -> Result<()> {
+pub(crate) async fn serve_textbook(pool_size: u32, reads: Reads) -> Result<()> {
     let sessions = Sessions(Connector::new(&variable("DATABASE_URL")?)?);
     let pool = Pool::builder()
         .max_size(pool_size)
@@ -43,7 +44,11 @@ pub(crate) async fn serve_textbook(pool_size: u32) -> Result<()> {
         .test_on_check_out(false)
         .build(sessions)
         .await?;
-    serve_routes(Routes::new(AllocationServiceServer::new(Textbook { pool }))).await
+    serve_routes(Routes::new(AllocationServiceServer::new(Textbook {
+        pool,
+        reads,
+    })))
+    .await
 }
 
 /// Serves calls that touch no database.
@@ -77,6 +82,7 @@ fn variable(name: &str) -> Result<String> {
 /// The textbook's service.
 struct Textbook {
     pool: Pool<Sessions>,
+    reads: Reads,
 }
 
 /// The service without a database.
@@ -122,8 +128,8 @@ impl AllocationService for Textbook {
             let enterprise = read_id("enterprise_id", &message.enterprise_id)?;
             let id = read_id("allocation_id", &message.allocation_id)?;
             call.caller.require_member(EnterpriseId(enterprise))?;
-            let session = self.pool.get().await.map_err(|_| Error::Overloaded)?;
-            let allocation = Some(session.get(enterprise, id).await?);
+            let mut session = self.pool.get().await.map_err(|_| Error::Overloaded)?;
+            let allocation = Some(session.get(self.reads, enterprise, id).await?);
             Ok(Answer::fresh(pb::GetAllocationResponse { allocation }))
         })
         .await

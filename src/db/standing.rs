@@ -1,7 +1,5 @@
 //! What an enterprise may do: the one look-up that every read of the OES services begins with.
 
-use std::collections::HashMap;
-
 use chrono::{DateTime, Utc};
 use diesel::dsl::exists;
 use diesel::prelude::*;
@@ -50,25 +48,6 @@ pub async fn find(
         has_partner,
         clock: clock.into(),
     }))
-}
-
-/// Whether each of these enterprises may use the OES services; those that are not there are left out.
-pub async fn licenses(
-    mut connection: &AsyncPgConnection,
-    ids: impl IntoIterator<Item = EnterpriseId>,
-) -> QueryResult<HashMap<EnterpriseId, bool>> {
-    let mut ids: Vec<Uuid> = ids.into_iter().map(|id| id.0).collect();
-    ids.sort_unstable();
-    ids.dedup();
-    let rows: Vec<(Uuid, bool)> = enterprise::table
-        .filter(enterprise::id.eq_any(ids))
-        .select((enterprise::id, enterprise::oes_licensed))
-        .load(&mut connection)
-        .await?;
-    let licenses = rows
-        .into_iter()
-        .map(|(id, licensed)| (EnterpriseId(id), licensed));
-    Ok(licenses.collect())
 }
 
 /// Refuses an enterprise that does not exist, and one without licence.

@@ -148,6 +148,25 @@ struct Reservation {
     connection: Account,
 }
 
+/// How a read is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reads {
+    /// Like a write: BEGIN, the statement, COMMIT.
+    Transaction,
+    /// By the statement alone: the least that a connection to itself can cost.
+    Statement,
+}
+
+impl Reads {
+    /// As the program's argument.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Transaction => "transaction",
+            Self::Statement => "statement",
+        }
+    }
+}
+
 impl Session {
     /// One interactive transaction; what fails in it rolls it back.
     pub(super) async fn create(&mut self, create: &Create) -> Result<pb::CreateAllocationResponse> {
@@ -164,13 +183,31 @@ impl Session {
         })
     }
 
-    /// One statement, which commits by itself.
-    pub(super) async fn get(&self, enterprise: Uuid, id: Uuid) -> Result<pb::Allocation> {
-        let row = self
-            .client
-            .query_opt(&self.statements.get, &[&enterprise, &id])
-            .await
-            .map_err(failed)?;
+    /// One statement, in an interactive transaction or committing by itself.
+    pub(super) async fn get(
+        &mut self,
+        reads: Reads,
+        enterprise: Uuid,
+        id: Uuid,
+    ) -> Result<pb::Allocation> {
+        let row = match reads {
+            Reads::Transaction => {
+                let db = self.client.transaction().await.map_err(failed)?;
+                let row = db
+                    .query_opt(&self.statements.get, &[&enterprise, &id])
+                    .await;
+                let row = row.map_err(failed)?;
+                db.commit().await.map_err(failed)?;
+                row
+            }
+            Reads::Statement => {
+                let found = self
+                    .client
+                    .query_opt(&self.statements.get, &[&enterprise, &id])
+                    .await;
+                found.map_err(failed)?
+            }
+        };
         let row = row.ok_or(Error::EnterpriseNotFound(EnterpriseId(enterprise)))?;
         if !row.get::<_, bool>(0) {
             return Err(Error::NoOesLicense);

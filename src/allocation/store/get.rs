@@ -1,22 +1,19 @@
 //! Records by id: all that are asked for at the same time, in one statement.
 
-use std::collections::{HashMap, HashSet};
-
 use chrono::{DateTime, Utc};
 use diesel::dsl::{AsSelect, SqlTypeOf};
 use diesel::pg::Pg;
 use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
-use diesel::sql_types::{self, Array, BigInt, Timestamptz};
+use diesel::sql_types::{self, Array, BigInt, Bool, Timestamptz};
 use diesel::{QueryResult, SelectableHelper};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
-use tokio::try_join;
 use uuid::Uuid;
 
 use super::Row;
 use crate::allocation::model::{Record, Side};
 use crate::db::coalesce::ReadMany;
 use crate::db::pool::Pool;
-use crate::db::{read, standing};
+use crate::db::read;
 use crate::error::Result;
 use crate::types::ids::{AllocationId, EnterpriseId, OwnerId};
 
@@ -50,58 +47,71 @@ impl ReadMany for Records {
     }
 }
 
-/// What there is of each key, and who asks: one round trip, and another for what is not the caller's own as a client.
+/// What there is of each key, and who asks: one statement, and another for what is not the caller's own as a client.
 async fn get_all(pool: &Pool, keys: &[Asked]) -> Result<Vec<Result<Found>>> {
-    let (licenses, rows) = read::one(pool, async |connection: &mut AsyncPgConnection| {
+    let rows = read::one(pool, async |connection: &mut AsyncPgConnection| {
         let db = &*connection;
-        let enterprises = keys.iter().map(|key| key.enterprise);
-        let numbered: Vec<_> = (0..).zip(keys).collect();
-        let (licenses, mut rows) = try_join!(
-            standing::licenses(db, enterprises),
-            load(db, Side::Client, &numbered)
-        )?;
-        let is_found: HashSet<i64> = rows.iter().map(|(number, ..)| *number).collect();
-        let others: Vec<_> = numbered
+        let mut rows: Vec<Option<Known>> = keys.iter().map(|_| None).collect();
+        let all: Vec<_> = (0..).zip(keys).collect();
+        fill(&mut rows, load(db, Side::Client, &all).await?);
+        let others: Vec<_> = all
             .into_iter()
-            .filter(|(number, _)| !is_found.contains(number))
+            .zip(&rows)
+            .filter_map(|(key, known)| {
+                matches!(known, Some(Known { row: None, .. })).then_some(key)
+            })
             .collect();
         if !others.is_empty() {
-            rows.extend(load(db, Side::Partner, &others).await?);
+            fill(&mut rows, load(db, Side::Partner, &others).await?);
         }
-        QueryResult::Ok((licenses, rows))
+        QueryResult::Ok(rows)
     })
     .await?;
-    let mut rows: HashMap<i64, (DateTime<Utc>, Row)> = rows
-        .into_iter()
-        .map(|(number, now, row)| (number, (now, row)))
-        .collect();
-    let found = (0..).zip(keys).map(|(number, key)| {
-        let mut due = Vec::new();
-        let record = match rows.remove(&number) {
-            None => None,
-            Some((now, row)) => {
-                if row.is_due(Some(now.into())) {
-                    due.push(OwnerId(row.owner_id));
-                }
-                Some(Record::try_from(row)?)
+    Ok(rows.into_iter().map(found).collect())
+}
+
+/// An enterprise that is there, and the record that it asks for.
+struct Known {
+    now: DateTime<Utc>,
+    licensed: bool,
+    row: Option<Row>,
+}
+
+fn fill(rows: &mut [Option<Known>], answers: Vec<(i64, DateTime<Utc>, bool, Option<Row>)>) {
+    for (number, now, licensed, row) in answers {
+        let place = usize::try_from(number).ok();
+        if let Some(place) = place.and_then(|place| rows.get_mut(place)) {
+            *place = Some(Known { now, licensed, row });
+        }
+    }
+}
+
+fn found(known: Option<Known>) -> Result<Found> {
+    let mut due = Vec::new();
+    let (mut licensed, mut record) = (None, None);
+    if let Some(known) = known {
+        licensed = Some(known.licensed);
+        if let Some(row) = known.row {
+            if row.is_due(Some(known.now.into())) {
+                due.push(OwnerId(row.owner_id));
             }
-        };
-        Ok(Found {
-            licensed: licenses.get(&key.enterprise).copied(),
-            due,
-            record,
-        })
-    });
-    Ok(found.collect())
+            record = Some(Record::try_from(row)?);
+        }
+    }
+    Ok(Found {
+        licensed,
+        due,
+        record,
+    })
 }
 
 async fn load(
     mut db: &AsyncPgConnection,
     side: Side,
     keys: &[(i64, &Asked)],
-) -> QueryResult<Vec<(i64, DateTime<Utc>, Row)>> {
+) -> QueryResult<Vec<(i64, DateTime<Utc>, bool, Option<Row>)>> {
     let query = GetQuery {
-        columns: Row::as_select(),
+        columns: Option::<Row>::as_select(),
         side,
         numbers: keys.iter().map(|(number, _)| *number).collect(),
         enterprises: keys.iter().map(|(_, key)| key.enterprise.0).collect(),
@@ -110,9 +120,10 @@ async fn load(
     query.load(&mut db).await
 }
 
-/// Each key's number, the clock, and the record; nothing for a key that leads to none.
+/// Each key's number, the clock, whether the enterprise has a licence, and the record if there is one for it; nothing for
+/// an enterprise that is not there.
 struct GetQuery {
-    columns: AsSelect<Row, Pg>,
+    columns: AsSelect<Option<Row>, Pg>,
     side: Side,
     numbers: Vec<i64>,
     enterprises: Vec<Uuid>,
@@ -121,7 +132,7 @@ struct GetQuery {
 
 impl QueryFragment<Pg> for GetQuery {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
-        out.push_sql("SELECT k.n, statement_timestamp(), ");
+        out.push_sql("SELECT k.n, statement_timestamp(), e.oes_licensed, ");
         self.columns.walk_ast(out.reborrow())?;
         out.push_sql(" FROM unnest(");
         out.push_bind_param::<Array<BigInt>, _>(&self.numbers)?;
@@ -132,12 +143,14 @@ impl QueryFragment<Pg> for GetQuery {
         out.push_sql(match self.side {
             Side::Client => {
                 r#") k(n, enterprise_id, id)
-                JOIN "allocation" ON "allocation"."owner_id" = k.enterprise_id AND "allocation"."id" = k.id"#
+                JOIN "enterprise" e ON e."id" = k.enterprise_id
+                LEFT JOIN "allocation" ON "allocation"."owner_id" = k.enterprise_id AND "allocation"."id" = k.id"#
             }
             // By the record's own id: a partner may have more connections than could be looked through. The fence keeps
             // any plan to that order.
             Side::Partner => {
                 r#") k(n, enterprise_id, id)
+                JOIN "enterprise" e ON e."id" = k.enterprise_id
                 CROSS JOIN LATERAL (SELECT * FROM "allocation" a WHERE a."id" = k.id OFFSET 0) "allocation"
                 JOIN "connection" c ON c."id" = "allocation"."connection_id"
                     AND c."partner_enterprise_id" = k.enterprise_id"#
@@ -148,7 +161,12 @@ impl QueryFragment<Pg> for GetQuery {
 }
 
 impl Query for GetQuery {
-    type SqlType = (BigInt, Timestamptz, SqlTypeOf<AsSelect<Row, Pg>>);
+    type SqlType = (
+        BigInt,
+        Timestamptz,
+        Bool,
+        SqlTypeOf<AsSelect<Option<Row>, Pg>>,
+    );
 }
 
 /// Prepared once for each side.
