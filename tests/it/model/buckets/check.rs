@@ -123,7 +123,7 @@ impl Past<'_> {
         for (id, key) in &self.keys {
             let calls = &self.calls[key.as_str()];
             let may_have = |call: &&Call| matches!(call.told, Told::Done { .. } | Told::Lost);
-            assert!(calls.iter().any(|call| may_have(call)), "{calls:?}");
+            assert!(calls.iter().any(may_have), "{calls:?}");
             assert_eq!(made.insert(key, *id), None, "a key has one effect");
         }
         for call in self.calls.values().flatten() {
