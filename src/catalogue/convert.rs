@@ -1,5 +1,7 @@
 //! Between the messages of `earmark.catalogue.v1` and the words of `model`.
 
+mod texts;
+
 use std::cell::Cell;
 use std::collections::BTreeMap;
 
@@ -9,13 +11,10 @@ use crate::catalogue::model::language::{Tag, Wanted};
 use crate::catalogue::model::price::{self, Price};
 use crate::catalogue::model::{
     Allocation, AllocationNumber, Company, DeleteAllocation, Offer, PutAllocation, PutCompany,
-    QUANTITY, Text, Texts, Translations, Write,
+    Text, Texts, Translations, Write,
 };
 use crate::error::Result;
-use crate::limits::{
-    CATALOGUE_ALLOCATIONS_MAX, CATALOGUE_LANGUAGES_MAX, CATALOGUE_TEXT_CHARS_MAX,
-    CATALOGUE_TEXTS_BYTES_MAX, ID_CHARS_MAX, LINK_CHARS_MAX,
-};
+use crate::limits::{CATALOGUE_ALLOCATIONS_MAX, ID_CHARS_MAX, LINK_CHARS_MAX};
 use crate::proto::catalogue::v1 as pb;
 use crate::rpc::page_token::Binding;
 use crate::rpc::read::Reader;
@@ -106,7 +105,7 @@ pub(super) fn put_allocation(message: &pb::PutAllocationRequest) -> Result<Write
         ),
     };
     let image = image(&mut read, &message.allocation_image);
-    let translations = translations(&mut read, &message.translations);
+    let translations = texts::translations(&mut read, &message.translations);
     read.finish()?;
     Ok(Write {
         company,
@@ -227,89 +226,6 @@ fn is_https(url: &str) -> bool {
         .syntax_violation_callback(Some(&mend))
         .parse(url);
     parsed.is_ok_and(|url| url.scheme() == "https" && url.has_host()) && !is_mended.get()
-}
-
-fn translations(read: &mut Reader, given: &BTreeMap<String, pb::Translation>) -> Translations {
-    const FIELD: &str = "translations";
-    if given.len() > CATALOGUE_LANGUAGES_MAX {
-        let why = format!("must have at most {CATALOGUE_LANGUAGES_MAX} languages");
-        read.violation(FIELD, why);
-        return Translations::new();
-    }
-    let mut translations = Translations::new();
-    for (language, texts) in given {
-        let field = format!("{FIELD}[\"{language}\"]");
-        let tag = Some(language).filter(|language| language.len() <= ID_CHARS_MAX);
-        let Some(tag) = tag.and_then(|language| Tag::parse(language)) else {
-            let why = "its key must be a BCP 47 language tag without extensions, such as fr-CA";
-            read.violation(field, why);
-            continue;
-        };
-        let texts = self::texts(read, &field, &tag, texts);
-        if translations.insert(tag, texts).is_some() {
-            read.violation(field, "is the language of another key");
-        }
-    }
-    if !translations.contains_key(&Tag::ENGLISH) {
-        read.violation(format!("{FIELD}[\"en\"]"), "is required");
-    }
-    let all = translations
-        .values()
-        .flat_map(|texts| Text::ALL.map(|text| texts.get(text)));
-    let bytes: usize = all.flatten().map(str::len).sum();
-    if bytes > CATALOGUE_TEXTS_BYTES_MAX {
-        let why = format!("must have at most {CATALOGUE_TEXTS_BYTES_MAX} bytes of texts");
-        read.violation(FIELD, why);
-    }
-    check_labels(read, FIELD, &translations);
-    translations
-}
-
-fn texts(read: &mut Reader, field: &str, tag: &Tag, given: &pb::Translation) -> Texts {
-    let texts = Texts {
-        allocation_name: given.allocation_name.clone(),
-        display_name: given.display_name.clone(),
-        allocation_description: given.allocation_description.clone(),
-        allocation_long_description: given.allocation_long_description.clone(),
-        allocation_singular_label: given.allocation_singular_label.clone(),
-        allocation_plural_label: given.allocation_plural_label.clone(),
-    };
-    for text in Text::ALL {
-        let field = format!("{field}.{}", text.name());
-        match texts.get(text) {
-            Some(given) => {
-                read.required_text(&field, given, CATALOGUE_TEXT_CHARS_MAX);
-            }
-            None if *tag == Tag::ENGLISH => read.violation(field, "is required"),
-            None => {}
-        }
-    }
-    texts
-}
-
-/// If one of two labels that a reader is served has the quantity, both must.
-fn check_labels(read: &mut Reader, field: &str, translations: &Translations) {
-    for (tag, own) in translations {
-        let has_label = own.get(Text::SingularLabel).or(own.get(Text::PluralLabel));
-        if has_label.is_none() {
-            continue;
-        }
-        let wanted = Wanted::new(tag.clone());
-        let has_quantity = |text| {
-            let (_, label) = wanted.serve(translations, text)?;
-            Some(label.contains(QUANTITY))
-        };
-        let lacking = match (
-            has_quantity(Text::SingularLabel),
-            has_quantity(Text::PluralLabel),
-        ) {
-            (Some(false), Some(true)) => Text::SingularLabel,
-            (Some(true), Some(false)) => Text::PluralLabel,
-            _ => continue,
-        };
-        let why = format!("must have `{QUANTITY}`, as the other label of this language does");
-        read.violation(format!("{field}[\"{tag}\"].{}", lacking.name()), why);
-    }
 }
 
 impl From<Company> for pb::Company {
