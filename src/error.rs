@@ -1,7 +1,7 @@
 //! One closed error enum, in order of precedence: where several would fit, the earlier answers.
 
 use crate::types::amount::Amount;
-use crate::types::ids::{AllocationId, ClientId, ConnectionId, EnterpriseId, PartnerId};
+use crate::types::ids::{ActionId, AllocationId, ClientId, ConnectionId, EnterpriseId, PartnerId};
 use crate::types::unit::Unit;
 
 /// The result of anything that a caller can ask for.
@@ -28,6 +28,8 @@ pub enum Error {
 
     /// The caller is no member of the enterprise.
     NotAMember,
+    /// The token lacks this claim, which says whose records the call is about.
+    ClaimMissing(&'static str),
     /// There is no such enterprise.
     EnterpriseNotFound(EnterpriseId),
     /// The calling enterprise has no OES license.
@@ -48,10 +50,16 @@ pub enum Error {
     ConnectionNotFound(ConnectionId),
     /// The allocation is unknown, or not the caller's.
     AllocationNotFound(AllocationId),
+    /// The bucket is unknown, or not the tenant's.
+    BucketNotFound(String),
+    /// The balance action is unknown, or not of that bucket and kind.
+    ActionNotFound(ActionId),
     /// The enterprise has a client already.
     ClientExists,
     /// The partner has a connection with this `partners_connection_id` already.
     ConnectionExists,
+    /// The tenant has another bucket with this id already.
+    BucketExists(String),
 
     /// The record is at another version.
     VersionMismatch {
@@ -72,18 +80,25 @@ pub enum Error {
         /// Why it was disabled.
         reason: String,
     },
+    /// The bucket's state does not allow what was asked for.
+    BucketNotUsable {
+        /// How it stands, by the database's clock.
+        status: &'static str,
+        /// What stands in the way, as a clause: `it is valid from …`.
+        reason: String,
+    },
     /// Too little is available.
     InsufficientBalance {
         /// What is available.
         available: Amount,
         /// What was asked for.
         requested: Amount,
-        /// Of which currency.
+        /// Of which currency or unit.
         unit: Unit,
     },
     /// A balance would pass its greatest value.
     BalanceLimit {
-        /// Of which currency.
+        /// Of which currency or unit.
         unit: Unit,
     },
 

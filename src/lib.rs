@@ -32,6 +32,7 @@ pub mod allocation;
 pub mod app;
 pub mod auth;
 pub mod balance;
+pub mod bucket;
 pub mod cli;
 pub mod config;
 pub mod db;

@@ -23,6 +23,8 @@ pub const ID_CHARS_MAX: usize = 128;
 pub const NAME_CHARS_MAX: usize = 200;
 /// Characters of notes, reasons, descriptions and messages.
 pub const NOTE_CHARS_MAX: usize = 1_000;
+/// Characters of a link.
+pub const LINK_CHARS_MAX: usize = 1_000;
 /// Characters of a currency or unit.
 pub const UNIT_CHARS_MAX: usize = 32;
 /// Values of one list filter.
@@ -34,6 +36,15 @@ pub const PAGE_SIZE_DEFAULT: u32 = 100;
 pub const PAGE_SIZE_MAX: u32 = 500;
 /// Page number times size at the most: skipped records are read all the same.
 pub const PAGE_OFFSET_MAX: u64 = 1_000_000;
+
+/// Buckets of a page at the most.
+pub const BUCKETS_PAGE_MAX: u32 = 1_000;
+/// References of one kind that a bucket holds: as many products and resources as one balance is ever shared by.
+pub const BUCKET_REFERENCES_MAX: usize = 100;
+/// Bytes of a bucket's extension as JSON, so that some tens of buckets fit an answer.
+pub const BUCKET_EXTENSION_BYTES_MAX: usize = 64 * 1024;
+/// Characters of a list of members to return: every member by its longest name, and then some.
+pub const FIELDS_CHARS_MAX: usize = 10_000;
 
 /// Open reservations that a balance shows, of those that it counts: about 100 KiB.
 pub const RESERVATIONS_SHOWN_MAX: usize = 1_000;

@@ -28,6 +28,12 @@ pub mod balance {
     }
 }
 
+pub mod bucket {
+    pub mod v1 {
+        tonic::include_proto!("earmark.bucket.v1");
+    }
+}
+
 pub mod network {
     pub mod v1 {
         tonic::include_proto!("earmark.network.v1");

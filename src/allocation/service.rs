@@ -9,7 +9,7 @@ use crate::db::coalesce::Coalescer;
 use crate::db::pool::Pool;
 use crate::db::standing::{Standing, require_client, require_license, require_partner};
 use crate::error::{Error, Result};
-use crate::ledger::command::{AllocationReply, Command, Origin, Reply};
+use crate::ledger::command::{AllocationReply, Command, Origin, OwnerKind, Reply};
 use crate::ledger::expiry::release_due;
 use crate::ledger::writer::Writer;
 use crate::proto::allocation::v1 as pb;
@@ -72,7 +72,7 @@ impl AllocationService {
         let mut read = store::list(&self.pool, list, None).await?;
         authorise(read.standing)?;
         let clock = read.standing.map(|standing| standing.clock);
-        while release_due(&self.writer, &read.due).await? {
+        while release_due(&self.writer, OwnerKind::Enterprise, &read.due).await? {
             read = store::list(&self.pool, list, clock).await?;
         }
         let cursor = |record: &Record| list.order.cursor(record);
@@ -207,7 +207,7 @@ impl Rpcs for AllocationService {
             let asked = Asked { enterprise, id };
             let mut found = self.records.read(asked).await?;
             require_license(found.licensed, enterprise)?;
-            if release_due(&self.writer, &found.due).await? {
+            if release_due(&self.writer, OwnerKind::Enterprise, &found.due).await? {
                 found = self.records.read(asked).await?;
             }
             let record = found.record.ok_or(Error::AllocationNotFound(id))?;

@@ -2,7 +2,7 @@
 
 use crate::auth::scope::Scope;
 use crate::error::{Error, Result};
-use crate::types::ids::EnterpriseId;
+use crate::types::ids::{EnterpriseId, TenantId};
 
 /// The bearer of a verified token.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,6 +15,8 @@ pub struct Caller {
     pub scopes: Vec<Scope>,
     /// The enterprises that the bearer is a member of; `None` if the token lacks the claim.
     pub enterprises: Option<Vec<EnterpriseId>>,
+    /// The tenant whose buckets the bearer uses; `None` if the token lacks the claim.
+    pub tenant: Option<TenantId>,
 }
 
 impl Caller {
@@ -34,6 +36,11 @@ impl Caller {
         } else {
             Err(Error::NotAMember)
         }
+    }
+
+    /// The tenant; refuses a bearer that has none.
+    pub fn require_tenant(&self) -> Result<TenantId> {
+        self.tenant.ok_or(Error::ClaimMissing("tenant"))
     }
 
     /// Refuses a bearer that is neither administrator of the network nor member of the enterprise.

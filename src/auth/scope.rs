@@ -9,6 +9,10 @@ pub enum Scope {
     NetworkWrite,
     /// Writes of the network and of custody, on every enterprise.
     NetworkAdmin,
+    /// Reads of prepaid buckets.
+    BucketsRead,
+    /// Writes of prepaid buckets.
+    BucketsWrite,
 }
 
 impl Scope {
@@ -18,14 +22,22 @@ impl Scope {
             Self::NetworkRead => "settlement_network_read",
             Self::NetworkWrite => "settlement_network_write",
             Self::NetworkAdmin => "network-admin",
+            Self::BucketsRead => "buckets-read",
+            Self::BucketsWrite => "buckets-write",
         }
     }
 
     /// The scope with this name, if this server knows it.
     pub fn parse(name: &str) -> Option<Self> {
-        [Self::NetworkRead, Self::NetworkWrite, Self::NetworkAdmin]
-            .into_iter()
-            .find(|scope| scope.name() == name)
+        [
+            Self::NetworkRead,
+            Self::NetworkWrite,
+            Self::NetworkAdmin,
+            Self::BucketsRead,
+            Self::BucketsWrite,
+        ]
+        .into_iter()
+        .find(|scope| scope.name() == name)
     }
 }
 
@@ -46,6 +58,8 @@ const READ: &[Scope] = &[Scope::NetworkRead];
 const WRITE: &[Scope] = &[Scope::NetworkWrite];
 const ADMIN: &[Scope] = &[Scope::NetworkAdmin];
 const READ_OR_ADMIN: &[Scope] = &[Scope::NetworkRead, Scope::NetworkAdmin];
+const READ_BUCKETS: &[Scope] = &[Scope::BucketsRead];
+const WRITE_BUCKETS: &[Scope] = &[Scope::BucketsWrite];
 
 const fn read(path: &'static str, scopes: &'static [Scope]) -> Rpc {
     Rpc {
@@ -122,6 +136,52 @@ pub const RPCS: &[Rpc] = &[
     read("/earmark.balance.v1.BalanceService/GetBalance", READ),
     read("/earmark.balance.v1.BalanceService/ListEntries", READ),
     long_read("/earmark.balance.v1.BalanceService/VerifyLedger", ADMIN),
+    read("/earmark.bucket.v1.BucketService/ListBuckets", READ_BUCKETS),
+    read("/earmark.bucket.v1.BucketService/GetBucket", READ_BUCKETS),
+    write(
+        "/earmark.bucket.v1.BucketService/CreateBucket",
+        WRITE_BUCKETS,
+    ),
+    write(
+        "/earmark.bucket.v1.BucketService/UpdateBucket",
+        WRITE_BUCKETS,
+    ),
+    write(
+        "/earmark.bucket.v1.BucketService/TopupBalance",
+        WRITE_BUCKETS,
+    ),
+    write(
+        "/earmark.bucket.v1.BucketService/AdjustBalance",
+        WRITE_BUCKETS,
+    ),
+    write(
+        "/earmark.bucket.v1.BucketService/TransferBalance",
+        WRITE_BUCKETS,
+    ),
+    write(
+        "/earmark.bucket.v1.BucketService/ReserveBalance",
+        WRITE_BUCKETS,
+    ),
+    write(
+        "/earmark.bucket.v1.BucketService/UnreserveBalance",
+        WRITE_BUCKETS,
+    ),
+    write(
+        "/earmark.bucket.v1.BucketService/DeductBalance",
+        WRITE_BUCKETS,
+    ),
+    read(
+        "/earmark.bucket.v1.BucketService/GetAccumulatedBalance",
+        READ_BUCKETS,
+    ),
+    read(
+        "/earmark.bucket.v1.BucketService/ListBalanceActions",
+        READ_BUCKETS,
+    ),
+    read(
+        "/earmark.bucket.v1.BucketService/GetBalanceAction",
+        READ_BUCKETS,
+    ),
     write("/earmark.network.v1.NetworkService/CreateEnterprise", ADMIN),
     read(
         "/earmark.network.v1.NetworkService/GetEnterprise",

@@ -18,7 +18,7 @@ use crate::limits::{
     TOKEN_LEEWAY, TOKEN_MEMBERSHIPS_MAX, TOKEN_REMEMBERED_MAX, TOKEN_SUBJECT_CHARS_MAX,
     TOKENS_REMEMBERED_MAX,
 };
-use crate::types::ids::EnterpriseId;
+use crate::types::ids::{EnterpriseId, TenantId};
 use crate::types::text;
 
 type Claims = Map<String, Value>;
@@ -184,6 +184,7 @@ impl Verifier {
             subject: subject(claims)?,
             scopes: scopes(claims)?,
             enterprises: enterprises(claims)?,
+            tenant: tenant(claims)?,
         };
         check_companies(claims)?;
 
@@ -244,16 +245,27 @@ fn enterprises(claims: &Claims) -> Result<Option<Vec<EnterpriseId>>> {
     let Some(values) = memberships(claims, "enterprises")? else {
         return Ok(None);
     };
-    let ids = values.iter().map(|value| {
-        let text = value.as_str()?;
-        // Only the hyphenated form: the crate would take others too.
-        (text.len() == 36).then(|| Uuid::try_parse(text).ok())?
-    });
+    let ids = values.iter().map(|value| parse_uuid(value.as_str()?));
     let ids: Option<Vec<EnterpriseId>> = ids.map(|id| id.map(EnterpriseId)).collect();
     match ids {
         Some(ids) => Ok(Some(ids)),
         None => Err(invalid("`enterprises` must hold UUIDs")),
     }
+}
+
+fn tenant(claims: &Claims) -> Result<Option<TenantId>> {
+    let Some(text) = optional_text(claims, "tenant")? else {
+        return Ok(None);
+    };
+    match parse_uuid(text) {
+        Some(id) => Ok(Some(TenantId(id))),
+        None => Err(invalid("`tenant` must be a UUID")),
+    }
+}
+
+/// Only the hyphenated form: the crate would take others too.
+fn parse_uuid(text: &str) -> Option<Uuid> {
+    (text.len() == 36).then(|| Uuid::try_parse(text).ok())?
 }
 
 fn check_companies(claims: &Claims) -> Result<()> {

@@ -282,6 +282,12 @@ fn cause(cause: pb::EntryCause) -> Option<Cause> {
         pb::EntryCause::Cancel => Some(Cause::Cancel),
         pb::EntryCause::Expire => Some(Cause::Expire),
         pb::EntryCause::Instant => Some(Cause::Instant),
+        pb::EntryCause::Opening => Some(Cause::Opening),
+        pb::EntryCause::Topup => Some(Cause::Topup),
+        pb::EntryCause::Deduct => Some(Cause::Deduct),
+        pb::EntryCause::Unreserve => Some(Cause::Unreserve),
+        pb::EntryCause::Transfer => Some(Cause::Transfer),
+        pb::EntryCause::Cost => Some(Cause::Cost),
     }
 }
 
@@ -295,6 +301,12 @@ impl From<Entry> for pb::Entry {
             Cause::Cancel => pb::EntryCause::Cancel,
             Cause::Expire => pb::EntryCause::Expire,
             Cause::Instant => pb::EntryCause::Instant,
+            Cause::Opening => pb::EntryCause::Opening,
+            Cause::Topup => pb::EntryCause::Topup,
+            Cause::Deduct => pb::EntryCause::Deduct,
+            Cause::Unreserve => pb::EntryCause::Unreserve,
+            Cause::Transfer => pb::EntryCause::Transfer,
+            Cause::Cost => pb::EntryCause::Cost,
         };
         Self {
             account: entry.account.name().into(),

@@ -16,7 +16,7 @@ use crate::db::connect::Connector;
 use crate::db::pool::Pool;
 use crate::db::standing::{Standing, require_client, require_licensed, require_partner};
 use crate::error::{Error, Result};
-use crate::ledger::command::{Origin, Reply};
+use crate::ledger::command::{Origin, OwnerKind, Reply};
 use crate::ledger::expiry::release_due;
 use crate::ledger::verify::{self, VerifyError};
 use crate::ledger::writer::Writer;
@@ -80,7 +80,7 @@ impl Rpcs for BalanceService {
             let mut read = store::client_balances(&self.pool, &list, None).await?;
             let client = require_client(read.standing, list.enterprise)?;
             let clock = read.standing.map(|standing| standing.clock);
-            while release_due(&self.writer, &read.due).await? {
+            while release_due(&self.writer, OwnerKind::Enterprise, &read.due).await? {
                 read = store::client_balances(&self.pool, &list, clock).await?;
             }
             let found = read.found;
@@ -123,7 +123,7 @@ impl Rpcs for BalanceService {
                 )
             };
             let (mut due, mut network) = balances().await?;
-            while release_due(&self.writer, &due).await? {
+            while release_due(&self.writer, OwnerKind::Enterprise, &due).await? {
                 (due, network) = balances().await?;
             }
             let cursor = |network: &PartnerNetworkBalance| Cursor(network.connection.id);
@@ -150,7 +150,7 @@ impl Rpcs for BalanceService {
             let (unit, clock) = (&get.unit, standing.clock);
             let snapshot = || store::snapshot(&self.pool, &account, unit, get.moment, clock);
             let mut seen = snapshot().await?;
-            while release_due(&self.writer, &seen.due).await? {
+            while release_due(&self.writer, OwnerKind::Enterprise, &seen.due).await? {
                 seen = snapshot().await?;
             }
             let past = judge(get.moment, seen)?;
@@ -172,7 +172,7 @@ impl Rpcs for BalanceService {
             if list.accounts == Accounts::Custody && standing.client.is_none() {
                 return Err(Error::ClientNotFound(None));
             }
-            release_due(&self.writer, &read.due).await?;
+            release_due(&self.writer, OwnerKind::Enterprise, &read.due).await?;
             let entries = store::entries(&self.pool, &list, &read.found).await?;
             let (entries, next_page_token) = paging::finish(
                 entries,

@@ -10,7 +10,7 @@ use diesel::sql_types::{Bool, Nullable, Timestamptz};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use uuid::Uuid;
 
-use crate::db::schema::{allocation, connection};
+use crate::db::schema::{allocation, bucket_action, connection};
 use crate::types::ids::{ClientId, ConnectionId, EnterpriseId, OwnerId, PartnerId};
 use crate::types::time::Time;
 
@@ -119,6 +119,23 @@ pub async fn oldest(mut db: &AsyncPgConnection, limit: i64) -> QueryResult<Vec<O
         .group_by(allocation::owner_id)
         .order(min(allocation::expire_time))
         .select(allocation::owner_id)
+        .limit(limit)
+        .load(&mut db)
+        .await?;
+    Ok(owners.into_iter().map(OwnerId).collect())
+}
+
+/// Buckets with due reserves, those of the oldest first.
+pub async fn oldest_of_buckets(
+    mut db: &AsyncPgConnection,
+    limit: i64,
+) -> QueryResult<Vec<OwnerId>> {
+    let owners: Vec<Uuid> = bucket_action::table
+        .filter(bucket_action::status.eq("CREATED"))
+        .filter(bucket_action::expire_time.le(statement_timestamp().nullable()))
+        .group_by(bucket_action::owner_id)
+        .order(min(bucket_action::expire_time))
+        .select(bucket_action::owner_id)
         .limit(limit)
         .load(&mut db)
         .await?;

@@ -140,6 +140,84 @@ diesel::table! {
     }
 }
 
+diesel::table! {
+    bucket (owner_id) {
+        owner_id -> Uuid,
+        tenant -> Uuid,
+        id -> Text,
+        name -> Nullable<Text>,
+        description -> Nullable<Text>,
+        status -> Text,
+        usage_type -> Nullable<Text>,
+        party_account_id -> Nullable<Text>,
+        unit -> Text,
+        valid_from -> Nullable<Timestamptz>,
+        valid_to -> Nullable<Timestamptz>,
+        details -> Jsonb,
+        initiated_by -> Text,
+        content_hash -> Bytea,
+        opened_version -> BigInt,
+        version -> BigInt,
+        created_at -> Timestamptz,
+        updated_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    bucket_product (owner_id, product_id) {
+        owner_id -> Uuid,
+        product_id -> Text,
+        tenant -> Uuid,
+        bucket_id -> Text,
+        created_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    bucket_update (owner_id, version) {
+        owner_id -> Uuid,
+        version -> BigInt,
+        request_id -> Nullable<Text>,
+        content_hash -> Bytea,
+        own_version -> BigInt,
+        initiated_by -> Text,
+        created_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    bucket_action (owner_id, id) {
+        owner_id -> Uuid,
+        id -> Uuid,
+        tenant -> Uuid,
+        bucket_id -> Text,
+        party_account_id -> Nullable<Text>,
+        #[sql_name = "type"]
+        kind -> Text,
+        status -> Text,
+        request_id -> Text,
+        content_hash -> Bytea,
+        unit -> Text,
+        amount -> Numeric,
+        remaining_amount -> Nullable<Numeric>,
+        expire_time -> Nullable<Timestamptz>,
+        reserve_id -> Nullable<Uuid>,
+        returned_amount -> Nullable<Numeric>,
+        receiver_owner_id -> Nullable<Uuid>,
+        receiver_bucket_id -> Nullable<Text>,
+        receiver_version -> Nullable<BigInt>,
+        cost_amount -> Nullable<Numeric>,
+        cost_owner -> Nullable<Text>,
+        own_version -> BigInt,
+        closed_cause -> Nullable<Text>,
+        closed_by -> Nullable<Uuid>,
+        details -> Jsonb,
+        initiated_by -> Text,
+        created_at -> Timestamptz,
+        updated_at -> Timestamptz,
+    }
+}
+
 diesel::allow_tables_to_appear_in_same_query!(
     owner,
     enterprise,
@@ -151,4 +229,8 @@ diesel::allow_tables_to_appear_in_same_query!(
     entry,
     allocation,
     adjustment,
+    bucket,
+    bucket_product,
+    bucket_update,
+    bucket_action,
 );

@@ -1,10 +1,15 @@
 //! What the ledger can be asked to do, and what it answers.
 
+pub mod bucket;
+
+use std::iter;
+
 use crate::error::Result;
+use crate::ledger::command::bucket::{BucketCommand, BucketReply, BucketRequest};
 use crate::ledger::model::{Adjustment, Allocation, Balance, Direction};
 use crate::types::amount::Amount;
 use crate::types::content::ContentHash;
-use crate::types::ids::{AllocationId, ConnectionId, EnterpriseId, Entropy, OwnerId};
+use crate::types::ids::{AllocationId, ConnectionId, EnterpriseId, Entropy, OwnerId, TenantId};
 use crate::types::time::Time;
 use crate::types::unit::Unit;
 
@@ -36,13 +41,67 @@ impl Command {
         }
     }
 
+    /// A command on this bucket.
+    pub fn on_bucket(
+        tenant: TenantId,
+        bucket: String,
+        validate_only: bool,
+        request: BucketRequest,
+    ) -> Self {
+        let owner = OwnerId::of_bucket(tenant, &bucket);
+        let command = BucketCommand {
+            tenant,
+            bucket,
+            request,
+        };
+        Self::new(owner, validate_only, Action::Bucket(Box::new(command)))
+    }
+
+    /// What kind of owner it is for.
+    pub fn kind(&self) -> OwnerKind {
+        match &self.action {
+            Action::Create(_) | Action::Submit(_) | Action::Close(_) | Action::Adjust(_) => {
+                OwnerKind::Enterprise
+            }
+            Action::Bucket(_) => OwnerKind::Bucket,
+            Action::Expire(kind) => *kind,
+        }
+    }
+
+    /// All owners whose value it may move: its own, and that of a transfer's receiver.
+    pub fn owners(&self) -> impl Iterator<Item = OwnerId> {
+        let receiver = match &self.action {
+            Action::Bucket(command) => command.receiver(),
+            _ => None,
+        };
+        iter::once(self.owner).chain(receiver)
+    }
+
+    /// The smallest of its owners: which queue it waits in, and in which line.
+    pub fn home(&self) -> OwnerId {
+        self.owners().min().unwrap_or(self.owner)
+    }
+
     /// How much of a batch it takes.
     pub fn weight(&self) -> usize {
         match &self.action {
             Action::Submit(creates) => creates.len().max(1),
-            Action::Create(_) | Action::Close(_) | Action::Adjust(_) | Action::Expire => 1,
+            Action::Create(_)
+            | Action::Close(_)
+            | Action::Adjust(_)
+            | Action::Bucket(_)
+            | Action::Expire(_) => 1,
         }
     }
+}
+
+/// What an owner is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum OwnerKind {
+    /// An enterprise, with its client's custody and connections.
+    Enterprise,
+    /// A prepaid bucket.
+    Bucket,
 }
 
 /// What to do.
@@ -56,9 +115,11 @@ pub enum Action {
     Close(Close),
     /// Deposit or withdraw custody.
     Adjust(Adjust),
+    /// Anything with a prepaid bucket.
+    Bucket(Box<BucketCommand>),
     /// Release what is due; asked by the sweep and by reads. The owner's due reservations are released before any
     /// command of his, so there is nothing else to do.
-    Expire,
+    Expire(OwnerKind),
 }
 
 /// A new allocation or deallocation.
@@ -149,6 +210,8 @@ pub enum Reply {
     Submitted(Vec<Result<AllocationReply>>),
     /// A deposit or withdrawal.
     Adjustment(Box<AdjustmentReply>),
+    /// A prepaid bucket.
+    Bucket(Box<BucketReply>),
     /// Nothing is due any more.
     Expired,
 }

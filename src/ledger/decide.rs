@@ -64,7 +64,8 @@ fn judge(state: &mut State, command: &Command) -> Judgement {
         Action::Submit(creates) => create::judge_all(*now, owner.as_deref_mut(), command, creates),
         Action::Close(close) => close::judge(*now, owner.as_deref_mut(), partners, command, close),
         Action::Adjust(action) => adjust(*now, owner.as_deref_mut(), command, action),
-        Action::Expire => Judgement::Final(Ok(Reply::Expired)),
+        Action::Bucket(_) => Err(Error::internal("buckets are not judged yet")).into(),
+        Action::Expire(_) => Judgement::Final(Ok(Reply::Expired)),
     };
     match (owner, before) {
         (Some(owner), Some(before)) => {
@@ -92,6 +93,7 @@ fn validated(judgement: Judgement, before: &Owner) -> Judgement {
         Reply::Allocation(reply) => would_be(reply),
         Reply::Submitted(replies) => replies.iter_mut().flatten().for_each(would_be),
         Reply::Adjustment(reply) => reply.origin = Origin::Validated,
+        Reply::Bucket(reply) => reply.origin = Origin::Validated,
         Reply::Expired => {}
     }
     Judgement::Final(Ok(reply))
@@ -231,7 +233,7 @@ pub fn past_balances(reply: &Reply, versions: Versions) -> Vec<(OwnerId, Account
                 versions.custody,
             )]
         }
-        Reply::Submitted(_) | Reply::Expired => Vec::new(),
+        Reply::Submitted(_) | Reply::Bucket(_) | Reply::Expired => Vec::new(),
     };
     // Version 0 is the account before its first entry: nothing in it.
     wanted
@@ -291,7 +293,7 @@ pub fn fill_past(
                 versions.custody,
             )?;
         }
-        Reply::Submitted(_) | Reply::Expired => {}
+        Reply::Submitted(_) | Reply::Bucket(_) | Reply::Expired => {}
     }
     Ok(())
 }

@@ -3,6 +3,7 @@
 
 use std::panic::AssertUnwindSafe;
 
+use diesel::QueryResult;
 use diesel_async::AsyncPgConnection;
 use futures_util::FutureExt;
 use futures_util::future::{join_all, try_join_all};
@@ -14,23 +15,23 @@ use crate::db::pool::Pool;
 use crate::db::{due, read};
 use crate::error::Result;
 use crate::ledger::claim::Claim;
-use crate::ledger::command::{Action, Command};
+use crate::ledger::command::{Action, Command, OwnerKind};
 use crate::ledger::writer::Writer;
 use crate::limits::{SWEEP_INTERVAL, SWEEP_OWNERS_MAX, SWEEP_ROUND_MAX};
 use crate::types::ids::OwnerId;
 
-/// Releases the due reservations of these owners; false if there are no owners. A read that found some reads again.
+/// Releases the due reservations of these owners of one kind; false if there are no owners. A read that found some reads again.
 ///
 /// # Errors
 /// Those of the writer; above all [`crate::error::Error::Overloaded`].
-pub async fn release_due(writer: &Writer, owners: &[OwnerId]) -> Result<bool> {
-    try_join_all(owners.iter().map(|owner| release(writer, *owner))).await?;
+pub async fn release_due(writer: &Writer, kind: OwnerKind, owners: &[OwnerId]) -> Result<bool> {
+    try_join_all(owners.iter().map(|owner| release(writer, kind, *owner))).await?;
     Ok(!owners.is_empty())
 }
 
-async fn release(writer: &Writer, owner: OwnerId) -> Result<()> {
+async fn release(writer: &Writer, kind: OwnerKind, owner: OwnerId) -> Result<()> {
     // Nobody waits for this by its own right: it is carried out whatever becomes of the read.
-    let command = Command::new(owner, false, Action::Expire);
+    let command = Command::new(owner, false, Action::Expire(kind));
     writer.submit(command, Claim::new()).await.map(|_| ())
 }
 
@@ -57,7 +58,11 @@ pub fn sweep(pool: Pool, writer: Writer, closing: CancellationToken) -> JoinHand
 
 async fn sweep_once(pool: &Pool, writer: &Writer) {
     let found = read::one(pool, async |connection: &mut AsyncPgConnection| {
-        due::oldest(connection, SWEEP_OWNERS_MAX).await
+        let enterprises = due::oldest(connection, SWEEP_OWNERS_MAX).await?;
+        let buckets = due::oldest_of_buckets(connection, SWEEP_OWNERS_MAX).await?;
+        let of = |kind, owners: Vec<OwnerId>| owners.into_iter().map(move |owner| (kind, owner));
+        let both = of(OwnerKind::Enterprise, enterprises).chain(of(OwnerKind::Bucket, buckets));
+        QueryResult::Ok(both.collect::<Vec<_>>())
     });
     let mut owners = match found.await {
         Ok(owners) => owners,
@@ -70,7 +75,12 @@ async fn sweep_once(pool: &Pool, writer: &Writer) {
     // Processes that sweep together start at different owners.
     let start = usize::from(uuid::Uuid::new_v4().as_bytes()[0]) % owners.len().max(1);
     owners.rotate_left(start);
-    let released = join_all(owners.iter().map(|owner| release(writer, *owner))).await;
+    let released = join_all(
+        owners
+            .iter()
+            .map(|(kind, owner)| release(writer, *kind, *owner)),
+    )
+    .await;
     for error in released.into_iter().filter_map(Result::err) {
         tracing::debug!(?error, "the sweep could not release");
     }

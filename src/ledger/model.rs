@@ -28,6 +28,8 @@ macro_rules! stored_enum {
     };
 }
 
+pub mod bucket;
+
 stored_enum! {
     /// Which way an allocation moves value.
     Direction {
@@ -87,6 +89,18 @@ stored_enum! {
         Expire = "EXPIRE",
         /// It moved at once.
         Instant = "INSTANT",
+        /// A bucket was made with something in it.
+        Opening = "OPENING",
+        /// A bucket was filled up.
+        Topup = "TOPUP",
+        /// A bucket's value was used.
+        Deduct = "DEDUCT",
+        /// What a bucket's reserve still held was given back.
+        Unreserve = "UNRESERVE",
+        /// Value went from one bucket to another.
+        Transfer = "TRANSFER",
+        /// A transfer was paid for.
+        Cost = "COST",
     }
 }
 
@@ -136,7 +150,7 @@ pub struct Entry {
     pub after: Balance,
     /// What made the movement.
     pub cause: Cause,
-    /// The record behind it: an allocation's or an adjustment's id.
+    /// The record behind it: the id of an allocation, an adjustment or a balance action; of an opening the bucket's owner.
     pub cause_id: uuid::Uuid,
     /// One time for all entries of a movement.
     pub time: Time,

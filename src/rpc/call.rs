@@ -33,6 +33,7 @@ pub struct Call {
 pub struct Answer<T> {
     message: T,
     replayed: bool,
+    counts: Vec<(&'static str, u64)>,
 }
 
 impl<T> Answer<T> {
@@ -41,12 +42,23 @@ impl<T> Answer<T> {
         Self {
             message,
             replayed: false,
+            counts: Vec::new(),
         }
     }
 
     /// An answer to a call whose key was used before.
     pub fn new(message: T, replayed: bool) -> Self {
-        Self { message, replayed }
+        Self {
+            message,
+            replayed,
+            counts: Vec::new(),
+        }
+    }
+
+    /// Adds a number to the answer's metadata.
+    pub fn with_count(mut self, name: &'static str, count: u64) -> Self {
+        self.counts.push((name, count));
+        self
     }
 }
 
@@ -63,6 +75,9 @@ where
     match handler(call, message).await {
         Ok(answer) => {
             let mut response = Response::new(answer.message);
+            for (name, count) in answer.counts {
+                response.metadata_mut().insert(name, count.into());
+            }
             if answer.replayed {
                 response
                     .metadata_mut()

@@ -250,6 +250,21 @@ impl Reader {
         })
     }
 
+    /// A required decimal of any sign.
+    pub fn decimal(&mut self, field: &str, value: &str) -> Amount {
+        Amount::parse_decimal(value).unwrap_or_else(|| {
+            self.violation(
+                field,
+                if value.is_empty() {
+                    "is required"
+                } else {
+                    "must be a decimal of at most 16 digits before and 12 after the point"
+                },
+            );
+            Amount::ZERO
+        })
+    }
+
     /// A time that may be left unset.
     pub fn optional_time(
         &mut self,
@@ -318,14 +333,64 @@ impl Reader {
                 format!("times page_size must be at most {PAGE_OFFSET_MAX}: use page_token"),
             );
         }
+        if !token.is_empty() && number > 0 {
+            self.violation("page_token", "must not be set together with page_number");
+        }
+        self.page_at(size, skip, token, binding)
+    }
+
+    /// The page of a list that takes a limit of at most `limit_max`, an offset, and tokens.
+    pub fn offset_page<C: DeserializeOwned>(
+        &mut self,
+        limit: i32,
+        limit_max: u32,
+        offset: i32,
+        token: &str,
+        binding: Binding,
+    ) -> Page<C> {
+        if limit < 0 {
+            self.violation("limit", "must not be negative");
+        }
+        if offset < 0 {
+            self.violation("offset", "must not be negative");
+        }
+        let (limit, offset) = (limit.max(0).unsigned_abs(), offset.max(0).unsigned_abs());
+        if limit > limit_max && offset > 0 {
+            self.violation(
+                "limit",
+                format!(
+                    "must be at most {limit_max} together with offset: a cut would skip records"
+                ),
+            );
+        }
+        if u64::from(offset) > PAGE_OFFSET_MAX {
+            self.violation(
+                "offset",
+                format!("must be at most {PAGE_OFFSET_MAX}: use page_token"),
+            );
+        }
+        if !token.is_empty() && offset > 0 {
+            self.violation("page_token", "must not be set together with offset");
+        }
+        let size = match limit {
+            0 => PAGE_SIZE_DEFAULT,
+            limit => limit.min(limit_max),
+        };
+        self.page_at(size, offset.into(), token, binding)
+    }
+
+    fn page_at<C: DeserializeOwned>(
+        &mut self,
+        size: u32,
+        skip: u64,
+        token: &str,
+        binding: Binding,
+    ) -> Page<C> {
         if token.is_empty() {
             return Page {
                 size,
                 start: Start::Skip(skip),
             };
-        }
-        if number > 0 {
-            self.violation("page_token", "must not be set together with page_number");
         }
         match page_token::decode(binding, token) {
             Some(cursor) => Page {
@@ -466,5 +531,31 @@ mod tests {
             );
         }
         assert_eq!(judge(0, 0, "x"), Err(Error::PageTokenInvalid));
+    }
+
+    #[test]
+    fn an_offset_and_a_token_exclude_each_other() {
+        let binding = Binding::new("/a.B/C", &());
+        let token = page_token::encode(binding, &1_u8);
+        let judge = |limit, offset, token: &str| {
+            let mut reader = Reader::new();
+            let page = reader.offset_page::<u8>(limit, 1_000, offset, token, binding);
+            reader.finish().map(|()| (page.size, page.start))
+        };
+        assert_eq!(judge(0, 0, ""), Ok((100, Start::Skip(0))));
+        assert_eq!(judge(7, 3, ""), Ok((7, Start::Skip(3))));
+        assert_eq!(judge(1_001, 0, &token), Ok((1_000, Start::After(1))));
+        for (limit, offset, token) in [
+            (1_001, 1, ""),
+            (0, 1, &*token),
+            (-1, 0, ""),
+            (0, -1, ""),
+            (0, 1_000_001, ""),
+        ] {
+            assert!(
+                judge(limit, offset, token).is_err(),
+                "{limit} {offset} {token}"
+            );
+        }
     }
 }

@@ -26,7 +26,7 @@ pub fn with_code(code: Code, error: &Error, rpc: Option<&Rpc>, request_id: &str)
     if let Error::Internal(what, _) = error {
         tracing::error!(request_id, what, "internal error");
     }
-    let mut metadata = metadata(error);
+    let mut metadata = metadata(error, rpc);
     if rpc.is_some_and(|rpc| rpc.write) {
         let outcome = match error.outcome() {
             Outcome::NotApplied => "not_applied",
@@ -49,7 +49,7 @@ pub fn item_error(error: &Error) -> ItemError {
             Error::InvalidRequest(violations) => listed(violations),
             other => text(other),
         },
-        metadata: metadata(error).into_iter().collect(),
+        metadata: metadata(error, None).into_iter().collect(),
     }
 }
 
@@ -65,9 +65,10 @@ pub fn code(error: &Error) -> Code {
         Error::TokenMissing | Error::TokenInvalid(_) | Error::TokenExpired | Error::NotAMember => {
             Code::Unauthenticated
         }
-        Error::ScopeMissing(_) | Error::NoOesLicense | Error::PartnerAccessDenied => {
-            Code::PermissionDenied
-        }
+        Error::ScopeMissing(_)
+        | Error::ClaimMissing(_)
+        | Error::NoOesLicense
+        | Error::PartnerAccessDenied => Code::PermissionDenied,
         Error::InvalidRequest(_) | Error::PageTokenInvalid | Error::MalformedMessage(_) => {
             Code::InvalidArgument
         }
@@ -75,13 +76,17 @@ pub fn code(error: &Error) -> Code {
         | Error::ClientNotFound(_)
         | Error::PartnerNotFound(_)
         | Error::ConnectionNotFound(_)
-        | Error::AllocationNotFound(_) => Code::NotFound,
-        Error::IdempotencyKeyReused { .. } | Error::ClientExists | Error::ConnectionExists => {
-            Code::AlreadyExists
-        }
+        | Error::AllocationNotFound(_)
+        | Error::BucketNotFound(_)
+        | Error::ActionNotFound(_) => Code::NotFound,
+        Error::IdempotencyKeyReused { .. }
+        | Error::ClientExists
+        | Error::ConnectionExists
+        | Error::BucketExists(_) => Code::AlreadyExists,
         Error::VersionMismatch { .. } | Error::Contention => Code::Aborted,
         Error::AlreadyTerminal { .. }
         | Error::ConnectionInactive { .. }
+        | Error::BucketNotUsable { .. }
         | Error::InsufficientBalance { .. }
         | Error::BalanceLimit { .. } => Code::FailedPrecondition,
         Error::Overloaded | Error::MessageTooLarge => Code::ResourceExhausted,
@@ -103,6 +108,7 @@ pub fn reason(error: &Error) -> ErrorReason {
         Error::PageTokenInvalid => ErrorReason::PageTokenInvalid,
         Error::MalformedMessage(_) => ErrorReason::MalformedMessage,
         Error::NotAMember => ErrorReason::NotAMember,
+        Error::ClaimMissing(_) => ErrorReason::ClaimMissing,
         Error::EnterpriseNotFound(_) => ErrorReason::EnterpriseNotFound,
         Error::NoOesLicense => ErrorReason::NoOesLicense,
         Error::PartnerAccessDenied => ErrorReason::PartnerAccessDenied,
@@ -111,11 +117,15 @@ pub fn reason(error: &Error) -> ErrorReason {
         Error::PartnerNotFound(_) => ErrorReason::PartnerNotFound,
         Error::ConnectionNotFound(_) => ErrorReason::ConnectionNotFound,
         Error::AllocationNotFound(_) => ErrorReason::AllocationNotFound,
+        Error::BucketNotFound(_) => ErrorReason::BucketNotFound,
+        Error::ActionNotFound(_) => ErrorReason::ActionNotFound,
         Error::ClientExists => ErrorReason::ClientExists,
         Error::ConnectionExists => ErrorReason::ConnectionExists,
+        Error::BucketExists(_) => ErrorReason::BucketExists,
         Error::VersionMismatch { .. } => ErrorReason::VersionMismatch,
         Error::AlreadyTerminal { .. } => ErrorReason::AlreadyTerminal,
         Error::ConnectionInactive { .. } => ErrorReason::ConnectionInactive,
+        Error::BucketNotUsable { .. } => ErrorReason::BucketNotUsable,
         Error::InsufficientBalance { .. } => ErrorReason::InsufficientBalance,
         Error::BalanceLimit { .. } => ErrorReason::BalanceLimit,
         Error::Contention => ErrorReason::Contention,
@@ -143,6 +153,7 @@ fn text(error: &Error) -> String {
             "The body is not a message of the request's type: {why}"
         )),
         Error::NotAMember => "Caller is not a member of the enterprise.".into(),
+        Error::ClaimMissing(claim) => format!("The token lacks the claim `{claim}`."),
         Error::EnterpriseNotFound(id) => format!("There is no enterprise {id}."),
         Error::NoOesLicense => "Enterprise does not have OES license.".into(),
         Error::PartnerAccessDenied => {
@@ -156,16 +167,22 @@ fn text(error: &Error) -> String {
         Error::PartnerNotFound(id) => format!("There is no partner {id}."),
         Error::ConnectionNotFound(id) => format!("There is no connection {id}."),
         Error::AllocationNotFound(id) => format!("There is no allocation {id}."),
+        Error::BucketNotFound(id) => cut(&format!("There is no bucket {id}.")),
+        Error::ActionNotFound(id) => format!("There is no such balance action: {id}."),
         Error::ClientExists => "The enterprise has a client already.".into(),
         Error::ConnectionExists => {
             "The partner has a connection with this `partners_connection_id` already.".into()
         }
+        Error::BucketExists(id) => cut(&format!("There is another bucket {id} already.")),
         Error::VersionMismatch { expected, actual } => {
             format!("The record is at version {actual}, not {expected}.")
         }
         Error::AlreadyTerminal { status } => format!("The record is {status} already."),
         Error::ConnectionInactive { direction, reason } => {
             cut(&format!("The connection takes no {direction}s: {reason}"))
+        }
+        Error::BucketNotUsable { status, reason } => {
+            cut(&format!("The bucket is {status}: {reason}"))
         }
         Error::InsufficientBalance {
             available,
@@ -208,9 +225,13 @@ fn summary(violations: &Violations) -> String {
     }
 }
 
-fn metadata(error: &Error) -> HashMap<String, String> {
+/// The numbers behind an error. A balance is of a currency, but of a bucket's units.
+fn metadata(error: &Error, rpc: Option<&Rpc>) -> HashMap<String, String> {
+    let is_of_a_bucket = rpc.is_some_and(|rpc| rpc.path.starts_with("/earmark.bucket."));
+    let unit_key = if is_of_a_bucket { "units" } else { "currency" };
     let pairs: Vec<(&str, String)> = match error {
         Error::ScopeMissing(scope) => vec![("required_scope", (*scope).into())],
+        Error::ClaimMissing(claim) => vec![("claim", (*claim).into())],
         Error::InvalidRequest(violations) => {
             let mut pairs = vec![("violations_total", violations.all().len().to_string())];
             if let Some(first) = violations.all().first() {
@@ -221,12 +242,14 @@ fn metadata(error: &Error) -> HashMap<String, String> {
         Error::PageTokenInvalid => vec![("field", "page_token".into())],
         Error::IdempotencyKeyReused { field } => vec![("field", (*field).into())],
         Error::ConnectionExists => vec![("field", "partners_connection_id".into())],
+        Error::BucketExists(_) => vec![("field", "bucket.id".into())],
         Error::VersionMismatch { expected, actual } => vec![
             ("expected_version", expected.to_string()),
             ("actual_version", actual.to_string()),
         ],
         Error::AlreadyTerminal { status } => vec![("status", (*status).into())],
         Error::ConnectionInactive { direction, .. } => vec![("direction", (*direction).into())],
+        Error::BucketNotUsable { status, .. } => vec![("status", (*status).into())],
         Error::InsufficientBalance {
             available,
             requested,
@@ -234,10 +257,10 @@ fn metadata(error: &Error) -> HashMap<String, String> {
         } => vec![
             ("available", available.to_string()),
             ("requested", requested.to_string()),
-            ("currency", unit.to_string()),
+            (unit_key, unit.to_string()),
         ],
         Error::BalanceLimit { unit } => {
-            vec![("limit", "9".repeat(28)), ("currency", unit.to_string())]
+            vec![("limit", "9".repeat(28)), (unit_key, unit.to_string())]
         }
         Error::MessageTooLarge => vec![("limit", REQUEST_BYTES_MAX.to_string())],
         Error::TokenMissing
@@ -252,6 +275,8 @@ fn metadata(error: &Error) -> HashMap<String, String> {
         | Error::PartnerNotFound(_)
         | Error::ConnectionNotFound(_)
         | Error::AllocationNotFound(_)
+        | Error::BucketNotFound(_)
+        | Error::ActionNotFound(_)
         | Error::ClientExists
         | Error::Contention
         | Error::Overloaded
@@ -286,7 +311,9 @@ fn add_details(details: &mut ErrorDetails, error: &Error, request_id: &str) {
         Error::PartnerNotFound(id) => resource(details, "partner", id.to_string(), error),
         Error::ConnectionNotFound(id) => resource(details, "connection", id.to_string(), error),
         Error::AllocationNotFound(id) => resource(details, "allocation", id.to_string(), error),
-        Error::AlreadyTerminal { status } => {
+        Error::BucketNotFound(id) => resource(details, "bucket", id.clone(), error),
+        Error::ActionNotFound(id) => resource(details, "balance_action", id.to_string(), error),
+        Error::AlreadyTerminal { status } | Error::BucketNotUsable { status, .. } => {
             details.add_precondition_failure_violation(reason_name(error), *status, text(error));
         }
         Error::ConnectionInactive { direction, .. } => {
@@ -314,11 +341,13 @@ fn add_details(details: &mut ErrorDetails, error: &Error, request_id: &str) {
         | Error::ScopeMissing(_)
         | Error::MalformedMessage(_)
         | Error::NotAMember
+        | Error::ClaimMissing(_)
         | Error::NoOesLicense
         | Error::PartnerAccessDenied
         | Error::IdempotencyKeyReused { .. }
         | Error::ClientExists
         | Error::ConnectionExists
+        | Error::BucketExists(_)
         | Error::VersionMismatch { .. }
         | Error::MessageTooLarge
         | Error::Deadline(_)

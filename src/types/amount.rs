@@ -39,6 +39,24 @@ impl Amount {
         }
     }
 
+    /// Parses a decimal of at most 16 digits before and 12 after the point, `^-?[0-9]{1,16}(\.[0-9]{1,12})?$`.
+    pub fn parse_decimal(text: &str) -> Option<Self> {
+        let unsigned = text.strip_prefix('-').unwrap_or(text);
+        let (whole, fraction) = match unsigned.split_once('.') {
+            Some((whole, fraction)) => (whole, Some(fraction)),
+            None => (unsigned, None),
+        };
+        let fits = |digits: &str, max: usize| {
+            (1..=max).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_digit())
+        };
+        if !fits(whole, 16) || !fraction.is_none_or(|fraction| fits(fraction, 12)) {
+            return None;
+        }
+        // At most 28 digits: exact.
+        let decimal = Decimal::from_str_exact(text).ok()?;
+        Self::from_decimal(decimal)
+    }
+
     /// A decimal from the database; `None` above 28 digits, which its checks keep out.
     pub fn from_decimal(decimal: Decimal) -> Option<Self> {
         let decimal = decimal.normalize();
@@ -166,6 +184,46 @@ mod tests {
     }
 
     #[test]
+    fn decimals_have_at_most_16_digits_before_and_12_after_the_point() {
+        for (text, canonical) in [
+            ("0", "0"),
+            ("-0.0", "0"),
+            ("007.50", "7.5"),
+            ("-1.000000000001", "-1.000000000001"),
+            (
+                "9999999999999999.999999999999",
+                "9999999999999999.999999999999",
+            ),
+        ] {
+            let parsed = Amount::parse_decimal(text).map(|amount| amount.to_string());
+            assert_eq!(parsed.as_deref(), Some(canonical));
+        }
+        for bad in [
+            "",
+            "-",
+            ".",
+            "5.",
+            ".5",
+            "+1",
+            "--1",
+            "1e3",
+            " 1",
+            "1 ",
+            "1,5",
+            "1.2.3",
+            "NaN",
+            "１",
+            "0x1",
+            "1_000",
+            "10000000000000000",
+            "0.0000000000000",
+            "00000000000000001",
+        ] {
+            assert_eq!(Amount::parse_decimal(bad), None, "{bad:?}");
+        }
+    }
+
+    #[test]
     fn a_sum_past_28_digits_is_refused_rather_than_rounded() {
         let greatest = Amount::parse_quantity(GREATEST).expect("fits");
         let one = Amount::parse_quantity("1").expect("fits");
@@ -215,6 +273,13 @@ mod tests {
                 prop_assert_eq!(sum.checked_sub(b), Some(a));
                 prop_assert_eq!(b.checked_add(a), Some(sum));
             }
+        }
+
+        #[test]
+        fn decimals_are_read_exactly(whole in "[0-9]{1,16}", fraction in "[0-9]{1,12}") {
+            let text = format!("-{whole}.{fraction}");
+            let parsed = Amount::parse_decimal(&text).expect("fits");
+            prop_assert_eq!(Some(parsed), Amount::from_decimal(text.parse().expect("a decimal")));
         }
 
         #[test]

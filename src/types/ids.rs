@@ -42,6 +42,10 @@ ids! {
     AllocationId
     /// A deposit or withdrawal of custody.
     AdjustmentId
+    /// A balance action of a bucket.
+    ActionId
+    /// Whose buckets.
+    TenantId
     /// The key by which value is routed, locked and, one day, sharded.
     OwnerId
     /// An account of an owner.
@@ -51,6 +55,18 @@ ids! {
 impl From<EnterpriseId> for OwnerId {
     fn from(id: EnterpriseId) -> Self {
         Self(id.0)
+    }
+}
+
+impl OwnerId {
+    /// The namespace of the ids below; never to be changed, since they are stored.
+    const BUCKETS: Uuid = Uuid::from_u128(0x3f3c_9e0c_1c5e_4a55_9c3b_5d0e_8a4b_7f21);
+
+    /// A bucket, which is an owner of its own: made of its tenant and id, so that a call needs no directory.
+    pub fn of_bucket(tenant: TenantId, id: &str) -> Self {
+        let mut name = tenant.0.into_bytes().to_vec();
+        name.extend_from_slice(id.as_bytes());
+        Self(Uuid::new_v5(&Self::BUCKETS, &name))
     }
 }
 
@@ -65,8 +81,13 @@ impl AllocationId {
     pub const NIL: Self = Self(Uuid::nil());
 }
 
+impl ActionId {
+    /// The id of an action that was only validated.
+    pub const NIL: Self = Self(Uuid::nil());
+}
+
 impl AccountId {
-    /// The owner's own account: a client's custody.
+    /// The owner's own account: a client's custody, a bucket's value.
     pub const OWN: Self = Self(Uuid::from_u128(1));
     /// Where value from outside comes from; may be negative.
     pub const WORLD: Self = Self(Uuid::from_u128(2));
@@ -113,6 +134,20 @@ pub fn new_id() -> Uuid {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn owners_of_buckets_are_for_ever() {
+        let tenant = TenantId(Uuid::from_u128(7));
+        let owner = OwnerId::of_bucket(tenant, "0.0.0.1+-balance_group+106463");
+        assert_eq!(owner.to_string(), "313198c5-6d30-5f62-864f-bc0db1c1c379");
+        assert_ne!(
+            owner,
+            OwnerId::of_bucket(
+                TenantId(Uuid::from_u128(8)),
+                "0.0.0.1+-balance_group+106463"
+            )
+        );
+    }
 
     #[test]
     fn ordered_ids_sort_by_microsecond_and_are_version_7() {

@@ -48,6 +48,7 @@ fn documented(reason: ErrorReason) -> (Code, Details, &'static [&'static str]) {
         Reason::NoOesLicense | Reason::PartnerAccessDenied => {
             (Code::PermissionDenied, Nothing, &[])
         }
+        Reason::ClaimMissing => (Code::PermissionDenied, Nothing, &["claim"]),
         Reason::InvalidRequest => (
             Code::InvalidArgument,
             BadRequest,
@@ -60,7 +61,9 @@ fn documented(reason: ErrorReason) -> (Code, Details, &'static [&'static str]) {
         Reason::PartnerNotFound => (Code::NotFound, Resource("partner"), &[]),
         Reason::ConnectionNotFound => (Code::NotFound, Resource("connection"), &[]),
         Reason::AllocationNotFound => (Code::NotFound, Resource("allocation"), &[]),
-        Reason::IdempotencyKeyReused | Reason::ConnectionExists => {
+        Reason::BucketNotFound => (Code::NotFound, Resource("bucket"), &[]),
+        Reason::ActionNotFound => (Code::NotFound, Resource("balance_action"), &[]),
+        Reason::IdempotencyKeyReused | Reason::ConnectionExists | Reason::BucketExists => {
             (Code::AlreadyExists, Nothing, &["field"])
         }
         Reason::ClientExists => (Code::AlreadyExists, Nothing, &[]),
@@ -70,7 +73,9 @@ fn documented(reason: ErrorReason) -> (Code, Details, &'static [&'static str]) {
             &["actual_version", "expected_version"],
         ),
         Reason::Contention => (Code::Aborted, Retry, &[]),
-        Reason::AlreadyTerminal => (Code::FailedPrecondition, Precondition, &["status"]),
+        Reason::AlreadyTerminal | Reason::BucketNotUsable => {
+            (Code::FailedPrecondition, Precondition, &["status"])
+        }
         Reason::ConnectionInactive => (Code::FailedPrecondition, Precondition, &["direction"]),
         Reason::InsufficientBalance => (
             Code::FailedPrecondition,

@@ -15,8 +15,22 @@ use crate::support::locks::session;
 /// Small tables that cross owners; on a distributed database they would be reference tables.
 const EXEMPT: [&str; 5] = ["client", "connection", "enterprise", "owner", "partner"];
 
-/// Indexes for statements that cross owners: the sweep asks which reservations are due first, whoever's they are.
-const EXEMPT_INDEXES: [&str; 2] = ["allocation_due_first", "allocation_id"];
+/// Indexes for statements that cross owners: the sweep asks which reservations are due first, whoever's they are; a
+/// tenant lists all its buckets and what was done with them.
+const EXEMPT_INDEXES: [&str; 12] = [
+    "allocation_due_first",
+    "allocation_id",
+    "bucket_action_due_first",
+    "bucket_action_list",
+    "bucket_action_party_account",
+    "bucket_action_receiver",
+    "bucket_by_status",
+    "bucket_by_usage_type",
+    "bucket_ending",
+    "bucket_list",
+    "bucket_party_account",
+    "bucket_product_list",
+];
 
 async fn migrated() -> (TestDatabase, Client) {
     let db = database().await;

@@ -80,6 +80,7 @@ async fn a_good_token_says_who_calls() {
         subject: "somebody".into(),
         scopes: vec![Scope::NetworkRead],
         enterprises: None,
+        tenant: None,
     };
     assert_eq!(*caller, expected);
 }
@@ -107,6 +108,9 @@ async fn claims_come_in_every_form_that_issuers_use() {
         .await
         .expect("100 are allowed");
     assert_eq!(caller.enterprises.as_ref().map(Vec::len), Some(100));
+    let caller = issuer.verify(&with("tenant", uuid(7))).await;
+    let tenant = caller.expect("a UUID").tenant;
+    assert_eq!(tenant, Some(TenantId(Uuid::from_u128(7))));
     let companies: Vec<i64> = (0..100).collect();
     issuer
         .verify(&with("companies", json!(companies)))
@@ -151,6 +155,12 @@ async fn bad_claims_are_refused_and_not_repeated() {
         ("number for UUID", with("enterprises", json!([1]))),
         ("101 companies", with("companies", json!(vec![1; 101]))),
         ("company no integer", with("companies", json!([1.5]))),
+        ("tenants in a list", with("tenant", json!([uuid(1)]))),
+        ("tenant no UUID", with("tenant", json!("secret"))),
+        (
+            "tenant an odd UUID",
+            with("tenant", json!("00000000000000000000000000000001")),
+        ),
         ("company a text", with("companies", json!(["secret"]))),
     ];
     for (case, claims) in table {

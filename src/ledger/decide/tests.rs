@@ -308,6 +308,7 @@ fn name(verdict: &Expected) -> String {
         Expected::Later => return "later".into(),
         Expected::Verdict(Err(error)) => return error_name(error),
         Expected::Verdict(Ok(Reply::Expired)) => return "expired".into(),
+        Expected::Verdict(Ok(Reply::Bucket(_))) => return "bucket".into(),
         Expected::Verdict(Ok(Reply::Submitted(replies))) => {
             let refused = replies.iter().any(Result::is_err);
             let made = replies.iter().any(Result::is_ok);

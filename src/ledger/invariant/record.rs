@@ -213,7 +213,7 @@ fn allocated(
             Cause::Instant => Some((taken, Amount::ZERO)),
             Cause::Clear => Some((Amount::ZERO, taken)),
             Cause::Release | Cause::Cancel | Cause::Expire => Some((quantity, taken)),
-            Cause::Adjust => None,
+            _ => None,
         }
     } else if account == allocation.target() {
         matches!(cause, Cause::Instant | Cause::Clear).then_some((quantity, Amount::ZERO))
@@ -331,17 +331,14 @@ fn of_record(
 }
 
 fn is_opening(cause: Cause) -> bool {
-    match cause {
-        Cause::Adjust | Cause::Reserve | Cause::Instant => true,
-        Cause::Clear | Cause::Release | Cause::Cancel | Cause::Expire => false,
-    }
+    matches!(cause, Cause::Adjust | Cause::Reserve | Cause::Instant)
 }
 
 fn is_closing(cause: Cause) -> bool {
-    match cause {
-        Cause::Clear | Cause::Release | Cause::Cancel | Cause::Expire | Cause::Instant => true,
-        Cause::Adjust | Cause::Reserve => false,
-    }
+    matches!(
+        cause,
+        Cause::Clear | Cause::Release | Cause::Cancel | Cause::Expire | Cause::Instant
+    )
 }
 
 fn causes(movements: &[Movement]) -> Vec<Cause> {

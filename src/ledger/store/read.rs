@@ -209,7 +209,7 @@ impl Needs {
                     seen.accounts.insert((owner, account, &adjust.unit));
                 }
             }
-            Action::Expire => {}
+            Action::Bucket(_) | Action::Expire(_) => {}
         }
     }
 

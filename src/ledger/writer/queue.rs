@@ -313,12 +313,16 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::ledger::command::Action;
+    use crate::ledger::command::{Action, OwnerKind};
 
     const PATIENCE: Duration = Duration::from_secs(5);
 
     fn ticket(owner: u128) -> Ticket {
-        let command = Command::new(OwnerId(Uuid::from_u128(owner)), false, Action::Expire);
+        let command = Command::new(
+            OwnerId(Uuid::from_u128(owner)),
+            false,
+            Action::Expire(OwnerKind::Enterprise),
+        );
         Ticket::new(command, Claim::new()).0
     }
 

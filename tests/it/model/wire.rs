@@ -550,7 +550,7 @@ fn cause(cause: balance::EntryCause) -> Cause {
         balance::EntryCause::Cancel => Cause::Cancel,
         balance::EntryCause::Expire => Cause::Expire,
         balance::EntryCause::Instant => Cause::Instant,
-        balance::EntryCause::Unspecified => panic!("an entry without a cause"),
+        other => panic!("no cause of an enterprise's entry: {other:?}"),
     }
 }
 

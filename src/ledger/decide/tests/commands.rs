@@ -2,7 +2,7 @@
 
 use uuid::Uuid;
 
-use crate::ledger::command::{Action, Adjust, Close, Command, Create, Partner, Verdict};
+use crate::ledger::command::{Action, Adjust, Close, Command, Create, OwnerKind, Partner, Verdict};
 use crate::ledger::decide::tests::Bench;
 use crate::ledger::decide::tests::network::{connection_id, judge_id, owner_id};
 use crate::ledger::decide::tests::reference::{GREATEST, amount};
@@ -30,7 +30,7 @@ impl Bench {
             What::Close { .. } => Action::Close(self.close(owner, op)),
             What::Adjust { .. } => Action::Adjust(self.adjust(owner, op)),
             What::Repeat { back } => self.repeat(owner, *back, op),
-            What::Expire => Action::Expire,
+            What::Expire => Action::Expire(OwnerKind::Enterprise),
         };
         Command {
             owner,
@@ -177,7 +177,9 @@ impl Bench {
         let mut action = asked
             .filter(|command| command.owner == owner)
             .nth(back)
-            .map_or(Action::Expire, |command| command.action.clone());
+            .map_or(Action::Expire(OwnerKind::Enterprise), |command| {
+                command.action.clone()
+            });
         match &mut action {
             Action::Create(create) => create.initiated_by = subject(op),
             Action::Submit(creates) => {
@@ -186,7 +188,7 @@ impl Bench {
                 }
             }
             Action::Adjust(adjust) => adjust.initiated_by = subject(op),
-            Action::Close(_) | Action::Expire => {}
+            Action::Close(_) | Action::Bucket(_) | Action::Expire(_) => {}
         }
         action
     }

@@ -133,7 +133,8 @@ impl Reference {
             Action::Submit(creates) => ledger.submit(network, now, command, creates),
             Action::Close(close) => ledger.close(network, now, command, close),
             Action::Adjust(adjust) => ledger.adjust(network, now, command, adjust),
-            Action::Expire => Ok(Reply::Expired),
+            Action::Bucket(_) => unreachable!("no bucket is asked for"),
+            Action::Expire(_) => Ok(Reply::Expired),
         };
         if verdict.is_ok() && !command.validate_only {
             self.ledgers.insert(command.owner, ledger);

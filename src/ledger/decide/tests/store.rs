@@ -65,7 +65,7 @@ impl Needs {
                         needs.accounts.insert((owner, account, adjust.unit.clone()));
                     }
                 }
-                Action::Expire => {}
+                Action::Bucket(_) | Action::Expire(_) => {}
             }
         }
         needs

@@ -1,0 +1,403 @@
+//! Buckets: as callers give them, and as answers have them.
+
+use std::collections::HashSet;
+
+use prost_types::{Struct, Value as Member, value::Kind};
+use serde_json::{Map, Number, Value};
+
+use crate::auth::caller::Caller;
+use crate::bucket::convert::fields::Fields;
+use crate::bucket::convert::{period, quantity, status_of, usage_of};
+use crate::bucket::model::{Class, Details, Record, Reference, made_id};
+use crate::error::Result;
+use crate::ledger::command::Command;
+use crate::ledger::command::bucket::{BucketRequest, CreateBucket, UpdateBucket};
+use crate::ledger::model::bucket::{BucketStatus, UsageType, Validity};
+use crate::limits::{
+    BUCKET_EXTENSION_BYTES_MAX, BUCKET_REFERENCES_MAX, ID_CHARS_MAX, LINK_CHARS_MAX,
+    NAME_CHARS_MAX, NOTE_CHARS_MAX,
+};
+use crate::proto::bucket::v1 as pb;
+use crate::rpc::read::{Reader, Rounding, timestamp};
+use crate::types::content::{Content, ContentHash};
+use crate::types::time::Time;
+
+/// Reads a new bucket.
+pub(in crate::bucket) fn create(
+    request: pb::CreateBucketRequest,
+    caller: &Caller,
+) -> Result<Command> {
+    let mut read = Reader::new();
+    let given = request.bucket.unwrap_or_else(|| {
+        read.violation("bucket", "is required");
+        pb::Bucket::default()
+    });
+    let request_id = read.optional_external_id("request_id", &request.request_id);
+    let id = read.optional_external_id("bucket.id", &given.id);
+    if id.is_none() && request_id.is_none() {
+        read.violation("bucket.id", "is required unless request_id is given");
+    }
+    let value = quantity(
+        &mut read,
+        "bucket.remaining_value",
+        given.remaining_value.as_ref(),
+    );
+    if value.amount.is_negative() {
+        read.violation("bucket.remaining_value.amount", "must not be negative");
+    }
+    let status = read.optional_enum("bucket.status", given.status);
+    let status = status.and_then(status_of).unwrap_or(BucketStatus::Active);
+    if status == BucketStatus::Closed && !value.amount.is_zero() {
+        read.violation("bucket.status", "must not be CLOSED with a remaining value");
+    }
+    let usage_type = read.optional_enum("bucket.usage_type", given.usage_type);
+    let name = read.optional_text("bucket.name", given.name.as_deref(), NAME_CHARS_MAX);
+    let description = read.optional_note("bucket.description", given.description.as_deref());
+    let validity = period(&mut read, "bucket.valid_for", given.valid_for.as_ref());
+    let details = details(&mut read, &given);
+    read.finish()?;
+    let tenant = caller.require_tenant()?;
+
+    let mut create = CreateBucket {
+        id_given: id.is_some(),
+        name,
+        description,
+        status,
+        usage_type: usage_type.and_then(usage_of),
+        party_account: details.party_account.as_ref().map(|party| party.id.clone()),
+        value,
+        validity,
+        products: details
+            .product
+            .iter()
+            .map(|product| product.id.clone())
+            .collect(),
+        details: details.json(),
+        initiated_by: caller.subject.clone(),
+        content: ContentHash([0; 32]),
+    };
+    create.content = create_content(&create);
+    // One of the two is there.
+    let id = id.unwrap_or_else(|| made_id(tenant, &request_id.unwrap_or_default()));
+    Ok(Command::on_bucket(
+        tenant,
+        id,
+        request.validate_only,
+        BucketRequest::Create(create),
+    ))
+}
+
+/// What makes two requests with one id the same. Tags are for ever.
+fn create_content(create: &CreateBucket) -> ContentHash {
+    Content::new()
+        .optional(1, create.name.as_ref())
+        .optional(2, create.description.as_ref())
+        .field(3, create.status.as_str())
+        .optional(4, create.usage_type.map(UsageType::as_str))
+        .field(5, create.value.amount.to_string())
+        .field(6, create.value.unit.as_str())
+        .optional(7, create.validity.from.map(time_bytes))
+        .optional(8, create.validity.to.map(time_bytes))
+        // Party account and products are in here too.
+        .field(9, &create.details)
+        .hash()
+}
+
+pub(super) fn time_bytes(time: Time) -> [u8; 8] {
+    time.micros().to_be_bytes()
+}
+
+/// Reads a change.
+pub(in crate::bucket) fn update(
+    request: pb::UpdateBucketRequest,
+    caller: &Caller,
+) -> Result<Command> {
+    let mut read = Reader::new();
+    let id = read.external_id("bucket_id", &request.bucket_id);
+    let name = read.optional_text("name", request.name.as_deref(), NAME_CHARS_MAX);
+    let description = read.optional_note("description", request.description.as_deref());
+    let status = read.optional_enum("status", request.status);
+    let validity = request.valid_for.as_ref();
+    let validity = validity.map(|given| period(&mut read, "valid_for", Some(given)));
+    let request_id = read.optional_external_id("request_id", &request.request_id);
+    read.finish()?;
+    let tenant = caller.require_tenant()?;
+
+    let not_empty = |text: String| Some(text).filter(|text| !text.is_empty());
+    let mut update = UpdateBucket {
+        request_id,
+        name: name.map(not_empty),
+        description: description.map(not_empty),
+        status: status.and_then(status_of),
+        validity,
+        expected_version: request.expected_version,
+        initiated_by: caller.subject.clone(),
+        content: ContentHash([0; 32]),
+    };
+    update.content = update_content(&update);
+    Ok(Command::on_bucket(
+        tenant,
+        id,
+        request.validate_only,
+        BucketRequest::Update(update),
+    ))
+}
+
+/// What makes two requests with one key the same. Tags are for ever.
+fn update_content(update: &UpdateBucket) -> ContentHash {
+    let text = |given: &Option<Option<String>>| given.clone().map(Option::unwrap_or_default);
+    let validity = update.validity;
+    Content::new()
+        .optional(1, text(&update.name))
+        .optional(2, text(&update.description))
+        .optional(3, update.status.map(BucketStatus::as_str))
+        .optional(4, validity.map(|_| []))
+        .optional(
+            5,
+            validity.and_then(|validity| validity.from).map(time_bytes),
+        )
+        .optional(6, validity.and_then(|validity| validity.to).map(time_bytes))
+        .hash()
+}
+
+fn details(read: &mut Reader, given: &pb::Bucket) -> Details {
+    let quantity = given.remaining_value.clone().unwrap_or_default();
+    Details {
+        href: read.optional_text("bucket.href", given.href.as_deref(), LINK_CHARS_MAX),
+        confirmation_date: read.optional_time(
+            "bucket.confirmation_date",
+            given.confirmation_date.as_ref(),
+            Rounding::Down,
+        ),
+        requested_date: read.optional_time(
+            "bucket.requested_date",
+            given.requested_date.as_ref(),
+            Rounding::Down,
+        ),
+        is_shared: given.is_shared,
+        remaining_value_name: read.optional_text(
+            "bucket.remaining_value_name",
+            given.remaining_value_name.as_deref(),
+            NAME_CHARS_MAX,
+        ),
+        logical_resource: references(read, "bucket.logical_resource", &given.logical_resource),
+        party_account: given
+            .party_account
+            .as_ref()
+            .map(|party| reference(read, "bucket.party_account", party.clone().into())),
+        product: products(read, &given.product),
+        related_party: references(read, "bucket.related_party", &given.related_party),
+        class: class(
+            read,
+            "bucket",
+            Class {
+                name: given.r#type.clone(),
+                base: given.base_type.clone(),
+                schema_location: given.schema_location.clone(),
+            },
+        ),
+        quantity_class: class(
+            read,
+            "bucket.remaining_value",
+            Class {
+                name: quantity.r#type,
+                base: quantity.base_type,
+                schema_location: quantity.schema_location,
+            },
+        ),
+        extension: given
+            .extension
+            .as_ref()
+            .map(|extension| self::extension(read, extension)),
+    }
+}
+
+fn class(read: &mut Reader, field: &str, class: Class) -> Class {
+    for (member, text, chars_max) in [
+        ("type", &class.name, NAME_CHARS_MAX),
+        ("base_type", &class.base, NAME_CHARS_MAX),
+        ("schema_location", &class.schema_location, LINK_CHARS_MAX),
+    ] {
+        read.optional_text(&format!("{field}.{member}"), text.as_deref(), chars_max);
+    }
+    class
+}
+
+fn products(read: &mut Reader, given: &[pb::ProductRef]) -> Vec<Reference> {
+    let products = references(read, "bucket.product", given);
+    let mut seen = HashSet::new();
+    for (index, product) in products.iter().enumerate() {
+        if !seen.insert(&product.id) {
+            read.violation(format!("bucket.product[{index}].id"), "is there twice");
+        }
+    }
+    products
+}
+
+fn references<R: Clone + Into<Reference>>(
+    read: &mut Reader,
+    field: &str,
+    given: &[R],
+) -> Vec<Reference> {
+    if given.len() > BUCKET_REFERENCES_MAX {
+        read.violation(field, format!("takes at most {BUCKET_REFERENCES_MAX}"));
+        return Vec::new();
+    }
+    let numbered = given.iter().enumerate();
+    let references = numbered
+        .map(|(index, given)| reference(read, &format!("{field}[{index}]"), given.clone().into()));
+    references.collect()
+}
+
+/// Judges a reference.
+fn reference(read: &mut Reader, field: &str, given: Reference) -> Reference {
+    read.required_text(&format!("{field}.id"), &given.id, ID_CHARS_MAX);
+    for (member, text, chars_max) in [
+        ("href", &given.href, LINK_CHARS_MAX),
+        ("name", &given.name, NAME_CHARS_MAX),
+        ("description", &given.description, NOTE_CHARS_MAX),
+        ("status", &given.status, NAME_CHARS_MAX),
+        ("role", &given.role, NAME_CHARS_MAX),
+        ("referred_type", &given.referred_type, NAME_CHARS_MAX),
+    ] {
+        read.optional_text(&format!("{field}.{member}"), text.as_deref(), chars_max);
+    }
+    let class = class(read, field, given.class);
+    Reference { class, ..given }
+}
+
+fn extension(read: &mut Reader, given: &Struct) -> Map<String, Value> {
+    const FIELD: &str = "bucket.extension";
+    let Some(extension) = map(given) else {
+        read.violation(
+            FIELD,
+            "must not contain NUL, nor a number that JSON does not have",
+        );
+        return Map::new();
+    };
+    if Value::Object(extension.clone()).to_string().len() > BUCKET_EXTENSION_BYTES_MAX {
+        let kib = BUCKET_EXTENSION_BYTES_MAX >> 10;
+        read.violation(FIELD, format!("must have at most {kib} KiB as JSON"));
+    }
+    extension
+}
+
+/// As JSON; `None` if Postgres could not hold it.
+fn map(members: &Struct) -> Option<Map<String, Value>> {
+    let members = members.fields.iter().map(|(name, member)| {
+        let name = Some(name).filter(|name| !name.contains('\0'))?;
+        Some((name.clone(), value(member)?))
+    });
+    members.collect()
+}
+
+fn value(member: &Member) -> Option<Value> {
+    Some(match &member.kind {
+        None | Some(Kind::NullValue(_)) => Value::Null,
+        Some(Kind::BoolValue(value)) => Value::Bool(*value),
+        Some(Kind::NumberValue(value)) => Value::Number(Number::from_f64(*value)?),
+        Some(Kind::StringValue(text)) => {
+            Value::String(Some(text).filter(|text| !text.contains('\0'))?.clone())
+        }
+        Some(Kind::ListValue(list)) => {
+            let values: Option<_> = list.values.iter().map(value).collect();
+            Value::Array(values?)
+        }
+        Some(Kind::StructValue(members)) => Value::Object(map(members)?),
+    })
+}
+
+fn members(map: Map<String, Value>) -> Struct {
+    let fields = map.into_iter().map(|(name, value)| (name, member(value)));
+    Struct {
+        fields: fields.collect(),
+    }
+}
+
+fn member(value: Value) -> Member {
+    let kind = match value {
+        Value::Null => Kind::NullValue(0),
+        Value::Bool(value) => Kind::BoolValue(value),
+        Value::Number(number) => Kind::NumberValue(number.as_f64().unwrap_or_default()),
+        Value::String(text) => Kind::StringValue(text),
+        Value::Array(values) => Kind::ListValue(prost_types::ListValue {
+            values: values.into_iter().map(member).collect(),
+        }),
+        Value::Object(map) => Kind::StructValue(members(map)),
+    };
+    Member { kind: Some(kind) }
+}
+
+/// What a read shows of each bucket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::bucket) struct View {
+    /// Whether further members are shown.
+    pub(super) is_extended: bool,
+    /// Which members are.
+    pub(super) fields: Fields,
+}
+
+impl View {
+    /// A bucket as this read shows it.
+    pub(in crate::bucket) fn show(&self, record: Record) -> pb::Bucket {
+        let extension = record.details.extension.clone().map(members);
+        let mut bucket = base(record);
+        if self.is_extended {
+            bucket.extension = extension;
+        }
+        self.fields.narrow(&mut bucket);
+        bucket
+    }
+}
+
+/// A bucket as the answers of writes have it.
+pub(in crate::bucket) fn base(record: Record) -> pb::Bucket {
+    let details = record.details;
+    let class = details.quantity_class;
+    let quantity = |amount: crate::types::amount::Amount| pb::Quantity {
+        amount: amount.to_string(),
+        units: record.unit.to_string(),
+        r#type: class.name.clone(),
+        base_type: class.base.clone(),
+        schema_location: class.schema_location.clone(),
+    };
+    pb::Bucket {
+        id: record.id,
+        href: details.href,
+        confirmation_date: details.confirmation_date.map(timestamp),
+        description: record.description,
+        is_shared: details.is_shared,
+        name: record.name,
+        remaining_value_name: details.remaining_value_name,
+        requested_date: details.requested_date.map(timestamp),
+        logical_resource: details
+            .logical_resource
+            .into_iter()
+            .map(Into::into)
+            .collect(),
+        party_account: details.party_account.map(Into::into),
+        product: details.product.into_iter().map(Into::into).collect(),
+        related_party: details.related_party.into_iter().map(Into::into).collect(),
+        remaining_value: Some(quantity(record.balance.available)),
+        reserved_value: Some(quantity(record.balance.held)),
+        status: pb::BucketStatus::from(record.status).into(),
+        usage_type: record
+            .usage_type
+            .map_or(pb::UsageType::Unspecified, Into::into)
+            .into(),
+        valid_for: time_period(record.validity),
+        version: record.version,
+        r#type: details.class.name,
+        base_type: details.class.base,
+        schema_location: details.class.schema_location,
+        extension: None,
+    }
+}
+
+fn time_period(validity: Validity) -> Option<pb::TimePeriod> {
+    let is_set = validity.from.is_some() || validity.to.is_some();
+    is_set.then(|| pb::TimePeriod {
+        start_date_time: validity.from.map(timestamp),
+        end_date_time: validity.to.map(timestamp),
+    })
+}

@@ -1,0 +1,318 @@
+//! The RPCs: convert in, authorise, call, convert out. The tenant of a write is asked for as its command is made.
+
+use tonic::{Request, Response, Status};
+
+use crate::bucket::model::{Action, Record, Seen};
+use crate::bucket::{convert, store};
+use crate::db::pool::Pool;
+use crate::error::{Error, Result};
+use crate::ledger::command::{Command, Origin, OwnerKind, Reply};
+use crate::ledger::expiry::release_due;
+use crate::ledger::writer::Writer;
+use crate::proto::bucket::v1 as pb;
+use crate::proto::bucket::v1::bucket_service_server::BucketService as Rpcs;
+use crate::rpc::call::{Answer, Call, answer};
+use crate::rpc::paging;
+use crate::types::ids::OwnerId;
+use crate::types::time::Time;
+
+/// How many records an answer has.
+const RESULT_COUNT: &str = "x-result-count";
+/// How many there are on all pages.
+const TOTAL_COUNT: &str = "x-total-count";
+
+/// What the answer of every write has.
+struct Acted {
+    /// None where no value was to be moved.
+    action: Option<pb::BalanceAction>,
+    bucket: Option<pb::Bucket>,
+    is_replayed: bool,
+}
+
+/// The service.
+#[derive(Clone, Debug)]
+pub struct BucketService {
+    pool: Pool,
+    writer: Writer,
+}
+
+impl BucketService {
+    /// Reads from the pool, writes through the writer.
+    pub fn new(pool: Pool, writer: Writer) -> Self {
+        Self { pool, writer }
+    }
+
+    /// Reads until nothing that is shown was due when it was first read.
+    async fn see<T, F>(&self, read: impl Fn(Option<Time>) -> F) -> Result<T>
+    where
+        F: Future<Output = Result<Seen<T>>>,
+    {
+        let mut seen = read(None).await?;
+        loop {
+            seen.due.sort_unstable();
+            seen.due.dedup();
+            if !release_due(&self.writer, OwnerKind::Bucket, &seen.due).await? {
+                return Ok(seen.shown);
+            }
+            seen = read(seen.clock).await?;
+        }
+    }
+
+    /// Carries a write out.
+    async fn act(&self, command: Command, call: Call) -> Result<Acted> {
+        let reply = match self.writer.submit(command, call.claim).await? {
+            Reply::Bucket(reply) => *reply,
+            other => {
+                return Err(Error::internal(format!(
+                    "answered as something else: {other:?}"
+                )));
+            }
+        };
+        let bucket = Record::try_from(&reply)?;
+        let action = reply.action.map(Action::try_from).transpose()?;
+        Ok(Acted {
+            action: action.map(Into::into),
+            bucket: Some(convert::base(bucket)),
+            is_replayed: reply.origin == Origin::Replayed,
+        })
+    }
+}
+
+#[tonic::async_trait]
+impl Rpcs for BucketService {
+    async fn list_buckets(
+        &self,
+        request: Request<pb::ListBucketsRequest>,
+    ) -> Result<Response<pb::ListBucketsResponse>, Status> {
+        answer(request, async |call, message| {
+            let (list, view, binding) = convert::list(call.rpc.path, call.caller.tenant, message)?;
+            let tenant = call.caller.require_tenant()?;
+            let listed = self
+                .see(|clock| store::buckets(&self.pool, tenant, &list, clock))
+                .await?;
+            let (buckets, next_page_token) = paging::finish(
+                listed.records,
+                list.page.size,
+                binding,
+                0,
+                Record::cursor,
+                |record| view.show(record),
+            );
+            let count = buckets.len();
+            let message = pb::ListBucketsResponse {
+                result_count: i32::try_from(count).unwrap_or(i32::MAX),
+                total_count: listed.total,
+                buckets,
+                next_page_token,
+            };
+            Ok(Answer::fresh(message)
+                .with_count(RESULT_COUNT, count as u64)
+                .with_count(TOTAL_COUNT, listed.total.unsigned_abs()))
+        })
+        .await
+    }
+
+    async fn get_bucket(
+        &self,
+        request: Request<pb::GetBucketRequest>,
+    ) -> Result<Response<pb::GetBucketResponse>, Status> {
+        answer(request, async |call, message| {
+            let (id, view) = convert::get(&message)?;
+            let tenant = call.caller.require_tenant()?;
+            let owner = OwnerId::of_bucket(tenant, &id);
+            let found = self
+                .see(|clock| store::bucket(&self.pool, owner, clock))
+                .await?;
+            let record = found.ok_or(Error::BucketNotFound(id))?;
+            Ok(Answer::fresh(pb::GetBucketResponse {
+                bucket: Some(view.show(record)),
+            }))
+        })
+        .await
+    }
+
+    async fn create_bucket(
+        &self,
+        request: Request<pb::CreateBucketRequest>,
+    ) -> Result<Response<pb::CreateBucketResponse>, Status> {
+        answer(request, async |call, message| {
+            let command = convert::create(message, &call.caller)?;
+            let acted = self.act(command, call).await?;
+            let bucket = acted.bucket;
+            let message = pb::CreateBucketResponse { bucket };
+            Ok(Answer::new(message, acted.is_replayed))
+        })
+        .await
+    }
+
+    async fn update_bucket(
+        &self,
+        request: Request<pb::UpdateBucketRequest>,
+    ) -> Result<Response<pb::UpdateBucketResponse>, Status> {
+        answer(request, async |call, message| {
+            let command = convert::update(message, &call.caller)?;
+            let acted = self.act(command, call).await?;
+            let bucket = acted.bucket;
+            let message = pb::UpdateBucketResponse { bucket };
+            Ok(Answer::new(message, acted.is_replayed))
+        })
+        .await
+    }
+
+    async fn topup_balance(
+        &self,
+        request: Request<pb::TopupBalanceRequest>,
+    ) -> Result<Response<pb::TopupBalanceResponse>, Status> {
+        answer(request, async |call, message| {
+            let command = convert::topup(&message, &call.caller)?;
+            let acted = self.act(command, call).await?;
+            let message = pb::TopupBalanceResponse {
+                balance_action: acted.action,
+                bucket: acted.bucket,
+            };
+            Ok(Answer::new(message, acted.is_replayed))
+        })
+        .await
+    }
+
+    async fn adjust_balance(
+        &self,
+        request: Request<pb::AdjustBalanceRequest>,
+    ) -> Result<Response<pb::AdjustBalanceResponse>, Status> {
+        answer(request, async |call, message| {
+            let command = convert::adjust(&message, &call.caller)?;
+            let acted = self.act(command, call).await?;
+            let message = pb::AdjustBalanceResponse {
+                balance_action: acted.action,
+                bucket: acted.bucket,
+            };
+            Ok(Answer::new(message, acted.is_replayed))
+        })
+        .await
+    }
+
+    async fn transfer_balance(
+        &self,
+        request: Request<pb::TransferBalanceRequest>,
+    ) -> Result<Response<pb::TransferBalanceResponse>, Status> {
+        answer(request, async |call, message| {
+            let command = convert::transfer(&message, &call.caller)?;
+            let acted = self.act(command, call).await?;
+            let message = pb::TransferBalanceResponse {
+                balance_action: acted.action,
+                bucket: acted.bucket,
+            };
+            Ok(Answer::new(message, acted.is_replayed))
+        })
+        .await
+    }
+
+    async fn reserve_balance(
+        &self,
+        request: Request<pb::ReserveBalanceRequest>,
+    ) -> Result<Response<pb::ReserveBalanceResponse>, Status> {
+        answer(request, async |call, message| {
+            let command = convert::reserve(&message, &call.caller)?;
+            let acted = self.act(command, call).await?;
+            let message = pb::ReserveBalanceResponse {
+                balance_action: acted.action,
+                bucket: acted.bucket,
+            };
+            Ok(Answer::new(message, acted.is_replayed))
+        })
+        .await
+    }
+
+    async fn unreserve_balance(
+        &self,
+        request: Request<pb::UnreserveBalanceRequest>,
+    ) -> Result<Response<pb::UnreserveBalanceResponse>, Status> {
+        answer(request, async |call, message| {
+            let command = convert::unreserve(&message, &call.caller)?;
+            let acted = self.act(command, call).await?;
+            let message = pb::UnreserveBalanceResponse {
+                balance_action: acted.action,
+                bucket: acted.bucket,
+            };
+            Ok(Answer::new(message, acted.is_replayed))
+        })
+        .await
+    }
+
+    async fn deduct_balance(
+        &self,
+        request: Request<pb::DeductBalanceRequest>,
+    ) -> Result<Response<pb::DeductBalanceResponse>, Status> {
+        answer(request, async |call, message| {
+            let command = convert::deduct(&message, &call.caller)?;
+            let acted = self.act(command, call).await?;
+            let message = pb::DeductBalanceResponse {
+                balance_action: acted.action,
+                bucket: acted.bucket,
+            };
+            Ok(Answer::new(message, acted.is_replayed))
+        })
+        .await
+    }
+
+    async fn get_accumulated_balance(
+        &self,
+        request: Request<pb::GetAccumulatedBalanceRequest>,
+    ) -> Result<Response<pb::GetAccumulatedBalanceResponse>, Status> {
+        answer(request, async |call, message| {
+            let accumulate = convert::accumulate(&message)?;
+            let tenant = call.caller.require_tenant()?;
+            let found = self
+                .see(|clock| store::accumulated(&self.pool, tenant, &accumulate, clock))
+                .await?;
+            Ok(Answer::fresh(pb::GetAccumulatedBalanceResponse {
+                accumulated_balances: found.into_iter().map(Into::into).collect(),
+            }))
+        })
+        .await
+    }
+
+    async fn list_balance_actions(
+        &self,
+        request: Request<pb::ListBalanceActionsRequest>,
+    ) -> Result<Response<pb::ListBalanceActionsResponse>, Status> {
+        answer(request, async |call, message| {
+            let (list, binding) = convert::action_list(call.rpc.path, call.caller.tenant, message)?;
+            let tenant = call.caller.require_tenant()?;
+            let found = self
+                .see(|clock| store::actions(&self.pool, tenant, &list, clock))
+                .await?;
+            let (balance_actions, next_page_token) = paging::finish(
+                found,
+                list.page.size,
+                binding,
+                0,
+                Action::cursor,
+                Into::into,
+            );
+            Ok(Answer::fresh(pb::ListBalanceActionsResponse {
+                balance_actions,
+                next_page_token,
+            }))
+        })
+        .await
+    }
+
+    async fn get_balance_action(
+        &self,
+        request: Request<pb::GetBalanceActionRequest>,
+    ) -> Result<Response<pb::GetBalanceActionResponse>, Status> {
+        answer(request, async |call, message| {
+            let id = convert::get_action(&message)?;
+            let tenant = call.caller.require_tenant()?;
+            let found = self
+                .see(|clock| store::action(&self.pool, tenant, id, clock))
+                .await?;
+            let action = found.ok_or(Error::ActionNotFound(id))?;
+            Ok(Answer::fresh(pb::GetBalanceActionResponse {
+                balance_action: Some(action.into()),
+            }))
+        })
+        .await
+    }
+}
