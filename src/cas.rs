@@ -1,0 +1,4 @@
+//! Book building: the allocations of a firm's deals.
+
+pub mod json;
+pub mod patch;
