@@ -1,0 +1,3 @@
+//! CasAllocationService: allocations of book building.
+
+pub mod model;
