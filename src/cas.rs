@@ -1,4 +1,5 @@
-//! Book building: the allocations of a firm's deals.
+//! CasAllocationService: allocations of book building.
 
 pub mod json;
+pub mod model;
 pub mod patch;

@@ -205,6 +205,7 @@ impl Caller {
             subject: "demo".into(),
             scopes: vec![Scope::NetworkAdmin, Scope::NetworkRead, Scope::NetworkWrite],
             enterprises: Some(enterprises.to_vec()),
+            firm: None,
             tenant: None,
         }))
     }

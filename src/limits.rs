@@ -43,6 +43,8 @@ pub const BUCKETS_PAGE_MAX: u32 = 1_000;
 pub const BUCKET_REFERENCES_MAX: usize = 100;
 /// Bytes of a bucket's extension as JSON, so that some tens of buckets fit an answer.
 pub const BUCKET_EXTENSION_BYTES_MAX: usize = 64 * 1024;
+/// Status messages, and comments, of one CAS allocation: two hundred of each at their longest fit an answer.
+pub const CAS_ELEMENTS_MAX: usize = 200;
 /// Characters of a list of members to return: every member by its longest name, and then some.
 pub const FIELDS_CHARS_MAX: usize = 10_000;
 
