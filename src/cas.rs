@@ -1,3 +1,5 @@
 //! CasAllocationService: allocations of book building.
 
+pub mod json;
 pub mod model;
+pub mod patch;

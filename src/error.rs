@@ -87,6 +87,11 @@ pub enum Error {
         /// What stands in the way, as a clause: `it is valid from …`.
         reason: String,
     },
+    /// A `test` of a patch does not hold.
+    PatchTestFailed {
+        /// Which operation, from 0.
+        index: usize,
+    },
     /// Too little is available.
     InsufficientBalance {
         /// What is available.
@@ -164,6 +169,8 @@ pub struct Violation {
     pub field: String,
     /// What is allowed.
     pub description: String,
+    /// Which of the request's operations, from 0, if the field is one's.
+    pub index: Option<usize>,
 }
 
 impl Violations {
@@ -172,6 +179,16 @@ impl Violations {
         self.0.push(Violation {
             field: field.into(),
             description: description.into(),
+            index: None,
+        });
+    }
+
+    /// Adds one in a member of the operation at `index`.
+    pub fn add_in_operation(&mut self, index: usize, member: &str, description: impl Into<String>) {
+        self.0.push(Violation {
+            field: format!("operations[{index}].{member}"),
+            description: description.into(),
+            index: Some(index),
         });
     }
 

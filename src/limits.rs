@@ -48,6 +48,19 @@ pub const CAS_ELEMENTS_MAX: usize = 200;
 /// Characters of a list of members to return: every member by its longest name, and then some.
 pub const FIELDS_CHARS_MAX: usize = 10_000;
 
+/// Operations of one patch.
+pub const PATCH_OPERATIONS_MAX: usize = 1_000;
+/// Bytes that a patch's values and copies take in memory, those of the record that it begins with included: twice what the
+/// largest request brings. Else twenty copies of a document into itself would fill the memory.
+pub const PATCH_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Characters of a JSON pointer: every member's path, and then some.
+pub const POINTER_CHARS_MAX: usize = 1_000;
+/// Arrays and objects inside each other in a JSON value: the deepest record has four, and whoever walks a document calls
+/// itself once a level.
+pub const JSON_DEPTH_MAX: usize = 32;
+/// Values of one JSON text, members and elements included: the largest record has about a sixth.
+pub const JSON_VALUES_MAX: usize = 10_000;
+
 /// Open reservations that a balance shows, of those that it counts: about 100 KiB.
 pub const RESERVATIONS_SHOWN_MAX: usize = 1_000;
 

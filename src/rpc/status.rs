@@ -87,6 +87,7 @@ pub fn code(error: &Error) -> Code {
         Error::AlreadyTerminal { .. }
         | Error::ConnectionInactive { .. }
         | Error::BucketNotUsable { .. }
+        | Error::PatchTestFailed { .. }
         | Error::InsufficientBalance { .. }
         | Error::BalanceLimit { .. } => Code::FailedPrecondition,
         Error::Overloaded | Error::MessageTooLarge => Code::ResourceExhausted,
@@ -126,6 +127,7 @@ pub fn reason(error: &Error) -> ErrorReason {
         Error::AlreadyTerminal { .. } => ErrorReason::AlreadyTerminal,
         Error::ConnectionInactive { .. } => ErrorReason::ConnectionInactive,
         Error::BucketNotUsable { .. } => ErrorReason::BucketNotUsable,
+        Error::PatchTestFailed { .. } => ErrorReason::PatchTestFailed,
         Error::InsufficientBalance { .. } => ErrorReason::InsufficientBalance,
         Error::BalanceLimit { .. } => ErrorReason::BalanceLimit,
         Error::Contention => ErrorReason::Contention,
@@ -184,6 +186,9 @@ fn text(error: &Error) -> String {
         Error::BucketNotUsable { status, reason } => {
             cut(&format!("The bucket is {status}: {reason}"))
         }
+        Error::PatchTestFailed { index } => {
+            format!("The test `operations[{index}]` does not hold.")
+        }
         Error::InsufficientBalance {
             available,
             requested,
@@ -236,6 +241,7 @@ fn metadata(error: &Error, rpc: Option<&Rpc>) -> HashMap<String, String> {
             let mut pairs = vec![("violations_total", violations.all().len().to_string())];
             if let Some(first) = violations.all().first() {
                 pairs.push(("field", cut(&first.field)));
+                pairs.extend(first.index.map(|index| ("index", index.to_string())));
             }
             pairs
         }
@@ -250,6 +256,7 @@ fn metadata(error: &Error, rpc: Option<&Rpc>) -> HashMap<String, String> {
         Error::AlreadyTerminal { status } => vec![("status", (*status).into())],
         Error::ConnectionInactive { direction, .. } => vec![("direction", (*direction).into())],
         Error::BucketNotUsable { status, .. } => vec![("status", (*status).into())],
+        Error::PatchTestFailed { index } => vec![("index", index.to_string())],
         Error::InsufficientBalance {
             available,
             requested,
@@ -315,6 +322,10 @@ fn add_details(details: &mut ErrorDetails, error: &Error, request_id: &str) {
         Error::ActionNotFound(id) => resource(details, "balance_action", id.to_string(), error),
         Error::AlreadyTerminal { status } | Error::BucketNotUsable { status, .. } => {
             details.add_precondition_failure_violation(reason_name(error), *status, text(error));
+        }
+        Error::PatchTestFailed { index } => {
+            let operation = format!("operations[{index}]");
+            details.add_precondition_failure_violation(reason_name(error), operation, text(error));
         }
         Error::ConnectionInactive { direction, .. } => {
             details.add_precondition_failure_violation(reason_name(error), *direction, text(error));

@@ -76,6 +76,7 @@ fn documented(reason: ErrorReason) -> (Code, Details, &'static [&'static str]) {
         Reason::AlreadyTerminal | Reason::BucketNotUsable => {
             (Code::FailedPrecondition, Precondition, &["status"])
         }
+        Reason::PatchTestFailed => (Code::FailedPrecondition, Precondition, &["index"]),
         Reason::ConnectionInactive => (Code::FailedPrecondition, Precondition, &["direction"]),
         Reason::InsufficientBalance => (
             Code::FailedPrecondition,
