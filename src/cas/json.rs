@@ -11,6 +11,8 @@ use std::collections::BTreeMap;
 pub use number::Number;
 pub use parse::Fault;
 
+use crate::types::content::{Content, ContentHash};
+
 /// A JSON value. Two are equal as RFC 6902 §4.6 has it: numbers by value, objects whatever their members' order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Json {
@@ -53,6 +55,29 @@ impl Json {
             Self::Object(members) => members.values().map(Self::depth).max(),
         };
         1 + deepest.unwrap_or(0)
+    }
+
+    /// What it is compared by: equal values have equal content. For ever, see [`Content`].
+    pub fn content(&self) -> ContentHash {
+        let content = Content::new();
+        let content = match self {
+            Self::Null => content.field(1, "null"),
+            Self::Bool(true) => content.field(1, "true"),
+            Self::Bool(false) => content.field(1, "false"),
+            Self::Number(number) => content.field(1, "number").field(2, number.canonical()),
+            Self::Text(text) => content.field(1, "text").field(2, text),
+            Self::Array(items) => items
+                .iter()
+                .fold(content.field(1, "array"), |content, item| {
+                    content.field(2, item.content().0)
+                }),
+            Self::Object(members) => members
+                .iter()
+                .fold(content.field(1, "object"), |content, (name, value)| {
+                    content.field(2, name).field(3, value.content().0)
+                }),
+        };
+        content.hash()
     }
 
     /// About how many bytes of memory it takes.

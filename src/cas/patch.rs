@@ -5,6 +5,7 @@ mod pointer;
 use crate::cas::json::Json;
 use crate::error::{Error, Result, Violations};
 use crate::limits::{JSON_DEPTH_MAX, PATCH_BYTES_MAX, PATCH_OPERATIONS_MAX};
+use crate::types::content::{Content, ContentHash};
 use pointer::{Fault, Pointer};
 
 /// An operation as its caller wrote it. What the operation has no use for is ignored, whatever it is.
@@ -73,6 +74,14 @@ impl Patch {
         }
         violations.finish()?;
         Ok(patch)
+    }
+
+    /// What a repeat is compared by; tags are for ever, see [`Content`].
+    pub fn content(&self) -> Content {
+        let operations = self.operations.iter();
+        operations.fold(Content::new(), |content, operation| {
+            content.field(1, operation.content().0)
+        })
     }
 
     /// Applies the operations in order. Of `read_only`, the document's members that no patch changes, none may be
@@ -147,6 +156,23 @@ impl Operation {
             true => Ok(operation),
             false => Err(members.wrongs),
         }
+    }
+
+    fn content(&self) -> ContentHash {
+        let (op, path, from) = match self {
+            Self::Add { path, .. } => ("add", path, None),
+            Self::Remove { path } => ("remove", path, None),
+            Self::Replace { path, .. } => ("replace", path, None),
+            Self::Move { from, path } => ("move", path, Some(from)),
+            Self::Copy { from, path } => ("copy", path, Some(from)),
+            Self::Test { path, .. } => ("test", path, None),
+        };
+        Content::new()
+            .field(1, op)
+            .field(2, path.to_string())
+            .optional(3, from.map(Pointer::to_string))
+            .optional(4, self.value().map(|value| value.content().0))
+            .hash()
     }
 
     fn value(&self) -> Option<&Json> {

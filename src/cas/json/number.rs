@@ -34,6 +34,17 @@ impl Number {
         &self.0
     }
 
+    /// The one way to write its value: whole digits and an exponent.
+    pub fn canonical(&self) -> String {
+        let Value {
+            is_negative,
+            digits,
+            exponent,
+        } = self.value();
+        let sign = if is_negative { "-" } else { "" };
+        format!("{sign}{digits:0>1}e{exponent}")
+    }
+
     /// Its value as a plain decimal, without exponent, needless zeros or `-0`; `None` if that needs more than
     /// `whole_max` digits before the point or `fraction_max` behind it.
     pub fn to_plain(&self, whole_max: usize, fraction_max: usize) -> Option<String> {

@@ -41,6 +41,45 @@ fn the_order_of_members_means_nothing_and_that_of_elements_does() {
 }
 
 #[test]
+fn content_is_the_same_for_equal_values_and_for_ever() {
+    let content = |text| json(text).content();
+    assert_eq!(
+        content(r#"{"a":1.0,"b":[true,null]}"#),
+        content(r#"{"b":[true,null],"a":1}"#)
+    );
+    let different = [
+        "null",
+        "true",
+        "false",
+        "0",
+        "1",
+        r#""""#,
+        r#""1""#,
+        "[]",
+        "{}",
+        "[[]]",
+        "[{}]",
+        "[1]",
+        r#"["1"]"#,
+        "[1,1]",
+        r#"{"a":1}"#,
+        r#"{"a":"1"}"#,
+        r#"{"b":1}"#,
+        r#"["a",1]"#,
+    ];
+    for (index, one) in different.into_iter().enumerate() {
+        for other in &different[..index] {
+            assert_ne!(content(one), content(other), "{one} {other}");
+        }
+    }
+    let hash = content(r#"{"a":[null,true,1.50,"x"]}"#).0;
+    let hex: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
+    assert_eq!(hex, GOLDEN);
+}
+
+const GOLDEN: &str = "db6b3636fac8e3c472dcb56bada6ad617d64d15a8b2e0d63cef9cafb8b176b94";
+
+#[test]
 fn a_member_named_twice_is_refused_however_it_is_written() {
     assert_eq!(fault(r#"{"a":1,"a":1}"#), Fault::Duplicate("a".into()));
     assert_eq!(

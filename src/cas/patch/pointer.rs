@@ -1,6 +1,7 @@
 //! RFC 6901 (JSON Pointer): where in a document something is, or is to be put.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use crate::cas::json::Json;
 use crate::limits::POINTER_CHARS_MAX;
@@ -122,6 +123,14 @@ impl Pointer {
     }
 }
 
+impl fmt::Display for Pointer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0
+            .iter()
+            .try_for_each(|name| write!(f, "/{}", escape(name)))
+    }
+}
+
 fn walk<'a>(document: &'a mut Json, names: &[String]) -> Result<&'a mut Json, Fault> {
     names.iter().try_fold(document, |value, name| match value {
         Json::Object(members) => members.get_mut(name).ok_or(Fault::NotThere),
@@ -150,6 +159,11 @@ fn position(name: &str) -> Result<usize, Fault> {
         false if name == "-" => Err(Fault::NotThere),
         false => Err(Fault::NoPosition),
     }
+}
+
+/// A name as a pointer has it.
+pub(crate) fn escape(name: &str) -> String {
+    name.replace('~', "~0").replace('/', "~1")
 }
 
 /// `~1` stands for `/` and `~0` for `~`; no other character follows a `~`.

@@ -114,6 +114,37 @@ fn everything_that_is_wrong_is_told_at_once() {
 }
 
 #[test]
+fn content_is_what_the_operations_mean() {
+    let content = |operations: &[Written<'_>]| {
+        let patch = Patch::read(operations.iter().copied()).expect("a patch");
+        patch.content().hash()
+    };
+    let patch = content(&[test("/a", r#"{"b":1,"c":2}"#), copy("/a", "/b~1")]);
+    let same = [
+        write(
+            "test",
+            "/a",
+            Some("no use"),
+            Some(r#" {"c":2.0,"b":10e-1} "#),
+        ),
+        write("copy", "/b~1", Some("/a"), Some("no use")),
+    ];
+    assert_eq!(content(&same), patch);
+    for other in [
+        &[test("/a", r#"{"b":1,"c":2}"#)][..],
+        &[test("/a", r#"{"b":1,"c":3}"#), copy("/a", "/b~1")],
+        &[add("/a", r#"{"b":1,"c":2}"#), copy("/a", "/b~1")],
+        &[test("/a", r#"{"b":1,"c":2}"#), relocate("/a", "/b~1")],
+        &[test("/a", r#"{"b":1,"c":2}"#), copy("/a", "/b/1")],
+        &[test("/a", r#"{"b":1,"c":2}"#), copy("/b~1", "/a")],
+        &[copy("/a", "/b~1"), test("/a", r#"{"b":1,"c":2}"#)],
+        &[],
+    ] {
+        assert_ne!(content(other), patch, "{other:?}");
+    }
+}
+
+#[test]
 fn a_patch_has_at_most_a_thousand_operations() {
     let thousand = vec![test("", "1"); PATCH_OPERATIONS_MAX];
     assert_eq!(

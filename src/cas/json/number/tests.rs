@@ -42,6 +42,19 @@ fn numbers_are_equal_by_value() {
 }
 
 #[test]
+fn a_value_has_one_canonical_form() {
+    for (text, canonical) in [
+        ("0", "0e0"),
+        ("-0.00e7", "0e0"),
+        ("1.0", "1e0"),
+        ("-1500", "-15e2"),
+        ("0.0250", "25e-3"),
+    ] {
+        assert_eq!(number(text).canonical(), canonical);
+    }
+}
+
+#[test]
 fn numbers_that_f64_cannot_tell_apart_are_not_equal() {
     for (one, other) in [
         ("1", "-1"),
