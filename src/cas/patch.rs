@@ -2,6 +2,8 @@
 
 mod pointer;
 
+pub(crate) use pointer::escape;
+
 use crate::cas::json::Json;
 use crate::error::{Error, Result, Violations};
 use crate::limits::{JSON_DEPTH_MAX, PATCH_BYTES_MAX, PATCH_OPERATIONS_MAX};
