@@ -2,9 +2,10 @@
 
 use tonic::{Request, Response, Status};
 
+use crate::cas::convert;
 use crate::cas::model::{Write, Written};
 use crate::cas::search::Cursor;
-use crate::cas::{convert, store};
+use crate::cas::store::{self, Turns};
 use crate::db::pool::Pool;
 use crate::error::{Error, Result};
 use crate::proto::cas::v1 as pb;
@@ -17,16 +18,18 @@ use crate::types::ids::OwnerId;
 #[derive(Clone, Debug)]
 pub struct CasAllocationService {
     pool: Pool,
+    turns: Turns,
 }
 
 impl CasAllocationService {
     /// A service on the database that the pool leads to.
     pub fn new(pool: Pool) -> Self {
-        Self { pool }
+        let turns = Turns::new();
+        Self { pool, turns }
     }
 
     async fn write(&self, call: &Call, write: Write) -> Result<Written> {
-        store::carry_out(&self.pool, &call.claim, write).await
+        store::carry_out(&self.pool, &self.turns, &call.claim, write).await
     }
 }
 

@@ -7,4 +7,4 @@ mod writes;
 
 pub(super) use reads::get;
 pub(super) use search::search;
-pub(super) use writes::carry_out;
+pub(super) use writes::{Turns, carry_out};

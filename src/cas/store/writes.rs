@@ -1,10 +1,14 @@
 //! The writes. A change locks its record first and judges what it then reads, so that concurrent changes of a record are
 //! carried out one after the other.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+
 use chrono::{DateTime, Utc};
 use diesel::dsl::exists;
 use diesel::prelude::*;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use tokio::sync::{Mutex, MutexGuard};
 use uuid::Uuid;
 
 use super::reads;
@@ -19,18 +23,47 @@ use crate::db::write::Transaction;
 use crate::db::{read, write};
 use crate::error::{Error, Result};
 use crate::ledger::claim::Claim;
+use crate::limits::CAS_TURNS;
 use crate::types::content::ContentHash;
 use crate::types::ids::{CasAllocationId, new_id};
 use crate::types::time::Time;
 
+/// Lets a process change a record once at a time. Changes that wait for their record in the database hold a connection each,
+/// and many of one record would leave none for all others; those that wait here hold nothing. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(in crate::cas) struct Turns(Arc<[Mutex<()>]>);
+
+impl Turns {
+    pub(in crate::cas) fn new() -> Self {
+        Self((0..CAS_TURNS).map(|_| Mutex::default()).collect())
+    }
+
+    /// Waits for the record's turn. Some records share theirs: it only costs them time.
+    async fn of(&self, target: &Target) -> MutexGuard<'_, ()> {
+        let mut hasher = DefaultHasher::new();
+        target.to_string().hash(&mut hasher);
+        let index = hasher.finish() % self.0.len() as u64;
+        self.0[usize::try_from(index).unwrap_or(0)].lock().await
+    }
+}
+
 /// Carries a write out, or with `validate_only` judges it from a snapshot that nothing can be written to.
-pub(in crate::cas) async fn carry_out(pool: &Pool, claim: &Claim, write: Write) -> Result<Written> {
+pub(in crate::cas) async fn carry_out(
+    pool: &Pool,
+    turns: &Turns,
+    claim: &Claim,
+    write: Write,
+) -> Result<Written> {
     if write.validate_only {
         return read::snapshot(pool, async |connection: &mut AsyncPgConnection| {
             write.run(connection).await
         })
         .await;
     }
+    let _turn = match &write.command {
+        Command::Create(_) => None,
+        Command::Change { target, .. } => Some(turns.of(target).await),
+    };
     let claim = claim.clone();
     write::run(pool, move || claim.take(), write).await
 }
