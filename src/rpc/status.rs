@@ -190,8 +190,8 @@ fn text(error: &Error) -> String {
         Error::ConnectionInactive { direction, reason } => {
             cut(&format!("The connection takes no {direction}s: {reason}"))
         }
-        Error::BucketNotUsable { status, reason } => {
-            cut(&format!("The bucket is {status}: {reason}"))
+        Error::BucketNotUsable { reason, .. } => {
+            cut(&format!("The bucket does not allow it: {reason}."))
         }
         Error::PatchTestFailed { index } => {
             format!("The test `operations[{index}]` does not hold.")

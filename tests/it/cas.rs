@@ -4,6 +4,7 @@ mod patch;
 mod records;
 mod refusals;
 mod search;
+mod search_model;
 mod source;
 mod statements;
 mod writes;

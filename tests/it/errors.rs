@@ -2,6 +2,7 @@
 //!
 //! A reason without a case fails the test, and so does one that `documented` does not know: that does not compile.
 
+mod of_buckets;
 mod of_calls;
 mod of_cas;
 mod of_the_server;
@@ -203,13 +204,14 @@ fn every_reason() -> BTreeSet<i32> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_reason_is_provoked_and_carries_what_is_documented() {
-    let (calls, cas, server, stopped) = tokio::join!(
+    let (calls, buckets, cas, server, stopped) = tokio::join!(
         of_calls::all(),
+        of_buckets::all(),
         of_cas::all(),
         of_the_server::all(),
         of_the_server::without_database()
     );
-    let cases: Vec<Case> = [calls, cas, server, stopped]
+    let cases: Vec<Case> = [calls, buckets, cas, server, stopped]
         .into_iter()
         .flatten()
         .collect();

@@ -8,6 +8,8 @@ mod allocation;
 mod authz;
 /// Balances: adjust; lists of both sides, single ones now and then, the journal.
 mod balance;
+/// Buckets: the source's example, lists, actions, charging at the same time.
+mod bucket;
 /// CAS allocations: the document's endpoints, patches, searches.
 mod cas;
 /// The binary: settings, exit codes, signals.
