@@ -34,8 +34,8 @@ CREATE TABLE cas_allocation (
     CONSTRAINT cas_allocation_pkey PRIMARY KEY (owner_id, id),
     CONSTRAINT cas_allocation_source_id_key UNIQUE (owner_id, source_id),
     CONSTRAINT cas_allocation_version CHECK (version >= 1),
-    CONSTRAINT cas_allocation_order_status
-        CHECK (order_status IN ('pending', 'delivered', 'successful', 'failed', 'deletePending')),
+    CONSTRAINT cas_allocation_order_status CHECK (
+        order_status IN ('pending', 'delivered', 'successful', 'failed', 'deletePending')),
     CONSTRAINT cas_allocation_value_type CHECK (value_type IN ('cash', 'quantity')),
     CONSTRAINT cas_allocation_override_type CHECK (override_type IN ('cash', 'quantity')),
     CONSTRAINT cas_allocation_distribution_type CHECK (distribution_type IN ('manual', 'auto', 'none')),

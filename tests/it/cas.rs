@@ -1,6 +1,8 @@
 //! CasAllocationService, endpoint by endpoint and rule by rule.
 
+mod asking;
 mod patch;
+mod plans;
 mod records;
 mod refusals;
 mod search;

@@ -381,10 +381,11 @@ async fn every_search_finds_what_a_filter_in_memory_finds() {
             .map(|_| asked(&mut chance, &records))
             .collect();
         let mut fields = FIELDS.to_vec();
-        let sort: Vec<(&str, bool)> = (0..chance.number(0..4))
-            .map(|_| fields.swap_remove(chance.number(0..fields.len())))
-            .map(|field| (field, chance.one_in(2)))
-            .collect();
+        let mut sort = Vec::new();
+        for _ in 0..chance.number(0..4) {
+            let field = fields.swap_remove(chance.number(0..fields.len()));
+            sort.push((field, chance.one_in(2)));
+        }
 
         let mut expected: Vec<_> = records
             .iter()

@@ -83,7 +83,7 @@ fn cas_allocation(changes: &[(&str, &str)]) -> String {
         ("comments", "'[]'"),
         ("content_hash", "''"),
     ];
-    insert("cas_allocation", &changed(&columns, changes))
+    insert("cas_allocation", &columns, changes)
 }
 
 fn bucket(changes: &[(&str, &str)]) -> String {
