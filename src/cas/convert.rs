@@ -88,7 +88,7 @@ pub(super) fn create(call: &Call, message: pb::CreateAllocationRequest) -> Resul
         request_id: message.request_id,
         validate_only: message.validate_only,
     };
-    write(reader, call, Command::Create(said), content, &rest)
+    write(reader, call, Command::Create(said.into()), content, &rest)
 }
 
 pub(super) fn update(call: &Call, message: pb::UpdateAllocationRequest) -> Result<Write> {

@@ -185,7 +185,7 @@ pub struct Write {
 #[derive(Clone, Debug)]
 pub enum Command {
     /// A new record. Its source id, if it has one, is the call's key.
-    Create(Said),
+    Create(Box<Said>),
     /// A change of a record that is there.
     Change {
         target: Target,
