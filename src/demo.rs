@@ -1,9 +1,13 @@
-//! The demo data: a small network with value in it, made through the same RPCs as real data.
+//! The demo data: a small network with value in it, a tenant with prepaid buckets, and a firm with allocations of book
+//! building, made through the same RPCs as real data.
 //!
 //! Every call has a key, so that loading it again finds what is there.
 
+mod book_building;
+
 use std::sync::Arc;
 
+use prost_types::Timestamp;
 use tonic::codegen::InterceptedService;
 use tonic::service::{Interceptor, Routes};
 use tonic::{Request, Status};
@@ -20,6 +24,11 @@ use crate::proto::allocation::v1::{
 };
 use crate::proto::balance::v1::AdjustBalanceRequest;
 use crate::proto::balance::v1::balance_service_client::BalanceServiceClient;
+use crate::proto::bucket::v1::bucket_service_client::BucketServiceClient;
+use crate::proto::bucket::v1::{
+    ActionAmount, Bucket, CreateBucketRequest, DeductBalanceRequest, PartyAccountRef, ProductRef,
+    Quantity, ReserveBalanceRequest, TimePeriod, TopupBalanceRequest, UsageType,
+};
 use crate::proto::common::v1::Amount;
 use crate::proto::network::v1::network_service_client::NetworkServiceClient;
 use crate::proto::network::v1::{
@@ -27,7 +36,7 @@ use crate::proto::network::v1::{
     CreatePartnerRequest,
 };
 use crate::rpc::call::Call;
-use crate::types::ids::EnterpriseId;
+use crate::types::ids::{EnterpriseId, FirmId, TenantId};
 
 /// What a newcomer needs to know of the demo data; all by id.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,7 +49,20 @@ pub struct Demo {
     pub confirmed_connection: String,
     /// A connection that moves value at once.
     pub instant_connection: String,
+    /// A tenant with buckets.
+    pub tenant: TenantId,
+    /// A product of theirs.
+    pub product: &'static str,
+    /// A firm with CAS allocations.
+    pub firm: &'static str,
+    /// A deal of theirs.
+    pub deal: &'static str,
 }
+
+/// The tenant; the same everywhere, so that its calls can be copied.
+const TENANT: TenantId = TenantId(Uuid::from_u128(0x0198_a7b2_6a44_7c11_8d4e_7e4a_47de_0001));
+const PARTY_ACCOUNT: &str = "0.0.0.1+-account+102879";
+const PRODUCT: &str = "0.0.0.1+-service-telco-gsm-sms+102975";
 
 /// Loads the demo data, or finds it.
 ///
@@ -48,12 +70,14 @@ pub struct Demo {
 /// What an RPC answered.
 pub async fn load(routes: Routes) -> Result<Demo, Status> {
     let demo = network(routes.clone()).await?;
-    balances(routes, &demo).await?;
+    balances(routes.clone(), &demo).await?;
+    buckets(routes.clone()).await?;
+    book_building::load(routes).await?;
     Ok(demo)
 }
 
 async fn network(routes: Routes) -> Result<Demo, Status> {
-    let mut rpc = NetworkServiceClient::new(InterceptedService::new(routes, Caller::demo(&[])));
+    let mut rpc = NetworkServiceClient::new(InterceptedService::new(routes, AsDemo::of(&[])));
     let mut enterprise = async |name: &str| {
         let request = CreateEnterpriseRequest {
             name: name.into(),
@@ -114,6 +138,10 @@ async fn network(routes: Routes) -> Result<Demo, Status> {
             .await?,
         enterprise: client_side,
         partner_enterprise: partner_side,
+        tenant: TENANT,
+        product: PRODUCT,
+        firm: book_building::FIRM,
+        deal: book_building::DEAL,
     })
 }
 
@@ -122,7 +150,7 @@ async fn balances(routes: Routes, demo: &Demo) -> Result<(), Status> {
         .into_iter()
         .filter_map(|id| Uuid::parse_str(id).ok().map(EnterpriseId))
         .collect();
-    let channel = InterceptedService::new(routes, Caller::demo(&enterprises));
+    let channel = InterceptedService::new(routes, AsDemo::of(&enterprises));
     let mut rpc = BalanceServiceClient::new(channel.clone());
     // In base units: 5 BTC and 250,000 USDC.
     for (currency, quantity) in [("BTC", "500000000"), ("USDC", "250000000000")] {
@@ -198,22 +226,128 @@ async fn allocations(
     rpc.create_deallocation(back).await.map(|_| ())
 }
 
-impl Caller {
-    fn demo(enterprises: &[EnterpriseId]) -> AsDemo {
-        AsDemo(Arc::new(Self {
-            issuer: ISSUER.into(),
-            subject: "demo".into(),
-            scopes: vec![Scope::NetworkAdmin, Scope::NetworkRead, Scope::NetworkWrite],
-            enterprises: Some(enterprises.to_vec()),
-            firm: None,
-            tenant: None,
-        }))
+/// Two buckets of one party: money, as the source's example has it, and data that is being used.
+async fn buckets(routes: Routes) -> Result<(), Status> {
+    let mut rpc = BucketServiceClient::new(InterceptedService::new(routes, AsDemo::of(&[])));
+    let party = || PartyAccountRef {
+        id: PARTY_ACCOUNT.into(),
+        name: Some("James Kurup".into()),
+        status: Some("active".into()),
+        r#type: Some("PartyAccountRef".into()),
+        ..Default::default()
+    };
+    let product = |id: &str, name: &str| ProductRef {
+        id: id.into(),
+        name: Some(name.into()),
+        r#type: Some("ProductRef".into()),
+        ..Default::default()
+    };
+    let quantity = |amount: &str, units: &str| Quantity {
+        amount: amount.into(),
+        units: units.into(),
+        r#type: Some("Quantity".into()),
+        ..Default::default()
+    };
+    let bucket = |id: &str, name: &str| Bucket {
+        id: id.into(),
+        name: Some(name.into()),
+        party_account: Some(party()),
+        r#type: Some("Bucket".into()),
+        base_type: Some("Bucket".into()),
+        ..Default::default()
+    };
+    let money = Bucket {
+        product: vec![
+            product(PRODUCT, "ServiceTelcoGsmSms"),
+            product(
+                "0.0.0.1+-service-telco-gsm-telephony+104255",
+                "ServiceTelcoGsmTelephony",
+            ),
+        ],
+        remaining_value: Some(quantity("45", "EUR")),
+        valid_for: Some(TimePeriod {
+            // 2020-05-02T00:00:00-07:00
+            start_date_time: Some(Timestamp {
+                seconds: 1_588_402_800,
+                nanos: 0,
+            }),
+            end_date_time: None,
+        }),
+        ..bucket("0.0.0.1+-balance_group+106463", "Account Balance Group")
+    };
+    let data = Bucket {
+        product: vec![product(
+            "0.0.0.1+-service-telco-gprs+103002",
+            "ServiceTelcoGprs",
+        )],
+        remaining_value: Some(quantity("10000", "MB")),
+        usage_type: UsageType::Data.into(),
+        ..bucket("0.0.0.1+-balance_group+106464", "Data")
+    };
+    let data_id = data.id.clone();
+    for bucket in [money, data] {
+        let request = CreateBucketRequest {
+            bucket: Some(bucket),
+            ..Default::default()
+        };
+        rpc.create_bucket(request).await?;
     }
+
+    let amount = |amount: &str| {
+        Some(ActionAmount {
+            amount: amount.into(),
+            units: "MB".into(),
+        })
+    };
+    let topup = TopupBalanceRequest {
+        bucket_id: data_id.clone(),
+        amount: amount("2500"),
+        request_id: "demo top-up".into(),
+        channel: Some("web".into()),
+        ..Default::default()
+    };
+    rpc.topup_balance(topup).await?;
+    let session = ReserveBalanceRequest {
+        bucket_id: data_id.clone(),
+        amount: amount("500"),
+        request_id: "demo session".into(),
+        ..Default::default()
+    };
+    let answer = rpc.reserve_balance(session).await?.into_inner();
+    let used = DeductBalanceRequest {
+        bucket_id: data_id,
+        amount: amount("120.5"),
+        request_id: "demo usage".into(),
+        reserve_id: answer.balance_action.map(|reserve| reserve.id),
+        keep_rest: true,
+        ..Default::default()
+    };
+    rpc.deduct_balance(used).await.map(|_| ())
 }
 
 /// Stands in for the layers of a server: the calls come from this process, with no token to check.
 #[derive(Clone)]
 struct AsDemo(Arc<Caller>);
+
+impl AsDemo {
+    fn of(enterprises: &[EnterpriseId]) -> Self {
+        Self(Arc::new(Caller {
+            issuer: ISSUER.into(),
+            subject: "demo".into(),
+            scopes: vec![
+                Scope::NetworkAdmin,
+                Scope::NetworkRead,
+                Scope::NetworkWrite,
+                Scope::BucketsRead,
+                Scope::BucketsWrite,
+                Scope::AllocationsWrite,
+            ],
+            enterprises: Some(enterprises.to_vec()),
+            firm: Some(FirmId(book_building::FIRM.into())),
+            tenant: Some(TENANT),
+        }))
+    }
+}
 
 impl Interceptor for AsDemo {
     fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {

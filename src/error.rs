@@ -50,6 +50,8 @@ pub enum Error {
     ConnectionNotFound(ConnectionId),
     /// The allocation is unknown, or not the caller's.
     AllocationNotFound(AllocationId),
+    /// The CAS allocation with this id or source id is unknown, or not the firm's.
+    CasAllocationNotFound(String),
     /// The bucket is unknown, or not the tenant's.
     BucketNotFound(String),
     /// The balance action is unknown, or not of that bucket and kind.
@@ -58,6 +60,8 @@ pub enum Error {
     ClientExists,
     /// The partner has a connection with this `partners_connection_id` already.
     ConnectionExists,
+    /// The firm has another CAS allocation with this source id already.
+    SourceIdTaken(String),
     /// The tenant has another bucket with this id already.
     BucketExists(String),
 
@@ -190,6 +194,11 @@ impl Violations {
             description: description.into(),
             index: Some(index),
         });
+    }
+
+    /// Adds those of another.
+    pub fn extend(&mut self, others: Self) {
+        self.0.extend(others.0);
     }
 
     /// All of them, in the order of the request's fields.

@@ -43,6 +43,18 @@ pub const BUCKETS_PAGE_MAX: u32 = 1_000;
 pub const BUCKET_REFERENCES_MAX: usize = 100;
 /// Bytes of a bucket's extension as JSON, so that some tens of buckets fit an answer.
 pub const BUCKET_EXTENSION_BYTES_MAX: usize = 64 * 1024;
+/// CAS allocations of a page unless the caller says otherwise.
+pub const CAS_PAGE_DEFAULT: u32 = 250;
+/// CAS allocations of a page at the most.
+pub const CAS_PAGE_MAX: u32 = 1_000;
+/// Criteria of a search: more than a record has fields.
+pub const CRITERIA_MAX: usize = 50;
+/// Bytes of a criterion's value: a list of as many ids as a filter takes.
+pub const CRITERION_BYTES_MAX: usize = 512 * 1024;
+/// Fields that a search is sorted by.
+pub const SORT_FIELDS_MAX: usize = 8;
+/// Turns that the changes of CAS allocations are spread over: some times the connections of a pool.
+pub const CAS_TURNS: usize = 256;
 /// Status messages, and comments, of one CAS allocation: two hundred of each at their longest fit an answer.
 pub const CAS_ELEMENTS_MAX: usize = 200;
 /// Characters of a list of members to return: every member by its longest name, and then some.

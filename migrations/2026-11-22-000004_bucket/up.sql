@@ -25,6 +25,7 @@ CREATE TABLE bucket (
     details jsonb NOT NULL,
     initiated_by text NOT NULL,
     content_hash bytea NOT NULL,
+    opened_amount numeric NOT NULL,
     opened_version bigint NOT NULL,
     version bigint NOT NULL,
     created_at timestamptz NOT NULL,
@@ -32,6 +33,10 @@ CREATE TABLE bucket (
     CONSTRAINT bucket_pkey PRIMARY KEY (owner_id),
     CONSTRAINT bucket_status CHECK (status IN ('ACTIVE', 'SUSPENDED', 'EXPIRED', 'INACTIVE', 'CLOSED')),
     CONSTRAINT bucket_usage_type CHECK (usage_type IN ('MONETARY', 'VOICE', 'DATA', 'SMS', 'OTHER')),
+    CONSTRAINT bucket_opened CHECK (
+        opened_amount >= 0 AND opened_amount < 10000000000000000000000000000
+        AND (opened_amount > 0) = (opened_version > 0)
+    ),
     CONSTRAINT bucket_valid_for CHECK (valid_from <= valid_to),
     CONSTRAINT bucket_version CHECK (version >= 1)
 ) WITH (fillfactor = 85);

@@ -1,10 +1,14 @@
 //! The record of book building: what its writers say, and what the server adds.
 
+use std::fmt;
+
+use crate::cas::patch::Patch;
+use crate::db::request_key::Key;
 use crate::error::Violations;
 use crate::limits::{CAS_ELEMENTS_MAX, ID_CHARS_MAX, NOTE_CHARS_MAX, TOKEN_SUBJECT_CHARS_MAX};
 use crate::types::amount::Amount;
 use crate::types::content::{Content, ContentHash};
-use crate::types::ids::CasAllocationId;
+use crate::types::ids::{CasAllocationId, OwnerId};
 use crate::types::text::{self, TextFault};
 use crate::types::time::Time;
 
@@ -161,6 +165,66 @@ impl Word for DistributionType {
             Self::None => "none",
         }
     }
+}
+
+/// A write, with what every write has.
+#[derive(Clone, Debug)]
+pub struct Write {
+    /// Whose record it is.
+    pub firm: OwnerId,
+    /// The subject of the caller's token.
+    pub subject: String,
+    /// Set if the call's key is a `request_id`.
+    pub key: Option<Key>,
+    /// Judge and answer, but write nothing.
+    pub validate_only: bool,
+    pub command: Command,
+}
+
+/// What to write.
+#[derive(Clone, Debug)]
+pub enum Command {
+    /// A new record. Its source id, if it has one, is the call's key.
+    Create(Said),
+    /// A change of a record that is there.
+    Change {
+        target: Target,
+        expected_version: Option<i64>,
+        change: Change,
+    },
+}
+
+/// What to do with a record.
+#[derive(Clone, Debug)]
+pub enum Change {
+    Replace(Box<Said>),
+    Patch(Patch),
+    Delete,
+}
+
+/// Which record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    Id(CasAllocationId),
+    SourceId(String),
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Id(id) => id.fmt(f),
+            Self::SourceId(id) => f.write_str(id),
+        }
+    }
+}
+
+/// What came of a write.
+#[derive(Clone, Debug)]
+pub struct Written {
+    /// The record as it stands now; of a deletion, as it was.
+    pub record: CasAllocation,
+    /// Whether the call's key was used before, and so nothing was written.
+    pub replayed: bool,
 }
 
 /// How an error names a member of a record.

@@ -24,6 +24,9 @@ use crate::server::{self, ClosingHook, ServerParts};
 
 /// The database's name in the cluster.
 pub(super) const DATABASE: &str = "earmark";
+/// What the printed token may do.
+const SCOPES: &str = "network-admin settlement_network_read settlement_network_write allocations-read allocations-write \
+    buckets-read buckets-write";
 /// How long the printed token is good: longer than anybody works in one go.
 const TOKEN_TTL: Duration = Duration::from_secs(24 * 60 * 60);
 /// Where `make dev` puts a grpcurl, seen from the folder that it runs in.
@@ -88,8 +91,10 @@ async fn prepare(args: &DevArgs, cluster: &Cluster) -> Result<Prepared, Failure>
         .map_err(Failure::new)?;
     let claims = DevClaims {
         sub: "developer".into(),
-        scope: "network-admin settlement_network_read settlement_network_write".into(),
+        scope: SCOPES.into(),
         enterprises: enterprises(&demo),
+        firm_id: Some(demo.firm.into()),
+        tenant: Some(demo.tenant.0),
         ..DevClaims::default()
     };
     Ok(Prepared {
@@ -147,12 +152,16 @@ async fn greet(address: SocketAddr, text: String) {
     print(&text);
 }
 
-/// What a newcomer needs: a token, and three calls to copy.
+/// What a newcomer needs: a token, and five calls to copy.
 fn greeting(address: SocketAddr, args: &DevArgs, prepared: &Prepared, database: &str) -> String {
     let Prepared { demo, token, .. } = prepared;
     let Demo {
         enterprise,
         confirmed_connection: connection,
+        tenant,
+        product,
+        firm,
+        deal,
         ..
     } = demo;
     let address = reachable(address);
@@ -184,7 +193,15 @@ export TOKEN={token}
   -d '{{\"enterprise_id\": \"{enterprise}\"}}' \\
   {address} earmark.allocation.v1.AllocationService/ListClientAllocations
 
-The token is an administrator's and a member's of both demo enterprises, good for a day. One that may only read:
+{grpcurl} -plaintext -H \"authorization: Bearer $TOKEN\" \\
+  -d '{{\"product_id\": \"{product}\"}}' \\
+  {address} earmark.bucket.v1.BucketService/ListBuckets
+
+{grpcurl} -plaintext -H \"authorization: Bearer $TOKEN\" \\
+  -d '{{\"criteria\": [{{\"field\": \"dealId\", \"operator\": \"=\", \"value\": \"{deal}\"}}]}}' \\
+  {address} earmark.cas.v1.CasAllocationService/SearchAllocations
+
+The token is an administrator's, a member's of both demo enterprises, of the tenant {tenant} and of the firm {firm}, good for a day. One that may only read:
   {earmark} token --scope settlement_network_read --enterprise {enterprise}{data_dir}
 The database:
   psql '{database}'

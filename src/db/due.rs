@@ -8,6 +8,7 @@ use diesel::dsl::{AsExprOf, min};
 use diesel::prelude::*;
 use diesel::sql_types::{Bool, Nullable, Timestamptz};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use tokio::try_join;
 use uuid::Uuid;
 
 use crate::db::schema::{allocation, bucket_action, connection};
@@ -110,9 +111,23 @@ pub async fn of_connection(
     Ok(owners.into_iter().map(OwnerId).collect())
 }
 
-/// Owners with due reservations, those of the oldest first. All that is due is looked at, so that one owner with much of
-/// it hides no other.
-pub async fn oldest(mut db: &AsyncPgConnection, limit: i64) -> QueryResult<Vec<OwnerId>> {
+/// Both kinds of owners with due reservations: enterprises, then buckets.
+pub async fn oldest(
+    db: &AsyncPgConnection,
+    limit: i64,
+) -> QueryResult<(Vec<OwnerId>, Vec<OwnerId>)> {
+    try_join!(
+        oldest_of_enterprises(db, limit),
+        oldest_of_buckets(db, limit)
+    )
+}
+
+/// Enterprises with due reservations, those of the oldest first. All that is due is looked at, so that one owner with
+/// much of it hides no other.
+async fn oldest_of_enterprises(
+    mut db: &AsyncPgConnection,
+    limit: i64,
+) -> QueryResult<Vec<OwnerId>> {
     let owners: Vec<Uuid> = allocation::table
         .filter(allocation::status.eq("RESERVED"))
         .filter(allocation::expire_time.le(statement_timestamp().nullable()))
@@ -125,11 +140,8 @@ pub async fn oldest(mut db: &AsyncPgConnection, limit: i64) -> QueryResult<Vec<O
     Ok(owners.into_iter().map(OwnerId).collect())
 }
 
-/// Buckets with due reserves, those of the oldest first.
-pub async fn oldest_of_buckets(
-    mut db: &AsyncPgConnection,
-    limit: i64,
-) -> QueryResult<Vec<OwnerId>> {
+/// Buckets with due reserves, in the same way.
+async fn oldest_of_buckets(mut db: &AsyncPgConnection, limit: i64) -> QueryResult<Vec<OwnerId>> {
     let owners: Vec<Uuid> = bucket_action::table
         .filter(bucket_action::status.eq("CREATED"))
         .filter(bucket_action::expire_time.le(statement_timestamp().nullable()))

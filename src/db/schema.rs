@@ -156,6 +156,7 @@ diesel::table! {
         details -> Jsonb,
         initiated_by -> Text,
         content_hash -> Bytea,
+        opened_amount -> Numeric,
         opened_version -> BigInt,
         version -> BigInt,
         created_at -> Timestamptz,

@@ -3,7 +3,6 @@
 
 use std::panic::AssertUnwindSafe;
 
-use diesel::QueryResult;
 use diesel_async::AsyncPgConnection;
 use futures_util::FutureExt;
 use futures_util::future::{join_all, try_join_all};
@@ -58,14 +57,13 @@ pub fn sweep(pool: Pool, writer: Writer, closing: CancellationToken) -> JoinHand
 
 async fn sweep_once(pool: &Pool, writer: &Writer) {
     let found = read::one(pool, async |connection: &mut AsyncPgConnection| {
-        let enterprises = due::oldest(connection, SWEEP_OWNERS_MAX).await?;
-        let buckets = due::oldest_of_buckets(connection, SWEEP_OWNERS_MAX).await?;
-        let of = |kind, owners: Vec<OwnerId>| owners.into_iter().map(move |owner| (kind, owner));
-        let both = of(OwnerKind::Enterprise, enterprises).chain(of(OwnerKind::Bucket, buckets));
-        QueryResult::Ok(both.collect::<Vec<_>>())
+        due::oldest(connection, SWEEP_OWNERS_MAX).await
     });
-    let mut owners = match found.await {
-        Ok(owners) => owners,
+    let of = |kind, owners: Vec<OwnerId>| owners.into_iter().map(move |owner| (kind, owner));
+    let mut owners: Vec<_> = match found.await {
+        Ok((enterprises, buckets)) => of(OwnerKind::Enterprise, enterprises)
+            .chain(of(OwnerKind::Bucket, buckets))
+            .collect(),
         // The next tick tries again; health says what there is to say of the database.
         Err(error) => {
             tracing::debug!(?error, "the sweep could not look");

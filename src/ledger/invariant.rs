@@ -1,6 +1,7 @@
 //! What must hold of a ledger at rest: one small function for each invariant of `lib.rs`, over a complete picture of
 //! owners. Nothing here knows how the ledger decides.
 
+mod bucket;
 mod journal;
 mod record;
 #[cfg(test)]
@@ -11,6 +12,7 @@ use std::fmt;
 
 use uuid::Uuid;
 
+use crate::ledger::model::bucket::{ActionStatus, BalanceAction, Bucket};
 use crate::ledger::model::{
     Account, AccountKey, Adjustment, Allocation, Balance, Cause, Entry, Status,
 };
@@ -29,6 +31,10 @@ pub struct Picture {
     pub allocations: Vec<Allocation>,
     /// All their deposits and withdrawals.
     pub adjustments: Vec<Adjustment>,
+    /// Those of them that are buckets.
+    pub buckets: Vec<Bucket>,
+    /// All their balance actions.
+    pub actions: Vec<BalanceAction>,
 }
 
 /// What must hold; `lib.rs` says it in full.
@@ -84,13 +90,15 @@ pub struct Breach {
 
 /// Every breach that there is, in the order of the invariants.
 pub fn check(picture: &Picture) -> Vec<Breach> {
-    let invariants: [fn(&Picture) -> Vec<Breach>; 8] = [
+    let invariants: [fn(&Picture) -> Vec<Breach>; 10] = [
         conservation,
         no_overdraft,
         held_is_explained,
         journal::journal,
         record::finality,
+        bucket::finality,
         record::once,
+        bucket::once,
         transfer,
         transit,
     ];
@@ -158,6 +166,15 @@ fn held_is_explained(picture: &Picture) -> Vec<Breach> {
             .entry((allocation.owner, source(allocation)))
             .or_default();
         expected.add(allocation.quantity);
+    }
+    for action in &picture.actions {
+        if action.status != ActionStatus::Created {
+            continue;
+        }
+        if let Some(reserve) = action.reserve() {
+            let (expected, _) = held.entry((action.owner, bucket::own(action))).or_default();
+            expected.add(reserve.remaining);
+        }
     }
     held.iter()
         .filter(|(_, (expected, actual))| expected != actual)

@@ -1,5 +1,7 @@
 //! The part of the ledger that a batch works on: read under the owners' locks, changed in memory, written back whole.
 
+mod bucket;
+
 use std::collections::{BTreeMap, HashMap};
 
 use uuid::Uuid;
@@ -11,6 +13,8 @@ use crate::types::amount::Amount;
 use crate::types::ids::{AccountId, AllocationId, ClientId, ConnectionId, EnterpriseId, OwnerId};
 use crate::types::time::Time;
 use crate::types::unit::Unit;
+
+pub use bucket::{Prepaid, PrepaidChanges};
 
 /// What a batch read, and what it has changed since.
 #[derive(Debug)]
@@ -37,7 +41,9 @@ pub struct PartnerStanding {
 pub struct Owner {
     /// The enterprise; none where the owner is something else.
     pub enterprise: Option<Standing>,
-    /// The time of the newest entry.
+    /// The bucket; empty where the owner is something else.
+    pub prepaid: Prepaid,
+    /// The time of the newest entry, or of a later change of what is not value.
     pub last_time: Option<Time>,
     /// The connections that commands name.
     pub connections: HashMap<ConnectionId, Connection>,
@@ -173,38 +179,13 @@ impl Owner {
 
     /// Judges a movement without making it. No account may stand in two legs.
     pub fn plan(&self, unit: &Unit, legs: Vec<Leg>) -> Result<Movement, Refusal> {
-        let mut planned = Vec::with_capacity(legs.len());
-        for leg in legs {
-            let before = self.balance(leg.account, unit);
-            let available = before.available.checked_add(leg.available);
-            let held = before.held.checked_add(leg.held);
-            // First of all: where too little is available, `held` may pass its limit too.
-            if !leg.account.may_be_negative() {
-                if available.is_some_and(Amount::is_negative) {
-                    return Err(Refusal::Insufficient {
-                        available: before.available,
-                    });
-                }
-                if held.is_some_and(Amount::is_negative) {
-                    return Err(Refusal::Broken);
-                }
-            }
-            let (Some(available), Some(held)) = (available, held) else {
-                return Err(Refusal::Limit);
-            };
-            let version = before.version + 1;
-            planned.push((
-                leg,
-                Balance {
-                    available,
-                    held,
-                    version,
-                },
-            ));
-        }
-        Ok(Movement {
-            unit: unit.clone(),
-            legs: planned,
+        plan(unit, legs, |account| self.balance(account, unit))
+    }
+
+    /// Judges a movement that is to be made right after another one, which is not made yet either.
+    pub fn plan_after(&self, earlier: &Movement, legs: Vec<Leg>) -> Result<Movement, Refusal> {
+        plan(&earlier.unit, legs, |account| {
+            self.balance_after(earlier, account)
         })
     }
 
@@ -275,6 +256,47 @@ impl Owner {
     }
 }
 
+/// Judges a movement on accounts that stand so.
+fn plan(
+    unit: &Unit,
+    legs: Vec<Leg>,
+    balance: impl Fn(AccountId) -> Balance,
+) -> Result<Movement, Refusal> {
+    let mut planned = Vec::with_capacity(legs.len());
+    for leg in legs {
+        let before = balance(leg.account);
+        let available = before.available.checked_add(leg.available);
+        let held = before.held.checked_add(leg.held);
+        // First of all: where too little is available, `held` may pass its limit too.
+        if !leg.account.may_be_negative() {
+            if available.is_some_and(Amount::is_negative) {
+                return Err(Refusal::Insufficient {
+                    available: before.available,
+                });
+            }
+            if held.is_some_and(Amount::is_negative) {
+                return Err(Refusal::Broken);
+            }
+        }
+        let (Some(available), Some(held)) = (available, held) else {
+            return Err(Refusal::Limit);
+        };
+        let version = before.version + 1;
+        planned.push((
+            leg,
+            Balance {
+                available,
+                held,
+                version,
+            },
+        ));
+    }
+    Ok(Movement {
+        unit: unit.clone(),
+        legs: planned,
+    })
+}
+
 /// Everything that a batch writes.
 #[derive(Debug, Default)]
 pub struct Changes<'a> {
@@ -290,6 +312,8 @@ pub struct Changes<'a> {
     pub closed: Vec<&'a Allocation>,
     /// New adjustments.
     pub adjustments: Vec<&'a Adjustment>,
+    /// What became of buckets.
+    pub prepaid: PrepaidChanges<'a>,
 }
 
 /// An account before and after a batch.
@@ -308,7 +332,7 @@ pub struct AccountChange<'a> {
 impl Changes<'_> {
     /// Whether there is nothing to write.
     pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
+        self.entries.is_empty() && self.prepaid.is_empty()
     }
 }
 
@@ -331,6 +355,7 @@ impl State {
             changes
                 .adjustments
                 .extend(effects.adjusted.iter().filter_map(find));
+            owner.prepaid.add_changes(&mut changes.prepaid);
             let accounts: BTreeMap<_, _> = owner.accounts.iter().collect();
             for (key, account) in accounts {
                 if account.now.version == account.stored.version {

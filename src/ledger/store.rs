@@ -4,6 +4,7 @@
 //! This connection is tokio-postgres itself rather than diesel-async, which is built on it: it gives SQLSTATEs, statements
 //! that are prepared explicitly, and messages that leave in the order in which the calls are made.
 
+mod needs;
 mod read;
 mod write;
 
@@ -14,8 +15,12 @@ use std::time::Duration;
 use tokio_postgres::{Client, Statement};
 
 use crate::ledger::model::Entry;
+use crate::ledger::state::Changes;
+use crate::types::ids::OwnerId;
+use crate::types::time::Time;
 
-pub use read::{Needs, Snapshot};
+pub use needs::Needs;
+pub use read::Snapshot;
 
 /// Why the store could not do its work.
 #[derive(Debug, thiserror::Error)]
@@ -48,6 +53,7 @@ pub struct Store {
     reads: read::Statements,
     writes: write::Statements,
     written: Statement,
+    bucket_written: Statement,
     begun: AtomicU64,
 }
 
@@ -68,7 +74,40 @@ const LOCK_FREE: &str = "\
 /// Transactions after which every statement is planned anew: it takes some milliseconds.
 const REPLAN_EVERY: u64 = 4_096;
 
-/// No two tries write the same line: each has its own time, from the clock under the owners' locks.
+/// Something that a transaction wrote and that nothing changes any more. No two tries write the same: each has its own
+/// time, from the clock under the owners' locks.
+#[derive(Clone, Debug)]
+pub enum Proof {
+    /// A line of the journal.
+    Entry(Entry),
+    /// A bucket was made or updated at this time, and nothing was moved.
+    Bucket(OwnerId, Time),
+}
+
+impl Proof {
+    /// That of these changes, if there are any.
+    pub fn of(changes: &Changes<'_>) -> Option<Self> {
+        if let Some(entry) = changes.entries.first() {
+            return Some(Self::Entry(Entry::clone(entry)));
+        }
+        let prepaid = &changes.prepaid;
+        let created = prepaid
+            .created
+            .first()
+            .map(|made| (made.owner, made.created_at));
+        let updated = prepaid
+            .updates
+            .first()
+            .map(|made| (made.owner, made.created_at));
+        created
+            .or(updated)
+            .map(|(owner, time)| Self::Bucket(owner, time))
+    }
+}
+
+const BUCKET_WRITTEN: &str = "\
+    SELECT EXISTS (SELECT FROM bucket WHERE owner_id = $1 AND created_at = $2) \
+        OR EXISTS (SELECT FROM bucket_update WHERE owner_id = $1 AND created_at = $2)";
 const WRITTEN: &str = "\
     SELECT EXISTS (SELECT FROM entry WHERE owner_id = $1 AND account_id = $2 AND unit = $3 AND version = $4 \
                    AND cause_id = $5 AND time = $6)";
@@ -85,6 +124,7 @@ impl Store {
             reads: read::Statements::prepare(&client).await?,
             writes: write::Statements::prepare(&client).await?,
             written: client.prepare(WRITTEN).await?,
+            bucket_written: client.prepare(BUCKET_WRITTEN).await?,
             client,
             begun: AtomicU64::new(0),
         })
@@ -117,32 +157,41 @@ impl Store {
         self.client.batch_execute("ROLLBACK").await
     }
 
-    /// Waits for an earlier transaction of these owners to end, and asks whether a line of the journal that it wrote is on
-    /// disk, and with it all the rest.
+    /// Waits for an earlier transaction of these owners to end, and asks whether what proves it is on disk, and with it all
+    /// the rest.
     ///
     /// The transaction's number would prove nothing: after a crash of the server one that never reached the disk is given
     /// to another transaction.
-    pub async fn was_written(&self, owners: &[uuid::Uuid], entry: &Entry) -> PgResult<bool> {
+    pub async fn was_written(&self, owners: &[uuid::Uuid], proof: &Proof) -> PgResult<bool> {
         let begin = format!(
             "BEGIN; SET LOCAL lock_timeout = {}",
             FATE_LOCK_WAIT.as_millis()
         );
         self.client.batch_execute(&begin).await?;
         self.client.query(&self.lock, &[&owners]).await?;
-        let row = self
-            .client
-            .query_one(
-                &self.written,
-                &[
-                    &entry.owner.0,
-                    &entry.key.account.0,
-                    &entry.key.unit.as_str(),
-                    &entry.after.version,
-                    &entry.cause_id,
-                    &entry.time.to_chrono(),
-                ],
-            )
-            .await?;
+        let row = match proof {
+            Proof::Entry(entry) => {
+                let key = &entry.key;
+                self.client
+                    .query_one(
+                        &self.written,
+                        &[
+                            &entry.owner.0,
+                            &key.account.0,
+                            &key.unit.as_str(),
+                            &entry.after.version,
+                            &entry.cause_id,
+                            &entry.time.to_chrono(),
+                        ],
+                    )
+                    .await?
+            }
+            Proof::Bucket(owner, time) => {
+                self.client
+                    .query_one(&self.bucket_written, &[&owner.0, &time.to_chrono()])
+                    .await?
+            }
+        };
         self.rollback().await?;
         Ok(row.get(0))
     }

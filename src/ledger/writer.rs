@@ -3,7 +3,7 @@
 //! Three round trips: locks and reads; writes; COMMIT, sent only after the last write was answered. No timer: a lone
 //! command never waits for others. Callers are answered when the COMMIT is.
 //!
-//! An owner's commands all go to the same writer of this process. That only saves waiting: several writers, in one
+//! An owner's commands all go to the same writer of this process, those on two owners to that of the smaller. That only saves waiting: several writers, in one
 //! process or many, are correct together because the owner's lock decides.
 
 mod attempt;
@@ -82,7 +82,7 @@ impl Writer {
     /// The ledger's verdict; [`Error::Overloaded`] at once if the queue is full; [`Error::ShuttingDown`] after `close`;
     /// [`Error::Contention`] and [`Error::DatabaseUnavailable`] when its tries are used up.
     pub async fn submit(&self, command: Command, claim: Claim) -> Result<Reply> {
-        let queue = self.queue(command.owner);
+        let queue = self.queue(command.home());
         let (ticket, answered) = Ticket::new(command, claim);
         queue.push(ticket)?;
         match answered.await {

@@ -77,11 +77,13 @@ pub fn code(error: &Error) -> Code {
         | Error::PartnerNotFound(_)
         | Error::ConnectionNotFound(_)
         | Error::AllocationNotFound(_)
+        | Error::CasAllocationNotFound(_)
         | Error::BucketNotFound(_)
         | Error::ActionNotFound(_) => Code::NotFound,
         Error::IdempotencyKeyReused { .. }
         | Error::ClientExists
         | Error::ConnectionExists
+        | Error::SourceIdTaken(_)
         | Error::BucketExists(_) => Code::AlreadyExists,
         Error::VersionMismatch { .. } | Error::Contention => Code::Aborted,
         Error::AlreadyTerminal { .. }
@@ -117,11 +119,14 @@ pub fn reason(error: &Error) -> ErrorReason {
         Error::ClientNotFound(_) => ErrorReason::ClientNotFound,
         Error::PartnerNotFound(_) => ErrorReason::PartnerNotFound,
         Error::ConnectionNotFound(_) => ErrorReason::ConnectionNotFound,
-        Error::AllocationNotFound(_) => ErrorReason::AllocationNotFound,
+        Error::AllocationNotFound(_) | Error::CasAllocationNotFound(_) => {
+            ErrorReason::AllocationNotFound
+        }
         Error::BucketNotFound(_) => ErrorReason::BucketNotFound,
         Error::ActionNotFound(_) => ErrorReason::ActionNotFound,
         Error::ClientExists => ErrorReason::ClientExists,
         Error::ConnectionExists => ErrorReason::ConnectionExists,
+        Error::SourceIdTaken(_) => ErrorReason::SourceIdTaken,
         Error::BucketExists(_) => ErrorReason::BucketExists,
         Error::VersionMismatch { .. } => ErrorReason::VersionMismatch,
         Error::AlreadyTerminal { .. } => ErrorReason::AlreadyTerminal,
@@ -169,12 +174,14 @@ fn text(error: &Error) -> String {
         Error::PartnerNotFound(id) => format!("There is no partner {id}."),
         Error::ConnectionNotFound(id) => format!("There is no connection {id}."),
         Error::AllocationNotFound(id) => format!("There is no allocation {id}."),
+        Error::CasAllocationNotFound(id) => cut(&format!("There is no allocation {id}.")),
         Error::BucketNotFound(id) => cut(&format!("There is no bucket {id}.")),
         Error::ActionNotFound(id) => format!("There is no such balance action: {id}."),
         Error::ClientExists => "The enterprise has a client already.".into(),
         Error::ConnectionExists => {
             "The partner has a connection with this `partners_connection_id` already.".into()
         }
+        Error::SourceIdTaken(id) => cut(&format!("Another allocation has the source id {id}.")),
         Error::BucketExists(id) => cut(&format!("There is another bucket {id} already.")),
         Error::VersionMismatch { expected, actual } => {
             format!("The record is at version {actual}, not {expected}.")
@@ -183,8 +190,8 @@ fn text(error: &Error) -> String {
         Error::ConnectionInactive { direction, reason } => {
             cut(&format!("The connection takes no {direction}s: {reason}"))
         }
-        Error::BucketNotUsable { status, reason } => {
-            cut(&format!("The bucket is {status}: {reason}"))
+        Error::BucketNotUsable { reason, .. } => {
+            cut(&format!("The bucket does not allow it: {reason}."))
         }
         Error::PatchTestFailed { index } => {
             format!("The test `operations[{index}]` does not hold.")
@@ -248,6 +255,7 @@ fn metadata(error: &Error, rpc: Option<&Rpc>) -> HashMap<String, String> {
         Error::PageTokenInvalid => vec![("field", "page_token".into())],
         Error::IdempotencyKeyReused { field } => vec![("field", (*field).into())],
         Error::ConnectionExists => vec![("field", "partners_connection_id".into())],
+        Error::SourceIdTaken(_) => vec![("field", "source_id".into())],
         Error::BucketExists(_) => vec![("field", "bucket.id".into())],
         Error::VersionMismatch { expected, actual } => vec![
             ("expected_version", expected.to_string()),
@@ -282,6 +290,7 @@ fn metadata(error: &Error, rpc: Option<&Rpc>) -> HashMap<String, String> {
         | Error::PartnerNotFound(_)
         | Error::ConnectionNotFound(_)
         | Error::AllocationNotFound(_)
+        | Error::CasAllocationNotFound(_)
         | Error::BucketNotFound(_)
         | Error::ActionNotFound(_)
         | Error::ClientExists
@@ -318,6 +327,7 @@ fn add_details(details: &mut ErrorDetails, error: &Error, request_id: &str) {
         Error::PartnerNotFound(id) => resource(details, "partner", id.to_string(), error),
         Error::ConnectionNotFound(id) => resource(details, "connection", id.to_string(), error),
         Error::AllocationNotFound(id) => resource(details, "allocation", id.to_string(), error),
+        Error::CasAllocationNotFound(id) => resource(details, "allocation", cut(id), error),
         Error::BucketNotFound(id) => resource(details, "bucket", id.clone(), error),
         Error::ActionNotFound(id) => resource(details, "balance_action", id.to_string(), error),
         Error::AlreadyTerminal { status } | Error::BucketNotUsable { status, .. } => {
@@ -358,6 +368,7 @@ fn add_details(details: &mut ErrorDetails, error: &Error, request_id: &str) {
         | Error::IdempotencyKeyReused { .. }
         | Error::ClientExists
         | Error::ConnectionExists
+        | Error::SourceIdTaken(_)
         | Error::BucketExists(_)
         | Error::VersionMismatch { .. }
         | Error::MessageTooLarge

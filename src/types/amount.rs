@@ -17,6 +17,10 @@ impl Amount {
     /// Nothing.
     pub const ZERO: Self = Self(Decimal::ZERO);
 
+    /// 10^16: more than any decimal with 16 digits before its point.
+    pub const DECIMAL_LIMIT: Self =
+        Self(Decimal::from_parts(0x6fc1_0000, 0x0023_86f2, 0, false, 0));
+
     /// Parses a positive count of base units, `^[1-9][0-9]{0,27}$`.
     pub fn parse_quantity(text: &str) -> Option<Self> {
         let digits = text.as_bytes();

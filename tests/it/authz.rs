@@ -1,6 +1,6 @@
 //! Who may call what, and in which order a call is checked:
 //!
-//! token → scope → arguments → membership → enterprise → licence → side → replay → other records → clock → version →
+//! token → scope → arguments → membership (or the claim `tenant`) → enterprise → licence → side → replay → other records → clock → version →
 //! arguments judged against the record → state → balance
 //!
 //! The table has a row for each RPC, and the row a step for each check: a request that is right before that check and as
@@ -8,6 +8,7 @@
 
 mod allocation;
 mod balance;
+mod bucket;
 mod network;
 
 use std::collections::BTreeMap;
@@ -235,6 +236,7 @@ async fn the_first_check_that_fails_answers() {
     let mut table = Table::new();
     allocation::add_to(&mut table, &world);
     balance::add_to(&mut table, &world);
+    bucket::add_to(&mut table, &world.earmark).await;
     network::add_to(&mut table, &world);
     let raw = world.earmark.raw().await;
     for rpc in RPCS {
@@ -255,7 +257,8 @@ async fn every_rpc_wants_a_good_token_with_a_scope_that_serves_it() {
     let earmark = Earmark::start().await;
     let raw = earmark.raw().await;
     // The scopes do serve, but each token has a fault.
-    let scope = "settlement_network_read settlement_network_write network-admin";
+    let scope =
+        "settlement_network_read settlement_network_write network-admin buckets-read buckets-write";
     let mut claims = earmark.claims("somebody", &[]);
     claims["scope"] = json!(scope);
     let altered = |claim: &str, value: serde_json::Value| {
@@ -288,8 +291,15 @@ async fn every_rpc_wants_a_good_token_with_a_scope_that_serves_it() {
         ),
         ("TOKEN_INVALID", Some(altered("aud", json!("others")))),
         ("TOKEN_INVALID", Some(altered("enterprises", json!(["x"])))),
+        ("TOKEN_INVALID", Some(altered("tenant", json!("x")))),
     ];
-    let scopes = [Scope::NetworkRead, Scope::NetworkWrite, Scope::NetworkAdmin];
+    let scopes = [
+        Scope::NetworkRead,
+        Scope::NetworkWrite,
+        Scope::NetworkAdmin,
+        Scope::BucketsRead,
+        Scope::BucketsWrite,
+    ];
     let scopes = scopes.map(|scope| (scope, earmark.token(scope.name(), &[])));
     let unknown = ["", "network", "network-admin2", "SETTLEMENT_NETWORK_READ"];
     let unknown = unknown.map(|scope| format!("Bearer {}", earmark.token(scope, &[])));

@@ -1,5 +1,6 @@
 //! Many at once: whatever meets, each unit moves once, and every invariant holds afterwards.
 
+mod buckets;
 mod flags;
 mod processes;
 mod reads;

@@ -2,7 +2,9 @@
 //!
 //! A reason without a case fails the test, and so does one that `documented` does not know: that does not compile.
 
+mod of_buckets;
 mod of_calls;
+mod of_cas;
 mod of_the_server;
 
 use std::collections::BTreeSet;
@@ -63,9 +65,10 @@ fn documented(reason: ErrorReason) -> (Code, Details, &'static [&'static str]) {
         Reason::AllocationNotFound => (Code::NotFound, Resource("allocation"), &[]),
         Reason::BucketNotFound => (Code::NotFound, Resource("bucket"), &[]),
         Reason::ActionNotFound => (Code::NotFound, Resource("balance_action"), &[]),
-        Reason::IdempotencyKeyReused | Reason::ConnectionExists | Reason::BucketExists => {
-            (Code::AlreadyExists, Nothing, &["field"])
-        }
+        Reason::IdempotencyKeyReused
+        | Reason::SourceIdTaken
+        | Reason::ConnectionExists
+        | Reason::BucketExists => (Code::AlreadyExists, Nothing, &["field"]),
         Reason::ClientExists => (Code::AlreadyExists, Nothing, &[]),
         Reason::VersionMismatch => (
             Code::Aborted,
@@ -201,12 +204,17 @@ fn every_reason() -> BTreeSet<i32> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_reason_is_provoked_and_carries_what_is_documented() {
-    let (calls, server, stopped) = tokio::join!(
+    let (calls, buckets, cas, server, stopped) = tokio::join!(
         of_calls::all(),
+        of_buckets::all(),
+        of_cas::all(),
         of_the_server::all(),
         of_the_server::without_database()
     );
-    let cases: Vec<Case> = [calls, server, stopped].into_iter().flatten().collect();
+    let cases: Vec<Case> = [calls, buckets, cas, server, stopped]
+        .into_iter()
+        .flatten()
+        .collect();
     for case in &cases {
         case.assert_as_documented();
     }

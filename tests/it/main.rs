@@ -8,6 +8,10 @@ mod allocation;
 mod authz;
 /// Balances: adjust; lists of both sides, single ones now and then, the journal.
 mod balance;
+/// Buckets: the source's example, lists, actions, charging at the same time.
+mod bucket;
+/// CAS allocations: the document's endpoints, patches, searches.
+mod cas;
 /// The binary: settings, exit codes, signals.
 mod cli;
 /// Many at once, in one process and in two: verdicts that race, flags that bind, reads beside writers.

@@ -131,7 +131,14 @@ fn the_tour_and_the_greeting_work_as_typed() {
         "{calls}: {answered}{}",
         text(&answer.stderr)
     );
-    for part in ["networkBalances", "custodyBalance", "my-first", "eyJ"] {
+    for part in [
+        "networkBalances",
+        "custodyBalance",
+        "my-first",
+        "Account Balance Group",
+        "Scaled back",
+        "eyJ",
+    ] {
         assert!(answered.contains(part), "{part}: {answered}");
     }
 
@@ -227,7 +234,10 @@ fn the_limits_are_those_of_the_code() {
             characters(limits::ID_CHARS_MAX),
         ),
         ("a name", characters(limits::NAME_CHARS_MAX)),
-        ("notes, a reason", characters(limits::NOTE_CHARS_MAX)),
+        (
+            "notes, a reason, a link",
+            characters(limits::NOTE_CHARS_MAX),
+        ),
         (
             "values of one list filter",
             grouped(limits::FILTER_VALUES_MAX),
@@ -237,9 +247,26 @@ fn the_limits_are_those_of_the_code() {
             format!("{} unless asked for, {} at most", pages.0, pages.1),
         ),
         (
-            "page number × page size",
+            "page number × page size, an offset",
             grouped(limits::PAGE_OFFSET_MAX as usize),
         ),
+        (
+            "buckets of a page",
+            format!(
+                "{} unless asked for, {} at most",
+                limits::PAGE_SIZE_DEFAULT,
+                grouped(limits::BUCKETS_PAGE_MAX as usize)
+            ),
+        ),
+        (
+            "products, resources or parties of a bucket",
+            format!("{} of each", limits::BUCKET_REFERENCES_MAX),
+        ),
+        (
+            "a bucket's extension",
+            format!("{} KiB", limits::BUCKET_EXTENSION_BYTES_MAX >> 10),
+        ),
+        ("a list of `fields`", characters(limits::FIELDS_CHARS_MAX)),
         (
             "items of one `SubmitAllocations`",
             grouped(limits::SUBMIT_ITEMS_MAX),
@@ -254,7 +281,7 @@ fn the_limits_are_those_of_the_code() {
         ),
         ("writes waiting for one writer", grouped(limits::QUEUE_MAX)),
         (
-            "writes waiting for one enterprise",
+            "writes waiting for one enterprise or bucket",
             grouped(limits::QUEUE_OWNER_MAX),
         ),
         ("violations in an error", grouped(limits::VIOLATIONS_MAX)),

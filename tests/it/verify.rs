@@ -1,6 +1,7 @@
 //! VerifyLedger and `earmark verify`: silent on a sound ledger, whatever goes on meanwhile; on any other they say where.
 
 mod breaches;
+mod buckets;
 mod calls;
 mod command;
 mod sound;

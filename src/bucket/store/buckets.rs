@@ -233,6 +233,14 @@ impl Lead {
     }
 }
 
+/// The filters that may stand beside one that leads.
+const OTHERS: &str = " AND ($9 IS NULL OR $9 =
+        CASE WHEN b.status = 'ACTIVE' AND b.valid_to < coalesce($1, statement_timestamp()) THEN 'EXPIRED' ELSE b.status END)
+    AND ($10 IS NULL OR b.usage_type = $10)";
+/// A product leads, unless a party account does. LIMIT keeps any plan from reading all products.
+const OF_THE_PRODUCT: &str = " AND ($7 IS NULL
+    OR (SELECT true FROM bucket_product p WHERE p.owner_id = b.owner_id AND p.product_id = $7 LIMIT 1))";
+
 fn list_statement(
     tenant: TenantId,
     list: &List,
@@ -274,8 +282,12 @@ fn list_statement(
 
 fn list_text(lead: Lead, is_alone: bool) -> String {
     const BUCKETS: &str = "bucket b";
+    /// Page by page in the order of the product's buckets.
     const OF_PRODUCT: &str = "bucket_product k CROSS JOIN LATERAL
         (SELECT * FROM bucket WHERE owner_id = k.owner_id LIMIT 1) b";
+    /// All of them, in whichever way is cheapest.
+    const ALL_OF_PRODUCT: &str =
+        "bucket_product k JOIN bucket b ON b.owner_id = k.owner_id AND b.tenant = k.tenant";
     let (from, counted, time, id) = match (lead, is_alone) {
         (Lead::Product, true) => (
             OF_PRODUCT,
@@ -283,19 +295,13 @@ fn list_text(lead: Lead, is_alone: bool) -> String {
             "k.created_at",
             "k.bucket_id",
         ),
-        (Lead::Product, false) => (OF_PRODUCT, OF_PRODUCT, "k.created_at", "k.bucket_id"),
+        (Lead::Product, false) => (OF_PRODUCT, ALL_OF_PRODUCT, "k.created_at", "k.bucket_id"),
         _ => (BUCKETS, BUCKETS, "b.created_at", "b.id"),
     };
-    let others = match is_alone {
-        true => String::new(),
-        false => format!(
-            " AND ($7 IS NULL OR EXISTS
-                (SELECT FROM bucket_product p WHERE p.owner_id = b.owner_id AND p.product_id = $7))
-            AND ($8 IS NULL OR b.party_account_id = $8)
-            AND ($9 IS NULL
-                OR CASE WHEN b.status = 'ACTIVE' AND b.valid_to < {CLOCK} THEN 'EXPIRED' ELSE b.status END = $9)
-            AND ($10 IS NULL OR b.usage_type = $10)"
-        ),
+    let others = match (lead, is_alone) {
+        (_, true) => String::new(),
+        (Lead::PartyAccount, false) => format!("{OTHERS}{OF_THE_PRODUCT}"),
+        (_, false) => OTHERS.into(),
     };
     let (mut total, mut parts) = (String::new(), String::new());
     for (index, condition) in lead.conditions().iter().enumerate() {

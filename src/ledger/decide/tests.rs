@@ -4,6 +4,7 @@
 //! A failure prints its smallest input, and its seed goes to `proptest-regressions/`. `PROPTEST_CASES` sets how many
 //! sequences are tried.
 
+mod bucket;
 mod commands;
 mod examples;
 mod network;
@@ -100,7 +101,7 @@ fn random_batches_meet_every_verdict() {
 }
 
 /// What does not hold is an error rather than a panic: thousands are met while an input shrinks.
-type Verified = Result<(), TestCaseError>;
+pub(super) type Verified = Result<(), TestCaseError>;
 
 /// The store, and the reference beside it.
 struct Bench {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use uuid::Uuid;
 
 use crate::ledger::invariant::journal::{entries_by_account, version_at};
-use crate::ledger::invariant::{Breach, Invariant, Picture, Place, breach, source};
+use crate::ledger::invariant::{Breach, Invariant, Picture, Place, breach, bucket, source};
 use crate::ledger::model::{AccountKey, Adjustment, Allocation, Cause, Entry, Status, Versions};
 use crate::types::amount::Amount;
 use crate::types::ids::{AccountId, OwnerId};
@@ -160,7 +160,12 @@ fn entries_without_record(picture: &Picture) -> Vec<Breach> {
         .iter()
         .map(|adjustment| ((adjustment.owner, adjustment.id.0), adjustment))
         .collect();
+    let of_buckets = bucket::records(picture);
     let explained = |entry: &Entry| {
+        // What they say of each other is looked at in both directions.
+        if of_buckets.contains(&(entry.owner, entry.cause_id)) {
+            return true;
+        }
         let record = (entry.owner, entry.cause_id);
         let (unit, deltas) = if entry.cause == Cause::Adjust {
             let Some(adjustment) = adjustments.get(&record) else {
@@ -252,6 +257,15 @@ fn keys_used_twice(picture: &Picture) -> Vec<Breach> {
             adjustment.external_id.as_str(),
             adjustment.id.0,
             custody(adjustment),
+        );
+    }
+    for action in &picture.actions {
+        see(
+            action.owner,
+            action.kind().as_str(),
+            action.request_id.as_str(),
+            action.id.0,
+            bucket::own(action),
         );
     }
     breaches

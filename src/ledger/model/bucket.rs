@@ -145,7 +145,9 @@ pub struct Bucket {
     pub initiated_by: String,
     /// What a repeat of its creation is compared by.
     pub content: ContentHash,
-    /// What the opening movement left of its account; 0 if it began empty.
+    /// What it began with.
+    pub opened_amount: Amount,
+    /// The version of its account after the opening movement; 0 if it began empty.
     pub opened_version: i64,
     /// Counts its updates; 1 at first.
     pub version: i64,

@@ -2,6 +2,8 @@
 //! needs. Never lock and read in one statement: Postgres would read the locked row anew but judge all else by the old
 //! snapshot.
 
+mod bucket;
+
 use std::collections::{HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
@@ -10,12 +12,12 @@ use tokio::try_join;
 use tokio_postgres::{Client, Row, Statement};
 use uuid::Uuid;
 
-use crate::ledger::command::{Action, Command, Create, Verdict};
 use crate::ledger::model::{
     AccountKey, Adjustment, Allocation, Balance, Cause, Closing, Connection, Direction, Mode,
     Status, Versions,
 };
 use crate::ledger::state::{Owner, PartnerStanding, Standing, State};
+use crate::ledger::store::needs::Needs;
 use crate::ledger::store::{Lock, PgResult, Store, StoreError, if_any};
 use crate::limits::EXPIRE_BATCH_MAX;
 use crate::types::amount::Amount;
@@ -37,6 +39,7 @@ pub(super) struct Statements {
     due: Statement,
     accounts: Statement,
     past: Statement,
+    buckets: bucket::Statements,
 }
 
 const OWNERS: &str = "\
@@ -126,104 +129,8 @@ impl Statements {
             due: client.prepare(&with_columns(DUE)).await?,
             accounts: client.prepare(ACCOUNTS).await?,
             past: client.prepare(PAST).await?,
+            buckets: bucket::Statements::prepare(client).await?,
         })
-    }
-}
-
-/// What a batch's commands need to know, as the arrays that the statements take.
-#[derive(Debug, Default)]
-pub struct Needs {
-    owners: Vec<Uuid>,
-    partners: Vec<Uuid>,
-    connections: Vec<Uuid>,
-    connection_owners: Vec<Uuid>,
-    key_owners: Vec<Uuid>,
-    key_types: Vec<&'static str>,
-    key_ids: Vec<String>,
-    adjustment_owners: Vec<Uuid>,
-    adjustment_ids: Vec<String>,
-    allocation_owners: Vec<Uuid>,
-    allocation_ids: Vec<Uuid>,
-    account_owners: Vec<Uuid>,
-    account_ids: Vec<Uuid>,
-    account_units: Vec<String>,
-}
-
-/// What was collected already.
-#[derive(Default)]
-struct Seen<'a> {
-    owners: HashSet<Uuid>,
-    partners: HashSet<Uuid>,
-    connections: HashSet<(Uuid, Uuid)>,
-    keys: HashSet<(Uuid, Direction, &'a str)>,
-    adjustments: HashSet<(Uuid, &'a str)>,
-    allocations: HashSet<(Uuid, AllocationId)>,
-    accounts: HashSet<(Uuid, AccountId, &'a Unit)>,
-}
-
-impl Needs {
-    /// Collects what the commands need.
-    pub fn of(commands: &[&Command]) -> Self {
-        let mut needs = Self::default();
-        let mut seen = Seen::default();
-        for command in commands {
-            needs.add(command, &mut seen);
-        }
-        needs.owners = seen.owners.into_iter().collect();
-        needs.partners = seen.partners.into_iter().collect();
-        (needs.connections, needs.connection_owners) = seen.connections.into_iter().unzip();
-        for (owner, account, unit) in seen.accounts {
-            needs.account_owners.push(owner);
-            needs.account_ids.push(account.0);
-            needs.account_units.push(unit.to_string());
-        }
-        needs
-    }
-
-    fn add<'a>(&mut self, command: &'a Command, seen: &mut Seen<'a>) {
-        let owner = command.owner.0;
-        seen.owners.insert(owner);
-        match &command.action {
-            Action::Create(create) => self.add_create(owner, create, seen),
-            Action::Submit(creates) => {
-                for create in creates {
-                    self.add_create(owner, create, seen);
-                }
-            }
-            Action::Close(close) => {
-                if let Verdict::Clear(partner) | Verdict::Release { partner, .. } = &close.verdict {
-                    seen.partners.insert(partner.enterprise.0);
-                    seen.connections.insert((partner.connection.0, owner));
-                }
-                if seen.allocations.insert((owner, close.allocation)) {
-                    self.allocation_owners.push(owner);
-                    self.allocation_ids.push(close.allocation.0);
-                }
-            }
-            Action::Adjust(adjust) => {
-                if seen.adjustments.insert((owner, &adjust.external_id)) {
-                    self.adjustment_owners.push(owner);
-                    self.adjustment_ids.push(adjust.external_id.clone());
-                }
-                for account in [AccountId::OWN, AccountId::WORLD] {
-                    seen.accounts.insert((owner, account, &adjust.unit));
-                }
-            }
-            Action::Bucket(_) | Action::Expire(_) => {}
-        }
-    }
-
-    fn add_create<'a>(&mut self, owner: Uuid, create: &'a Create, seen: &mut Seen<'a>) {
-        seen.connections.insert((create.connection.0, owner));
-        let (direction, key) = (create.direction, &create.client_external_id);
-        if seen.keys.insert((owner, direction, key)) {
-            self.key_owners.push(owner);
-            self.key_types.push(direction.as_str());
-            self.key_ids.push(key.clone());
-        }
-        for account in [AccountId::OWN, create.connection.into()] {
-            seen.accounts.insert((owner, account, &create.unit));
-        }
     }
 }
 
@@ -237,15 +144,26 @@ pub struct Snapshot {
 
 impl Store {
     /// Begins a transaction, locks the owners and reads: one round trip, and another if something is due.
-    pub async fn begin(&self, needs: &Needs, lock: Lock) -> Result<Snapshot, StoreError> {
+    pub async fn begin(&self, needs: &Needs, how: Lock) -> Result<Snapshot, StoreError> {
         let (client, reads) = (&self.client, &self.reads);
-        let lock = match lock {
+        let lock = match how {
             Lock::Wait => &self.lock,
             Lock::Skip => &self.lock_free,
         };
-        let owners = &needs.owners;
+        let Needs {
+            owners,
+            enterprises,
+            buckets: bucket_needs,
+            ..
+        } = needs;
+        let new_owners = match how {
+            Lock::Wait => &bucket_needs.new_owners[..],
+            // Another session may be making it: it is waited for in the other way, and is blocked in this one.
+            Lock::Skip => &[],
+        };
         // The futures send when they are first polled, and that is in this order.
         let (
+            _,
             _,
             locked,
             owner_rows,
@@ -255,12 +173,18 @@ impl Store {
             adjustments,
             named,
             accounts,
+            buckets,
             clock,
         ) = try_join!(
             biased;
             self.send_begin(),
+            if_any(!new_owners.is_empty(), async {
+                client.execute(&reads.buckets.new_owners, &[&new_owners]).await
+            }),
             async { client.query(lock, &[owners]).await },
-            async { client.query(&reads.owners, &[owners]).await },
+            if_any(!enterprises.is_empty(), async {
+                client.query(&reads.owners, &[enterprises]).await
+            }),
             if_any(!needs.partners.is_empty(), async {
                 client.query(&reads.partners, &[&needs.partners]).await
             }),
@@ -283,7 +207,15 @@ impl Store {
                 let Needs { account_owners, account_ids, account_units, .. } = needs;
                 client.query(&reads.accounts, &[account_owners, account_ids, account_units]).await
             }),
-            async { client.query_one(&reads.clock, &[owners]).await },
+            reads.buckets.query(client, bucket_needs),
+            async {
+                if bucket_needs.owners.is_empty() {
+                    client.query_one(&reads.clock, &[enterprises]).await
+                } else {
+                    let due = &[enterprises, &bucket_needs.owners];
+                    client.query_one(&reads.buckets.clock, &[due[0], due[1]]).await
+                }
+            },
         )?;
 
         // A command whose owner row the lock did not return is never judged as if it were locked.
@@ -335,11 +267,27 @@ impl Store {
         for row in &named {
             load_reservation(&mut found, row)?;
         }
+        buckets.load(&mut found, &mut blocked)?;
+        if how == Lock::Skip {
+            let unlocked = bucket_needs.new_owners.iter().copied().map(OwnerId);
+            blocked.extend(unlocked.filter(|owner| !found.contains_key(owner)));
+        }
         let now: DateTime<Utc> = clock.get(0);
-        let mut due_owners: Vec<Uuid> = clock.get(1);
-        due_owners.retain(|owner| found.contains_key(&OwnerId(*owner)));
-        if !due_owners.is_empty() {
-            self.load_due(&mut found, &due_owners, now).await?;
+        let locked = |owners: Vec<Uuid>| -> Vec<Uuid> {
+            let locked = owners.into_iter();
+            locked
+                .filter(|owner| found.contains_key(&OwnerId(*owner)))
+                .collect()
+        };
+        let due_owners = locked(clock.get(1));
+        let due_buckets = if bucket_needs.owners.is_empty() {
+            Vec::new()
+        } else {
+            locked(clock.get(2))
+        };
+        if !due_owners.is_empty() || !due_buckets.is_empty() {
+            let due = (&due_owners[..], &due_buckets[..]);
+            self.load_due(&mut found, due, now).await?;
         }
         let partners = partners
             .iter()
@@ -361,21 +309,27 @@ impl Store {
         })
     }
 
-    /// Adds what was due, of each owner its share of what one transaction releases.
+    /// Adds what was due of enterprises and of buckets, of each owner its share of what one transaction releases.
     async fn load_due(
         &self,
         owners: &mut HashMap<OwnerId, Owner>,
-        due_owners: &[Uuid],
+        (enterprises, buckets): (&[Uuid], &[Uuid]),
         now: DateTime<Utc>,
     ) -> Result<(), StoreError> {
-        let share = EXPIRE_BATCH_MAX.div_ceil(due_owners.len());
+        let (client, reads) = (&self.client, &self.reads);
+        let share = EXPIRE_BATCH_MAX.div_ceil(enterprises.len() + buckets.len());
         // One more tells whether there is more.
         let limit = i64::try_from(share + 1).unwrap_or(i64::MAX);
-        let rows = self
-            .client
-            .query(&self.reads.due, &[&due_owners, &now, &limit])
-            .await?;
-        for row in &rows {
+        let (reservations, reserves) = try_join!(
+            biased;
+            if_any(!enterprises.is_empty(), async {
+                client.query(&reads.due, &[&enterprises, &now, &limit]).await
+            }),
+            if_any(!buckets.is_empty(), async {
+                client.query(&reads.buckets.due, &[&buckets, &now, &limit]).await
+            }),
+        )?;
+        for row in &reservations {
             let Some((owner, id)) = load_reservation(owners, row)? else {
                 continue;
             };
@@ -385,7 +339,7 @@ impl Store {
                 owner.due.push(id);
             }
         }
-        Ok(())
+        bucket::load_due(owners, &reserves, share)
     }
 
     /// The balance that an entry left.

@@ -4,6 +4,8 @@
 //! names its owners as an array besides: Postgres would look each row up in it, and a batch of many owners would cost
 //! the square of their number.
 
+mod bucket;
+
 use chrono::{DateTime, Utc};
 use rust_decimal::Decimal;
 use tokio::try_join;
@@ -22,6 +24,7 @@ pub(super) struct Statements {
     created: Statement,
     closed: Statement,
     adjustments: Statement,
+    prepaid: bucket::Statements,
 }
 
 const ENTRIES: &str = "\
@@ -98,6 +101,7 @@ impl Statements {
             created: client.prepare(CREATED).await?,
             closed: client.prepare(CLOSED).await?,
             adjustments: client.prepare(ADJUSTMENTS).await?,
+            prepaid: bucket::Statements::prepare(client).await?,
         })
     }
 }
@@ -112,12 +116,14 @@ impl Store {
             created,
             closed,
             adjustments,
+            prepaid,
         } = changes;
         try_join!(
             biased;
             expect_rows("allocation", created.len(), self.insert_created(created)),
             expect_rows("allocation", closed.len(), self.update_closed(closed)),
             expect_rows("adjustment", adjustments.len(), self.insert_adjustments(adjustments)),
+            self.write_prepaid(prepaid),
             expect_rows("account", new_accounts.len(), self.write_accounts(&self.writes.new_accounts, new_accounts)),
             expect_rows("account", changed_accounts.len(), self.write_accounts(&self.writes.changed_accounts, changed_accounts)),
             expect_rows("entry", entries.len(), self.insert_entries(entries)),

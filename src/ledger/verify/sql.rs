@@ -18,7 +18,7 @@ pub(super) const TOTALS: &str =
     "SELECT (SELECT count(*) FROM account), (SELECT count(*) FROM entry)";
 
 /// Asked for each chunk of owners, in this order.
-pub(super) const PER_CHUNK: [(Invariant, &str); 15] = [
+pub(super) const PER_CHUNK: [(Invariant, &str); 18] = [
     (Invariant::L1, L1_CONSERVATION),
     (Invariant::L2, L2_OVERDRAFT),
     (Invariant::L3, L3_HELD),
@@ -29,6 +29,9 @@ pub(super) const PER_CHUNK: [(Invariant, &str); 15] = [
     (Invariant::L5, L5_STATUS),
     (Invariant::L5, L5_CLOSINGS),
     (Invariant::L5, L5_VERSIONS),
+    (Invariant::L5, bucket::L5_DONE),
+    (Invariant::L5, bucket::L5_RESERVES),
+    (Invariant::L5, bucket::L5_CLOSED),
     (Invariant::L6, L6_OPENINGS),
     (Invariant::L6, L6_UNEXPLAINED),
     (Invariant::L6, L6_VERSIONS),
@@ -110,6 +113,9 @@ macro_rules! target {
     };
 }
 
+#[macro_use]
+mod bucket;
+
 /// L1: an owner whose accounts do not sum to zero in a unit.
 const L1_CONSERVATION: &str = concat!(
     "SELECT owner_id, NULL::uuid, unit, '0', ",
@@ -144,7 +150,12 @@ const L3_HELD: &str = concat!(
          SELECT owner_id, ",
     source!(),
     " AS account_id, currency AS unit, sum(quantity) AS held \
-         FROM allocation WHERE owner_id BETWEEN $1 AND $2 AND status = 'RESERVED' GROUP BY 1, 2, 3\
+         FROM allocation WHERE owner_id BETWEEN $1 AND $2 AND status = 'RESERVED' GROUP BY 1, 2, 3 \
+         UNION ALL \
+         SELECT owner_id, ",
+    custody!(),
+    ", unit, sum(remaining_amount) \
+         FROM bucket_action WHERE owner_id BETWEEN $1 AND $2 AND status = 'CREATED' GROUP BY 1, 2, 3\
      ) r USING (owner_id, account_id, unit) \
      WHERE coalesce(a.held, 0) <> coalesce(r.held, 0)"
 );
@@ -257,13 +268,23 @@ const L5_STATUS: &str = concat!(
          AND (status = 'RESERVED') = (closed_connection_version IS NULL))"
 );
 
+/// Whether a cause opens a record or, but for INSTANT which does both, closes it.
+macro_rules! causes {
+    (opening) => {
+        "IN ('ADJUST', 'RESERVE', 'INSTANT', 'OPENING', 'TOPUP', 'DEDUCT', 'UNRESERVE', 'TRANSFER', 'COST')"
+    };
+    (closing) => {
+        "IN ('CLEAR', 'RELEASE', 'CANCEL', 'EXPIRE', 'INSTANT')"
+    };
+}
+
 /// The legs that the journal has of movements with some causes: how often, when, and what they sum to.
 macro_rules! found_legs {
-    ($causes:literal) => {
+    ($kind:ident) => {
         concat!(
             "SELECT owner_id, cause_id AS id, account_id, cause, unit, count(*) AS made, max(time) AS time, \
                     max(version) AS version, sum(available_delta) AS available, sum(held_delta) AS held \
-             FROM entry WHERE owner_id BETWEEN $1 AND $2 AND cause ", $causes, " \
+             FROM entry WHERE owner_id BETWEEN $1 AND $2 AND cause ", causes!($kind), " \
              GROUP BY owner_id, cause_id, account_id, cause, unit"
         )
     };
@@ -305,13 +326,17 @@ const L5_CLOSINGS: &str = concat!(
                   CASE type WHEN 'ALLOCATION' THEN closed_connection_version ELSE closed_custody_version END, \
                   quantity, 0, closed_cause IN ('CLEAR', 'INSTANT'))\
              ) leg(account_id, version, available, held, is_made) \
-             WHERE owner_id BETWEEN $1 AND $2 AND closed_cause IS NOT NULL AND is_made"
+             WHERE owner_id BETWEEN $1 AND $2 AND closed_cause IS NOT NULL AND is_made \
+             UNION ALL ",
+            bucket_expiries!()
         ),
-        found: found_legs!("NOT IN ('ADJUST', 'RESERVE')")
+        found: found_legs!(closing)
     ),
     // What has no record at all is L6's.
     " AND (x.time IS NOT NULL OR EXISTS (\
-         SELECT FROM allocation a WHERE a.owner_id = f.owner_id AND a.id = f.id AND a.owner_id BETWEEN $1 AND $2))"
+         SELECT FROM allocation a WHERE a.owner_id = f.owner_id AND a.id = f.id AND a.owner_id BETWEEN $1 AND $2) \
+     OR EXISTS (\
+         SELECT FROM bucket_action a WHERE a.owner_id = f.owner_id AND a.id = f.id AND a.owner_id BETWEEN $1 AND $2))"
 );
 
 /// L6: a record without its opening movement, with more than one, or with one that moved something else than the record's
@@ -336,17 +361,23 @@ const L6_OPENINGS: &str = compare_legs!(
          FROM adjustment CROSS JOIN LATERAL (VALUES \
              (", world!(), ", NULL::bigint, -quantity), (", custody!(), ", custody_version, quantity)\
          ) leg(account_id, version, available) \
-         WHERE owner_id BETWEEN $1 AND $2"
+         WHERE owner_id BETWEEN $1 AND $2 \
+         UNION ALL ",
+        bucket_openings!()
     ),
-    found: found_legs!("IN ('ADJUST', 'RESERVE', 'INSTANT')")
+    found: found_legs!(opening)
 );
 
 /// L6: an entry of a closing movement whose record is not there.
-const L6_UNEXPLAINED: &str = "\
-    SELECT owner_id, account_id, unit, 'a record that explains the entry', format('%s %s', cause, cause_id) \
-    FROM entry e WHERE owner_id BETWEEN $1 AND $2 AND cause NOT IN ('ADJUST', 'RESERVE', 'INSTANT') \
-    AND NOT EXISTS (\
-        SELECT FROM allocation a WHERE a.owner_id = e.owner_id AND a.id = e.cause_id AND a.owner_id BETWEEN $1 AND $2)";
+const L6_UNEXPLAINED: &str = concat!(
+    "SELECT owner_id, account_id, unit, 'a record that explains the entry', format('%s %s', cause, cause_id) \
+     FROM entry e WHERE owner_id BETWEEN $1 AND $2 AND cause NOT ",
+    causes!(opening),
+    " AND NOT EXISTS (\
+         SELECT FROM allocation a WHERE a.owner_id = e.owner_id AND a.id = e.cause_id AND a.owner_id BETWEEN $1 AND $2) \
+     AND NOT EXISTS (\
+         SELECT FROM bucket_action a WHERE a.owner_id = e.owner_id AND a.id = e.cause_id AND a.owner_id BETWEEN $1 AND $2)"
+);
 
 /// Holds the versions that records name of accounts which their movement did not touch against the journal: each must be
 /// that of the account's last entry before the movement, and 0 before the first. One look into the index for each: the
@@ -405,7 +436,12 @@ const L6_KEYS: &str = concat!(
              SELECT owner_id, 'ADJUST', external_id, id, ",
     custody!(),
     ", currency \
-             FROM adjustment WHERE owner_id BETWEEN $1 AND $2\
+             FROM adjustment WHERE owner_id BETWEEN $1 AND $2 \
+             UNION ALL \
+             SELECT owner_id, type, request_id, id, ",
+    custody!(),
+    ", unit \
+             FROM bucket_action WHERE owner_id BETWEEN $1 AND $2\
          ) r\
      ) r \
      WHERE id_before IS NOT NULL"

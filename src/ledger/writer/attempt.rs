@@ -11,11 +11,11 @@ use crate::db::pg_error::DbFault;
 use crate::error::{Error, Outcome, Result};
 use crate::ledger::command::{Command, Reply};
 use crate::ledger::decide::{Judgement, decide, fill_past, past_balances};
-use crate::ledger::model::Entry;
 use crate::ledger::state::State;
-use crate::ledger::store::{Lock, Needs, Store, StoreError};
+use crate::ledger::store::{Lock, Needs, Proof, Store, StoreError};
 use crate::ledger::writer::micros;
 use crate::limits::LEDGER_ROUND_TRIP_MAX;
+use crate::types::ids::OwnerId;
 
 /// What became of one command of a batch.
 pub(super) enum Verdict {
@@ -23,8 +23,8 @@ pub(super) enum Verdict {
     Answer(Result<Reply>),
     /// More of its owner's reservations are due than one batch releases: it waits for the next one.
     Later,
-    /// Another session holds its owner.
-    Blocked,
+    /// Another session holds this one of its owners.
+    Blocked(OwnerId),
 }
 
 /// What became of a try.
@@ -58,14 +58,14 @@ pub(super) struct Doubt {
     /// The owners that it has locked.
     pub(super) owners: Vec<Uuid>,
     /// Something that it wrote, if it wrote anything.
-    pub(super) proof: Option<Entry>,
+    pub(super) proof: Option<Proof>,
 }
 
 /// What is ready to be committed.
 struct Judged {
     verdicts: Vec<Verdict>,
     owners: Vec<Uuid>,
-    proof: Option<Entry>,
+    proof: Option<Proof>,
     times: Times,
 }
 
@@ -126,11 +126,14 @@ async fn before_commit(
 
     let judging = Instant::now();
     let mut state = snapshot.state;
-    let is_blocked = |command: &Command| snapshot.blocked.contains(&command.owner);
+    let blocked = |command: &Command| {
+        let mut owners = command.owners();
+        owners.find(|owner| snapshot.blocked.contains(owner))
+    };
     let free: Vec<&Command> = commands
         .iter()
         .copied()
-        .filter(|command| !is_blocked(command))
+        .filter(|command| blocked(command).is_none())
         .collect();
     let judgements = decide(&mut state, &free);
     let changes = state.changes();
@@ -138,19 +141,16 @@ async fn before_commit(
 
     let writing = Instant::now();
     let owners: Vec<Uuid> = state.owners.keys().map(|owner| owner.0).collect();
-    let proof = changes.entries.first().map(|entry| Entry::clone(entry));
+    let proof = Proof::of(&changes);
     if !changes.is_empty() {
         store.write(&changes).await?;
     }
     let mut judged = answers(store, &state, judgements).await?.into_iter();
     times.write = writing.elapsed();
 
-    let verdicts = commands.iter().map(|command| {
-        if is_blocked(command) {
-            Verdict::Blocked
-        } else {
-            judged.next().unwrap_or(Verdict::Later)
-        }
+    let verdicts = commands.iter().map(|command| match blocked(command) {
+        Some(owner) => Verdict::Blocked(owner),
+        None => judged.next().unwrap_or(Verdict::Later),
     });
     Ok(Judged {
         verdicts: verdicts.collect(),

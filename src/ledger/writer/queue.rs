@@ -2,7 +2,8 @@
 //!
 //! Each owner has a line of its own, and a batch takes one command of each line in turn, over and over until it is
 //! full: however many commands one owner has waiting, the first of another goes with the next batch. An owner whose row
-//! another session holds is parked, so that nobody else waits for it.
+//! another session holds is parked, so that nobody else waits for it. A command on two owners waits in the line of the
+//! smaller one, unless it is the other that is held.
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
@@ -22,6 +23,8 @@ use crate::types::ids::OwnerId;
 #[derive(Debug)]
 pub(super) struct Ticket {
     pub(super) command: Command,
+    /// In whose line it waits: that of its home, or of the one of its owners that another session holds.
+    line: OwnerId,
     claim: Claim,
     answer: oneshot::Sender<Result<Reply>>,
     /// When it came.
@@ -42,6 +45,7 @@ impl Ticket {
     pub(super) fn new(command: Command, claim: Claim) -> (Self, oneshot::Receiver<Result<Reply>>) {
         let (answer, answered) = oneshot::channel();
         let ticket = Self {
+            line: command.home(),
             command,
             claim,
             answer,
@@ -49,6 +53,14 @@ impl Ticket {
             parked: None,
         };
         (ticket, answered)
+    }
+
+    /// Moves it to the line of this owner, one of its own: the others' lines do not wait for it.
+    pub(super) fn waiting_for(self, owner: OwnerId) -> Self {
+        Self {
+            line: owner,
+            ..self
+        }
     }
 
     pub(super) fn answer(self, result: Result<Reply>) {
@@ -147,8 +159,8 @@ impl Queue {
         self.lock().give_back(tickets);
     }
 
-    /// Gives commands back whose owners another session holds: they are tried again after a pause, each longer than the
-    /// one before. Those that have been kept waiting for longer than `patience` are refused.
+    /// Gives commands back that wait for owners whom another session holds: they are tried again after a pause, each
+    /// longer than the one before. Those that have been kept waiting for longer than `patience` are refused.
     pub(super) fn park(&self, mut tickets: Vec<Ticket>, patience: Duration) {
         let now = Instant::now();
         let mut waiting = self.lock();
@@ -164,7 +176,7 @@ impl Queue {
                 },
             );
             ticket.parked = Some(parked);
-            let until = waiting.parked.entry(ticket.command.owner).or_insert(now);
+            let until = waiting.parked.entry(ticket.line).or_insert(now);
             *until = (*until).max(now + parked.pause);
         }
         let is_tired = |ticket: &Ticket| {
@@ -190,7 +202,7 @@ impl Waiting {
         if self.closed {
             return Err(Error::ShuttingDown);
         }
-        let owner = ticket.command.owner;
+        let owner = ticket.line;
         let weight = ticket.command.weight();
         let of_owner = self.lines.get(&owner).map_or(0, |line| line.weight);
         if self.weight + weight > QUEUE_MAX || of_owner + weight > QUEUE_OWNER_MAX {
@@ -264,7 +276,7 @@ impl Waiting {
     fn give_back(&mut self, tickets: Vec<Ticket>) {
         for ticket in tickets.into_iter().rev() {
             ticket.claim.give_back();
-            let (owner, weight) = (ticket.command.owner, ticket.command.weight());
+            let (owner, weight) = (ticket.line, ticket.command.weight());
             self.line(owner, weight).tickets.push_front(ticket);
         }
         // A line that was not empty has its turn already; that of a parked owner is over.
@@ -313,7 +325,14 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
+    use crate::ledger::command::bucket::{
+        Act, BucketCommand, BucketRequest, Deed, GiveTo, Quantity,
+    };
     use crate::ledger::command::{Action, OwnerKind};
+    use crate::types::amount::Amount;
+    use crate::types::content::Content;
+    use crate::types::ids::TenantId;
+    use crate::types::unit::Unit;
 
     const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -457,6 +476,59 @@ mod tests {
         let refused = Err(Error::DatabaseUnavailable(Outcome::NotApplied));
         assert_eq!(answered.await.expect("an answer"), refused);
         assert_eq!(taken(&queue), [1, 2]);
+    }
+
+    /// A gift from one bucket to another.
+    fn gift(from: OwnerId, to: OwnerId) -> Ticket {
+        let quantity = Quantity {
+            amount: Amount::parse_quantity("1").expect("a quantity"),
+            unit: Unit::stored("EUR"),
+        };
+        let act = Act {
+            request_id: "key".into(),
+            deed: Deed::Transfer(GiveTo {
+                quantity,
+                receiver: to,
+                receiver_bucket: "to".into(),
+                cost: None,
+            }),
+            details: "{}".into(),
+            initiated_by: "somebody".into(),
+            content: Content::new().hash(),
+        };
+        let asked = BucketCommand {
+            tenant: TenantId(Uuid::nil()),
+            bucket: "from".into(),
+            request: BucketRequest::Act(act),
+        };
+        let command = Command::new(from, false, Action::Bucket(Box::new(asked)));
+        Ticket::new(command, Claim::new()).0
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_command_on_two_owners_waits_for_the_one_that_is_held_and_holds_up_no_other() {
+        let (one, two) = (Uuid::from_u128(1), Uuid::from_u128(2));
+        let (one, two) = (OwnerId(one), OwnerId(two));
+        for (from, to) in [(one, two), (two, one)] {
+            let queue = queue([1, 2]);
+            queue.push(gift(from, to)).expect("there is room");
+            let mut tickets = queue.next().await.expect("all of them").tickets;
+            let lines: Vec<_> = tickets.iter().map(|ticket| ticket.line).collect();
+            assert_eq!(lines, [one, two, one], "that of the smaller one");
+            // Another session holds the second owner.
+            let gift = tickets.pop().expect("three").waiting_for(two);
+            queue.park(vec![gift], PATIENCE);
+            for owner in [1, 2] {
+                queue.push(ticket(owner)).expect("there is room");
+            }
+            let free = queue.next().await.expect("the first owner").tickets;
+            assert_eq!(free.len(), 1);
+            assert_eq!(free[0].line, one);
+            let later = queue.next().await.expect("the second owner").tickets;
+            let lines: Vec<_> = later.iter().map(|ticket| ticket.line).collect();
+            assert_eq!(lines, [two, two]);
+            assert_eq!(later[0].command.owner, from, "the gift came first");
+        }
     }
 
     #[tokio::test]

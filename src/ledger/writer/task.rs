@@ -137,7 +137,10 @@ impl Task {
                 Attempt::Failed(Failure::Locked) if lock == Lock::Wait => lock = Lock::Skip,
                 Attempt::Failed(Failure::Locked) => {
                     // More than the owners: a table is locked, by a migration maybe.
-                    let blocked = batch.iter().map(|_| Verdict::Blocked).collect();
+                    let blocked = commands
+                        .iter()
+                        .map(|command| Verdict::Blocked(command.home()));
+                    let blocked = blocked.collect();
                     deliver(batch, blocked, put_off);
                     return Ok(());
                 }
@@ -199,11 +202,14 @@ impl PutOff {
         }
         let mut rest = Vec::new();
         for ticket in batch {
-            let owner = ticket.command.owner;
-            if self.later_owners.contains(&owner) {
+            let among = |owners: &HashSet<OwnerId>| {
+                let mut of_ticket = ticket.command.owners();
+                of_ticket.find(|owner| owners.contains(owner))
+            };
+            if among(&self.later_owners).is_some() {
                 self.later.push(ticket);
-            } else if self.blocked_owners.contains(&owner) {
-                self.blocked.push(ticket);
+            } else if let Some(owner) = among(&self.blocked_owners) {
+                self.blocked.push(ticket.waiting_for(owner));
             } else {
                 rest.push(ticket);
             }
@@ -227,12 +233,12 @@ fn deliver(batch: Vec<Ticket>, verdicts: Vec<Verdict>, put_off: &mut PutOff) {
         match verdict {
             Verdict::Answer(result) => ticket.answer(result),
             Verdict::Later => {
-                put_off.later_owners.insert(ticket.command.owner);
+                put_off.later_owners.extend(ticket.command.owners());
                 put_off.later.push(ticket);
             }
-            Verdict::Blocked => {
-                put_off.blocked_owners.insert(ticket.command.owner);
-                put_off.blocked.push(ticket);
+            Verdict::Blocked(owner) => {
+                put_off.blocked_owners.insert(owner);
+                put_off.blocked.push(ticket.waiting_for(owner));
             }
         }
     }
@@ -240,14 +246,14 @@ fn deliver(batch: Vec<Ticket>, verdicts: Vec<Verdict>, put_off: &mut PutOff) {
 
 /// Two parts of a batch of two or more: apart by owner if there are several, else the earlier and the later commands.
 fn halves(batch: Vec<Ticket>) -> (Vec<Ticket>, Vec<Ticket>) {
-    let mut owners: Vec<OwnerId> = batch.iter().map(|ticket| ticket.command.owner).collect();
+    let mut owners: Vec<OwnerId> = batch.iter().map(|ticket| ticket.command.home()).collect();
     owners.sort_unstable();
     owners.dedup();
     if owners.len() > 1 {
         let middle = owners[owners.len() / 2];
         batch
             .into_iter()
-            .partition(|ticket| ticket.command.owner < middle)
+            .partition(|ticket| ticket.command.home() < middle)
     } else {
         let mut first = batch;
         let second = first.split_off(first.len() / 2);

@@ -37,7 +37,7 @@ fn entry(numbers: [&str; 4], version: i32, cause: &str) -> String {
 
 /// A reservation, but for what is said otherwise.
 fn allocation(changes: &[(&str, &str)]) -> String {
-    let mut columns = vec![
+    let columns = [
         ("owner_id", OWNER),
         ("id", "gen_random_uuid()"),
         ("type", "'ALLOCATION'"),
@@ -55,11 +55,298 @@ fn allocation(changes: &[(&str, &str)]) -> String {
         ("opened_custody_version", "1"),
         ("opened_connection_version", "0"),
     ];
+    insert("allocation", &columns, changes)
+}
+
+/// The statement that inserts these columns, but for what is said otherwise.
+fn insert(table: &str, columns: &[(&str, &str)], changes: &[(&str, &str)]) -> String {
+    let mut columns = columns.to_vec();
     columns.retain(|(name, _)| changes.iter().all(|(changed, _)| changed != name));
     columns.extend(changes);
     let (names, values): (Vec<_>, Vec<_>) = columns.into_iter().unzip();
     let (names, values) = (names.join(", "), values.join(", "));
-    format!("INSERT INTO allocation ({names}) VALUES ({values})")
+    format!("INSERT INTO {table} ({names}) VALUES ({values})")
+}
+
+/// An active bucket that began empty.
+/// A CAS allocation of which nothing is said, but for the changes.
+fn cas_allocation(changes: &[(&str, &str)]) -> String {
+    let columns = [
+        ("owner_id", "gen_random_uuid()"),
+        ("id", "gen_random_uuid()"),
+        ("created_by", "'somebody'"),
+        ("created_at", "now()"),
+        ("last_modified_by", "'somebody'"),
+        ("last_modified_at", "now()"),
+        ("version", "1"),
+        ("status_messages", "'[]'"),
+        ("comments", "'[]'"),
+        ("content_hash", "''"),
+    ];
+    insert("cas_allocation", &changed(&columns, changes))
+}
+
+fn bucket(changes: &[(&str, &str)]) -> String {
+    let columns = [
+        ("owner_id", "gen_random_uuid()"),
+        ("tenant", "gen_random_uuid()"),
+        ("id", "'x'"),
+        ("status", "'ACTIVE'"),
+        ("unit", "'EUR'"),
+        ("details", "'{}'"),
+        ("initiated_by", "'somebody'"),
+        ("content_hash", "''"),
+        ("opened_amount", "0"),
+        ("opened_version", "0"),
+        ("version", "1"),
+        ("created_at", "now()"),
+        ("updated_at", "now()"),
+    ];
+    insert("bucket", &columns, changes)
+}
+
+/// A topup.
+fn action(changes: &[(&str, &str)]) -> String {
+    let columns = [
+        ("owner_id", OWNER),
+        ("id", "gen_random_uuid()"),
+        ("tenant", "gen_random_uuid()"),
+        ("bucket_id", "'x'"),
+        ("type", "'TOPUP'"),
+        ("status", "'COMPLETED'"),
+        ("request_id", "gen_random_uuid()"),
+        ("content_hash", "''"),
+        ("unit", "'EUR'"),
+        ("amount", "1"),
+        ("own_version", "1"),
+        ("details", "'{}'"),
+        ("initiated_by", "'somebody'"),
+        ("created_at", "now()"),
+        ("updated_at", "now()"),
+    ];
+    insert("bucket_action", &columns, changes)
+}
+
+/// What makes an action of each other kind.
+const RESERVE: [(&str, &str); 3] = [
+    ("type", "'RESERVE'"),
+    ("status", "'CREATED'"),
+    ("remaining_amount", "1"),
+];
+const UNRESERVE: [(&str, &str); 2] = [("type", "'UNRESERVE'"), ("reserve_id", "gen_random_uuid()")];
+const DRAW: [(&str, &str); 3] = [
+    ("type", "'DEDUCT'"),
+    ("reserve_id", "gen_random_uuid()"),
+    ("returned_amount", "0"),
+];
+const TRANSFER: [(&str, &str); 4] = [
+    ("type", "'TRANSFER'"),
+    ("receiver_owner_id", "gen_random_uuid()"),
+    ("receiver_bucket_id", "'y'"),
+    ("receiver_version", "1"),
+];
+
+/// One of these, but for what is said otherwise.
+fn changed<'a>(
+    kind: &[(&'a str, &'a str)],
+    changes: &[(&'a str, &'a str)],
+) -> Vec<(&'a str, &'a str)> {
+    let mut all = kind.to_vec();
+    all.retain(|(name, _)| changes.iter().all(|(changed, _)| changed != name));
+    all.extend(changes);
+    all
+}
+
+/// Statements on buckets that must be refused, each by the check that is named.
+fn refused_of_buckets() -> Vec<(&'static str, String)> {
+    let of = |kind: &[(&'static str, &'static str)], changes: &[(&'static str, &'static str)]| {
+        action(&changed(kind, changes))
+    };
+    let closed = [
+        ("status", "'COMPLETED'"),
+        ("remaining_amount", "0"),
+        ("closed_cause", "'DEDUCT'"),
+        ("closed_by", "gen_random_uuid()"),
+    ];
+    let closed = changed(&RESERVE, &closed);
+    let priced = changed(
+        &TRANSFER,
+        &[("cost_amount", "1"), ("cost_owner", "'RECEIVER'")],
+    );
+    let mut cases = vec![
+        ("bucket_status", bucket(&[("status", "'OPEN'")])),
+        ("bucket_usage_type", bucket(&[("usage_type", "'GAS'")])),
+        (
+            "cas_allocation_version",
+            cas_allocation(&[("version", "0")]),
+        ),
+        (
+            "cas_allocation_order_status",
+            cas_allocation(&[("order_status", "'PENDING'")]),
+        ),
+        (
+            "cas_allocation_value_type",
+            cas_allocation(&[("value_type", "''")]),
+        ),
+        (
+            "cas_allocation_override_type",
+            cas_allocation(&[("override_type", "'money'")]),
+        ),
+        (
+            "cas_allocation_distribution_type",
+            cas_allocation(&[("distribution_type", "'x'")]),
+        ),
+        ("bucket_version", bucket(&[("version", "0")])),
+        (
+            "bucket_valid_for",
+            bucket(&[
+                ("valid_from", "now()"),
+                ("valid_to", "now() - interval '1 s'"),
+            ]),
+        ),
+        ("bucket_opened", bucket(&[("opened_amount", "1")])),
+        ("bucket_opened", bucket(&[("opened_version", "1")])),
+        (
+            "bucket_opened",
+            bucket(&[("opened_amount", "-1"), ("opened_version", "1")]),
+        ),
+        (
+            "bucket_update_version",
+            format!(
+                "INSERT INTO bucket_update VALUES ({OWNER}, 1, NULL, '', 0, 'somebody', now())"
+            ),
+        ),
+        ("bucket_action_type", action(&[("type", "'GIFT'")])),
+        ("bucket_action_status", action(&[("status", "'CREATED'")])),
+        ("bucket_action_status", of(&closed, &[("status", "'DONE'")])),
+        ("bucket_action_amount", action(&[("amount", "0")])),
+        ("bucket_action_amount", action(&[("amount", "-1")])),
+        (
+            "bucket_action_remaining",
+            action(&[("remaining_amount", "0")]),
+        ),
+        (
+            "bucket_action_remaining",
+            action(&[("expire_time", "now()")]),
+        ),
+        (
+            "bucket_action_remaining",
+            of(&RESERVE, &[("remaining_amount", "NULL")]),
+        ),
+        (
+            "bucket_action_remaining",
+            of(&RESERVE, &[("remaining_amount", "2")]),
+        ),
+        (
+            "bucket_action_remaining",
+            of(&RESERVE, &[("remaining_amount", "-1")]),
+        ),
+        (
+            "bucket_action_remaining",
+            of(&RESERVE, &[("remaining_amount", "0")]),
+        ),
+        (
+            "bucket_action_remaining",
+            of(&closed, &[("remaining_amount", "1")]),
+        ),
+        (
+            "bucket_action_closed",
+            of(&closed, &[("closed_cause", "NULL")]),
+        ),
+        (
+            "bucket_action_closed",
+            of(&closed, &[("closed_cause", "'CLEAR'")]),
+        ),
+        (
+            "bucket_action_closed",
+            of(&closed, &[("closed_by", "NULL")]),
+        ),
+        (
+            "bucket_action_closed",
+            of(&RESERVE, &[("closed_cause", "'EXPIRE'")]),
+        ),
+        (
+            "bucket_action_closed",
+            action(&[("closed_by", "gen_random_uuid()")]),
+        ),
+        (
+            "bucket_action_reserve",
+            action(&[("reserve_id", "gen_random_uuid()")]),
+        ),
+        ("bucket_action_reserve", action(&[("returned_amount", "0")])),
+        (
+            "bucket_action_reserve",
+            of(&UNRESERVE, &[("reserve_id", "NULL")]),
+        ),
+        (
+            "bucket_action_reserve",
+            of(&UNRESERVE, &[("returned_amount", "1")]),
+        ),
+        (
+            "bucket_action_reserve",
+            of(&DRAW, &[("reserve_id", "NULL")]),
+        ),
+        (
+            "bucket_action_reserve",
+            of(&DRAW, &[("returned_amount", "NULL")]),
+        ),
+        (
+            "bucket_action_reserve",
+            of(&DRAW, &[("returned_amount", "-1")]),
+        ),
+        (
+            "bucket_action_transfer",
+            action(&[("receiver_owner_id", "gen_random_uuid()")]),
+        ),
+        (
+            "bucket_action_transfer",
+            action(&[("receiver_bucket_id", "'y'")]),
+        ),
+        (
+            "bucket_action_transfer",
+            of(&TRANSFER, &[("receiver_owner_id", OWNER)]),
+        ),
+        (
+            "bucket_action_transfer",
+            of(&TRANSFER, &[("receiver_owner_id", "NULL")]),
+        ),
+        (
+            "bucket_action_transfer",
+            of(&TRANSFER, &[("receiver_version", "NULL")]),
+        ),
+        ("bucket_action_cost", of(&priced, &[("cost_owner", "NULL")])),
+        (
+            "bucket_action_cost",
+            of(&priced, &[("cost_owner", "'NOBODY'")]),
+        ),
+        (
+            "bucket_action_cost",
+            of(&priced, &[("cost_amount", "NULL")]),
+        ),
+        ("bucket_action_cost", of(&priced, &[("cost_amount", "0")])),
+        (
+            "bucket_action_cost",
+            action(&[("cost_amount", "1"), ("cost_owner", "'ORIGINATOR'")]),
+        ),
+    ];
+    for bad in &NO_AMOUNTS[..5] {
+        cases.push(("bucket_action_amount", action(&[("amount", bad)])));
+        cases.push((
+            "bucket_action_reserve",
+            of(&DRAW, &[("returned_amount", bad)]),
+        ));
+        cases.push(("bucket_action_cost", of(&priced, &[("cost_amount", bad)])));
+        cases.push((
+            "bucket_opened",
+            bucket(&[("opened_amount", bad), ("opened_version", "1")]),
+        ));
+        // Within the amount, which must itself be none.
+        cases.push((
+            "bucket_action_remaining",
+            of(&RESERVE, &[("remaining_amount", bad)]),
+        ));
+    }
+    cases
 }
 
 fn adjustment(quantity: &str) -> String {
@@ -71,7 +358,7 @@ fn adjustment(quantity: &str) -> String {
 
 /// A connection between two enterprises, but for what is said otherwise.
 fn connection(changes: &[(&str, &str)]) -> String {
-    let mut columns = vec![
+    let columns = [
         ("id", "gen_random_uuid()"),
         ("client_id", "(SELECT id FROM client)"),
         ("partner_id", "(SELECT id FROM partner)"),
@@ -89,11 +376,7 @@ fn connection(changes: &[(&str, &str)]) -> String {
         ("created_at", "now()"),
         ("updated_at", "now()"),
     ];
-    columns.retain(|(name, _)| changes.iter().all(|(changed, _)| changed != name));
-    columns.extend(changes);
-    let (names, values): (Vec<_>, Vec<_>) = columns.into_iter().unzip();
-    let (names, values) = (names.join(", "), values.join(", "));
-    format!("INSERT INTO connection ({names}) VALUES ({values})")
+    insert("connection", &columns, changes)
 }
 
 const NETWORK: &str = "
@@ -193,10 +476,22 @@ fn refused() -> Vec<(&'static str, String)> {
             cases.push(("entry_in_range", entry(numbers, 1, "ADJUST")));
         }
     }
+    for bad in [
+        "'NaN'",
+        "'Infinity'",
+        "'-Infinity'",
+        "10000000000000000",
+        "-10000000000000000",
+    ] {
+        for column in ["value_amount", "override_amount"] {
+            cases.push(("cas_allocation_amounts", cas_allocation(&[(column, bad)])));
+        }
+    }
     for bad in NO_AMOUNTS {
         cases.push(("allocation_quantity", allocation(&[("quantity", bad)])));
         cases.push(("adjustment_quantity", adjustment(bad)));
     }
+    cases.extend(refused_of_buckets());
     cases
 }
 
@@ -239,6 +534,40 @@ async fn what_is_right_passes_every_check() {
         allocation(&[("quantity", greatest)]),
         allocation(&released),
         adjustment(&least),
+        cas_allocation(&[]),
+        cas_allocation(&[
+            ("value_amount", "9999999999999999.999999999999"),
+            ("override_amount", "-9999999999999999.999999999999"),
+            ("order_status", "'deletePending'"),
+        ]),
+        bucket(&[]),
+        bucket(&[
+            ("opened_amount", greatest),
+            ("opened_version", "1"),
+            ("valid_from", "now()"),
+            ("valid_to", "now()"),
+        ]),
+        action(&[("amount", greatest)]),
+        action(&[("type", "'ADJUST'"), ("amount", &least)]),
+        action(&RESERVE),
+        action(&changed(
+            &RESERVE,
+            &[
+                ("status", "'CANCELLED'"),
+                ("remaining_amount", "0"),
+                ("expire_time", "now()"),
+                ("closed_cause", "'EXPIRE'"),
+                ("closed_by", OWNER),
+            ],
+        )),
+        action(&UNRESERVE),
+        action(&DRAW),
+        action(&[("type", "'DEDUCT'")]),
+        action(&TRANSFER),
+        action(&changed(
+            &TRANSFER,
+            &[("cost_amount", greatest), ("cost_owner", "'ORIGINATOR'")],
+        )),
         connection(&[]),
         connection(&[
             ("allocations_enabled", "false"),

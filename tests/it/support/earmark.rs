@@ -15,6 +15,8 @@ use earmark::db::connect::{Connector, Session};
 use earmark::ledger::writer::WriterSettings;
 use earmark::proto::allocation::v1::allocation_service_client::AllocationServiceClient;
 use earmark::proto::balance::v1::balance_service_client::BalanceServiceClient;
+use earmark::proto::bucket::v1::bucket_service_client::BucketServiceClient;
+use earmark::proto::cas::v1::cas_allocation_service_client::CasAllocationServiceClient;
 use earmark::proto::network::v1::network_service_client::NetworkServiceClient;
 use earmark::proto::{
     allocation::v1 as allocation, balance::v1 as balance, common::v1 as common,
@@ -91,6 +93,8 @@ pub(crate) struct Clients {
     pub(crate) network: NetworkServiceClient<Authorized>,
     pub(crate) balance: BalanceServiceClient<Authorized>,
     pub(crate) allocation: AllocationServiceClient<Authorized>,
+    pub(crate) bucket: BucketServiceClient<Authorized>,
+    pub(crate) cas: CasAllocationServiceClient<Authorized>,
 }
 
 /// Writers that wait for an owner as briefly as this, and refuse its commands after ten times as long.
@@ -257,7 +261,9 @@ impl Earmark {
         Clients {
             network: NetworkServiceClient::new(channel.clone()),
             balance: BalanceServiceClient::new(channel.clone()),
-            allocation: AllocationServiceClient::new(channel),
+            allocation: AllocationServiceClient::new(channel.clone()),
+            bucket: BucketServiceClient::new(channel.clone()),
+            cas: CasAllocationServiceClient::new(channel),
         }
     }
 
@@ -272,6 +278,41 @@ impl Earmark {
             "settlement_network_read settlement_network_write",
             enterprises,
         ))
+    }
+
+    /// A token of a tenant's with these scopes.
+    pub(crate) fn tenant_token(&self, scope: &str, tenant: Uuid) -> String {
+        let claims = DevClaims {
+            sub: "somebody".into(),
+            scope: scope.into(),
+            tenant: Some(tenant),
+            ..DevClaims::default()
+        };
+        self.key
+            .mint(&claims, Duration::from_secs(600))
+            .expect("signed")
+    }
+
+    /// Somebody who may read and write the CAS allocations of a firm.
+    pub(crate) fn firm(&self, firm: &str) -> CasAllocationServiceClient<Authorized> {
+        self.of_firm("somebody", "allocations-read allocations-write", firm)
+    }
+
+    /// A bearer of these scopes for the CAS allocations of a firm.
+    pub(crate) fn of_firm(
+        &self,
+        subject: &str,
+        scope: &str,
+        firm: &str,
+    ) -> CasAllocationServiceClient<Authorized> {
+        let claims = DevClaims {
+            sub: subject.into(),
+            scope: scope.into(),
+            firm_id: Some(firm.into()),
+            ..DevClaims::default()
+        };
+        let token = self.key.mint(&claims, Duration::from_secs(600));
+        self.with_token(token.expect("signed")).cas
     }
 
     /// A licensed enterprise.

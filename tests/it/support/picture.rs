@@ -1,6 +1,10 @@
 //! The whole ledger as it is stored, and what must hold of it.
 
 use earmark::ledger::invariant::{Picture, check};
+use earmark::ledger::model::bucket::{
+    ActionKind, ActionStatus, BalanceAction, Bucket, BucketStatus, Cost, CostOwner, Drawn,
+    Performed, Reserve, ReserveClosing, Transfer, UsageType, Validity,
+};
 use earmark::ledger::model::{
     Account, AccountKey, Adjustment, Allocation, Balance, Cause, Closing, Direction, Entry, Status,
     Versions,
@@ -8,7 +12,8 @@ use earmark::ledger::model::{
 use earmark::types::amount::Amount;
 use earmark::types::content::ContentHash;
 use earmark::types::ids::{
-    AccountId, AdjustmentId, AllocationId, ClientId, ConnectionId, OwnerId, PartnerId,
+    AccountId, ActionId, AdjustmentId, AllocationId, ClientId, ConnectionId, OwnerId, PartnerId,
+    TenantId,
 };
 use earmark::types::time::Time;
 use earmark::types::unit::Unit;
@@ -28,6 +33,10 @@ pub(crate) async fn assert_sound(earmark: &Earmark) -> Picture {
             SELECT unit, sum(value) FROM (
                 SELECT unit, available + held FROM account WHERE account_id <> $1
                 UNION ALL SELECT currency, -quantity FROM adjustment
+                UNION ALL SELECT unit, -opened_amount FROM bucket
+                UNION ALL SELECT unit, CASE type WHEN 'DEDUCT' THEN amount ELSE -amount END
+                FROM bucket_action WHERE type IN ('TOPUP', 'ADJUST', 'DEDUCT')
+                UNION ALL SELECT unit, cost_amount FROM bucket_action WHERE cost_amount IS NOT NULL
             ) x(unit, value) GROUP BY unit HAVING sum(value) <> 0) off";
     let off = sql.query_one(everything, &[&AccountId::WORLD.0]).await;
     assert_eq!(off.expect("counted").get::<_, i64>(0), 0, "value was lost");
@@ -41,6 +50,8 @@ pub(crate) async fn picture(sql: &Client) -> Picture {
         entries: all(sql, "entry", entry).await,
         allocations: all(sql, "allocation", allocation).await,
         adjustments: all(sql, "adjustment", adjustment).await,
+        buckets: all(sql, "bucket", bucket).await,
+        actions: all(sql, "bucket_action", action).await,
     }
 }
 
@@ -148,5 +159,101 @@ fn adjustment(row: &Row) -> Adjustment {
         content: content(row),
         custody_version: row.get("custody_version"),
         created_at: time(row, "created_at"),
+    }
+}
+
+fn optional_time(row: &Row, column: &str) -> Option<Time> {
+    let time: Option<chrono::DateTime<chrono::Utc>> = row.get(column);
+    time.map(Time::from)
+}
+
+/// JSON as it was written is nothing that an invariant speaks of.
+const DETAILS: &str = "{}";
+
+fn bucket(row: &Row) -> Bucket {
+    let usage_type: Option<&str> = row.get("usage_type");
+    Bucket {
+        owner: owner(row),
+        tenant: TenantId(row.get("tenant")),
+        id: row.get("id"),
+        name: row.get("name"),
+        description: row.get("description"),
+        status: BucketStatus::parse(row.get("status")).expect("a status"),
+        usage_type: usage_type.map(|text| UsageType::parse(text).expect("a type")),
+        party_account: row.get("party_account_id"),
+        unit: Unit::stored(row.get("unit")),
+        validity: Validity {
+            from: optional_time(row, "valid_from"),
+            to: optional_time(row, "valid_to"),
+        },
+        details: DETAILS.into(),
+        initiated_by: row.get("initiated_by"),
+        content: content(row),
+        opened_amount: amount(row, "opened_amount"),
+        opened_version: row.get("opened_version"),
+        version: row.get("version"),
+        created_at: time(row, "created_at"),
+        updated_at: time(row, "updated_at"),
+    }
+}
+
+fn action(row: &Row) -> BalanceAction {
+    BalanceAction {
+        id: ActionId(row.get("id")),
+        owner: owner(row),
+        tenant: TenantId(row.get("tenant")),
+        bucket: row.get("bucket_id"),
+        party_account: row.get("party_account_id"),
+        status: ActionStatus::parse(row.get("status")).expect("a status"),
+        request_id: row.get("request_id"),
+        content: content(row),
+        unit: Unit::stored(row.get("unit")),
+        amount: amount(row, "amount"),
+        what: performed(row),
+        own_version: row.get("own_version"),
+        details: DETAILS.into(),
+        initiated_by: row.get("initiated_by"),
+        created_at: time(row, "created_at"),
+        updated_at: time(row, "updated_at"),
+    }
+}
+
+fn performed(row: &Row) -> Performed {
+    let named: Option<Uuid> = row.get("reserve_id");
+    let named = named.map(ActionId);
+    match ActionKind::parse(row.get("type")).expect("a type") {
+        ActionKind::Topup => Performed::Topup,
+        ActionKind::Adjust => Performed::Adjust,
+        ActionKind::Transfer => {
+            let cost_owner: Option<&str> = row.get("cost_owner");
+            Performed::Transfer(Transfer {
+                receiver: OwnerId(row.get("receiver_owner_id")),
+                receiver_bucket: row.get("receiver_bucket_id"),
+                receiver_version: row.get("receiver_version"),
+                cost: cost_owner.map(|owner| Cost {
+                    amount: amount(row, "cost_amount"),
+                    owner: CostOwner::parse(owner).expect("an owner"),
+                }),
+            })
+        }
+        ActionKind::Reserve => {
+            let cause: Option<&str> = row.get("closed_cause");
+            let by: Option<Uuid> = row.get("closed_by");
+            Performed::Reserve(Reserve {
+                remaining: amount(row, "remaining_amount"),
+                expire_time: optional_time(row, "expire_time"),
+                closed: cause.map(|cause| ReserveClosing {
+                    cause: Cause::parse(cause).expect("a cause"),
+                    by: by.unwrap_or_default(),
+                }),
+            })
+        }
+        ActionKind::Unreserve => Performed::Unreserve {
+            reserve: named.expect("a reserve"),
+        },
+        ActionKind::Deduct => Performed::Deduct(named.map(|reserve| Drawn {
+            reserve,
+            returned: amount(row, "returned_amount"),
+        })),
     }
 }

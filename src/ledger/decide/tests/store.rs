@@ -263,6 +263,7 @@ impl Store {
             entries: self.entries.values().cloned().collect(),
             allocations: self.allocations.values().cloned().collect(),
             adjustments: self.adjustments.values().cloned().collect(),
+            ..Picture::default()
         }
     }
 }

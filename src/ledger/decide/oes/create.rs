@@ -2,7 +2,8 @@
 
 use crate::error::{Error, Result};
 use crate::ledger::command::{AllocationReply, Command, Create, Origin, Reply};
-use crate::ledger::decide::{Judgement, refused, standing};
+use crate::ledger::decide::oes::standing;
+use crate::ledger::decide::{Judgement, refused};
 use crate::ledger::model::{
     Allocation, Balance, Cause, Closing, Connection, Mode, Status, Versions, source, target,
 };
@@ -12,7 +13,7 @@ use crate::types::amount::Amount;
 use crate::types::ids::{AccountId, AllocationId, ordered_id};
 use crate::types::time::Time;
 
-pub(super) fn judge(
+pub(in crate::ledger::decide) fn judge(
     now: Time,
     owner: Option<&mut Owner>,
     command: &Command,
@@ -29,7 +30,7 @@ pub(super) fn judge(
 }
 
 /// As a whole it fails only for who asks.
-pub(super) fn judge_all(
+pub(in crate::ledger::decide) fn judge_all(
     now: Time,
     owner: Option<&mut Owner>,
     command: &Command,

@@ -4,7 +4,8 @@ use std::collections::HashMap;
 
 use crate::error::{Error, Result};
 use crate::ledger::command::{AllocationReply, Close, Command, Origin, Partner, Reply, Verdict};
-use crate::ledger::decide::{Judgement, refused, standing};
+use crate::ledger::decide::oes::standing;
+use crate::ledger::decide::{Judgement, refused};
 use crate::ledger::model::{Allocation, Balance, Cause, Closing, Status, Versions};
 use crate::ledger::state::{Leg, Movement, Owner, PartnerStanding};
 use crate::types::amount::Amount;
@@ -12,7 +13,7 @@ use crate::types::ids::{AccountId, AllocationId, EnterpriseId, OwnerId};
 use crate::types::time::Time;
 
 /// Releases what is due, oldest first.
-pub(super) fn expire_due(now: Time, id: OwnerId, owner: &mut Owner) {
+pub(in crate::ledger::decide) fn expire_due(now: Time, id: OwnerId, owner: &mut Owner) {
     let mut released_any = owner.due.is_empty();
     for allocation in std::mem::take(&mut owner.due) {
         let due = owner
@@ -43,7 +44,7 @@ pub(super) fn expire_due(now: Time, id: OwnerId, owner: &mut Owner) {
     }
 }
 
-pub(super) fn judge(
+pub(in crate::ledger::decide) fn judge(
     now: Time,
     owner: Option<&mut Owner>,
     partners: &HashMap<EnterpriseId, PartnerStanding>,

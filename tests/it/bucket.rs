@@ -1,0 +1,13 @@
+mod actions;
+mod charging;
+mod create;
+mod example;
+mod expiry;
+mod fields;
+mod history;
+mod list;
+mod pages;
+mod plans;
+mod refusals;
+mod transfer;
+mod update;

@@ -1,0 +1,298 @@
+//! What was done, and what there is of it together.
+
+use earmark::proto::bucket::v1::{
+    AccumulatedBalance, BalanceAction, BalanceActionType, Bucket, BucketStatus,
+    GetAccumulatedBalanceRequest, GetBalanceActionRequest, ListBalanceActionsRequest,
+    PartyAccountRef, Quantity,
+};
+use prost_types::Timestamp;
+use tonic::Code;
+
+use crate::support::earmark::{NOBODY, refusal};
+use crate::support::till::{Till, adjust, deduct, eur, reserve, topup, transfer, unreserve};
+
+fn of_party(party: &str, id: &str, amount: &str, units: &str) -> Bucket {
+    Bucket {
+        party_account: Some(PartyAccountRef {
+            id: party.into(),
+            ..Default::default()
+        }),
+        remaining_value: Some(Quantity {
+            amount: amount.into(),
+            units: units.into(),
+            ..Default::default()
+        }),
+        ..eur(id, amount)
+    }
+}
+
+/// Three buckets of two parties, and one action of each type.
+async fn busy() -> (Till, Vec<BalanceAction>) {
+    let till = Till::open().await;
+    till.create(of_party("p+1", "a", "100", "EUR")).await;
+    till.create(of_party("p+1", "b", "100", "EUR")).await;
+    till.create(of_party("p%2", "c", "100", "EUR")).await;
+    let mut client = till.client.clone();
+    let mut done = vec![till.topup(topup("a", "1", "1")).await];
+    let adjusted = client.adjust_balance(adjust("b", "-1", "2")).await;
+    done.push(
+        adjusted
+            .expect("done")
+            .into_inner()
+            .balance_action
+            .expect("set"),
+    );
+    done.push(till.reserve(reserve("c", "5", "3")).await);
+    let moved = client.transfer_balance(transfer("a", "c", "1", "4")).await;
+    done.push(
+        moved
+            .expect("done")
+            .into_inner()
+            .balance_action
+            .expect("set"),
+    );
+    let used = client.deduct_balance(deduct("b", "1", "1")).await;
+    done.push(
+        used.expect("done")
+            .into_inner()
+            .balance_action
+            .expect("set"),
+    );
+    let given = client
+        .unreserve_balance(unreserve("c", &done[2].id, "5"))
+        .await;
+    done.push(
+        given
+            .expect("done")
+            .into_inner()
+            .balance_action
+            .expect("set"),
+    );
+    // The reserve is closed by now.
+    done[2] = till.action(&done[2].id).await;
+    (till, done)
+}
+
+async fn listed(till: &Till, request: ListBalanceActionsRequest) -> Vec<BalanceAction> {
+    let listed = till.client.clone().list_balance_actions(request).await;
+    listed.expect("listed").into_inner().balance_actions
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_filter_lists_what_fits_it_in_the_order_of_creation() {
+    let (till, done) = busy().await;
+    let by = |change: &dyn Fn(&mut ListBalanceActionsRequest)| {
+        let mut request = ListBalanceActionsRequest::default();
+        change(&mut request);
+        request
+    };
+    let texts = |texts: &[&str]| {
+        texts
+            .iter()
+            .map(|text| (*text).to_owned())
+            .collect::<Vec<_>>()
+    };
+    let times: Vec<Timestamp> = done
+        .iter()
+        .map(|action| action.requested_date.expect("set"))
+        .collect();
+    for (request, expected) in [
+        (by(&|_| {}), &[0, 1, 2, 3, 4, 5][..]),
+        (
+            by(&|list| list.types = vec![BalanceActionType::Topup.into()]),
+            &[0],
+        ),
+        (
+            by(&|list| {
+                list.types = vec![
+                    BalanceActionType::Deduct.into(),
+                    BalanceActionType::Unreserve.into(),
+                ];
+            }),
+            &[4, 5],
+        ),
+        (by(&|list| list.bucket_ids = texts(&["a"])), &[0, 3]),
+        // A transfer that came in is told of once, however many of its buckets are asked for.
+        (by(&|list| list.bucket_ids = texts(&["c"])), &[2, 3, 5]),
+        (
+            by(&|list| list.bucket_ids = texts(&["c", "a", "c", "unknown"])),
+            &[0, 2, 3, 5],
+        ),
+        (
+            by(&|list| list.party_account_ids = texts(&["p+1"])),
+            &[0, 1, 3, 4],
+        ),
+        (
+            by(&|list| list.party_account_ids = texts(&["p%2", "p%2", "unknown"])),
+            &[2, 5],
+        ),
+        (
+            by(&|list| {
+                list.party_account_ids = texts(&["p+1"]);
+                list.bucket_ids = texts(&["b", "c"]);
+            }),
+            &[1, 3, 4],
+        ),
+        (
+            by(&|list| list.request_ids = texts(&["1", "3"])),
+            &[0, 2, 4],
+        ),
+        (
+            by(&|list| {
+                list.request_ids = texts(&["1"]);
+                list.bucket_ids = texts(&["b"]);
+            }),
+            &[4],
+        ),
+        (
+            by(&|list| list.time_on_or_after = Some(times[3])),
+            &[3, 4, 5],
+        ),
+        (by(&|list| list.time_before = Some(times[2])), &[0, 1, 2]),
+        (
+            by(&|list| {
+                list.time_on_or_after = Some(times[1]);
+                list.time_before = Some(times[4]);
+                list.party_account_ids = texts(&["p+1"]);
+            }),
+            &[1, 3, 4],
+        ),
+        (by(&|list| list.bucket_ids = texts(&["unknown"])), &[]),
+    ] {
+        let expected: Vec<_> = expected
+            .iter()
+            .map(|index: &usize| done[*index].clone())
+            .collect();
+        assert_eq!(
+            listed(&till, request.clone()).await,
+            expected,
+            "{request:?}"
+        );
+        // The same, one at a time.
+        let (mut found, mut page) = (Vec::new(), request);
+        page.page_size = 1;
+        loop {
+            let answer = till.client.clone().list_balance_actions(page.clone()).await;
+            let answer = answer.expect("listed").into_inner();
+            found.extend(answer.balance_actions);
+            if answer.next_page_token.is_empty() {
+                break;
+            }
+            page.page_token = answer.next_page_token;
+        }
+        assert_eq!(found, expected, "{page:?}");
+    }
+    for action in &done {
+        assert_eq!(&till.action(&action.id).await, action);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tenant_sees_its_own_actions_alone() {
+    let (till, done) = busy().await;
+    let stranger = Till::on(till.earmark);
+    assert_eq!(
+        listed(&stranger, ListBalanceActionsRequest::default()).await,
+        []
+    );
+    let mut client = stranger.client.clone();
+    for id in [done[0].id.as_str(), NOBODY] {
+        let request = GetBalanceActionRequest { id: id.into() };
+        let refused = refusal(client.get_balance_action(request).await);
+        refused.expect(Code::NotFound, "ACTION_NOT_FOUND");
+    }
+    let request = GetAccumulatedBalanceRequest {
+        party_account_id: "p+1".into(),
+        ..Default::default()
+    };
+    let sums = client.get_accumulated_balance(request).await.expect("none");
+    assert_eq!(sums.into_inner().accumulated_balances, []);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn balances_add_up_by_unit_and_leave_closed_buckets_out() {
+    let till = Till::open().await;
+    for (id, amount, units) in [
+        ("a", "0.1", "EUR"),
+        ("b", "0.20", "EUR"),
+        ("k", "9999999999999999.999999999999", "kB"),
+        ("l", "9999999999999999.999999999999", "kB"),
+        ("empty", "0", "SMS"),
+        ("closed", "0", "gone"),
+    ] {
+        till.create(of_party("p", id, amount, units)).await;
+    }
+    till.create(of_party("other", "o", "7", "EUR")).await;
+    till.bucket("nobody's", "7").await;
+    till.reserve(reserve("b", "0.05", "r")).await;
+    till.set_status("a", BucketStatus::Suspended).await;
+    till.set_status("closed", BucketStatus::Closed).await;
+    let sums = async |units: &str| {
+        let request = GetAccumulatedBalanceRequest {
+            party_account_id: "p".into(),
+            units: units.into(),
+        };
+        let answer = till.client.clone().get_accumulated_balance(request).await;
+        answer.expect("there").into_inner().accumulated_balances
+    };
+    let sum =
+        |units: &str, available: &str, reserved: &str, bucket_count: i64| AccumulatedBalance {
+            units: units.into(),
+            available: available.into(),
+            reserved: reserved.into(),
+            bucket_count,
+        };
+    let all = [
+        sum("EUR", "0.25", "0.05", 2),
+        sum("SMS", "0", "0", 1),
+        sum("kB", "19999999999999999.999999999998", "0", 2),
+    ];
+    assert_eq!(sums("").await, all);
+    assert_eq!(sums("EUR").await, all[..1]);
+    assert_eq!(sums("eur").await, []);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_asked_is_refused() {
+    let till = Till::open().await;
+    let mut client = till.client.clone();
+    let request = ListBalanceActionsRequest {
+        types: vec![0, 7],
+        bucket_ids: vec![String::new()],
+        party_account_ids: vec!["x".repeat(129)],
+        request_ids: vec!["a\0".into()],
+        time_on_or_after: Some(Timestamp {
+            seconds: 2,
+            nanos: 0,
+        }),
+        time_before: Some(Timestamp {
+            seconds: 1,
+            nanos: 0,
+        }),
+        page_size: -1,
+        page_token: String::new(),
+    };
+    refusal(client.list_balance_actions(request).await).expect_invalid(&[
+        "types[0]",
+        "types[1]",
+        "bucket_ids[0]",
+        "party_account_ids[0]",
+        "request_ids[0]",
+        "time_before",
+        "page_size",
+    ]);
+    let request = ListBalanceActionsRequest {
+        bucket_ids: vec!["b".into(); 501],
+        ..Default::default()
+    };
+    let refused = refusal(client.list_balance_actions(request).await);
+    refused.expect_invalid(&["bucket_ids"]);
+    let request = GetBalanceActionRequest { id: "x".into() };
+    refusal(client.get_balance_action(request).await).expect_invalid(&["id"]);
+    let request = GetAccumulatedBalanceRequest {
+        party_account_id: String::new(),
+        units: "a b".into(),
+    };
+    let refused = refusal(client.get_accumulated_balance(request).await);
+    refused.expect_invalid(&["party_account_id", "units"]);
+}

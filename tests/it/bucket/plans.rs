@@ -1,0 +1,363 @@
+//! How the lists find what they show: by an index, whatever is asked, and the last page for what the first costs.
+//!
+//! The service has a pool of one connection here, so that a test can look at the statements that it prepares.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use diesel::QueryableByName;
+use diesel::sql_types::Text;
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use earmark::auth::caller::Caller;
+use earmark::auth::scope;
+use earmark::bucket::BucketService;
+use earmark::db::connect::Connector;
+use earmark::db::pool::{self, Pool, PoolSettings};
+use earmark::ledger::claim::Claim;
+use earmark::ledger::writer::{Writer, WriterSettings};
+use earmark::proto::bucket::v1::bucket_service_server::BucketService as _;
+use earmark::proto::bucket::v1::{BucketStatus, ListBucketsRequest, UsageType};
+use earmark::rpc::call::Call;
+use earmark::types::ids::TenantId;
+use serde_json::Value;
+use tokio_postgres::{Client, SimpleQueryMessage};
+use tonic::Request;
+use uuid::Uuid;
+
+use crate::support::cluster::{TestDatabase, database};
+use crate::support::locks;
+use crate::support::service::member;
+
+const TENANT: Uuid = Uuid::from_u128(1);
+/// So many that no plan reads all of them for a page.
+const BUCKETS: usize = 20_000;
+
+/// Buckets of two tenants, one second apart, each with an account, a product of all and one of few, and an action.
+async fn fill(url: &str, buckets: usize) {
+    let sql = format!(
+        r"
+        CREATE TEMP TABLE n AS
+            SELECT n, gen_random_uuid() AS owner, ('00000000-0000-0000-0000-00000000000' || 1 + n % 2)::uuid AS tenant,
+                   timestamptz '2020-01-01' + n * interval '1 second' AS at
+              FROM generate_series(1, {buckets} * 2) n;
+        INSERT INTO owner SELECT owner FROM n;
+        INSERT INTO bucket (owner_id, tenant, id, status, usage_type, party_account_id, unit, valid_to, details,
+                            initiated_by, content_hash, opened_amount, opened_version, version, created_at, updated_at)
+            SELECT owner, tenant, 'bucket+' || n,
+                   CASE n / 2 % 20 WHEN 1 THEN 'SUSPENDED' WHEN 2 THEN 'EXPIRED' ELSE 'ACTIVE' END,
+                   CASE WHEN n / 2 % 3 = 0 THEN 'VOICE' ELSE 'DATA' END, 'party+' || n / 2 % 1000, 'EUR',
+                   CASE WHEN n / 2 % 7 = 0 THEN timestamptz '2021-01-01' END, '{{}}', 'x', '\x00', 0, 0, 1, at, at
+              FROM n;
+        INSERT INTO bucket_product
+            SELECT owner, p, tenant, 'bucket+' || n, at
+              FROM n, LATERAL (VALUES ('all'), ('product+' || n / 2 % 1000)) v(p);
+        INSERT INTO account
+            SELECT owner, ('00000000-0000-0000-0000-00000000000' || a)::uuid, 'EUR', (3 - a * 2), 0, 1
+              FROM n, LATERAL (VALUES (1), (2)) v(a);
+        INSERT INTO bucket_action (owner_id, id, tenant, bucket_id, party_account_id, type, status, request_id,
+                                   content_hash, unit, amount, own_version, details, initiated_by, created_at, updated_at)
+            SELECT owner, (lpad(to_hex((extract(epoch FROM at) * 1000)::bigint), 12, '0') || '70008000'
+                           || lpad(to_hex(n), 12, '0'))::uuid,
+                   tenant, 'bucket+' || n, 'party+' || n / 2 % 1000, 'TOPUP', 'COMPLETED', 'k', '\x00', 'EUR', 1, 1, '{{}}',
+                   'x', at, at
+              FROM n;
+        "
+    );
+    let session = locks::session(url).await;
+    session
+        .batch_execute("SET statement_timeout = 0")
+        .await
+        .expect("set");
+    session.batch_execute(&sql).await.expect("filled");
+    session
+        .batch_execute("VACUUM ANALYZE")
+        .await
+        .expect("analysed");
+}
+
+/// The service itself, with one connection for its reads.
+struct Asking {
+    _db: TestDatabase,
+    pool: Pool,
+    service: BucketService,
+    caller: Arc<Caller>,
+}
+
+/// A statement that a call has prepared.
+#[derive(QueryableByName)]
+struct Prepared {
+    #[diesel(sql_type = Text)]
+    name: String,
+    #[diesel(sql_type = Text)]
+    statement: String,
+    #[diesel(sql_type = Text)]
+    types: String,
+}
+
+/// What a statement cost, and how it read each table.
+#[derive(Debug)]
+struct Cost {
+    blocks: u64,
+    millis: f64,
+    scans: BTreeSet<String>,
+}
+
+/// Parameters of the lists of buckets, as SQL.
+struct Bound<'a> {
+    after: &'a str,
+    limit: i64,
+    offset: i64,
+    product: Option<&'a str>,
+    party: Option<&'a str>,
+    status: Option<&'a str>,
+    usage_type: Option<&'a str>,
+}
+
+impl Bound<'_> {
+    fn sql(&self) -> String {
+        let text = |text: Option<&str>| text.map_or("NULL".into(), |text| format!("'{text}'"));
+        let all = self.limit + self.offset;
+        format!(
+            "NULL, '{TENANT}', '{}', '', {}, {}, {}, {}, {}, {}, {all}",
+            self.after,
+            self.limit,
+            self.offset,
+            text(self.product),
+            text(self.party),
+            text(self.status),
+            text(self.usage_type)
+        )
+    }
+}
+
+impl Asking {
+    async fn on(db: TestDatabase) -> Self {
+        let connector = Connector::new(&db.url).expect("a URL");
+        let one = PoolSettings {
+            max_size: 1,
+            ..PoolSettings::default()
+        };
+        let pool = pool::open(connector.clone(), &one);
+        let (writer, _writing) = Writer::start(&connector, &WriterSettings::default());
+        let caller = Caller {
+            firm: None,
+            tenant: Some(TenantId(TENANT)),
+            ..member(&[])
+        };
+        Self {
+            service: BucketService::new(pool.clone(), writer),
+            caller: Arc::new(caller),
+            pool,
+            _db: db,
+        }
+    }
+
+    fn request<M>(&self, method: &str, message: M) -> Request<M> {
+        let path = format!("/earmark.bucket.v1.BucketService/{method}");
+        let mut request = Request::new(message);
+        request.extensions_mut().insert(Call {
+            rpc: scope::rpc(&path).expect("an RPC"),
+            caller: Arc::clone(&self.caller),
+            request_id: "test".into(),
+            claim: Claim::new(),
+        });
+        request
+    }
+
+    /// The list's statement that a call has prepared last.
+    async fn last_statement(&self) -> Prepared {
+        let mut connection = pool::checkout(&self.pool).await.expect("free");
+        let db: &mut AsyncPgConnection = &mut connection;
+        let prepared = diesel::sql_query(
+            "SELECT name, statement, array_to_string(parameter_types, ',') AS types FROM pg_prepared_statements
+              WHERE statement LIKE '/*%c.total%' ORDER BY prepare_time DESC LIMIT 1",
+        );
+        prepared.get_result(db).await.expect("prepared")
+    }
+
+    async fn buckets(&self, request: ListBucketsRequest) -> Prepared {
+        let request = self.request("ListBuckets", request);
+        let answer = self.service.list_buckets(request).await.expect("listed");
+        assert!(answer.into_inner().total_count > 0);
+        self.last_statement().await
+    }
+}
+
+/// Carries a statement out under EXPLAIN.
+async fn explain(session: &Client, prepared: &Prepared, parameters: &str) -> Cost {
+    let Prepared {
+        name,
+        statement,
+        types,
+    } = prepared;
+    let sql = format!(
+        "PREPARE \"{name}\" ({types}) AS {statement};
+         EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) EXECUTE \"{name}\" ({parameters});
+         DEALLOCATE \"{name}\""
+    );
+    let answers = session.simple_query(&sql).await.expect(&sql);
+    let plan = answers.iter().find_map(|answer| match answer {
+        SimpleQueryMessage::Row(row) => row.get(0),
+        _ => None,
+    });
+    let plan: Value = serde_json::from_str(plan.expect("a plan")).expect("JSON");
+    let top = &plan[0]["Plan"];
+    let mut scans = BTreeSet::new();
+    collect(top, &mut scans);
+    let blocks = |key: &str| top[key].as_u64().expect("counted");
+    Cost {
+        blocks: blocks("Shared Hit Blocks") + blocks("Shared Read Blocks"),
+        millis: plan[0]["Execution Time"].as_f64().expect("timed"),
+        scans,
+    }
+}
+
+/// Every node that reads a table: how, and by which index.
+fn collect(node: &Value, scans: &mut BTreeSet<String>) {
+    let text = |key: &str| node[key].as_str().unwrap_or_default().to_owned();
+    if !text("Relation Name").is_empty() {
+        let index = text("Index Name");
+        scans.insert(format!(
+            "{} {} {index}",
+            text("Relation Name"),
+            text("Node Type")
+        ));
+    }
+    for child in node["Plans"].as_array().into_iter().flatten() {
+        collect(child, scans);
+    }
+}
+
+const NONE: Bound = Bound {
+    after: "-infinity",
+    limit: 101,
+    offset: 0,
+    product: None,
+    party: None,
+    status: None,
+    usage_type: None,
+};
+
+/// Each filter, as a request and as parameters.
+fn filters() -> Vec<(ListBucketsRequest, Bound<'static>)> {
+    let list = |product: &str, party: &str, status: BucketStatus, usage_type: UsageType| {
+        ListBucketsRequest {
+            product_id: product.into(),
+            party_account_id: party.into(),
+            status: status.into(),
+            usage_type: usage_type.into(),
+            ..Default::default()
+        }
+    };
+    let (any, either) = (BucketStatus::Unspecified, UsageType::Unspecified);
+    let by_status = |status: BucketStatus, name: &'static str| {
+        let bound = Bound {
+            status: Some(name),
+            ..NONE
+        };
+        (list("", "", status, either), bound)
+    };
+    let by_product = |product: &'static str| {
+        let bound = Bound {
+            product: Some(product),
+            ..NONE
+        };
+        (list(product, "", any, either), bound)
+    };
+    vec![
+        (list("", "", any, either), NONE),
+        by_product("all"),
+        by_product("product+7"),
+        (
+            list("", "party+7", any, either),
+            Bound {
+                party: Some("party+7"),
+                ..NONE
+            },
+        ),
+        by_status(BucketStatus::Active, "ACTIVE"),
+        by_status(BucketStatus::Suspended, "SUSPENDED"),
+        by_status(BucketStatus::Expired, "EXPIRED"),
+        (
+            list("", "", any, UsageType::Voice),
+            Bound {
+                usage_type: Some("VOICE"),
+                ..NONE
+            },
+        ),
+        (
+            list("all", "", BucketStatus::Expired, UsageType::Voice),
+            Bound {
+                product: Some("all"),
+                status: Some("EXPIRED"),
+                usage_type: Some("VOICE"),
+                ..NONE
+            },
+        ),
+        (
+            list("all", "party+7", BucketStatus::Active, either),
+            Bound {
+                product: Some("all"),
+                party: Some("party+7"),
+                status: Some("ACTIVE"),
+                ..NONE
+            },
+        ),
+    ]
+}
+
+/// Looks at every list of that many buckets a tenant.
+async fn look(buckets: usize) -> Vec<(String, Cost, Cost)> {
+    let db = database().await;
+    fill(&db.url, buckets).await;
+    let session = locks::session(&db.url).await;
+    session
+        .batch_execute("SET statement_timeout = 0")
+        .await
+        .expect("set");
+    let asking = Asking::on(db).await;
+    let mut looked = Vec::new();
+    for (request, bound) in filters() {
+        let prepared = asking.buckets(request.clone()).await;
+        let first = explain(&session, &prepared, &bound.sql()).await;
+        // Behind 99 of 100.
+        let seconds = buckets * 2 * 99 / 100;
+        let after = chrono::DateTime::from_timestamp(1_577_836_800 + seconds as i64, 0);
+        let after = after.expect("a time").to_rfc3339();
+        let bound = Bound {
+            after: &after,
+            ..bound
+        };
+        let last = explain(&session, &prepared, &bound.sql()).await;
+        looked.push((format!("{request:?}"), first, last));
+    }
+    looked
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_list_of_buckets_uses_an_index_and_its_last_page_costs_what_the_first_does() {
+    for (request, first, last) in look(BUCKETS).await {
+        for cost in [&first, &last] {
+            let by_index = cost.scans.iter().all(|scan| !scan.contains("Seq Scan"));
+            assert!(by_index && !cost.scans.is_empty(), "{request}: {cost:?}");
+        }
+        // The total is counted on every page alike; what differs is where the page lies.
+        assert!(
+            last.blocks <= first.blocks + 50,
+            "{request}: {first:?} {last:?}"
+        );
+    }
+}
+
+/// A look at many: `cargo nextest run --run-ignored all --no-capture a_million`.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "takes minutes; prints what each list costs"]
+async fn a_million_buckets_are_listed_by_any_filter() {
+    for (request, first, last) in look(1_000_000).await {
+        println!("{request}\n  first {first:?}\n  last  {last:?}");
+        assert!(
+            first.scans.iter().all(|scan| !scan.contains("Seq Scan")),
+            "{first:?}"
+        );
+    }
+}

@@ -1,0 +1,219 @@
+//! Arguments that no action takes, and buckets that are not the caller's.
+
+use earmark::proto::bucket::v1::{
+    ActionAmount, AdjustBalanceRequest, DeductBalanceRequest, GetBucketRequest,
+    ReserveBalanceRequest, TopupBalanceRequest, UnreserveBalanceRequest,
+};
+use prost_types::Timestamp;
+use tonic::Code;
+
+use crate::support::earmark::{NOBODY, refusal};
+use crate::support::till::{
+    Till, adjust, amount, deduct, left, reserve, topup, transfer, unreserve,
+};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn amounts_are_decimals_above_zero() {
+    let till = Till::open().await;
+    till.bucket("b", "10").await;
+    let before = till.get("b").await;
+    let mut client = till.client.clone();
+    for of in ["0", "0.000", "-1", "-0", "", "x", "1e1", "1.0000000000001"] {
+        let refused = [
+            refusal(client.topup_balance(topup("b", of, "k")).await),
+            refusal(client.reserve_balance(reserve("b", of, "k")).await),
+            refusal(client.deduct_balance(deduct("b", of, "k")).await),
+            refusal(client.transfer_balance(transfer("b", "c", of, "k")).await),
+        ];
+        for refused in refused {
+            let fields = refused.fields();
+            assert!(
+                fields.iter().all(|field| *field == "amount.amount"),
+                "{refused:?}"
+            );
+            refused.expect(Code::InvalidArgument, "INVALID_REQUEST");
+        }
+    }
+    for of in ["0", "-0.0", "", "--1"] {
+        let refused = refusal(client.adjust_balance(adjust("b", of, "k")).await);
+        let fields = refused.fields();
+        assert!(
+            fields.iter().all(|field| *field == "amount.amount"),
+            "{refused:?}"
+        );
+        refused.expect(Code::InvalidArgument, "INVALID_REQUEST");
+    }
+    assert_eq!(till.get("b").await, before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_wrong_argument_is_named_at_once() {
+    let till = Till::open().await;
+    let mut client = till.client.clone();
+    let long = |chars: usize| Some("x".repeat(chars));
+    let request = TopupBalanceRequest {
+        bucket_id: "x".repeat(129),
+        amount: Some(ActionAmount {
+            amount: "x".into(),
+            units: "a b".into(),
+        }),
+        request_id: String::new(),
+        reason: long(1_001),
+        channel: long(201),
+        requestor: Some("a\0".into()),
+        recurring_period: 9,
+        number_of_periods: Some(0),
+        ..Default::default()
+    };
+    let refused = refusal(client.topup_balance(request).await);
+    let mut fields = refused.fields();
+    fields.sort_unstable();
+    fields.dedup();
+    assert_eq!(
+        fields,
+        [
+            "amount.amount",
+            "amount.units",
+            "bucket_id",
+            "channel",
+            "number_of_periods",
+            "reason",
+            "recurring_period",
+            "request_id",
+            "requestor"
+        ]
+    );
+    for (request, fields) in [
+        (
+            TopupBalanceRequest {
+                amount: None,
+                ..topup("b", "1", "k")
+            },
+            ["amount"],
+        ),
+        (
+            TopupBalanceRequest {
+                number_of_periods: Some(1),
+                ..topup("b", "1", "k")
+            },
+            ["number_of_periods"],
+        ),
+    ] {
+        let refused = refusal(client.topup_balance(request).await);
+        refused.expect_invalid(&fields);
+    }
+    let request = AdjustBalanceRequest {
+        adjust_type: -1,
+        amount: None,
+        ..adjust("b", "1", "k")
+    };
+    let refused = refusal(client.adjust_balance(request).await);
+    refused.expect_invalid(&["amount", "adjust_type"]);
+    let request = ReserveBalanceRequest {
+        expire_time: Some(Timestamp {
+            seconds: 0,
+            nanos: -1,
+        }),
+        ..reserve("b", "1", "k")
+    };
+    refusal(client.reserve_balance(request).await).expect_invalid(&["expire_time"]);
+    let refused = client
+        .unreserve_balance(UnreserveBalanceRequest::default())
+        .await;
+    refusal(refused).expect_invalid(&["bucket_id", "request_id", "reserve_id"]);
+    let request = DeductBalanceRequest {
+        keep_rest: true,
+        ..deduct("b", "1", "k")
+    };
+    refusal(client.deduct_balance(request).await).expect_invalid(&["keep_rest"]);
+    let request = DeductBalanceRequest {
+        reserve_id: Some("x".into()),
+        ..deduct("b", "1", "k")
+    };
+    refusal(client.deduct_balance(request).await).expect_invalid(&["reserve_id"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_foreign_bucket_is_not_found() {
+    let till = Till::open().await;
+    till.bucket("b", "10").await;
+    let held = till.reserve(reserve("b", "1", "r")).await;
+    let before = till.get("b").await;
+    for tenant in [uuid::Uuid::new_v4(), uuid::Uuid::nil()] {
+        let mut client = Till::client(&till.earmark, tenant);
+        let get = GetBucketRequest {
+            id: "b".into(),
+            ..Default::default()
+        };
+        let refused = [
+            refusal(client.get_bucket(get).await),
+            refusal(client.topup_balance(topup("b", "1", "k")).await),
+            refusal(client.adjust_balance(adjust("b", "-1", "k")).await),
+            refusal(client.reserve_balance(reserve("b", "1", "k")).await),
+            refusal(client.deduct_balance(deduct("b", "1", "k")).await),
+            refusal(
+                client
+                    .unreserve_balance(unreserve("b", &held.id, "k"))
+                    .await,
+            ),
+            // Nor does a key that was used before tell of it.
+            refusal(client.reserve_balance(reserve("b", "1", "r")).await),
+        ];
+        for refused in refused {
+            refused.expect(Code::NotFound, "BUCKET_NOT_FOUND");
+        }
+    }
+    assert_eq!(till.get("b").await, before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_a_reserve_of_that_bucket_can_be_used() {
+    let till = Till::open().await;
+    till.bucket("b", "10").await;
+    till.bucket("c", "10").await;
+    let of_other = till.reserve(reserve("c", "1", "r")).await.id;
+    let no_reserve = till.topup(topup("b", "1", "t")).await.id;
+    let before = till.get("b").await;
+    let mut client = till.client.clone();
+    for id in [of_other.as_str(), &no_reserve, NOBODY] {
+        let request = DeductBalanceRequest {
+            reserve_id: Some(id.into()),
+            ..deduct("b", "1", "k")
+        };
+        let refused = [
+            refusal(client.unreserve_balance(unreserve("b", id, "k")).await),
+            refusal(client.deduct_balance(request).await),
+        ];
+        for refused in refused {
+            refused.expect(Code::NotFound, "ACTION_NOT_FOUND");
+        }
+    }
+    assert_eq!(till.get("b").await, before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ids_are_opaque() {
+    let till = Till::open().await;
+    for id in [
+        "0.0.0.1+-balance_group+106463",
+        "a b",
+        "a%20b",
+        "a+b",
+        "%00",
+        "ü/☎",
+        "'; --",
+        "\u{1}",
+    ] {
+        till.bucket(id, "10").await;
+        let held = till.reserve(reserve(id, "1", "+%")).await;
+        assert_eq!(held.bucket_id, id);
+        assert_eq!(till.values(id).await, left("9", "1"));
+        let request = DeductBalanceRequest {
+            amount: amount("1", "EUR"),
+            reserve_id: Some(held.id),
+            ..deduct(id, "1", "%2B")
+        };
+        let answer = till.client.clone().deduct_balance(request).await;
+        answer.expect("deducted");
+    }
+}

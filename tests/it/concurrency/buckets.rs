@@ -1,0 +1,157 @@
+//! One bucket that many charge at once, through two servers: it is never overdrawn, and they share their transactions.
+
+use earmark::proto::bucket::v1::DeductBalanceRequest;
+use futures_util::future::join_all;
+use tonic::Code;
+
+use crate::support::chance::Chance;
+use crate::support::earmark::{Earmark, Setup, refusal};
+use crate::support::picture::assert_sound;
+use crate::support::till::{Till, deduct, left, reserve, transfer};
+
+const CLIENTS: usize = 64;
+const CHARGES: usize = 12;
+
+/// What a client was granted and refused, in whole EUR.
+#[derive(Default)]
+struct Tally {
+    deducted: usize,
+    held: usize,
+    refused: usize,
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_that_reserve_and_deduct_never_overdraw_a_bucket_and_share_transactions() {
+    let till = Till::open().await;
+    let other = Earmark::start_on(&till.earmark.url, Setup::default()).await;
+    let clients = [till.client.clone(), Till::client(&other, till.tenant)];
+    till.bucket("shared", "400").await;
+    let work = (0..CLIENTS).map(|number| {
+        let mut client = clients[number % 2].clone();
+        async move {
+            let mut chance = Chance::new(number as u64);
+            let mut tally = Tally::default();
+            for charge in 0..CHARGES {
+                let key = format!("{number}-{charge}");
+                let wanted = chance.number(1..4);
+                let amount = wanted.to_string();
+                if chance.one_in(3) {
+                    match client.deduct_balance(deduct("shared", &amount, &key)).await {
+                        Ok(_) => tally.deducted += wanted,
+                        Err(status) => tally.refuse(status, wanted),
+                    }
+                    continue;
+                }
+                let reserved = client
+                    .reserve_balance(reserve("shared", &amount, &key))
+                    .await;
+                let reserved = match reserved {
+                    Ok(answer) => answer.into_inner().balance_action.expect("set"),
+                    Err(status) => {
+                        tally.refuse(status, wanted);
+                        continue;
+                    }
+                };
+                // Some stay open, some keep the rest, of some it returns.
+                let kept = chance.number(0..3);
+                if kept == 0 {
+                    tally.held += wanted;
+                    continue;
+                }
+                let part = DeductBalanceRequest {
+                    reserve_id: Some(reserved.id),
+                    keep_rest: kept == 1,
+                    ..deduct("shared", "1", &key)
+                };
+                client.deduct_balance(part).await.expect("it is held");
+                tally.deducted += 1;
+                if kept == 1 {
+                    tally.held += wanted - 1;
+                }
+            }
+            tally
+        }
+    });
+    let tallies = join_all(work.map(tokio::spawn)).await;
+    let mut all = Tally::default();
+    for tally in tallies {
+        let tally = tally.expect("no panic");
+        all.deducted += tally.deducted;
+        all.held += tally.held;
+        all.refused += tally.refused;
+    }
+    assert!(all.refused > 0, "more was asked for than there was");
+    let available = 400 - all.deducted - all.held;
+    let expected = left(&available.to_string(), &all.held.to_string());
+    assert_eq!(till.values("shared").await, expected);
+    assert_sound(&till.earmark).await;
+
+    // Entries of one transaction were written together.
+    let sql = "SELECT max(movements) FROM (
+            SELECT count(DISTINCT (cause, cause_id)) AS movements FROM entry GROUP BY xmin::text) x";
+    let largest = till.earmark.count(sql).await;
+    let movements = till
+        .earmark
+        .count("SELECT count(*) FROM bucket_action")
+        .await;
+    let transactions = till
+        .earmark
+        .count("SELECT count(DISTINCT xmin::text) FROM entry")
+        .await;
+    eprintln!("{movements} actions in {transactions} transactions, {largest} in the largest");
+    assert!(largest > 4, "{largest}");
+    assert!(
+        transactions * 2 < movements,
+        "{transactions} for {movements}"
+    );
+}
+
+impl Tally {
+    /// Only for want of value, which the refusal tells.
+    fn refuse(&mut self, status: tonic::Status, wanted: usize) {
+        let refused = refusal::<()>(Err(status));
+        let refused = refused.expect(Code::FailedPrecondition, "INSUFFICIENT_BALANCE");
+        let available: usize = refused.metadata["available"].parse().expect("whole");
+        assert!(available < wanted);
+        assert_eq!(refused.metadata["requested"], wanted.to_string());
+        self.refused += 1;
+    }
+}
+
+/// Gifts in a circle, and against it: each locks two buckets, in either order of their ids.
+#[tokio::test(flavor = "multi_thread")]
+async fn gifts_that_cross_each_other_all_arrive() {
+    let till = Till::open().await;
+    let other = Earmark::start_on(&till.earmark.url, Setup::default()).await;
+    let clients = [till.client.clone(), Till::client(&other, till.tenant)];
+    const BUCKETS: usize = 5;
+    for number in 0..BUCKETS {
+        till.bucket(&number.to_string(), "100").await;
+    }
+    let work = (0..40).map(|number| {
+        let mut client = clients[number % 2].clone();
+        async move {
+            let mut chance = Chance::new(number as u64);
+            for gift in 0..8 {
+                let from = chance.number(0..BUCKETS);
+                let to = (from + chance.number(1..BUCKETS)) % BUCKETS;
+                let (from, to) = (from.to_string(), to.to_string());
+                let request = transfer(&from, &to, "0.25", &format!("{number}-{gift}"));
+                client.transfer_balance(request).await.expect("given");
+            }
+        }
+    });
+    for worker in join_all(work.map(tokio::spawn)).await {
+        worker.expect("no panic");
+    }
+    let sum = "SELECT sum(available)::bigint FROM account
+        WHERE account_id = '00000000-0000-0000-0000-000000000001'";
+    assert_eq!(till.earmark.count(sum).await, 500);
+    assert_eq!(
+        till.earmark
+            .count("SELECT count(*) FROM bucket_action")
+            .await,
+        320
+    );
+    assert_sound(&till.earmark).await;
+}

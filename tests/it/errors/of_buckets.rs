@@ -1,0 +1,55 @@
+//! What a caller gets for what he asks of buckets.
+
+use earmark::proto::bucket::v1::{
+    Bucket, BucketStatus, GetBalanceActionRequest, GetBucketRequest, ListBucketsRequest,
+};
+use earmark::proto::common::v1::ErrorReason as Reason;
+
+use super::{Case, case};
+use crate::support::earmark::NOBODY;
+use crate::support::till::{Till, creation, deduct, eur};
+
+const LIST: &str = "/earmark.bucket.v1.BucketService/ListBuckets";
+const GET: &str = "/earmark.bucket.v1.BucketService/GetBucket";
+const CREATE: &str = "/earmark.bucket.v1.BucketService/CreateBucket";
+const DEDUCT: &str = "/earmark.bucket.v1.BucketService/DeductBalance";
+const GET_ACTION: &str = "/earmark.bucket.v1.BucketService/GetBalanceAction";
+
+pub(super) async fn all() -> Vec<Case> {
+    let till = Till::open().await;
+    // Texts as long as ids can be, in characters that take most bytes on the wire.
+    let longest = "𝄞".repeat(128);
+    till.bucket(&longest, "1").await;
+    till.set_status(&longest, BucketStatus::Suspended).await;
+    let mut client = till.client.clone();
+    let token = till.earmark.token("buckets-read buckets-write", &[]);
+    let mut nobody = till.earmark.with_token(token).bucket;
+    let refused = "refused";
+
+    let list = nobody.list_buckets(ListBucketsRequest::default()).await;
+    let create = nobody.create_bucket(creation(eur("b", "1"))).await;
+    let taken = Bucket {
+        is_shared: Some(true),
+        ..eur(&longest, "1")
+    };
+    let taken = client.create_bucket(creation(taken)).await;
+    let get = GetBucketRequest {
+        id: "€".repeat(128),
+        ..Default::default()
+    };
+    let get = client.get_bucket(get).await;
+    let used = client.deduct_balance(deduct(&longest, "1", "k")).await;
+    let action = client.get_balance_action(GetBalanceActionRequest { id: NOBODY.into() });
+    vec![
+        case(Reason::ClaimMissing, LIST, list.expect_err(refused)),
+        case(Reason::ClaimMissing, CREATE, create.expect_err(refused)),
+        case(Reason::BucketExists, CREATE, taken.expect_err(refused)),
+        case(Reason::BucketNotFound, GET, get.expect_err(refused)),
+        case(Reason::BucketNotUsable, DEDUCT, used.expect_err(refused)),
+        case(
+            Reason::ActionNotFound,
+            GET_ACTION,
+            action.await.expect_err(refused),
+        ),
+    ]
+}
