@@ -1,6 +1,7 @@
 //! CasAllocationService, endpoint by endpoint and rule by rule.
 
 mod patch;
+mod patch_model;
 mod records;
 mod refusals;
 mod search;
