@@ -2,6 +2,7 @@
 
 mod asking;
 mod patch;
+mod patch_model;
 mod plans;
 mod records;
 mod refusals;

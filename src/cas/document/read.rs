@@ -10,6 +10,7 @@ use crate::cas::json::{Json, Number};
 use crate::cas::model::{Affirmation, Comment, Said, Spelling, StatusMessage, Value, Word};
 use crate::cas::patch::escape;
 use crate::error::{Result, Violations};
+use crate::limits::CAS_ELEMENTS_MAX;
 use crate::types::amount::Amount;
 use crate::types::time::Time;
 
@@ -117,9 +118,8 @@ impl<'d> Object<'d, '_> {
         for name in self.members.keys() {
             if !self.known.contains(&name.as_str()) {
                 let field = format!("{}/{}", self.pointer, escape(name));
-                let known = self.known.join(", ");
                 self.violations
-                    .add(field, format!("is unknown: the members here are {known}"));
+                    .add(field, "is not a member of the document form");
             }
         }
     }
@@ -204,7 +204,7 @@ impl<'d> Place<'d, '_> {
         }
     }
 
-    /// An array of objects; one that is unset is empty.
+    /// An array of objects; one that is unset is empty. Of one that is too long, no more is read than tells so.
     fn array<T: Default>(self, read: impl Fn(&mut Object<'d, '_>) -> T) -> Vec<T> {
         let Some(Json::Array(items)) = self.value else {
             if self.value.is_some() {
@@ -212,14 +212,18 @@ impl<'d> Place<'d, '_> {
             }
             return Vec::new();
         };
-        let elements = items.iter().enumerate().map(|(index, item)| {
-            let element = Place {
-                pointer: format!("{}/{index}", self.pointer),
-                value: Some(item),
-                violations: &mut *self.violations,
-            };
-            element.object(&read)
-        });
+        let elements = items
+            .iter()
+            .enumerate()
+            .take(CAS_ELEMENTS_MAX + 1)
+            .map(|(index, item)| {
+                let element = Place {
+                    pointer: format!("{}/{index}", self.pointer),
+                    value: Some(item),
+                    violations: &mut *self.violations,
+                };
+                element.object(&read)
+            });
         elements.collect()
     }
 
