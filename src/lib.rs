@@ -24,7 +24,7 @@
 //! - **L4 journal**: an account equals the sum of its entries; their versions run 1, 2, 3 … without a gap; times never
 //!   go back.
 //! - **L5 finality**: a final record never changes again: it has exactly one closing movement, and its status is that
-//!   movement's.
+//!   movement's. What closes a bucket's reserve is the action that used or gave back the last of it, or its expiry.
 //! - **L6 once**: one key, one effect: a record or key has exactly one opening movement.
 //! - **L7 transfer**: a movement's entries sum to zero over all its owners; per unit, all transit accounts sum to zero.
 

@@ -41,8 +41,10 @@ pub const PAGE_OFFSET_MAX: u64 = 1_000_000;
 pub const BUCKETS_PAGE_MAX: u32 = 1_000;
 /// References of one kind that a bucket holds: as many products and resources as one balance is ever shared by.
 pub const BUCKET_REFERENCES_MAX: usize = 100;
-/// Bytes of a bucket's extension as JSON, so that some tens of buckets fit an answer.
+/// Bytes of a bucket's extension as JSON.
 pub const BUCKET_EXTENSION_BYTES_MAX: usize = 64 * 1024;
+/// Bytes of all members of a bucket as JSON, so that some tens of the largest fit an answer.
+pub const BUCKET_BYTES_MAX: usize = 128 * 1024;
 /// CAS allocations of a page unless the caller says otherwise.
 pub const CAS_PAGE_DEFAULT: u32 = 250;
 /// CAS allocations of a page at the most.

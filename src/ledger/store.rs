@@ -168,6 +168,8 @@ impl Store {
             FATE_LOCK_WAIT.as_millis()
         );
         self.client.batch_execute(&begin).await?;
+        // An owner that the transaction made cannot be locked while it is under way: it is waited for by making it too.
+        self.make_owners(owners).await?;
         self.client.query(&self.lock, &[&owners]).await?;
         let row = match proof {
             Proof::Entry(entry) => {

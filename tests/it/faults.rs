@@ -1,6 +1,7 @@
 //! What goes wrong around the ledger's writers: every caller gets an answer that is true, in time, and no other caller
 //! pays for it.
 
+mod buckets;
 mod commits;
 mod database;
 mod kills;

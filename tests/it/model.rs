@@ -4,6 +4,7 @@
 //! What is asked follows from a seed, which a failure prints: `EARMARK_MODEL_SEED` plays it again. How the calls meet is
 //! the machine's doing. `make soak` goes on for a million commands.
 
+mod buckets;
 mod call;
 mod check;
 mod claims;

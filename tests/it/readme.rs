@@ -284,8 +284,12 @@ fn the_limits_are_those_of_the_code() {
             format!("{} of each", limits::BUCKET_REFERENCES_MAX),
         ),
         (
-            "a bucket's extension",
-            format!("{} KiB", limits::BUCKET_EXTENSION_BYTES_MAX >> 10),
+            "a bucket; its extension",
+            format!(
+                "{} KiB; {} KiB, as JSON",
+                limits::BUCKET_BYTES_MAX >> 10,
+                limits::BUCKET_EXTENSION_BYTES_MAX >> 10
+            ),
         ),
         (
             "a list of `fields`, a `projection`",

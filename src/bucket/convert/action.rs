@@ -280,7 +280,10 @@ impl From<Action> for pb::BalanceAction {
             CostOwner::Receiver => pb::CostOwner::Receiver,
         });
         Self {
-            id: is_stored.then(|| action.id.to_string()).unwrap_or_default(),
+            id: match is_stored {
+                true => action.id.to_string(),
+                false => String::new(),
+            },
             r#type: pb::BalanceActionType::from(action.kind).into(),
             status: pb::BalanceActionStatus::from(action.status).into(),
             bucket_id: action.bucket,

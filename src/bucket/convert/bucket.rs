@@ -14,8 +14,8 @@ use crate::ledger::command::Command;
 use crate::ledger::command::bucket::{BucketRequest, CreateBucket, UpdateBucket};
 use crate::ledger::model::bucket::{BucketStatus, UsageType, Validity};
 use crate::limits::{
-    BUCKET_EXTENSION_BYTES_MAX, BUCKET_REFERENCES_MAX, ID_CHARS_MAX, LINK_CHARS_MAX,
-    NAME_CHARS_MAX, NOTE_CHARS_MAX,
+    BUCKET_BYTES_MAX, BUCKET_EXTENSION_BYTES_MAX, BUCKET_REFERENCES_MAX, ID_CHARS_MAX,
+    LINK_CHARS_MAX, NAME_CHARS_MAX, NOTE_CHARS_MAX,
 };
 use crate::proto::bucket::v1 as pb;
 use crate::rpc::read::{Reader, Rounding, timestamp};
@@ -55,6 +55,11 @@ pub(in crate::bucket) fn create(
     let description = read.optional_note("bucket.description", given.description.as_deref());
     let validity = period(&mut read, "bucket.valid_for", given.valid_for.as_ref());
     let details = details(&mut read, &given);
+    let json = details.json();
+    if json.len() > BUCKET_BYTES_MAX {
+        let kib = BUCKET_BYTES_MAX >> 10;
+        read.violation("bucket", format!("must have at most {kib} KiB as JSON"));
+    }
     read.finish()?;
     let tenant = caller.require_tenant()?;
 
@@ -72,7 +77,7 @@ pub(in crate::bucket) fn create(
             .iter()
             .map(|product| product.id.clone())
             .collect(),
-        details: details.json(),
+        details: json,
         initiated_by: caller.subject.clone(),
         content: ContentHash([0; 32]),
     };

@@ -23,8 +23,11 @@ struct Member {
     inner: Inner,
     clear: fn(&mut pb::Bucket),
     /// Clears the members of an object that are not to be kept.
-    narrow: fn(&mut pb::Bucket, &dyn Fn(&str) -> bool),
+    narrow: fn(&mut pb::Bucket, &Kept),
 }
+
+/// Whether a member of an object is kept.
+type Kept<'k> = dyn Fn(&str) -> bool + 'k;
 
 /// What a dot leads to.
 enum Inner {

@@ -146,7 +146,11 @@ pub(in crate::bucket) async fn actions(
 
 fn seen(rows: Vec<Row>, clock: Option<Time>) -> Result<Seen<Vec<Action>>> {
     Ok(Seen {
-        clock: rows.iter().next().map(|row| row.clock.into()).or(clock),
+        clock: rows
+            .as_slice()
+            .first()
+            .map(|row| row.clock.into())
+            .or(clock),
         due: rows.iter().filter_map(Row::due).collect(),
         shown: rows.into_iter().map(Row::action).collect::<Result<_>>()?,
     })

@@ -178,9 +178,7 @@ impl Store {
         ) = try_join!(
             biased;
             self.send_begin(),
-            if_any(!new_owners.is_empty(), async {
-                client.execute(&reads.buckets.new_owners, &[&new_owners]).await
-            }),
+            if_any(!new_owners.is_empty(), self.make_owners(new_owners)),
             async { client.query(lock, &[owners]).await },
             if_any(!enterprises.is_empty(), async {
                 client.query(&reads.owners, &[enterprises]).await
@@ -212,8 +210,8 @@ impl Store {
                 if bucket_needs.owners.is_empty() {
                     client.query_one(&reads.clock, &[enterprises]).await
                 } else {
-                    let due = &[enterprises, &bucket_needs.owners];
-                    client.query_one(&reads.buckets.clock, &[due[0], due[1]]).await
+                    let both = &reads.buckets.clock;
+                    client.query_one(both, &[enterprises, &bucket_needs.owners]).await
                 }
             },
         )?;
@@ -307,6 +305,13 @@ impl Store {
             },
             blocked,
         })
+    }
+
+    /// Adds the rows of owners that are not there.
+    pub(super) async fn make_owners(&self, owners: &[Uuid]) -> PgResult<u64> {
+        self.client
+            .execute(&self.reads.buckets.new_owners, &[&owners])
+            .await
     }
 
     /// Adds what was due of enterprises and of buckets, of each owner its share of what one transaction releases.

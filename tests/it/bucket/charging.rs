@@ -210,7 +210,7 @@ async fn two_processes_charge_one_bucket() {
     till.bucket("shared", "100").await;
     let other = Earmark::start_on(&till.earmark.url, Setup::default()).await;
     let work = (0..40).map(|number: usize| {
-        let earmark = if number % 2 == 0 {
+        let earmark = if number.is_multiple_of(2) {
             &till.earmark
         } else {
             &other

@@ -292,6 +292,16 @@ async fn what_cannot_be_stored_is_refused_all_at_once() {
         change(&mut bucket);
         creation(bucket)
     };
+    // Each reference is as long as it may be.
+    let large = |bucket: &mut Bucket| {
+        let product = |id: i32| ProductRef {
+            id: id.to_string(),
+            href: Some("x".repeat(1_000)),
+            schema_location: Some("x".repeat(1_000)),
+            ..Default::default()
+        };
+        bucket.product = (0..70).map(product).collect();
+    };
     let product_101 = |bucket: &mut Bucket| {
         let product = |id: i32| ProductRef {
             id: id.to_string(),
@@ -314,6 +324,7 @@ async fn what_cannot_be_stored_is_refused_all_at_once() {
             &["bucket.status"],
         ),
         (of(product_101), &["bucket.product"]),
+        (of(large), &["bucket"]),
     ] {
         let refused = refusal(client.create_bucket(request).await);
         refused.expect_invalid(fields);

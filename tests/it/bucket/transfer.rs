@@ -43,7 +43,7 @@ async fn a_transfer_moves_value_in_one_step() {
         let listed = client.list_balance_actions(request).await.expect("listed");
         assert_eq!(
             listed.into_inner().balance_actions,
-            [action.clone()],
+            std::slice::from_ref(&action),
             "{id}"
         );
     }

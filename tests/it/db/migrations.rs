@@ -145,6 +145,7 @@ fn declared() -> BTreeSet<(String, String, String, bool)> {
                 "BigInt" => "int8",
                 "Bool" => "bool",
                 "Bytea" => "bytea",
+                "Jsonb" => "jsonb",
                 "Numeric" => "numeric",
                 "Text" => "text",
                 "Timestamptz" => "timestamptz",

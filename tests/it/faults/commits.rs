@@ -13,14 +13,14 @@ use crate::support::picture::assert_sound;
 use crate::support::proxy::{CommitFault, Proxy};
 use crate::support::service::is_replayed;
 
-const LOST: [CommitFault; 3] = [
+pub(super) const LOST: [CommitFault; 3] = [
     CommitFault::CutBefore,
     CommitFault::CutAfter,
     CommitFault::HalfOpen,
 ];
 
 /// How soon the database gives up a session that is half open.
-fn with_short_sessions(setup: Setup) -> Setup {
+pub(super) fn with_short_sessions(setup: Setup) -> Setup {
     Setup {
         session: Session {
             idle_in_transaction_timeout: Duration::from_millis(500),

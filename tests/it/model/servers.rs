@@ -2,11 +2,14 @@
 
 use std::time::{Duration, Instant};
 
+use earmark::proto::bucket::v1::bucket_service_client::BucketServiceClient;
 use tokio::sync::Mutex;
+use uuid::Uuid;
 
 use super::wire::Desk;
 use crate::support::cluster::{TestDatabase, database};
-use crate::support::earmark::Earmark;
+use crate::support::earmark::{Authorized, Earmark};
+use crate::support::till::Till;
 
 /// What goes on besides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,6 +78,13 @@ impl Servers {
         };
         let other = self.other.lock().await;
         vec![desk(&self.one), desk(&other)]
+    }
+
+    /// Both, for a tenant at work on its buckets.
+    pub(super) async fn tills(&self, tenant: Uuid) -> Vec<BucketServiceClient<Authorized>> {
+        let other = self.other.lock().await;
+        let servers = [&self.one, &*other];
+        servers.map(|server| Till::client(server, tenant)).into()
     }
 
     pub(super) async fn kill_and_restart(&self) {

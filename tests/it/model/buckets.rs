@@ -1,0 +1,415 @@
+//! The same of prepaid buckets: many clients on a few buckets that all of them charge, through both processes.
+//!
+//! Each key is used for one command only, so the journal says of each movement whose it is. The commands are then done
+//! again in the journal's order by [`check`]: each must lead to what is stored there, and to what its caller was told.
+
+mod check;
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime};
+
+use earmark::proto::bucket::v1::bucket_service_client::BucketServiceClient;
+use earmark::proto::bucket::v1::{
+    BalanceAction, Bucket, CostOwner, DeductBalanceRequest, GetBucketRequest,
+    ReserveBalanceRequest, TransferBalanceRequest,
+};
+use futures_util::future::join_all;
+use prost_types::Timestamp;
+use tonic::Status;
+use tonic_types::StatusExt as _;
+use uuid::Uuid;
+
+use super::seed;
+use super::servers::{Servers, Trouble};
+use crate::support::chance::Chance;
+use crate::support::earmark::Authorized;
+use crate::support::till::{
+    adjust, amount, creation, deduct, eur, reserve, topup, transfer, unreserve, values,
+};
+
+const BUCKETS: usize = 4;
+const WORKERS: usize = 48;
+const STEPS: usize = 40;
+/// One EUR, counted in the last of twelve places.
+const ONE: i128 = 1_000_000_000_000;
+
+/// What is asked; amounts are counted in the last of twelve places.
+#[derive(Clone, Debug, PartialEq)]
+enum Command {
+    Topup(i128),
+    Adjust(i128),
+    Deduct(i128),
+    Reserve {
+        value: i128,
+        expires: Option<SystemTime>,
+    },
+    Unreserve(Uuid),
+    Draw {
+        reserve: Uuid,
+        value: i128,
+        keep_rest: bool,
+    },
+    Transfer {
+        to: usize,
+        value: i128,
+        cost: Option<(i128, bool)>,
+    },
+    Get,
+}
+
+/// What a caller is told of a bucket.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Seen {
+    remaining: i128,
+    reserved: i128,
+    /// Of its account: no bucket is updated here, so its record stays at version 1.
+    version: usize,
+}
+
+#[derive(Clone, Debug)]
+enum Told {
+    Done {
+        id: Uuid,
+        seen: Seen,
+    },
+    Read(Seen),
+    /// Too little: what there was.
+    Short(i128),
+    Refused(String),
+    /// It may have happened.
+    Lost,
+}
+
+#[derive(Clone, Debug)]
+struct Call {
+    bucket: usize,
+    key: String,
+    command: Command,
+    told: Told,
+    asked: u64,
+    answered: u64,
+}
+
+/// Everybody at work.
+struct Play {
+    clients: Vec<BucketServiceClient<Authorized>>,
+    seed: u64,
+    order: AtomicU64,
+    done: AtomicUsize,
+    /// Reserves that somebody was told of, by bucket.
+    reserves: Mutex<Vec<(usize, Uuid)>>,
+}
+
+fn text(value: i128) -> String {
+    let sign = if value < 0 { "-" } else { "" };
+    let (whole, fraction) = (value.abs() / ONE, value.abs() % ONE);
+    format!("{sign}{whole}.{fraction:012}")
+}
+
+fn number(text: &str) -> i128 {
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+    format!("{whole}{fraction:0<12}").parse().expect("a number")
+}
+
+fn seen(bucket: Option<Bucket>) -> Seen {
+    let bucket = bucket.expect("a bucket");
+    let (remaining, reserved) = values(&bucket);
+    Seen {
+        remaining: number(&remaining),
+        reserved: number(&reserved),
+        version: usize::try_from(bucket.version - 1).expect("counts up"),
+    }
+}
+
+fn done(action: Option<BalanceAction>, bucket: Option<Bucket>) -> Told {
+    Told::Done {
+        id: action.expect("an action").id.parse().expect("a UUID"),
+        seen: seen(bucket),
+    }
+}
+
+fn refused(status: &Status) -> Told {
+    let details = status.get_error_details();
+    let Some(info) = details.error_info() else {
+        return Told::Lost;
+    };
+    if info
+        .metadata
+        .get("outcome")
+        .is_some_and(|told| told == "unknown")
+    {
+        return Told::Lost;
+    }
+    match &*info.reason {
+        "INSUFFICIENT_BALANCE" => Told::Short(number(&info.metadata["available"])),
+        reason => Told::Refused(reason.into()),
+    }
+}
+
+impl Play {
+    fn now(&self) -> u64 {
+        self.order.fetch_add(1, Ordering::SeqCst)
+    }
+
+    async fn work(self: Arc<Self>, worker: usize) -> Vec<Call> {
+        let mut chance = Chance::new(self.seed ^ (worker as u64) << 32);
+        let mut calls: Vec<Call> = Vec::new();
+        for step in 0..STEPS {
+            let again = chance.one_in(12).then(|| calls.last().cloned()).flatten();
+            // Whoever was told nothing asks again, and is told.
+            let lost = calls
+                .last()
+                .filter(|call| matches!(call.told, Told::Lost))
+                .cloned();
+            let (bucket, key, command) = match lost.or(again) {
+                Some(call) => (call.bucket, call.key, call.command),
+                None => {
+                    let bucket = chance.number(0..BUCKETS).min(chance.number(0..BUCKETS));
+                    let command = self.command(&mut chance, bucket);
+                    (bucket, format!("{worker}-{step}"), command)
+                }
+            };
+            let server = chance.number(0..self.clients.len());
+            let call = self.call(server, bucket, key, command).await;
+            if let (Command::Reserve { .. }, Told::Done { id, .. }) = (&call.command, &call.told) {
+                self.reserves.lock().expect("whole").push((bucket, *id));
+            }
+            if matches!(call.told, Told::Lost) {
+                // The server comes back soon.
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            self.done.fetch_add(1, Ordering::Relaxed);
+            calls.push(call);
+        }
+        while let Some(call) = calls.last().filter(|call| matches!(call.told, Told::Lost)) {
+            let Call {
+                bucket,
+                key,
+                command,
+                ..
+            } = call.clone();
+            calls.push(self.call(0, bucket, key, command).await);
+        }
+        calls
+    }
+
+    fn command(&self, chance: &mut Chance, bucket: usize) -> Command {
+        let value = |chance: &mut Chance| match chance.number(0..3) {
+            0 => chance.number(1..999) as i128,
+            1 => chance.number(1..40) as i128 * ONE / 8,
+            _ => chance.number(1..12) as i128 * ONE,
+        };
+        let reserve = |chance: &mut Chance| {
+            let reserves = self.reserves.lock().expect("whole");
+            let newest = reserves.len().saturating_sub(40);
+            let of_bucket = reserves[newest..].iter().filter(|(of, _)| *of == bucket);
+            let of_bucket: Vec<Uuid> = of_bucket.map(|(_, id)| *id).collect();
+            match of_bucket.len() {
+                0 => None,
+                many => Some(of_bucket[chance.number(0..many)]),
+            }
+        };
+        match chance.number(0..20) {
+            0 | 1 => Command::Topup(value(chance)),
+            2 => Command::Adjust(value(chance)),
+            3 => Command::Adjust(-value(chance)),
+            4..=6 => Command::Deduct(value(chance)),
+            7..=10 => Command::Reserve {
+                value: value(chance),
+                expires: chance
+                    .one_in(3)
+                    .then(|| SystemTime::now() + Duration::from_millis(300)),
+            },
+            11 | 12 => match reserve(chance) {
+                Some(id) => Command::Unreserve(id),
+                None => Command::Get,
+            },
+            13..=15 => match reserve(chance) {
+                Some(reserve) => Command::Draw {
+                    reserve,
+                    value: value(chance),
+                    keep_rest: chance.one_in(2),
+                },
+                None => Command::Get,
+            },
+            16 | 17 => Command::Transfer {
+                to: (bucket + chance.number(1..BUCKETS)) % BUCKETS,
+                value: value(chance),
+                cost: chance.one_in(2).then(|| (value(chance), chance.one_in(2))),
+            },
+            _ => Command::Get,
+        }
+    }
+
+    async fn call(&self, server: usize, bucket: usize, key: String, command: Command) -> Call {
+        let asked = self.now();
+        let told = self.send(server, bucket, &key, &command).await;
+        Call {
+            bucket,
+            key,
+            command,
+            told: told.unwrap_or_else(|status| refused(&status)),
+            asked,
+            answered: self.now(),
+        }
+    }
+
+    async fn send(
+        &self,
+        server: usize,
+        bucket: usize,
+        key: &str,
+        command: &Command,
+    ) -> Result<Told, Status> {
+        let mut client = self.clients[server].clone();
+        let bucket = bucket.to_string();
+        Ok(match command {
+            Command::Get => {
+                let request = GetBucketRequest {
+                    id: bucket,
+                    ..Default::default()
+                };
+                let answer = client.get_bucket(request).await?.into_inner();
+                Told::Read(seen(answer.bucket))
+            }
+            Command::Topup(value) => {
+                let request = topup(&bucket, &text(*value), key);
+                let answer = client.topup_balance(request).await?.into_inner();
+                done(answer.balance_action, answer.bucket)
+            }
+            Command::Adjust(value) => {
+                let request = adjust(&bucket, &text(*value), key);
+                let answer = client.adjust_balance(request).await?.into_inner();
+                done(answer.balance_action, answer.bucket)
+            }
+            Command::Deduct(value) => {
+                let request = deduct(&bucket, &text(*value), key);
+                let answer = client.deduct_balance(request).await?.into_inner();
+                done(answer.balance_action, answer.bucket)
+            }
+            Command::Draw {
+                reserve,
+                value,
+                keep_rest,
+            } => {
+                let request = DeductBalanceRequest {
+                    reserve_id: Some(reserve.to_string()),
+                    keep_rest: *keep_rest,
+                    ..deduct(&bucket, &text(*value), key)
+                };
+                let answer = client.deduct_balance(request).await?.into_inner();
+                done(answer.balance_action, answer.bucket)
+            }
+            Command::Reserve { value, expires } => {
+                let request = ReserveBalanceRequest {
+                    expire_time: expires.map(Timestamp::from),
+                    ..reserve(&bucket, &text(*value), key)
+                };
+                let answer = client.reserve_balance(request).await?.into_inner();
+                done(answer.balance_action, answer.bucket)
+            }
+            Command::Unreserve(id) => {
+                let request = unreserve(&bucket, &id.to_string(), key);
+                let answer = client.unreserve_balance(request).await?.into_inner();
+                done(answer.balance_action, answer.bucket)
+            }
+            Command::Transfer { to, value, cost } => {
+                let mut request = transfer(&bucket, &to.to_string(), &text(*value), key);
+                if let Some((cost, by_receiver)) = cost {
+                    let payer = match by_receiver {
+                        true => CostOwner::Receiver,
+                        false => CostOwner::Originator,
+                    };
+                    request = TransferBalanceRequest {
+                        transfer_cost: amount(&text(*cost), "EUR"),
+                        cost_owner: payer.into(),
+                        ..request
+                    };
+                }
+                let answer = client.transfer_balance(request).await?.into_inner();
+                done(answer.balance_action, answer.bucket)
+            }
+        })
+    }
+}
+
+/// Plays a round on new buckets, and holds it against the reference.
+async fn one_round(trouble: Trouble) {
+    let seed = seed();
+    eprintln!("EARMARK_MODEL_SEED={seed}");
+    let servers = Servers::start().await;
+    let tenant = Uuid::new_v4();
+    let clients = servers.tills(tenant).await;
+    for number in 0..BUCKETS {
+        let request = creation(eur(&number.to_string(), "60"));
+        clients[0]
+            .clone()
+            .create_bucket(request)
+            .await
+            .expect("created");
+    }
+    let play = Arc::new(Play {
+        clients,
+        seed,
+        order: AtomicU64::new(1),
+        done: AtomicUsize::new(0),
+        reserves: Mutex::default(),
+    });
+    let workers = (0..WORKERS).map(|worker| tokio::spawn(Arc::clone(&play).work(worker)));
+    let work = join_all(workers);
+    let make_trouble = async {
+        if trouble != Trouble::Killing {
+            return;
+        }
+        for part in [1, 2] {
+            while play.done.load(Ordering::Relaxed) < WORKERS * STEPS * part / 3 {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            servers.kill_and_restart().await;
+        }
+    };
+    let (calls, ()) = tokio::join!(work, make_trouble);
+    let calls: Vec<Call> = calls
+        .into_iter()
+        .flat_map(|calls| calls.expect("no panic"))
+        .collect();
+    let sql = servers.one().sql().await;
+    // What is due is released without any call.
+    let due =
+        "SELECT count(*) FROM bucket_action WHERE status = 'CREATED' AND expire_time IS NOT NULL";
+    while servers.one().count(due).await > 0 {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let entries = servers.verify().await;
+    let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+    for call in &calls {
+        let name = match &call.told {
+            Told::Done { .. } => "done",
+            Told::Read(_) => "read",
+            Told::Short(_) => "INSUFFICIENT_BALANCE",
+            Told::Refused(reason) => reason,
+            Told::Lost => "lost",
+        };
+        *counts.entry(name.into()).or_default() += 1;
+    }
+    eprintln!("{} calls, {entries} entries: {counts:?}", calls.len());
+    for needed in ["done", "read", "INSUFFICIENT_BALANCE", "ALREADY_TERMINAL"] {
+        assert!(
+            counts.get(needed).is_some_and(|count| *count > 20),
+            "{counts:?}"
+        );
+    }
+    check::check(&sql, tenant, &calls).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_many_who_charge_a_bucket_see_is_what_the_reference_allows() {
+    one_round(Trouble::Nothing).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_charged_outlives_the_process_that_said_so() {
+    one_round(Trouble::Killing).await;
+}
