@@ -171,8 +171,9 @@ async fn random_patches_do_what_the_reference_does() {
             }
         }
     }
+    // About one in six is; a test of none would test nothing.
     assert!(
-        accepted > 40,
+        accepted > 10,
         "seed {seed}: only {accepted} of 400 were accepted"
     );
 }
@@ -234,8 +235,9 @@ async fn patches_at_once_are_carried_out_one_after_the_other() {
         assert_eq!(patched(before, operations), Ok(document(record)), "{told}");
         stood.push(document(record));
     }
+    // About one in six is; a test of none would test nothing.
     assert!(
-        written.len() > 20,
+        written.len() > 5,
         "seed {seed}: only {} were accepted",
         written.len()
     );
