@@ -8,6 +8,7 @@ use tonic::service::Routes;
 use crate::allocation::AllocationService;
 use crate::balance::BalanceService;
 use crate::bucket::BucketService;
+use crate::cas::CasAllocationService;
 use crate::db::connect::{ConnectError, Connector};
 use crate::db::migrate;
 use crate::db::pool::{self, Pool, PoolSettings};
@@ -18,6 +19,7 @@ use crate::network::NetworkService;
 use crate::proto::allocation::v1::allocation_service_server::AllocationServiceServer;
 use crate::proto::balance::v1::balance_service_server::BalanceServiceServer;
 use crate::proto::bucket::v1::bucket_service_server::BucketServiceServer;
+use crate::proto::cas::v1::cas_allocation_service_server::CasAllocationServiceServer;
 use crate::proto::network::v1::network_service_server::NetworkServiceServer;
 use crate::server::ClosingHook;
 use crate::server::health::{Probe, probe};
@@ -99,6 +101,7 @@ impl App {
             self.connector.clone(),
         );
         let bucket = BucketService::new(self.pool.clone(), self.writer.clone());
+        let cas = CasAllocationService::new(self.pool.clone());
         let network = NetworkService::new(self.pool.clone());
         Routes::new(
             AllocationServiceServer::new(allocation)
@@ -112,6 +115,11 @@ impl App {
         )
         .add_service(
             BucketServiceServer::new(bucket)
+                .max_decoding_message_size(REQUEST_BYTES_MAX)
+                .max_encoding_message_size(RESPONSE_BYTES_MAX),
+        )
+        .add_service(
+            CasAllocationServiceServer::new(cas)
                 .max_decoding_message_size(REQUEST_BYTES_MAX)
                 .max_encoding_message_size(RESPONSE_BYTES_MAX),
         )

@@ -1,7 +1,9 @@
-//! The demo data: a small network with value in it, and a tenant with prepaid buckets, made through the same RPCs as real
-//! data.
+//! The demo data: a small network with value in it, a tenant with prepaid buckets, and a firm with allocations of book
+//! building, made through the same RPCs as real data.
 //!
 //! Every call has a key, so that loading it again finds what is there.
+
+mod book_building;
 
 use std::sync::Arc;
 
@@ -34,7 +36,7 @@ use crate::proto::network::v1::{
     CreatePartnerRequest,
 };
 use crate::rpc::call::Call;
-use crate::types::ids::{EnterpriseId, TenantId};
+use crate::types::ids::{EnterpriseId, FirmId, TenantId};
 
 /// What a newcomer needs to know of the demo data; all by id.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,6 +53,10 @@ pub struct Demo {
     pub tenant: TenantId,
     /// A product of theirs.
     pub product: &'static str,
+    /// A firm with CAS allocations.
+    pub firm: &'static str,
+    /// A deal of theirs.
+    pub deal: &'static str,
 }
 
 /// The tenant; the same everywhere, so that its calls can be copied.
@@ -65,7 +71,8 @@ const PRODUCT: &str = "0.0.0.1+-service-telco-gsm-sms+102975";
 pub async fn load(routes: Routes) -> Result<Demo, Status> {
     let demo = network(routes.clone()).await?;
     balances(routes.clone(), &demo).await?;
-    buckets(routes).await?;
+    buckets(routes.clone()).await?;
+    book_building::load(routes).await?;
     Ok(demo)
 }
 
@@ -133,6 +140,8 @@ async fn network(routes: Routes) -> Result<Demo, Status> {
         partner_enterprise: partner_side,
         tenant: TENANT,
         product: PRODUCT,
+        firm: book_building::FIRM,
+        deal: book_building::DEAL,
     })
 }
 
@@ -331,8 +340,10 @@ impl AsDemo {
                 Scope::NetworkWrite,
                 Scope::BucketsRead,
                 Scope::BucketsWrite,
+                Scope::AllocationsWrite,
             ],
             enterprises: Some(enterprises.to_vec()),
+            firm: Some(FirmId(book_building::FIRM.into())),
             tenant: Some(TENANT),
         }))
     }

@@ -50,6 +50,8 @@ pub enum Error {
     ConnectionNotFound(ConnectionId),
     /// The allocation is unknown, or not the caller's.
     AllocationNotFound(AllocationId),
+    /// The CAS allocation with this id or source id is unknown, or not the firm's.
+    CasAllocationNotFound(String),
     /// The bucket is unknown, or not the tenant's.
     BucketNotFound(String),
     /// The balance action is unknown, or not of that bucket and kind.
@@ -58,6 +60,8 @@ pub enum Error {
     ClientExists,
     /// The partner has a connection with this `partners_connection_id` already.
     ConnectionExists,
+    /// The firm has another CAS allocation with this source id already.
+    SourceIdTaken(String),
     /// The tenant has another bucket with this id already.
     BucketExists(String),
 
@@ -86,6 +90,11 @@ pub enum Error {
         status: &'static str,
         /// What stands in the way, as a clause: `it is valid from …`.
         reason: String,
+    },
+    /// A `test` of a patch does not hold.
+    PatchTestFailed {
+        /// Which operation, from 0.
+        index: usize,
     },
     /// Too little is available.
     InsufficientBalance {
@@ -164,6 +173,8 @@ pub struct Violation {
     pub field: String,
     /// What is allowed.
     pub description: String,
+    /// Which of the request's operations, from 0, if the field is one's.
+    pub index: Option<usize>,
 }
 
 impl Violations {
@@ -172,7 +183,22 @@ impl Violations {
         self.0.push(Violation {
             field: field.into(),
             description: description.into(),
+            index: None,
         });
+    }
+
+    /// Adds one in a member of the operation at `index`.
+    pub fn add_in_operation(&mut self, index: usize, member: &str, description: impl Into<String>) {
+        self.0.push(Violation {
+            field: format!("operations[{index}].{member}"),
+            description: description.into(),
+            index: Some(index),
+        });
+    }
+
+    /// Adds those of another.
+    pub fn extend(&mut self, others: Self) {
+        self.0.extend(others.0);
     }
 
     /// All of them, in the order of the request's fields.

@@ -24,6 +24,9 @@ use crate::server::{self, ClosingHook, ServerParts};
 
 /// The database's name in the cluster.
 pub(super) const DATABASE: &str = "earmark";
+/// What the printed token may do.
+const SCOPES: &str = "network-admin settlement_network_read settlement_network_write allocations-read allocations-write \
+    buckets-read buckets-write";
 /// How long the printed token is good: longer than anybody works in one go.
 const TOKEN_TTL: Duration = Duration::from_secs(24 * 60 * 60);
 /// Where `make dev` puts a grpcurl, seen from the folder that it runs in.
@@ -88,8 +91,9 @@ async fn prepare(args: &DevArgs, cluster: &Cluster) -> Result<Prepared, Failure>
         .map_err(Failure::new)?;
     let claims = DevClaims {
         sub: "developer".into(),
-        scope: "network-admin settlement_network_read settlement_network_write buckets-read buckets-write".into(),
+        scope: SCOPES.into(),
         enterprises: enterprises(&demo),
+        firm_id: Some(demo.firm.into()),
         tenant: Some(demo.tenant.0),
         ..DevClaims::default()
     };
@@ -148,7 +152,7 @@ async fn greet(address: SocketAddr, text: String) {
     print(&text);
 }
 
-/// What a newcomer needs: a token, and four calls to copy.
+/// What a newcomer needs: a token, and five calls to copy.
 fn greeting(address: SocketAddr, args: &DevArgs, prepared: &Prepared, database: &str) -> String {
     let Prepared { demo, token, .. } = prepared;
     let Demo {
@@ -156,6 +160,8 @@ fn greeting(address: SocketAddr, args: &DevArgs, prepared: &Prepared, database: 
         confirmed_connection: connection,
         tenant,
         product,
+        firm,
+        deal,
         ..
     } = demo;
     let address = reachable(address);
@@ -191,7 +197,11 @@ export TOKEN={token}
   -d '{{\"product_id\": \"{product}\"}}' \\
   {address} earmark.bucket.v1.BucketService/ListBuckets
 
-The token is an administrator's, a member's of both demo enterprises and the tenant's {tenant}, good for a day. One that may only read:
+{grpcurl} -plaintext -H \"authorization: Bearer $TOKEN\" \\
+  -d '{{\"criteria\": [{{\"field\": \"dealId\", \"operator\": \"=\", \"value\": \"{deal}\"}}]}}' \\
+  {address} earmark.cas.v1.CasAllocationService/SearchAllocations
+
+The token is an administrator's, a member's of both demo enterprises, of the tenant {tenant} and of the firm {firm}, good for a day. One that may only read:
   {earmark} token --scope settlement_network_read --enterprise {enterprise}{data_dir}
 The database:
   psql '{database}'

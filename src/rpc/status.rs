@@ -77,16 +77,19 @@ pub fn code(error: &Error) -> Code {
         | Error::PartnerNotFound(_)
         | Error::ConnectionNotFound(_)
         | Error::AllocationNotFound(_)
+        | Error::CasAllocationNotFound(_)
         | Error::BucketNotFound(_)
         | Error::ActionNotFound(_) => Code::NotFound,
         Error::IdempotencyKeyReused { .. }
         | Error::ClientExists
         | Error::ConnectionExists
+        | Error::SourceIdTaken(_)
         | Error::BucketExists(_) => Code::AlreadyExists,
         Error::VersionMismatch { .. } | Error::Contention => Code::Aborted,
         Error::AlreadyTerminal { .. }
         | Error::ConnectionInactive { .. }
         | Error::BucketNotUsable { .. }
+        | Error::PatchTestFailed { .. }
         | Error::InsufficientBalance { .. }
         | Error::BalanceLimit { .. } => Code::FailedPrecondition,
         Error::Overloaded | Error::MessageTooLarge => Code::ResourceExhausted,
@@ -116,16 +119,20 @@ pub fn reason(error: &Error) -> ErrorReason {
         Error::ClientNotFound(_) => ErrorReason::ClientNotFound,
         Error::PartnerNotFound(_) => ErrorReason::PartnerNotFound,
         Error::ConnectionNotFound(_) => ErrorReason::ConnectionNotFound,
-        Error::AllocationNotFound(_) => ErrorReason::AllocationNotFound,
+        Error::AllocationNotFound(_) | Error::CasAllocationNotFound(_) => {
+            ErrorReason::AllocationNotFound
+        }
         Error::BucketNotFound(_) => ErrorReason::BucketNotFound,
         Error::ActionNotFound(_) => ErrorReason::ActionNotFound,
         Error::ClientExists => ErrorReason::ClientExists,
         Error::ConnectionExists => ErrorReason::ConnectionExists,
+        Error::SourceIdTaken(_) => ErrorReason::SourceIdTaken,
         Error::BucketExists(_) => ErrorReason::BucketExists,
         Error::VersionMismatch { .. } => ErrorReason::VersionMismatch,
         Error::AlreadyTerminal { .. } => ErrorReason::AlreadyTerminal,
         Error::ConnectionInactive { .. } => ErrorReason::ConnectionInactive,
         Error::BucketNotUsable { .. } => ErrorReason::BucketNotUsable,
+        Error::PatchTestFailed { .. } => ErrorReason::PatchTestFailed,
         Error::InsufficientBalance { .. } => ErrorReason::InsufficientBalance,
         Error::BalanceLimit { .. } => ErrorReason::BalanceLimit,
         Error::Contention => ErrorReason::Contention,
@@ -167,12 +174,14 @@ fn text(error: &Error) -> String {
         Error::PartnerNotFound(id) => format!("There is no partner {id}."),
         Error::ConnectionNotFound(id) => format!("There is no connection {id}."),
         Error::AllocationNotFound(id) => format!("There is no allocation {id}."),
+        Error::CasAllocationNotFound(id) => cut(&format!("There is no allocation {id}.")),
         Error::BucketNotFound(id) => cut(&format!("There is no bucket {id}.")),
         Error::ActionNotFound(id) => format!("There is no such balance action: {id}."),
         Error::ClientExists => "The enterprise has a client already.".into(),
         Error::ConnectionExists => {
             "The partner has a connection with this `partners_connection_id` already.".into()
         }
+        Error::SourceIdTaken(id) => cut(&format!("Another allocation has the source id {id}.")),
         Error::BucketExists(id) => cut(&format!("There is another bucket {id} already.")),
         Error::VersionMismatch { expected, actual } => {
             format!("The record is at version {actual}, not {expected}.")
@@ -183,6 +192,9 @@ fn text(error: &Error) -> String {
         }
         Error::BucketNotUsable { reason, .. } => {
             cut(&format!("The bucket does not allow it: {reason}."))
+        }
+        Error::PatchTestFailed { index } => {
+            format!("The test `operations[{index}]` does not hold.")
         }
         Error::InsufficientBalance {
             available,
@@ -236,12 +248,14 @@ fn metadata(error: &Error, rpc: Option<&Rpc>) -> HashMap<String, String> {
             let mut pairs = vec![("violations_total", violations.all().len().to_string())];
             if let Some(first) = violations.all().first() {
                 pairs.push(("field", cut(&first.field)));
+                pairs.extend(first.index.map(|index| ("index", index.to_string())));
             }
             pairs
         }
         Error::PageTokenInvalid => vec![("field", "page_token".into())],
         Error::IdempotencyKeyReused { field } => vec![("field", (*field).into())],
         Error::ConnectionExists => vec![("field", "partners_connection_id".into())],
+        Error::SourceIdTaken(_) => vec![("field", "source_id".into())],
         Error::BucketExists(_) => vec![("field", "bucket.id".into())],
         Error::VersionMismatch { expected, actual } => vec![
             ("expected_version", expected.to_string()),
@@ -250,6 +264,7 @@ fn metadata(error: &Error, rpc: Option<&Rpc>) -> HashMap<String, String> {
         Error::AlreadyTerminal { status } => vec![("status", (*status).into())],
         Error::ConnectionInactive { direction, .. } => vec![("direction", (*direction).into())],
         Error::BucketNotUsable { status, .. } => vec![("status", (*status).into())],
+        Error::PatchTestFailed { index } => vec![("index", index.to_string())],
         Error::InsufficientBalance {
             available,
             requested,
@@ -275,6 +290,7 @@ fn metadata(error: &Error, rpc: Option<&Rpc>) -> HashMap<String, String> {
         | Error::PartnerNotFound(_)
         | Error::ConnectionNotFound(_)
         | Error::AllocationNotFound(_)
+        | Error::CasAllocationNotFound(_)
         | Error::BucketNotFound(_)
         | Error::ActionNotFound(_)
         | Error::ClientExists
@@ -311,10 +327,15 @@ fn add_details(details: &mut ErrorDetails, error: &Error, request_id: &str) {
         Error::PartnerNotFound(id) => resource(details, "partner", id.to_string(), error),
         Error::ConnectionNotFound(id) => resource(details, "connection", id.to_string(), error),
         Error::AllocationNotFound(id) => resource(details, "allocation", id.to_string(), error),
+        Error::CasAllocationNotFound(id) => resource(details, "allocation", cut(id), error),
         Error::BucketNotFound(id) => resource(details, "bucket", id.clone(), error),
         Error::ActionNotFound(id) => resource(details, "balance_action", id.to_string(), error),
         Error::AlreadyTerminal { status } | Error::BucketNotUsable { status, .. } => {
             details.add_precondition_failure_violation(reason_name(error), *status, text(error));
+        }
+        Error::PatchTestFailed { index } => {
+            let operation = format!("operations[{index}]");
+            details.add_precondition_failure_violation(reason_name(error), operation, text(error));
         }
         Error::ConnectionInactive { direction, .. } => {
             details.add_precondition_failure_violation(reason_name(error), *direction, text(error));
@@ -347,6 +368,7 @@ fn add_details(details: &mut ErrorDetails, error: &Error, request_id: &str) {
         | Error::IdempotencyKeyReused { .. }
         | Error::ClientExists
         | Error::ConnectionExists
+        | Error::SourceIdTaken(_)
         | Error::BucketExists(_)
         | Error::VersionMismatch { .. }
         | Error::MessageTooLarge

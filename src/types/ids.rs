@@ -46,11 +46,17 @@ ids! {
     ActionId
     /// Whose buckets.
     TenantId
+    /// An allocation of book building.
+    CasAllocationId
     /// The key by which value is routed, locked and, one day, sharded.
     OwnerId
     /// An account of an owner.
     AccountId
 }
+
+/// Whose CAS allocations: a name that the issuer of tokens gives.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FirmId(pub String);
 
 impl From<EnterpriseId> for OwnerId {
     fn from(id: EnterpriseId) -> Self {
@@ -61,6 +67,13 @@ impl From<EnterpriseId> for OwnerId {
 impl OwnerId {
     /// The namespace of the ids below; never to be changed, since they are stored.
     const BUCKETS: Uuid = Uuid::from_u128(0x3f3c_9e0c_1c5e_4a55_9c3b_5d0e_8a4b_7f21);
+
+    const FIRMS: Uuid = Uuid::from_u128(0x5d0c_2f5e_9a43_4c0b_8b0e_6f3a_1d7c_42e9);
+
+    /// The owner of a firm's CAS allocations.
+    pub fn of_firm(firm: &FirmId) -> Self {
+        Self(Uuid::new_v5(&Self::FIRMS, firm.0.as_bytes()))
+    }
 
     /// A bucket, which is an owner of its own: made of its tenant and id, so that a call needs no directory.
     pub fn of_bucket(tenant: TenantId, id: &str) -> Self {
@@ -147,6 +160,12 @@ mod tests {
                 "0.0.0.1+-balance_group+106463"
             )
         );
+    }
+
+    #[test]
+    fn owners_of_firms_are_for_ever() {
+        let owner = OwnerId::of_firm(&FirmId("42".into()));
+        assert_eq!(owner.to_string(), "bbb1cd51-51cd-581f-a4a7-ab0bfe5f54e2");
     }
 
     #[test]

@@ -4,6 +4,7 @@
 
 mod of_buckets;
 mod of_calls;
+mod of_cas;
 mod of_the_server;
 
 use std::collections::BTreeSet;
@@ -64,9 +65,10 @@ fn documented(reason: ErrorReason) -> (Code, Details, &'static [&'static str]) {
         Reason::AllocationNotFound => (Code::NotFound, Resource("allocation"), &[]),
         Reason::BucketNotFound => (Code::NotFound, Resource("bucket"), &[]),
         Reason::ActionNotFound => (Code::NotFound, Resource("balance_action"), &[]),
-        Reason::IdempotencyKeyReused | Reason::ConnectionExists | Reason::BucketExists => {
-            (Code::AlreadyExists, Nothing, &["field"])
-        }
+        Reason::IdempotencyKeyReused
+        | Reason::SourceIdTaken
+        | Reason::ConnectionExists
+        | Reason::BucketExists => (Code::AlreadyExists, Nothing, &["field"]),
         Reason::ClientExists => (Code::AlreadyExists, Nothing, &[]),
         Reason::VersionMismatch => (
             Code::Aborted,
@@ -77,6 +79,7 @@ fn documented(reason: ErrorReason) -> (Code, Details, &'static [&'static str]) {
         Reason::AlreadyTerminal | Reason::BucketNotUsable => {
             (Code::FailedPrecondition, Precondition, &["status"])
         }
+        Reason::PatchTestFailed => (Code::FailedPrecondition, Precondition, &["index"]),
         Reason::ConnectionInactive => (Code::FailedPrecondition, Precondition, &["direction"]),
         Reason::InsufficientBalance => (
             Code::FailedPrecondition,
@@ -201,13 +204,14 @@ fn every_reason() -> BTreeSet<i32> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_reason_is_provoked_and_carries_what_is_documented() {
-    let (calls, buckets, server, stopped) = tokio::join!(
+    let (calls, buckets, cas, server, stopped) = tokio::join!(
         of_calls::all(),
         of_buckets::all(),
+        of_cas::all(),
         of_the_server::all(),
         of_the_server::without_database()
     );
-    let cases: Vec<Case> = [calls, buckets, server, stopped]
+    let cases: Vec<Case> = [calls, buckets, cas, server, stopped]
         .into_iter()
         .flatten()
         .collect();

@@ -10,6 +10,8 @@ mod authz;
 mod balance;
 /// Buckets: the source's example, lists, actions, charging at the same time.
 mod bucket;
+/// CAS allocations: the document's endpoints, patches, searches.
+mod cas;
 /// The binary: settings, exit codes, signals.
 mod cli;
 /// Many at once, in one process and in two: verdicts that race, flags that bind, reads beside writers.

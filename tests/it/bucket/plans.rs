@@ -148,6 +148,7 @@ impl Asking {
         let pool = pool::open(connector.clone(), &one);
         let (writer, _writing) = Writer::start(&connector, &WriterSettings::default());
         let caller = Caller {
+            firm: None,
             tenant: Some(TenantId(TENANT)),
             ..member(&[])
         };

@@ -13,7 +13,7 @@ const FLOORS: &[&[&str]] = &[
     &["db"],
     &["auth", "ledger"],
     &["rpc"],
-    &["allocation", "balance", "bucket", "network"],
+    &["allocation", "balance", "bucket", "cas", "network"],
     &["server"],
     &["app"],
     &["config", "demo"],
@@ -28,6 +28,7 @@ const HOMES: &[(&str, &[&str])] = &[
         &[
             "app.rs",
             "demo.rs",
+            "demo/",
             "rpc/",
             "server/reflection.rs",
             "service.rs",
@@ -45,6 +46,7 @@ const HOMES: &[(&str, &[&str])] = &[
         &[
             "app.rs",
             "demo.rs",
+            "demo/",
             "rpc/",
             "server/",
             "server.rs",
