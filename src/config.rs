@@ -332,8 +332,13 @@ pub struct MintArgs {
     pub enterprise: Vec<Uuid>,
 
     /// The firm whose CAS allocations the bearer keeps.
-    #[arg(long, env = "EARMARK_TOKEN_FIRM_ID", value_name = "N")]
-    pub firm_id: Option<i64>,
+    #[arg(
+        long,
+        env = "EARMARK_TOKEN_FIRM_ID",
+        value_name = "FIRM",
+        value_parser = NonEmptyStringValueParser::new()
+    )]
+    pub firm_id: Option<String>,
 
     /// A company whose catalogue the bearer sees; may be given up to 100 times.
     #[arg(

@@ -8,6 +8,7 @@ pub mod migrate;
 pub mod pg_error;
 pub mod pool;
 pub mod read;
+pub mod request_key;
 pub mod schema;
 pub mod standing;
 pub mod statement;

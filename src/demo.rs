@@ -1,7 +1,10 @@
-//! The demo data: a small network with value in it, a tenant with prepaid buckets, and a company with a catalogue, made
-//! through the same RPCs as real data.
+//! The demo data: a small network with value in it, a tenant with prepaid buckets, a firm with allocations of book
+//! building, and a company with a catalogue, made through the same RPCs as real data.
 //!
 //! Every call has a key, so that loading it again finds what is there.
+
+mod book_building;
+mod catalogue;
 
 use std::sync::Arc;
 
@@ -27,10 +30,6 @@ use crate::proto::bucket::v1::{
     ActionAmount, Bucket, CreateBucketRequest, DeductBalanceRequest, PartyAccountRef, ProductRef,
     Quantity, ReserveBalanceRequest, TimePeriod, TopupBalanceRequest, UsageType,
 };
-use crate::proto::catalogue::v1::catalogue_service_client::CatalogueServiceClient;
-use crate::proto::catalogue::v1::{
-    PricePerUnit, PutAllocationRequest, PutCompanyRequest, Translation,
-};
 use crate::proto::common::v1::Amount;
 use crate::proto::network::v1::network_service_client::NetworkServiceClient;
 use crate::proto::network::v1::{
@@ -38,7 +37,7 @@ use crate::proto::network::v1::{
     CreatePartnerRequest,
 };
 use crate::rpc::call::Call;
-use crate::types::ids::{CompanyId, EnterpriseId, TenantId};
+use crate::types::ids::{CompanyId, EnterpriseId, FirmId, TenantId};
 
 /// What a newcomer needs to know of the demo data; all by id.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,6 +54,10 @@ pub struct Demo {
     pub tenant: TenantId,
     /// A product of theirs.
     pub product: &'static str,
+    /// A firm with CAS allocations.
+    pub firm: &'static str,
+    /// A deal of theirs.
+    pub deal: &'static str,
     /// A company with a catalogue.
     pub company: CompanyId,
 }
@@ -63,8 +66,6 @@ pub struct Demo {
 const TENANT: TenantId = TenantId(Uuid::from_u128(0x0198_a7b2_6a44_7c11_8d4e_7e4a_47de_0001));
 const PARTY_ACCOUNT: &str = "0.0.0.1+-account+102879";
 const PRODUCT: &str = "0.0.0.1+-service-telco-gsm-sms+102975";
-/// The company; the same everywhere too.
-const COMPANY: CompanyId = CompanyId(1);
 
 /// Loads the demo data, or finds it.
 ///
@@ -74,7 +75,8 @@ pub async fn load(routes: Routes) -> Result<Demo, Status> {
     let demo = network(routes.clone()).await?;
     balances(routes.clone(), &demo).await?;
     buckets(routes.clone()).await?;
-    catalogue(routes).await?;
+    book_building::load(routes.clone()).await?;
+    catalogue::load(routes).await?;
     Ok(demo)
 }
 
@@ -142,7 +144,9 @@ async fn network(routes: Routes) -> Result<Demo, Status> {
         partner_enterprise: partner_side,
         tenant: TENANT,
         product: PRODUCT,
-        company: COMPANY,
+        firm: book_building::FIRM,
+        deal: book_building::DEAL,
+        company: catalogue::COMPANY,
     })
 }
 
@@ -326,124 +330,6 @@ async fn buckets(routes: Routes) -> Result<(), Status> {
     rpc.deduct_balance(used).await.map(|_| ())
 }
 
-/// Land, as the source's example has it, and trees; in languages of both directions.
-async fn catalogue(routes: Routes) -> Result<(), Status> {
-    let mut rpc = CatalogueServiceClient::new(InterceptedService::new(routes, AsDemo::of(&[])));
-    let company = PutCompanyRequest {
-        company_id: COMPANY.0,
-        name: "Acme Impact".into(),
-        ..Default::default()
-    };
-    rpc.put_company(company).await?;
-    let allocation = |id: &str, [msrp, per_unit]: [&str; 2], image: &str| PutAllocationRequest {
-        company_id: COMPANY.0,
-        allocation_id: id.into(),
-        msrp_price: msrp.into(),
-        msrp_currency: "USD".into(),
-        price_per_unit: Some(PricePerUnit {
-            number: per_unit.into(),
-            currency_code: "USD".into(),
-        }),
-        allocation_image: image.into(),
-        ..Default::default()
-    };
-    let land = PutAllocationRequest {
-        translations: [
-            translation(
-                "en",
-                "Allocation",
-                "Allocation display name",
-                "Allocation Description",
-                "Allocation long Description",
-                ["Allocation [qty] ft2 land", "Allocations [qty] ft2 land"],
-            ),
-            translation(
-                "fr",
-                "Terrain",
-                "Terrain protégé",
-                "Une parcelle de forêt protégée",
-                "Une parcelle de forêt, protégée pour toujours par ceux qui y vivent.",
-                [
-                    "[qty] pied carré de terrain",
-                    "[qty] pieds carrés de terrain",
-                ],
-            ),
-            translation(
-                "ar",
-                "أرض",
-                "أرض محمية",
-                "قطعة من غابة محمية",
-                "قطعة من غابة يحميها إلى الأبد من يعيشون فيها.",
-                ["[qty] قدم مربعة من الأرض", "[qty] أقدام مربعة من الأرض"],
-            ),
-        ]
-        .into(),
-        ..allocation(
-            "2",
-            ["0.5", "0.650000"],
-            "https://impact.dots.eco/sites/default/allocation_image.jpeg",
-        )
-    };
-    let trees = PutAllocationRequest {
-        translations: [
-            translation(
-                "en",
-                "Trees",
-                "Trees in Kenya",
-                "Trees planted in Kenya",
-                "Trees of local kinds, planted in Kenya and looked after for ten years.",
-                ["[qty] tree", "[qty] trees"],
-            ),
-            translation(
-                "he",
-                "עצים",
-                "עצים בקניה",
-                "עצים שנשתלים בקניה",
-                "עצים ממינים מקומיים, שנשתלים בקניה ומטופלים במשך עשר שנים.",
-                ["עץ [qty]", "[qty] עצים"],
-            ),
-            // The rest is served in English.
-            translation(
-                "pt-BR",
-                "Árvores",
-                "",
-                "",
-                "",
-                ["[qty] árvore", "[qty] árvores"],
-            ),
-        ]
-        .into(),
-        ..allocation(
-            "10",
-            ["2", "1.50"],
-            "https://impact.dots.eco/sites/default/trees.jpeg",
-        )
-    };
-    for request in [land, trees] {
-        rpc.put_allocation(request).await?;
-    }
-    Ok(())
-}
-
-fn translation(
-    language: &str,
-    name: &str,
-    display_name: &str,
-    description: &str,
-    long_description: &str,
-    [singular, plural]: [&str; 2],
-) -> (String, Translation) {
-    let texts = Translation {
-        allocation_name: name.into(),
-        display_name: display_name.into(),
-        allocation_description: description.into(),
-        allocation_long_description: long_description.into(),
-        allocation_singular_label: singular.into(),
-        allocation_plural_label: plural.into(),
-    };
-    (language.into(), texts)
-}
-
 /// Stands in for the layers of a server: the calls come from this process, with no token to check.
 #[derive(Clone)]
 struct AsDemo(Arc<Caller>);
@@ -459,11 +345,13 @@ impl AsDemo {
                 Scope::NetworkWrite,
                 Scope::BucketsRead,
                 Scope::BucketsWrite,
+                Scope::AllocationsWrite,
                 Scope::CatalogueWrite,
             ],
             enterprises: Some(enterprises.to_vec()),
+            firm: Some(FirmId(book_building::FIRM.into())),
             tenant: Some(TENANT),
-            companies: Some(vec![COMPANY]),
+            companies: Some(vec![catalogue::COMPANY]),
         }))
     }
 }

@@ -54,6 +54,8 @@ pub enum Error {
     ConnectionNotFound(ConnectionId),
     /// The allocation is unknown, or not the caller's.
     AllocationNotFound(AllocationId),
+    /// The CAS allocation with this id or source id is unknown, or not the firm's.
+    CasAllocationNotFound(String),
     /// There is no such company.
     CompanyNotFound(CompanyId),
     /// The company's catalogue has no such allocation, or (`None`) none at all.
@@ -66,6 +68,8 @@ pub enum Error {
     ClientExists,
     /// The partner has a connection with this `partners_connection_id` already.
     ConnectionExists,
+    /// The firm has another CAS allocation with this source id already.
+    SourceIdTaken(String),
     /// The tenant has another bucket with this id already.
     BucketExists(String),
 
@@ -94,6 +98,11 @@ pub enum Error {
         status: &'static str,
         /// What stands in the way, as a clause: `it is valid from …`.
         reason: String,
+    },
+    /// A `test` of a patch does not hold.
+    PatchTestFailed {
+        /// Which operation, from 0.
+        index: usize,
     },
     /// There is no room for one more.
     LimitReached {
@@ -182,6 +191,8 @@ pub struct Violation {
     pub field: String,
     /// What is allowed.
     pub description: String,
+    /// Which of the request's operations, from 0, if the field is one's.
+    pub index: Option<usize>,
 }
 
 impl Violations {
@@ -190,7 +201,23 @@ impl Violations {
         self.all.push(Violation {
             field: field.into(),
             description: description.into(),
+            index: None,
         });
+    }
+
+    /// Adds one in a member of the operation at `index`.
+    pub fn add_in_operation(&mut self, index: usize, member: &str, description: impl Into<String>) {
+        self.all.push(Violation {
+            field: format!("operations[{index}].{member}"),
+            description: description.into(),
+            index: Some(index),
+        });
+    }
+
+    /// Adds those of another.
+    pub fn extend(&mut self, others: Self) {
+        self.all.extend(others.all);
+        self.sentence = self.sentence.or(others.sentence);
     }
 
     /// Adds one whose error must read as this sentence, to the letter.

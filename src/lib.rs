@@ -33,6 +33,7 @@ pub mod app;
 pub mod auth;
 pub mod balance;
 pub mod bucket;
+pub mod cas;
 pub mod catalogue;
 pub mod cli;
 pub mod config;

@@ -45,8 +45,35 @@ pub const BUCKET_REFERENCES_MAX: usize = 100;
 pub const BUCKET_EXTENSION_BYTES_MAX: usize = 64 * 1024;
 /// Bytes of all members of a bucket as JSON, so that some tens of the largest fit an answer.
 pub const BUCKET_BYTES_MAX: usize = 128 * 1024;
+/// CAS allocations of a page unless the caller says otherwise.
+pub const CAS_PAGE_DEFAULT: u32 = 250;
+/// CAS allocations of a page at the most.
+pub const CAS_PAGE_MAX: u32 = 1_000;
+/// Criteria of a search: more than a record has fields.
+pub const CRITERIA_MAX: usize = 50;
+/// Bytes of a criterion's value: a list of as many ids as a filter takes.
+pub const CRITERION_BYTES_MAX: usize = 512 * 1024;
+/// Fields that a search is sorted by.
+pub const SORT_FIELDS_MAX: usize = 8;
+/// Turns that the changes of CAS allocations are spread over: some times the connections of a pool.
+pub const CAS_TURNS: usize = 256;
+/// Status messages, and comments, of one CAS allocation: two hundred of each at their longest fit an answer.
+pub const CAS_ELEMENTS_MAX: usize = 200;
 /// Characters of a list of members to return: every member by its longest name, and then some.
 pub const FIELDS_CHARS_MAX: usize = 10_000;
+
+/// Operations of one patch.
+pub const PATCH_OPERATIONS_MAX: usize = 1_000;
+/// Bytes that a patch's values and copies take in memory, those of the record that it begins with included: twice what the
+/// largest request brings. Else twenty copies of a document into itself would fill the memory.
+pub const PATCH_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Characters of a JSON pointer: every member's path, and then some.
+pub const POINTER_CHARS_MAX: usize = 1_000;
+/// Arrays and objects inside each other in a JSON value: the deepest record has four, and whoever walks a document calls
+/// itself once a level.
+pub const JSON_DEPTH_MAX: usize = 32;
+/// Values of one JSON text, members and elements included: the largest record has about a sixth.
+pub const JSON_VALUES_MAX: usize = 10_000;
 
 /// Allocations of a company: a catalogue that people choose from, and its list one answer.
 pub const CATALOGUE_ALLOCATIONS_MAX: u32 = 1_000;

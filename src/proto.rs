@@ -34,6 +34,12 @@ pub mod bucket {
     }
 }
 
+pub mod cas {
+    pub mod v1 {
+        tonic::include_proto!("earmark.cas.v1");
+    }
+}
+
 pub mod catalogue {
     pub mod v1 {
         tonic::include_proto!("earmark.catalogue.v1");

@@ -2,7 +2,7 @@
 
 use crate::auth::scope::Scope;
 use crate::error::{Error, Result};
-use crate::types::ids::{CompanyId, EnterpriseId, TenantId};
+use crate::types::ids::{CompanyId, EnterpriseId, FirmId, TenantId};
 
 /// The bearer of a verified token.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,6 +15,8 @@ pub struct Caller {
     pub scopes: Vec<Scope>,
     /// The enterprises that the bearer is a member of; `None` if the token lacks the claim.
     pub enterprises: Option<Vec<EnterpriseId>>,
+    /// The firm whose CAS allocations the bearer uses; `None` if the token lacks the claim.
+    pub firm: Option<FirmId>,
     /// The tenant whose buckets the bearer uses; `None` if the token lacks the claim.
     pub tenant: Option<TenantId>,
     /// The companies whose catalogues the bearer sees; `None` if the token lacks the claim.
@@ -38,6 +40,11 @@ impl Caller {
         } else {
             Err(Error::NotAMember)
         }
+    }
+
+    /// The firm; refuses a bearer that has none.
+    pub fn require_firm(&self) -> Result<&FirmId> {
+        self.firm.as_ref().ok_or(Error::ClaimMissing("firm_id"))
     }
 
     /// The tenant; refuses a bearer that has none.

@@ -68,7 +68,7 @@ pub struct DevClaims {
     pub enterprises: Vec<Uuid>,
     /// The firm whose CAS allocations the bearer keeps.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub firm_id: Option<i64>,
+    pub firm_id: Option<String>,
     /// The companies whose catalogues the bearer sees.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub companies: Vec<i64>,

@@ -9,6 +9,10 @@ pub enum Scope {
     NetworkWrite,
     /// Writes of the network and of custody, on every enterprise.
     NetworkAdmin,
+    /// Reads of CAS allocations.
+    AllocationsRead,
+    /// Writes of CAS allocations.
+    AllocationsWrite,
     /// Reads of prepaid buckets.
     BucketsRead,
     /// Writes of prepaid buckets.
@@ -26,6 +30,8 @@ impl Scope {
             Self::NetworkRead => "settlement_network_read",
             Self::NetworkWrite => "settlement_network_write",
             Self::NetworkAdmin => "network-admin",
+            Self::AllocationsRead => "allocations-read",
+            Self::AllocationsWrite => "allocations-write",
             Self::BucketsRead => "buckets-read",
             Self::BucketsWrite => "buckets-write",
             Self::CatalogueRead => "catalogue-read",
@@ -39,6 +45,8 @@ impl Scope {
             Self::NetworkRead,
             Self::NetworkWrite,
             Self::NetworkAdmin,
+            Self::AllocationsRead,
+            Self::AllocationsWrite,
             Self::BucketsRead,
             Self::BucketsWrite,
             Self::CatalogueRead,
@@ -66,6 +74,8 @@ const READ: &[Scope] = &[Scope::NetworkRead];
 const WRITE: &[Scope] = &[Scope::NetworkWrite];
 const ADMIN: &[Scope] = &[Scope::NetworkAdmin];
 const READ_OR_ADMIN: &[Scope] = &[Scope::NetworkRead, Scope::NetworkAdmin];
+const READ_CAS: &[Scope] = &[Scope::AllocationsRead];
+const WRITE_CAS: &[Scope] = &[Scope::AllocationsWrite];
 const READ_BUCKETS: &[Scope] = &[Scope::BucketsRead];
 const WRITE_BUCKETS: &[Scope] = &[Scope::BucketsWrite];
 const READ_CATALOGUE: &[Scope] = &[Scope::CatalogueRead];
@@ -191,6 +201,34 @@ pub const RPCS: &[Rpc] = &[
     read(
         "/earmark.bucket.v1.BucketService/GetBalanceAction",
         READ_BUCKETS,
+    ),
+    read(
+        "/earmark.cas.v1.CasAllocationService/SearchAllocations",
+        READ_CAS,
+    ),
+    read(
+        "/earmark.cas.v1.CasAllocationService/GetAllocation",
+        READ_CAS,
+    ),
+    write(
+        "/earmark.cas.v1.CasAllocationService/CreateAllocation",
+        WRITE_CAS,
+    ),
+    write(
+        "/earmark.cas.v1.CasAllocationService/UpdateAllocation",
+        WRITE_CAS,
+    ),
+    write(
+        "/earmark.cas.v1.CasAllocationService/PatchAllocation",
+        WRITE_CAS,
+    ),
+    write(
+        "/earmark.cas.v1.CasAllocationService/DeleteAllocation",
+        WRITE_CAS,
+    ),
+    write(
+        "/earmark.cas.v1.CasAllocationService/DeleteAllocationBySourceId",
+        WRITE_CAS,
     ),
     read(
         "/earmark.catalogue.v1.CatalogueService/ListAvailableAllocations",

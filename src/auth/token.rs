@@ -15,10 +15,10 @@ use crate::auth::jwks::Jwks;
 use crate::auth::scope::Scope;
 use crate::error::{Error, Result};
 use crate::limits::{
-    TOKEN_LEEWAY, TOKEN_MEMBERSHIPS_MAX, TOKEN_REMEMBERED_MAX, TOKEN_SUBJECT_CHARS_MAX,
-    TOKENS_REMEMBERED_MAX,
+    ID_CHARS_MAX, TOKEN_LEEWAY, TOKEN_MEMBERSHIPS_MAX, TOKEN_REMEMBERED_MAX,
+    TOKEN_SUBJECT_CHARS_MAX, TOKENS_REMEMBERED_MAX,
 };
-use crate::types::ids::{CompanyId, EnterpriseId, TenantId};
+use crate::types::ids::{CompanyId, EnterpriseId, FirmId, TenantId};
 use crate::types::text;
 
 type Claims = Map<String, Value>;
@@ -184,6 +184,7 @@ impl Verifier {
             subject: subject(claims)?,
             scopes: scopes(claims)?,
             enterprises: enterprises(claims)?,
+            firm: firm(claims)?,
             tenant: tenant(claims)?,
             companies: companies(claims)?,
         };
@@ -250,6 +251,22 @@ fn enterprises(claims: &Claims) -> Result<Option<Vec<EnterpriseId>>> {
     match ids {
         Some(ids) => Ok(Some(ids)),
         None => Err(invalid("`enterprises` must hold UUIDs")),
+    }
+}
+
+/// A string, or an integer, which is the same firm as the string of its digits.
+fn firm(claims: &Claims) -> Result<Option<FirmId>> {
+    let id = match claims.get("firm_id") {
+        None | Some(Value::Null) => return Ok(None),
+        Some(Value::String(text)) => text.clone(),
+        Some(Value::Number(number)) if number.is_i64() || number.is_u64() => number.to_string(),
+        Some(_) => return Err(invalid("`firm_id` must be a string or an integer")),
+    };
+    match text::check_required(&id, ID_CHARS_MAX) {
+        Ok(()) => Ok(Some(FirmId(id))),
+        Err(_) => Err(invalid(format!(
+            "`firm_id` must have 1 to {ID_CHARS_MAX} characters, none of them NUL"
+        ))),
     }
 }
 

@@ -183,10 +183,21 @@ fn quantity(read: &mut Reader, field: &str, given: Option<&pb::Quantity>) -> Qua
     read_quantity(read, field, given)
 }
 
-/// The same of an action.
-fn quantity_of(read: &mut Reader, field: &str, given: Option<&pb::ActionAmount>) -> Quantity {
-    let given = given.map(|given| (given.amount.as_str(), given.units.as_str()));
-    read_quantity(read, field, given)
+/// The same of an action; an amount that can be read, but does not fit, is a violation as well.
+fn quantity_that(
+    read: &mut Reader,
+    field: &str,
+    given: Option<&pb::ActionAmount>,
+    fits: impl Fn(Amount) -> bool,
+    rule: &str,
+) -> Quantity {
+    let parts = given.map(|given| (given.amount.as_str(), given.units.as_str()));
+    let quantity = read_quantity(read, field, parts);
+    let amount = given.and_then(|given| Amount::parse_decimal(&given.amount));
+    if amount.is_some_and(|amount| !fits(amount)) {
+        read.violation(format!("{field}.amount"), rule);
+    }
+    quantity
 }
 
 fn read_quantity(read: &mut Reader, field: &str, given: Option<(&str, &str)>) -> Quantity {

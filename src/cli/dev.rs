@@ -24,6 +24,9 @@ use crate::server::{self, ClosingHook, ServerParts};
 
 /// The database's name in the cluster.
 pub(super) const DATABASE: &str = "earmark";
+/// What the printed token may do.
+const SCOPES: &str = "network-admin settlement_network_read settlement_network_write allocations-read allocations-write \
+    buckets-read buckets-write catalogue-read catalogue-write";
 /// How long the printed token is good: longer than anybody works in one go.
 const TOKEN_TTL: Duration = Duration::from_secs(24 * 60 * 60);
 /// Where `make dev` puts a grpcurl, seen from the folder that it runs in.
@@ -88,13 +91,11 @@ async fn prepare(args: &DevArgs, cluster: &Cluster) -> Result<Prepared, Failure>
         .map_err(Failure::new)?;
     let claims = DevClaims {
         sub: "developer".into(),
-        scope: "network-admin settlement_network_read settlement_network_write buckets-read buckets-write \
-            catalogue-read catalogue-write"
-            .into(),
+        scope: SCOPES.into(),
         enterprises: enterprises(&demo),
+        firm_id: Some(demo.firm.into()),
         tenant: Some(demo.tenant.0),
         companies: vec![demo.company.0],
-        ..DevClaims::default()
     };
     Ok(Prepared {
         app,
@@ -159,6 +160,8 @@ fn greeting(address: SocketAddr, args: &DevArgs, prepared: &Prepared, database: 
         confirmed_connection: connection,
         tenant,
         product,
+        firm,
+        deal,
         company,
         ..
     } = demo;
@@ -196,11 +199,14 @@ export TOKEN={token}
   {address} earmark.bucket.v1.BucketService/ListBuckets
 
 {grpcurl} -plaintext -H \"authorization: Bearer $TOKEN\" \\
+  -d '{{\"criteria\": [{{\"field\": \"dealId\", \"operator\": \"=\", \"value\": \"{deal}\"}}]}}' \\
+  {address} earmark.cas.v1.CasAllocationService/SearchAllocations
+
+{grpcurl} -plaintext -H \"authorization: Bearer $TOKEN\" \\
   -d '{{\"company_id\": {company}, \"langcode\": \"fr-CA\"}}' \\
   {address} earmark.catalogue.v1.CatalogueService/ListAvailableAllocations
 
-The token is an administrator's, a member's of both demo enterprises, the tenant's {tenant} and company {company}'s, good for
-a day. One that may only read:
+The token is an administrator's, a member's of both demo enterprises, of the tenant {tenant}, the firm {firm} and the company {company}, good for a day. One that may only read:
   {earmark} token --scope settlement_network_read --enterprise {enterprise}{data_dir}
 The database:
   psql '{database}'

@@ -32,7 +32,7 @@ pub(super) fn run(args: &MintArgs) -> Result<(), Failure> {
         sub: args.subject.clone(),
         scope: args.scope.clone(),
         enterprises: args.enterprise.clone(),
-        firm_id: args.firm_id,
+        firm_id: args.firm_id.clone(),
         companies: args.company.clone(),
         tenant: args.tenant,
     };

@@ -220,6 +220,38 @@ diesel::table! {
 }
 
 diesel::table! {
+    cas_allocation (owner_id, id) {
+        owner_id -> Uuid,
+        id -> Uuid,
+        created_by -> Text,
+        created_at -> Timestamptz,
+        last_modified_by -> Text,
+        last_modified_at -> Timestamptz,
+        version -> BigInt,
+        deal_id -> Nullable<Text>,
+        tranche_id -> Nullable<Text>,
+        source_id -> Nullable<Text>,
+        investor_account_id -> Nullable<Text>,
+        indication_id -> Nullable<Text>,
+        company_id -> Nullable<BigInt>,
+        source_row_version -> Nullable<Text>,
+        order_status -> Nullable<Text>,
+        indication_group_id -> Nullable<Text>,
+        status_messages -> Jsonb,
+        value_type -> Nullable<Text>,
+        value_amount -> Nullable<Numeric>,
+        override_type -> Nullable<Text>,
+        override_amount -> Nullable<Numeric>,
+        distribution_type -> Nullable<Text>,
+        comments -> Jsonb,
+        is_affirmed -> Nullable<Bool>,
+        affirmed_by -> Nullable<Text>,
+        affirmed_at -> Nullable<Timestamptz>,
+        content_hash -> Bytea,
+    }
+}
+
+diesel::table! {
     catalogue_company (owner_id) {
         owner_id -> Uuid,
         company_id -> BigInt,
@@ -262,6 +294,7 @@ diesel::allow_tables_to_appear_in_same_query!(
     bucket_product,
     bucket_update,
     bucket_action,
+    cas_allocation,
     catalogue_company,
     catalogue_allocation,
 );

@@ -1,5 +1,5 @@
 //! Statements written as SQL text, for what diesel cannot say: recursion, LATERAL, fences that hold the planner to an
-//! index. Each text is prepared once per connection and kept, so a statement has few texts.
+//! index. Each text is prepared once per connection and kept, so a statement has few texts; one of many is not kept.
 
 use std::borrow::Cow;
 use std::marker::PhantomData;
@@ -7,8 +7,9 @@ use std::marker::PhantomData;
 use chrono::{DateTime, Utc};
 use diesel::pg::Pg;
 use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
-use diesel::sql_types::{Array, BigInt, Nullable, Text, Timestamptz};
+use diesel::sql_types::{Array, BigInt, Bool, Nullable, Numeric, Text, Timestamptz};
 use diesel::{QueryResult, sql_types};
+use rust_decimal::Decimal;
 use uuid::Uuid;
 
 use crate::types::time::Time;
@@ -17,6 +18,7 @@ use crate::types::time::Time;
 pub struct Statement<Row> {
     text: Cow<'static, str>,
     parameters: Vec<Parameter>,
+    is_kept: bool,
     row: PhantomData<Row>,
 }
 
@@ -32,8 +34,20 @@ pub enum Parameter {
     Texts(Vec<String>),
     /// bigint
     Count(i64),
+    /// bigint[]
+    Counts(Vec<i64>),
+    /// numeric
+    Decimal(Decimal),
+    /// numeric[]
+    Decimals(Vec<Decimal>),
+    /// boolean
+    Flag(bool),
+    /// boolean[]
+    Flags(Vec<bool>),
     /// timestamptz
     Time(DateTime<Utc>),
+    /// timestamptz[]
+    Times(Vec<DateTime<Utc>>),
     /// A uuid that may be NULL.
     OptionalId(Option<Uuid>),
     /// A text that may be NULL.
@@ -60,7 +74,17 @@ impl<Row> Statement<Row> {
         Self {
             text: text.into(),
             parameters,
+            is_kept: true,
             row: PhantomData,
+        }
+    }
+
+    /// The same for one of texts without number: prepared for this once and closed, so that the connection's memory of
+    /// statements does not grow with what callers ask.
+    pub fn unkept(text: impl Into<Cow<'static, str>>, parameters: Vec<Parameter>) -> Self {
+        Self {
+            is_kept: false,
+            ..Self::new(text, parameters)
         }
     }
 }
@@ -69,6 +93,9 @@ impl<Row> QueryFragment<Pg> for Statement<Row> {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
         // diesel numbers parameters as it meets them: it meets all of them in this comment, so that the text can name
         // each as often as it likes.
+        if !self.is_kept {
+            out.unsafe_to_cache_prepared();
+        }
         out.push_sql("/*");
         for parameter in &self.parameters {
             match parameter {
@@ -77,6 +104,14 @@ impl<Row> QueryFragment<Pg> for Statement<Row> {
                 Parameter::Text(text) => out.push_bind_param::<Text, _>(text)?,
                 Parameter::Texts(texts) => out.push_bind_param::<Array<Text>, _>(texts)?,
                 Parameter::Count(count) => out.push_bind_param::<BigInt, _>(count)?,
+                Parameter::Counts(counts) => out.push_bind_param::<Array<BigInt>, _>(counts)?,
+                Parameter::Decimal(decimal) => out.push_bind_param::<Numeric, _>(decimal)?,
+                Parameter::Decimals(decimals) => {
+                    out.push_bind_param::<Array<Numeric>, _>(decimals)?;
+                }
+                Parameter::Flag(flag) => out.push_bind_param::<Bool, _>(flag)?,
+                Parameter::Flags(flags) => out.push_bind_param::<Array<Bool>, _>(flags)?,
+                Parameter::Times(times) => out.push_bind_param::<Array<Timestamptz>, _>(times)?,
                 Parameter::Time(time) => out.push_bind_param::<Timestamptz, _>(time)?,
                 Parameter::OptionalId(id) => {
                     out.push_bind_param::<Nullable<sql_types::Uuid>, _>(id)?;

@@ -1,12 +1,13 @@
 //! Between the messages of `earmark.network.v1` and the words of `model`.
 
 use crate::auth::caller::Caller;
+use crate::db::request_key::Key;
 use crate::error::Result;
 use crate::limits::{ID_CHARS_MAX, NAME_CHARS_MAX, NOTE_CHARS_MAX};
 use crate::network::model::{
     Client, Connection, CreateClient, CreateConnection, CreateEnterprise, CreatePartner, Direction,
-    Enterprise, Filter, Hashed, Key, Mode, Partner, UpdateConnection, UpdateEnterprise, Viewer,
-    Write, key_owner,
+    Enterprise, Filter, Hashed, Mode, Partner, UpdateConnection, UpdateEnterprise, Viewer, Write,
+    key_owner,
 };
 use crate::proto::network::v1 as pb;
 use crate::rpc::call::Call;

@@ -4,6 +4,7 @@ use uuid::{Uuid, uuid};
 
 use crate::auth::caller::Caller;
 use crate::auth::scope::Scope;
+use crate::db::request_key::Key;
 use crate::error::{Error, Result};
 use crate::types::content::{Content, ContentHash};
 use crate::types::ids::{ClientId, ConnectionId, EnterpriseId, OwnerId, PartnerId};
@@ -157,15 +158,6 @@ pub struct Write<C> {
     pub key: Option<Key>,
     /// Judge and answer, but write nothing.
     pub validate_only: bool,
-}
-
-/// An idempotency key, and what it stands for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Key {
-    pub owner: OwnerId,
-    pub rpc: &'static str,
-    pub request_id: String,
-    pub content: ContentHash,
 }
 
 /// Never changes: the owners of all keys given so far depend on it.

@@ -15,8 +15,8 @@ const VERSION: u8 = 1;
 const BINDING_BYTES: usize = 8;
 const CHECKSUM_BYTES: usize = 4;
 const HEADER_BYTES: usize = 1 + BINDING_BYTES + CHECKSUM_BYTES;
-/// Longer than any token given: nothing above is decoded.
-const TOKEN_BYTES_MAX: usize = 1_024;
+/// Longer than any token given: nothing above is decoded. A search sorted by eight texts has the longest.
+const TOKEN_BYTES_MAX: usize = 128 * 1024;
 
 /// What a token is bound to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,7 +101,7 @@ mod tests {
         assert_eq!(decode::<(i32, String)>(binding("B"), &token), None);
         assert_eq!(decode::<(i32, String)>(binding("A"), ""), None);
         assert_eq!(
-            decode::<(i32, String)>(binding("A"), &"A".repeat(2_000)),
+            decode::<(i32, String)>(binding("A"), &"A".repeat(200_000)),
             None
         );
     }

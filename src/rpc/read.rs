@@ -56,6 +56,16 @@ impl Reader {
         self.violations.add(field, description);
     }
 
+    /// Records what somebody else found wrong.
+    pub fn add(&mut self, violations: Violations) {
+        self.violations.extend(violations);
+    }
+
+    /// Records that the page token is none of this call's.
+    pub fn page_token_is_invalid(&mut self) {
+        self.page_token_invalid = true;
+    }
+
     /// The same in words that the error must have to the letter.
     pub fn violation_in_words(&mut self, field: &str, sentence: &'static str) {
         self.violations.add_sentence(field, sentence);
@@ -344,6 +354,46 @@ impl Reader {
         self.page_at(size, skip, token, binding)
     }
 
+    /// The page of a list that takes page numbers from 1, sizes with this default and maximum, and tokens.
+    pub fn numbered_page<C: DeserializeOwned>(
+        &mut self,
+        number: i32,
+        size: i32,
+        (size_default, size_max): (u32, u32),
+        token: &str,
+        binding: Binding,
+    ) -> Page<C> {
+        if number < 0 {
+            self.violation("page", "must not be negative: pages count from 1");
+        }
+        if size < 0 {
+            self.violation("page_size", "must not be negative");
+        }
+        let before = number.max(1).unsigned_abs() - 1;
+        let size = size.max(0).unsigned_abs();
+        if size > size_max && before > 0 {
+            self.violation(
+                "page_size",
+                format!("must be at most {size_max} on a page above 1: a cut would skip records"),
+            );
+        }
+        let size = match size {
+            0 => size_default,
+            size => size.min(size_max),
+        };
+        let skip = u64::from(before) * u64::from(size);
+        if skip > PAGE_OFFSET_MAX {
+            self.violation(
+                "page",
+                format!("skips more than {PAGE_OFFSET_MAX} records: use page_token"),
+            );
+        }
+        if !token.is_empty() && before > 0 {
+            self.violation("page_token", "must not be set together with a page above 1");
+        }
+        self.page_at(size, skip, token, binding)
+    }
+
     /// The page of a list that takes a limit of at most `limit_max`, an offset, and tokens.
     pub fn offset_page<C: DeserializeOwned>(
         &mut self,
@@ -421,7 +471,7 @@ impl Reader {
                 start: Start::After(cursor),
             },
             None => {
-                self.page_token_invalid = true;
+                self.page_token_is_invalid();
                 Page {
                     size,
                     start: Start::Skip(0),

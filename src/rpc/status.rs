@@ -80,6 +80,7 @@ pub fn code(error: &Error) -> Code {
         | Error::PartnerNotFound(_)
         | Error::ConnectionNotFound(_)
         | Error::AllocationNotFound(_)
+        | Error::CasAllocationNotFound(_)
         | Error::CompanyNotFound(_)
         | Error::NoResults(_)
         | Error::BucketNotFound(_)
@@ -87,11 +88,13 @@ pub fn code(error: &Error) -> Code {
         Error::IdempotencyKeyReused { .. }
         | Error::ClientExists
         | Error::ConnectionExists
+        | Error::SourceIdTaken(_)
         | Error::BucketExists(_) => Code::AlreadyExists,
         Error::VersionMismatch { .. } | Error::Contention => Code::Aborted,
         Error::AlreadyTerminal { .. }
         | Error::ConnectionInactive { .. }
         | Error::BucketNotUsable { .. }
+        | Error::PatchTestFailed { .. }
         | Error::LimitReached { .. }
         | Error::InsufficientBalance { .. }
         | Error::BalanceLimit { .. } => Code::FailedPrecondition,
@@ -123,18 +126,22 @@ pub fn reason(error: &Error) -> ErrorReason {
         Error::ClientNotFound(_) => ErrorReason::ClientNotFound,
         Error::PartnerNotFound(_) => ErrorReason::PartnerNotFound,
         Error::ConnectionNotFound(_) => ErrorReason::ConnectionNotFound,
-        Error::AllocationNotFound(_) => ErrorReason::AllocationNotFound,
+        Error::AllocationNotFound(_) | Error::CasAllocationNotFound(_) => {
+            ErrorReason::AllocationNotFound
+        }
         Error::CompanyNotFound(_) => ErrorReason::CompanyNotFound,
         Error::NoResults(_) => ErrorReason::NoResults,
         Error::BucketNotFound(_) => ErrorReason::BucketNotFound,
         Error::ActionNotFound(_) => ErrorReason::ActionNotFound,
         Error::ClientExists => ErrorReason::ClientExists,
         Error::ConnectionExists => ErrorReason::ConnectionExists,
+        Error::SourceIdTaken(_) => ErrorReason::SourceIdTaken,
         Error::BucketExists(_) => ErrorReason::BucketExists,
         Error::VersionMismatch { .. } => ErrorReason::VersionMismatch,
         Error::AlreadyTerminal { .. } => ErrorReason::AlreadyTerminal,
         Error::ConnectionInactive { .. } => ErrorReason::ConnectionInactive,
         Error::BucketNotUsable { .. } => ErrorReason::BucketNotUsable,
+        Error::PatchTestFailed { .. } => ErrorReason::PatchTestFailed,
         Error::LimitReached { .. } => ErrorReason::LimitReached,
         Error::InsufficientBalance { .. } => ErrorReason::InsufficientBalance,
         Error::BalanceLimit { .. } => ErrorReason::BalanceLimit,
@@ -180,6 +187,7 @@ fn text(error: &Error) -> String {
         Error::PartnerNotFound(id) => format!("There is no partner {id}."),
         Error::ConnectionNotFound(id) => format!("There is no connection {id}."),
         Error::AllocationNotFound(id) => format!("There is no allocation {id}."),
+        Error::CasAllocationNotFound(id) => cut(&format!("There is no allocation {id}.")),
         Error::CompanyNotFound(_) => INVALID_COMPANY.into(),
         Error::NoResults(_) => "No results found for specified criteria.".into(),
         Error::BucketNotFound(id) => cut(&format!("There is no bucket {id}.")),
@@ -188,6 +196,7 @@ fn text(error: &Error) -> String {
         Error::ConnectionExists => {
             "The partner has a connection with this `partners_connection_id` already.".into()
         }
+        Error::SourceIdTaken(id) => cut(&format!("Another allocation has the source id {id}.")),
         Error::BucketExists(id) => cut(&format!("There is another bucket {id} already.")),
         Error::VersionMismatch { expected, actual } => {
             format!("The record is at version {actual}, not {expected}.")
@@ -198,6 +207,9 @@ fn text(error: &Error) -> String {
         }
         Error::BucketNotUsable { reason, .. } => {
             cut(&format!("The bucket does not allow it: {reason}."))
+        }
+        Error::PatchTestFailed { index } => {
+            format!("The test `operations[{index}]` does not hold.")
         }
         Error::LimitReached { what, limit } => format!("There are {limit} {what} already."),
         Error::InsufficientBalance {
@@ -255,12 +267,14 @@ fn metadata(error: &Error, rpc: Option<&Rpc>) -> HashMap<String, String> {
             let mut pairs = vec![("violations_total", violations.all().len().to_string())];
             if let Some(first) = violations.all().first() {
                 pairs.push(("field", cut(&first.field)));
+                pairs.extend(first.index.map(|index| ("index", index.to_string())));
             }
             pairs
         }
         Error::PageTokenInvalid => vec![("field", "page_token".into())],
         Error::IdempotencyKeyReused { field } => vec![("field", (*field).into())],
         Error::ConnectionExists => vec![("field", "partners_connection_id".into())],
+        Error::SourceIdTaken(_) => vec![("field", "source_id".into())],
         Error::BucketExists(_) => vec![("field", "bucket.id".into())],
         Error::VersionMismatch { expected, actual } => vec![
             ("expected_version", expected.to_string()),
@@ -269,6 +283,7 @@ fn metadata(error: &Error, rpc: Option<&Rpc>) -> HashMap<String, String> {
         Error::AlreadyTerminal { status } => vec![("status", (*status).into())],
         Error::ConnectionInactive { direction, .. } => vec![("direction", (*direction).into())],
         Error::BucketNotUsable { status, .. } => vec![("status", (*status).into())],
+        Error::PatchTestFailed { index } => vec![("index", index.to_string())],
         Error::LimitReached { limit, .. } => vec![("limit", limit.to_string())],
         Error::InsufficientBalance {
             available,
@@ -296,6 +311,7 @@ fn metadata(error: &Error, rpc: Option<&Rpc>) -> HashMap<String, String> {
         | Error::PartnerNotFound(_)
         | Error::ConnectionNotFound(_)
         | Error::AllocationNotFound(_)
+        | Error::CasAllocationNotFound(_)
         | Error::CompanyNotFound(_)
         | Error::NoResults(_)
         | Error::BucketNotFound(_)
@@ -334,6 +350,7 @@ fn add_details(details: &mut ErrorDetails, error: &Error, request_id: &str) {
         Error::PartnerNotFound(id) => resource(details, "partner", id.to_string(), error),
         Error::ConnectionNotFound(id) => resource(details, "connection", id.to_string(), error),
         Error::AllocationNotFound(id) => resource(details, "allocation", id.to_string(), error),
+        Error::CasAllocationNotFound(id) => resource(details, "allocation", cut(id), error),
         Error::CompanyNotFound(id) => resource(details, "company", id.to_string(), error),
         Error::NoResults(id) => {
             let name = id.map(|id| id.to_string()).unwrap_or_default();
@@ -343,6 +360,10 @@ fn add_details(details: &mut ErrorDetails, error: &Error, request_id: &str) {
         Error::ActionNotFound(id) => resource(details, "balance_action", id.to_string(), error),
         Error::AlreadyTerminal { status } | Error::BucketNotUsable { status, .. } => {
             details.add_precondition_failure_violation(reason_name(error), *status, text(error));
+        }
+        Error::PatchTestFailed { index } => {
+            let operation = format!("operations[{index}]");
+            details.add_precondition_failure_violation(reason_name(error), operation, text(error));
         }
         Error::ConnectionInactive { direction, .. } => {
             details.add_precondition_failure_violation(reason_name(error), *direction, text(error));
@@ -379,6 +400,7 @@ fn add_details(details: &mut ErrorDetails, error: &Error, request_id: &str) {
         | Error::IdempotencyKeyReused { .. }
         | Error::ClientExists
         | Error::ConnectionExists
+        | Error::SourceIdTaken(_)
         | Error::BucketExists(_)
         | Error::VersionMismatch { .. }
         | Error::MessageTooLarge

@@ -46,11 +46,17 @@ ids! {
     ActionId
     /// Whose buckets.
     TenantId
+    /// An allocation of book building.
+    CasAllocationId
     /// The key by which value is routed, locked and, one day, sharded.
     OwnerId
     /// An account of an owner.
     AccountId
 }
+
+/// Whose CAS allocations: a name that the issuer of tokens gives.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FirmId(pub String);
 
 /// The number of a company.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -69,12 +75,17 @@ impl From<EnterpriseId> for OwnerId {
 }
 
 impl OwnerId {
-    /// The namespace of the ids below; never to be changed, since they are stored.
+    /// The namespaces of the ids below; never to be changed, since they are stored.
     const BUCKETS: Uuid = Uuid::from_u128(0x3f3c_9e0c_1c5e_4a55_9c3b_5d0e_8a4b_7f21);
-
+    const FIRMS: Uuid = Uuid::from_u128(0x5d0c_2f5e_9a43_4c0b_8b0e_6f3a_1d7c_42e9);
     const COMPANIES: Uuid = Uuid::from_u128(0x9b0f_3c55_7d0a_4c1e_8f5b_2f6a_1d0c_44e3);
 
-    /// A company.
+    /// The owner of a firm's CAS allocations.
+    pub fn of_firm(firm: &FirmId) -> Self {
+        Self(Uuid::new_v5(&Self::FIRMS, firm.0.as_bytes()))
+    }
+
+    /// The owner of a company's catalogue.
     pub fn of_company(company: CompanyId) -> Self {
         Self(Uuid::new_v5(&Self::COMPANIES, &company.0.to_be_bytes()))
     }
@@ -164,6 +175,12 @@ mod tests {
                 "0.0.0.1+-balance_group+106463"
             )
         );
+    }
+
+    #[test]
+    fn owners_of_firms_are_for_ever() {
+        let owner = OwnerId::of_firm(&FirmId("42".into()));
+        assert_eq!(owner.to_string(), "bbb1cd51-51cd-581f-a4a7-ab0bfe5f54e2");
     }
 
     #[test]

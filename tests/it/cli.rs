@@ -232,7 +232,13 @@ async fn stored(database: &str) -> Vec<i64> {
         .expect("a connection");
     tokio::spawn(connection);
     let mut counts = Vec::new();
-    for table in ["enterprise", "connection", "allocation", "entry"] {
+    for table in [
+        "enterprise",
+        "connection",
+        "allocation",
+        "entry",
+        "cas_allocation",
+    ] {
         let sql = format!("SELECT count(*) FROM {table}");
         counts.push(client.query_one(&sql, &[]).await.expect(table).get(0));
     }

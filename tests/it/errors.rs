@@ -4,6 +4,7 @@
 
 mod of_buckets;
 mod of_calls;
+mod of_cas;
 mod of_catalogue;
 mod of_the_server;
 
@@ -68,9 +69,10 @@ fn documented(reason: ErrorReason) -> (Code, Details, &'static [&'static str]) {
         Reason::NoResults => (Code::NotFound, Resource("allocation"), &[]),
         Reason::BucketNotFound => (Code::NotFound, Resource("bucket"), &[]),
         Reason::ActionNotFound => (Code::NotFound, Resource("balance_action"), &[]),
-        Reason::IdempotencyKeyReused | Reason::ConnectionExists | Reason::BucketExists => {
-            (Code::AlreadyExists, Nothing, &["field"])
-        }
+        Reason::IdempotencyKeyReused
+        | Reason::SourceIdTaken
+        | Reason::ConnectionExists
+        | Reason::BucketExists => (Code::AlreadyExists, Nothing, &["field"]),
         Reason::ClientExists => (Code::AlreadyExists, Nothing, &[]),
         Reason::VersionMismatch => (
             Code::Aborted,
@@ -81,6 +83,7 @@ fn documented(reason: ErrorReason) -> (Code, Details, &'static [&'static str]) {
         Reason::AlreadyTerminal | Reason::BucketNotUsable => {
             (Code::FailedPrecondition, Precondition, &["status"])
         }
+        Reason::PatchTestFailed => (Code::FailedPrecondition, Precondition, &["index"]),
         Reason::ConnectionInactive => (Code::FailedPrecondition, Precondition, &["direction"]),
         Reason::LimitReached => (Code::FailedPrecondition, Precondition, &["limit"]),
         Reason::InsufficientBalance => (
@@ -206,14 +209,15 @@ fn every_reason() -> BTreeSet<i32> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_reason_is_provoked_and_carries_what_is_documented() {
-    let (calls, buckets, catalogue, server, stopped) = tokio::join!(
+    let (calls, buckets, cas, catalogue, server, stopped) = tokio::join!(
         of_calls::all(),
         of_buckets::all(),
+        of_cas::all(),
         of_catalogue::all(),
         of_the_server::all(),
         of_the_server::without_database()
     );
-    let cases: Vec<Case> = [calls, buckets, catalogue, server, stopped]
+    let cases: Vec<Case> = [calls, buckets, cas, catalogue, server, stopped]
         .into_iter()
         .flatten()
         .collect();

@@ -10,6 +10,8 @@ mod authz;
 mod balance;
 /// Buckets: the source's example, lists, actions, charging at the same time.
 mod bucket;
+/// CAS allocations: the document's endpoints, patches, searches.
+mod cas;
 /// Catalogues: the source's example, languages, labels, puts; readers beside writers.
 mod catalogue;
 /// The binary: settings, exit codes, signals.

@@ -136,6 +136,7 @@ fn the_tour_and_the_greeting_work_as_typed() {
         "custodyBalance",
         "my-first",
         "Account Balance Group",
+        "Scaled back",
         "Terrain protégé",
         "eyJ",
     ] {
@@ -259,6 +260,27 @@ fn the_limits_are_those_of_the_code() {
             ),
         ),
         (
+            "CAS allocations of a page",
+            format!(
+                "{} unless asked for, {} at most",
+                limits::CAS_PAGE_DEFAULT,
+                grouped(limits::CAS_PAGE_MAX as usize)
+            ),
+        ),
+        ("criteria of a search", grouped(limits::CRITERIA_MAX)),
+        (
+            "fields that a search is sorted by",
+            grouped(limits::SORT_FIELDS_MAX),
+        ),
+        (
+            "status messages, comments of a CAS allocation",
+            format!("{} of each", limits::CAS_ELEMENTS_MAX),
+        ),
+        (
+            "operations of a patch",
+            grouped(limits::PATCH_OPERATIONS_MAX),
+        ),
+        (
             "products, resources or parties of a bucket",
             format!("{} of each", limits::BUCKET_REFERENCES_MAX),
         ),
@@ -270,7 +292,10 @@ fn the_limits_are_those_of_the_code() {
                 limits::BUCKET_EXTENSION_BYTES_MAX >> 10
             ),
         ),
-        ("a list of `fields`", characters(limits::FIELDS_CHARS_MAX)),
+        (
+            "a list of `fields`, a `projection`",
+            characters(limits::FIELDS_CHARS_MAX),
+        ),
         (
             "allocations of a company",
             grouped(limits::CATALOGUE_ALLOCATIONS_MAX as usize),

@@ -145,7 +145,7 @@ async fn money_is_numeric_without_a_scale_that_would_round() {
             SELECT oid FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace)
           AND NOT EXISTS (SELECT FROM pg_constraint c
             WHERE c.conrelid = a.attrelid AND c.contype = 'c' AND a.attnum = ANY(c.conkey)
-              AND pg_get_constraintdef(c.oid) LIKE '%10000000000000000000000000000%')";
+              AND pg_get_constraintdef(c.oid) LIKE '%10000000000000000%')";
     assert_eq!(texts(&client, unchecked).await, [""; 0], "no range");
 }
 

@@ -80,6 +80,7 @@ async fn a_good_token_says_who_calls() {
         subject: "somebody".into(),
         scopes: vec![Scope::NetworkRead],
         enterprises: None,
+        firm: None,
         tenant: None,
         companies: None,
     };
@@ -109,6 +110,10 @@ async fn claims_come_in_every_form_that_issuers_use() {
         .await
         .expect("100 are allowed");
     assert_eq!(caller.enterprises.as_ref().map(Vec::len), Some(100));
+    for firm in [json!("42"), json!(42)] {
+        let caller = issuer.verify(&with("firm_id", firm)).await;
+        assert_eq!(caller.expect("a firm").firm, Some(FirmId("42".into())));
+    }
     let caller = issuer.verify(&with("tenant", uuid(7))).await;
     let tenant = caller.expect("a UUID").tenant;
     assert_eq!(tenant, Some(TenantId(Uuid::from_u128(7))));
@@ -155,6 +160,10 @@ async fn bad_claims_are_refused_and_not_repeated() {
         ("number for UUID", with("enterprises", json!([1]))),
         ("101 companies", with("companies", json!(vec![1; 101]))),
         ("company no integer", with("companies", json!([1.5]))),
+        ("firm a fraction", with("firm_id", json!(4.2))),
+        ("firm without a name", with("firm_id", json!(""))),
+        ("firm too long", with("firm_id", json!("x".repeat(129)))),
+        ("firms in a list", with("firm_id", json!(["secret"]))),
         ("tenants in a list", with("tenant", json!([uuid(1)]))),
         ("tenant no UUID", with("tenant", json!("secret"))),
         (

@@ -2,7 +2,7 @@
 
 use crate::auth::caller::Caller;
 use crate::bucket::convert::bucket::time_bytes;
-use crate::bucket::convert::{cost_owner_of, quantity_of};
+use crate::bucket::convert::{cost_owner_of, quantity_that};
 use crate::bucket::model::{Action, ActionDetails, RecurringPeriod};
 use crate::error::Result;
 use crate::ledger::command::Command;
@@ -50,12 +50,14 @@ macro_rules! asked {
 impl Asked {
     /// A required amount above zero.
     fn amount(&mut self, field: &str, given: Option<&pb::ActionAmount>) -> Quantity {
-        let quantity = quantity_of(&mut self.read, field, given);
-        if given.is_some() && (quantity.amount.is_negative() || quantity.amount.is_zero()) {
-            self.read
-                .violation(format!("{field}.amount"), "must be above zero");
-        }
-        quantity
+        let is_above_zero = |amount: Amount| !amount.is_negative() && !amount.is_zero();
+        quantity_that(
+            &mut self.read,
+            field,
+            given,
+            is_above_zero,
+            "must be above zero",
+        )
     }
 
     fn command(self, deed: Deed, caller: &Caller) -> Result<Command> {
@@ -157,10 +159,9 @@ pub(in crate::bucket) fn adjust(
     caller: &Caller,
 ) -> Result<Command> {
     let mut asked = asked!(request);
-    let quantity = quantity_of(&mut asked.read, "amount", request.amount.as_ref());
-    if request.amount.is_some() && quantity.amount.is_zero() {
-        asked.read.violation("amount.amount", "must not be zero");
-    }
+    let given = request.amount.as_ref();
+    let is_any = |amount: Amount| !amount.is_zero();
+    let quantity = quantity_that(&mut asked.read, "amount", given, is_any, "must not be zero");
     let kind = asked.read.optional_enum("adjust_type", request.adjust_type);
     asked.details.is_recurring = Some(kind == Some(pb::AdjustType::Recurring));
     asked.command(Deed::Adjust(quantity), caller)

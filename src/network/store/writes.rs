@@ -6,19 +6,19 @@ mod sides;
 
 use std::future::Future;
 
-use chrono::{DateTime, Utc};
 use diesel::prelude::*;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use uuid::Uuid;
 
 use crate::db::pg_error::Failure;
 use crate::db::pool::Pool;
+use crate::db::request_key::{self, Key};
 use crate::db::schema;
 use crate::db::write::Transaction;
 use crate::db::{read, write};
 use crate::error::{Error, Result};
 use crate::ledger::claim::Claim;
-use crate::network::model::{Key, Times, Write};
+use crate::network::model::{Times, Write};
 use crate::types::ids::{EnterpriseId, ordered_id};
 use crate::types::time::Time;
 
@@ -101,7 +101,7 @@ impl Work<'_> {
             owners.load(self.connection).await?
         } else {
             if let Some(key_owner) = key_owner {
-                self.ensure_owner(key_owner).await?;
+                request_key::ensure_owner(self.connection, key_owner).await?;
             }
             // One statement, in one order, so that no two transactions wait for each other.
             owners.for_no_key_update().load(self.connection).await?
@@ -109,71 +109,25 @@ impl Work<'_> {
         Ok(enterprise.is_none_or(|id| found.contains(&id)))
     }
 
-    async fn ensure_owner(&mut self, id: Uuid) -> QueryResult<()> {
-        use schema::owner;
-
-        diesel::insert_into(owner::table)
-            .values(owner::owner_id.eq(id))
-            .on_conflict_do_nothing()
-            .execute(self.connection)
-            .await?;
-        Ok(())
-    }
-
     /// The record that the key stands for, if it was used before.
     async fn replayed(&mut self) -> Result<Option<Uuid>, Failure> {
-        use schema::request_key;
-
-        let Some(key) = self.key else {
-            return Ok(None);
-        };
-        let found: Option<(Vec<u8>, Uuid)> = request_key::table
-            .find((key.owner.0, key.rpc, &key.request_id))
-            .select((request_key::content_hash, request_key::record_id))
-            .first(self.connection)
-            .await
-            .optional()?;
-        match found {
-            Some((hash, record)) if hash == key.content.0 => Ok(Some(record)),
-            Some(_) => {
-                let field = "request_id";
-                Err(Error::IdempotencyKeyReused { field }.into())
-            }
+        match self.key {
+            Some(key) => request_key::replayed(self.connection, key).await,
             None => Ok(None),
         }
     }
 
     /// The database's clock.
     async fn now(&mut self) -> QueryResult<Time> {
-        diesel::define_sql_function!(
-            fn clock_timestamp() -> diesel::sql_types::Timestamptz
-        );
-
-        let now: DateTime<Utc> = diesel::select(clock_timestamp())
-            .get_result(self.connection)
-            .await?;
-        Ok(now.into())
+        request_key::now(self.connection).await
     }
 
     /// Ends a write: keeps the key, if there is one.
-    async fn keep_key(&mut self, record: Uuid, now: Time) -> QueryResult<()> {
-        use schema::request_key;
-
-        let Some(key) = self.key else {
-            return Ok(());
-        };
-        diesel::insert_into(request_key::table)
-            .values((
-                request_key::owner_id.eq(key.owner.0),
-                request_key::rpc.eq(key.rpc),
-                request_key::request_id.eq(&key.request_id),
-                request_key::content_hash.eq(key.content.0.as_slice()),
-                request_key::record_id.eq(record),
-                request_key::created_at.eq(now.to_chrono()),
-            ))
-            .execute(self.connection)
-            .await?;
-        Ok(())
+    async fn keep_key(&mut self, record: Uuid, now: Time) -> Result<(), Failure> {
+        match self.key {
+            Some(key) => request_key::keep(self.connection, key, record, now).await,
+            None => Ok(()),
+        }
     }
 }
 

@@ -148,7 +148,9 @@ impl Asking {
         let pool = pool::open(connector.clone(), &one);
         let (writer, _writing) = Writer::start(&connector, &WriterSettings::default());
         let caller = Caller {
+            firm: None,
             tenant: Some(TenantId(TENANT)),
+            companies: None,
             ..member(&[])
         };
         Self {

@@ -26,22 +26,12 @@ async fn amounts_are_decimals_above_zero() {
             refusal(client.transfer_balance(transfer("b", "c", of, "k")).await),
         ];
         for refused in refused {
-            let fields = refused.fields();
-            assert!(
-                fields.iter().all(|field| *field == "amount.amount"),
-                "{refused:?}"
-            );
-            refused.expect(Code::InvalidArgument, "INVALID_REQUEST");
+            refused.expect_invalid(&["amount.amount"]);
         }
     }
     for of in ["0", "-0.0", "", "--1"] {
         let refused = refusal(client.adjust_balance(adjust("b", of, "k")).await);
-        let fields = refused.fields();
-        assert!(
-            fields.iter().all(|field| *field == "amount.amount"),
-            "{refused:?}"
-        );
-        refused.expect(Code::InvalidArgument, "INVALID_REQUEST");
+        refused.expect_invalid(&["amount.amount"]);
     }
     assert_eq!(till.get("b").await, before);
 }
@@ -68,7 +58,6 @@ async fn every_wrong_argument_is_named_at_once() {
     let refused = refusal(client.topup_balance(request).await);
     let mut fields = refused.fields();
     fields.sort_unstable();
-    fields.dedup();
     assert_eq!(
         fields,
         [

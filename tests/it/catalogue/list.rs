@@ -154,6 +154,7 @@ async fn five_hundred_allocations_take_one_round_trip() {
                 subject: "reader".into(),
                 scopes: vec![Scope::CatalogueRead],
                 enterprises: None,
+                firm: None,
                 tenant: None,
                 companies: Some(vec![CompanyId(COMPANY)]),
             }),

@@ -69,6 +69,23 @@ fn insert(table: &str, columns: &[(&str, &str)], changes: &[(&str, &str)]) -> St
 }
 
 /// An active bucket that began empty.
+/// A CAS allocation of which nothing is said, but for the changes.
+fn cas_allocation(changes: &[(&str, &str)]) -> String {
+    let columns = [
+        ("owner_id", "gen_random_uuid()"),
+        ("id", "gen_random_uuid()"),
+        ("created_by", "'somebody'"),
+        ("created_at", "now()"),
+        ("last_modified_by", "'somebody'"),
+        ("last_modified_at", "now()"),
+        ("version", "1"),
+        ("status_messages", "'[]'"),
+        ("comments", "'[]'"),
+        ("content_hash", "''"),
+    ];
+    insert("cas_allocation", &columns, changes)
+}
+
 fn bucket(changes: &[(&str, &str)]) -> String {
     let columns = [
         ("owner_id", "gen_random_uuid()"),
@@ -229,6 +246,26 @@ fn refused_of_buckets() -> Vec<(&'static str, String)> {
     let mut cases = vec![
         ("bucket_status", bucket(&[("status", "'OPEN'")])),
         ("bucket_usage_type", bucket(&[("usage_type", "'GAS'")])),
+        (
+            "cas_allocation_version",
+            cas_allocation(&[("version", "0")]),
+        ),
+        (
+            "cas_allocation_order_status",
+            cas_allocation(&[("order_status", "'PENDING'")]),
+        ),
+        (
+            "cas_allocation_value_type",
+            cas_allocation(&[("value_type", "''")]),
+        ),
+        (
+            "cas_allocation_override_type",
+            cas_allocation(&[("override_type", "'money'")]),
+        ),
+        (
+            "cas_allocation_distribution_type",
+            cas_allocation(&[("distribution_type", "'x'")]),
+        ),
         ("bucket_version", bucket(&[("version", "0")])),
         (
             "bucket_valid_for",
@@ -511,6 +548,17 @@ fn refused() -> Vec<(&'static str, String)> {
             cases.push(("entry_in_range", entry(numbers, 1, "ADJUST")));
         }
     }
+    for bad in [
+        "'NaN'",
+        "'Infinity'",
+        "'-Infinity'",
+        "10000000000000000",
+        "-10000000000000000",
+    ] {
+        for column in ["value_amount", "override_amount"] {
+            cases.push(("cas_allocation_amounts", cas_allocation(&[(column, bad)])));
+        }
+    }
     for bad in NO_AMOUNTS {
         cases.push(("allocation_quantity", allocation(&[("quantity", bad)])));
         cases.push(("adjustment_quantity", adjustment(bad)));
@@ -559,6 +607,12 @@ async fn what_is_right_passes_every_check() {
         allocation(&[("quantity", greatest)]),
         allocation(&released),
         adjustment(&least),
+        cas_allocation(&[]),
+        cas_allocation(&[
+            ("value_amount", "9999999999999999.999999999999"),
+            ("override_amount", "-9999999999999999.999999999999"),
+            ("order_status", "'deletePending'"),
+        ]),
         bucket(&[]),
         bucket(&[
             ("opened_amount", greatest),

@@ -13,7 +13,14 @@ const FLOORS: &[&[&str]] = &[
     &["db"],
     &["auth", "ledger"],
     &["rpc"],
-    &["allocation", "balance", "bucket", "catalogue", "network"],
+    &[
+        "allocation",
+        "balance",
+        "bucket",
+        "cas",
+        "catalogue",
+        "network",
+    ],
     &["server"],
     &["app"],
     &["config", "demo"],
@@ -28,6 +35,7 @@ const HOMES: &[(&str, &[&str])] = &[
         &[
             "app.rs",
             "demo.rs",
+            "demo/",
             "rpc/",
             "server/reflection.rs",
             "service.rs",
@@ -45,6 +53,7 @@ const HOMES: &[(&str, &[&str])] = &[
         &[
             "app.rs",
             "demo.rs",
+            "demo/",
             "rpc/",
             "server/",
             "server.rs",

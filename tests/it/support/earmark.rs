@@ -16,6 +16,7 @@ use earmark::ledger::writer::WriterSettings;
 use earmark::proto::allocation::v1::allocation_service_client::AllocationServiceClient;
 use earmark::proto::balance::v1::balance_service_client::BalanceServiceClient;
 use earmark::proto::bucket::v1::bucket_service_client::BucketServiceClient;
+use earmark::proto::cas::v1::cas_allocation_service_client::CasAllocationServiceClient;
 use earmark::proto::catalogue::v1::catalogue_service_client::CatalogueServiceClient;
 use earmark::proto::network::v1::network_service_client::NetworkServiceClient;
 use earmark::proto::{
@@ -94,6 +95,7 @@ pub(crate) struct Clients {
     pub(crate) balance: BalanceServiceClient<Authorized>,
     pub(crate) allocation: AllocationServiceClient<Authorized>,
     pub(crate) bucket: BucketServiceClient<Authorized>,
+    pub(crate) cas: CasAllocationServiceClient<Authorized>,
     pub(crate) catalogue: CatalogueServiceClient<Authorized>,
 }
 
@@ -263,6 +265,7 @@ impl Earmark {
             balance: BalanceServiceClient::new(channel.clone()),
             allocation: AllocationServiceClient::new(channel.clone()),
             bucket: BucketServiceClient::new(channel.clone()),
+            cas: CasAllocationServiceClient::new(channel.clone()),
             catalogue: CatalogueServiceClient::new(channel),
         }
     }
@@ -304,6 +307,28 @@ impl Earmark {
         self.key
             .mint(&claims, Duration::from_secs(600))
             .expect("signed")
+    }
+
+    /// Somebody who may read and write the CAS allocations of a firm.
+    pub(crate) fn firm(&self, firm: &str) -> CasAllocationServiceClient<Authorized> {
+        self.of_firm("somebody", "allocations-read allocations-write", firm)
+    }
+
+    /// A bearer of these scopes for the CAS allocations of a firm.
+    pub(crate) fn of_firm(
+        &self,
+        subject: &str,
+        scope: &str,
+        firm: &str,
+    ) -> CasAllocationServiceClient<Authorized> {
+        let claims = DevClaims {
+            sub: subject.into(),
+            scope: scope.into(),
+            firm_id: Some(firm.into()),
+            ..DevClaims::default()
+        };
+        let token = self.key.mint(&claims, Duration::from_secs(600));
+        self.with_token(token.expect("signed")).cas
     }
 
     /// A licensed enterprise.

@@ -73,6 +73,7 @@ pub(crate) fn admin() -> Caller {
         subject: "admin".into(),
         scopes: vec![Scope::NetworkAdmin],
         enterprises: None,
+        firm: None,
         tenant: None,
         companies: None,
     }
@@ -88,6 +89,7 @@ pub(crate) fn member(enterprises: &[&str]) -> Caller {
         subject: "member".into(),
         scopes: vec![Scope::NetworkRead],
         enterprises: Some(enterprises.collect()),
+        firm: None,
         tenant: None,
         companies: None,
     }

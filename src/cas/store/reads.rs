@@ -1,0 +1,40 @@
+//! Reads of one record.
+
+use diesel::prelude::*;
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
+
+use super::rows::Row;
+use crate::cas::model::CasAllocation;
+use crate::db::pg_error::Failure;
+use crate::db::pool::Pool;
+use crate::db::read;
+use crate::db::schema::cas_allocation;
+use crate::error::Result;
+use crate::types::ids::{CasAllocationId, OwnerId};
+
+/// A record of the firm.
+pub(in crate::cas) async fn get(
+    pool: &Pool,
+    firm: OwnerId,
+    id: CasAllocationId,
+) -> Result<Option<CasAllocation>> {
+    read::one(pool, async |connection: &mut AsyncPgConnection| {
+        find(connection, firm, id).await
+    })
+    .await
+}
+
+/// The same on a connection in use.
+pub(super) async fn find(
+    connection: &mut AsyncPgConnection,
+    firm: OwnerId,
+    id: CasAllocationId,
+) -> Result<Option<CasAllocation>, Failure> {
+    let row: Option<Row> = cas_allocation::table
+        .find((firm.0, id.0))
+        .select(Row::as_select())
+        .first(connection)
+        .await
+        .optional()?;
+    row.map(TryInto::try_into).transpose()
+}

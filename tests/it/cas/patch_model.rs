@@ -1,0 +1,259 @@
+//! Random patches, one after the other and many at once, held against a reference that shares no code with the server.
+//!
+//! What is asked follows from a seed, which a failure prints: `EARMARK_PATCH_SEED` plays it again.
+
+mod reference;
+
+use std::env;
+use std::ops::RangeInclusive;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use serde_json::{Value, json};
+use tonic::{Code, Status};
+
+use self::reference::{End, document, patched, paths};
+use super::{Client, create, patch, pb};
+use crate::support::chance::Chance;
+use crate::support::earmark::Earmark;
+use crate::support::service::{detail, reason};
+
+fn seed() -> u64 {
+    let asked = env::var("EARMARK_PATCH_SEED").ok();
+    asked.map_or_else(
+        || {
+            let now = SystemTime::now().duration_since(UNIX_EPOCH);
+            now.expect("after 1970").as_micros() as u64 % 1_000_000_000
+        },
+        |seed| seed.parse().expect("a number"),
+    )
+}
+
+/// A record with something in each place that a patch may look for.
+fn full() -> Value {
+    json!([
+        {"op": "add", "path": "/dealId", "value": "a"},
+        {"op": "add", "path": "/companyId", "value": 1},
+        {"op": "add", "path": "/orderStatus", "value": "pending"},
+        {"op": "add", "path": "/statusMessages", "value": [{"code": "a"}, {"code": "b", "message": "c"}]},
+        {"op": "add", "path": "/allocationValue", "value": {"type": "cash", "data": {"amount": 2.5}}},
+        {"op": "add", "path": "/comment/comments/-", "value": {"comment": "a"}},
+        {"op": "add", "path": "/detail", "value": {"order": {"affirmation": {"isAffirmed": true}}}},
+    ])
+}
+
+/// Somewhere in a document, or beside it.
+fn place(chance: &mut Chance, document: &Value) -> String {
+    const NAMES: [&str; 10] = [
+        "dealId",
+        "trancheId",
+        "orderStatus",
+        "statusMessages",
+        "code",
+        "data",
+        "amount",
+        "0",
+        "1",
+        "-",
+    ];
+    let there = paths(document);
+    let mut place = there[chance.number(0..there.len())].clone();
+    if chance.one_in(3) {
+        // Beside what is there, or inside of it.
+        if chance.one_in(2) {
+            place.truncate(place.rfind('/').unwrap_or(0));
+        }
+        place.push('/');
+        place.push_str(NAMES[chance.number(0..NAMES.len())]);
+    }
+    place
+}
+
+/// What may stand there in a record, and now and then what may not.
+fn value(chance: &mut Chance, path: &str) -> Value {
+    let values = [
+        json!(null),
+        json!("a"),
+        json!("cash"),
+        json!(1.0),
+        json!(2.5),
+        json!(true),
+        json!([]),
+        json!({}),
+        json!({"message": null, "code": "a"}),
+    ];
+    let any = values[chance.number(0..values.len())].clone();
+    let (parent, last) = path.rsplit_once('/').expect("a pointer");
+    match (parent, last) {
+        _ if chance.one_in(4) => any,
+        ("/statusMessages", _) => json!({"code": "b", "message": "c"}),
+        ("/comment/comments", _) => json!({"comment": "b", "commentType": "public"}),
+        (_, "statusMessages") => json!([{"code": "c"}]),
+        (_, "companyId" | "amount") => json!(chance.number(0..3)),
+        (_, "data") => json!({"amount": 7}),
+        (_, "type") => json!("quantity"),
+        (_, "orderStatus") => json!("deletePending"),
+        (_, "isAffirmed") => json!(false),
+        (_, "dealId" | "trancheId" | "code" | "message" | "commentType") => json!("b"),
+        _ => json!(null),
+    }
+}
+
+fn operation(chance: &mut Chance, document: &Value) -> Value {
+    const OPS: [&str; 8] = [
+        "add", "add", "replace", "replace", "remove", "move", "copy", "test",
+    ];
+    let op = OPS[chance.number(0..OPS.len())];
+    let path = place(chance, document);
+    let from = place(chance, document);
+    // A move into itself is refused before the record is read: cases tell that, not chance.
+    let is_inside = path.len() > from.len() && path.starts_with(&from);
+    let op = if is_inside && op == "move" {
+        "copy"
+    } else {
+        op
+    };
+    // Half of the tests ask for what is there.
+    let fair = document.pointer(&path).filter(|_| op == "test");
+    let value = match fair {
+        Some(there) if chance.one_in(2) => there.clone(),
+        _ => value(chance, &path),
+    };
+    json!({"op": op, "path": path, "from": from, "value": value})
+}
+
+fn operations(chance: &mut Chance, document: &Value) -> Value {
+    let count = chance.number(1..4);
+    (0..count).map(|_| operation(chance, document)).collect()
+}
+
+/// What the server answers: the record, or how the patch ended.
+fn outcome(answer: Result<pb::CasAllocation, Status>) -> Result<pb::CasAllocation, End> {
+    answer.map_err(|status| {
+        let index = detail(&status, "index").map(|index| index.parse().expect("a number"));
+        let code = status.code();
+        match (code, reason::<()>(Err(status)).as_str(), index) {
+            (Code::FailedPrecondition, "PATCH_TEST_FAILED", Some(index)) => End::TestFailed(index),
+            (Code::InvalidArgument, "INVALID_REQUEST", Some(index)) => End::Wrong(index),
+            (Code::InvalidArgument, "INVALID_REQUEST", None) => End::NoRecord,
+            other => panic!("{other:?}"),
+        }
+    })
+}
+
+async fn full_record(client: &Client) -> pb::CasAllocation {
+    let id = create(client, pb::CasAllocation::default()).await.id;
+    patch(client, &id, full()).await.expect("patched")
+}
+
+#[tokio::test]
+async fn random_patches_do_what_the_reference_does() {
+    let earmark = Earmark::start().await;
+    let client = earmark.firm("1");
+    let seed = seed();
+    let mut chance = Chance::new(seed);
+    let mut accepted = 0;
+    for _ in 0..10 {
+        let record = full_record(&client).await;
+        let mut version = record.version;
+        let mut stands = document(&record);
+        for _ in 0..40 {
+            let operations = operations(&mut chance, &stands);
+            let answer = outcome(patch(&client, &record.id, operations.clone()).await);
+            let expected = patched(&stands, &operations);
+            let told = format!("seed {seed}: {operations} on {stands}");
+            let answered = answer.as_ref().map(document).map_err(Clone::clone);
+            assert_eq!(answered, expected, "{told}");
+            if let Ok(record) = answer {
+                assert_eq!(record.version, version + 1, "{told}");
+                version = record.version;
+                stands = document(&record);
+                accepted += 1;
+            }
+        }
+    }
+    // About one in six is; a test of none would test nothing.
+    assert!(
+        accepted > 10,
+        "seed {seed}: only {accepted} of 400 were accepted"
+    );
+}
+
+/// A patch that was sent while others were on their way.
+struct Sent {
+    operations: Value,
+    answer: Result<pb::CasAllocation, End>,
+    /// The newest version that its sender knew.
+    known: i64,
+}
+
+/// Sends patches one after the other, each about the record as it was last seen.
+async fn send(client: Client, first: pb::CasAllocation, seed: u64) -> Vec<Sent> {
+    let mut chance = Chance::new(seed);
+    let mut seen = first;
+    let mut sent = Vec::new();
+    for _ in 0..25 {
+        let operations = operations(&mut chance, &document(&seen));
+        let answer = outcome(patch(&client, &seen.id, operations.clone()).await);
+        let known = seen.version;
+        if let Ok(record) = &answer {
+            seen = record.clone();
+        }
+        sent.push(Sent {
+            operations,
+            answer,
+            known,
+        });
+    }
+    sent
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn patches_at_once_are_carried_out_one_after_the_other() {
+    let earmark = Earmark::start().await;
+    let client = earmark.firm("1");
+    let seed = seed();
+    let first = full_record(&client).await;
+    let senders =
+        (0..8).map(|sender| tokio::spawn(send(client.clone(), first.clone(), seed + sender)));
+    let senders: Vec<_> = senders.collect();
+    let mut sent = Vec::new();
+    for sender in senders {
+        sent.extend(sender.await.expect("sent"));
+    }
+
+    // Every version is one patch's, and holds what that patch makes of the version before.
+    let mut stood = vec![document(&first)];
+    let mut written: Vec<_> = sent
+        .iter()
+        .filter_map(|sent| Some((sent.answer.as_ref().ok()?, &sent.operations)))
+        .collect();
+    written.sort_by_key(|(record, _)| record.version);
+    for (record, operations) in &written {
+        let before = stood.last().expect("the first");
+        let told = format!("seed {seed}: {operations} on {before}");
+        assert_eq!(record.version, first.version + stood.len() as i64, "{told}");
+        assert_eq!(patched(before, operations), Ok(document(record)), "{told}");
+        stood.push(document(record));
+    }
+    // About one in six is; a test of none would test nothing.
+    assert!(
+        written.len() > 5,
+        "seed {seed}: only {} were accepted",
+        written.len()
+    );
+
+    // What was refused was wrong at some version that its sender may have met.
+    for refused in &sent {
+        let Err(end) = &refused.answer else { continue };
+        let met: RangeInclusive<usize> =
+            usize::try_from(refused.known - first.version).expect("not before")..=stood.len() - 1;
+        let is_explained = stood[met]
+            .iter()
+            .any(|version| patched(version, &refused.operations).as_ref() == Err(end));
+        assert!(
+            is_explained,
+            "seed {seed}: {} was {end:?}",
+            refused.operations
+        );
+    }
+}

@@ -1,0 +1,305 @@
+//! Arguments that cannot be: each is named, and nothing is changed.
+
+use prost_types::Timestamp;
+use tonic::Code;
+
+use super::{NOBODY, cash, create, criterion, deal, get, pb, search, search_for};
+use crate::support::earmark::Earmark;
+use crate::support::service::{detail, fields, reason};
+
+#[tokio::test]
+async fn what_a_record_cannot_hold_is_named() {
+    let earmark = Earmark::start().await;
+    let client = earmark.firm("1");
+    let long = "x".repeat(129);
+    let amount = |amount: &str| Some(cash(amount));
+    let time = Some(Timestamp {
+        seconds: i64::MAX,
+        nanos: 0,
+    });
+    let bad = pb::CasAllocation {
+        deal_id: Some("a\0b".into()),
+        tranche_id: Some(long.clone()),
+        source_id: Some(String::new()),
+        indication_id: Some("x".repeat(1024 * 1024)),
+        order_status: 6,
+        status_messages: vec![
+            Default::default(),
+            pb::StatusMessage {
+                code: Some(long),
+                message: Some("m".repeat(1_001)),
+            },
+        ],
+        allocation_value: Some(pb::AllocationValue {
+            r#type: 9,
+            override_allocation: Some(pb::OverrideAllocation {
+                r#type: -1,
+                data: Some(pb::AllocationValueData {
+                    amount: Some(String::new()),
+                }),
+            }),
+            ..amount("1e3").expect("set")
+        }),
+        distribution_type: 4,
+        comment: Some(pb::CommentList {
+            comments: vec![pb::Comment {
+                last_modified_date_time: time,
+                ..Default::default()
+            }],
+        }),
+        ..Default::default()
+    };
+    let request = pb::CreateAllocationRequest {
+        allocation: Some(bad.clone()),
+        ..Default::default()
+    };
+    let expected = [
+        "allocation.order_status",
+        "allocation.allocation_value.type",
+        "allocation.allocation_value.data.amount",
+        "allocation.allocation_value.override_allocation.type",
+        "allocation.allocation_value.override_allocation.data.amount",
+        "allocation.distribution_type",
+        "allocation.comment.comments[0].last_modified_date_time",
+        "allocation.deal_id",
+        "allocation.tranche_id",
+        "allocation.indication_id",
+        "allocation.source_id",
+        "allocation.status_messages[1].code",
+        "allocation.status_messages[1].message",
+    ];
+    assert_eq!(
+        fields(client.clone().create_allocation(request).await),
+        expected
+    );
+    let record = create(&client, deal("D")).await;
+    let request = pb::UpdateAllocationRequest {
+        id: record.id.clone(),
+        allocation: Some(bad),
+        ..Default::default()
+    };
+    assert_eq!(
+        fields(client.clone().update_allocation(request).await),
+        expected
+    );
+
+    for bad in [
+        "10000000000000000",
+        "0.0000000000001",
+        "NaN",
+        "+1",
+        " 1",
+        ".5",
+    ] {
+        let request = pb::CreateAllocationRequest {
+            allocation: Some(pb::CasAllocation {
+                allocation_value: amount(bad),
+                ..Default::default()
+            }),
+            ..Default::default()
+        };
+        let refused = client.clone().create_allocation(request).await;
+        assert_eq!(
+            fields(refused),
+            ["allocation.allocation_value.data.amount"],
+            "{bad}"
+        );
+    }
+    let many = pb::CreateAllocationRequest {
+        allocation: Some(pb::CasAllocation {
+            status_messages: vec![Default::default(); 201],
+            comment: Some(pb::CommentList {
+                comments: vec![Default::default(); 201],
+            }),
+            ..Default::default()
+        }),
+        ..Default::default()
+    };
+    let refused = client.clone().create_allocation(many).await;
+    assert_eq!(
+        fields(refused),
+        ["allocation.status_messages", "allocation.comment.comments"]
+    );
+    assert_eq!(get(&client, &record.id).await.expect("there"), record);
+    assert_eq!(
+        earmark.count("SELECT count(*) FROM cas_allocation").await,
+        1
+    );
+}
+
+#[tokio::test]
+async fn ids_and_keys_are_judged() {
+    let earmark = Earmark::start().await;
+    let client = earmark.firm("1");
+    let refused = get(&client, "").await;
+    assert_eq!(fields(refused), ["id"]);
+    let refused = client
+        .clone()
+        .create_allocation(pb::CreateAllocationRequest::default())
+        .await;
+    assert_eq!(fields(refused), ["allocation"]);
+    let update = |id: &str, allocation| pb::UpdateAllocationRequest {
+        id: id.into(),
+        allocation,
+        request_id: "r".repeat(129),
+        ..Default::default()
+    };
+    let refused = client.clone().update_allocation(update("x", None)).await;
+    assert_eq!(fields(refused), ["id", "allocation", "request_id"]);
+    let refused = client
+        .clone()
+        .update_allocation(update("", Some(deal("D"))))
+        .await;
+    assert_eq!(fields(refused), ["id", "request_id"]);
+    let refused = client.clone().update_allocation(update("", None)).await;
+    assert_eq!(fields(refused), ["allocation", "request_id"]);
+    let delete = pb::DeleteAllocationBySourceIdRequest::default();
+    let refused = client.clone().delete_allocation_by_source_id(delete).await;
+    assert_eq!(fields(refused), ["source_id"]);
+    let unknown = get(&client, NOBODY).await.expect_err("nobody");
+    assert_eq!(unknown.code(), Code::NotFound);
+}
+
+#[tokio::test]
+async fn a_search_names_each_criterion_that_cannot_be() {
+    let earmark = Earmark::start().await;
+    let client = earmark.firm("1");
+    for (field, operator, value, wrong) in [
+        ("", "=", "x", "field"),
+        ("dealID", "=", "x", "field"),
+        ("dealId; DROP TABLE owner", "=", "x", "field"),
+        ("allocationValue", "=", "1", "field"),
+        ("statusMessages[0].code", "=", "x", "field"),
+        ("dealId", "", "x", "operator"),
+        ("dealId", "==", "x", "operator"),
+        ("dealId", "IN", "x", "operator"),
+        ("companyId", "like", "1%", "operator"),
+        ("orderStatus", "like", "p%", "operator"),
+        ("companyId", "=", "one", "value"),
+        ("companyId", "=", "", "value"),
+        ("companyId", ">", "9223372036854775808", "value"),
+        ("companyId", "in", "1,,2", "value"),
+        ("version", "=", "1.0", "value"),
+        ("id", "=", "x", "value"),
+        ("allocationValue.data.amount", ">", "1e3", "value"),
+        (
+            "allocationValue.data.amount",
+            ">",
+            "10000000000000000",
+            "value",
+        ),
+        ("createdDateTime", ">", "2020-04-09", "value"),
+        (
+            "createdDateTime",
+            "=",
+            "2020-04-09T04:36:37.1234567Z",
+            "value",
+        ),
+        ("createdDateTime", "<", "0000-01-01T00:00:00Z", "value"),
+        ("orderStatus", "=", "PENDING", "value"),
+        ("orderStatus", "in", "pending,gone", "value"),
+        ("detail.order.affirmation.isAffirmed", "=", "yes", "value"),
+        ("dealId", "=", "a\0", "value"),
+        ("dealId", "like", "a\\", "value"),
+    ] {
+        let refused = search(
+            &client,
+            search_for(&[("dealId", "=", "D"), (field, operator, value)]),
+        );
+        let refused = refused.await.expect_err(value);
+        let allowed = refused.message().to_owned();
+        assert_eq!(
+            fields::<()>(Err(refused)),
+            [format!("criteria[1].{wrong}")],
+            "{field} {operator} {value}"
+        );
+        let is_helpful = ["must", "is required", "takes texts"];
+        assert!(
+            is_helpful.iter().any(|words| allowed.contains(words)),
+            "{allowed}"
+        );
+    }
+    for value in ["x".repeat(1_001), "x".repeat(1024 * 1024), "x,".repeat(500)] {
+        let operator = if value.contains(',') { "in" } else { "=" };
+        let refused = search(&client, search_for(&[("dealId", operator, &value)])).await;
+        assert_eq!(fields(refused), ["criteria[0].value"]);
+    }
+    let many = pb::SearchAllocationsRequest {
+        criteria: vec![criterion("dealId", "=", "x"); 1_000],
+        ..Default::default()
+    };
+    assert_eq!(fields(search(&client, many).await), ["criteria"]);
+    let all = pb::SearchAllocationsRequest {
+        criteria: vec![criterion("dealId", "=", "x"); 50],
+        ..Default::default()
+    };
+    search(&client, all).await.expect("50 are allowed");
+}
+
+#[tokio::test]
+async fn a_search_names_what_else_cannot_be() {
+    let earmark = Earmark::start().await;
+    let client = earmark.firm("1");
+    let by = |field: &str, direction| pb::SortField {
+        field: field.into(),
+        direction,
+    };
+    let ask = |change: fn(&mut pb::SearchAllocationsRequest)| {
+        let mut request = pb::SearchAllocationsRequest::default();
+        change(&mut request);
+        request
+    };
+    for (request, wrong) in [
+        (ask(|ask| ask.page = -1), "page"),
+        (ask(|ask| ask.page_size = -1), "page_size"),
+        (
+            ask(|ask| (ask.page, ask.page_size) = (2, 1_001)),
+            "page_size",
+        ),
+        (
+            ask(|ask| (ask.page, ask.page_size) = (1_002, 1_000)),
+            "page",
+        ),
+        (
+            ask(|ask| ask.projection = "dealId,nothing".into()),
+            "projection",
+        ),
+        (ask(|ask| ask.projection = "dealId,".into()), "projection"),
+        (ask(|ask| ask.projection = "x".repeat(10_001)), "projection"),
+    ] {
+        assert_eq!(fields(search(&client, request).await), [wrong]);
+    }
+    let sorted = pb::SearchAllocationsRequest {
+        sort_fields: vec![
+            by("dealId", 3),
+            by("nothing", 1),
+            by("", 1),
+            by("deal_id", 2),
+        ],
+        ..Default::default()
+    };
+    assert_eq!(
+        fields(search(&client, sorted).await),
+        [
+            "sort_fields[0].direction",
+            "sort_fields[1].field",
+            "sort_fields[2].field",
+            "sort_fields[3].field",
+        ]
+    );
+    let many = pb::SearchAllocationsRequest {
+        sort_fields: vec![by("dealId", 1); 9],
+        ..Default::default()
+    };
+    assert_eq!(fields(search(&client, many).await), ["sort_fields"]);
+
+    for token in ["x", "AAAA"] {
+        let request = pb::SearchAllocationsRequest {
+            page_token: token.into(),
+            ..Default::default()
+        };
+        let refused = search(&client, request).await.expect_err("altered");
+        assert_eq!(detail(&refused, "field").as_deref(), Some("page_token"));
+        assert_eq!(reason::<()>(Err(refused)), "PAGE_TOKEN_INVALID");
+    }
+}

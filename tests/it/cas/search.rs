@@ -1,0 +1,368 @@
+//! Searches: pages, orders, projections, operators.
+
+use super::{Client, cash, create, deal, found, pb, search, search_for, sourced};
+use crate::support::earmark::Earmark;
+use crate::support::service::{fields, reason};
+
+fn ids(answer: &pb::SearchAllocationsResponse) -> Vec<String> {
+    answer
+        .allocations
+        .iter()
+        .map(|each| each.id.clone())
+        .collect()
+}
+
+fn by(field: &str, direction: i32) -> pb::SortField {
+    pb::SortField {
+        field: field.into(),
+        direction,
+    }
+}
+
+async fn many(client: &Client, count: usize) -> Vec<String> {
+    let mut ids = Vec::new();
+    for index in 0..count {
+        ids.push(create(client, deal(&format!("D-{}", index % 2))).await.id);
+    }
+    ids
+}
+
+#[tokio::test]
+async fn pages_are_numbered_from_one_and_tokens_lead_on() {
+    let earmark = Earmark::start().await;
+    let client = earmark.firm("1");
+    let all = many(&client, 7).await;
+    let page = |page, page_size| pb::SearchAllocationsRequest {
+        page,
+        page_size,
+        ..Default::default()
+    };
+    let whole = search(&client, page(0, 0)).await.expect("found");
+    assert_eq!(
+        (whole.page, whole.page_size, whole.total_count),
+        (1, 250, 7)
+    );
+    assert_eq!(
+        (ids(&whole), whole.next_page_token.as_str()),
+        (all.clone(), "")
+    );
+    for (number, expected) in [(1, &all[..3]), (2, &all[3..6]), (3, &all[6..]), (4, &[])] {
+        let answer = search(&client, page(number, 3)).await.expect("found");
+        assert_eq!(
+            (answer.page, answer.page_size, answer.total_count),
+            (number, 3, 7)
+        );
+        assert_eq!(ids(&answer), expected);
+        assert_eq!(answer.next_page_token.is_empty(), number > 2);
+    }
+    let large = search(&client, page(1, 5_000)).await.expect("cut");
+    assert_eq!(large.page_size, 1_000);
+
+    let mut walked = Vec::new();
+    let mut request = page(0, 2);
+    loop {
+        let answer = search(&client, request.clone()).await.expect("found");
+        assert_eq!(answer.page, if walked.is_empty() { 1 } else { 0 });
+        assert_eq!(answer.total_count, 7);
+        walked.extend(ids(&answer));
+        if answer.next_page_token.is_empty() {
+            break;
+        }
+        request.page_token = answer.next_page_token;
+    }
+    assert_eq!(walked, all);
+}
+
+#[tokio::test]
+async fn a_token_serves_its_own_search_alone() {
+    let earmark = Earmark::start().await;
+    let (client, other) = (earmark.firm("1"), earmark.firm("2"));
+    many(&client, 3).await;
+    let request = pb::SearchAllocationsRequest {
+        page_size: 1,
+        ..search_for(&[("companyId", "!=", "1")])
+    };
+    let first = search(&client, request.clone()).await.expect("found");
+    let next = pb::SearchAllocationsRequest {
+        page_token: first.next_page_token,
+        ..request
+    };
+    // Neither the size of a page nor what is shown makes another search.
+    let shown = pb::SearchAllocationsRequest {
+        page_size: 2,
+        projection: "dealId".into(),
+        ..next.clone()
+    };
+    assert_eq!(
+        search(&client, shown)
+            .await
+            .expect("found")
+            .allocations
+            .len(),
+        2
+    );
+    let refused = search(&other, next.clone()).await;
+    assert_eq!(reason(refused), "PAGE_TOKEN_INVALID");
+    let sorted = pb::SearchAllocationsRequest {
+        sort_fields: vec![by("dealId", 0)],
+        ..next.clone()
+    };
+    assert_eq!(reason(search(&client, sorted).await), "PAGE_TOKEN_INVALID");
+    let filtered = pb::SearchAllocationsRequest {
+        criteria: Vec::new(),
+        ..next.clone()
+    };
+    assert_eq!(
+        reason(search(&client, filtered).await),
+        "PAGE_TOKEN_INVALID"
+    );
+    let numbered = pb::SearchAllocationsRequest { page: 2, ..next };
+    assert_eq!(fields(search(&client, numbered).await), ["page_token"]);
+}
+
+#[tokio::test]
+async fn unset_values_are_above_all_others_in_an_order() {
+    let earmark = Earmark::start().await;
+    let client = earmark.firm("1");
+    let mut records = Vec::new();
+    for (amount, deal_id) in [
+        ("10", Some("b")),
+        ("9.5", None),
+        ("-1", Some("a")),
+        ("10", None),
+    ] {
+        let said = pb::CasAllocation {
+            deal_id: deal_id.map(Into::into),
+            allocation_value: Some(cash(amount)),
+            ..Default::default()
+        };
+        records.push(create(&client, said).await.id);
+    }
+    for (sort, expected) in [
+        (vec![by("allocationValue.data.amount", 1)], [2, 1, 0, 3]),
+        (vec![by("allocation_value.data.amount", 2)], [0, 3, 1, 2]),
+        (vec![by("dealId", 0)], [2, 0, 1, 3]),
+        (vec![by("dealId", 2)], [1, 3, 0, 2]),
+        (
+            vec![by("dealId", 2), by("allocationValue.data.amount", 2)],
+            [3, 1, 0, 2],
+        ),
+        (vec![by("id", 2)], [3, 2, 1, 0]),
+    ] {
+        let expected: Vec<String> = expected
+            .iter()
+            .map(|index: &usize| records[*index].clone())
+            .collect();
+        let mut request = pb::SearchAllocationsRequest {
+            sort_fields: sort,
+            ..Default::default()
+        };
+        let answer = search(&client, request.clone()).await.expect("found");
+        assert_eq!(ids(&answer), expected);
+        // One by one it is the same order.
+        request.page_size = 1;
+        let mut walked = Vec::new();
+        loop {
+            let answer = search(&client, request.clone()).await.expect("found");
+            walked.extend(ids(&answer));
+            if answer.next_page_token.is_empty() {
+                break;
+            }
+            request.page_token = answer.next_page_token;
+        }
+        assert_eq!(walked, expected);
+    }
+}
+
+#[tokio::test]
+async fn a_projection_shows_what_it_names_and_the_id() {
+    let earmark = Earmark::start().await;
+    let client = earmark.firm("1");
+    let record = create(
+        &client,
+        pb::CasAllocation {
+            deal_id: Some("D".into()),
+            company_id: Some(1),
+            order_status: pb::OrderStatus::Failed.into(),
+            distribution_type: pb::DistributionType::Auto.into(),
+            status_messages: vec![pb::StatusMessage {
+                code: Some("c".into()),
+                message: Some("m".into()),
+            }],
+            allocation_value: Some(pb::AllocationValue {
+                override_allocation: Some(pb::OverrideAllocation {
+                    data: cash("2").data,
+                    ..Default::default()
+                }),
+                ..cash("1")
+            }),
+            ..sourced("S")
+        },
+    )
+    .await;
+    let only = |shown: pb::CasAllocation| pb::CasAllocation {
+        id: record.id.clone(),
+        ..shown
+    };
+    for (projection, expected) in [
+        ("id", only(Default::default())),
+        (
+            "dealId,source_id",
+            only(pb::CasAllocation {
+                deal_id: Some("D".into()),
+                ..sourced("S")
+            }),
+        ),
+        (
+            " allocationValue.data.amount , statusMessages.code",
+            only(pb::CasAllocation {
+                allocation_value: Some(pb::AllocationValue {
+                    data: cash("1").data,
+                    ..Default::default()
+                }),
+                status_messages: vec![pb::StatusMessage {
+                    code: Some("c".into()),
+                    message: None,
+                }],
+                ..Default::default()
+            }),
+        ),
+        (
+            "allocation_value",
+            only(pb::CasAllocation {
+                allocation_value: record.allocation_value.clone(),
+                ..Default::default()
+            }),
+        ),
+        (
+            "version,createdBy,orderStatus,detail,comment",
+            only(pb::CasAllocation {
+                version: 1,
+                created_by: Some("somebody".into()),
+                order_status: pb::OrderStatus::Failed.into(),
+                ..Default::default()
+            }),
+        ),
+        ("", record.clone()),
+    ] {
+        let request = pb::SearchAllocationsRequest {
+            projection: projection.into(),
+            ..Default::default()
+        };
+        let answer = search(&client, request).await.expect("found");
+        assert_eq!(answer.allocations, [expected], "{projection}");
+    }
+}
+
+#[tokio::test]
+async fn values_compare_by_their_type() {
+    let earmark = Earmark::start().await;
+    let client = earmark.firm("1");
+    let mut records = Vec::new();
+    for (deal_id, amount, company_id) in [
+        ("a%b", "9", 9),
+        ("A,b", "10", 10),
+        ("a\\b", "10.000000000001", -10),
+    ] {
+        let said = pb::CasAllocation {
+            company_id: Some(company_id),
+            allocation_value: Some(cash(amount)),
+            order_status: pb::OrderStatus::DeletePending.into(),
+            ..deal(deal_id)
+        };
+        records.push(create(&client, said).await);
+    }
+    records.push(create(&client, Default::default()).await);
+    let created = records[1].created_date_time.expect("set");
+    let nanos = u32::try_from(created.nanos).expect("positive");
+    let moment = |nanos| {
+        let time = chrono::DateTime::from_timestamp(created.seconds, nanos).expect("in range");
+        time.to_rfc3339()
+    };
+    let (exact, finer) = (moment(nanos), moment(nanos + 1));
+    for (field, operator, value, expected) in [
+        ("allocationValue.data.amount", ">", "9.5", vec![1, 2]),
+        ("allocationValue.data.amount", "<=", "10.0", vec![0, 1]),
+        ("allocationValue.data.amount", "=", "10.00", vec![1]),
+        ("allocationValue.data.amount", "!=", "10", vec![0, 2, 3]),
+        ("companyId", "<", "10", vec![0, 2]),
+        ("companyId", "in", "10,9,8", vec![0, 1]),
+        ("dealId", "=", "a%b", vec![0]),
+        ("dealId", "in", "A\\,b,a%b", vec![0, 1]),
+        ("dealId", "in", "a\\\\b", vec![2]),
+        ("dealId", "in", "a\\b", vec![2]),
+        ("dealId", "like", "a%", vec![0, 2]),
+        ("dealId", "like", "a\\%b", vec![0]),
+        ("dealId", "like", "a\\\\b", vec![2]),
+        ("dealId", "like", "_,_", vec![1]),
+        ("dealId", ">", "B", vec![0, 2]),
+        ("dealId", "=", "'; --", vec![]),
+        ("orderStatus", "=", "deletePending", vec![0, 1, 2]),
+        (
+            "order_status",
+            "in",
+            "pending,ORDER_STATUS_DELETE_PENDING",
+            vec![0, 1, 2],
+        ),
+        ("orderStatus", "!=", "deletePending", vec![3]),
+        (
+            "detail.order.affirmation.isAffirmed",
+            "!=",
+            "true",
+            vec![0, 1, 2, 3],
+        ),
+        ("detail.order.affirmation.isAffirmed", ">=", "false", vec![]),
+        ("createdDateTime", "=", exact.as_str(), vec![1]),
+        ("createdDateTime", ">", finer.as_str(), vec![2, 3]),
+        ("createdDateTime", ">=", finer.as_str(), vec![2, 3]),
+        ("createdDateTime", "<", finer.as_str(), vec![0, 1]),
+        ("createdDateTime", "<=", finer.as_str(), vec![0, 1]),
+        ("id", "=", records[3].id.as_str(), vec![3]),
+        ("version", "<", "2", vec![0, 1, 2, 3]),
+    ] {
+        let expected: Vec<_> = expected
+            .iter()
+            .map(|index: &usize| records[*index].id.clone())
+            .collect();
+        let found = found(&client, &[(field, operator, value)]).await;
+        assert_eq!(found, expected, "{field} {operator} {value}");
+    }
+}
+
+#[tokio::test]
+async fn a_criterion_on_an_array_holds_if_an_element_fits() {
+    let earmark = Earmark::start().await;
+    let client = earmark.firm("1");
+    let status = |code: Option<&str>| pb::StatusMessage {
+        code: code.map(Into::into),
+        message: None,
+    };
+    let mut records = Vec::new();
+    for codes in [
+        vec![Some("a"), Some("b")],
+        vec![Some("a")],
+        vec![None],
+        vec![],
+    ] {
+        let said = pb::CasAllocation {
+            status_messages: codes.into_iter().map(status).collect(),
+            ..Default::default()
+        };
+        records.push(create(&client, said).await.id);
+    }
+    for (operator, value, expected) in [
+        ("=", "a", vec![0, 1]),
+        ("!=", "a", vec![0, 2, 3]),
+        ("!=", "x", vec![0, 1, 2, 3]),
+        ("in", "b,c", vec![0]),
+        (">", "a", vec![0]),
+        ("like", "%", vec![0, 1]),
+    ] {
+        let expected: Vec<_> = expected
+            .iter()
+            .map(|index: &usize| records[*index].clone())
+            .collect();
+        let found = found(&client, &[("statusMessages.code", operator, value)]).await;
+        assert_eq!(found, expected, "{operator} {value}");
+    }
+}
