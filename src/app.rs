@@ -9,6 +9,7 @@ use crate::allocation::AllocationService;
 use crate::balance::BalanceService;
 use crate::bucket::BucketService;
 use crate::cas::CasAllocationService;
+use crate::catalogue::CatalogueService;
 use crate::db::connect::{ConnectError, Connector};
 use crate::db::migrate;
 use crate::db::pool::{self, Pool, PoolSettings};
@@ -20,6 +21,7 @@ use crate::proto::allocation::v1::allocation_service_server::AllocationServiceSe
 use crate::proto::balance::v1::balance_service_server::BalanceServiceServer;
 use crate::proto::bucket::v1::bucket_service_server::BucketServiceServer;
 use crate::proto::cas::v1::cas_allocation_service_server::CasAllocationServiceServer;
+use crate::proto::catalogue::v1::catalogue_service_server::CatalogueServiceServer;
 use crate::proto::network::v1::network_service_server::NetworkServiceServer;
 use crate::server::ClosingHook;
 use crate::server::health::{Probe, probe};
@@ -102,6 +104,7 @@ impl App {
         );
         let bucket = BucketService::new(self.pool.clone(), self.writer.clone());
         let cas = CasAllocationService::new(self.pool.clone());
+        let catalogue = CatalogueService::new(self.pool.clone());
         let network = NetworkService::new(self.pool.clone());
         Routes::new(
             AllocationServiceServer::new(allocation)
@@ -120,6 +123,11 @@ impl App {
         )
         .add_service(
             CasAllocationServiceServer::new(cas)
+                .max_decoding_message_size(REQUEST_BYTES_MAX)
+                .max_encoding_message_size(RESPONSE_BYTES_MAX),
+        )
+        .add_service(
+            CatalogueServiceServer::new(catalogue)
                 .max_decoding_message_size(REQUEST_BYTES_MAX)
                 .max_encoding_message_size(RESPONSE_BYTES_MAX),
         )

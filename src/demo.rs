@@ -1,9 +1,10 @@
-//! The demo data: a small network with value in it, a tenant with prepaid buckets, and a firm with allocations of book
-//! building, made through the same RPCs as real data.
+//! The demo data: a small network with value in it, a tenant with prepaid buckets, a firm with allocations of book
+//! building, and a company with a catalogue, made through the same RPCs as real data.
 //!
 //! Every call has a key, so that loading it again finds what is there.
 
 mod book_building;
+mod catalogue;
 
 use std::sync::Arc;
 
@@ -36,7 +37,7 @@ use crate::proto::network::v1::{
     CreatePartnerRequest,
 };
 use crate::rpc::call::Call;
-use crate::types::ids::{EnterpriseId, FirmId, TenantId};
+use crate::types::ids::{CompanyId, EnterpriseId, FirmId, TenantId};
 
 /// What a newcomer needs to know of the demo data; all by id.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,6 +58,8 @@ pub struct Demo {
     pub firm: &'static str,
     /// A deal of theirs.
     pub deal: &'static str,
+    /// A company with a catalogue.
+    pub company: CompanyId,
 }
 
 /// The tenant; the same everywhere, so that its calls can be copied.
@@ -72,7 +75,8 @@ pub async fn load(routes: Routes) -> Result<Demo, Status> {
     let demo = network(routes.clone()).await?;
     balances(routes.clone(), &demo).await?;
     buckets(routes.clone()).await?;
-    book_building::load(routes).await?;
+    book_building::load(routes.clone()).await?;
+    catalogue::load(routes).await?;
     Ok(demo)
 }
 
@@ -142,6 +146,7 @@ async fn network(routes: Routes) -> Result<Demo, Status> {
         product: PRODUCT,
         firm: book_building::FIRM,
         deal: book_building::DEAL,
+        company: catalogue::COMPANY,
     })
 }
 
@@ -341,10 +346,12 @@ impl AsDemo {
                 Scope::BucketsRead,
                 Scope::BucketsWrite,
                 Scope::AllocationsWrite,
+                Scope::CatalogueWrite,
             ],
             enterprises: Some(enterprises.to_vec()),
             firm: Some(FirmId(book_building::FIRM.into())),
             tenant: Some(TENANT),
+            companies: Some(vec![catalogue::COMPANY]),
         }))
     }
 }

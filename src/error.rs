@@ -1,7 +1,9 @@
 //! One closed error enum, in order of precedence: where several would fit, the earlier answers.
 
 use crate::types::amount::Amount;
-use crate::types::ids::{ActionId, AllocationId, ClientId, ConnectionId, EnterpriseId, PartnerId};
+use crate::types::ids::{
+    ActionId, AllocationId, ClientId, CompanyId, ConnectionId, EnterpriseId, PartnerId,
+};
 use crate::types::unit::Unit;
 
 /// The result of anything that a caller can ask for.
@@ -30,6 +32,8 @@ pub enum Error {
     NotAMember,
     /// The token lacks this claim, which says whose records the call is about.
     ClaimMissing(&'static str),
+    /// The company is none of the caller's.
+    CompanyAccessDenied,
     /// There is no such enterprise.
     EnterpriseNotFound(EnterpriseId),
     /// The calling enterprise has no OES license.
@@ -52,6 +56,10 @@ pub enum Error {
     AllocationNotFound(AllocationId),
     /// The CAS allocation with this id or source id is unknown, or not the firm's.
     CasAllocationNotFound(String),
+    /// There is no such company.
+    CompanyNotFound(CompanyId),
+    /// The company's catalogue has no such allocation, or (`None`) none at all.
+    NoResults(Option<i64>),
     /// The bucket is unknown, or not the tenant's.
     BucketNotFound(String),
     /// The balance action is unknown, or not of that bucket and kind.
@@ -95,6 +103,13 @@ pub enum Error {
     PatchTestFailed {
         /// Which operation, from 0.
         index: usize,
+    },
+    /// There is no room for one more.
+    LimitReached {
+        /// Of what.
+        what: &'static str,
+        /// How many there may be.
+        limit: usize,
     },
     /// Too little is available.
     InsufficientBalance {
@@ -164,7 +179,10 @@ impl Error {
 
 /// What is wrong with a request's arguments; all of it at once.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Violations(Vec<Violation>);
+pub struct Violations {
+    all: Vec<Violation>,
+    sentence: Option<&'static str>,
+}
 
 /// What is wrong with one field.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -180,7 +198,7 @@ pub struct Violation {
 impl Violations {
     /// Adds one.
     pub fn add(&mut self, field: impl Into<String>, description: impl Into<String>) {
-        self.0.push(Violation {
+        self.all.push(Violation {
             field: field.into(),
             description: description.into(),
             index: None,
@@ -189,7 +207,7 @@ impl Violations {
 
     /// Adds one in a member of the operation at `index`.
     pub fn add_in_operation(&mut self, index: usize, member: &str, description: impl Into<String>) {
-        self.0.push(Violation {
+        self.all.push(Violation {
             field: format!("operations[{index}].{member}"),
             description: description.into(),
             index: Some(index),
@@ -198,17 +216,29 @@ impl Violations {
 
     /// Adds those of another.
     pub fn extend(&mut self, others: Self) {
-        self.0.extend(others.0);
+        self.all.extend(others.all);
+        self.sentence = self.sentence.or(others.sentence);
+    }
+
+    /// Adds one whose error must read as this sentence, to the letter.
+    pub fn add_sentence(&mut self, field: impl Into<String>, sentence: &'static str) {
+        self.add(field, sentence);
+        self.sentence = Some(sentence);
+    }
+
+    /// What the error must read as, if it is not for us to word.
+    pub fn sentence(&self) -> Option<&'static str> {
+        self.sentence
     }
 
     /// All of them, in the order of the request's fields.
     pub fn all(&self) -> &[Violation] {
-        &self.0
+        &self.all
     }
 
     /// Whether nothing is wrong.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.all.is_empty()
     }
 
     /// An error unless nothing is wrong.

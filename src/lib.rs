@@ -34,6 +34,7 @@ pub mod auth;
 pub mod balance;
 pub mod bucket;
 pub mod cas;
+pub mod catalogue;
 pub mod cli;
 pub mod config;
 pub mod db;

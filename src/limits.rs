@@ -75,6 +75,15 @@ pub const JSON_DEPTH_MAX: usize = 32;
 /// Values of one JSON text, members and elements included: the largest record has about a sixth.
 pub const JSON_VALUES_MAX: usize = 10_000;
 
+/// Allocations of a company: a catalogue that people choose from, and its list one answer.
+pub const CATALOGUE_ALLOCATIONS_MAX: u32 = 1_000;
+/// Characters of a text of the catalogue: some pages.
+pub const CATALOGUE_TEXT_CHARS_MAX: usize = 10_000;
+/// Languages of one allocation: more than anybody translates to.
+pub const CATALOGUE_LANGUAGES_MAX: usize = 100;
+/// Bytes of all texts of one allocation, so that what a write answers fits.
+pub const CATALOGUE_TEXTS_BYTES_MAX: usize = 1024 * 1024;
+
 /// Open reservations that a balance shows, of those that it counts: about 100 KiB.
 pub const RESERVATIONS_SHOWN_MAX: usize = 1_000;
 

@@ -40,6 +40,12 @@ pub mod cas {
     }
 }
 
+pub mod catalogue {
+    pub mod v1 {
+        tonic::include_proto!("earmark.catalogue.v1");
+    }
+}
+
 pub mod network {
     pub mod v1 {
         tonic::include_proto!("earmark.network.v1");

@@ -2,7 +2,7 @@
 
 use crate::auth::scope::Scope;
 use crate::error::{Error, Result};
-use crate::types::ids::{EnterpriseId, FirmId, TenantId};
+use crate::types::ids::{CompanyId, EnterpriseId, FirmId, TenantId};
 
 /// The bearer of a verified token.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,6 +19,8 @@ pub struct Caller {
     pub firm: Option<FirmId>,
     /// The tenant whose buckets the bearer uses; `None` if the token lacks the claim.
     pub tenant: Option<TenantId>,
+    /// The companies whose catalogues the bearer sees; `None` if the token lacks the claim.
+    pub companies: Option<Vec<CompanyId>>,
 }
 
 impl Caller {
@@ -48,6 +50,20 @@ impl Caller {
     /// The tenant; refuses a bearer that has none.
     pub fn require_tenant(&self) -> Result<TenantId> {
         self.tenant.ok_or(Error::ClaimMissing("tenant"))
+    }
+
+    /// The companies; refuses a bearer whose token says nothing of them.
+    pub fn require_companies(&self) -> Result<&[CompanyId]> {
+        self.companies.as_deref().ok_or(Error::CompanyAccessDenied)
+    }
+
+    /// Refuses a bearer to whom the company's catalogue is closed, whether or not there is such a company.
+    pub fn require_company(&self, company: CompanyId) -> Result<()> {
+        if self.require_companies()?.contains(&company) {
+            Ok(())
+        } else {
+            Err(Error::CompanyAccessDenied)
+        }
     }
 
     /// Refuses a bearer that is neither administrator of the network nor member of the enterprise.

@@ -17,6 +17,10 @@ pub enum Scope {
     BucketsRead,
     /// Writes of prepaid buckets.
     BucketsWrite,
+    /// Reads of catalogues.
+    CatalogueRead,
+    /// Writes of catalogues.
+    CatalogueWrite,
 }
 
 impl Scope {
@@ -30,6 +34,8 @@ impl Scope {
             Self::AllocationsWrite => "allocations-write",
             Self::BucketsRead => "buckets-read",
             Self::BucketsWrite => "buckets-write",
+            Self::CatalogueRead => "catalogue-read",
+            Self::CatalogueWrite => "catalogue-write",
         }
     }
 
@@ -43,6 +49,8 @@ impl Scope {
             Self::AllocationsWrite,
             Self::BucketsRead,
             Self::BucketsWrite,
+            Self::CatalogueRead,
+            Self::CatalogueWrite,
         ]
         .into_iter()
         .find(|scope| scope.name() == name)
@@ -70,6 +78,8 @@ const READ_CAS: &[Scope] = &[Scope::AllocationsRead];
 const WRITE_CAS: &[Scope] = &[Scope::AllocationsWrite];
 const READ_BUCKETS: &[Scope] = &[Scope::BucketsRead];
 const WRITE_BUCKETS: &[Scope] = &[Scope::BucketsWrite];
+const READ_CATALOGUE: &[Scope] = &[Scope::CatalogueRead];
+const WRITE_CATALOGUE: &[Scope] = &[Scope::CatalogueWrite];
 
 const fn read(path: &'static str, scopes: &'static [Scope]) -> Rpc {
     Rpc {
@@ -219,6 +229,34 @@ pub const RPCS: &[Rpc] = &[
     write(
         "/earmark.cas.v1.CasAllocationService/DeleteAllocationBySourceId",
         WRITE_CAS,
+    ),
+    read(
+        "/earmark.catalogue.v1.CatalogueService/ListAvailableAllocations",
+        READ_CATALOGUE,
+    ),
+    read(
+        "/earmark.catalogue.v1.CatalogueService/GetAllocation",
+        READ_CATALOGUE,
+    ),
+    write(
+        "/earmark.catalogue.v1.CatalogueService/PutCompany",
+        WRITE_CATALOGUE,
+    ),
+    write(
+        "/earmark.catalogue.v1.CatalogueService/PutAllocation",
+        WRITE_CATALOGUE,
+    ),
+    write(
+        "/earmark.catalogue.v1.CatalogueService/DeleteAllocation",
+        WRITE_CATALOGUE,
+    ),
+    read(
+        "/earmark.catalogue.v1.CatalogueService/ListSupportedLanguages",
+        READ_CATALOGUE,
+    ),
+    read(
+        "/earmark.catalogue.v1.CatalogueService/ListSupportedCurrencies",
+        READ_CATALOGUE,
     ),
     write("/earmark.network.v1.NetworkService/CreateEnterprise", ADMIN),
     read(

@@ -18,7 +18,7 @@ use crate::limits::{
     ID_CHARS_MAX, TOKEN_LEEWAY, TOKEN_MEMBERSHIPS_MAX, TOKEN_REMEMBERED_MAX,
     TOKEN_SUBJECT_CHARS_MAX, TOKENS_REMEMBERED_MAX,
 };
-use crate::types::ids::{EnterpriseId, FirmId, TenantId};
+use crate::types::ids::{CompanyId, EnterpriseId, FirmId, TenantId};
 use crate::types::text;
 
 type Claims = Map<String, Value>;
@@ -186,8 +186,8 @@ impl Verifier {
             enterprises: enterprises(claims)?,
             firm: firm(claims)?,
             tenant: tenant(claims)?,
+            companies: companies(claims)?,
         };
-        check_companies(claims)?;
 
         if let Some(not_before) = optional_number(claims, "nbf")?
             && not_before > now.unix + TOKEN_LEEWAY.as_secs_f64()
@@ -285,12 +285,14 @@ fn parse_uuid(text: &str) -> Option<Uuid> {
     (text.len() == 36).then(|| Uuid::try_parse(text).ok())?
 }
 
-fn check_companies(claims: &Claims) -> Result<()> {
-    let companies = memberships(claims, "companies")?.unwrap_or_default();
-    if companies.iter().all(Value::is_i64) {
-        Ok(())
-    } else {
-        Err(invalid("`companies` must hold integers"))
+fn companies(claims: &Claims) -> Result<Option<Vec<CompanyId>>> {
+    let Some(values) = memberships(claims, "companies")? else {
+        return Ok(None);
+    };
+    let ids: Option<Vec<i64>> = values.iter().map(Value::as_i64).collect();
+    match ids {
+        Some(ids) => Ok(Some(ids.into_iter().map(CompanyId).collect())),
+        None => Err(invalid("`companies` must hold integers")),
     }
 }
 

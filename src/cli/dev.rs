@@ -26,7 +26,7 @@ use crate::server::{self, ClosingHook, ServerParts};
 pub(super) const DATABASE: &str = "earmark";
 /// What the printed token may do.
 const SCOPES: &str = "network-admin settlement_network_read settlement_network_write allocations-read allocations-write \
-    buckets-read buckets-write";
+    buckets-read buckets-write catalogue-read catalogue-write";
 /// How long the printed token is good: longer than anybody works in one go.
 const TOKEN_TTL: Duration = Duration::from_secs(24 * 60 * 60);
 /// Where `make dev` puts a grpcurl, seen from the folder that it runs in.
@@ -95,7 +95,7 @@ async fn prepare(args: &DevArgs, cluster: &Cluster) -> Result<Prepared, Failure>
         enterprises: enterprises(&demo),
         firm_id: Some(demo.firm.into()),
         tenant: Some(demo.tenant.0),
-        ..DevClaims::default()
+        companies: vec![demo.company.0],
     };
     Ok(Prepared {
         app,
@@ -152,7 +152,7 @@ async fn greet(address: SocketAddr, text: String) {
     print(&text);
 }
 
-/// What a newcomer needs: a token, and five calls to copy.
+/// What a newcomer needs: a token, and some calls to copy.
 fn greeting(address: SocketAddr, args: &DevArgs, prepared: &Prepared, database: &str) -> String {
     let Prepared { demo, token, .. } = prepared;
     let Demo {
@@ -162,6 +162,7 @@ fn greeting(address: SocketAddr, args: &DevArgs, prepared: &Prepared, database: 
         product,
         firm,
         deal,
+        company,
         ..
     } = demo;
     let address = reachable(address);
@@ -201,7 +202,11 @@ export TOKEN={token}
   -d '{{\"criteria\": [{{\"field\": \"dealId\", \"operator\": \"=\", \"value\": \"{deal}\"}}]}}' \\
   {address} earmark.cas.v1.CasAllocationService/SearchAllocations
 
-The token is an administrator's, a member's of both demo enterprises, of the tenant {tenant} and of the firm {firm}, good for a day. One that may only read:
+{grpcurl} -plaintext -H \"authorization: Bearer $TOKEN\" \\
+  -d '{{\"company_id\": {company}, \"langcode\": \"fr-CA\"}}' \\
+  {address} earmark.catalogue.v1.CatalogueService/ListAvailableAllocations
+
+The token is an administrator's, a member's of both demo enterprises, of the tenant {tenant}, the firm {firm} and the company {company}, good for a day. One that may only read:
   {earmark} token --scope settlement_network_read --enterprise {enterprise}{data_dir}
 The database:
   psql '{database}'

@@ -251,6 +251,34 @@ diesel::table! {
     }
 }
 
+diesel::table! {
+    catalogue_company (owner_id) {
+        owner_id -> Uuid,
+        company_id -> BigInt,
+        name -> Text,
+        version -> BigInt,
+        created_at -> Timestamptz,
+        updated_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    catalogue_allocation (owner_id, allocation_id) {
+        owner_id -> Uuid,
+        allocation_id -> BigInt,
+        msrp_price -> Text,
+        msrp_currency -> Text,
+        unit_price -> Text,
+        unit_currency -> Text,
+        image -> Text,
+        translations -> Jsonb,
+        languages -> Array<Text>,
+        version -> BigInt,
+        created_at -> Timestamptz,
+        updated_at -> Timestamptz,
+    }
+}
+
 diesel::allow_tables_to_appear_in_same_query!(
     owner,
     enterprise,
@@ -267,4 +295,6 @@ diesel::allow_tables_to_appear_in_same_query!(
     bucket_update,
     bucket_action,
     cas_allocation,
+    catalogue_company,
+    catalogue_allocation,
 );

@@ -66,6 +66,11 @@ impl Reader {
         self.page_token_invalid = true;
     }
 
+    /// The same in words that the error must have to the letter.
+    pub fn violation_in_words(&mut self, field: &str, sentence: &'static str) {
+        self.violations.add_sentence(field, sentence);
+    }
+
     /// A required UUID in its hyphenated form.
     pub fn id<T: From<Uuid>>(&mut self, field: &str, value: &str) -> T {
         match parse_uuid(value) {
@@ -427,6 +432,24 @@ impl Reader {
             limit => limit.min(limit_max),
         };
         self.page_at(size, offset.into(), token, binding)
+    }
+
+    /// The page of a list that is given whole, which has at most `size_max` records, unless pages are asked for.
+    pub fn page_of_whole<C: DeserializeOwned>(
+        &mut self,
+        size: i32,
+        size_max: u32,
+        token: &str,
+        binding: Binding,
+    ) -> Page<C> {
+        if size < 0 {
+            self.violation("page_size", "must not be negative");
+        }
+        let size = match size.max(0).unsigned_abs() {
+            0 => size_max,
+            size => size.min(size_max),
+        };
+        self.page_at(size, 0, token, binding)
     }
 
     fn page_at<C: DeserializeOwned>(

@@ -15,6 +15,8 @@ use crate::proto::common::v1::{ErrorReason, ItemError};
 
 /// The domain of every `google.rpc.ErrorInfo`.
 pub const DOMAIN: &str = "earmark";
+/// How the catalogue's source words a company that is invalid, or not there.
+pub const INVALID_COMPANY: &str = "Invalid company id.";
 
 /// Turns an error into a status. `rpc` tells whether it was a write, whose errors say whether it happened.
 pub fn from_error(error: &Error, rpc: Option<&Rpc>, request_id: &str) -> Status {
@@ -67,6 +69,7 @@ pub fn code(error: &Error) -> Code {
         }
         Error::ScopeMissing(_)
         | Error::ClaimMissing(_)
+        | Error::CompanyAccessDenied
         | Error::NoOesLicense
         | Error::PartnerAccessDenied => Code::PermissionDenied,
         Error::InvalidRequest(_) | Error::PageTokenInvalid | Error::MalformedMessage(_) => {
@@ -78,6 +81,8 @@ pub fn code(error: &Error) -> Code {
         | Error::ConnectionNotFound(_)
         | Error::AllocationNotFound(_)
         | Error::CasAllocationNotFound(_)
+        | Error::CompanyNotFound(_)
+        | Error::NoResults(_)
         | Error::BucketNotFound(_)
         | Error::ActionNotFound(_) => Code::NotFound,
         Error::IdempotencyKeyReused { .. }
@@ -90,6 +95,7 @@ pub fn code(error: &Error) -> Code {
         | Error::ConnectionInactive { .. }
         | Error::BucketNotUsable { .. }
         | Error::PatchTestFailed { .. }
+        | Error::LimitReached { .. }
         | Error::InsufficientBalance { .. }
         | Error::BalanceLimit { .. } => Code::FailedPrecondition,
         Error::Overloaded | Error::MessageTooLarge => Code::ResourceExhausted,
@@ -112,6 +118,7 @@ pub fn reason(error: &Error) -> ErrorReason {
         Error::MalformedMessage(_) => ErrorReason::MalformedMessage,
         Error::NotAMember => ErrorReason::NotAMember,
         Error::ClaimMissing(_) => ErrorReason::ClaimMissing,
+        Error::CompanyAccessDenied => ErrorReason::CompanyAccessDenied,
         Error::EnterpriseNotFound(_) => ErrorReason::EnterpriseNotFound,
         Error::NoOesLicense => ErrorReason::NoOesLicense,
         Error::PartnerAccessDenied => ErrorReason::PartnerAccessDenied,
@@ -122,6 +129,8 @@ pub fn reason(error: &Error) -> ErrorReason {
         Error::AllocationNotFound(_) | Error::CasAllocationNotFound(_) => {
             ErrorReason::AllocationNotFound
         }
+        Error::CompanyNotFound(_) => ErrorReason::CompanyNotFound,
+        Error::NoResults(_) => ErrorReason::NoResults,
         Error::BucketNotFound(_) => ErrorReason::BucketNotFound,
         Error::ActionNotFound(_) => ErrorReason::ActionNotFound,
         Error::ClientExists => ErrorReason::ClientExists,
@@ -133,6 +142,7 @@ pub fn reason(error: &Error) -> ErrorReason {
         Error::ConnectionInactive { .. } => ErrorReason::ConnectionInactive,
         Error::BucketNotUsable { .. } => ErrorReason::BucketNotUsable,
         Error::PatchTestFailed { .. } => ErrorReason::PatchTestFailed,
+        Error::LimitReached { .. } => ErrorReason::LimitReached,
         Error::InsufficientBalance { .. } => ErrorReason::InsufficientBalance,
         Error::BalanceLimit { .. } => ErrorReason::BalanceLimit,
         Error::Contention => ErrorReason::Contention,
@@ -161,6 +171,9 @@ fn text(error: &Error) -> String {
         )),
         Error::NotAMember => "Caller is not a member of the enterprise.".into(),
         Error::ClaimMissing(claim) => format!("The token lacks the claim `{claim}`."),
+        Error::CompanyAccessDenied => {
+            "Access denied: you don't have permissions to see allocations of this company.".into()
+        }
         Error::EnterpriseNotFound(id) => format!("There is no enterprise {id}."),
         Error::NoOesLicense => "Enterprise does not have OES license.".into(),
         Error::PartnerAccessDenied => {
@@ -175,6 +188,8 @@ fn text(error: &Error) -> String {
         Error::ConnectionNotFound(id) => format!("There is no connection {id}."),
         Error::AllocationNotFound(id) => format!("There is no allocation {id}."),
         Error::CasAllocationNotFound(id) => cut(&format!("There is no allocation {id}.")),
+        Error::CompanyNotFound(_) => INVALID_COMPANY.into(),
+        Error::NoResults(_) => "No results found for specified criteria.".into(),
         Error::BucketNotFound(id) => cut(&format!("There is no bucket {id}.")),
         Error::ActionNotFound(id) => format!("There is no such balance action: {id}."),
         Error::ClientExists => "The enterprise has a client already.".into(),
@@ -196,6 +211,7 @@ fn text(error: &Error) -> String {
         Error::PatchTestFailed { index } => {
             format!("The test `operations[{index}]` does not hold.")
         }
+        Error::LimitReached { what, limit } => format!("There are {limit} {what} already."),
         Error::InsufficientBalance {
             available,
             requested,
@@ -228,6 +244,9 @@ fn violation_text(violation: &Violation) -> String {
 }
 
 fn summary(violations: &Violations) -> String {
+    if let Some(sentence) = violations.sentence() {
+        return sentence.into();
+    }
     match violations.all() {
         [only] => violation_text(only),
         all => format!(
@@ -265,6 +284,7 @@ fn metadata(error: &Error, rpc: Option<&Rpc>) -> HashMap<String, String> {
         Error::ConnectionInactive { direction, .. } => vec![("direction", (*direction).into())],
         Error::BucketNotUsable { status, .. } => vec![("status", (*status).into())],
         Error::PatchTestFailed { index } => vec![("index", index.to_string())],
+        Error::LimitReached { limit, .. } => vec![("limit", limit.to_string())],
         Error::InsufficientBalance {
             available,
             requested,
@@ -283,6 +303,7 @@ fn metadata(error: &Error, rpc: Option<&Rpc>) -> HashMap<String, String> {
         | Error::TokenExpired
         | Error::MalformedMessage(_)
         | Error::NotAMember
+        | Error::CompanyAccessDenied
         | Error::EnterpriseNotFound(_)
         | Error::NoOesLicense
         | Error::PartnerAccessDenied
@@ -291,6 +312,8 @@ fn metadata(error: &Error, rpc: Option<&Rpc>) -> HashMap<String, String> {
         | Error::ConnectionNotFound(_)
         | Error::AllocationNotFound(_)
         | Error::CasAllocationNotFound(_)
+        | Error::CompanyNotFound(_)
+        | Error::NoResults(_)
         | Error::BucketNotFound(_)
         | Error::ActionNotFound(_)
         | Error::ClientExists
@@ -328,6 +351,11 @@ fn add_details(details: &mut ErrorDetails, error: &Error, request_id: &str) {
         Error::ConnectionNotFound(id) => resource(details, "connection", id.to_string(), error),
         Error::AllocationNotFound(id) => resource(details, "allocation", id.to_string(), error),
         Error::CasAllocationNotFound(id) => resource(details, "allocation", cut(id), error),
+        Error::CompanyNotFound(id) => resource(details, "company", id.to_string(), error),
+        Error::NoResults(id) => {
+            let name = id.map(|id| id.to_string()).unwrap_or_default();
+            resource(details, "allocation", name, error);
+        }
         Error::BucketNotFound(id) => resource(details, "bucket", id.clone(), error),
         Error::ActionNotFound(id) => resource(details, "balance_action", id.to_string(), error),
         Error::AlreadyTerminal { status } | Error::BucketNotUsable { status, .. } => {
@@ -339,6 +367,9 @@ fn add_details(details: &mut ErrorDetails, error: &Error, request_id: &str) {
         }
         Error::ConnectionInactive { direction, .. } => {
             details.add_precondition_failure_violation(reason_name(error), *direction, text(error));
+        }
+        Error::LimitReached { what, .. } => {
+            details.add_precondition_failure_violation(reason_name(error), *what, text(error));
         }
         Error::InsufficientBalance { unit, .. } | Error::BalanceLimit { unit } => {
             details.add_precondition_failure_violation(
@@ -363,6 +394,7 @@ fn add_details(details: &mut ErrorDetails, error: &Error, request_id: &str) {
         | Error::MalformedMessage(_)
         | Error::NotAMember
         | Error::ClaimMissing(_)
+        | Error::CompanyAccessDenied
         | Error::NoOesLicense
         | Error::PartnerAccessDenied
         | Error::IdempotencyKeyReused { .. }

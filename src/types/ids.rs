@@ -58,6 +58,16 @@ ids! {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FirmId(pub String);
 
+/// The number of a company.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct CompanyId(pub i64);
+
+impl fmt::Display for CompanyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
 impl From<EnterpriseId> for OwnerId {
     fn from(id: EnterpriseId) -> Self {
         Self(id.0)
@@ -65,14 +75,19 @@ impl From<EnterpriseId> for OwnerId {
 }
 
 impl OwnerId {
-    /// The namespace of the ids below; never to be changed, since they are stored.
+    /// The namespaces of the ids below; never to be changed, since they are stored.
     const BUCKETS: Uuid = Uuid::from_u128(0x3f3c_9e0c_1c5e_4a55_9c3b_5d0e_8a4b_7f21);
-
     const FIRMS: Uuid = Uuid::from_u128(0x5d0c_2f5e_9a43_4c0b_8b0e_6f3a_1d7c_42e9);
+    const COMPANIES: Uuid = Uuid::from_u128(0x9b0f_3c55_7d0a_4c1e_8f5b_2f6a_1d0c_44e3);
 
     /// The owner of a firm's CAS allocations.
     pub fn of_firm(firm: &FirmId) -> Self {
         Self(Uuid::new_v5(&Self::FIRMS, firm.0.as_bytes()))
+    }
+
+    /// The owner of a company's catalogue.
+    pub fn of_company(company: CompanyId) -> Self {
+        Self(Uuid::new_v5(&Self::COMPANIES, &company.0.to_be_bytes()))
     }
 
     /// A bucket, which is an owner of its own: made of its tenant and id, so that a call needs no directory.
@@ -166,6 +181,12 @@ mod tests {
     fn owners_of_firms_are_for_ever() {
         let owner = OwnerId::of_firm(&FirmId("42".into()));
         assert_eq!(owner.to_string(), "bbb1cd51-51cd-581f-a4a7-ab0bfe5f54e2");
+    }
+
+    #[test]
+    fn owners_of_companies_are_for_ever() {
+        let owner = OwnerId::of_company(CompanyId(1));
+        assert_eq!(owner.to_string(), "57dea9a3-415d-5945-8352-bd69337db766");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Who may call what, and in which order a call is checked:
 //!
-//! token → scope → arguments → membership (or the claim `tenant` or `firm_id`) → enterprise → licence → side → replay → other records → clock → version →
+//! token → scope → arguments → membership (or the claim `tenant`, `firm_id` or `companies`) → enterprise → licence → side → replay → other records → clock → version →
 //! arguments judged against the record → state → balance
 //!
 //! The table has a row for each RPC, and the row a step for each check: a request that is right before that check and as
@@ -10,6 +10,7 @@ mod allocation;
 mod balance;
 mod bucket;
 mod cas;
+mod catalogue;
 mod network;
 
 use std::collections::BTreeMap;
@@ -239,6 +240,7 @@ async fn the_first_check_that_fails_answers() {
     balance::add_to(&mut table, &world);
     bucket::add_to(&mut table, &world.earmark).await;
     cas::add_to(&mut table, &world.earmark).await;
+    catalogue::add_to(&mut table, &world.earmark).await;
     network::add_to(&mut table, &world);
     let raw = world.earmark.raw().await;
     for rpc in RPCS {
@@ -260,7 +262,7 @@ async fn every_rpc_wants_a_good_token_with_a_scope_that_serves_it() {
     let raw = earmark.raw().await;
     // The scopes do serve, but each token has a fault.
     let scope = "settlement_network_read settlement_network_write network-admin buckets-read buckets-write \
-        allocations-read allocations-write";
+         allocations-read allocations-write catalogue-read catalogue-write";
     let mut claims = earmark.claims("somebody", &[]);
     claims["scope"] = json!(scope);
     let altered = |claim: &str, value: serde_json::Value| {
@@ -295,6 +297,7 @@ async fn every_rpc_wants_a_good_token_with_a_scope_that_serves_it() {
         ("TOKEN_INVALID", Some(altered("enterprises", json!(["x"])))),
         ("TOKEN_INVALID", Some(altered("tenant", json!("x")))),
         ("TOKEN_INVALID", Some(altered("firm_id", json!(1.5)))),
+        ("TOKEN_INVALID", Some(altered("companies", json!(["1"])))),
     ];
     let scopes = [
         Scope::NetworkRead,
@@ -304,6 +307,8 @@ async fn every_rpc_wants_a_good_token_with_a_scope_that_serves_it() {
         Scope::AllocationsWrite,
         Scope::BucketsRead,
         Scope::BucketsWrite,
+        Scope::CatalogueRead,
+        Scope::CatalogueWrite,
     ];
     let scopes = scopes.map(|scope| (scope, earmark.token(scope.name(), &[])));
     let unknown = ["", "network", "network-admin2", "SETTLEMENT_NETWORK_READ"];

@@ -5,6 +5,7 @@
 mod of_buckets;
 mod of_calls;
 mod of_cas;
+mod of_catalogue;
 mod of_the_server;
 
 use std::collections::BTreeSet;
@@ -50,6 +51,7 @@ fn documented(reason: ErrorReason) -> (Code, Details, &'static [&'static str]) {
         Reason::NoOesLicense | Reason::PartnerAccessDenied => {
             (Code::PermissionDenied, Nothing, &[])
         }
+        Reason::CompanyAccessDenied => (Code::PermissionDenied, Nothing, &[]),
         Reason::ClaimMissing => (Code::PermissionDenied, Nothing, &["claim"]),
         Reason::InvalidRequest => (
             Code::InvalidArgument,
@@ -63,6 +65,8 @@ fn documented(reason: ErrorReason) -> (Code, Details, &'static [&'static str]) {
         Reason::PartnerNotFound => (Code::NotFound, Resource("partner"), &[]),
         Reason::ConnectionNotFound => (Code::NotFound, Resource("connection"), &[]),
         Reason::AllocationNotFound => (Code::NotFound, Resource("allocation"), &[]),
+        Reason::CompanyNotFound => (Code::NotFound, Resource("company"), &[]),
+        Reason::NoResults => (Code::NotFound, Resource("allocation"), &[]),
         Reason::BucketNotFound => (Code::NotFound, Resource("bucket"), &[]),
         Reason::ActionNotFound => (Code::NotFound, Resource("balance_action"), &[]),
         Reason::IdempotencyKeyReused
@@ -81,6 +85,7 @@ fn documented(reason: ErrorReason) -> (Code, Details, &'static [&'static str]) {
         }
         Reason::PatchTestFailed => (Code::FailedPrecondition, Precondition, &["index"]),
         Reason::ConnectionInactive => (Code::FailedPrecondition, Precondition, &["direction"]),
+        Reason::LimitReached => (Code::FailedPrecondition, Precondition, &["limit"]),
         Reason::InsufficientBalance => (
             Code::FailedPrecondition,
             Precondition,
@@ -204,14 +209,15 @@ fn every_reason() -> BTreeSet<i32> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_reason_is_provoked_and_carries_what_is_documented() {
-    let (calls, buckets, cas, server, stopped) = tokio::join!(
+    let (calls, buckets, cas, catalogue, server, stopped) = tokio::join!(
         of_calls::all(),
         of_buckets::all(),
         of_cas::all(),
+        of_catalogue::all(),
         of_the_server::all(),
         of_the_server::without_database()
     );
-    let cases: Vec<Case> = [calls, buckets, cas, server, stopped]
+    let cases: Vec<Case> = [calls, buckets, cas, catalogue, server, stopped]
         .into_iter()
         .flatten()
         .collect();

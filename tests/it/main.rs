@@ -12,6 +12,8 @@ mod balance;
 mod bucket;
 /// CAS allocations: the document's endpoints, patches, searches.
 mod cas;
+/// Catalogues: the source's example, languages, labels, puts; readers beside writers.
+mod catalogue;
 /// The binary: settings, exit codes, signals.
 mod cli;
 /// Many at once, in one process and in two: verdicts that race, flags that bind, reads beside writers.

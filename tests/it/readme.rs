@@ -137,6 +137,7 @@ fn the_tour_and_the_greeting_work_as_typed() {
         "my-first",
         "Account Balance Group",
         "Scaled back",
+        "Terrain protégé",
         "eyJ",
     ] {
         assert!(answered.contains(part), "{part}: {answered}");
@@ -294,6 +295,26 @@ fn the_limits_are_those_of_the_code() {
         (
             "a list of `fields`, a `projection`",
             characters(limits::FIELDS_CHARS_MAX),
+        ),
+        (
+            "allocations of a company",
+            grouped(limits::CATALOGUE_ALLOCATIONS_MAX as usize),
+        ),
+        (
+            "a text of the catalogue",
+            characters(limits::CATALOGUE_TEXT_CHARS_MAX),
+        ),
+        (
+            "languages of an allocation",
+            grouped(limits::CATALOGUE_LANGUAGES_MAX),
+        ),
+        (
+            "all texts of an allocation",
+            mib(limits::CATALOGUE_TEXTS_BYTES_MAX),
+        ),
+        (
+            "companies in a token",
+            grouped(limits::TOKEN_MEMBERSHIPS_MAX),
         ),
         (
             "items of one `SubmitAllocations`",

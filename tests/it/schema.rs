@@ -198,6 +198,7 @@ async fn diesel_knows_the_schema_as_it_is() {
             "timestamp with time zone" => "Timestamptz",
             "bytea" => "Bytea",
             "jsonb" => "Jsonb",
+            "ARRAY" => "Array<Text>",
             other => panic!("{table}.{column}: add {other} to this test"),
         };
         let kind = match row.get(3) {

@@ -10,5 +10,6 @@ pub(crate) mod process;
 pub(crate) mod proxy;
 pub(crate) mod raw;
 pub(crate) mod service;
+pub(crate) mod shop;
 pub(crate) mod till;
 pub(crate) mod triggers;

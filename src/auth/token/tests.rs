@@ -82,6 +82,7 @@ async fn a_good_token_says_who_calls() {
         enterprises: None,
         firm: None,
         tenant: None,
+        companies: None,
     };
     assert_eq!(*caller, expected);
 }
@@ -117,10 +118,9 @@ async fn claims_come_in_every_form_that_issuers_use() {
     let tenant = caller.expect("a UUID").tenant;
     assert_eq!(tenant, Some(TenantId(Uuid::from_u128(7))));
     let companies: Vec<i64> = (0..100).collect();
-    issuer
-        .verify(&with("companies", json!(companies)))
-        .await
-        .expect("100 are allowed");
+    let caller = issuer.verify(&with("companies", json!(companies))).await;
+    let expected = companies.into_iter().map(CompanyId).collect();
+    assert_eq!(caller.expect("100 are allowed").companies, Some(expected));
 }
 
 #[tokio::test]

@@ -150,6 +150,7 @@ impl Asking {
         let caller = Caller {
             firm: None,
             tenant: Some(TenantId(TENANT)),
+            companies: None,
             ..member(&[])
         };
         Self {

@@ -42,6 +42,7 @@ impl Asking {
                 enterprises: None,
                 firm: Some(FirmId("1".into())),
                 tenant: None,
+                companies: None,
             }),
             request_id: "test".into(),
             claim: Default::default(),

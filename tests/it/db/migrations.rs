@@ -142,6 +142,7 @@ fn declared() -> BTreeSet<(String, String, String, bool)> {
                 .strip_prefix("Nullable<")
                 .map(|k| k.trim_end_matches('>'));
             let udt = match inner.unwrap_or(kind) {
+                "Array<Text>" => "_text",
                 "BigInt" => "int8",
                 "Bool" => "bool",
                 "Bytea" => "bytea",

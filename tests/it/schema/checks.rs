@@ -158,6 +158,76 @@ fn changed<'a>(
 }
 
 /// Statements on buckets that must be refused, each by the check that is named.
+/// Another company.
+fn company(changes: &[(&str, &str)]) -> String {
+    let columns = [
+        (
+            "owner_id",
+            "(SELECT owner_id FROM owner EXCEPT SELECT owner_id FROM catalogue_company)",
+        ),
+        ("company_id", "1"),
+        ("name", "'x'"),
+        ("version", "1"),
+        ("created_at", "now()"),
+        ("updated_at", "now()"),
+    ];
+    insert("catalogue_company", &columns, changes)
+}
+
+/// An allocation of the first one.
+fn offer(changes: &[(&str, &str)]) -> String {
+    let columns = [
+        (
+            "owner_id",
+            "(SELECT owner_id FROM catalogue_company WHERE company_id = 7)",
+        ),
+        ("allocation_id", "1"),
+        ("msrp_price", "'0.50'"),
+        ("msrp_currency", "'USD'"),
+        ("unit_price", "'1'"),
+        ("unit_currency", "'USD'"),
+        ("image", "'https://example.com/'"),
+        ("translations", r#"'{"en": {}}'"#),
+        ("languages", "'{en}'"),
+        ("version", "1"),
+        ("created_at", "now()"),
+        ("updated_at", "now()"),
+    ];
+    insert("catalogue_allocation", &columns, changes)
+}
+
+fn refused_of_catalogues() -> Vec<(&'static str, String)> {
+    let mut cases = vec![
+        ("catalogue_company_id", company(&[("company_id", "0")])),
+        ("catalogue_company_version", company(&[("version", "0")])),
+        ("catalogue_allocation_version", offer(&[("version", "0")])),
+    ];
+    for id in ["0", "-1", "1000000000000000000"] {
+        let case = offer(&[("allocation_id", id)]);
+        cases.push(("catalogue_allocation_id", case));
+    }
+    for price in ["''", "'-1'", "'1.'", "'.5'", "'1e3'", "'0.0000000000001'"] {
+        for column in ["msrp_price", "unit_price"] {
+            cases.push(("catalogue_allocation_price", offer(&[(column, price)])));
+        }
+    }
+    for column in ["msrp_currency", "unit_currency"] {
+        let case = offer(&[(column, "'usd'")]);
+        cases.push(("catalogue_allocation_currency", case));
+    }
+    let image = offer(&[("image", "'http://example.com/'")]);
+    cases.push(("catalogue_allocation_image", image));
+    for (column, value) in [
+        ("translations", r#"'{"fr": {}}'"#),
+        ("languages", "'{fr}'"),
+        ("languages", "'{}'"),
+    ] {
+        let case = offer(&[(column, value)]);
+        cases.push(("catalogue_allocation_english", case));
+    }
+    cases
+}
+
 fn refused_of_buckets() -> Vec<(&'static str, String)> {
     let of = |kind: &[(&'static str, &'static str)], changes: &[(&'static str, &'static str)]| {
         action(&changed(kind, changes))
@@ -382,7 +452,9 @@ fn connection(changes: &[(&str, &str)]) -> String {
 const NETWORK: &str = "
     INSERT INTO enterprise SELECT gen_random_uuid(), name, true, 1, now(), now() FROM unnest('{a,b}'::text[]) name;
     INSERT INTO client SELECT gen_random_uuid(), id, 'c', now(), now() FROM enterprise WHERE name = 'a';
-    INSERT INTO partner SELECT gen_random_uuid(), id, 'p', 'i', now(), now() FROM enterprise WHERE name = 'b'";
+    INSERT INTO partner SELECT gen_random_uuid(), id, 'p', 'i', now(), now() FROM enterprise WHERE name = 'b';
+    INSERT INTO owner SELECT gen_random_uuid() FROM generate_series(1, 2);
+    INSERT INTO catalogue_company SELECT owner_id, 7, 'x', 1, now(), now() FROM owner LIMIT 1";
 
 /// Statements that must be refused, each by the check that is named.
 fn refused() -> Vec<(&'static str, String)> {
@@ -492,6 +564,7 @@ fn refused() -> Vec<(&'static str, String)> {
         cases.push(("adjustment_quantity", adjustment(bad)));
     }
     cases.extend(refused_of_buckets());
+    cases.extend(refused_of_catalogues());
     cases
 }
 
@@ -568,6 +641,12 @@ async fn what_is_right_passes_every_check() {
             &TRANSFER,
             &[("cost_amount", greatest), ("cost_owner", "'ORIGINATOR'")],
         )),
+        company(&[]),
+        offer(&[]),
+        offer(&[
+            ("allocation_id", "999999999999999999"),
+            ("msrp_price", "'9999999999999999.999999999999'"),
+        ]),
         connection(&[]),
         connection(&[
             ("allocations_enabled", "false"),

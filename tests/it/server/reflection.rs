@@ -48,6 +48,7 @@ async fn both_versions_list_every_service() {
             "earmark.allocation.v1.AllocationService",
             "earmark.balance.v1.BalanceService",
             "earmark.bucket.v1.BucketService",
+            "earmark.catalogue.v1.CatalogueService",
             "earmark.network.v1.NetworkService",
             "grpc.health.v1.Health",
         ] {

@@ -17,6 +17,7 @@ use earmark::proto::allocation::v1::allocation_service_client::AllocationService
 use earmark::proto::balance::v1::balance_service_client::BalanceServiceClient;
 use earmark::proto::bucket::v1::bucket_service_client::BucketServiceClient;
 use earmark::proto::cas::v1::cas_allocation_service_client::CasAllocationServiceClient;
+use earmark::proto::catalogue::v1::catalogue_service_client::CatalogueServiceClient;
 use earmark::proto::network::v1::network_service_client::NetworkServiceClient;
 use earmark::proto::{
     allocation::v1 as allocation, balance::v1 as balance, common::v1 as common,
@@ -95,6 +96,7 @@ pub(crate) struct Clients {
     pub(crate) allocation: AllocationServiceClient<Authorized>,
     pub(crate) bucket: BucketServiceClient<Authorized>,
     pub(crate) cas: CasAllocationServiceClient<Authorized>,
+    pub(crate) catalogue: CatalogueServiceClient<Authorized>,
 }
 
 /// Writers that wait for an owner as briefly as this, and refuse its commands after ten times as long.
@@ -263,7 +265,8 @@ impl Earmark {
             balance: BalanceServiceClient::new(channel.clone()),
             allocation: AllocationServiceClient::new(channel.clone()),
             bucket: BucketServiceClient::new(channel.clone()),
-            cas: CasAllocationServiceClient::new(channel),
+            cas: CasAllocationServiceClient::new(channel.clone()),
+            catalogue: CatalogueServiceClient::new(channel),
         }
     }
 
@@ -286,6 +289,19 @@ impl Earmark {
             sub: "somebody".into(),
             scope: scope.into(),
             tenant: Some(tenant),
+            ..DevClaims::default()
+        };
+        self.key
+            .mint(&claims, Duration::from_secs(600))
+            .expect("signed")
+    }
+
+    /// A token of these companies' with these scopes.
+    pub(crate) fn company_token(&self, scope: &str, companies: &[i64]) -> String {
+        let claims = DevClaims {
+            sub: "somebody".into(),
+            scope: scope.into(),
+            companies: companies.to_vec(),
             ..DevClaims::default()
         };
         self.key

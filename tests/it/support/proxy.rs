@@ -1,6 +1,7 @@
 //! A network between server and database that fails when it is told to.
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -39,6 +40,8 @@ struct Network {
     /// The database's own socket.
     socket: PathBuf,
     state: watch::Sender<State>,
+    /// How often the server has waited for an answer.
+    round_trips: AtomicU64,
     /// How many COMMITs pass before the one that meets the fault.
     armed: Mutex<Option<(u32, CommitFault)>>,
     has_struck: watch::Sender<bool>,
@@ -66,6 +69,7 @@ impl Proxy {
         let network = Arc::new(Network {
             socket: folder.join(format!(".s.PGSQL.{port}")),
             state: watch::Sender::default(),
+            round_trips: AtomicU64::new(0),
             armed: Mutex::default(),
             has_struck: watch::Sender::default(),
         });
@@ -79,6 +83,11 @@ impl Proxy {
             url: format!("postgres://{user}@{address}/{name}?sslmode=disable"),
             network,
         }
+    }
+
+    /// How often the server has waited for an answer, of a prepared statement or of a simple one.
+    pub(crate) fn round_trips(&self) -> u64 {
+        self.network.round_trips.load(Ordering::SeqCst)
     }
 
     /// Closes every connection.
@@ -172,6 +181,10 @@ async fn carry(client: TcpStream, network: &Network) {
         while let Some(message) = read_message(&mut from_client, is_startup).await {
             is_startup = false;
             network.flows().await;
+            // Sync, and a simple query.
+            if matches!(message[0], b'S' | b'Q') {
+                network.round_trips.fetch_add(1, Ordering::SeqCst);
+            }
             if message[0] == b'Q'
                 && message[5..].starts_with(b"COMMIT\0")
                 && let Some(fault) = network.strike()

@@ -75,6 +75,7 @@ pub(crate) fn admin() -> Caller {
         enterprises: None,
         firm: None,
         tenant: None,
+        companies: None,
     }
 }
 
@@ -90,6 +91,7 @@ pub(crate) fn member(enterprises: &[&str]) -> Caller {
         enterprises: Some(enterprises.collect()),
         firm: None,
         tenant: None,
+        companies: None,
     }
 }
 

@@ -1,0 +1,141 @@
+//! What a number of units is called.
+
+use icu_decimal::DecimalFormatter;
+use icu_decimal::input::Decimal;
+use icu_locale_core::extensions::unicode::{key, value};
+use icu_plurals::{PluralCategory, PluralRules};
+
+use crate::catalogue::model::language::{Tag, Wanted};
+use crate::catalogue::model::{QUANTITY, Text, Translations};
+use crate::error::{Error, Result};
+
+/// The label for a quantity, in the language that the reader is served it in. The singular takes the quantities that have
+/// the plural category «one» in the singular label's own language; the plural takes all others.
+///
+/// # Errors
+/// A fault of ours: the rules of every language are compiled in.
+pub fn filled(wanted: &Wanted, translations: &Translations, quantity: u64) -> Result<String> {
+    let label = |text| {
+        let served = wanted.serve(translations, text);
+        served.ok_or_else(|| Error::internal("an allocation without an English label"))
+    };
+    let (tag, singular) = label(Text::SingularLabel)?;
+    if is_one(tag, quantity)? {
+        return fill(tag, singular, quantity);
+    }
+    let (tag, plural) = label(Text::PluralLabel)?;
+    fill(tag, plural, quantity)
+}
+
+fn is_one(tag: &Tag, quantity: u64) -> Result<bool> {
+    let rules = PluralRules::try_new_cardinal((&tag.locale()).into()).map_err(Error::internal)?;
+    Ok(rules.category_for(quantity) == PluralCategory::One)
+}
+
+fn fill(tag: &Tag, label: &str, quantity: u64) -> Result<String> {
+    if !label.contains(QUANTITY) {
+        return Ok(label.into());
+    }
+    let mut locale = tag.locale();
+    let keywords = &mut locale.extensions.unicode.keywords;
+    keywords.set(key!("nu"), value!("latn"));
+    let formatter = DecimalFormatter::try_new((&locale).into(), Default::default());
+    let formatter = formatter.map_err(Error::internal)?;
+    let number = formatter.format(&Decimal::from(quantity)).to_string();
+    Ok(label.replace(QUANTITY, &number))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::catalogue::model::Texts;
+
+    fn labels(singular: &str, plural: &str) -> Texts {
+        Texts {
+            allocation_singular_label: singular.into(),
+            allocation_plural_label: plural.into(),
+            ..Texts::default()
+        }
+    }
+
+    fn of(language: &str, quantity: u64) -> String {
+        let tag = Tag::parse(language).expect("a tag");
+        let translations = Translations::from([(tag.clone(), labels("one [qty]", "[qty] others"))]);
+        filled(&Wanted::new(tag), &translations, quantity).expect("a label")
+    }
+
+    #[test]
+    fn each_language_has_its_own_plural_and_its_own_numbers() {
+        for (language, quantity, label) in [
+            ("en", 0, "0 others"),
+            ("en", 1, "one 1"),
+            ("en", 2, "2 others"),
+            ("en", 1_234_567, "1,234,567 others"),
+            // Zero of something is singular in French.
+            ("fr", 0, "one 0"),
+            ("fr", 1, "one 1"),
+            ("fr", 1_234, "1\u{202f}234 others"),
+            ("de", 1_234_567, "1.234.567 others"),
+            ("de-CH", 1_234, "1'234 others"),
+            // Four digits stay together in Spanish.
+            ("es", 1_234, "1234 others"),
+            // 21 is «one» in Russian, 11 is not.
+            ("ru", 21, "one 21"),
+            ("ru", 11, "11 others"),
+            // Latin digits, whatever the language's own are.
+            ("ar", 1, "one 1"),
+            ("ar", 2, "2 others"),
+            ("ar-EG", 1_234, "1,234 others"),
+            ("fa", 0, "one 0"),
+            ("fa", 1_234, "1,234 others"),
+            ("hi", 1_234_567, "12,34,567 others"),
+            // No singular in Japanese.
+            ("ja", 1, "1 others"),
+            ("he", 1, "one 1"),
+            // Nobody has rules for Klingon.
+            ("tlh", 1, "1 others"),
+            ("en", u64::MAX, "18,446,744,073,709,551,615 others"),
+        ] {
+            assert_eq!(of(language, quantity), label, "{quantity} in {language}");
+        }
+    }
+
+    #[test]
+    fn a_label_keeps_to_the_language_that_it_is_in() {
+        let (french, english) = (Tag::parse("fr").expect("a tag"), Tag::ENGLISH);
+        let translations = Translations::from([
+            (french.clone(), labels("", "[qty] unités")),
+            (english, labels("[qty] unit", "[qty] units")),
+        ]);
+        let wanted = Wanted::new(french);
+        let label = |quantity| filled(&wanted, &translations, quantity).expect("a label");
+        assert_eq!(label(1), "1 unit");
+        // Not «one» in English, whose the singular is.
+        assert_eq!(label(0), "0 unités");
+        assert_eq!(label(12_345), "12\u{202f}345 unités");
+    }
+
+    #[test]
+    fn a_label_may_have_the_quantity_often_or_not_at_all() {
+        let translations =
+            Translations::from([(Tag::ENGLISH, labels("a [qty] b [qty]", "none [Qty]"))]);
+        let wanted = Wanted::new(Tag::ENGLISH);
+        let label = |quantity| filled(&wanted, &translations, quantity).expect("a label");
+        assert_eq!(label(1), "a 1 b 1");
+        assert_eq!(label(2), "none [Qty]");
+    }
+
+    proptest! {
+        #[test]
+        fn every_number_reads_back_in_every_language(
+            language in prop::sample::select(vec!["en", "ar", "fa", "hi", "bn", "de-CH", "fr", "my", "ne", "ur", "th", "he"]),
+            quantity: u64,
+        ) {
+            let label = of(language, quantity);
+            let digits: String = label.chars().filter(|letter| letter.is_numeric()).collect();
+            prop_assert_eq!(digits, quantity.to_string());
+        }
+    }
+}

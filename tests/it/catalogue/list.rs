@@ -1,0 +1,224 @@
+//! Lists: their order, their pages, what they cost, and the source's three errors.
+
+use std::sync::Arc;
+
+use earmark::auth::caller::Caller;
+use earmark::auth::scope::{self, Scope};
+use earmark::catalogue::CatalogueService;
+use earmark::db::connect::Connector;
+use earmark::db::pool::{self, PoolSettings};
+use earmark::ledger::claim::Claim;
+use earmark::proto::catalogue::v1::catalogue_service_server::CatalogueService as _;
+use earmark::proto::catalogue::v1::{DeleteAllocationRequest, ListAvailableAllocationsRequest};
+use earmark::rpc::call::Call;
+use earmark::types::ids::CompanyId;
+use prost::Message;
+use tonic::{Code, Request};
+
+use crate::support::earmark::refusal;
+use crate::support::proxy::Proxy;
+use crate::support::shop::{COMPANY, NO_COMPANY, Shop, listing, putting, texts};
+
+const RESPONSE_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+async fn ids(shop: &Shop, page_size: i32) -> Vec<Vec<String>> {
+    let (mut pages, mut page_token) = (Vec::new(), String::new());
+    loop {
+        let listed = shop
+            .list(ListAvailableAllocationsRequest {
+                page_size,
+                page_token,
+                ..listing("fr")
+            })
+            .await;
+        assert!(listed.encoded_len() < RESPONSE_BYTES_MAX);
+        let ids = listed.allocations.into_iter().map(|one| one.allocation_id);
+        pages.push(ids.collect());
+        page_token = listed.next_page_token;
+        if page_token.is_empty() {
+            return pages;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn allocations_come_in_the_order_of_their_numbers() {
+    let shop = Shop::open().await;
+    let greatest = "999999999999999999";
+    for id in ["10", greatest, "9", "100", "1"] {
+        shop.put(putting(id, [])).await;
+    }
+    let all = ["1", "9", "10", "100", greatest];
+    assert_eq!(ids(&shop, 0).await, [all.as_slice()]);
+    assert_eq!(ids(&shop, 5).await, [all.as_slice()]);
+    assert_eq!(ids(&shop, 2_000).await, [all.as_slice()]);
+    assert_eq!(ids(&shop, 2).await, [&all[..2], &all[2..4], &all[4..]]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_token_serves_only_its_own_list() {
+    let shop = Shop::open().await;
+    for id in ["1", "2"] {
+        shop.put(putting(id, [])).await;
+    }
+    let first = ListAvailableAllocationsRequest {
+        page_size: 1,
+        ..listing("fr")
+    };
+    let page_token = shop.list(first.clone()).await.next_page_token;
+    let second = ListAvailableAllocationsRequest {
+        page_token: page_token.clone(),
+        ..first.clone()
+    };
+    for foreign in [
+        ListAvailableAllocationsRequest {
+            langcode: "en".into(),
+            ..second.clone()
+        },
+        ListAvailableAllocationsRequest {
+            company_id: NO_COMPANY,
+            ..second.clone()
+        },
+        ListAvailableAllocationsRequest {
+            page_token: format!("{page_token}x"),
+            ..second.clone()
+        },
+    ] {
+        let refused = shop
+            .client
+            .clone()
+            .list_available_allocations(foreign)
+            .await;
+        refusal(refused).expect(Code::InvalidArgument, "PAGE_TOKEN_INVALID");
+    }
+    let negative = ListAvailableAllocationsRequest {
+        page_size: -1,
+        ..first
+    };
+    let refused = shop
+        .client
+        .clone()
+        .list_available_allocations(negative)
+        .await;
+    refusal(refused).expect_invalid(&["page_size"]);
+
+    let last = shop.list(second.clone()).await;
+    assert_eq!(last.allocations[0].allocation_id, "2");
+    // What has gone in the meantime leaves an empty last page, no error.
+    let gone = DeleteAllocationRequest {
+        company_id: COMPANY,
+        allocation_id: "2".into(),
+        ..Default::default()
+    };
+    let deleted = shop.client.clone().delete_allocation(gone).await;
+    deleted.expect("deleted");
+    let empty = shop.list(second).await;
+    assert_eq!(
+        (empty.allocations.len(), empty.next_page_token),
+        (0, String::new())
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_of_all_ends_its_page_before_the_answer_is_too_large() {
+    let shop = Shop::open().await;
+    // 240 KB each.
+    shop.stock(30, 10_000).await;
+    let pages = ids(&shop, 0).await;
+    assert!(pages.len() >= 2 && pages[0].len() > 10, "{pages:?}");
+    let all: Vec<String> = (1..=30).map(|id| id.to_string()).collect();
+    assert_eq!(pages.concat(), all);
+}
+
+/// Prepared once, a list costs one round trip to the database, however long it is and in whatever language.
+#[tokio::test(flavor = "multi_thread")]
+async fn five_hundred_allocations_take_one_round_trip() {
+    let shop = Shop::open().await;
+    shop.stock(499, 20).await;
+    shop.put(putting("500", [("fr", texts("fr"))])).await;
+    let proxy = Proxy::before(&shop.earmark.url).await;
+    let one = PoolSettings {
+        max_size: 1,
+        min_idle: 1,
+        ..PoolSettings::default()
+    };
+    let connector = Connector::new(&proxy.url).expect("a URL");
+    let service = CatalogueService::new(pool::open(connector, &one));
+    let path = "/earmark.catalogue.v1.CatalogueService/ListAvailableAllocations";
+    let list = async |langcode: &str| {
+        let mut request = Request::new(listing(langcode));
+        request.extensions_mut().insert(Call {
+            rpc: scope::rpc(path).expect("an RPC of the table"),
+            caller: Arc::new(Caller {
+                issuer: "https://issuer.example".into(),
+                subject: "reader".into(),
+                scopes: vec![Scope::CatalogueRead],
+                enterprises: None,
+                firm: None,
+                tenant: None,
+                companies: Some(vec![CompanyId(COMPANY)]),
+            }),
+            request_id: "test".into(),
+            claim: Claim::new(),
+        });
+        let listed = service.list_available_allocations(request).await;
+        listed.expect("listed").into_inner().allocations
+    };
+    assert_eq!(list("en").await.len(), 500);
+    for langcode in ["fr-CA", "en", "de"] {
+        let before = proxy.round_trips();
+        let listed = list(langcode).await;
+        assert_eq!(proxy.round_trips() - before, 1, "{langcode}");
+        assert_eq!(listed.len(), 500);
+    }
+    assert_eq!(list("fr-CA").await[499].allocation_name, "fr name");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_sources_errors_have_its_texts_to_the_letter() {
+    let shop = Shop::open().await;
+    let status = async |company_id| {
+        let request = ListAvailableAllocationsRequest {
+            company_id,
+            ..listing("")
+        };
+        let refused = shop
+            .client
+            .clone()
+            .list_available_allocations(request)
+            .await;
+        refused.expect_err("refused")
+    };
+    for company in [0, -1, i64::MIN] {
+        let status = status(company).await;
+        assert_eq!(status.message(), "Invalid company id.");
+        refusal::<()>(Err(status)).expect_invalid(&["company_id"]);
+    }
+    let unknown = status(NO_COMPANY).await;
+    assert_eq!(unknown.message(), "Invalid company id.");
+    refusal::<()>(Err(unknown)).expect(Code::NotFound, "COMPANY_NOT_FOUND");
+
+    let empty = status(COMPANY).await;
+    assert_eq!(empty.message(), "No results found for specified criteria.");
+    refusal::<()>(Err(empty)).expect(Code::NotFound, "NO_RESULTS");
+
+    // Somebody else's, whether it is there or not; and a token that says nothing of companies.
+    let foreign = shop.earmark.company_token("catalogue-read", &[1]);
+    let claimless = shop.earmark.token("catalogue-read", &[]);
+    for token in [foreign, claimless] {
+        let mut client = shop.earmark.with_token(token).catalogue;
+        for company_id in [COMPANY, 9] {
+            let request = ListAvailableAllocationsRequest {
+                company_id,
+                ..listing("")
+            };
+            let refused = client.list_available_allocations(request).await;
+            let refused = refused.expect_err("refused");
+            assert_eq!(
+                refused.message(),
+                "Access denied: you don't have permissions to see allocations of this company."
+            );
+            refusal::<()>(Err(refused)).expect(Code::PermissionDenied, "COMPANY_ACCESS_DENIED");
+        }
+    }
+}
