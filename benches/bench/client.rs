@@ -26,8 +26,12 @@ const THREADS: usize = 2;
 pub(crate) trait Work: Send + Sync + 'static {
     /// The RPC.
     fn path(&self) -> &'static str;
-    /// Whether each call leaves a record.
+    /// Whether each call leaves records.
     fn writes(&self) -> bool;
+    /// What a call counts as: how many allocations it makes, or reads.
+    fn items(&self) -> u32 {
+        1
+    }
     /// The token that calls over a connection bear.
     fn token(&self, connection: usize) -> &str;
     /// The next request over a connection.

@@ -78,7 +78,7 @@ async fn a_line_that_is_full_is_refused_at_once_and_other_owners_are_not() {
         accepted.push(submit(&earmark, held, &format!("{index}")));
     }
     somebody_waits(&earmark.url).await;
-    // Fills what room there is; whoever is not refused soon has a place.
+    // Fills what room there is; whoever is not refused soon has a place, or a slow machine.
     let mut refused_in = Vec::new();
     for index in FIT..FIT + 20 {
         let mut next = submit(&earmark, held, &format!("{index}"));
@@ -97,13 +97,18 @@ async fn a_line_that_is_full_is_refused_at_once_and_other_owners_are_not() {
     // Some of the thousand items' way is the test's own: the quickest shows that nothing was waited for.
     let quickest = refused_in.iter().min().expect("the line is full");
     assert!(*quickest < Duration::from_millis(200), "{refused_in:?}");
-    assert!((FIT..=FIT + 1).contains(&accepted.len()));
-    assert!(accepted.iter().all(|call| !call.is_finished()));
+    let (late, accepted): (Vec<_>, Vec<_>) =
+        accepted.into_iter().partition(|call| call.is_finished());
+    for refused in late {
+        let (refused, _) = refused.await.expect("no panic");
+        assert_refused(refused, Code::ResourceExhausted, "OVERLOADED");
+    }
+    let count = accepted.len();
+    assert!((FIT..=FIT + 1).contains(&count), "{count}");
 
     let other = create(&earmark, free, "free").await;
     other.expect("has a line of its own");
     holder.batch_execute("COMMIT").await.expect("let go");
-    let count = accepted.len();
     for call in accepted {
         assert_all_reserved(call.await.expect("no panic").0);
     }
