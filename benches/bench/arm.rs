@@ -17,7 +17,6 @@ use crate::usage::{Cores, Spent};
 /// What one round of an arm gave. Times are in milliseconds.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Round {
-    /// Allocations, of which a call may have many.
     pub(crate) per_second: f64,
     pub(crate) p50: f64,
     pub(crate) p90: f64,
@@ -121,7 +120,7 @@ impl Arm {
             bail!("{}: {} calls failed: {why}", self.name, outcome.failed);
         }
         if self.writes {
-            self.records += outcome.done * u64::from(self.items());
+            self.records += outcome.done;
             let found = cluster.count_allocations(&self.database).await?;
             if found != self.records {
                 bail!(
@@ -131,15 +130,8 @@ impl Arm {
                 );
             }
         }
-        let round = Round::new(&outcome, self.items(), &before, &after);
+        let round = Round::new(&outcome, &before, &after);
         Ok((round, outcome.latency))
-    }
-
-    fn items(&self) -> u32 {
-        match &self.how {
-            How::Served { work, .. } => work.items(),
-            How::Pgbench { .. } => 1,
-        }
     }
 
     async fn run(&self, cluster: &BenchCluster, span: Span, pace: Pace) -> Result<Outcome> {
@@ -195,15 +187,6 @@ impl Arm {
         })
     }
 
-    /// Calls over so many connections, one caller each.
-    pub(crate) fn call_over(&mut self, many: usize) {
-        if let How::Served { connections, .. } = &mut self.how {
-            *connections = many;
-        }
-        self.callers = many;
-        self.detail = format!("connections: {many}");
-    }
-
     /// Ends the arm's server.
     pub(crate) async fn end(self) -> Result<Finished> {
         if let How::Served { server, .. } = self.how {
@@ -237,13 +220,13 @@ struct Look {
 }
 
 impl Round {
-    fn new(outcome: &Outcome, items: u32, before: &Look, after: &Look) -> Self {
+    fn new(outcome: &Outcome, before: &Look, after: &Look) -> Self {
         let millis = |quantile| outcome.latency.value_at_quantile(quantile) as f64 / 1_000.0;
         let transactions = after.transactions - before.transactions;
         // The server's own housekeeping makes a few transactions too.
         let writes = transactions as f64 > outcome.done as f64 / 10_000.0;
         Self {
-            per_second: outcome.per_second() * f64::from(items),
+            per_second: outcome.per_second(),
             p50: millis(0.5),
             p90: millis(0.9),
             p99: millis(0.99),

@@ -26,12 +26,8 @@ const THREADS: usize = 2;
 pub(crate) trait Work: Send + Sync + 'static {
     /// The RPC.
     fn path(&self) -> &'static str;
-    /// Whether each call leaves records.
+    /// Whether each call leaves a record.
     fn writes(&self) -> bool;
-    /// What a call counts as: how many allocations it makes, or reads.
-    fn items(&self) -> u32 {
-        1
-    }
     /// The token that calls over a connection bear.
     fn token(&self, connection: usize) -> &str;
     /// The next request over a connection.

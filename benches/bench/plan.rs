@@ -17,7 +17,7 @@ use crate::row::{Goal, Metric, Row, RowDone};
 use crate::screen::Screen;
 use crate::server::{Kind, Programs, Server};
 use crate::textbook::Reads;
-use crate::work::{self, Create, Get, Submit, Tokens};
+use crate::work::{self, Create, Get, Tokens};
 
 /// One account, on which everybody waits for everybody. Its few records are there for the planner's statistics.
 const HOT: Network = Network {
@@ -40,8 +40,6 @@ const MILLION: Network = Network {
 const CALLERS: usize = 256;
 /// Connections of the callers of one enterprise.
 const CONNECTIONS: usize = 8;
-/// Of P3, each with one caller.
-const SUBMIT_CONNECTIONS: usize = 20;
 const PGBENCH_CLIENTS: [usize; 4] = [1, 8, 16, 64];
 const TEXTBOOK_POOLS: [u32; 4] = [4, 8, 16, 32];
 /// Share of its own throughput at which an arm is called in an open loop.
@@ -50,7 +48,6 @@ const OPEN_LOOP_SHARE: f64 = 0.7;
 const EARMARK: &str = "Earmark";
 const INTERACTIVE: &str = "pgbench, interactive transaction";
 const ONE_STATEMENT: &str = "pgbench, one statement";
-const ONE_A_CALL: &str = "Earmark, CreateAllocation as in P2";
 const TEXTBOOK: &str = "textbook server";
 const TEXTBOOK_STATEMENT: &str = "textbook server, lone statements";
 const NULL: &str = "call without a database";
@@ -66,16 +63,13 @@ const fn span(warm_up_ms: u64, duration_ms: u64) -> Span {
     }
 }
 
-/// In this order.
-const ROWS: [&str; 5] = ["P1", "P2", "P3", "P4", "P6"];
-/// Those of `make bench-quick`.
-const QUICK: [&str; 4] = ["P1", "P2", "P4", "P6"];
+const ROWS: [&str; 4] = ["P1", "P2", "P4", "P6"];
 
 /// Which rows are measured.
 pub(crate) struct Wanted(Vec<String>);
 
 impl Wanted {
-    /// Those that are named; the quick ones if none is.
+    /// Those that are named; all if none is.
     pub(crate) fn read<'r>(rows: impl Iterator<Item = &'r str>) -> Result<Self> {
         let rows: Vec<String> = rows.map(str::to_owned).collect();
         match rows.iter().find(|row| !ROWS.contains(&row.as_str())) {
@@ -88,11 +82,7 @@ impl Wanted {
     }
 
     fn has(&self, row: &str) -> bool {
-        if self.0.is_empty() {
-            QUICK.contains(&row)
-        } else {
-            self.0.iter().any(|wanted| wanted == row)
-        }
+        self.0.is_empty() || self.0.iter().any(|wanted| wanted == row)
     }
 }
 
@@ -164,7 +154,6 @@ impl<'a> Bench<'a> {
             let outcome = match row {
                 "P1" => self.hot_account(&mut results).await,
                 "P2" => self.many_accounts(&mut results).await,
-                "P3" => self.many_a_call(&mut results).await,
                 "P4" => self.reads(&mut results).await,
                 _ => self.single_caller(&mut results).await,
             };
@@ -261,37 +250,6 @@ impl<'a> Bench<'a> {
                 against: ONE_STATEMENT,
                 must: 1.2,
                 aim: Some(2.0),
-            }],
-            span: WRITES,
-        };
-        row.run(self.cluster, self.screen).await?;
-        row.verify(self.cluster, self.screen).await?;
-        results.rows.push(row.end().await?);
-        Ok(())
-    }
-
-    /// P3. One owner's many against P2's, allocation by allocation.
-    async fn many_a_call(&self, results: &mut Results) -> Result<()> {
-        let submit: Arc<dyn Work> = Arc::new(Submit(self.tokens(HOT)?));
-        let database = self.copy("hot", "p3_many").await?;
-        let mut many = self
-            .served(EARMARK, Kind::Earmark, &database, HOT, &submit)
-            .await?;
-        many.call_over(SUBMIT_CONNECTIONS);
-        let create = self.create(SPREAD)?;
-        let database = self.copy("spread", "p3_single").await?;
-        let single = self
-            .served(ONE_A_CALL, Kind::Earmark, &database, SPREAD, &create)
-            .await?;
-        let mut row = Row {
-            id: "P3",
-            work: "SubmitAllocations, 1,000 a call, one owner, 20 connections",
-            metric: Metric::PerSecond,
-            arms: vec![many, single],
-            goals: vec![Goal {
-                against: ONE_A_CALL,
-                must: 2.5,
-                aim: Some(4.0),
             }],
             span: WRITES,
         };

@@ -1,10 +1,7 @@
 //! What the load client asks for.
 
 use bytes::Bytes;
-use earmark::proto::allocation::v1::{
-    AllocationType, CreateAllocationRequest, GetAllocationRequest, SubmitAllocationsRequest,
-    SubmitItem,
-};
+use earmark::proto::allocation::v1::{CreateAllocationRequest, GetAllocationRequest};
 use earmark::proto::common::v1::Amount;
 use uuid::Uuid;
 
@@ -69,49 +66,6 @@ impl Work for Create {
                 quantity: "1".into(),
             }),
             client_external_id: key.to_string(),
-            ..Default::default()
-        })
-    }
-}
-
-/// `SubmitAllocations` of 1,000 times 1 in accounts of one owner, with new keys.
-pub(crate) struct Submit(pub(crate) Tokens);
-
-/// As many as one call takes.
-const ITEMS: u32 = 1_000;
-
-impl Work for Submit {
-    fn path(&self) -> &'static str {
-        "/earmark.allocation.v1.AllocationService/SubmitAllocations"
-    }
-
-    fn writes(&self) -> bool {
-        true
-    }
-
-    fn items(&self) -> u32 {
-        ITEMS
-    }
-
-    fn token(&self, connection: usize) -> &str {
-        self.0.of(connection)
-    }
-
-    fn request(&self, connection: usize, random: &mut fastrand::Rng) -> Bytes {
-        let enterprise = self.0.random_enterprise(connection, random);
-        let item = |_| SubmitItem {
-            r#type: AllocationType::Allocation.into(),
-            connection_id: text(ids::connection(enterprise)),
-            amount: Some(Amount {
-                currency: ids::currency(random.u32(1..=self.0.network.currencies)),
-                quantity: "1".into(),
-            }),
-            client_external_id: random.u64(1..=i64::MAX.unsigned_abs()).to_string(),
-            ..Default::default()
-        };
-        frame(&SubmitAllocationsRequest {
-            enterprise_id: text(ids::enterprise(enterprise)),
-            items: (0..ITEMS).map(item).collect(),
             ..Default::default()
         })
     }
