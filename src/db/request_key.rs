@@ -1,12 +1,11 @@
 //! Idempotency keys of writes outside the ledger: which record a request made or changed.
 
-use chrono::{DateTime, Utc};
 use diesel::prelude::*;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use uuid::Uuid;
 
 use crate::db::pg_error::{DbFault, Failure};
-use crate::db::schema::{owner, request_key};
+use crate::db::schema::request_key;
 use crate::error::Error;
 use crate::types::content::ContentHash;
 use crate::types::ids::OwnerId;
@@ -23,19 +22,6 @@ pub struct Key {
     pub request_id: String,
     /// What it stands for.
     pub content: ContentHash,
-}
-
-/// Makes the row of an owner, which a key refers to.
-///
-/// # Errors
-/// The database's fault.
-pub async fn ensure_owner(connection: &mut AsyncPgConnection, id: Uuid) -> QueryResult<()> {
-    diesel::insert_into(owner::table)
-        .values(owner::owner_id.eq(id))
-        .on_conflict_do_nothing()
-        .execute(connection)
-        .await?;
-    Ok(())
 }
 
 /// The record that a key stands for, if it was used before.
@@ -88,19 +74,4 @@ pub async fn keep(
         return Err(DbFault::Serialization.into());
     }
     Ok(())
-}
-
-/// The database's clock.
-///
-/// # Errors
-/// The database's fault.
-pub async fn now(connection: &mut AsyncPgConnection) -> QueryResult<Time> {
-    diesel::define_sql_function!(
-        fn clock_timestamp() -> diesel::sql_types::Timestamptz
-    );
-
-    let now: DateTime<Utc> = diesel::select(clock_timestamp())
-        .get_result(connection)
-        .await?;
-    Ok(now.into())
 }

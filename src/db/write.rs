@@ -4,14 +4,20 @@
 use std::future::Future;
 use std::time::{Duration, Instant};
 
-use diesel_async::{AnsiTransactionManager, AsyncPgConnection, TransactionManager};
+use chrono::{DateTime, Utc};
+use diesel::prelude::*;
+use diesel_async::{AnsiTransactionManager, AsyncPgConnection, RunQueryDsl, TransactionManager};
 use tracing::Instrument;
 use uuid::Uuid;
 
 use crate::db::pg_error::{DbFault, Failure};
 use crate::db::pool::{self, Pool};
+use crate::db::read;
+use crate::db::schema::owner;
 use crate::error::{Error, Outcome, Result};
 use crate::limits::{CALL_MAX, DB_LOCK_WAIT_MAX, DB_WRITE_TRIES};
+use crate::types::ids::OwnerId;
+use crate::types::time::Time;
 
 /// What is done between BEGIN and COMMIT, under READ COMMITTED.
 pub trait Transaction: Send + Sync + 'static {
@@ -24,6 +30,51 @@ pub trait Transaction: Send + Sync + 'static {
         &self,
         connection: &mut AsyncPgConnection,
     ) -> impl Future<Output = Result<Self::Output, Failure>> + Send;
+}
+
+/// Runs a transaction and commits it, or with `validate_only` judges it from a snapshot that nothing can be written to.
+///
+/// # Errors
+/// Those of [`run`].
+pub async fn carry_out<T: Transaction>(
+    pool: &Pool,
+    start: impl Fn() -> bool + Send + Sync + 'static,
+    validate_only: bool,
+    transaction: T,
+) -> Result<T::Output> {
+    if !validate_only {
+        return run(pool, start, transaction).await;
+    }
+    read::snapshot(pool, async |connection: &mut AsyncPgConnection| {
+        transaction.run(connection).await
+    })
+    .await
+}
+
+/// Makes the row of an owner, which is locked, and which keys refer to.
+///
+/// # Errors
+/// The database's fault.
+pub async fn ensure_owner(connection: &mut AsyncPgConnection, id: OwnerId) -> QueryResult<()> {
+    diesel::insert_into(owner::table)
+        .values(owner::owner_id.eq(id.0))
+        .on_conflict_do_nothing()
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+/// The database's clock.
+///
+/// # Errors
+/// The database's fault.
+pub async fn now(connection: &mut AsyncPgConnection) -> QueryResult<Time> {
+    diesel::define_sql_function!(fn clock_timestamp() -> diesel::sql_types::Timestamptz);
+
+    let now: DateTime<Utc> = diesel::select(clock_timestamp())
+        .get_result(connection)
+        .await?;
+    Ok(now.into())
 }
 
 /// Runs a transaction and commits it. `start` is asked right before it begins; false withdraws the write.

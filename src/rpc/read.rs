@@ -1,20 +1,16 @@
 //! Reads requests: converts what it can, and collects every violation of what it cannot.
 
+mod page;
+
 use std::fmt::Display;
 
 use prost_types::Timestamp;
-use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
 use crate::error::{Error, Result, Violations};
-use crate::limits::{
-    FILTER_VALUES_MAX, ID_CHARS_MAX, NAME_CHARS_MAX, NOTE_CHARS_MAX, PAGE_OFFSET_MAX,
-    PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX,
-};
+use crate::limits::{FILTER_VALUES_MAX, ID_CHARS_MAX, NAME_CHARS_MAX, NOTE_CHARS_MAX};
 use crate::proto::common::v1 as common;
-use crate::rpc::page_token::{self, Binding};
 use crate::types::amount::Amount;
-use crate::types::page::{Page, Start};
 use crate::types::text::{self, TextFault};
 use crate::types::time::Time;
 use crate::types::unit::Unit;
@@ -314,170 +310,6 @@ impl Reader {
             self.violation(to_field, format!("must not be before {from_field}"));
         }
         (from, to)
-    }
-
-    /// The page of a list that takes page numbers and tokens.
-    pub fn page<C: DeserializeOwned>(
-        &mut self,
-        number: i32,
-        size: i32,
-        token: &str,
-        binding: Binding,
-    ) -> Page<C> {
-        if size < 0 {
-            self.violation("page_size", "must not be negative");
-        }
-        if number < 0 {
-            self.violation("page_number", "must not be negative");
-        }
-        let (number, size) = (number.max(0).unsigned_abs(), size.max(0).unsigned_abs());
-        if size > PAGE_SIZE_MAX && number > 0 {
-            self.violation(
-                "page_size",
-                format!("must be at most {PAGE_SIZE_MAX} together with page_number: a cut would skip records"),
-            );
-        }
-        let size = match size {
-            0 => PAGE_SIZE_DEFAULT,
-            size => size.min(PAGE_SIZE_MAX),
-        };
-        let skip = u64::from(number) * u64::from(size);
-        if skip > PAGE_OFFSET_MAX {
-            self.violation(
-                "page_number",
-                format!("times page_size must be at most {PAGE_OFFSET_MAX}: use page_token"),
-            );
-        }
-        if !token.is_empty() && number > 0 {
-            self.violation("page_token", "must not be set together with page_number");
-        }
-        self.page_at(size, skip, token, binding)
-    }
-
-    /// The page of a list that takes page numbers from 1, sizes with this default and maximum, and tokens.
-    pub fn numbered_page<C: DeserializeOwned>(
-        &mut self,
-        number: i32,
-        size: i32,
-        (size_default, size_max): (u32, u32),
-        token: &str,
-        binding: Binding,
-    ) -> Page<C> {
-        if number < 0 {
-            self.violation("page", "must not be negative: pages count from 1");
-        }
-        if size < 0 {
-            self.violation("page_size", "must not be negative");
-        }
-        let before = number.max(1).unsigned_abs() - 1;
-        let size = size.max(0).unsigned_abs();
-        if size > size_max && before > 0 {
-            self.violation(
-                "page_size",
-                format!("must be at most {size_max} on a page above 1: a cut would skip records"),
-            );
-        }
-        let size = match size {
-            0 => size_default,
-            size => size.min(size_max),
-        };
-        let skip = u64::from(before) * u64::from(size);
-        if skip > PAGE_OFFSET_MAX {
-            self.violation(
-                "page",
-                format!("skips more than {PAGE_OFFSET_MAX} records: use page_token"),
-            );
-        }
-        if !token.is_empty() && before > 0 {
-            self.violation("page_token", "must not be set together with a page above 1");
-        }
-        self.page_at(size, skip, token, binding)
-    }
-
-    /// The page of a list that takes a limit of at most `limit_max`, an offset, and tokens.
-    pub fn offset_page<C: DeserializeOwned>(
-        &mut self,
-        limit: i32,
-        limit_max: u32,
-        offset: i32,
-        token: &str,
-        binding: Binding,
-    ) -> Page<C> {
-        if limit < 0 {
-            self.violation("limit", "must not be negative");
-        }
-        if offset < 0 {
-            self.violation("offset", "must not be negative");
-        }
-        let (limit, offset) = (limit.max(0).unsigned_abs(), offset.max(0).unsigned_abs());
-        if limit > limit_max && offset > 0 {
-            self.violation(
-                "limit",
-                format!(
-                    "must be at most {limit_max} together with offset: a cut would skip records"
-                ),
-            );
-        }
-        if u64::from(offset) > PAGE_OFFSET_MAX {
-            self.violation(
-                "offset",
-                format!("must be at most {PAGE_OFFSET_MAX}: use page_token"),
-            );
-        }
-        if !token.is_empty() && offset > 0 {
-            self.violation("page_token", "must not be set together with offset");
-        }
-        let size = match limit {
-            0 => PAGE_SIZE_DEFAULT,
-            limit => limit.min(limit_max),
-        };
-        self.page_at(size, offset.into(), token, binding)
-    }
-
-    /// The page of a list that is given whole, which has at most `size_max` records, unless pages are asked for.
-    pub fn page_of_whole<C: DeserializeOwned>(
-        &mut self,
-        size: i32,
-        size_max: u32,
-        token: &str,
-        binding: Binding,
-    ) -> Page<C> {
-        if size < 0 {
-            self.violation("page_size", "must not be negative");
-        }
-        let size = match size.max(0).unsigned_abs() {
-            0 => size_max,
-            size => size.min(size_max),
-        };
-        self.page_at(size, 0, token, binding)
-    }
-
-    fn page_at<C: DeserializeOwned>(
-        &mut self,
-        size: u32,
-        skip: u64,
-        token: &str,
-        binding: Binding,
-    ) -> Page<C> {
-        if token.is_empty() {
-            return Page {
-                size,
-                start: Start::Skip(skip),
-            };
-        }
-        match page_token::decode(binding, token) {
-            Some(cursor) => Page {
-                size,
-                start: Start::After(cursor),
-            },
-            None => {
-                self.page_token_is_invalid();
-                Page {
-                    size,
-                    start: Start::Skip(0),
-                }
-            }
-        }
     }
 }
 

@@ -19,8 +19,8 @@ use crate::db::pg_error::{DbFault, Failure};
 use crate::db::pool::Pool;
 use crate::db::request_key;
 use crate::db::schema::cas_allocation;
+use crate::db::write;
 use crate::db::write::Transaction;
-use crate::db::{read, write};
 use crate::error::{Error, Result};
 use crate::ledger::claim::Claim;
 use crate::limits::CAS_TURNS;
@@ -54,18 +54,13 @@ pub(in crate::cas) async fn carry_out(
     claim: &Claim,
     write: Write,
 ) -> Result<Written> {
-    if write.validate_only {
-        return read::snapshot(pool, async |connection: &mut AsyncPgConnection| {
-            write.run(connection).await
-        })
-        .await;
-    }
+    let validate_only = write.validate_only;
     let _turn = match &write.command {
-        Command::Create(_) => None,
-        Command::Change { target, .. } => Some(turns.of(target).await),
+        Command::Change { target, .. } if !validate_only => Some(turns.of(target).await),
+        Command::Change { .. } | Command::Create(_) => None,
     };
     let claim = claim.clone();
-    write::run(pool, move || claim.take(), write).await
+    write::carry_out(pool, move || claim.take(), validate_only, write).await
 }
 
 impl Transaction for Write {
@@ -130,7 +125,7 @@ impl Write {
             let stored = self.stored(connection, said, content).await?;
             return Ok(stored.map_or_else(|| fresh(record), replay));
         }
-        let now = request_key::now(connection).await?;
+        let now = write::now(connection).await?;
         let id = new_id();
         let row = NewRow {
             owner_id: self.firm.0,
@@ -223,7 +218,7 @@ impl Write {
         if self.validate_only {
             return Ok(fresh(record));
         }
-        let now = request_key::now(connection).await?;
+        let now = write::now(connection).await?;
         // Later than the write before, whatever the clock does.
         let modified_at = now.max(last_modified_at.map_or(now, Time::next));
         record.last_modified_at = Some(modified_at);
@@ -248,7 +243,7 @@ impl Write {
         diesel::delete(cas_allocation::table.find((self.firm.0, id)))
             .execute(connection)
             .await?;
-        let now = request_key::now(connection).await?;
+        let now = write::now(connection).await?;
         self.keep_key(connection, id, now).await
     }
 
@@ -314,7 +309,7 @@ impl Write {
         let Some(key) = &self.key else {
             return Ok(());
         };
-        request_key::ensure_owner(connection, key.owner.0).await?;
+        write::ensure_owner(connection, key.owner).await?;
         request_key::keep(connection, key, record, now).await
     }
 }

@@ -2,7 +2,6 @@
 
 use std::future::Future;
 
-use chrono::{DateTime, Utc};
 use diesel::prelude::*;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
@@ -15,8 +14,8 @@ use crate::catalogue::model::{
 use crate::db::pg_error::{DbFault, Failure};
 use crate::db::pool::Pool;
 use crate::db::schema::{catalogue_allocation, catalogue_company, owner};
+use crate::db::write;
 use crate::db::write::Transaction;
-use crate::db::{read, write};
 use crate::error::{Error, Result};
 use crate::ledger::claim::Claim;
 use crate::limits::CATALOGUE_ALLOCATIONS_MAX;
@@ -37,15 +36,8 @@ pub(in crate::catalogue) async fn carry_out<C: Command>(
     claim: &Claim,
     write: Write<C>,
 ) -> Result<Written<C::Record>> {
-    let job = Job(write);
-    if job.0.validate_only {
-        return read::snapshot(pool, async |connection: &mut AsyncPgConnection| {
-            job.run(connection).await
-        })
-        .await;
-    }
-    let claim = claim.clone();
-    write::run(pool, move || claim.take(), job).await
+    let (claim, validate_only) = (claim.clone(), write.validate_only);
+    write::carry_out(pool, move || claim.take(), validate_only, Job(write)).await
 }
 
 /// A command as a transaction.
@@ -58,7 +50,7 @@ impl<C: Command> Transaction for Job<C> {
         let owner = OwnerId::of_company(self.0.company);
         if !self.0.validate_only {
             if C::MAKES_COMPANIES {
-                ensure_owner(connection, owner).await?;
+                write::ensure_owner(connection, owner).await?;
             }
             // Nothing that must hold until the end may be read before: a statement that waits for a lock sees all but
             // the locked row as it was when it began.
@@ -84,15 +76,6 @@ pub(in crate::catalogue) trait Command: Sized + Send + Sync + 'static {
     ) -> impl Future<Output = Result<Written<Self::Record>, Failure>> + Send;
 }
 
-async fn ensure_owner(connection: &mut AsyncPgConnection, owner: OwnerId) -> QueryResult<()> {
-    diesel::insert_into(owner::table)
-        .values(owner::owner_id.eq(owner.0))
-        .on_conflict_do_nothing()
-        .execute(connection)
-        .await?;
-    Ok(())
-}
-
 /// Locks the company's owner; one without a row has no company either.
 async fn lock(connection: &mut AsyncPgConnection, owner: OwnerId) -> QueryResult<()> {
     owner::table
@@ -102,14 +85,6 @@ async fn lock(connection: &mut AsyncPgConnection, owner: OwnerId) -> QueryResult
         .execute(connection)
         .await?;
     Ok(())
-}
-
-async fn now(connection: &mut AsyncPgConnection) -> QueryResult<DateTime<Utc>> {
-    diesel::define_sql_function!(fn clock_timestamp() -> diesel::sql_types::Timestamptz);
-
-    diesel::select(clock_timestamp())
-        .get_result(connection)
-        .await
 }
 
 async fn find_company(
@@ -162,7 +137,7 @@ impl Command for PutCompany {
         if written.replayed || write.validate_only {
             return Ok(written);
         }
-        let now = now(connection).await?;
+        let now = write::now(connection).await?.to_chrono();
         let content = (
             catalogue_company::name.eq(name),
             catalogue_company::version.eq(version),
@@ -219,7 +194,7 @@ impl Command for PutAllocation {
         if written.replayed || write.validate_only {
             return Ok(written);
         }
-        let now = now(connection).await?;
+        let now = write::now(connection).await?.to_chrono();
         let offer = &command.offer;
         let languages: Vec<String> = command.translations.keys().map(Tag::to_string).collect();
         let translations = serde_json::to_value(&command.translations)

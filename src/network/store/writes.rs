@@ -14,12 +14,12 @@ use crate::db::pg_error::Failure;
 use crate::db::pool::Pool;
 use crate::db::request_key::{self, Key};
 use crate::db::schema;
+use crate::db::write;
 use crate::db::write::Transaction;
-use crate::db::{read, write};
 use crate::error::{Error, Result};
 use crate::ledger::claim::Claim;
 use crate::network::model::{Times, Write};
-use crate::types::ids::{EnterpriseId, ordered_id};
+use crate::types::ids::{EnterpriseId, OwnerId, ordered_id};
 use crate::types::time::Time;
 
 /// What came of a command.
@@ -37,15 +37,8 @@ pub(in crate::network) async fn carry_out<C: Command>(
     claim: &Claim,
     write: Write<C>,
 ) -> Result<Written<C::Record>> {
-    let job = Job(write);
-    if job.0.validate_only {
-        return read::snapshot(pool, async |connection: &mut AsyncPgConnection| {
-            job.run(connection).await
-        })
-        .await;
-    }
-    let claim = claim.clone();
-    write::run(pool, move || claim.take(), job).await
+    let (claim, validate_only) = (claim.clone(), write.validate_only);
+    write::carry_out(pool, move || claim.take(), validate_only, Job(write)).await
 }
 
 /// A command as a transaction.
@@ -101,7 +94,7 @@ impl Work<'_> {
             owners.load(self.connection).await?
         } else {
             if let Some(key_owner) = key_owner {
-                request_key::ensure_owner(self.connection, key_owner).await?;
+                write::ensure_owner(self.connection, OwnerId(key_owner)).await?;
             }
             // One statement, in one order, so that no two transactions wait for each other.
             owners.for_no_key_update().load(self.connection).await?
@@ -119,7 +112,7 @@ impl Work<'_> {
 
     /// The database's clock.
     async fn now(&mut self) -> QueryResult<Time> {
-        request_key::now(self.connection).await
+        write::now(self.connection).await
     }
 
     /// Ends a write: keeps the key, if there is one.

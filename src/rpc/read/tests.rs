@@ -1,4 +1,6 @@
 use super::*;
+use crate::rpc::page_token::{self, Binding};
+use crate::types::page::{Page, Start};
 
 #[test]
 fn uuids_are_taken_in_hyphenated_form_only() {

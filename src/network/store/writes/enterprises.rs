@@ -7,12 +7,12 @@ use super::{
     Command, Work, Written, created, fresh, new_id, not_updated, replay, require_version, updated,
 };
 use crate::db::pg_error::Failure;
-use crate::db::request_key;
 use crate::db::schema::enterprise;
+use crate::db::write;
 use crate::error::Error;
 use crate::network::model::{CreateEnterprise, Enterprise, Times, UpdateEnterprise};
 use crate::network::store::reads::find_enterprise;
-use crate::types::ids::EnterpriseId;
+use crate::types::ids::{EnterpriseId, OwnerId};
 
 impl Command for CreateEnterprise {
     type Record = Enterprise;
@@ -37,7 +37,7 @@ impl Command for CreateEnterprise {
         let now = work.now().await?;
         let id = new_id(now);
         // Nobody knows this owner yet: its lock is nobody's to wait for.
-        request_key::ensure_owner(work.connection, id).await?;
+        write::ensure_owner(work.connection, OwnerId(id)).await?;
         diesel::insert_into(enterprise::table)
             .values((
                 enterprise::id.eq(id),
