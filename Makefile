@@ -6,7 +6,7 @@ CARGO ?= cargo
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help dev test soak kills bench-quick lint fmt tools clean
+.PHONY: help dev test soak kills bench bench-quick bench-long lint fmt tools clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -31,8 +31,14 @@ kills: ## kill servers and Postgres 20 times under load, release build (EARMARK_
 	@EARMARK_KILLS=$${EARMARK_KILLS:-20} scripts/with-postgres $(CARGO) test --locked --release --test it -- \
 		--nocapture kills_at_any_moment
 
-bench-quick: ## measure Earmark beside pgbench and a textbook server, in ten minutes (ARGS="P4" picks rows; nothing else should run)
-	@scripts/with-postgres $(CARGO) bench --locked --bench bench -- $(ARGS)
+bench: ## measure every service beside pgbench and a textbook server, in 40 minutes (ARGS="P4" picks rows; nothing else should run)
+	@scripts/with-postgres $(CARGO) bench --locked --bench bench -- whole $(ARGS)
+
+bench-quick: ## measure what shows whether the design is right, in ten minutes
+	@scripts/with-postgres $(CARGO) bench --locked --bench bench -- quick $(ARGS)
+
+bench-long: ## measure memory under load, and growth from 10,000 to 10,000,000 rows, in 40 minutes; takes 40 GB of disk
+	@scripts/with-postgres $(CARGO) bench --locked --bench bench -- long $(ARGS)
 
 lint: ## check format, clippy and the protos; changes nothing
 	@scripts/fetch buf

@@ -127,11 +127,12 @@ pub const BATCH_MAX: usize = 512;
 /// Writers of a process unless it is told otherwise: with more than the database has processors to spare, their batches
 /// only grow smaller.
 pub const WRITERS_DEFAULT_MAX: usize = 8;
-/// Commands that wait for one writer, counting each part of one that has many: about two seconds of work; more would
-/// only wait longer than their callers do.
-pub const QUEUE_MAX: usize = 32_768;
-/// Commands that wait for one owner: half of the queue, so that the other half is open to everybody else.
-pub const QUEUE_OWNER_MAX: usize = 16_384;
+/// Commands that wait for one writer, counting each part of one that has many: a few seconds of work; more would only
+/// wait longer than their callers do.
+pub const QUEUE_MAX: usize = 65_536;
+/// Commands that wait for one owner: thirty of the largest submissions, and half of the queue, so that the other half is
+/// open to everybody else.
+pub const QUEUE_OWNER_MAX: usize = 32_768;
 /// How long a batch waits for an owner that another session holds: longer than another process's batch takes, and short
 /// for those who only happen to be in the same batch.
 pub const OWNER_LOCK_WAIT_MAX: Duration = Duration::from_millis(100);

@@ -9,32 +9,35 @@ use serde::Serialize;
 
 use crate::client::{self, Load, Outcome, Pace, Work};
 use crate::cluster::BenchCluster;
-use crate::ids::Network;
 use crate::pgbench::{Pgbench, Script};
 use crate::server::Server;
-use crate::usage::{Cores, Spent};
+use crate::usage::{Spent, Used};
 
 /// What one round of an arm gave. Times are in milliseconds.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Round {
+    /// Items, of which a call may have many.
     pub(crate) per_second: f64,
     pub(crate) p50: f64,
     pub(crate) p90: f64,
     pub(crate) p99: f64,
     pub(crate) p999: f64,
     pub(crate) max: f64,
-    pub(crate) cores: Cores,
-    /// How many calls one writing transaction carried; unset where nothing was written.
-    pub(crate) calls_per_transaction: Option<f64>,
+    /// Processors in use.
+    pub(crate) cores: Used,
+    /// Processor time of one item.
+    pub(crate) micros: Used,
+    /// How many items one writing transaction carried; unset where nothing was written.
+    pub(crate) items_per_transaction: Option<f64>,
     /// How much went into the write-ahead log.
-    pub(crate) wal_bytes_per_call: f64,
+    pub(crate) wal_bytes_per_item: f64,
 }
 
 /// How the work is done.
 pub(crate) enum How {
-    /// By a server, through gRPC.
+    /// By a server of one process or more, through gRPC.
     Served {
-        server: Server,
+        servers: Vec<Server>,
         work: Arc<dyn Work>,
         connections: usize,
     },
@@ -48,19 +51,24 @@ pub(crate) struct Arm {
     /// What is particular to it, for the report.
     pub(crate) detail: String,
     pub(crate) database: String,
-    pub(crate) network: Network,
     pub(crate) how: How,
-    /// Callers, or pgbench's clients.
-    pub(crate) callers: usize,
-    /// The records that its database must hold.
-    pub(crate) records: u64,
-    /// Whether it adds to them.
-    pub(crate) writes: bool,
+    /// Of its rounds.
+    pub(crate) pace: Pace,
+    /// What it adds to; nothing if it only reads.
+    pub(crate) stored: Option<Stored>,
     pub(crate) rounds: Vec<Round>,
     /// The latencies of all rounds, in microseconds.
     pub(crate) latency: Histogram<u64>,
     /// What `earmark verify` said in the end.
     pub(crate) verified: Option<String>,
+}
+
+/// A table that gains a row with each item.
+#[derive(Clone, Copy)]
+pub(crate) struct Stored {
+    pub(crate) table: &'static str,
+    /// The rows that it must hold.
+    pub(crate) rows: u64,
 }
 
 /// How long a round is.
@@ -74,20 +82,17 @@ impl Arm {
     pub(crate) fn new(
         name: &'static str,
         database: &str,
-        network: Network,
         how: How,
         callers: usize,
-        writes: bool,
+        stored: Option<Stored>,
     ) -> Self {
         Self {
             name,
             detail: String::new(),
             database: database.into(),
-            network,
             how,
-            callers,
-            records: network.records_total(),
-            writes,
+            pace: Pace::Closed(callers),
+            stored,
             rounds: Vec::new(),
             latency: client::new_histogram(),
             verified: None,
@@ -96,9 +101,7 @@ impl Arm {
 
     /// Runs a round and keeps what came of it.
     pub(crate) async fn round(&mut self, cluster: &BenchCluster, span: Span) -> Result<&Round> {
-        let (round, latency) = self
-            .measure(cluster, span, Pace::Closed(self.callers))
-            .await?;
+        let (round, latency) = self.measure(cluster, span, self.pace).await?;
         self.latency.add(latency)?;
         self.rounds.push(round);
         Ok(&self.rounds[self.rounds.len() - 1])
@@ -119,34 +122,30 @@ impl Arm {
             let why = outcome.failure.unwrap_or_default();
             bail!("{}: {} calls failed: {why}", self.name, outcome.failed);
         }
-        if self.writes {
-            self.records += outcome.done;
-            let found = cluster.count_allocations(&self.database).await?;
-            if found != self.records {
-                bail!(
-                    "{}: {found} records are stored, not {}",
-                    self.name,
-                    self.records
-                );
+        if let Some(Stored { table, rows }) = &mut self.stored {
+            *rows += outcome.done * u64::from(self.how.items());
+            let found = cluster.count(&self.database, table).await?;
+            if found != *rows {
+                bail!("{}: {table} has {found} rows, not {rows}", self.name);
             }
         }
-        let round = Round::new(&outcome, &before, &after);
+        let round = Round::new(&outcome, self.how.items(), &before, &after);
         Ok((round, outcome.latency))
     }
 
     async fn run(&self, cluster: &BenchCluster, span: Span, pace: Pace) -> Result<Outcome> {
         match &self.how {
             How::Served {
-                server,
+                servers,
                 work,
                 connections,
             } => {
                 let callers = match pace {
                     Pace::Closed(callers) => callers,
-                    Pace::Open(_) => usize::MAX,
+                    Pace::Open { .. } => usize::MAX,
                 };
                 let load = Load {
-                    address: server.address,
+                    addresses: servers.iter().map(|server| server.address).collect(),
                     connections: (*connections).min(callers),
                     pace,
                     warm_up: span.warm_up,
@@ -156,49 +155,75 @@ impl Arm {
                 client::run(load).await
             }
             How::Pgbench { pgbench, script } => {
-                let Pace::Closed(clients) = pace else {
-                    bail!("pgbench runs in a closed loop only");
-                };
                 pgbench
-                    .run(
-                        cluster,
-                        &self.database,
-                        *script,
-                        self.network,
-                        clients,
-                        span,
-                    )
+                    .run(cluster, &self.database, script, pace, span)
                     .await
             }
         }
     }
 
     async fn look(&self, cluster: &BenchCluster) -> Result<Look> {
-        let server = match &self.how {
-            How::Served { server, .. } => server.pid(),
-            How::Pgbench { .. } => None,
-        };
         let (wal_bytes, transactions) = cluster.written().await?;
         Ok(Look {
             at: Instant::now(),
-            spent: Spent::now(server, cluster.pid()),
+            spent: Spent::now(&self.how.pids(), cluster.pid()),
             wal_bytes,
             transactions,
         })
     }
 
-    /// Ends the arm's server.
-    pub(crate) async fn end(self) -> Result<Finished> {
-        if let How::Served { server, .. } = self.how {
-            server.end().await?;
+    /// Callers, or pgbench's clients.
+    pub(crate) fn callers(&self) -> usize {
+        match self.pace {
+            Pace::Closed(callers) | Pace::Open { callers, .. } => callers,
         }
-        Ok(Finished {
+    }
+
+    /// Calls over so many connections, one caller each.
+    pub(crate) fn call_over(&mut self, many: usize) {
+        if let How::Served { connections, .. } = &mut self.how {
+            *connections = many;
+        }
+        self.pace = Pace::Closed(many);
+        self.detail = format!("connections: {many}");
+    }
+
+    /// What came of it; it may go on with something else.
+    pub(crate) fn finish(&mut self) -> Finished {
+        Finished {
             name: self.name,
-            detail: self.detail,
-            rounds: self.rounds,
-            latency: self.latency,
-            verified: self.verified,
-        })
+            detail: self.detail.clone(),
+            rounds: std::mem::take(&mut self.rounds),
+            latency: std::mem::replace(&mut self.latency, client::new_histogram()),
+            verified: self.verified.take(),
+        }
+    }
+
+    /// Ends the arm's servers.
+    pub(crate) async fn end(self) -> Result<()> {
+        if let How::Served { servers, .. } = self.how {
+            for server in servers {
+                server.end().await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl How {
+    fn items(&self) -> u32 {
+        match self {
+            Self::Served { work, .. } => work.items(),
+            Self::Pgbench { .. } => 1,
+        }
+    }
+
+    /// The server's processes.
+    pub(crate) fn pids(&self) -> Vec<u32> {
+        match self {
+            Self::Served { servers, .. } => servers.iter().filter_map(Server::pid).collect(),
+            Self::Pgbench { .. } => Vec::new(),
+        }
     }
 }
 
@@ -220,24 +245,25 @@ struct Look {
 }
 
 impl Round {
-    fn new(outcome: &Outcome, before: &Look, after: &Look) -> Self {
+    fn new(outcome: &Outcome, items: u32, before: &Look, after: &Look) -> Self {
         let millis = |quantile| outcome.latency.value_at_quantile(quantile) as f64 / 1_000.0;
-        let transactions = after.transactions - before.transactions;
+        let transactions = (after.transactions - before.transactions) as f64;
+        let done = outcome.done.max(1) as f64 * f64::from(items);
         // The server's own housekeeping makes a few transactions too.
-        let writes = transactions as f64 > outcome.done as f64 / 10_000.0;
+        let writes = transactions > done / 10_000.0;
+        let seconds = after.at.duration_since(before.at).as_secs_f64();
+        let cores = after.spent.since(before.spent, seconds);
         Self {
-            per_second: outcome.per_second(),
+            per_second: outcome.per_second() * f64::from(items),
             p50: millis(0.5),
             p90: millis(0.9),
             p99: millis(0.99),
             p999: millis(0.999),
             max: outcome.latency.max() as f64 / 1_000.0,
-            cores: after.spent.since(
-                before.spent,
-                after.at.duration_since(before.at).as_secs_f64(),
-            ),
-            calls_per_transaction: writes.then(|| outcome.done as f64 / transactions as f64),
-            wal_bytes_per_call: (after.wal_bytes - before.wal_bytes) / outcome.done.max(1) as f64,
+            cores,
+            micros: cores.times(seconds * 1e6 / done),
+            items_per_transaction: writes.then_some(done / transactions),
+            wal_bytes_per_item: (after.wal_bytes - before.wal_bytes) / done,
         }
     }
 }

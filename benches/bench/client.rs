@@ -26,8 +26,10 @@ const THREADS: usize = 2;
 pub(crate) trait Work: Send + Sync + 'static {
     /// The RPC.
     fn path(&self) -> &'static str;
-    /// Whether each call leaves a record.
-    fn writes(&self) -> bool;
+    /// What a call counts as: how many allocations it makes, or 1.
+    fn items(&self) -> u32 {
+        1
+    }
     /// The token that calls over a connection bear.
     fn token(&self, connection: usize) -> &str;
     /// The next request over a connection.
@@ -39,14 +41,16 @@ pub(crate) trait Work: Send + Sync + 'static {
 pub(crate) enum Pace {
     /// So many callers, each of which sends when it has its answer.
     Closed(usize),
-    /// So many calls a second at random times, whether or not earlier ones were answered.
-    Open(f64),
+    /// So many calls a second at random times, whether or not earlier ones were answered; who can send only with a
+    /// caller at hand has so many.
+    Open { per_second: f64, callers: usize },
 }
 
 /// How a server is called.
 #[derive(Clone)]
 pub(crate) struct Load {
-    pub(crate) address: SocketAddr,
+    /// Of the processes that serve; connections go to them in turns.
+    pub(crate) addresses: Vec<SocketAddr>,
     pub(crate) connections: usize,
     pub(crate) pace: Pace,
     pub(crate) warm_up: Duration,
@@ -132,7 +136,7 @@ fn run_thread(load: &Load, thread: usize, start: Instant) -> Result<Outcome> {
                 let callers = share(callers, threads, thread);
                 closed(&connections, callers, &tally).await;
             }
-            Pace::Open(per_second) => {
+            Pace::Open { per_second, .. } => {
                 open(&connections, per_second / threads as f64, &tally).await;
             }
         }
@@ -257,7 +261,8 @@ struct Connection {
 
 impl Connection {
     async fn open(load: &Load, index: usize) -> Result<Self> {
-        let stream = TcpStream::connect(load.address).await?;
+        let address = load.addresses[index % load.addresses.len()];
+        let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
         let (sender, connection) = h2::client::handshake(stream).await?;
         // Its end is every call's end too.
@@ -265,7 +270,7 @@ impl Connection {
         Ok(Self {
             index,
             sender,
-            uri: format!("http://{}{}", load.address, load.work.path()).parse()?,
+            uri: format!("http://{address}{}", load.work.path()).parse()?,
             token: format!("Bearer {}", load.work.token(index)).parse()?,
             work: Arc::clone(&load.work),
         })

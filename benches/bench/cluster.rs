@@ -11,8 +11,6 @@ use serde::Serialize;
 use tokio::process::Command;
 use tokio_postgres::{Client, NoTls};
 
-use crate::ids::Network;
-
 /// Checkpoints in the middle of an arm would be measured with it, so there are none: each arm begins with one.
 const SETTINGS: [(&str, &str); 6] = [
     ("max_wal_size", "16GB"),
@@ -110,17 +108,10 @@ impl BenchCluster {
         Ok(client)
     }
 
-    /// Makes a migrated database with a network in it.
-    pub(crate) async fn seed(&self, name: &str, network: Network) -> Result<()> {
+    /// Makes a migrated database.
+    pub(crate) async fn create(&self, name: &str) -> Result<()> {
         self.cluster.create_database_if_missing(name).await?;
         self.earmark(&["migrate"], name).await?;
-        let sql = include_str!("sql/seed.sql")
-            .replace("$enterprises", &network.enterprises.to_string())
-            .replace("$currencies", &network.currencies.to_string())
-            .replace("$records", &network.records.to_string());
-        let client = self.connect(name).await?;
-        client.batch_execute(&sql).await.context("seeding")?;
-        client.batch_execute("VACUUM ANALYZE").await?;
         Ok(())
     }
 
@@ -159,11 +150,11 @@ impl BenchCluster {
         self.earmark(&["verify"], database).await
     }
 
-    /// The allocations that a database holds.
-    pub(crate) async fn count_allocations(&self, database: &str) -> Result<u64> {
+    /// The rows of a table.
+    pub(crate) async fn count(&self, database: &str, table: &str) -> Result<u64> {
         let client = self.connect(database).await?;
         let row = client
-            .query_one("SELECT count(*) FROM allocation", &[])
+            .query_one(&format!("SELECT count(*) FROM {table}"), &[])
             .await?;
         Ok(u64::try_from(row.get::<_, i64>(0))?)
     }

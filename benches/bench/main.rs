@@ -1,4 +1,4 @@
-//! `make bench-quick`: Earmark beside the alternatives that do the same work, on the reader's own machine and in one run.
+//! `make bench`, `bench-quick` and `bench-long`: Earmark beside the alternatives that do the same work, on the reader's own machine and in one run.
 //!
 //! The binary is load client, referee, and (started again with an argument) the servers that Earmark is held against.
 //! `plan` says what is measured, `row` how arms take turns and what is judged, `arm` what one round is.
@@ -12,6 +12,7 @@ mod plan;
 mod report;
 mod row;
 mod screen;
+mod seed;
 mod server;
 mod textbook;
 mod usage;
@@ -59,25 +60,25 @@ fn run(arguments: &[&str]) -> Result<ExitCode> {
             runtime.block_on(textbook::serve_null())?;
             Ok(ExitCode::SUCCESS)
         }
-        rows => {
+        arguments => {
             // Cargo adds `--bench`.
-            let rows = rows.iter().filter(|row| **row != "--bench");
-            compare(runtime, Wanted::read(rows.copied())?)
+            let arguments = arguments.iter().filter(|argument| **argument != "--bench");
+            let arguments: Vec<&str> = arguments.copied().collect();
+            compare(runtime, &Wanted::read(&arguments)?)
         }
     }
 }
 
 /// Measures, and tells what came of it. Ends with success if every row reached what it must.
-fn compare(runtime: Runtime, wanted: Wanted) -> Result<ExitCode> {
+fn compare(runtime: Runtime, wanted: &Wanted) -> Result<ExitCode> {
     let report = runtime.block_on(measure(wanted));
     // A load client that was interrupted would go on until its round's end.
     runtime.shutdown_background();
     let report = report?;
     let mut out = io::stdout().lock();
     writeln!(out, "{}", report.table())?;
-    let folder = folder()?;
-    report.write(&folder)?;
-    writeln!(out, "{}", folder.join("report.html").display())?;
+    let page = report.write(&folder()?, wanted.suite.report())?;
+    writeln!(out, "{}", page.display())?;
     Ok(if report.is_met() {
         ExitCode::SUCCESS
     } else {
@@ -85,7 +86,7 @@ fn compare(runtime: Runtime, wanted: Wanted) -> Result<ExitCode> {
     })
 }
 
-async fn measure(wanted: Wanted) -> Result<Report> {
+async fn measure(wanted: &Wanted) -> Result<Report> {
     let folder = folder()?;
     let earmark = PathBuf::from(env!("CARGO_BIN_EXE_earmark"));
     let machine = Machine::look();
@@ -106,12 +107,11 @@ async fn measure_on(
     folder: &Path,
     earmark: PathBuf,
     machine: Machine,
-    wanted: Wanted,
+    wanted: &Wanted,
 ) -> Result<Report> {
     let settings = cluster.settings().await?;
-    let bench = Bench::new(cluster, screen, folder, earmark)?;
-    bench.seed().await?;
-    let results = bench.run(&wanted).await;
+    let bench = Bench::new(cluster, screen, wanted, folder, earmark)?;
+    let results = bench.run().await;
     Ok(Report::new(
         machine,
         settings,

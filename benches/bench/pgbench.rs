@@ -10,26 +10,15 @@ use anyhow::{Context, Result, bail};
 use tokio::process::Command;
 
 use crate::arm::Span;
-use crate::client::Outcome;
+use crate::client::{Outcome, Pace};
 use crate::cluster::BenchCluster;
-use crate::ids::Network;
 
-/// How the work is done.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Script {
-    /// A transaction of nine statements.
-    Interactive,
-    /// A transaction of one.
-    OneStatement,
-}
-
-impl Script {
-    fn text(self) -> &'static str {
-        match self {
-            Self::Interactive => include_str!("sql/interactive.sql"),
-            Self::OneStatement => include_str!("sql/one_statement.sql"),
-        }
-    }
+/// What it runs again and again.
+#[derive(Clone, Debug)]
+pub(crate) struct Script {
+    pub(crate) text: &'static str,
+    /// What the text's variables are.
+    pub(crate) variables: Vec<(&'static str, u64)>,
 }
 
 /// The program, with a folder for its scripts and logs.
@@ -69,20 +58,31 @@ impl Pgbench {
         &self,
         cluster: &BenchCluster,
         database: &str,
-        script: Script,
-        network: Network,
-        clients: usize,
+        script: &Script,
+        pace: Pace,
         span: Span,
     ) -> Result<Outcome> {
+        let (Pace::Closed(clients)
+        | Pace::Open {
+            callers: clients, ..
+        }) = pace;
         let Span { warm_up, duration } = span;
         let folder = self.folder.join("pgbench");
         fs::create_dir_all(&folder)?;
         let file = folder.join("script.sql");
-        fs::write(&file, script.text())?;
+        fs::write(&file, script.text)?;
         let prefix = folder.join("log");
         let seconds = (warm_up + duration).as_secs();
         let started = SystemTime::now().duration_since(UNIX_EPOCH)?;
-        let output = Command::new(&self.program)
+        let mut command = Command::new(&self.program);
+        for (name, value) in &script.variables {
+            command.arg(format!("--define={name}={value}"));
+        }
+        if let Pace::Open { per_second, .. } = pace {
+            // Latencies then count from the time at which a transaction was to begin.
+            command.arg(format!("--rate={per_second}"));
+        }
+        let output = command
             .args([
                 "--no-vacuum",
                 "--protocol=prepared",
@@ -94,8 +94,6 @@ impl Pgbench {
             .arg(format!("--client={clients}"))
             .arg(format!("--jobs={}", clients.min(2)))
             .arg(format!("--time={seconds}"))
-            .arg(format!("--define=enterprises={}", network.enterprises))
-            .arg(format!("--define=currencies={}", network.currencies))
             .arg(format!("--host={}", cluster.socket_folder()?.display()))
             .args(["--username=earmark", database])
             .stdin(Stdio::null())

@@ -5,7 +5,7 @@ mod plots;
 
 use std::fmt::Write as _;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::Result;
@@ -31,6 +31,22 @@ pub(crate) struct Point {
     pub(crate) per_second: f64,
     pub(crate) p50: f64,
     pub(crate) p99: f64,
+}
+
+impl Curve {
+    /// Where most was done.
+    pub(crate) fn best(&self) -> Option<&Point> {
+        let by_throughput = |a: &&Point, b: &&Point| a.per_second.total_cmp(&b.per_second);
+        self.points.iter().max_by(by_throughput)
+    }
+}
+
+/// What a call costs at several sizes of the tables.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Growth {
+    pub(crate) work: &'static str,
+    /// Rows, and processor time of a call in microseconds: the server's and Postgres's.
+    pub(crate) points: Vec<(f64, f64, f64)>,
 }
 
 /// An arm that was called at a steady rate.
@@ -71,6 +87,9 @@ pub(crate) struct Report {
     pub(crate) creates_by_callers: Vec<Curve>,
     pub(crate) gets_by_callers: Vec<Curve>,
     pub(crate) open_loops: Vec<OpenLoop>,
+    pub(crate) growth: Vec<Growth>,
+    /// The server's memory in MiB, by seconds.
+    pub(crate) memory: Vec<(f64, f64)>,
 }
 
 /// A row as it is told.
@@ -81,6 +100,7 @@ pub(crate) struct RowReport {
     pub(crate) metric: Metric,
     pub(crate) is_met: bool,
     pub(crate) goals: Vec<Judged>,
+    pub(crate) notes: Vec<String>,
     pub(crate) arms: Vec<ArmReport>,
 }
 
@@ -152,6 +172,7 @@ impl RowReport {
             metric,
             is_met: row.is_met(),
             goals: row.judged,
+            notes: row.notes,
             arms: row
                 .arms
                 .into_iter()
@@ -196,6 +217,8 @@ impl Report {
             creates_by_callers: results.creates,
             gets_by_callers: results.gets,
             open_loops: results.open_loops,
+            growth: results.growth,
+            memory: results.memory,
         }
     }
 
@@ -204,14 +227,13 @@ impl Report {
         self.failures.is_empty() && self.rows.iter().all(|row| row.is_met)
     }
 
-    /// Writes `report.json` and `report.html`.
-    pub(crate) fn write(&self, folder: &Path) -> Result<()> {
-        fs::write(
-            folder.join("report.json"),
-            serde_json::to_string_pretty(self)?,
-        )?;
-        fs::write(folder.join("report.html"), html::page(self)?)?;
-        Ok(())
+    /// Writes it as JSON and as a page by this name; the page's path is answered.
+    pub(crate) fn write(&self, folder: &Path, name: &str) -> Result<PathBuf> {
+        let json = serde_json::to_string_pretty(self)?;
+        fs::write(folder.join(name).with_extension("json"), json)?;
+        let page = folder.join(name).with_extension("html");
+        fs::write(&page, html::page(self)?)?;
+        Ok(page)
     }
 
     /// For the terminal.
@@ -239,15 +261,18 @@ impl Report {
         );
         _ = writeln!(
             text,
-            "median ± interquartile range; cores in use by server + Postgres + client"
+            "median ± interquartile range; cores in use, and µs of processor time for each item, by server + Postgres + client"
         );
         for row in &self.rows {
             _ = writeln!(text, "\n{} {}", row.id, row.work);
             for arm in &row.arms {
                 _ = writeln!(text, "   {}", arm_line(arm, row.metric));
             }
+            for note in &row.notes {
+                _ = writeln!(text, "   {note}");
+            }
             for goal in &row.goals {
-                _ = writeln!(text, "   {}", goal_line(goal, row.metric));
+                _ = writeln!(text, "   {}", goal_line(goal));
             }
         }
         for failure in &self.failures {
@@ -271,14 +296,14 @@ impl Report {
 
 fn arm_line(arm: &ArmReport, metric: Metric) -> String {
     let middle = |of: fn(&Round) -> f64| median(&arm.rounds, of);
-    let batch = middle(|round| round.calls_per_transaction.unwrap_or(0.0));
+    let batch = middle(|round| round.items_per_transaction.unwrap_or(0.0));
     let batch = if batch > 0.0 {
         format!("{batch:.1} a transaction; ")
     } else {
         String::new()
     };
     format!(
-        "{:<34} {:>14} ±{:>2.0} %  p50 {:>7.2}  p99 {:>7.2} ms  cores {:.2}+{:.2}+{:.2}  {batch}{}",
+        "{:<34} {:>14} ±{:>2.0} %  p50 {:>7.2}  p99 {:>7.2} ms  cores {:.2}+{:.2}+{:.2}  µs {:.0}+{:.0}+{:.0}  {batch}{}",
         arm.name,
         metric.show(arm.median),
         arm.spread * 100.0,
@@ -287,16 +312,18 @@ fn arm_line(arm: &ArmReport, metric: Metric) -> String {
         middle(|round| round.cores.server),
         middle(|round| round.cores.postgres),
         middle(|round| round.cores.client),
+        middle(|round| round.micros.server),
+        middle(|round| round.micros.postgres),
+        middle(|round| round.micros.client),
         arm.detail,
     )
 }
 
 /// Whether a goal was reached, as people read it.
-fn goal_line(goal: &Judged, metric: Metric) -> String {
-    let sign = metric.sign();
-    let ratio = goal
-        .ratio
-        .map_or_else(|| "?".into(), |ratio| format!("{ratio:.2}"));
+fn goal_line(goal: &Judged) -> String {
+    let value = goal
+        .value
+        .map_or_else(|| "?".into(), |value| format!("{value:.2}"));
     let aim = goal
         .aim
         .map(|aim| format!(", aim {aim}"))
@@ -307,7 +334,10 @@ fn goal_line(goal: &Judged, metric: Metric) -> String {
         Verdict::Missed(why) => format!("MISSED: {why}"),
     };
     format!(
-        "→ {ratio} × {} (must be {sign} {}{aim}): {verdict}",
-        goal.against, goal.must
+        "→ {}: {value} {} (must be {} {}{aim}): {verdict}",
+        goal.of,
+        goal.what,
+        goal.bound.sign(),
+        goal.must
     )
 }

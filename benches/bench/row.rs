@@ -22,6 +22,8 @@ pub(crate) enum Metric {
     PerSecond,
     /// The median latency: less is better.
     P50,
+    /// The latency that one call of a hundred passes: less is better.
+    P99,
 }
 
 impl Metric {
@@ -29,6 +31,7 @@ impl Metric {
         match self {
             Self::PerSecond => round.per_second,
             Self::P50 => round.p50,
+            Self::P99 => round.p99,
         }
     }
 
@@ -37,29 +40,48 @@ impl Metric {
         match self {
             Self::PerSecond => format!("{value:.0}/s"),
             Self::P50 => format!("p50 {value:.2} ms"),
+            Self::P99 => format!("p99 {value:.2} ms"),
         }
     }
 
-    /// Whether a ratio is as good as another.
-    fn reaches(self, ratio: f64, bound: f64) -> bool {
+    fn bound(self) -> Bound {
         match self {
-            Self::PerSecond => ratio >= bound,
-            Self::P50 => ratio <= bound,
+            Self::PerSecond => Bound::AtLeast,
+            Self::P50 | Self::P99 => Bound::AtMost,
+        }
+    }
+}
+
+/// On which side of a goal one has to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Bound {
+    AtLeast,
+    AtMost,
+}
+
+impl Bound {
+    fn holds(self, value: f64, bound: f64) -> bool {
+        match self {
+            Self::AtLeast => value >= bound,
+            Self::AtMost => value <= bound,
         }
     }
 
     pub(crate) fn sign(self) -> &'static str {
         match self {
-            Self::PerSecond => "≥",
-            Self::P50 => "≤",
+            Self::AtLeast => "≥",
+            Self::AtMost => "≤",
         }
     }
 }
 
-/// What Earmark's median must be as a multiple of another arm's.
+/// What an arm's median must be as a multiple of another arm's.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Goal {
+    pub(crate) of: &'static str,
     pub(crate) against: &'static str,
+    pub(crate) metric: Metric,
     pub(crate) must: f64,
     pub(crate) aim: Option<f64>,
 }
@@ -89,11 +111,42 @@ pub(crate) enum Verdict {
 /// A goal with what came of it.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Judged {
-    pub(crate) against: String,
-    pub(crate) ratio: Option<f64>,
+    /// Whose value it is.
+    pub(crate) of: String,
+    /// What the value is: a multiple of another arm's, or an amount with its unit.
+    pub(crate) what: String,
+    /// Unset if it was not measured.
+    pub(crate) value: Option<f64>,
+    pub(crate) bound: Bound,
     pub(crate) must: f64,
     pub(crate) aim: Option<f64>,
     pub(crate) verdict: Verdict,
+}
+
+impl Judged {
+    /// Holds a value against its goal.
+    pub(crate) fn new(
+        (of, what): (&str, String),
+        value: Option<f64>,
+        bound: Bound,
+        (must, aim): (f64, Option<f64>),
+    ) -> Self {
+        let verdict = match value {
+            None => Verdict::Missed("not measured".into()),
+            Some(value) if aim.is_some_and(|aim| bound.holds(value, aim)) => Verdict::Aim,
+            Some(value) if bound.holds(value, must) => Verdict::Met,
+            Some(_) => Verdict::Missed("not reached".into()),
+        };
+        Self {
+            of: of.into(),
+            what,
+            value,
+            bound,
+            must,
+            aim,
+            verdict,
+        }
+    }
 }
 
 /// A row that has run.
@@ -103,6 +156,8 @@ pub(crate) struct RowDone {
     pub(crate) metric: Metric,
     pub(crate) arms: Vec<Finished>,
     pub(crate) judged: Vec<Judged>,
+    /// What else is worth telling, a line each.
+    pub(crate) notes: Vec<String>,
 }
 
 impl RowDone {
@@ -134,9 +189,14 @@ impl Row {
         Ok(())
     }
 
-    /// Holds every arm's database against the ledger's invariants.
+    /// Holds every arm's database against the ledger's invariants, each once.
     pub(crate) async fn verify(&mut self, cluster: &BenchCluster, screen: &Screen) -> Result<()> {
-        for arm in &mut self.arms {
+        for index in 0..self.arms.len() {
+            let (before, rest) = self.arms.split_at_mut(index);
+            let arm = &mut rest[0];
+            if before.iter().any(|other| other.database == arm.database) {
+                continue;
+            }
             screen.step(&format!("verify {}", arm.database));
             let summary = cluster.verify(&arm.database).await?;
             screen.done(&format!("{}: {summary}", arm.name));
@@ -145,60 +205,85 @@ impl Row {
         Ok(())
     }
 
-    /// Ends the servers, and judges.
-    pub(crate) async fn end(self) -> Result<RowDone> {
+    /// Runs the arms, verifies their databases, and judges. The arms can go on with another row.
+    pub(crate) async fn carry_out(
+        &mut self,
+        cluster: &BenchCluster,
+        screen: &Screen,
+    ) -> Result<RowDone> {
+        self.run(cluster, screen).await?;
+        self.verify(cluster, screen).await?;
+        Ok(self.finish())
+    }
+
+    /// Judges. The arms can go on with another row.
+    pub(crate) fn finish(&mut self) -> RowDone {
         let judged = self.goals.iter().map(|goal| self.judge(goal)).collect();
-        let mut arms = Vec::new();
-        for arm in self.arms {
-            arms.push(arm.end().await?);
-        }
-        Ok(RowDone {
+        RowDone {
             id: self.id,
             work: self.work,
             metric: self.metric,
-            arms,
+            arms: self.arms.iter_mut().map(Arm::finish).collect(),
             judged,
+            notes: Vec::new(),
+        }
+    }
+
+    /// Ends the servers.
+    pub(crate) async fn end(self) -> Result<()> {
+        for arm in self.arms {
+            arm.end().await?;
+        }
+        Ok(())
+    }
+
+    /// Whether everything that goals are about is.
+    fn is_steady(&self) -> bool {
+        self.goals.iter().all(|goal| {
+            self.pair(goal)
+                .iter()
+                .all(|arm| spread_of(arm, goal.metric) <= SPREAD_MAX)
         })
     }
 
-    fn is_steady(&self) -> bool {
-        self.arms.iter().all(|arm| self.spread(arm) <= SPREAD_MAX)
-    }
-
-    fn spread(&self, arm: &Arm) -> f64 {
-        spread(&arm.rounds, |round| self.metric.of(round))
+    /// The arms that a goal is about.
+    fn pair(&self, goal: &Goal) -> Vec<&Arm> {
+        let named = |name| self.arms.iter().find(|arm| arm.name == name);
+        [goal.of, goal.against]
+            .into_iter()
+            .filter_map(named)
+            .collect()
     }
 
     fn judge(&self, goal: &Goal) -> Judged {
-        let median = |arm: &Arm| median(&arm.rounds, |round| self.metric.of(round));
-        let against = self.arms.iter().find(|arm| arm.name == goal.against);
-        let ratio = against.map(|arm| median(&self.arms[0]) / median(arm));
-        let verdict = match (ratio, against) {
-            (Some(ratio), Some(against)) => self.verdict(goal, ratio, against),
-            _ => Verdict::Missed("not measured".into()),
+        let pair = self.pair(goal);
+        let median = |arm: &Arm| median(&arm.rounds, |round| goal.metric.of(round));
+        let ratio = match pair[..] {
+            [of, against] => Some(median(of) / median(against)),
+            _ => None,
         };
-        Judged {
-            against: goal.against.into(),
+        let what = match goal.metric {
+            Metric::PerSecond => format!("× {}", goal.against),
+            Metric::P50 => format!("× the p50 of {}", goal.against),
+            Metric::P99 => format!("× the p99 of {}", goal.against),
+        };
+        let mut judged = Judged::new(
+            (goal.of, what),
             ratio,
-            must: goal.must,
-            aim: goal.aim,
-            verdict,
-        }
-    }
-
-    fn verdict(&self, goal: &Goal, ratio: f64, against: &Arm) -> Verdict {
-        for arm in [&self.arms[0], against] {
-            let spread = self.spread(arm);
+            goal.metric.bound(),
+            (goal.must, goal.aim),
+        );
+        for arm in pair {
+            let spread = spread_of(arm, goal.metric);
             if spread > SPREAD_MAX {
-                return Verdict::Missed(format!("{} spreads by {:.0} %", arm.name, spread * 100.0));
+                let why = format!("{} spreads by {:.0} %", arm.name, spread * 100.0);
+                judged.verdict = Verdict::Missed(why);
             }
         }
-        if goal.aim.is_some_and(|aim| self.metric.reaches(ratio, aim)) {
-            Verdict::Aim
-        } else if self.metric.reaches(ratio, goal.must) {
-            Verdict::Met
-        } else {
-            Verdict::Missed("too slow".into())
-        }
+        judged
     }
+}
+
+fn spread_of(arm: &Arm, metric: Metric) -> f64 {
+    spread(&arm.rounds, |round| metric.of(round))
 }

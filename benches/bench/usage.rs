@@ -1,4 +1,4 @@
-//! Who used the processors, by Linux's own count.
+//! Who used the processors and how much memory, by Linux's own count.
 
 use std::fs;
 
@@ -7,7 +7,7 @@ use serde::Serialize;
 /// Linux counts processor time in hundredths of a second, on every architecture.
 const TICKS_PER_SECOND: f64 = 100.0;
 
-/// Processor time in seconds; zero where the system does not tell.
+/// Processor time; zero where the system does not tell.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Spent {
     server: f64,
@@ -15,9 +15,9 @@ pub(crate) struct Spent {
     client: f64,
 }
 
-/// Processors in use on average.
+/// Processors in use on average, or processor time of one item in microseconds.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
-pub(crate) struct Cores {
+pub(crate) struct Used {
     /// The server under test; none for pgbench.
     pub(crate) server: f64,
     /// Postgres, with all its processes.
@@ -28,7 +28,7 @@ pub(crate) struct Cores {
 
 impl Spent {
     /// What was spent up to now.
-    pub(crate) fn now(server: Option<u32>, postmaster: Option<u32>) -> Self {
+    pub(crate) fn now(servers: &[u32], postmaster: Option<u32>) -> Self {
         let own = |process: &Process| process.own;
         let with_children = |process: &Process| process.own + process.reaped_children;
         let of = |pid: Option<u32>, time: &dyn Fn(&Process) -> f64| {
@@ -37,20 +37,41 @@ impl Spent {
         };
         let backends: f64 = postmaster.map_or(0.0, |pid| children_of(pid).iter().map(own).sum());
         Self {
-            server: of(server, &own),
+            server: servers.iter().map(|pid| of(Some(*pid), &own)).sum(),
             postgres: of(postmaster, &with_children) + backends,
             client: of(Some(std::process::id()), &with_children),
         }
     }
 
     /// Processors in use since then.
-    pub(crate) fn since(self, before: Self, seconds: f64) -> Cores {
-        Cores {
+    pub(crate) fn since(self, before: Self, seconds: f64) -> Used {
+        Used {
             server: (self.server - before.server) / seconds,
             postgres: (self.postgres - before.postgres) / seconds,
             client: (self.client - before.client) / seconds,
         }
     }
+}
+
+impl Used {
+    pub(crate) fn times(self, factor: f64) -> Self {
+        Self {
+            server: self.server * factor,
+            postgres: self.postgres * factor,
+            client: self.client * factor,
+        }
+    }
+}
+
+/// A process's memory in MiB: what it has now, and the most that it ever had.
+pub(crate) fn memory(pid: u32) -> Option<(f64, f64)> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let mib = |name: &str| -> Option<f64> {
+        let line = status.lines().find_map(|line| line.strip_prefix(name))?;
+        let kib: f64 = line.split_whitespace().next()?.parse().ok()?;
+        Some(kib / 1_024.0)
+    };
+    Some((mib("VmRSS:")?, mib("VmHWM:")?))
 }
 
 struct Process {

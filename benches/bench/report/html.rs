@@ -4,7 +4,8 @@ use std::fmt::Write as _;
 
 use anyhow::Result;
 
-use crate::report::{Report, RowReport, goal_line, plots};
+use crate::arm::{Round, median};
+use crate::report::{ArmReport, Report, RowReport, goal_line, plots};
 use crate::row::Verdict;
 
 /// Fills the template.
@@ -44,40 +45,32 @@ pub(super) fn page(report: &Report) -> Result<String> {
             "{{rounds}}",
             &report.rows.iter().map(rounds).collect::<String>(),
         )
+        .replace("{{costs}}", &costs(report))
         .replace("{{plots}}", &plots_of(report)?))
 }
 
 fn summary_of(row: &RowReport) -> String {
-    let mut text = String::new();
-    for (index, arm) in row.arms.iter().enumerate() {
-        let head = if index == 0 {
-            format!("<b>{}</b> {}", row.id, escape(row.work))
-        } else {
-            String::new()
-        };
+    let mut text = format!("<tr><td colspan=5><b>{}</b> {}", row.id, escape(row.work));
+    for arm in &row.arms {
         // A String never refuses a write.
         _ = write!(
             text,
-            "<tr><td>{head}<td>{}<br><small>{}</small><td class=n>{}<td class=n>{:.0} %<td>",
+            "<tr><td><td>{}<br><small>{}</small><td class=n>{}<td class=n>{:.0} %<td>",
             escape(arm.name),
             escape(&arm.detail),
             row.metric.show(arm.median),
             arm.spread * 100.0
         );
-        for goal in row.goals.iter().filter(|goal| goal.against == arm.name) {
-            _ = write!(
-                text,
-                "<span class={}>{}</span>",
-                class(&goal.verdict),
-                escape(&goal_line(goal, row.metric))
-            );
-        }
     }
-    for goal in row.goals.iter().filter(|goal| goal.ratio.is_none()) {
+    for note in &row.notes {
+        _ = write!(text, "<tr><td><td colspan=4>{}", escape(note));
+    }
+    for goal in &row.goals {
         _ = write!(
             text,
-            "<tr><td><td>{}<td>not measured<td><td><span class=missed>MISSED</span>",
-            escape(&goal.against)
+            "<tr><td><td colspan=4><span class={}>{}</span>",
+            class(&goal.verdict),
+            escape(&goal_line(goal))
         );
     }
     text
@@ -94,18 +87,18 @@ fn rounds(row: &RowReport) -> String {
     let mut text = format!("<h3>{} {}</h3>", row.id, escape(row.work));
     text.push_str(
         "<table><tr><th>arm<th>round<th>per second<th>p50<th>p90<th>p99<th>p99.9<th>max, ms\
-         <th>server<th>Postgres<th>client, cores<th>calls per transaction<th>WAL bytes per call",
+         <th>server<th>Postgres<th>client, cores<th>items per transaction<th>WAL bytes per item",
     );
     for arm in &row.arms {
         for (index, round) in arm.rounds.iter().enumerate() {
-            let calls = round
-                .calls_per_transaction
-                .map_or_else(|| "–".into(), |calls| format!("{calls:.1}"));
+            let items = round
+                .items_per_transaction
+                .map_or_else(|| "–".into(), |items| format!("{items:.1}"));
             _ = write!(
                 text,
                 "<tr><td>{}<td class=n>{}<td class=n>{:.0}<td class=n>{:.2}<td class=n>{:.2}<td class=n>{:.2}\
                  <td class=n>{:.2}<td class=n>{:.2}<td class=n>{:.2}<td class=n>{:.2}<td class=n>{:.2}\
-                 <td class=n>{calls}<td class=n>{:.0}",
+                 <td class=n>{items}<td class=n>{:.0}",
                 escape(arm.name),
                 index + 1,
                 round.per_second,
@@ -117,7 +110,7 @@ fn rounds(row: &RowReport) -> String {
                 round.cores.server,
                 round.cores.postgres,
                 round.cores.client,
-                round.wal_bytes_per_call,
+                round.wal_bytes_per_item,
             );
         }
     }
@@ -135,6 +128,41 @@ fn rounds(row: &RowReport) -> String {
     text
 }
 
+/// Processor time of one item of each arm, as bars: the longest of a row fills its width.
+fn costs(report: &Report) -> String {
+    let mut text = String::new();
+    for row in report.rows.iter().filter(|row| !row.arms.is_empty()) {
+        let of = |arm: &ArmReport| {
+            let middle = |of: fn(&Round) -> f64| median(&arm.rounds, of);
+            [
+                ("server", middle(|round| round.micros.server)),
+                ("postgres", middle(|round| round.micros.postgres)),
+                ("client", middle(|round| round.micros.client)),
+            ]
+        };
+        let total = |arm: &ArmReport| of(arm).iter().map(|part| part.1).sum::<f64>();
+        let longest = row.arms.iter().map(total).fold(1.0, f64::max);
+        _ = write!(
+            text,
+            "<tr><td colspan=2><b>{}</b> {}",
+            row.id,
+            escape(row.work)
+        );
+        for arm in &row.arms {
+            _ = write!(text, "<tr><td>{}<td class=bar>", escape(arm.name));
+            for (class, micros) in of(arm) {
+                let width = micros / longest * 100.0;
+                _ = write!(
+                    text,
+                    "<i class={class} style='width:{width:.2}%' title='{class} {micros:.1} µs'></i>"
+                );
+            }
+            _ = write!(text, "<td class=n>{:.0}", total(arm));
+        }
+    }
+    text
+}
+
 fn plots_of(report: &Report) -> Result<String> {
     let mut text = String::new();
     let mut add = |title: &str, svg: String| {
@@ -144,19 +172,29 @@ fn plots_of(report: &Report) -> Result<String> {
             escape(title)
         );
     };
-    add(
-        "CreateAllocation on one account",
-        plots::throughput(&report.creates_by_callers)?,
-    );
-    add("GetAllocation", plots::throughput(&report.gets_by_callers)?);
-    for row in &report.rows {
+    if !report.growth.is_empty() {
+        add(
+            "Cost against table size: processor time of a call, server and Postgres together",
+            plots::growth(&report.growth)?,
+        );
+    }
+    if !report.creates_by_callers.is_empty() {
+        add(
+            "CreateAllocation on one account",
+            plots::throughput(&report.creates_by_callers)?,
+        );
+    }
+    if !report.gets_by_callers.is_empty() {
+        add("GetAllocation", plots::throughput(&report.gets_by_callers)?);
+    }
+    for row in report.rows.iter().filter(|row| !row.arms.is_empty()) {
         let latencies: Vec<_> = row
             .arms
             .iter()
             .map(|arm| (arm.name.to_owned(), &arm.latency))
             .collect();
         add(
-            &format!("Latency, {} {}, closed loop", row.id, row.work),
+            &format!("Latency, {} {}", row.id, row.work),
             plots::percentiles(&latencies)?,
         );
     }
@@ -170,10 +208,12 @@ fn plots_of(report: &Report) -> Result<String> {
             )
         })
         .collect();
-    add(
-        "Latency from the intended time on, open loop, CreateAllocation on one account",
-        plots::percentiles(&open)?,
-    );
+    if !open.is_empty() {
+        add(
+            "Latency from the intended time on, open loop, CreateAllocation on one account",
+            plots::percentiles(&open)?,
+        );
+    }
     Ok(text)
 }
 

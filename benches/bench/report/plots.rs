@@ -4,7 +4,7 @@ use anyhow::{Result, anyhow};
 use hdrhistogram::Histogram;
 use plotters::prelude::*;
 
-use crate::report::Curve;
+use crate::report::{Curve, Growth};
 
 const SIZE: (u32, u32) = (760, 420);
 /// Told apart by people who see colours in other ways too.
@@ -37,6 +37,22 @@ pub(super) fn throughput(curves: &[Curve]) -> Result<String> {
     draw(&lines, "callers", "calls per second", &|callers| {
         format!("{callers:.0}")
     })
+}
+
+/// What a call costs against how many rows there are.
+pub(super) fn growth(growth: &[Growth]) -> Result<String> {
+    let lines: Vec<Line> = growth
+        .iter()
+        .map(|growth| Line {
+            name: growth.work.into(),
+            points: growth
+                .points
+                .iter()
+                .map(|(rows, server, postgres)| (*rows, server + postgres))
+                .collect(),
+        })
+        .collect();
+    draw(&lines, "rows", "µs a call", &|rows| format!("{rows:.0}"))
 }
 
 /// Latency against how rare it is: the horizontal axis counts the nines.
@@ -83,6 +99,7 @@ fn draw_on(
     x_label: &dyn Fn(&f64) -> String,
 ) -> Result<(), Box<dyn std::error::Error>> {
     let all = || lines.iter().flat_map(|line| line.points.iter().copied());
+    let x_min = all().map(|point| point.0).fold(f64::MAX, f64::min);
     let (x_max, y_min, y_max) = all()
         .fold((2.0_f64, f64::MAX, 0.0_f64), |(x, low, high), point| {
             (x.max(point.0), low.min(point.1), high.max(point.1))
@@ -94,7 +111,7 @@ fn draw_on(
         .x_label_area_size(42)
         .y_label_area_size(70)
         .build_cartesian_2d(
-            (1.0..x_max * 1.1).log_scale(),
+            (x_min.max(0.1)..x_max * 1.1).log_scale(),
             (y_min.max(0.01) * 0.7..y_max.max(0.1) * 1.6).log_scale(),
         )?;
     chart

@@ -1,5 +1,5 @@
 -- CreateAllocation as one data-modifying statement, which judges and writes; it commits by itself.
-\set number random(1, :enterprises)
+\set number random(:first, :last)
 \set currency random(1, :currencies)
 \set key random(1, 9223372036854775807)
 WITH locked AS MATERIALIZED (

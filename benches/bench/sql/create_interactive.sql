@@ -1,5 +1,5 @@
 -- CreateAllocation as one interactive transaction: what a service by hand does, a round trip for each statement.
-\set number random(1, :enterprises)
+\set number random(:first, :last)
 \set currency random(1, :currencies)
 \set key random(1, 9223372036854775807)
 BEGIN;

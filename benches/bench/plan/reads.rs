@@ -1,0 +1,210 @@
+//! Rows of reads in AllocationService. Nothing is written, so that all arms of a row read one database.
+
+use std::sync::Arc;
+
+use anyhow::{Context, Result, bail};
+use earmark::proto::allocation::v1::allocation_service_client::AllocationServiceClient;
+use tonic::Request;
+
+use super::arms::variables;
+use super::{Bench, EARMARK, INTERACTIVE, LARGE, MILLION, READS, Results, TEXTBOOK};
+use crate::arm::{Arm, How, median};
+use crate::client::Work;
+use crate::ids::Network;
+use crate::pgbench::Script;
+use crate::row::{Goal, Metric, Row};
+use crate::server::Kind;
+use crate::textbook::Reads;
+use crate::work::List;
+
+const TEXTBOOK_STATEMENT: &str = "textbook server, lone statements";
+const NULL: &str = "call without a database";
+const FIRST_PAGE: &str = "Earmark, first page";
+const LAST_PAGE: &str = "Earmark, last page by token";
+const FIRST_SELECT: &str = "pgbench, first page";
+const LAST_SELECT: &str = "pgbench, last page";
+
+impl Bench<'_> {
+    /// P4, and P7 of it.
+    pub(super) async fn gets(&self, results: &mut Results) -> Result<()> {
+        self.seeded("million", &[MILLION]).await?;
+        let (work, tokens) = self.get(MILLION)?;
+        let work = (&work, tokens);
+        let arms = vec![
+            self.earmark(EARMARK, "million", None, work).await?,
+            self.served((NULL, Kind::Null), "million", None, work)
+                .await?,
+            self.textbook((TEXTBOOK, Reads::Transaction), "million", None, work)
+                .await?,
+            // No goal is set against it; who knows that one statement needs no transaction shall see what that gains.
+            self.textbook(
+                (TEXTBOOK_STATEMENT, Reads::Statement),
+                "million",
+                None,
+                work,
+            )
+            .await?,
+        ];
+        let goals = vec![
+            Goal {
+                of: EARMARK,
+                against: NULL,
+                metric: Metric::PerSecond,
+                must: 0.55,
+                aim: Some(0.75),
+            },
+            Goal {
+                of: EARMARK,
+                against: TEXTBOOK,
+                metric: Metric::PerSecond,
+                must: 2.2,
+                aim: None,
+            },
+        ];
+        let mut row = Row {
+            id: "P4",
+            work: "GetAllocation, random of 1,000,000, 256 callers",
+            metric: Metric::PerSecond,
+            arms,
+            goals,
+            span: READS,
+        };
+        row.run(self.cluster, self.screen).await?;
+        self.screen.stage("P4 at other numbers of callers", 10);
+        for arm in &mut row.arms {
+            results.gets.push(self.curve(arm, &[1, 16, 64]).await?);
+        }
+        row.verify(self.cluster, self.screen).await?;
+        let done = row.finish();
+        let most = median(&done.arms[0].rounds, |round| round.per_second);
+        results.rows.push(done);
+        if !self.wanted.has("P7") {
+            return row.end().await;
+        }
+        let earmark = row.arms.swap_remove(0);
+        row.end().await?;
+        let mut halves = vec![(earmark, most)];
+        let script = Script {
+            text: include_str!("../sql/get_interactive.sql"),
+            variables: variables(MILLION),
+        };
+        if let Some((arm, curve)) = self.pgbench(INTERACTIVE, "million", None, script).await? {
+            let most = curve.best().map_or(0.0, |point| point.per_second);
+            halves.push((arm, most));
+        }
+        let work = "GetAllocation as in P4 at half of the most, open loop";
+        results
+            .rows
+            .push(self.half_load(work, halves, READS).await?);
+        Ok(())
+    }
+
+    /// P5.
+    pub(super) async fn pages(&self, results: &mut Results) -> Result<()> {
+        self.seeded("large", &[LARGE]).await?;
+        let mut arms = vec![self.list(FIRST_PAGE, "large", LARGE, 0).await?];
+        let last = LARGE.records / List::PAGE - 1;
+        arms.push(self.list(LAST_PAGE, "large", LARGE, last).await?);
+        for (name, after) in [(FIRST_SELECT, None), (LAST_SELECT, Some(last))] {
+            let script = Script {
+                text: include_str!("../sql/list_page.sql"),
+                variables: page_variables(LARGE, after),
+            };
+            let pgbench = self.pgbench(name, "large", None, script).await?;
+            arms.extend(pgbench.map(|(arm, _)| arm));
+        }
+        let goals = vec![
+            Goal {
+                of: FIRST_PAGE,
+                against: FIRST_SELECT,
+                metric: Metric::PerSecond,
+                must: 0.4,
+                aim: Some(0.6),
+            },
+            Goal {
+                of: LAST_PAGE,
+                against: LAST_SELECT,
+                metric: Metric::PerSecond,
+                must: 0.4,
+                aim: Some(0.6),
+            },
+            Goal {
+                of: LAST_PAGE,
+                against: FIRST_PAGE,
+                metric: Metric::P50,
+                must: 1.5,
+                aim: None,
+            },
+        ];
+        let mut row = Row {
+            id: "P5",
+            work: "ListClientAllocations, 100 of an enterprise with 1,000,000, 256 callers",
+            metric: Metric::PerSecond,
+            arms,
+            goals,
+            span: READS,
+        };
+        let done = row.carry_out(self.cluster, self.screen).await?;
+        results.rows.push(done);
+        row.end().await
+    }
+
+    /// Earmark, asked for one page of the network's first enterprise; pages count from 0, and those behind the first are
+    /// asked for by token.
+    pub(super) async fn list(
+        &self,
+        name: &'static str,
+        database: &str,
+        network: Network,
+        page: u32,
+    ) -> Result<Arm> {
+        let tokens = self.tokens(network)?;
+        let count = tokens.count();
+        let mut list = List {
+            tokens,
+            page_token: String::new(),
+        };
+        let first: Arc<dyn Work> = Arc::new(list.clone());
+        let arm = self.earmark(name, database, None, (&first, count)).await?;
+        let Some(before) = page.checked_sub(1) else {
+            return Ok(arm);
+        };
+        let How::Served {
+            servers,
+            connections,
+            ..
+        } = arm.how
+        else {
+            bail!("Earmark is a server");
+        };
+        let address = servers.first().context("it has a process")?.address;
+        let mut request = Request::new(list.ask(before));
+        let token = format!("Bearer {}", list.tokens.of(0)).parse()?;
+        request.metadata_mut().insert("authorization", token);
+        let mut client = AllocationServiceClient::connect(format!("http://{address}")).await?;
+        let answer = client.list_client_allocations(request).await?.into_inner();
+        if answer.next_page_token.is_empty() {
+            bail!("page {before} is the last one");
+        }
+        list.page_token = answer.next_page_token;
+        Ok(Arm {
+            how: How::Served {
+                servers,
+                work: Arc::new(list),
+                connections,
+            },
+            ..arm
+        })
+    }
+}
+
+/// Where the page behind another begins: behind this record's number.
+fn page_variables(network: Network, page: Option<u32>) -> Vec<(&'static str, u64)> {
+    let after = page.map_or(0, |page| {
+        let record = page * List::PAGE - 1;
+        (u64::from(record) << 16) | u64::from(network.first)
+    });
+    let mut variables = variables(network);
+    variables.push(("after", after));
+    variables
+}

@@ -1,0 +1,2 @@
+-- A page of 100 of an enterprise's allocations, and one more, which tells whether another page follows.
+SELECT owner_id, id, type, status, currency, quantity, connection_id, client_id, partner_id, client_external_id, partner_external_id, initiated_by, notes, reason, expire_time, created_at, updated_at FROM allocation WHERE owner_id = ('018f0000-0000-7000-8000-' || lpad(to_hex(:first::bigint), 12, '0'))::uuid AND id > ('018f0000-0000-7800-8000-' || lpad(to_hex(:after::bigint), 12, '0'))::uuid ORDER BY id LIMIT 101;

@@ -1,0 +1,150 @@
+//! Calls of AllocationService.
+
+use bytes::Bytes;
+use earmark::proto::allocation::v1::{
+    AllocationType, CreateAllocationRequest, GetAllocationRequest, ListClientAllocationsRequest,
+    SubmitAllocationsRequest, SubmitItem,
+};
+use earmark::proto::common::v1::Amount;
+use uuid::Uuid;
+
+use super::Tokens;
+use crate::client::{Work, frame};
+use crate::ids;
+
+/// Items of a submission: as many as one call takes.
+const ITEMS: u32 = 1_000;
+
+/// `CreateAllocation` of 1 in a random account, with a new key.
+pub(crate) struct Create(pub(crate) Tokens);
+
+impl Work for Create {
+    fn path(&self) -> &'static str {
+        "/earmark.allocation.v1.AllocationService/CreateAllocation"
+    }
+
+    fn token(&self, connection: usize) -> &str {
+        self.0.of(connection)
+    }
+
+    fn request(&self, connection: usize, random: &mut fastrand::Rng) -> Bytes {
+        let enterprise = self.0.random_enterprise(connection, random);
+        frame(&CreateAllocationRequest {
+            enterprise_id: text(ids::enterprise(enterprise)),
+            connection_id: text(ids::connection(enterprise)),
+            amount: one(&self.0, random),
+            client_external_id: new_key(random),
+            ..Default::default()
+        })
+    }
+}
+
+/// `SubmitAllocations` of 1,000 times 1 in accounts of one owner, with new keys.
+pub(crate) struct Submit(pub(crate) Tokens);
+
+impl Work for Submit {
+    fn path(&self) -> &'static str {
+        "/earmark.allocation.v1.AllocationService/SubmitAllocations"
+    }
+
+    fn items(&self) -> u32 {
+        ITEMS
+    }
+
+    fn token(&self, connection: usize) -> &str {
+        self.0.of(connection)
+    }
+
+    fn request(&self, connection: usize, random: &mut fastrand::Rng) -> Bytes {
+        let enterprise = self.0.random_enterprise(connection, random);
+        let connection_id = text(ids::connection(enterprise));
+        let items = (0..ITEMS).map(|_| SubmitItem {
+            r#type: AllocationType::Allocation.into(),
+            connection_id: connection_id.clone(),
+            amount: one(&self.0, random),
+            client_external_id: new_key(random),
+            ..Default::default()
+        });
+        frame(&SubmitAllocationsRequest {
+            enterprise_id: text(ids::enterprise(enterprise)),
+            items: items.collect(),
+            ..Default::default()
+        })
+    }
+}
+
+/// `GetAllocation` of a random seeded record.
+pub(crate) struct Get(pub(crate) Tokens);
+
+impl Work for Get {
+    fn path(&self) -> &'static str {
+        "/earmark.allocation.v1.AllocationService/GetAllocation"
+    }
+
+    fn token(&self, connection: usize) -> &str {
+        self.0.of(connection)
+    }
+
+    fn request(&self, connection: usize, random: &mut fastrand::Rng) -> Bytes {
+        let enterprise = self.0.random_enterprise(connection, random);
+        let record = random.u32(0..self.0.network.records);
+        frame(&GetAllocationRequest {
+            enterprise_id: text(ids::enterprise(enterprise)),
+            allocation_id: text(ids::allocation(enterprise, record)),
+        })
+    }
+}
+
+/// `ListClientAllocations`, a page of 100 of the network's first enterprise.
+#[derive(Clone)]
+pub(crate) struct List {
+    pub(crate) tokens: Tokens,
+    /// Which page; the first if it is empty.
+    pub(crate) page_token: String,
+}
+
+impl List {
+    /// Records of a page.
+    pub(crate) const PAGE: u32 = 100;
+
+    /// A request of the page by its token, or else by its number.
+    pub(crate) fn ask(&self, page_number: u32) -> ListClientAllocationsRequest {
+        ListClientAllocationsRequest {
+            enterprise_id: text(ids::enterprise(self.tokens.network.first)),
+            page_size: i32::try_from(Self::PAGE).unwrap_or_default(),
+            page_number: i32::try_from(page_number).unwrap_or_default(),
+            page_token: self.page_token.clone(),
+            ..Default::default()
+        }
+    }
+}
+
+impl Work for List {
+    fn path(&self) -> &'static str {
+        "/earmark.allocation.v1.AllocationService/ListClientAllocations"
+    }
+
+    fn token(&self, connection: usize) -> &str {
+        self.tokens.of(connection)
+    }
+
+    fn request(&self, _: usize, _: &mut fastrand::Rng) -> Bytes {
+        frame(&self.ask(0))
+    }
+}
+
+/// 1 of a random currency of the network's.
+fn one(tokens: &Tokens, random: &mut fastrand::Rng) -> Option<Amount> {
+    Some(Amount {
+        currency: ids::currency(random.u32(1..=tokens.network.currencies)),
+        quantity: "1".into(),
+    })
+}
+
+fn new_key(random: &mut fastrand::Rng) -> String {
+    random.u64(1..=i64::MAX.unsigned_abs()).to_string()
+}
+
+fn text(id: Uuid) -> String {
+    id.as_hyphenated().to_string()
+}
