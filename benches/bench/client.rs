@@ -22,6 +22,10 @@ use tokio::task::LocalSet;
 /// Threads of the client: one has to be able to keep the server busy from each processor.
 const THREADS: usize = 2;
 
+/// How much a server may send ahead, as hyper's clients let it: a page of records shall not wait for leave.
+const STREAM_WINDOW: u32 = 2 * 1024 * 1024;
+const CONNECTION_WINDOW: u32 = 5 * 1024 * 1024;
+
 /// What is called.
 pub(crate) trait Work: Send + Sync + 'static {
     /// The RPC.
@@ -264,7 +268,11 @@ impl Connection {
         let address = load.addresses[index % load.addresses.len()];
         let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
-        let (sender, connection) = h2::client::handshake(stream).await?;
+        let (sender, connection) = h2::client::Builder::new()
+            .initial_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
+            .handshake(stream)
+            .await?;
         // Its end is every call's end too.
         tokio::task::spawn_local(async move { connection.await.ok() });
         Ok(Self {

@@ -24,6 +24,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
+use mimalloc::MiMalloc;
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -32,6 +33,10 @@ use crate::plan::{Bench, Wanted};
 use crate::report::{Machine, Report};
 use crate::screen::Screen;
 use crate::textbook::Reads;
+
+/// As in the server: the textbook's shall not lose by its allocator.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();

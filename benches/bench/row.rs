@@ -20,6 +20,8 @@ const SPREAD_MAX: f64 = 0.25;
 pub(crate) enum Metric {
     /// Calls per second: more is better.
     PerSecond,
+    /// The time of a call where as many callers wait in both arms: less is better.
+    Time,
     /// The median latency: less is better.
     P50,
     /// The latency that one call of a hundred passes: less is better.
@@ -30,6 +32,7 @@ impl Metric {
     pub(crate) fn of(self, round: &Round) -> f64 {
         match self {
             Self::PerSecond => round.per_second,
+            Self::Time => 1_000.0 / round.per_second,
             Self::P50 => round.p50,
             Self::P99 => round.p99,
         }
@@ -39,6 +42,7 @@ impl Metric {
     pub(crate) fn show(self, value: f64) -> String {
         match self {
             Self::PerSecond => format!("{value:.0}/s"),
+            Self::Time => format!("{value:.2} ms"),
             Self::P50 => format!("p50 {value:.2} ms"),
             Self::P99 => format!("p99 {value:.2} ms"),
         }
@@ -47,7 +51,7 @@ impl Metric {
     fn bound(self) -> Bound {
         match self {
             Self::PerSecond => Bound::AtLeast,
-            Self::P50 | Self::P99 => Bound::AtMost,
+            Self::Time | Self::P50 | Self::P99 => Bound::AtMost,
         }
     }
 }
@@ -264,6 +268,7 @@ impl Row {
         };
         let what = match goal.metric {
             Metric::PerSecond => format!("× {}", goal.against),
+            Metric::Time => format!("× the time of {}", goal.against),
             Metric::P50 => format!("× the p50 of {}", goal.against),
             Metric::P99 => format!("× the p99 of {}", goal.against),
         };

@@ -11,7 +11,7 @@ use rust_decimal::Decimal;
 use tokio::try_join;
 use uuid::Uuid;
 
-use crate::allocation::model::{List, Record, Side};
+use crate::allocation::model::{List, Record, Side, SortField};
 use crate::allocation::store::list::ListQuery;
 use crate::db::due::{self, Part};
 use crate::db::pool::Pool;
@@ -126,11 +126,18 @@ pub(super) async fn list(pool: &Pool, list: &List, clock: Option<Time>) -> Resul
     })
 }
 
+/// What was due in the list's part. Where such a record is on its page whether it is stored as open or as released, the
+/// page itself shows what was due: nobody looks for more.
 async fn due_in(
     db: &AsyncPgConnection,
     list: &List,
     clock: Option<Time>,
 ) -> QueryResult<Vec<OwnerId>> {
+    if !list.statuses.contains(&Status::Released)
+        && list.order.field != SortField::UpdatedAt
+    {
+        return Ok(Vec::new());
+    }
     let part = Part {
         connections: &list.connections,
         clients: &list.clients,
