@@ -1,6 +1,7 @@
 //! What is measured, and in which order.
 
 mod arms;
+mod buckets;
 mod creates;
 mod growth;
 mod memory;
@@ -104,7 +105,7 @@ impl Suite {
     fn rows(self) -> &'static [&'static str] {
         match self {
             Self::Quick => &["P1", "P2", "P4", "P6"],
-            Self::Whole => &["P1", "P2", "P3", "P4", "P5", "P6", "P7", "P9"],
+            Self::Whole => &["P1", "P2", "P3", "P4", "P5", "P6", "P7", "P9", "P12"],
             Self::Long => &["P8", "P10"],
         }
     }
@@ -214,6 +215,7 @@ impl<'a> Bench<'a> {
                 "P8" => self.memory(&mut results).await,
                 "P9" => self.two_processes(&mut results).await,
                 "P10" => self.growth(&mut results).await,
+                "P12" => self.buckets(&mut results).await,
                 // P7 is measured with those whose half it is.
                 _ => Ok(()),
             };

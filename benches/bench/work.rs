@@ -1,6 +1,7 @@
 //! What the load client asks for.
 
 mod allocation;
+mod bucket;
 
 use earmark::auth::dev_key::{DevClaims, DevKey};
 use std::time::Duration;
@@ -8,6 +9,7 @@ use std::time::Duration;
 use anyhow::Result;
 
 pub(crate) use self::allocation::{Create, Get, List, Submit};
+pub(crate) use self::bucket::{Deduct, Reserve};
 use crate::ids::{self, Network};
 
 /// Longer than any run.

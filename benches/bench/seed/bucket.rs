@@ -5,7 +5,7 @@ use earmark::types::ids::{OwnerId, TenantId, ordered_id};
 use earmark::types::time::Time;
 use uuid::Uuid;
 
-use super::Loader;
+use super::{CONTENT_HASH, Loader};
 use crate::cluster::BenchCluster;
 
 /// Whose buckets they all are.
@@ -21,8 +21,6 @@ const START_MICROS: i64 = 1_767_225_600_000_000;
 const ACTION_MICROS: i64 = 1_000_000;
 const OWN: &str = "00000000-0000-0000-0000-000000000001";
 const WORLD: &str = "00000000-0000-0000-0000-000000000002";
-/// SHA-256 of «seed».
-const CONTENT_HASH: &str = "\\\\x19b25856e1c150ca834cffc8b59b23adbd0ec0389e58eb22b3b64768098d002b";
 
 /// How many buckets a database holds, and what they have.
 #[derive(Clone, Copy, Debug)]
@@ -36,11 +34,6 @@ pub(crate) struct Buckets {
 }
 
 impl Buckets {
-    /// The balance actions of all.
-    pub(crate) fn actions_total(self) -> u64 {
-        u64::from(self.buckets) * u64::from(self.actions)
-    }
-
     fn all(self) -> impl Iterator<Item = Bucket> {
         (1..=self.buckets).map(move |number| Bucket {
             number,
