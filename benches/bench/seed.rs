@@ -2,6 +2,7 @@
 //! afterwards.
 
 pub(crate) mod bucket;
+pub(crate) mod lists;
 mod network;
 
 use std::pin::pin;

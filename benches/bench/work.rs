@@ -2,6 +2,7 @@
 
 mod allocation;
 mod bucket;
+mod lists;
 
 use earmark::auth::dev_key::{DevClaims, DevKey};
 use std::time::Duration;
@@ -10,6 +11,7 @@ use anyhow::Result;
 
 pub(crate) use self::allocation::{Create, Get, List, Submit};
 pub(crate) use self::bucket::{Deduct, Reserve};
+pub(crate) use self::lists::{ListBuckets, ListCatalogue, SearchDeal};
 use crate::ids::{self, Network};
 
 /// Longer than any run.
