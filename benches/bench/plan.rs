@@ -1,8 +1,10 @@
 //! What is measured, and in which order.
 
 mod arms;
+mod buckets;
 mod creates;
 mod growth;
+mod lists;
 mod memory;
 mod reads;
 
@@ -104,7 +106,7 @@ impl Suite {
     fn rows(self) -> &'static [&'static str] {
         match self {
             Self::Quick => &["P1", "P2", "P4", "P6"],
-            Self::Whole => &["P1", "P2", "P3", "P4", "P5", "P6", "P7", "P9"],
+            Self::Whole => &["P1", "P2", "P3", "P4", "P5", "P6", "P7", "P9", "P11", "P12"],
             Self::Long => &["P8", "P10"],
         }
     }
@@ -214,6 +216,8 @@ impl<'a> Bench<'a> {
                 "P8" => self.memory(&mut results).await,
                 "P9" => self.two_processes(&mut results).await,
                 "P10" => self.growth(&mut results).await,
+                "P11" => self.long_lists(&mut results).await,
+                "P12" => self.buckets(&mut results).await,
                 // P7 is measured with those whose half it is.
                 _ => Ok(()),
             };

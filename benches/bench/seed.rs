@@ -1,6 +1,8 @@
 //! What lies in the databases before anything is measured: large tables are filled by COPY, and their indexes are built
 //! afterwards.
 
+pub(crate) mod bucket;
+pub(crate) mod lists;
 mod network;
 
 use std::pin::pin;
@@ -14,6 +16,8 @@ pub(crate) use self::network::seed as network;
 
 /// How much is sent at once.
 const CHUNK_BYTES: usize = 256 * 1024;
+/// SHA-256 of «seed», as COPY's text format has it.
+const CONTENT_HASH: &str = "\\\\x19b25856e1c150ca834cffc8b59b23adbd0ec0389e58eb22b3b64768098d002b";
 
 /// Fills tables that have lost their indexes, and gives them back.
 pub(crate) struct Loader<'c> {

@@ -3,6 +3,7 @@
 //! Each call takes a connection from a pool, has it to itself, and is one interactive transaction of prepared statements;
 //! reads can be had by a lone statement too ([`Reads`]). [`Null`] touches no database at all: what it does is what HTTP/2, the layers and the token cost.
 
+mod bucket;
 mod store;
 
 use std::pin::Pin;
@@ -19,6 +20,7 @@ use earmark::proto::allocation::v1 as pb;
 use earmark::proto::allocation::v1::allocation_service_server::{
     AllocationService, AllocationServiceServer,
 };
+use earmark::proto::bucket::v1::bucket_service_server::BucketServiceServer;
 use earmark::proto::common::v1::Amount;
 use earmark::rpc::call::{Answer, answer};
 use earmark::server::drain::Shutdown;
@@ -44,11 +46,10 @@ pub(crate) async fn serve_textbook(pool_size: u32, reads: Reads) -> Result<()> {
         .test_on_check_out(false)
         .build(sessions)
         .await?;
-    serve_routes(Routes::new(AllocationServiceServer::new(Textbook {
-        pool,
-        reads,
-    })))
-    .await
+    let buckets = bucket::Textbook { pool: pool.clone() };
+    let routes = Routes::new(AllocationServiceServer::new(Textbook { pool, reads }))
+        .add_service(BucketServiceServer::new(buckets));
+    serve_routes(routes).await
 }
 
 /// Serves calls that touch no database.
@@ -103,6 +104,8 @@ macro_rules! not_measured {
         }
     )*};
 }
+
+use not_measured;
 
 #[tonic::async_trait]
 impl AllocationService for Textbook {

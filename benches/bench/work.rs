@@ -1,6 +1,8 @@
 //! What the load client asks for.
 
 mod allocation;
+mod bucket;
+mod lists;
 
 use earmark::auth::dev_key::{DevClaims, DevKey};
 use std::time::Duration;
@@ -8,6 +10,8 @@ use std::time::Duration;
 use anyhow::Result;
 
 pub(crate) use self::allocation::{Create, Get, List, Submit};
+pub(crate) use self::bucket::{Deduct, Reserve};
+pub(crate) use self::lists::{ListBuckets, ListCatalogue, SearchDeal};
 use crate::ids::{self, Network};
 
 /// Longer than any run.

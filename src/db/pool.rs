@@ -1,5 +1,7 @@
 //! The pool of connections for reads and for the small writes; the ledger's writer has a connection of its own.
 
+use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
 use std::time::Duration;
 
 use diesel::ConnectionError;
@@ -8,15 +10,44 @@ use diesel_async::pooled_connection::bb8;
 use diesel_async::pooled_connection::{
     AsyncDieselConnectionManager, ManagerConfig, PoolableConnection, RecyclingMethod,
 };
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::timeout;
 
 use crate::db::connect::{ConnectError, Connector};
 use crate::error::{Error, Outcome, Result};
 use crate::limits::DB_CHECKOUT_MAX;
 
 /// The pool. Cheap to clone.
-pub type Pool = bb8::Pool<AsyncPgConnection>;
+#[derive(Clone, Debug)]
+pub struct Pool {
+    connections: bb8::Pool<AsyncPgConnection>,
+    /// A place for each connection, which calls get in the order in which they come. bb8 lets whoever just came take the
+    /// connection for which another was woken: of many who wait, some would wait until they are refused.
+    places: Arc<Semaphore>,
+    /// The longest wait for a connection.
+    checkout_timeout: Duration,
+}
+
 /// A connection on loan from the pool; a broken one, or one inside a transaction, is closed when it is given back.
-pub type Pooled<'pool> = bb8::PooledConnection<'pool, AsyncPgConnection>;
+pub struct Pooled<'pool> {
+    connection: bb8::PooledConnection<'pool, AsyncPgConnection>,
+    /// Given back behind the connection.
+    _place: SemaphorePermit<'pool>,
+}
+
+impl Deref for Pooled<'_> {
+    type Target = AsyncPgConnection;
+
+    fn deref(&self) -> &AsyncPgConnection {
+        &self.connection
+    }
+}
+
+impl DerefMut for Pooled<'_> {
+    fn deref_mut(&mut self) -> &mut AsyncPgConnection {
+        &mut self.connection
+    }
+}
 
 /// How large the pool is, and how old its connections grow.
 #[derive(Clone, Debug)]
@@ -59,14 +90,20 @@ pub fn open(connector: Connector, settings: &PoolSettings) -> Pool {
             AsyncPgConnection::try_from(client).await
         })
     });
-    bb8::Pool::builder()
+    let connections = bb8::Pool::builder()
         .max_size(settings.max_size)
         .min_idle(settings.min_idle.min(settings.max_size))
         .max_lifetime(settings.max_lifetime)
         .idle_timeout(settings.idle_timeout)
         .connection_timeout(settings.checkout_timeout)
         .test_on_check_out(false)
-        .build_unchecked(AsyncDieselConnectionManager::new_with_config("", config))
+        .build_unchecked(AsyncDieselConnectionManager::new_with_config("", config));
+    let places = usize::try_from(settings.max_size).unwrap_or(Semaphore::MAX_PERMITS);
+    Pool {
+        connections,
+        places: Arc::new(Semaphore::new(places)),
+        checkout_timeout: settings.checkout_timeout,
+    }
 }
 
 /// The pool tries again by itself and keeps the reason to itself; the log has it.
@@ -80,20 +117,29 @@ fn bad_connection(error: ConnectError) -> ConnectionError {
 /// # Errors
 /// [`Error::Overloaded`] if all are in use, [`Error::DatabaseUnavailable`] if none can be made.
 pub async fn checkout(pool: &Pool) -> Result<Pooled<'_>> {
+    let found = timeout(pool.checkout_timeout, find(pool)).await;
+    found.ok().flatten().ok_or_else(|| {
+        let state = pool.connections.state();
+        let all_in_use =
+            state.idle_connections == 0 && state.connections >= pool.connections.config().max_size;
+        if all_in_use {
+            Error::Overloaded
+        } else {
+            Error::DatabaseUnavailable(Outcome::NotApplied)
+        }
+    })
+}
+
+async fn find(pool: &Pool) -> Option<Pooled<'_>> {
+    let place = pool.places.acquire().await.ok()?;
     loop {
-        let Ok(mut connection) = pool.get().await else {
-            let state = pool.state();
-            let all_in_use =
-                state.idle_connections == 0 && state.connections >= pool.config().max_size;
-            return Err(if all_in_use {
-                Error::Overloaded
-            } else {
-                Error::DatabaseUnavailable(Outcome::NotApplied)
-            });
-        };
+        let mut connection = pool.connections.get().await.ok()?;
         // After a restart of the server a pool is full of these: each costs nothing but this look, and is closed.
         if !connection.is_broken() {
-            return Ok(connection);
+            return Some(Pooled {
+                connection,
+                _place: place,
+            });
         }
     }
 }

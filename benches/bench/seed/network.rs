@@ -3,13 +3,11 @@
 use anyhow::{Context, Result};
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::Loader;
+use super::{CONTENT_HASH, Loader};
 use crate::cluster::BenchCluster;
 use crate::ids::{self, Network};
 
 const OPENING: i64 = 1_000_000_000_000;
-/// SHA-256 of «seed».
-const CONTENT_HASH: &str = "\\\\x19b25856e1c150ca834cffc8b59b23adbd0ec0389e58eb22b3b64768098d002b";
 
 /// Seeds networks into a migrated database, one after the other.
 pub(crate) async fn seed(

@@ -15,7 +15,7 @@ use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Row, Statement, Transaction};
 use uuid::Uuid;
 
-use super::read_id;
+use super::{bucket, read_id};
 
 const CUSTODY: Uuid = Uuid::from_u128(1);
 
@@ -51,8 +51,9 @@ pub(super) struct Sessions(pub(super) Connector);
 
 /// A connection with its statements.
 pub(super) struct Session {
-    client: Client,
+    pub(super) client: Client,
     statements: Statements,
+    pub(super) buckets: bucket::Statements,
 }
 
 struct Statements {
@@ -82,7 +83,12 @@ impl ManageConnection for Sessions {
             update_account: client.prepare(UPDATE_ACCOUNT).await?,
             get: client.prepare(GET).await?,
         };
-        Ok(Session { client, statements })
+        let buckets = bucket::Statements::prepare(&client).await?;
+        Ok(Session {
+            client,
+            statements,
+            buckets,
+        })
     }
 
     async fn is_valid(&self, _: &mut Session) -> Result<(), ConnectError> {
@@ -414,7 +420,7 @@ fn record(row: &Row) -> pb::Allocation {
     }
 }
 
-fn timestamp(time: DateTime<Utc>) -> Timestamp {
+pub(super) fn timestamp(time: DateTime<Utc>) -> Timestamp {
     let (seconds, nanos) = Time::from(time).seconds_and_nanos();
     Timestamp {
         seconds,
@@ -422,6 +428,6 @@ fn timestamp(time: DateTime<Utc>) -> Timestamp {
     }
 }
 
-fn failed(error: tokio_postgres::Error) -> Error {
+pub(super) fn failed(error: tokio_postgres::Error) -> Error {
     Error::Internal(error.to_string(), Outcome::Unknown)
 }

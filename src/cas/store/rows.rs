@@ -12,6 +12,7 @@ use serde_json::Value as Json;
 use uuid::Uuid;
 
 use crate::cas::model::{Affirmation, CasAllocation, Comment, Said, StatusMessage, Value, Word};
+use crate::db::json::Parsed;
 use crate::db::pg_error::{DbFault, Failure};
 use crate::db::schema::cas_allocation;
 use crate::types::amount::Amount;
@@ -71,21 +72,21 @@ pub(super) struct Row {
     source_row_version: Option<String>,
     order_status: Option<String>,
     indication_group_id: Option<String>,
-    status_messages: Json,
+    status_messages: Parsed<Vec<StoredStatus>>,
     value_type: Option<String>,
     value_amount: Option<Decimal>,
     override_type: Option<String>,
     override_amount: Option<Decimal>,
     distribution_type: Option<String>,
-    comments: Json,
+    comments: Parsed<Vec<StoredComment>>,
     is_affirmed: Option<bool>,
     affirmed_by: Option<String>,
     affirmed_at: Option<DateTime<Utc>>,
 }
 
 /// An element of `status_messages`; its members are searched by these names.
-#[derive(Serialize, Deserialize)]
-struct StoredStatus {
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct StoredStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     code: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -93,9 +94,9 @@ struct StoredStatus {
 }
 
 /// An element of `comments`; its members are searched by these names.
-#[derive(Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct StoredComment {
+pub(super) struct StoredComment {
     #[serde(skip_serializing_if = "Option::is_none")]
     comment_type: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -175,8 +176,7 @@ impl TryFrom<Row> for CasAllocation {
     type Error = Failure;
 
     fn try_from(row: Row) -> Result<Self, Failure> {
-        let statuses: Vec<StoredStatus> = elements(row.status_messages)?;
-        let comments: Vec<StoredComment> = elements(row.comments)?;
+        let (Parsed(statuses), Parsed(comments)) = (row.status_messages, row.comments);
         let said = Said {
             deal_id: row.deal_id,
             tranche_id: row.tranche_id,
@@ -250,9 +250,4 @@ fn amount(decimal: Option<Decimal>) -> Result<Option<Amount>, Failure> {
         Some(amount) => Ok(Some(amount)),
         None => Err(DbFault::Other(format!("a CAS allocation of {decimal}")).into()),
     }
-}
-
-fn elements<T: for<'de> Deserialize<'de>>(array: Json) -> Result<Vec<T>, Failure> {
-    serde_json::from_value(array)
-        .map_err(|error| DbFault::Other(format!("a CAS allocation's array: {error}")).into())
 }

@@ -1,5 +1,6 @@
-//! Searches. Any criteria can meet in one, so their texts are without number: none is kept prepared, and each is planned for
-//! the values that it asks for. Texts are put together of our own words alone; every value is a parameter.
+//! Searches. Any criteria can meet in one, so their texts are without number: each is planned for the values that it asks
+//! for, and none is kept prepared but those that are made all the time. Texts are put together of our own words alone; every
+//! value is a parameter.
 
 use diesel::sql_types::{BigInt, Nullable};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
@@ -66,7 +67,25 @@ fn statement(firm: OwnerId, search: &Search) -> Statement<(BigInt, Nullable<RowS
         ) page ON true
         ORDER BY {order}"
     );
-    Statement::unkept(text, parameters.0)
+    if is_common(search) {
+        Statement::new(text, parameters.0)
+    } else {
+        Statement::unkept(text, parameters.0)
+    }
+}
+
+/// Whether this is a search that is made all the time: for one value of a field that has an index in the order of creation,
+/// and few records of each value. Their texts are six.
+fn is_common(search: &Search) -> bool {
+    const FIELDS: [Field; 3] = [Field::DealId, Field::TrancheId, Field::InvestorAccountId];
+    match search.criteria.as_slice() {
+        [criterion] => {
+            search.order.is_empty()
+                && FIELDS.contains(&criterion.field)
+                && matches!(criterion.test, Test::Is(_))
+        }
+        _ => false,
+    }
 }
 
 /// The parameters of a statement, numbered as they come.

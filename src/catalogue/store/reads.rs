@@ -7,12 +7,12 @@ use diesel::dsl::exists;
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Jsonb, Text};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
-use serde_json::Value;
 
 use crate::catalogue::model::language::{Tag, Wanted};
 use crate::catalogue::model::price::Price;
 use crate::catalogue::model::{Allocation, AllocationNumber, Offer, Translations};
-use crate::db::pg_error::{DbFault, Failure};
+use crate::db::json::Parsed;
+use crate::db::pg_error::Failure;
 use crate::db::pool::Pool;
 use crate::db::read;
 use crate::db::schema::{catalogue_allocation, catalogue_company};
@@ -30,7 +30,7 @@ pub(super) type Row = (
     String,
     String,
     String,
-    Value,
+    Parsed<Translations>,
     i64,
 );
 
@@ -62,7 +62,7 @@ pub(in crate::catalogue) async fn allocations(
             require_company(connection, company).await?;
             return Err(Error::NoResults(None).into());
         }
-        rows.into_iter().map(record).collect()
+        Ok::<_, Failure>(rows.into_iter().map(record).collect())
     })
     .await
 }
@@ -88,7 +88,7 @@ pub(in crate::catalogue) async fn allocation(
             require_company(connection, company).await?;
             return Err(Error::NoResults(Some(id)).into());
         };
-        record(row)
+        Ok::<_, Failure>(record(row))
     })
     .await
 }
@@ -154,15 +154,14 @@ pub(super) async fn find_allocation(
         .first(connection)
         .await
         .optional()?;
-    row.map(record).transpose()
+    Ok(row.map(record))
 }
 
-fn record(row: Row) -> Result<Allocation, Failure> {
+fn record(row: Row) -> Allocation {
     let (id, msrp_price, msrp_currency, unit_price, unit_currency, image, translations, version) =
         row;
-    let translations: Translations = serde_json::from_value(translations)
-        .map_err(|error| DbFault::Other(format!("texts that cannot be read: {error}")))?;
-    Ok(Allocation {
+    let Parsed(translations) = translations;
+    Allocation {
         id,
         offer: Offer {
             msrp: Price {
@@ -177,5 +176,5 @@ fn record(row: Row) -> Result<Allocation, Failure> {
         },
         translations,
         version,
-    })
+    }
 }

@@ -6,6 +6,7 @@ use diesel::sql_types::Text;
 use diesel::{QueryableByName, sql_query};
 use diesel_async::RunQueryDsl;
 
+use earmark::db::pool;
 use earmark::proto::common::v1::SortDirection;
 use earmark::types::ids::{FirmId, OwnerId};
 
@@ -46,7 +47,7 @@ async fn scans(asking: &Asking) -> BTreeSet<String> {
     const SCANS: &str = "SELECT indexrelname::text AS index FROM pg_stat_user_indexes
             WHERE relname = 'cas_allocation' AND idx_scan > 0
         UNION ALL SELECT '' FROM pg_stat_user_tables WHERE relname = 'cas_allocation' AND seq_scan > 0";
-    let mut connection = asking.pool.get().await.expect("the connection");
+    let mut connection = pool::checkout(&asking.pool).await.expect("the connection");
     let mut scans = Vec::<Scan>::new();
     for sql in [
         "SELECT pg_stat_force_next_flush()::text AS index",
@@ -120,9 +121,12 @@ async fn common_searches_use_the_index_that_was_made_for_them() {
         (by_time(false), 40, "cas_allocation_modified"),
         (by_time(true), 40, "cas_allocation_modified"),
     ] {
-        let answer = asking.search(request.clone()).await;
-        let scans = scans(&asking).await;
-        assert!(scans.iter().eq([index]), "{scans:?}: {request:?}");
-        assert_eq!(answer.total_count, total, "{request:?}");
+        // Of a statement that stays prepared, Postgres makes a plan for all values from the sixth time on.
+        for _ in 0..7 {
+            let answer = asking.search(request.clone()).await;
+            let scans = scans(&asking).await;
+            assert!(scans.iter().eq([index]), "{scans:?}: {request:?}");
+            assert_eq!(answer.total_count, total, "{request:?}");
+        }
     }
 }

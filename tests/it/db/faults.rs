@@ -1,5 +1,6 @@
 //! Every fault is provoked on a live server, and read both ways: by diesel's kinds and texts, and by SQLSTATE.
 
+use std::pin::pin;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -11,6 +12,7 @@ use earmark::db::pool::{self, Pool, PoolSettings};
 use earmark::db::write::Transaction;
 use earmark::db::{read, write};
 use earmark::error::{Error, Outcome};
+use tokio::time::timeout;
 use tokio_postgres::Client;
 
 use crate::support::cluster::{TestDatabase, database, own_cluster};
@@ -249,7 +251,7 @@ async fn a_write_survives_the_callers_leaving() {
     let pool = pool_of(&db.url);
     let (transaction, runs) = insert("SELECT pg_sleep(0.3)", 1);
     let call = write::run(&pool, || true, transaction);
-    _ = tokio::time::timeout(Duration::from_millis(100), call).await;
+    _ = timeout(Duration::from_millis(100), call).await;
     assert_eq!(owners(&db).await, 0, "still running");
     let mut waited = 0;
     while owners(&db).await == 0 {
@@ -327,4 +329,27 @@ async fn a_pool_with_every_connection_in_use_is_overloaded_and_one_without_a_ser
         refused,
         Err(Error::DatabaseUnavailable(Outcome::NotApplied))
     );
+}
+
+#[tokio::test]
+async fn whoever_waits_for_a_connection_has_it_before_those_who_come_later() {
+    let db = database().await;
+    let one = PoolSettings {
+        max_size: 1,
+        ..PoolSettings::default()
+    };
+    let pool = pool::open(Connector::new(&db.url).expect("a URL"), &one);
+    let held = pool::checkout(&pool).await.expect("one");
+    let order = Mutex::new(Vec::new());
+    let checkout = async |name: &'static str| {
+        let _connection = pool::checkout(&pool).await.expect("in its turn");
+        order.lock().expect("no panic").push(name);
+    };
+    let mut earlier = pin!(checkout("earlier"));
+    let waited = timeout(Duration::from_millis(50), &mut earlier).await;
+    assert!(waited.is_err(), "there is one connection, which is in use");
+    drop(held);
+    // What comes now asks before the one that waits has been told.
+    tokio::join!(biased; checkout("later"), earlier);
+    assert_eq!(*order.lock().expect("no panic"), ["earlier", "later"]);
 }

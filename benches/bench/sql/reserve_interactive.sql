@@ -1,0 +1,11 @@
+-- ReserveBalance on the one bucket as one interactive transaction: what a service by hand does, a round trip for each
+-- statement. The owner is the UUIDv5 of tenant and id, which such a service makes up by itself.
+\set key random(1, 9223372036854775807)
+BEGIN;
+SELECT owner_id AS owner FROM owner WHERE owner_id = '0cc28699-95ce-5c73-bda7-e7358726b67f' FOR NO KEY UPDATE \gset
+SELECT b.tenant AS tenant, b.id AS bucket, b.party_account_id AS party, b.unit AS unit, a.available - 1 AS available, a.held + 1 AS held, a.version + 1 AS version, clock_timestamp() AS now, encode(set_bit(set_bit(overlay(uuid_send(gen_random_uuid()) placing substring(int8send((extract(epoch FROM clock_timestamp()) * 1000)::bigint) FROM 3) FROM 1 FOR 6), 52, 1), 53, 1), 'hex')::uuid AS id FROM bucket b JOIN account a ON a.owner_id = b.owner_id AND a.account_id = '00000000-0000-0000-0000-000000000001' AND a.unit = b.unit WHERE b.owner_id = :owner::uuid AND b.status = 'ACTIVE' AND coalesce(b.valid_from <= clock_timestamp(), true) AND coalesce(b.valid_to >= clock_timestamp(), true) AND a.available >= 1 \gset
+SELECT id FROM bucket_action WHERE owner_id = :owner::uuid AND request_id = :key::text AND type = 'RESERVE';
+INSERT INTO bucket_action (owner_id, id, tenant, bucket_id, party_account_id, type, status, request_id, content_hash, unit, amount, remaining_amount, own_version, details, initiated_by, created_at, updated_at) VALUES (:owner::uuid, :id::uuid, :tenant::uuid, :bucket::text, :party::text, 'RESERVE', 'CREATED', :key::text, '\x9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08', :unit::text, 1, 1, :version::bigint, '{}', 'bench', :now::timestamptz, :now::timestamptz);
+INSERT INTO entry (owner_id, account_id, unit, version, available_delta, held_delta, available, held, cause, cause_id, time) VALUES (:owner::uuid, '00000000-0000-0000-0000-000000000001', :unit::text, :version::bigint, -1, 1, :available::numeric, :held::numeric, 'RESERVE', :id::uuid, :now::timestamptz);
+UPDATE account SET available = :available::numeric, held = :held::numeric, version = :version::bigint WHERE owner_id = :owner::uuid AND account_id = '00000000-0000-0000-0000-000000000001' AND unit = :unit::text;
+COMMIT;
