@@ -133,9 +133,7 @@ async fn due_in(
     list: &List,
     clock: Option<Time>,
 ) -> QueryResult<Vec<OwnerId>> {
-    if !list.statuses.contains(&Status::Released)
-        && list.order.field != SortField::UpdatedAt
-    {
+    if !list.statuses.contains(&Status::Released) && list.order.field != SortField::UpdatedAt {
         return Ok(Vec::new());
     }
     let part = Part {

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 
-use super::{Bench, CALLERS, CONNECTIONS, EARMARK, INTERACTIVE, SHORT, WRITES};
-use crate::arm::{Arm, How, Span, Stored, median};
+use super::{Bench, CALLERS, CONNECTIONS, EARMARK, INTERACTIVE, SHORT, TAILS, WRITES};
+use crate::arm::{Arm, How, Stored, median};
 use crate::client::{Pace, Work};
 use crate::ids::Network;
 use crate::pgbench::Script;
@@ -242,7 +242,6 @@ impl Bench<'_> {
         &self,
         work: &'static str,
         arms: Vec<(Arm, f64)>,
-        span: Span,
     ) -> Result<RowDone> {
         let mut row = Row {
             id: "P7",
@@ -256,7 +255,7 @@ impl Bench<'_> {
                 must: 3.0,
                 aim: Some(1.5),
             }],
-            span,
+            span: TAILS,
         };
         for (mut arm, most) in arms {
             let (per_second, callers) = (most / 2.0, arm.callers());

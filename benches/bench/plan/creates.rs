@@ -98,9 +98,7 @@ impl Bench<'_> {
         results.rows.push(done);
         if self.wanted.has("P7") {
             let work = "CreateAllocation as in P1 at half of the most, open loop";
-            results
-                .rows
-                .push(self.half_load(work, halves, WRITES).await?);
+            results.rows.push(self.half_load(work, halves).await?);
         }
         Ok(())
     }
@@ -155,9 +153,7 @@ impl Bench<'_> {
             halves.push((arm, most));
         }
         let work = "CreateAllocation as in P2 at half of the most, open loop";
-        results
-            .rows
-            .push(self.half_load(work, halves, WRITES).await?);
+        results.rows.push(self.half_load(work, halves).await?);
         Ok(())
     }
 

@@ -93,9 +93,7 @@ impl Bench<'_> {
             halves.push((arm, most));
         }
         let work = "GetAllocation as in P4 at half of the most, open loop";
-        results
-            .rows
-            .push(self.half_load(work, halves, READS).await?);
+        results.rows.push(self.half_load(work, halves).await?);
         Ok(())
     }
 
