@@ -22,6 +22,8 @@ use tokio::task::LocalSet;
 /// Threads of the client: one has to be able to keep the server busy from each processor.
 const THREADS: usize = 2;
 
+/// The shortest sleep of an open loop.
+const TICK: Duration = Duration::from_micros(250);
 /// How much a server may send ahead, as hyper's clients let it: a page of records shall not wait for leave.
 const STREAM_WINDOW: u32 = 2 * 1024 * 1024;
 const CONNECTION_WINDOW: u32 = 5 * 1024 * 1024;
@@ -185,8 +187,9 @@ async fn closed(connections: &[Rc<Connection>], callers: usize, tally: &Rc<Tally
     }
 }
 
-/// A thread of its own sleeps until each intended time, since the runtime's timer counts in milliseconds. What is late
-/// is counted from the time at which it should have been sent.
+/// A thread of its own sleeps until the intended times, since the runtime's timer counts in milliseconds. It never sleeps
+/// for less than [`TICK`], so that it costs the server little. What is late is counted from the time at which it should
+/// have been sent.
 async fn open(connections: &[Rc<Connection>], per_second: f64, tally: &Rc<Tally>) {
     let (ticks, mut due) = mpsc::unbounded_channel();
     let (start, end) = (tally.start, tally.end);
@@ -194,9 +197,12 @@ async fn open(connections: &[Rc<Connection>], per_second: f64, tally: &Rc<Tally>
         let mut random = fastrand::Rng::new();
         let mut next = start;
         while next < end && !ticks.is_closed() {
-            std::thread::sleep(next.saturating_duration_since(Instant::now()));
-            _ = ticks.send(next);
-            next += Duration::from_secs_f64(-(1.0 - random.f64()).ln() / per_second);
+            std::thread::sleep(next.saturating_duration_since(Instant::now()).max(TICK));
+            let now = Instant::now();
+            while next <= now {
+                _ = ticks.send(next);
+                next += Duration::from_secs_f64(-(1.0 - random.f64()).ln() / per_second);
+            }
         }
     });
     let mut calls = Vec::new();

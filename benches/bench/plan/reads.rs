@@ -147,7 +147,7 @@ impl Bench<'_> {
         row.end().await
     }
 
-    /// Earmark, asked for one page of the network's first enterprise; pages count from 0, and those behind the first are
+    /// Earmark, asked for one page of the network's one enterprise; pages count from 0, and those behind the first are
     /// asked for by token.
     pub(super) async fn list(
         &self,
@@ -176,7 +176,7 @@ impl Bench<'_> {
             bail!("Earmark is a server");
         };
         let address = servers.first().context("it has a process")?.address;
-        let mut request = Request::new(list.ask(before));
+        let mut request = Request::new(list.ask(network.first, before));
         let token = format!("Bearer {}", list.tokens.of(0)).parse()?;
         request.metadata_mut().insert("authorization", token);
         let mut client = AllocationServiceClient::connect(format!("http://{address}")).await?;

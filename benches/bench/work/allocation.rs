@@ -95,11 +95,11 @@ impl Work for Get {
     }
 }
 
-/// `ListClientAllocations`, a page of 100 of the network's first enterprise.
+/// `ListClientAllocations`, a page of 100 of a random enterprise.
 #[derive(Clone)]
 pub(crate) struct List {
     pub(crate) tokens: Tokens,
-    /// Which page; the first if it is empty.
+    /// Which page; the first if it is empty. Only a network of one enterprise has one for all requests.
     pub(crate) page_token: String,
 }
 
@@ -108,9 +108,9 @@ impl List {
     pub(crate) const PAGE: u32 = 100;
 
     /// A request of the page by its token, or else by its number.
-    pub(crate) fn ask(&self, page_number: u32) -> ListClientAllocationsRequest {
+    pub(crate) fn ask(&self, enterprise: u32, page_number: u32) -> ListClientAllocationsRequest {
         ListClientAllocationsRequest {
-            enterprise_id: text(ids::enterprise(self.tokens.network.first)),
+            enterprise_id: text(ids::enterprise(enterprise)),
             page_size: i32::try_from(Self::PAGE).unwrap_or_default(),
             page_number: i32::try_from(page_number).unwrap_or_default(),
             page_token: self.page_token.clone(),
@@ -128,8 +128,9 @@ impl Work for List {
         self.tokens.of(connection)
     }
 
-    fn request(&self, _: usize, _: &mut fastrand::Rng) -> Bytes {
-        frame(&self.ask(0))
+    fn request(&self, connection: usize, random: &mut fastrand::Rng) -> Bytes {
+        let enterprise = self.tokens.random_enterprise(connection, random);
+        frame(&self.ask(enterprise, 0))
     }
 }
 
