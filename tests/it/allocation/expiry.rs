@@ -11,10 +11,11 @@ use std::time::{Duration, Instant};
 use earmark::ledger::model::Cause;
 use earmark::limits::SWEEP_INTERVAL;
 use earmark::proto::allocation::v1::{
-    Allocation, AllocationStatus, AllocationType, CreateAllocationRequest,
+    Allocation, AllocationSortField, AllocationStatus, AllocationType, CreateAllocationRequest,
     ListClientAllocationsRequest, ListPartnerAllocationsRequest,
 };
 use earmark::proto::balance::v1::GetBalanceRequest;
+use earmark::proto::common::v1::SortDirection;
 use earmark::proto::network::v1::ConnectionMode;
 use futures_util::future::join_all;
 use prost_types::Timestamp;
@@ -240,6 +241,56 @@ async fn neither_list_shows_a_due_one_as_open_whatever_it_asks_for() {
         let listed = listed.expect("listed").into_inner().allocations;
         assert_eq!(listed.len(), 1);
         assert_expired(&listed[0]);
+    }
+    assert_sound(&desk.earmark).await;
+}
+
+#[tokio::test]
+async fn a_list_sees_that_a_due_one_was_changed_even_where_its_page_would_not_have_held_it() {
+    let desk = Desk::open(ConnectionMode::Confirmed).await;
+    for round in 0..5 {
+        let held = desk.allocate("1", &format!("held {round}")).await;
+        let changed = desk.allocate("1", &format!("cancelled {round}")).await;
+        desk.cancel(&changed.id).await;
+        let list = async |request: ListClientAllocationsRequest| {
+            desk.make_due().await;
+            let request = ListClientAllocationsRequest {
+                enterprise_id: desk.parties.enterprise.clone(),
+                page_size: 1,
+                ..request
+            };
+            let listed = desk.client.clone().list_client_allocations(request).await;
+            listed.expect("listed").into_inner().allocations
+        };
+        // Stored as open it was changed before the other one.
+        let last_changed = ListClientAllocationsRequest {
+            sort_field: AllocationSortField::UpdatedAt.into(),
+            sort_direction: SortDirection::Desc.into(),
+            ..Default::default()
+        };
+        let first = list(last_changed).await;
+        assert_eq!(first[0].id, held.id);
+        assert_expired(&first[0]);
+
+        let held = desk.allocate("1", &format!("released {round}")).await;
+        let released = ListClientAllocationsRequest {
+            statuses: vec![AllocationStatus::Released.into()],
+            sort_field: AllocationSortField::Id.into(),
+            sort_direction: SortDirection::Desc.into(),
+            ..Default::default()
+        };
+        let first = list(released).await;
+        assert_eq!(first[0].id, held.id);
+        assert_expired(&first[0]);
+
+        let held = desk.allocate("1", &format!("plain {round}")).await;
+        let all = ListClientAllocationsRequest {
+            created_on_or_after: held.created_at,
+            ..Default::default()
+        };
+        let first = list(all).await;
+        assert_eq!(first[0].id, held.id);
+        assert_expired(&first[0]);
     }
     assert_sound(&desk.earmark).await;
 }
