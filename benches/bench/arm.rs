@@ -99,21 +99,31 @@ impl Arm {
         }
     }
 
-    /// Runs a round and keeps what came of it.
-    pub(crate) async fn round(&mut self, cluster: &BenchCluster, span: Span) -> Result<&Round> {
-        let (round, latency) = self.measure(cluster, span, self.pace).await?;
-        self.latency.add(latency)?;
-        self.rounds.push(round);
+    /// Keeps what came of a round.
+    pub(crate) fn keep(&mut self, measured: Measured) -> Result<&Round> {
+        self.rounds.push(Round::new(&measured));
+        self.latency.add(measured.outcome.latency)?;
         Ok(&self.rounds[self.rounds.len() - 1])
     }
 
-    /// Runs once. Every acknowledged call must have left its record, and nothing else may have.
+    /// Runs once, for a round of its own.
     pub(crate) async fn measure(
         &mut self,
         cluster: &BenchCluster,
         span: Span,
         pace: Pace,
     ) -> Result<(Round, Histogram<u64>)> {
+        let measured = self.slice(cluster, span, pace).await?;
+        Ok((Round::new(&measured), measured.outcome.latency))
+    }
+
+    /// Runs once. Every acknowledged call must have left its record, and nothing else may have.
+    pub(crate) async fn slice(
+        &mut self,
+        cluster: &BenchCluster,
+        span: Span,
+        pace: Pace,
+    ) -> Result<Measured> {
         cluster.checkpoint().await?;
         let before = self.look(cluster).await?;
         let outcome = self.run(cluster, span, pace).await?;
@@ -129,8 +139,15 @@ impl Arm {
                 bail!("{}: {table} has {found} rows, not {rows}", self.name);
             }
         }
-        let round = Round::new(&outcome, self.how.items(), &before, &after);
-        Ok((round, outcome.latency))
+        let seconds = after.at.duration_since(before.at).as_secs_f64();
+        Ok(Measured {
+            items: u64::from(self.how.items()),
+            seconds,
+            cores: after.spent.since(before.spent, seconds),
+            wal_bytes: after.wal_bytes - before.wal_bytes,
+            transactions: after.transactions - before.transactions,
+            outcome,
+        })
     }
 
     async fn run(&self, cluster: &BenchCluster, span: Span, pace: Pace) -> Result<Outcome> {
@@ -244,45 +261,81 @@ struct Look {
     transactions: u64,
 }
 
+/// What was seen of an arm while it ran, once or several times.
+pub(crate) struct Measured {
+    outcome: Outcome,
+    /// What a call counts as.
+    items: u64,
+    /// The whole time, warm-up included, in which the processors were used.
+    seconds: f64,
+    cores: Used,
+    wal_bytes: f64,
+    transactions: u64,
+}
+
+impl Measured {
+    /// Takes what ran afterwards.
+    pub(crate) fn add(&mut self, other: Self) -> Result<()> {
+        let seconds = self.seconds + other.seconds;
+        let used = self
+            .cores
+            .times(self.seconds)
+            .plus(other.cores.times(other.seconds));
+        self.cores = used.times(1.0 / seconds);
+        self.seconds = seconds;
+        self.wal_bytes += other.wal_bytes;
+        self.transactions += other.transactions;
+        self.outcome.seconds += other.outcome.seconds;
+        self.outcome.add(other.outcome)
+    }
+}
+
 impl Round {
-    fn new(outcome: &Outcome, items: u32, before: &Look, after: &Look) -> Self {
+    fn new(measured: &Measured) -> Self {
+        let Measured {
+            outcome,
+            seconds,
+            cores,
+            ..
+        } = measured;
         let millis = |quantile| outcome.latency.value_at_quantile(quantile) as f64 / 1_000.0;
-        let transactions = (after.transactions - before.transactions) as f64;
-        let done = outcome.done.max(1) as f64 * f64::from(items);
+        let transactions = measured.transactions as f64;
+        let items = measured.items as f64;
+        let done = outcome.done.max(1) as f64 * items;
         // The server's own housekeeping makes a few transactions too.
         let writes = transactions > done / 10_000.0;
-        let seconds = after.at.duration_since(before.at).as_secs_f64();
-        let cores = after.spent.since(before.spent, seconds);
         Self {
-            per_second: outcome.per_second() * f64::from(items),
+            per_second: outcome.per_second() * items,
             p50: millis(0.5),
             p90: millis(0.9),
             p99: millis(0.99),
             p999: millis(0.999),
             max: outcome.latency.max() as f64 / 1_000.0,
-            cores,
+            cores: *cores,
             micros: cores.times(seconds * 1e6 / done),
             items_per_transaction: writes.then_some(done / transactions),
-            wal_bytes_per_item: (after.wal_bytes - before.wal_bytes) / done,
+            wal_bytes_per_item: measured.wal_bytes / done,
         }
     }
 }
 
 /// The middle of what the rounds gave.
 pub(crate) fn median(rounds: &[Round], of: impl Fn(&Round) -> f64) -> f64 {
-    quantile(&sorted(rounds, of), 0.5)
+    middle_and_spread(rounds.iter().map(of)).0
 }
 
 /// The interquartile range as a share of the median.
 pub(crate) fn spread(rounds: &[Round], of: impl Fn(&Round) -> f64) -> f64 {
-    let sorted = sorted(rounds, of);
-    (quantile(&sorted, 0.75) - quantile(&sorted, 0.25)) / quantile(&sorted, 0.5)
+    middle_and_spread(rounds.iter().map(of)).1
 }
 
-fn sorted(rounds: &[Round], of: impl Fn(&Round) -> f64) -> Vec<f64> {
-    let mut values: Vec<f64> = rounds.iter().map(of).collect();
-    values.sort_by(f64::total_cmp);
-    values
+/// The median, and the interquartile range as a share of it.
+pub(crate) fn middle_and_spread(values: impl Iterator<Item = f64>) -> (f64, f64) {
+    let mut sorted: Vec<f64> = values.collect();
+    sorted.sort_by(f64::total_cmp);
+    let middle = quantile(&sorted, 0.5);
+    let range = quantile(&sorted, 0.75) - quantile(&sorted, 0.25);
+    (middle, range / middle)
 }
 
 /// Interpolated between the two nearest values.

@@ -94,7 +94,8 @@ impl Outcome {
         self.latency.len() as f64 / self.seconds
     }
 
-    fn add(&mut self, other: Self) -> Result<()> {
+    /// Takes what ran at the same time.
+    pub(crate) fn add(&mut self, other: Self) -> Result<()> {
         self.latency.add(other.latency)?;
         self.done += other.done;
         self.failed += other.failed;

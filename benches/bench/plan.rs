@@ -64,8 +64,9 @@ const TEXTBOOK: &str = "textbook server";
 const WRITES: Span = span(1_000, 3_000);
 const READS: Span = span(500, 2_500);
 const SHORT: Span = span(1_000, 2_000);
-/// What a hundredth of the calls meets shall be the arm's own, not the one moment in which the machine was elsewhere.
-const TAILS: Span = span(1_000, 9_000);
+/// One of a round's turns; together they are long, so that what a hundredth of the calls meets is the arm's own, not the
+/// one moment in which the machine was elsewhere.
+const TAILS: Span = span(500, 2_500);
 
 const fn span(warm_up_ms: u64, duration_ms: u64) -> Span {
     Span {

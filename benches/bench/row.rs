@@ -3,7 +3,7 @@
 use anyhow::Result;
 use serde::Serialize;
 
-use crate::arm::{Arm, Finished, Round, Span, median, spread};
+use crate::arm::{Arm, Finished, Measured, Round, Span, middle_and_spread};
 use crate::cluster::BenchCluster;
 use crate::screen::Screen;
 
@@ -11,6 +11,8 @@ use crate::screen::Screen;
 const ROUNDS: usize = 5;
 /// More of them for a row that is not steady.
 const ROUNDS_MORE: usize = 5;
+/// Turns of a round that measures tails: what the machine does in some seconds meets all arms.
+const SLICES: usize = 4;
 /// The interquartile range, as a share of the median, above which a row is not steady.
 const SPREAD_MAX: f64 = 0.25;
 
@@ -46,6 +48,11 @@ impl Metric {
             Self::P50 => format!("p50 {value:.2} ms"),
             Self::P99 => format!("p99 {value:.2} ms"),
         }
+    }
+
+    /// Tails are compared round by round: the machine's own moods change them from one round to the next, for all arms.
+    fn is_of_a_tail(self) -> bool {
+        self == Self::P99
     }
 
     fn bound(self) -> Bound {
@@ -183,11 +190,28 @@ impl Row {
             if round >= ROUNDS && self.is_steady() {
                 break;
             }
-            for arm in &mut self.arms {
-                screen.step(&format!("round {}: {}", round + 1, arm.name));
-                let measured = arm.round(cluster, self.span).await?;
-                let text = self.metric.show(self.metric.of(measured));
-                screen.done(&format!("round {} {}: {text}", round + 1, arm.name));
+            let slices = if self.metric.is_of_a_tail() {
+                SLICES
+            } else {
+                1
+            };
+            let mut all: Vec<Option<Measured>> = self.arms.iter().map(|_| None).collect();
+            for slice in 0..slices {
+                for (arm, seen) in self.arms.iter_mut().zip(&mut all) {
+                    screen.step(&format!("round {}: {}", round + 1, arm.name));
+                    let measured = arm.slice(cluster, self.span, arm.pace).await?;
+                    match seen {
+                        None => *seen = Some(measured),
+                        Some(seen) => seen.add(measured)?,
+                    }
+                    if slice + 1 == slices
+                        && let Some(measured) = seen.take()
+                    {
+                        let kept = arm.keep(measured)?;
+                        let text = self.metric.show(self.metric.of(kept));
+                        screen.done(&format!("round {} {}: {text}", round + 1, arm.name));
+                    }
+                }
             }
         }
         Ok(())
@@ -244,28 +268,45 @@ impl Row {
     /// Whether everything that goals are about is.
     fn is_steady(&self) -> bool {
         self.goals.iter().all(|goal| {
-            self.pair(goal)
-                .iter()
-                .all(|arm| spread_of(arm, goal.metric) <= SPREAD_MAX)
+            self.compare(goal)
+                .is_none_or(|compared| compared.unsteady.is_none())
         })
     }
 
-    /// The arms that a goal is about.
-    fn pair(&self, goal: &Goal) -> Vec<&Arm> {
-        let named = |name| self.arms.iter().find(|arm| arm.name == name);
-        [goal.of, goal.against]
+    /// Holds the arms of a goal against each other, if both were measured.
+    fn compare(&self, goal: &Goal) -> Option<Compared> {
+        let named = |name| self.arms.iter().find(|arm: &&Arm| arm.name == name);
+        let (of, against) = (named(goal.of)?, named(goal.against)?);
+        let values = |arm: &'_ Arm| -> Vec<f64> {
+            let value = |round| goal.metric.of(round);
+            arm.rounds.iter().map(value).collect()
+        };
+        let (of_values, against_values) = (values(of), values(against));
+        if goal.metric.is_of_a_tail() {
+            let ratios = of_values
+                .iter()
+                .zip(&against_values)
+                .map(|(of, against)| of / against);
+            let (ratio, spread) = middle_and_spread(ratios);
+            let unsteady = (spread > SPREAD_MAX)
+                .then(|| format!("the ratio spreads by {:.0} %", spread * 100.0));
+            return Some(Compared { ratio, unsteady });
+        }
+        let (of_middle, of_spread) = middle_and_spread(of_values.into_iter());
+        let (against_middle, against_spread) = middle_and_spread(against_values.into_iter());
+        let unsteady = [(against, against_spread), (of, of_spread)]
             .into_iter()
-            .filter_map(named)
-            .collect()
+            .find(|(_, spread)| *spread > SPREAD_MAX)
+            .map(|(arm, spread)| format!("{} spreads by {:.0} %", arm.name, spread * 100.0));
+        Some(Compared {
+            ratio: of_middle / against_middle,
+            unsteady,
+        })
     }
 
     fn judge(&self, goal: &Goal) -> Judged {
-        let pair = self.pair(goal);
-        let median = |arm: &Arm| median(&arm.rounds, |round| goal.metric.of(round));
-        let ratio = match pair[..] {
-            [of, against] => Some(median(of) / median(against)),
-            _ => None,
-        };
+        let compared = self.compare(goal);
+        let ratio = compared.as_ref().map(|compared| compared.ratio);
         let what = match goal.metric {
             Metric::PerSecond => format!("× {}", goal.against),
             Metric::Time => format!("× the time of {}", goal.against),
@@ -278,17 +319,16 @@ impl Row {
             goal.metric.bound(),
             (goal.must, goal.aim),
         );
-        for arm in pair {
-            let spread = spread_of(arm, goal.metric);
-            if spread > SPREAD_MAX {
-                let why = format!("{} spreads by {:.0} %", arm.name, spread * 100.0);
-                judged.verdict = Verdict::Missed(why);
-            }
+        if let Some(why) = compared.and_then(|compared| compared.unsteady) {
+            judged.verdict = Verdict::Missed(why);
         }
         judged
     }
 }
 
-fn spread_of(arm: &Arm, metric: Metric) -> f64 {
-    spread(&arm.rounds, |round| metric.of(round))
+/// One arm as a multiple of another.
+struct Compared {
+    ratio: f64,
+    /// Why that says nothing.
+    unsteady: Option<String>,
 }

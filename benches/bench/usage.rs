@@ -54,6 +54,14 @@ impl Spent {
 }
 
 impl Used {
+    pub(crate) fn plus(self, other: Self) -> Self {
+        Self {
+            server: self.server + other.server,
+            postgres: self.postgres + other.postgres,
+            client: self.client + other.client,
+        }
+    }
+
     pub(crate) fn times(self, factor: f64) -> Self {
         Self {
             server: self.server * factor,
