@@ -120,8 +120,8 @@ pub async fn checkout(pool: &Pool) -> Result<Pooled<'_>> {
     let found = timeout(pool.checkout_timeout, find(pool)).await;
     found.ok().flatten().ok_or_else(|| {
         let state = pool.connections.state();
-        let all_in_use =
-            state.idle_connections == 0 && state.connections >= pool.connections.config().max_size;
+        // Whoever has a place and no connection waits for one to be made.
+        let all_in_use = pool.places.available_permits() == 0 && state.connections > 0;
         if all_in_use {
             Error::Overloaded
         } else {
