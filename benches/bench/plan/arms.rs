@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 
-use super::{Bench, CALLERS, CONNECTIONS, EARMARK, INTERACTIVE, SHORT, TAILS, WRITES};
+use super::{
+    Bench, CALLERS, CONNECTIONS, EARMARK, INTERACTIVE, ONE_STATEMENT, SHORT, TAILS, TEXTBOOK,
+    WRITES,
+};
 use crate::arm::{Arm, How, Stored, median};
 use crate::client::{Pace, Work};
 use crate::ids::Network;
@@ -296,4 +299,35 @@ pub(super) fn variables(network: Network) -> Vec<(&'static str, u64)> {
         ("currencies", network.currencies.into()),
         ("records", network.records.into()),
     ]
+}
+
+/// Of P1, and of all else that everybody writes to one owner.
+pub(super) fn goals_of_one_owner() -> Vec<Goal> {
+    vec![
+        Goal {
+            of: EARMARK,
+            against: INTERACTIVE,
+            metric: Metric::PerSecond,
+            must: 12.0,
+            aim: Some(20.0),
+        },
+        Goal {
+            of: EARMARK,
+            against: TEXTBOOK,
+            metric: Metric::PerSecond,
+            must: 10.0,
+            aim: None,
+        },
+    ]
+}
+
+/// Of P2, and of all else that is written to many owners.
+pub(super) fn goals_of_many_owners() -> Vec<Goal> {
+    vec![Goal {
+        of: EARMARK,
+        against: ONE_STATEMENT,
+        metric: Metric::PerSecond,
+        must: 1.2,
+        aim: Some(2.0),
+    }]
 }

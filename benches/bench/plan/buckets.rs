@@ -5,10 +5,11 @@ use std::sync::Arc;
 use anyhow::Result;
 use earmark::auth::dev_key::DevClaims;
 
+use super::arms::{goals_of_many_owners, goals_of_one_owner};
 use super::{Bench, EARMARK, INTERACTIVE, ONE_STATEMENT, Results, TEXTBOOK, WRITES};
 use crate::client::Work;
 use crate::pgbench::Script;
-use crate::row::{Goal, Metric, Row};
+use crate::row::{Metric, Row};
 use crate::seed::bucket::{self, Buckets, TENANT};
 use crate::textbook::Reads;
 use crate::work::{Deduct, Reserve, TOKEN_TTL};
@@ -107,22 +108,6 @@ impl Bench<'_> {
             self.textbook(textbook, &database, TABLE, (&work, 1))
                 .await?,
         );
-        let goals = vec![
-            Goal {
-                of: EARMARK,
-                against: INTERACTIVE,
-                metric: Metric::PerSecond,
-                must: 12.0,
-                aim: Some(20.0),
-            },
-            Goal {
-                of: EARMARK,
-                against: TEXTBOOK,
-                metric: Metric::PerSecond,
-                must: 10.0,
-                aim: None,
-            },
-        ];
         let mut row = Row {
             id: "P12",
             work: match deed {
@@ -131,7 +116,7 @@ impl Bench<'_> {
             },
             metric: Metric::PerSecond,
             arms,
-            goals,
+            goals: goals_of_one_owner(),
             span: WRITES,
         };
         let done = row.carry_out(self.cluster, self.screen).await?;
@@ -162,13 +147,7 @@ impl Bench<'_> {
             },
             metric: Metric::PerSecond,
             arms,
-            goals: vec![Goal {
-                of: EARMARK,
-                against: ONE_STATEMENT,
-                metric: Metric::PerSecond,
-                must: 1.2,
-                aim: Some(2.0),
-            }],
+            goals: goals_of_many_owners(),
             span: WRITES,
         };
         let done = row.carry_out(self.cluster, self.screen).await?;

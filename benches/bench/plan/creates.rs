@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use anyhow::Result;
 
-use super::arms::variables;
+use super::arms::{goals_of_many_owners, goals_of_one_owner, variables};
 use super::{
     Bench, EARMARK, HOT, INTERACTIVE, ONE_STATEMENT, Results, SHORT, SPREAD, TEXTBOOK, WRITES,
 };
@@ -48,28 +48,12 @@ impl Bench<'_> {
             self.textbook(textbook, &database, TABLE, (&work, tokens))
                 .await?,
         );
-        let goals = vec![
-            Goal {
-                of: EARMARK,
-                against: INTERACTIVE,
-                metric: Metric::PerSecond,
-                must: 12.0,
-                aim: Some(20.0),
-            },
-            Goal {
-                of: EARMARK,
-                against: TEXTBOOK,
-                metric: Metric::PerSecond,
-                must: 10.0,
-                aim: None,
-            },
-        ];
         let mut row = Row {
             id: "P1",
             work: "CreateAllocation, CONFIRMED, one account, 256 callers",
             metric: Metric::PerSecond,
             arms,
-            goals,
+            goals: goals_of_one_owner(),
             span: WRITES,
         };
         row.run(self.cluster, self.screen).await?;
@@ -126,13 +110,7 @@ impl Bench<'_> {
             work: "CreateAllocation over 100,000 accounts, 100 tokens, 256 callers",
             metric: Metric::PerSecond,
             arms,
-            goals: vec![Goal {
-                of: EARMARK,
-                against: ONE_STATEMENT,
-                metric: Metric::PerSecond,
-                must: 1.2,
-                aim: Some(2.0),
-            }],
+            goals: goals_of_many_owners(),
             span: WRITES,
         };
         let done = row.carry_out(self.cluster, self.screen).await?;
