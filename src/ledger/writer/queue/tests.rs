@@ -1,0 +1,217 @@
+use std::iter::repeat_n;
+
+use uuid::Uuid;
+
+use super::*;
+use crate::ledger::command::bucket::{Act, BucketCommand, BucketRequest, Deed, GiveTo, Quantity};
+use crate::ledger::command::{Action, OwnerKind};
+use crate::types::amount::Amount;
+use crate::types::content::Content;
+use crate::types::ids::TenantId;
+use crate::types::unit::Unit;
+
+const PATIENCE: Duration = Duration::from_secs(5);
+
+fn ticket(owner: u128) -> Ticket {
+    let command = Command::new(
+        OwnerId(Uuid::from_u128(owner)),
+        false,
+        Action::Expire(OwnerKind::Enterprise),
+    );
+    Ticket::new(command, Claim::new()).0
+}
+
+fn queue(owners: impl IntoIterator<Item = u128>) -> Queue {
+    let queue = Queue::default();
+    for owner in owners {
+        queue.push(ticket(owner)).expect("there is room");
+    }
+    queue
+}
+
+/// Whose commands the next batch holds, in its order.
+fn taken(queue: &Queue) -> Vec<u128> {
+    let tickets = queue.lock().take(Instant::now());
+    let owners = tickets
+        .iter()
+        .map(|ticket| ticket.command.owner.0.as_u128());
+    owners.collect()
+}
+
+#[test]
+fn a_crowd_of_one_owner_leaves_room_for_the_first_of_every_other() {
+    let queue = queue(repeat_n(1, 3 * BATCH_MAX).chain(2..=9));
+    let first = taken(&queue);
+    assert_eq!(first.len(), BATCH_MAX);
+    assert_eq!(first[..10], [1, 2, 3, 4, 5, 6, 7, 8, 9, 1]);
+    assert_eq!(taken(&queue), vec![1; BATCH_MAX]);
+}
+
+#[test]
+fn one_owner_fills_half_of_the_queue_and_all_owners_the_whole() {
+    let queue = queue(repeat_n(1, QUEUE_OWNER_MAX));
+    assert_eq!(queue.push(ticket(1)), Err(Error::Overloaded));
+    for owner in 0..QUEUE_MAX - QUEUE_OWNER_MAX {
+        queue
+            .push(ticket(1_000 + owner as u128))
+            .expect("there is room");
+    }
+    assert_eq!(queue.push(ticket(2)), Err(Error::Overloaded));
+    assert_eq!(taken(&queue).len(), BATCH_MAX);
+    queue.push(ticket(2)).expect("there is room again");
+}
+
+#[test]
+fn what_was_withdrawn_is_not_taken() {
+    let queue = Queue::default();
+    let gone = ticket(1);
+    assert_eq!(gone.claim.withdraw(), Outcome::NotApplied);
+    queue.push(gone).expect("there is room");
+    queue.push(ticket(2)).expect("there is room");
+    assert_eq!(taken(&queue), [2]);
+    assert!(queue.lock().lines.is_empty());
+    assert_eq!(queue.lock().weight, 0);
+}
+
+#[test]
+fn what_is_given_back_comes_before_what_came_later_and_may_be_withdrawn_again() {
+    let queue = queue([1, 1]);
+    let (mut first, claims): (Vec<_>, Vec<_>) = queue
+        .lock()
+        .take(Instant::now())
+        .into_iter()
+        .map(|ticket| (ticket.since, ticket.claim.clone()))
+        .unzip();
+    let late = ticket(1);
+    first.push(late.since);
+    queue.push(late).expect("there is room");
+    let again: Vec<_> = first[..2]
+        .iter()
+        .zip(&claims)
+        .map(|(since, claim)| Ticket {
+            since: *since,
+            claim: claim.clone(),
+            ..ticket(1)
+        })
+        .collect();
+    queue.give_back(again);
+    assert_eq!(claims[1].withdraw(), Outcome::NotApplied);
+    let tickets = queue.lock().take(Instant::now());
+    let order: Vec<_> = tickets.iter().map(|ticket| ticket.since).collect();
+    assert_eq!(order, [first[0], first[2]]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_parked_owner_waits_longer_each_time_while_others_go_on() {
+    let queue = queue([1, 2]);
+    let mut tickets = queue.next().await.expect("two").tickets;
+    let mut pauses = Vec::new();
+    tickets.retain(|ticket| ticket.command.owner.0.as_u128() == 1);
+    for _ in 0..5 {
+        queue.park(tickets, PATIENCE);
+        queue.push(ticket(1)).expect("waits behind the parked one");
+        queue.push(ticket(3)).expect("there is room");
+        assert_eq!(taken(&queue), [3]);
+        let parked = Instant::now();
+        tickets = queue.next().await.expect("the parked one").tickets;
+        pauses.push(parked.elapsed().as_millis());
+    }
+    assert_eq!(tickets.len(), 6);
+    // Times are looked at in whole milliseconds.
+    for (pause, expected) in pauses.iter().zip([100, 200, 400, 800, 1_000]) {
+        assert!((expected..expected + 3).contains(pause), "{pauses:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_command_that_was_kept_waiting_too_long_is_refused_alone() {
+    let queue = Queue::default();
+    let (old, answered) = Ticket::new(ticket(1).command, Claim::new());
+    queue.push(old).expect("there is room");
+    let tickets = queue.next().await.expect("one").tickets;
+    queue.park(tickets, PATIENCE);
+    tokio::time::sleep(PATIENCE).await;
+    queue.push(ticket(1)).expect("there is room");
+    let tickets = queue.next().await.expect("both").tickets;
+    assert_eq!(tickets.len(), 2);
+    queue.park(tickets, PATIENCE);
+    assert_eq!(answered.await.expect("an answer"), Err(Error::Contention));
+    assert_eq!(queue.next().await.expect("the other").tickets.len(), 1);
+}
+
+#[tokio::test]
+async fn what_has_waited_through_an_outage_is_refused_and_what_came_later_is_not() {
+    let queue = Queue::default();
+    let (old, answered) = Ticket::new(ticket(1).command, Claim::new());
+    let since = old.since;
+    queue.push(old).expect("there is room");
+    tokio::time::sleep(Duration::from_millis(2)).await;
+    queue.push(ticket(1)).expect("there is room");
+    queue.push(ticket(2)).expect("there is room");
+    queue.refuse_since(since);
+    let refused = Err(Error::DatabaseUnavailable(Outcome::NotApplied));
+    assert_eq!(answered.await.expect("an answer"), refused);
+    assert_eq!(taken(&queue), [1, 2]);
+}
+
+/// A gift from one bucket to another.
+fn gift(from: OwnerId, to: OwnerId) -> Ticket {
+    let quantity = Quantity {
+        amount: Amount::parse_quantity("1").expect("a quantity"),
+        unit: Unit::stored("EUR"),
+    };
+    let act = Act {
+        request_id: "key".into(),
+        deed: Deed::Transfer(GiveTo {
+            quantity,
+            receiver: to,
+            receiver_bucket: "to".into(),
+            cost: None,
+        }),
+        details: "{}".into(),
+        initiated_by: "somebody".into(),
+        content: Content::new().hash(),
+    };
+    let asked = BucketCommand {
+        tenant: TenantId(Uuid::nil()),
+        bucket: "from".into(),
+        request: BucketRequest::Act(act),
+    };
+    let command = Command::new(from, false, Action::Bucket(Box::new(asked)));
+    Ticket::new(command, Claim::new()).0
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_command_on_two_owners_waits_for_the_one_that_is_held_and_holds_up_no_other() {
+    let (one, two) = (Uuid::from_u128(1), Uuid::from_u128(2));
+    let (one, two) = (OwnerId(one), OwnerId(two));
+    for (from, to) in [(one, two), (two, one)] {
+        let queue = queue([1, 2]);
+        queue.push(gift(from, to)).expect("there is room");
+        let mut tickets = queue.next().await.expect("all of them").tickets;
+        let lines: Vec<_> = tickets.iter().map(|ticket| ticket.line).collect();
+        assert_eq!(lines, [one, two, one], "that of the smaller one");
+        // Another session holds the second owner.
+        let gift = tickets.pop().expect("three").waiting_for(two);
+        queue.park(vec![gift], PATIENCE);
+        for owner in [1, 2] {
+            queue.push(ticket(owner)).expect("there is room");
+        }
+        let free = queue.next().await.expect("the first owner").tickets;
+        assert_eq!(free.len(), 1);
+        assert_eq!(free[0].line, one);
+        let later = queue.next().await.expect("the second owner").tickets;
+        let lines: Vec<_> = later.iter().map(|ticket| ticket.line).collect();
+        assert_eq!(lines, [two, two]);
+        assert_eq!(later[0].command.owner, from, "the gift came first");
+    }
+}
+
+#[tokio::test]
+async fn a_closed_queue_ends_when_it_is_empty() {
+    let queue = queue([1]);
+    queue.close();
+    assert_eq!(queue.push(ticket(2)), Err(Error::ShuttingDown));
+    assert_eq!(queue.next().await.expect("what was there").tickets.len(), 1);
+    assert!(queue.next().await.is_none());
+}
