@@ -14,59 +14,7 @@ use crate::types::time::Time;
 mod records;
 
 /// The source's «Example JSON», to the letter.
-const EXAMPLE: &str = r#"{
-  "createdBy": "string",
-  "createdDateTime": "2020-04-09T04:36:37.423Z",
-  "lastModifiedBy": "string",
-  "lastModifiedDateTime": "2020-04-09T04:36:37.423Z",
-  "dealId": "string",
-  "trancheId": "string",
-  "sourceId": "string",
-  "investorAccountId": "string",
-  "indicationId": "string",
-  "companyId": 0,
-  "sourceRowVersion": "string",
-  "orderStatus": "pending",
-  "indicationGroupId": "string",
-  "statusMessages": [
-        {
-          "code": "string",
-          "message": "string"
-        }
-  ],
-  "allocationValue": {
-        "type": "cash",
-        "data": {
-          "amount": 0
-        },
-        "overrideAllocation": {
-          "type": "cash",
-          "data": {
-                "amount": 0
-          }
-        }
-  },
-  "distributionType": "manual",
-  "comment": {
-        "comments": [
-          {
-                "commentType": "public",
-                "comment": "string",
-                "lastModifiedBy": "string",
-                "lastModifiedDateTime": "2020-04-09T04:36:37.423Z"
-          }
-        ]
-  },
-  "detail": {
-        "order": {
-          "affirmation": {
-                "isAffirmed": true,
-                "modifiedBy": "string",
-                "modifiedDateTime": "2020-04-09T04:36:37.423Z"
-          }
-        }
-  }
-}"#;
+const EXAMPLE: &str = include_str!("../../../tests/it/cas/example.json");
 
 const ID: &str = "0198a7b2-0000-7000-8000-000000000001";
 

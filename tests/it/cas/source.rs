@@ -6,59 +6,7 @@ use super::{create, get, patch};
 use crate::support::earmark::Earmark;
 
 /// The source's example, as it stands there.
-const EXAMPLE: &str = r#"{
-  "createdBy": "string",
-  "createdDateTime": "2020-04-09T04:36:37.423Z",
-  "lastModifiedBy": "string",
-  "lastModifiedDateTime": "2020-04-09T04:36:37.423Z",
-  "dealId": "string",
-  "trancheId": "string",
-  "sourceId": "string",
-  "investorAccountId": "string",
-  "indicationId": "string",
-  "companyId": 0,
-  "sourceRowVersion": "string",
-  "orderStatus": "pending",
-  "indicationGroupId": "string",
-  "statusMessages": [
-        {
-          "code": "string",
-          "message": "string"
-        }
-  ],
-  "allocationValue": {
-        "type": "cash",
-        "data": {
-          "amount": 0
-        },
-        "overrideAllocation": {
-          "type": "cash",
-          "data": {
-                "amount": 0
-          }
-        }
-  },
-  "distributionType": "manual",
-  "comment": {
-        "comments": [
-          {
-                "commentType": "public",
-                "comment": "string",
-                "lastModifiedBy": "string",
-                "lastModifiedDateTime": "2020-04-09T04:36:37.423Z"
-          }
-        ]
-  },
-  "detail": {
-        "order": {
-          "affirmation": {
-                "isAffirmed": true,
-                "modifiedBy": "string",
-                "modifiedDateTime": "2020-04-09T04:36:37.423Z"
-          }
-        }
-  }
-}"#;
+const EXAMPLE: &str = include_str!("example.json");
 
 /// Members that the server sets.
 const AUDIT: [&str; 4] = [
