@@ -1,5 +1,7 @@
 //! What a process that serves has, made once: pools, writer, and the services on them.
 
+use std::io;
+
 use futures_util::future::join_all;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -10,11 +12,11 @@ use crate::balance::BalanceService;
 use crate::bucket::BucketService;
 use crate::cas::CasAllocationService;
 use crate::catalogue::CatalogueService;
-use crate::db::connect::{ConnectError, Connector};
+use crate::db::connect::Connector;
 use crate::db::migrate;
 use crate::db::pool::{self, Pool, PoolSettings};
 use crate::ledger::expiry;
-use crate::ledger::writer::{Writer, WriterSettings};
+use crate::ledger::writer::{Ended, Writer, WriterSettings};
 use crate::limits::{COALESCED_STATEMENTS_MAX, REQUEST_BYTES_MAX, RESPONSE_BYTES_MAX};
 use crate::network::NetworkService;
 use crate::proto::allocation::v1::allocation_service_server::AllocationServiceServer;
@@ -43,7 +45,7 @@ pub struct App {
     by_id: Pool,
     /// For the writes that move value.
     pub writer: Writer,
-    writing: Vec<JoinHandle<()>>,
+    writing: Vec<Ended>,
     sweeping: JoinHandle<()>,
     stop_sweeping: CancellationToken,
     /// For connections that are no pool's.
@@ -56,19 +58,14 @@ impl App {
     /// Starts on a database that need not answer yet: until it does, health says NOT_SERVING.
     ///
     /// # Errors
-    /// A URL that cannot be used.
-    pub fn start(database_url: &str, settings: &AppSettings) -> Result<Self, ConnectError> {
-        Ok(Self::on(Connector::new(database_url)?, settings))
-    }
-
-    /// The same by a connector whose sessions may have other limits than the default.
-    pub fn on(connector: Connector, settings: &AppSettings) -> Self {
+    /// The machine gives no thread.
+    pub fn start(connector: Connector, settings: &AppSettings) -> io::Result<Self> {
         let one = PoolSettings {
             max_size: 1,
             min_idle: 1,
             ..PoolSettings::default()
         };
-        let (writer, writing) = Writer::start(&connector, &settings.writer);
+        let (writer, writing) = Writer::start(&connector, &settings.writer)?;
         let pool = pool::open(connector.clone(), &settings.pool);
         let for_coalesced = PoolSettings {
             max_size: COALESCED_STATEMENTS_MAX,
@@ -81,7 +78,7 @@ impl App {
         );
         let stop_sweeping = CancellationToken::new();
         let sweeping = expiry::sweep(pool.clone(), writer.clone(), stop_sweeping.clone());
-        Self {
+        Ok(Self {
             pool,
             by_id,
             probing: pool::open(connector.clone(), &one),
@@ -90,7 +87,7 @@ impl App {
             writing,
             sweeping,
             stop_sweeping,
-        }
+        })
     }
 
     /// Every service, with its limits: the one place where services are wired.

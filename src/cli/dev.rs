@@ -16,6 +16,7 @@ use crate::auth::token::Verifier;
 use crate::cli::serve::listen;
 use crate::cli::{Failure, healthcheck, print};
 use crate::config::{DATA_DIR, DevArgs};
+use crate::db::connect::Connector;
 use crate::db::embedded::{Cluster, Options};
 use crate::db::migrate;
 use crate::demo::{self, Demo};
@@ -80,7 +81,8 @@ async fn prepare(args: &DevArgs, cluster: &Cluster) -> Result<Prepared, Failure>
         .map_err(Failure::new)?;
     let url = cluster.url(DATABASE);
     migrate::run(&url).await.map_err(Failure::new)?;
-    let app = App::start(&url, &args.connections.settings()).map_err(Failure::new)?;
+    let connector = Connector::new(&url).map_err(Failure::new)?;
+    let app = App::start(connector, &args.connections.settings()).map_err(Failure::new)?;
 
     let demo = demo::load(app.routes()).await.map_err(Failure::new)?;
 

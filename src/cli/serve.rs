@@ -11,6 +11,7 @@ use crate::auth::jwks::{Jwks, Source};
 use crate::auth::token::Verifier;
 use crate::cli::Failure;
 use crate::config::ServeArgs;
+use crate::db::connect::Connector;
 use crate::server::drain::Shutdown;
 use crate::server::{self, ServerParts};
 
@@ -21,8 +22,9 @@ pub(super) async fn run(args: ServeArgs) -> Result<(), Failure> {
         .await
         .map_err(|error| Failure::setting(format!("--jwks {}: {error}", tokens.jwks)))?;
     let listener = listen(args.server.listen).await?;
-    let app = App::start(&args.database.database_url, &args.connections.settings())
+    let connector = Connector::new(&args.database.database_url)
         .map_err(|error| Failure::setting(format!("--database-url: {error}")))?;
+    let app = App::start(connector, &args.connections.settings()).map_err(Failure::new)?;
     let parts = ServerParts {
         routes: app.routes(),
         verifier: Arc::new(Verifier::new(tokens.issuer, tokens.audience, keys)),

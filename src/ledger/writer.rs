@@ -12,11 +12,13 @@ mod queue;
 mod task;
 
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io;
 use std::sync::Arc;
-use std::thread::available_parallelism;
+use std::thread::{self, available_parallelism};
 use std::time::Duration;
 
-use tokio::task::JoinHandle;
+use tokio::runtime;
+use tokio::sync::oneshot;
 
 use crate::db::connect::Connector;
 use crate::error::{Error, Outcome, Result};
@@ -57,8 +59,14 @@ pub struct Writer {
 }
 
 impl Writer {
-    /// Starts the writers' tasks. They end after `close`, when their queues are empty.
-    pub fn start(connector: &Connector, settings: &WriterSettings) -> (Self, Vec<JoinHandle<()>>) {
+    /// Starts the writers. They end after `close`, when their queues are empty.
+    ///
+    /// # Errors
+    /// The machine gives no thread.
+    pub fn start(
+        connector: &Connector,
+        settings: &WriterSettings,
+    ) -> io::Result<(Self, Vec<Ended>)> {
         let queues: Arc<[_]> = (0..settings.writers.max(1))
             .map(|_| Arc::new(Queue::default()))
             .collect();
@@ -66,12 +74,15 @@ impl Writer {
             session.lock_timeout = settings.lock_wait;
             session.generic_plans = true;
         });
-        let tasks = queues.iter().enumerate().map(|(index, queue)| {
-            let task = Task::new(index, Arc::clone(queue), connector.clone(), settings);
-            tokio::spawn(task.run())
+        let threads = queues.iter().enumerate().map(|(index, queue)| {
+            let (queue, connector) = (Arc::clone(queue), connector.clone());
+            let patience = settings.patience;
+            on_own_thread(index, async move {
+                Task::new(index, queue, connector, patience).run().await;
+            })
         });
-        let tasks = tasks.collect();
-        (Self { queues }, tasks)
+        let ends = threads.collect::<io::Result<_>>()?;
+        Ok((Self { queues }, ends))
     }
 
     /// Carries a command out. What it answers is on disk.
@@ -107,6 +118,30 @@ impl Writer {
             queue.close();
         }
     }
+}
+
+/// Tells when a writer has ended; an error, if it failed.
+pub type Ended = oneshot::Receiver<()>;
+
+/// A writer has a thread of its own. Among the calls each of its wake-ups, some for every batch, would wait until hundreds
+/// of them had had their turn, and with it the database.
+fn on_own_thread(
+    index: usize,
+    work: impl Future<Output = ()> + Send + 'static,
+) -> io::Result<Ended> {
+    let runtime = runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let (end, ended) = oneshot::channel();
+    // It is large: moving it about the stack costs more than this.
+    let work = Box::pin(work);
+    thread::Builder::new()
+        .name(format!("writer {index}"))
+        .spawn(move || {
+            runtime.block_on(work);
+            _ = end.send(());
+        })?;
+    Ok(ended)
 }
 
 /// As a number for the log, which has no larger ones.

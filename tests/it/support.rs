@@ -6,6 +6,7 @@ pub(crate) mod json;
 pub(crate) mod load;
 pub(crate) mod locks;
 pub(crate) mod picture;
+pub(crate) mod plan;
 pub(crate) mod process;
 pub(crate) mod proxy;
 pub(crate) mod raw;

@@ -14,7 +14,6 @@ use crate::db::connect::Connector;
 use crate::error::{Error, Outcome};
 use crate::ledger::command::Command;
 use crate::ledger::store::Lock;
-use crate::ledger::writer::WriterSettings;
 use crate::ledger::writer::attempt::{Attempt, Failure, Verdict, attempt};
 use crate::ledger::writer::link::Link;
 use crate::ledger::writer::queue::{Batch, Queue, Ticket, answer_all};
@@ -40,13 +39,13 @@ impl Task {
         index: usize,
         queue: Arc<Queue>,
         connector: Connector,
-        settings: &WriterSettings,
+        patience: Duration,
     ) -> Self {
         Self {
             index,
             queue,
             link: Link::new(connector),
-            patience: settings.patience,
+            patience,
         }
     }
 

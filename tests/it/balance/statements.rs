@@ -43,7 +43,8 @@ async fn whatever_is_asked_few_statements_are_prepared() {
         ..PoolSettings::default()
     };
     let pool = pool::open(connector.clone(), &one);
-    let (writer, _writing) = Writer::start(&connector, &WriterSettings::default());
+    let writer = Writer::start(&connector, &WriterSettings::default());
+    let (writer, _writing) = writer.expect("started");
     let service = BalanceService::new(pool.clone(), writer, connector);
     let caller = Arc::new(member(&[&world.buyer, &world.rival, &world.venue]));
     let mut chance = Chance::new(6);

@@ -2,11 +2,10 @@
 //!
 //! The service has a pool of one connection here, so that a test can look at the statements that it prepares.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use diesel::QueryableByName;
-use diesel::sql_types::{BigInt, Text};
+use diesel::sql_types::BigInt;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use earmark::auth::caller::Caller;
 use earmark::auth::scope;
@@ -22,13 +21,13 @@ use earmark::proto::bucket::v1::{
 use earmark::rpc::call::Call;
 use earmark::types::ids::TenantId;
 use prost_types::Timestamp;
-use serde_json::Value;
-use tokio_postgres::{Client, SimpleQueryMessage};
+use tokio_postgres::Client;
 use tonic::Request;
 use uuid::Uuid;
 
 use crate::support::cluster::{TestDatabase, database};
 use crate::support::locks;
+use crate::support::plan::{Cost, Prepared};
 use crate::support::service::member;
 
 const TENANT: Uuid = Uuid::from_u128(1);
@@ -85,29 +84,10 @@ struct Asking {
     caller: Arc<Caller>,
 }
 
-/// A statement that a call has prepared.
-#[derive(QueryableByName)]
-struct Prepared {
-    #[diesel(sql_type = Text)]
-    name: String,
-    #[diesel(sql_type = Text)]
-    statement: String,
-    #[diesel(sql_type = Text)]
-    types: String,
-}
-
 #[derive(QueryableByName)]
 struct Counted {
     #[diesel(sql_type = BigInt)]
     count: i64,
-}
-
-/// What a statement cost, and how it read each table.
-#[derive(Debug)]
-struct Cost {
-    blocks: u64,
-    millis: f64,
-    scans: BTreeSet<String>,
 }
 
 /// Parameters of the lists of buckets, as SQL.
@@ -146,7 +126,8 @@ impl Asking {
             ..PoolSettings::default()
         };
         let pool = pool::open(connector.clone(), &one);
-        let (writer, _writing) = Writer::start(&connector, &WriterSettings::default());
+        let writer = Writer::start(&connector, &WriterSettings::default());
+        let (writer, _writing) = writer.expect("started");
         let caller = Caller {
             firm: None,
             tenant: Some(TenantId(TENANT)),
@@ -173,74 +154,18 @@ impl Asking {
         request
     }
 
-    /// The statement of this form that was prepared last.
-    async fn last_statement(&self, form: &str) -> Prepared {
-        let mut connection = pool::checkout(&self.pool).await.expect("free");
-        let db: &mut AsyncPgConnection = &mut connection;
-        let prepared = diesel::sql_query(format!(
-            "SELECT name, statement, array_to_string(parameter_types, ',') AS types FROM pg_prepared_statements
-              WHERE statement LIKE '/*{form}' ORDER BY prepare_time DESC LIMIT 1"
-        ));
-        prepared.get_result(db).await.expect("prepared")
-    }
-
     async fn buckets(&self, request: ListBucketsRequest) -> Prepared {
         let request = self.request("ListBuckets", request);
         let answer = self.service.list_buckets(request).await.expect("listed");
         assert!(answer.into_inner().total_count > 0);
-        self.last_statement("%c.total%").await
+        Prepared::last(&self.pool, "/*%c.total%").await
     }
 
     async fn actions(&self, request: ListBalanceActionsRequest) -> Prepared {
         let request = self.request("ListBalanceActions", request);
         let listed = self.service.list_balance_actions(request).await;
         listed.expect("listed");
-        self.last_statement("%ORDER BY a.id LIMIT $9").await
-    }
-}
-
-/// Carries a statement out under EXPLAIN.
-async fn explain(session: &Client, prepared: &Prepared, parameters: &str) -> Cost {
-    let Prepared {
-        name,
-        statement,
-        types,
-    } = prepared;
-    let sql = format!(
-        "PREPARE \"{name}\" ({types}) AS {statement};
-         EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) EXECUTE \"{name}\" ({parameters});
-         DEALLOCATE \"{name}\""
-    );
-    let answers = session.simple_query(&sql).await.expect(&sql);
-    let plan = answers.iter().find_map(|answer| match answer {
-        SimpleQueryMessage::Row(row) => row.get(0),
-        _ => None,
-    });
-    let plan: Value = serde_json::from_str(plan.expect("a plan")).expect("JSON");
-    let top = &plan[0]["Plan"];
-    let mut scans = BTreeSet::new();
-    collect(top, &mut scans);
-    let blocks = |key: &str| top[key].as_u64().expect("counted");
-    Cost {
-        blocks: blocks("Shared Hit Blocks") + blocks("Shared Read Blocks"),
-        millis: plan[0]["Execution Time"].as_f64().expect("timed"),
-        scans,
-    }
-}
-
-/// Every node that reads a table: how, and by which index.
-fn collect(node: &Value, scans: &mut BTreeSet<String>) {
-    let text = |key: &str| node[key].as_str().unwrap_or_default().to_owned();
-    if !text("Relation Name").is_empty() {
-        let index = text("Index Name");
-        scans.insert(format!(
-            "{} {} {index}",
-            text("Relation Name"),
-            text("Node Type")
-        ));
-    }
-    for child in node["Plans"].as_array().into_iter().flatten() {
-        collect(child, scans);
+        Prepared::last(&self.pool, "/*%ORDER BY a.id LIMIT $9").await
     }
 }
 
@@ -344,14 +269,14 @@ async fn look(buckets: usize) -> Vec<(String, Cost, Cost)> {
     let mut looked = Vec::new();
     for (request, bound) in filters() {
         let prepared = asking.buckets(request.clone()).await;
-        let first = explain(&session, &prepared, &bound.sql()).await;
+        let first = prepared.explain(&session, &bound.sql()).await;
         let after = chrono::DateTime::from_timestamp(late(buckets), 0);
         let after = after.expect("a time").to_rfc3339();
         let bound = Bound {
             after: &after,
             ..bound
         };
-        let last = explain(&session, &prepared, &bound.sql()).await;
+        let last = prepared.explain(&session, &bound.sql()).await;
         looked.push((format!("{request:?}"), first, last));
     }
     let sql = format!("SELECT owner_id::text FROM bucket WHERE tenant = '{TENANT}' LIMIT 1");
@@ -375,7 +300,7 @@ async fn look(buckets: usize) -> Vec<(String, Cost, Cost)> {
                 "NULL, '{TENANT}', '{{{owners}}}', '{{{parties}}}', '{{}}', '{{}}', '{begin}70008000000000000000',
                  '{end}', 101"
             );
-            costs.push(explain(&session, &prepared, &parameters).await);
+            costs.push(prepared.explain(&session, &parameters).await);
         }
         let last = costs.pop().expect("two");
         looked.push((format!("{request:?}"), costs.pop().expect("two"), last));

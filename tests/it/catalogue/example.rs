@@ -1,6 +1,7 @@
 //! The source's own example, put in through the API and read back; and the demo data, which has it too.
 
 use earmark::app::{App, AppSettings};
+use earmark::db::connect::Connector;
 use earmark::demo;
 use earmark::proto::catalogue::v1::{ListAvailableAllocationsRequest, PutAllocationRequest};
 use serde_json::{Value, json};
@@ -63,7 +64,8 @@ async fn the_sources_example_comes_back_under_the_sources_names() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_demo_data_has_it_in_languages_of_both_directions() {
     let db = database().await;
-    let app = App::start(&db.url, &AppSettings::default()).expect("a URL");
+    let connector = Connector::new(&db.url).expect("a URL");
+    let app = App::start(connector, &AppSettings::default()).expect("started");
     let loaded = demo::load(app.routes()).await.expect("loaded");
     assert_eq!(demo::load(app.routes()).await.expect("found"), loaded);
 

@@ -131,7 +131,7 @@ impl Earmark {
             .await
             .expect("a JWKS");
         let connector = Connector::with_session(url, &setup.session).expect("a URL");
-        let app = App::on(connector, &setup.app);
+        let app = App::start(connector, &setup.app).expect("started");
         let parts = ServerParts {
             routes: app.routes(),
             verifier: Arc::new(Verifier::new(ISSUER, AUDIENCE, keys)),

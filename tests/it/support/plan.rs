@@ -1,0 +1,88 @@
+//! How Postgres reads what a call asks for: the statements that a pool's only connection has prepared, under EXPLAIN.
+
+use std::collections::BTreeSet;
+
+use diesel::QueryableByName;
+use diesel::sql_types::Text;
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use earmark::db::pool::{self, Pool};
+use serde_json::Value;
+use tokio_postgres::{Client, SimpleQueryMessage};
+
+/// A statement that a call has prepared.
+#[derive(QueryableByName)]
+pub(crate) struct Prepared {
+    #[diesel(sql_type = Text)]
+    name: String,
+    #[diesel(sql_type = Text)]
+    statement: String,
+    #[diesel(sql_type = Text)]
+    types: String,
+}
+
+/// What a statement cost, and how it read each table.
+#[derive(Debug)]
+pub(crate) struct Cost {
+    pub(crate) blocks: u64,
+    pub(crate) millis: f64,
+    pub(crate) scans: BTreeSet<String>,
+}
+
+impl Prepared {
+    /// The statement of this form that was prepared last.
+    pub(crate) async fn last(pool: &Pool, form: &str) -> Self {
+        let mut connection = pool::checkout(pool).await.expect("free");
+        let db: &mut AsyncPgConnection = &mut connection;
+        let prepared = diesel::sql_query(
+            "SELECT name, statement, array_to_string(parameter_types, ',') AS types FROM pg_prepared_statements
+              WHERE statement LIKE $1 ORDER BY prepare_time DESC LIMIT 1",
+        );
+        let prepared = prepared.bind::<Text, _>(form);
+        prepared.get_result(db).await.expect("prepared")
+    }
+
+    /// What it costs with these parameters, as SQL: carried out under EXPLAIN, planned for them.
+    pub(crate) async fn explain(&self, session: &Client, parameters: &str) -> Cost {
+        let Prepared {
+            name,
+            statement,
+            types,
+        } = self;
+        let sql = format!(
+            "PREPARE \"{name}\" ({types}) AS {statement};
+             EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) EXECUTE \"{name}\" ({parameters});
+             DEALLOCATE \"{name}\""
+        );
+        let answers = session.simple_query(&sql).await.expect(&sql);
+        let plan = answers.iter().find_map(|answer| match answer {
+            SimpleQueryMessage::Row(row) => row.get(0),
+            _ => None,
+        });
+        let plan: Value = serde_json::from_str(plan.expect("a plan")).expect("JSON");
+        let top = &plan[0]["Plan"];
+        let mut scans = BTreeSet::new();
+        collect(top, &mut scans);
+        let blocks = |key: &str| top[key].as_u64().expect("counted");
+        Cost {
+            blocks: blocks("Shared Hit Blocks") + blocks("Shared Read Blocks"),
+            millis: plan[0]["Execution Time"].as_f64().expect("timed"),
+            scans,
+        }
+    }
+}
+
+/// Every node that reads a table: how, and by which index.
+fn collect(node: &Value, scans: &mut BTreeSet<String>) {
+    let text = |key: &str| node[key].as_str().unwrap_or_default().to_owned();
+    if !text("Relation Name").is_empty() {
+        let index = text("Index Name");
+        scans.insert(format!(
+            "{} {} {index}",
+            text("Relation Name"),
+            text("Node Type")
+        ));
+    }
+    for child in node["Plans"].as_array().into_iter().flatten() {
+        collect(child, scans);
+    }
+}
