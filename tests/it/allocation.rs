@@ -5,5 +5,6 @@ mod expiry;
 mod get;
 mod list;
 mod partner_list;
+mod plans;
 mod submit;
 mod verdicts;

@@ -64,8 +64,9 @@ async fn every_key_of_an_owners_table_starts_with_the_owner() {
     assert!(found.iter().eq(exempt), "{found:?}");
     let indexes = format!(
         "SELECT i.indexrelid::regclass::text FROM pg_index i JOIN pg_class t ON t.oid = i.indrelid
-           JOIN pg_attribute a ON a.attrelid = t.oid AND a.attnum = i.indkey[0]
-          WHERE t.relname IN ({TABLES}) AND t.relname <> ALL('{{{}}}') AND a.attname <> 'owner_id' ORDER BY 1",
+           LEFT JOIN pg_attribute a ON a.attrelid = t.oid AND a.attnum = i.indkey[0]
+          WHERE t.relname IN ({TABLES}) AND t.relname <> ALL('{{{}}}') AND a.attname IS DISTINCT FROM 'owner_id'
+          ORDER BY 1",
         EXEMPT.join(",")
     );
     assert_eq!(texts(&client, &indexes).await, EXEMPT_INDEXES);

@@ -146,12 +146,14 @@ impl QueryFragment<Pg> for GetQuery {
                 JOIN "enterprise" e ON e."id" = k.enterprise_id
                 LEFT JOIN "allocation" ON "allocation"."owner_id" = k.enterprise_id AND "allocation"."id" = k.id"#
             }
-            // By the record's own id: a partner may have more connections than could be looked through. The fence keeps
-            // any plan to that order.
+            // By the record's own id, through the index that is for nothing else: a partner may have more connections than
+            // could be looked through. LIMIT keeps any plan to that order.
             Side::Partner => {
                 r#") k(n, enterprise_id, id)
                 JOIN "enterprise" e ON e."id" = k.enterprise_id
-                CROSS JOIN LATERAL (SELECT * FROM "allocation" a WHERE a."id" = k.id OFFSET 0) "allocation"
+                CROSS JOIN LATERAL (
+                    SELECT * FROM "allocation" a WHERE uuid_send(a."id") = uuid_send(k.id) LIMIT 1
+                ) "allocation"
                 JOIN "connection" c ON c."id" = "allocation"."connection_id"
                     AND c."partner_enterprise_id" = k.enterprise_id"#
             }

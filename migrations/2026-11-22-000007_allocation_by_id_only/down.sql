@@ -1,0 +1,2 @@
+DROP INDEX allocation_id;
+CREATE INDEX allocation_id ON allocation (id);

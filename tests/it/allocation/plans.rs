@@ -1,0 +1,152 @@
+//! How records are found where one enterprise has as many as all others together: what stands between its own is never
+//! read.
+
+use std::sync::Arc;
+
+use earmark::allocation::AllocationService;
+use earmark::auth::scope;
+use earmark::db::connect::Connector;
+use earmark::db::pool::{self, Pool, PoolSettings};
+use earmark::ledger::claim::Claim;
+use earmark::ledger::writer::{Writer, WriterSettings};
+use earmark::proto::allocation::v1::allocation_service_server::AllocationService as _;
+use earmark::proto::allocation::v1::{GetAllocationRequest, ListClientAllocationsRequest};
+use earmark::rpc::call::Call;
+use tokio_postgres::Client;
+use tonic::Request;
+
+use crate::support::cluster::{TestDatabase, database};
+use crate::support::locks;
+use crate::support::plan::Prepared;
+use crate::support::service::member;
+
+/// The enterprise whose records are the younger half, and the partner's.
+const ONE: &str = "00000000-0000-0000-0000-000000000001";
+const PARTNER: &str = "00000000-0000-0000-0000-000000000000";
+const RECORDS: usize = 20_000;
+
+/// Records of a hundred enterprises, then as many of one.
+fn fill() -> String {
+    format!(
+        r"
+        CREATE FUNCTION pg_temp.an_id(n bigint) RETURNS uuid IMMUTABLE LANGUAGE sql
+            RETURN ('00000000-0000-0000-0000-' || lpad(to_hex(n), 12, '0'))::uuid;
+        INSERT INTO owner SELECT pg_temp.an_id(n) FROM generate_series(0, 101) n;
+        INSERT INTO enterprise SELECT pg_temp.an_id(n), 'x', true, 1, now(), now() FROM generate_series(0, 101) n;
+        INSERT INTO client SELECT pg_temp.an_id(n), pg_temp.an_id(n), 'x', now(), now() FROM generate_series(1, 101) n;
+        INSERT INTO partner VALUES (pg_temp.an_id(0), pg_temp.an_id(0), 'x', 'x', now(), now());
+        INSERT INTO connection (id, client_id, partner_id, client_enterprise_id, partner_enterprise_id, name,
+                                partners_connection_id, mode, allocations_enabled, deallocations_enabled, version,
+                                created_at, updated_at)
+            SELECT pg_temp.an_id(n), pg_temp.an_id(n), pg_temp.an_id(0), pg_temp.an_id(n), pg_temp.an_id(0), 'x', '',
+                   'CONFIRMED', true, true, 1, now(), now()
+              FROM generate_series(1, 101) n;
+        INSERT INTO allocation (owner_id, id, type, status, currency, quantity, connection_id, client_id, partner_id,
+                                client_external_id, initiated_by, created_at, updated_at, content_hash,
+                                opened_custody_version, opened_connection_version)
+            SELECT e, pg_temp.an_id(n), 'ALLOCATION', 'RESERVED', 'EUR', 1, e, e, pg_temp.an_id(0), n, 'x', now(), now(),
+                   '\x00', 1, 1
+              FROM generate_series(1, {RECORDS} * 2) n,
+                   LATERAL (SELECT pg_temp.an_id(CASE WHEN n > {RECORDS} THEN 1 ELSE 2 + n % 100 END)) o(e);
+        "
+    )
+}
+
+/// The service, with one connection for its reads, so that a test can look at the statements that it prepares.
+struct Asking {
+    _db: TestDatabase,
+    session: Client,
+    pool: Pool,
+    service: AllocationService,
+}
+
+impl Asking {
+    async fn start() -> Self {
+        let db = database().await;
+        let session = locks::session(&db.url).await;
+        for sql in ["SET statement_timeout = 0", &fill(), "VACUUM ANALYZE"] {
+            session.batch_execute(sql).await.expect(sql);
+        }
+        let connector = Connector::new(&db.url).expect("a URL");
+        let one = PoolSettings {
+            max_size: 1,
+            ..PoolSettings::default()
+        };
+        let pool = pool::open(connector.clone(), &one);
+        let writer = Writer::start(&connector, &WriterSettings::default());
+        let (writer, _writing) = writer.expect("started");
+        Self {
+            _db: db,
+            session,
+            service: AllocationService::new(pool.clone(), pool.clone(), writer),
+            pool,
+        }
+    }
+
+    /// How many blocks the statement of this form that was prepared last reads with these parameters.
+    async fn blocks(&self, form: &str, parameters: &str) -> u64 {
+        let prepared = Prepared::last(&self.pool, form).await;
+        let cost = prepared.explain(&self.session, parameters).await;
+        cost.blocks
+    }
+}
+
+fn request<M>(method: &str, message: M) -> Request<M> {
+    let path = format!("/earmark.allocation.v1.AllocationService/{method}");
+    let mut request = Request::new(message);
+    request.extensions_mut().insert(Call {
+        rpc: scope::rpc(&path).expect("an RPC"),
+        caller: Arc::new(member(&[ONE, PARTNER])),
+        request_id: "test".into(),
+        claim: Claim::new(),
+    });
+    request
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_reads_no_records_of_others() {
+    let asking = Asking::start().await;
+    let list = async |currencies: &[&str]| {
+        let list = ListClientAllocationsRequest {
+            enterprise_id: ONE.into(),
+            currencies: currencies.iter().map(|unit| (*unit).into()).collect(),
+            page_size: 100,
+            ..Default::default()
+        };
+        let list = request("ListClientAllocations", list);
+        let listed = asking.service.list_client_allocations(list).await;
+        assert_eq!(listed.expect("listed").into_inner().allocations.len(), 100);
+    };
+    let (first, last) = ("0".repeat(32), "f".repeat(32));
+    list(&[]).await;
+    let plain = format!("'{ONE}', '{first}', '{last}', 101");
+    let blocks = asking.blocks("%LIMIT 501%", &plain).await;
+    assert!(blocks < 150, "{blocks}");
+    list(&["EUR"]).await;
+    let filtered = format!(
+        "'{ONE}', '{first}', '{last}', true, '{{}}', true, '{{}}', false, '{{EUR}}', 101, 0"
+    );
+    let blocks = asking.blocks("%OFFSET%", &filtered).await;
+    assert!(blocks < 150, "{blocks}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn either_side_reads_little_for_a_record() {
+    let asking = Asking::start().await;
+    for enterprise in [ONE, PARTNER] {
+        let id = format!("00000000-0000-0000-0000-{:012x}", RECORDS + 1);
+        let get = GetAllocationRequest {
+            enterprise_id: enterprise.into(),
+            allocation_id: id.clone(),
+        };
+        let got = asking
+            .service
+            .get_allocation(request("GetAllocation", get))
+            .await;
+        let found = got.expect("there").into_inner().allocation;
+        assert_eq!(found.expect("set").id, id);
+        let parameters = format!("'{{0}}', '{{{enterprise}}}', '{{{id}}}'");
+        let blocks = asking.blocks("%unnest%", &parameters).await;
+        assert!(blocks < 20, "{enterprise}: {blocks}");
+    }
+}
