@@ -21,6 +21,8 @@ pub(crate) struct Round {
     pub(crate) p50: f64,
     pub(crate) p90: f64,
     pub(crate) p99: f64,
+    /// That of each of its turns.
+    pub(crate) p99s: Vec<f64>,
     pub(crate) p999: f64,
     pub(crate) max: f64,
     /// Processors in use.
@@ -113,18 +115,18 @@ impl Arm {
         span: Span,
         pace: Pace,
     ) -> Result<(Round, Histogram<u64>)> {
-        let measured = self.slice(cluster, span, pace).await?;
+        cluster.checkpoint().await?;
+        let measured = self.turn(cluster, span, pace).await?;
         Ok((Round::new(&measured), measured.outcome.latency))
     }
 
     /// Runs once. Every acknowledged call must have left its record, and nothing else may have.
-    pub(crate) async fn slice(
+    pub(crate) async fn turn(
         &mut self,
         cluster: &BenchCluster,
         span: Span,
         pace: Pace,
     ) -> Result<Measured> {
-        cluster.checkpoint().await?;
         let before = self.look(cluster).await?;
         let outcome = self.run(cluster, span, pace).await?;
         let after = self.look(cluster).await?;
@@ -141,6 +143,7 @@ impl Arm {
         }
         let seconds = after.at.duration_since(before.at).as_secs_f64();
         Ok(Measured {
+            p99s: vec![p99(&outcome.latency)],
             items: u64::from(self.how.items()),
             seconds,
             cores: after.spent.since(before.spent, seconds),
@@ -264,6 +267,8 @@ struct Look {
 /// What was seen of an arm while it ran, once or several times.
 pub(crate) struct Measured {
     outcome: Outcome,
+    /// That of each turn.
+    p99s: Vec<f64>,
     /// What a call counts as.
     items: u64,
     /// The whole time, warm-up included, in which the processors were used.
@@ -283,6 +288,7 @@ impl Measured {
             .plus(other.cores.times(other.seconds));
         self.cores = used.times(1.0 / seconds);
         self.seconds = seconds;
+        self.p99s.extend(other.p99s);
         self.wal_bytes += other.wal_bytes;
         self.transactions += other.transactions;
         self.outcome.seconds += other.outcome.seconds;
@@ -308,7 +314,8 @@ impl Round {
             per_second: outcome.per_second() * items,
             p50: millis(0.5),
             p90: millis(0.9),
-            p99: millis(0.99),
+            p99: p99(&outcome.latency),
+            p99s: measured.p99s.clone(),
             p999: millis(0.999),
             max: outcome.latency.max() as f64 / 1_000.0,
             cores: *cores,
@@ -317,6 +324,10 @@ impl Round {
             wal_bytes_per_item: measured.wal_bytes / done,
         }
     }
+}
+
+fn p99(latency: &Histogram<u64>) -> f64 {
+    latency.value_at_quantile(0.99) as f64 / 1_000.0
 }
 
 /// The middle of what the rounds gave.

@@ -64,9 +64,8 @@ const TEXTBOOK: &str = "textbook server";
 const WRITES: Span = span(1_000, 3_000);
 const READS: Span = span(500, 2_500);
 const SHORT: Span = span(1_000, 2_000);
-/// One of a round's turns; together they are long, so that what a hundredth of the calls meets is the arm's own, not the
-/// one moment in which the machine was elsewhere.
-const TAILS: Span = span(500, 2_500);
+/// One of a round's turns: short, so that arms that take turns meet the same machine.
+const TAILS: Span = span(500, 1_500);
 
 const fn span(warm_up_ms: u64, duration_ms: u64) -> Span {
     Span {
@@ -140,12 +139,14 @@ impl Wanted {
                 );
             }
         }
-        // At half of what these do.
-        let implied: &[&str] = if named.contains(&"P7") {
-            &["P1", "P2", "P4"]
-        } else {
-            &[]
-        };
+        // P7 is at half of what these do: of those that are named with it, or of all.
+        const HALVED: [&str; 3] = ["P1", "P2", "P4"];
+        let implied: &[&str] =
+            if named.contains(&"P7") && !HALVED.iter().any(|row| named.contains(row)) {
+                &HALVED
+            } else {
+                &[]
+            };
         let is_wanted =
             |row: &&&str| named.is_empty() || named.contains(row) || implied.contains(row);
         let rows = suite.rows().iter().filter(is_wanted).copied().collect();

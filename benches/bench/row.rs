@@ -11,8 +11,8 @@ use crate::screen::Screen;
 const ROUNDS: usize = 5;
 /// More of them for a row that is not steady.
 const ROUNDS_MORE: usize = 5;
-/// Turns of a round that measures tails: what the machine does in some seconds meets all arms.
-const SLICES: usize = 4;
+/// Turns of a round that measures tails.
+const TURNS: usize = 4;
 /// The interquartile range, as a share of the median, above which a row is not steady.
 const SPREAD_MAX: f64 = 0.25;
 
@@ -50,7 +50,7 @@ impl Metric {
         }
     }
 
-    /// Tails are compared round by round: the machine's own moods change them from one round to the next, for all arms.
+    /// Tails are compared turn by turn: the machine's own moods change them from one second to the next, for all arms.
     fn is_of_a_tail(self) -> bool {
         self == Self::P99
     }
@@ -190,21 +190,20 @@ impl Row {
             if round >= ROUNDS && self.is_steady() {
                 break;
             }
-            let slices = if self.metric.is_of_a_tail() {
-                SLICES
-            } else {
-                1
-            };
+            let turns = if self.metric.is_of_a_tail() { TURNS } else { 1 };
             let mut all: Vec<Option<Measured>> = self.arms.iter().map(|_| None).collect();
-            for slice in 0..slices {
+            for turn in 0..turns {
                 for (arm, seen) in self.arms.iter_mut().zip(&mut all) {
                     screen.step(&format!("round {}: {}", round + 1, arm.name));
-                    let measured = arm.slice(cluster, self.span, arm.pace).await?;
+                    if turn == 0 {
+                        cluster.checkpoint().await?;
+                    }
+                    let measured = arm.turn(cluster, self.span, arm.pace).await?;
                     match seen {
                         None => *seen = Some(measured),
                         Some(seen) => seen.add(measured)?,
                     }
-                    if slice + 1 == slices
+                    if turn + 1 == turns
                         && let Some(measured) = seen.take()
                     {
                         let kept = arm.keep(measured)?;
@@ -281,17 +280,18 @@ impl Row {
             let value = |round| goal.metric.of(round);
             arm.rounds.iter().map(value).collect()
         };
-        let (of_values, against_values) = (values(of), values(against));
         if goal.metric.is_of_a_tail() {
-            let ratios = of_values
-                .iter()
-                .zip(&against_values)
-                .map(|(of, against)| of / against);
+            let rounds = of.rounds.iter().zip(&against.rounds);
+            let ratios = rounds.map(|(of, against)| {
+                let turns = of.p99s.iter().zip(&against.p99s);
+                middle_and_spread(turns.map(|(of, against)| of / against)).0
+            });
             let (ratio, spread) = middle_and_spread(ratios);
             let unsteady = (spread > SPREAD_MAX)
                 .then(|| format!("the ratio spreads by {:.0} %", spread * 100.0));
             return Some(Compared { ratio, unsteady });
         }
+        let (of_values, against_values) = (values(of), values(against));
         let (of_middle, of_spread) = middle_and_spread(of_values.into_iter());
         let (against_middle, against_spread) = middle_and_spread(against_values.into_iter());
         let unsteady = [(against, against_spread), (of, of_spread)]
