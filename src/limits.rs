@@ -127,7 +127,11 @@ pub const BATCH_MAX: usize = 512;
 /// Writers of a process unless it is told otherwise: with more than the database has processors to spare, their batches
 /// only grow smaller.
 pub const WRITERS_DEFAULT_MAX: usize = 8;
-/// Commands that wait for one writer, counting each part of one that has many: a few seconds of work; more would only
+/// Owners with commands waiting for which a writer joins those at work: so many make a batch that is worth its cost.
+pub const JOIN_OWNERS_MIN: usize = 64;
+/// How long a command waits for the batches of others before a writer that has nothing to do takes it, though it be alone.
+pub const JOIN_WAIT_MAX: Duration = Duration::from_millis(10);
+/// Commands that wait for the writers, counting each part of one that has many: a few seconds of work; more would only
 /// wait longer than their callers do.
 pub const QUEUE_MAX: usize = 65_536;
 /// Commands that wait for one owner: thirty of the largest submissions, and half of the queue, so that the other half is

@@ -1,17 +1,16 @@
-//! Group commit: each writer owns one connection and a bounded queue, and all that waits becomes one transaction.
+//! Group commit: each writer owns one connection, all take from one bounded queue, and what waits becomes one transaction.
 //!
 //! Three round trips: locks and reads; writes; COMMIT, sent only after the last write was answered. No timer: a lone
 //! command never waits for others. Callers are answered when the COMMIT is.
 //!
-//! An owner's commands all go to the same writer of this process, those on two owners to that of the smaller. That only saves waiting: several writers, in one
-//! process or many, are correct together because the owner's lock decides.
+//! No two writers of this process have commands of one owner, or of the smaller of two, at the same time. That only saves
+//! waiting: several writers, in one process or many, are correct together because the owner's lock decides.
 
 mod attempt;
 mod link;
 mod queue;
 mod task;
 
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
 use std::sync::Arc;
 use std::thread::{self, available_parallelism};
@@ -27,7 +26,9 @@ use crate::ledger::command::{Command, Reply};
 use crate::ledger::writer::queue::{Queue, Ticket};
 use crate::ledger::writer::task::Task;
 use crate::limits::{DB_LOCK_WAIT_MAX, OWNER_LOCK_WAIT_MAX, WRITERS_DEFAULT_MAX};
-use crate::types::ids::OwnerId;
+
+/// Of a writer's thread: where the compiler does not optimise, what one await holds is large. Untouched, it costs nothing.
+const STACK: usize = 8 << 20;
 
 /// How the writers work.
 #[derive(Clone, Debug)]
@@ -55,7 +56,7 @@ impl Default for WriterSettings {
 /// Hands commands to the writers. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Writer {
-    queues: Arc<[Arc<Queue>]>,
+    queue: Arc<Queue>,
 }
 
 impl Writer {
@@ -67,22 +68,20 @@ impl Writer {
         connector: &Connector,
         settings: &WriterSettings,
     ) -> io::Result<(Self, Vec<Ended>)> {
-        let queues: Arc<[_]> = (0..settings.writers.max(1))
-            .map(|_| Arc::new(Queue::default()))
-            .collect();
+        let queue = Arc::new(Queue::default());
         let connector = connector.adjusted(|session| {
             session.lock_timeout = settings.lock_wait;
             session.generic_plans = true;
         });
-        let threads = queues.iter().enumerate().map(|(index, queue)| {
-            let (queue, connector) = (Arc::clone(queue), connector.clone());
+        let threads = (0..settings.writers.max(1)).map(|index| {
+            let (queue, connector) = (Arc::clone(&queue), connector.clone());
             let patience = settings.patience;
             on_own_thread(index, async move {
                 Task::new(index, queue, connector, patience).run().await;
             })
         });
         let ends = threads.collect::<io::Result<_>>()?;
-        Ok((Self { queues }, ends))
+        Ok((Self { queue }, ends))
     }
 
     /// Carries a command out. What it answers is on disk.
@@ -93,9 +92,8 @@ impl Writer {
     /// The ledger's verdict; [`Error::Overloaded`] at once if the queue is full; [`Error::ShuttingDown`] after `close`;
     /// [`Error::Contention`] and [`Error::DatabaseUnavailable`] when its tries are used up.
     pub async fn submit(&self, command: Command, claim: Claim) -> Result<Reply> {
-        let queue = self.queue(command.home());
         let (ticket, answered) = Ticket::new(command, claim);
-        queue.push(ticket)?;
+        self.queue.push(ticket)?;
         match answered.await {
             Ok(result) => result,
             Err(_) => Err(Error::Internal(
@@ -105,18 +103,9 @@ impl Writer {
         }
     }
 
-    fn queue(&self, owner: OwnerId) -> &Queue {
-        let mut hasher = DefaultHasher::new();
-        owner.hash(&mut hasher);
-        let writers = self.queues.len() as u64;
-        &self.queues[(hasher.finish() % writers) as usize]
-    }
-
     /// Takes no further commands; what was taken is carried out before the tasks end.
     pub fn close(&self) {
-        for queue in &*self.queues {
-            queue.close();
-        }
+        self.queue.close();
     }
 }
 
@@ -133,10 +122,10 @@ fn on_own_thread(
         .enable_all()
         .build()?;
     let (end, ended) = oneshot::channel();
-    // It is large: moving it about the stack costs more than this.
     let work = Box::pin(work);
     thread::Builder::new()
         .name(format!("writer {index}"))
+        .stack_size(STACK)
         .spawn(move || {
             runtime.block_on(work);
             _ = end.send(());

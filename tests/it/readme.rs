@@ -328,7 +328,7 @@ fn the_limits_are_those_of_the_code() {
             "enterprises in a token",
             grouped(limits::TOKEN_MEMBERSHIPS_MAX),
         ),
-        ("writes waiting for one writer", grouped(limits::QUEUE_MAX)),
+        ("writes waiting for the writers", grouped(limits::QUEUE_MAX)),
         (
             "writes waiting for one enterprise or bucket",
             grouped(limits::QUEUE_OWNER_MAX),

@@ -1,12 +1,15 @@
-//! What waits for a writer: bounded, and fair between owners.
+//! What waits for the writers: bounded, and fair between owners.
 //!
 //! Each owner has a line of its own, and a batch takes one command of each line in turn, over and over until it is
-//! full: however many commands one owner has waiting, the first of another goes with the next batch. An owner whose row
-//! another session holds is parked, so that nobody else waits for it. A command on two owners waits in the line of the
-//! smaller one, unless it is the other that is held.
+//! full: however many commands one owner has waiting, the first of another goes with the next batch. A line of which a
+//! writer has a batch waits for that batch to end. An owner whose row another session holds is parked, so that nobody else
+//! waits for it. A command on two owners waits in the line of the smaller one, unless it is the other that is held.
+//!
+//! One writer takes all there is; another joins in when many owners wait, or one has waited for long. What a transaction
+//! costs by itself is most of a small one: two halves cost more than the whole, and take longer.
 
 use std::collections::hash_map::Entry;
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -16,7 +19,9 @@ use tokio::time::{Instant, sleep_until};
 use crate::error::{Error, Outcome, Result};
 use crate::ledger::claim::Claim;
 use crate::ledger::command::{Command, Reply};
-use crate::limits::{BATCH_MAX, PARK_MAX, PARK_MIN, QUEUE_MAX, QUEUE_OWNER_MAX};
+use crate::limits::{
+    BATCH_MAX, JOIN_OWNERS_MIN, JOIN_WAIT_MAX, PARK_MAX, PARK_MIN, QUEUE_MAX, QUEUE_OWNER_MAX,
+};
 use crate::types::ids::OwnerId;
 
 /// A command on its way, and who waits for it.
@@ -74,11 +79,13 @@ impl Ticket {
 pub(super) struct Batch {
     /// Those of one owner are in the order in which they came.
     pub(super) tickets: Vec<Ticket>,
+    /// Whose lines wait until it has ended.
+    pub(super) lines: HashSet<OwnerId>,
     /// How much waits behind it.
     pub(super) queue_depth: usize,
 }
 
-/// The queue of one writer.
+/// The queue of all writers.
 #[derive(Debug, Default)]
 pub(super) struct Queue {
     waiting: Mutex<Waiting>,
@@ -88,8 +95,12 @@ pub(super) struct Queue {
 #[derive(Debug, Default)]
 struct Waiting {
     lines: HashMap<OwnerId, Line>,
-    /// The owners whose lines are not parked, in the order of their turns.
+    /// The owners whose lines are neither at work nor parked, in the order of their turns.
     turns: VecDeque<OwnerId>,
+    /// The owners of whose lines a writer has a batch.
+    at_work: HashSet<OwnerId>,
+    /// How many writers have one.
+    batches: usize,
     /// Until when an owner's line is left alone.
     parked: HashMap<OwnerId, Instant>,
     /// Of all lines.
@@ -114,9 +125,23 @@ impl Queue {
     /// # Errors
     /// [`Error::Overloaded`] if the queue or the line is full, [`Error::ShuttingDown`] if it is closed.
     pub(super) fn push(&self, ticket: Ticket) -> Result<()> {
-        self.lock().push(ticket)?;
-        self.changed.notify_one();
+        let is_news = {
+            let mut waiting = self.lock();
+            let before = waiting.turns.len();
+            waiting.push(ticket)?;
+            let now = waiting.turns.len();
+            // Else a writer has been told already: it comes for all there is, or looks when it is time to join in.
+            before != now && (now == 1 || now == JOIN_OWNERS_MIN)
+        };
+        if is_news {
+            self.changed.notify_one();
+        }
         Ok(())
+    }
+
+    /// Says that a batch has been answered or given back; whoever does comes for the next one.
+    pub(super) fn end(&self, lines: &HashSet<OwnerId>) {
+        self.lock().end(lines);
     }
 
     /// Takes no further commands.
@@ -125,24 +150,27 @@ impl Queue {
         self.changed.notify_one();
     }
 
-    /// The next batch, as soon as there is anything for it; `None` when closed and empty.
+    /// The next batch, as soon as it is time for one; `None` when closed and empty. Its `end` is to be told.
     pub(super) async fn next(&self) -> Option<Batch> {
         loop {
             // Sees what changes from here on, though it is awaited later.
             let changed = self.changed.notified();
             let wake_at = {
                 let mut waiting = self.lock();
-                let tickets = waiting.take(Instant::now());
-                if !tickets.is_empty() {
-                    return Some(Batch {
-                        tickets,
-                        queue_depth: waiting.weight,
-                    });
+                if let Some(batch) = waiting.take(Instant::now()) {
+                    // What is left may be for another writer to look after, as long as this one is at work.
+                    if !waiting.turns.is_empty() || !waiting.parked.is_empty() {
+                        self.changed.notify_one();
+                    }
+                    return Some(batch);
                 }
                 if waiting.closed && waiting.lines.is_empty() {
+                    // The others are told one by the other.
+                    self.changed.notify_one();
                     return None;
                 }
-                waiting.parked.values().min().copied()
+                let parked = waiting.parked.values().min().copied();
+                parked.into_iter().chain(waiting.join_time()).min()
             };
             match wake_at {
                 Some(at) => tokio::select! {
@@ -212,11 +240,11 @@ impl Waiting {
         Ok(())
     }
 
-    /// The owner's line, which grows by this weight; a new one has its turn unless the owner is parked.
+    /// The owner's line, which grows by this weight; a new one has its turn unless the owner is at work or parked.
     fn line(&mut self, owner: OwnerId, weight: usize) -> &mut Line {
         self.weight += weight;
         let line = self.lines.entry(owner).or_insert_with(|| {
-            if !self.parked.contains_key(&owner) {
+            if !self.parked.contains_key(&owner) && !self.at_work.contains(&owner) {
                 self.turns.push_back(owner);
             }
             Line::default()
@@ -225,11 +253,24 @@ impl Waiting {
         line
     }
 
-    /// One command of each line in turn, until the batch is full. Who takes a command first has it: this writer, or its
-    /// deadline; one that was withdrawn is dropped.
-    fn take(&mut self, now: Instant) -> Vec<Ticket> {
+    /// From when on a writer joins those that are at work, though few owners wait.
+    fn join_time(&self) -> Option<Instant> {
+        let first = self.lines.get(self.turns.front()?)?.tickets.front()?;
+        Some(first.since + JOIN_WAIT_MAX)
+    }
+
+    /// The next batch, if it is time for one: one command of each line in turn, until it is full. Who takes a command first
+    /// has it: this writer, or its deadline; one that was withdrawn is dropped.
+    fn take(&mut self, now: Instant) -> Option<Batch> {
         self.wake(now);
-        let mut batch = Vec::new();
+        let is_time = self.batches == 0
+            || self.turns.len() >= JOIN_OWNERS_MIN
+            || self.join_time().is_some_and(|time| time <= now);
+        if !is_time {
+            return None;
+        }
+        let mut tickets = Vec::new();
+        let mut lines = HashSet::new();
         let mut taken = 0;
         while taken < BATCH_MAX
             && let Some(owner) = self.turns.pop_front()
@@ -243,7 +284,8 @@ impl Waiting {
                 self.weight -= weight;
                 if ticket.claim.take() {
                     taken += weight;
-                    batch.push(ticket);
+                    lines.insert(owner);
+                    tickets.push(ticket);
                 }
             }
             if line.get().tickets.is_empty() {
@@ -252,7 +294,28 @@ impl Waiting {
                 self.turns.push_back(owner);
             }
         }
-        batch
+        if tickets.is_empty() {
+            return None;
+        }
+        self.turns.retain(|owner| !lines.contains(owner));
+        self.at_work.extend(&lines);
+        self.batches += 1;
+        Some(Batch {
+            tickets,
+            lines,
+            queue_depth: self.weight,
+        })
+    }
+
+    /// The lines of a batch that has ended have their turn again.
+    fn end(&mut self, lines: &HashSet<OwnerId>) {
+        self.batches -= 1;
+        for owner in lines {
+            self.at_work.remove(owner);
+            if self.lines.contains_key(owner) && !self.parked.contains_key(owner) {
+                self.turns.push_back(*owner);
+            }
+        }
     }
 
     /// Gives parked lines whose time has come their turn.
@@ -261,11 +324,12 @@ impl Waiting {
             parked,
             lines,
             turns,
+            at_work,
             ..
         } = self;
         parked.retain(|owner, until| {
             let stays = *until > now;
-            if !stays && lines.contains_key(owner) {
+            if !stays && lines.contains_key(owner) && !at_work.contains(owner) {
                 turns.push_back(*owner);
             }
             stays

@@ -54,12 +54,14 @@ impl Task {
         while let Some(batch) = queue.next().await {
             self.log(&batch);
             // However long it takes to carry this out, whoever waits behind it gets an answer in time.
-            let work = while_watched(&queue, self.carry_out(batch.tickets));
+            let Batch { tickets, lines, .. } = batch;
+            let work = while_watched(&queue, self.carry_out(tickets));
             // A fault of ours costs its batch, whose callers are told, and not every batch after it.
             if AssertUnwindSafe(work).catch_unwind().await.is_err() {
                 tracing::error!(writer = self.index, "a batch panicked");
                 self.link.drop_store();
             }
+            queue.end(&lines);
         }
     }
 

@@ -1,4 +1,5 @@
 use std::iter::repeat_n;
+use std::sync::Arc;
 
 use uuid::Uuid;
 
@@ -29,13 +30,28 @@ fn queue(owners: impl IntoIterator<Item = u128>) -> Queue {
     queue
 }
 
-/// Whose commands the next batch holds, in its order.
+/// The next batch, if it is time for one.
+fn take(queue: &Queue) -> Option<Batch> {
+    queue.lock().take(Instant::now())
+}
+
+/// The commands of the next batch, which is over at once.
+async fn next(queue: &Queue) -> Vec<Ticket> {
+    let batch = queue.next().await.expect("a batch");
+    queue.end(&batch.lines);
+    batch.tickets
+}
+
+fn owners(tickets: &[Ticket]) -> Vec<u128> {
+    let owners = tickets.iter().map(|ticket| ticket.command.owner);
+    owners.map(|owner| owner.0.as_u128()).collect()
+}
+
+/// Whose commands the next batch holds, in its order; it is over at once.
 fn taken(queue: &Queue) -> Vec<u128> {
-    let tickets = queue.lock().take(Instant::now());
-    let owners = tickets
-        .iter()
-        .map(|ticket| ticket.command.owner.0.as_u128());
-    owners.collect()
+    let batch = take(queue).expect("a batch");
+    queue.end(&batch.lines);
+    owners(&batch.tickets)
 }
 
 #[test]
@@ -69,6 +85,7 @@ fn what_was_withdrawn_is_not_taken() {
     queue.push(gone).expect("there is room");
     queue.push(ticket(2)).expect("there is room");
     assert_eq!(taken(&queue), [2]);
+    assert!(take(&queue).is_none());
     assert!(queue.lock().lines.is_empty());
     assert_eq!(queue.lock().weight, 0);
 }
@@ -76,9 +93,9 @@ fn what_was_withdrawn_is_not_taken() {
 #[test]
 fn what_is_given_back_comes_before_what_came_later_and_may_be_withdrawn_again() {
     let queue = queue([1, 1]);
-    let (mut first, claims): (Vec<_>, Vec<_>) = queue
-        .lock()
-        .take(Instant::now())
+    let batch = take(&queue).expect("a batch");
+    let (mut first, claims): (Vec<_>, Vec<_>) = batch
+        .tickets
         .into_iter()
         .map(|ticket| (ticket.since, ticket.claim.clone()))
         .unzip();
@@ -95,16 +112,17 @@ fn what_is_given_back_comes_before_what_came_later_and_may_be_withdrawn_again() 
         })
         .collect();
     queue.give_back(again);
+    queue.end(&batch.lines);
     assert_eq!(claims[1].withdraw(), Outcome::NotApplied);
-    let tickets = queue.lock().take(Instant::now());
-    let order: Vec<_> = tickets.iter().map(|ticket| ticket.since).collect();
+    let batch = take(&queue).expect("another");
+    let order: Vec<_> = batch.tickets.iter().map(|ticket| ticket.since).collect();
     assert_eq!(order, [first[0], first[2]]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_parked_owner_waits_longer_each_time_while_others_go_on() {
     let queue = queue([1, 2]);
-    let mut tickets = queue.next().await.expect("two").tickets;
+    let mut tickets = next(&queue).await;
     let mut pauses = Vec::new();
     tickets.retain(|ticket| ticket.command.owner.0.as_u128() == 1);
     for _ in 0..5 {
@@ -113,7 +131,7 @@ async fn a_parked_owner_waits_longer_each_time_while_others_go_on() {
         queue.push(ticket(3)).expect("there is room");
         assert_eq!(taken(&queue), [3]);
         let parked = Instant::now();
-        tickets = queue.next().await.expect("the parked one").tickets;
+        tickets = next(&queue).await;
         pauses.push(parked.elapsed().as_millis());
     }
     assert_eq!(tickets.len(), 6);
@@ -128,15 +146,15 @@ async fn a_command_that_was_kept_waiting_too_long_is_refused_alone() {
     let queue = Queue::default();
     let (old, answered) = Ticket::new(ticket(1).command, Claim::new());
     queue.push(old).expect("there is room");
-    let tickets = queue.next().await.expect("one").tickets;
+    let tickets = next(&queue).await;
     queue.park(tickets, PATIENCE);
     tokio::time::sleep(PATIENCE).await;
     queue.push(ticket(1)).expect("there is room");
-    let tickets = queue.next().await.expect("both").tickets;
+    let tickets = next(&queue).await;
     assert_eq!(tickets.len(), 2);
     queue.park(tickets, PATIENCE);
     assert_eq!(answered.await.expect("an answer"), Err(Error::Contention));
-    assert_eq!(queue.next().await.expect("the other").tickets.len(), 1);
+    assert_eq!(next(&queue).await.len(), 1);
 }
 
 #[tokio::test]
@@ -188,7 +206,7 @@ async fn a_command_on_two_owners_waits_for_the_one_that_is_held_and_holds_up_no_
     for (from, to) in [(one, two), (two, one)] {
         let queue = queue([1, 2]);
         queue.push(gift(from, to)).expect("there is room");
-        let mut tickets = queue.next().await.expect("all of them").tickets;
+        let mut tickets = next(&queue).await;
         let lines: Vec<_> = tickets.iter().map(|ticket| ticket.line).collect();
         assert_eq!(lines, [one, two, one], "that of the smaller one");
         // Another session holds the second owner.
@@ -197,10 +215,10 @@ async fn a_command_on_two_owners_waits_for_the_one_that_is_held_and_holds_up_no_
         for owner in [1, 2] {
             queue.push(ticket(owner)).expect("there is room");
         }
-        let free = queue.next().await.expect("the first owner").tickets;
+        let free = next(&queue).await;
         assert_eq!(free.len(), 1);
         assert_eq!(free[0].line, one);
-        let later = queue.next().await.expect("the second owner").tickets;
+        let later = next(&queue).await;
         let lines: Vec<_> = later.iter().map(|ticket| ticket.line).collect();
         assert_eq!(lines, [two, two]);
         assert_eq!(later[0].command.owner, from, "the gift came first");
@@ -214,4 +232,71 @@ async fn a_closed_queue_ends_when_it_is_empty() {
     assert_eq!(queue.push(ticket(2)), Err(Error::ShuttingDown));
     assert_eq!(queue.next().await.expect("what was there").tickets.len(), 1);
     assert!(queue.next().await.is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_line_at_work_waits_for_its_batch_and_holds_up_no_other() {
+    let queue = queue([1, 2]);
+    let first = queue.next().await.expect("both");
+    for owner in [1, 3, 2, 1] {
+        queue.push(ticket(owner)).expect("there is room");
+    }
+    let begun = Instant::now();
+    let second = queue.next().await.expect("the third");
+    assert_eq!(owners(&second.tickets), [3]);
+    let waited = begun.elapsed();
+    assert!(
+        waited >= JOIN_WAIT_MAX && waited < 2 * JOIN_WAIT_MAX,
+        "{waited:?}"
+    );
+    tokio::time::sleep(JOIN_WAIT_MAX).await;
+    assert!(take(&queue).is_none(), "nobody else waits");
+    queue.end(&first.lines);
+    let mut third = taken(&queue);
+    third.sort_unstable();
+    assert_eq!(third, [1, 1, 2]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_writer_joins_in_as_soon_as_many_owners_wait() {
+    let queue = Arc::new(queue([1]));
+    let first = queue.next().await.expect("one");
+    let idle = tokio::spawn({
+        let queue = Arc::clone(&queue);
+        async move { queue.next().await.expect("many").tickets.len() }
+    });
+    let begun = Instant::now();
+    for owner in 2.. {
+        tokio::task::yield_now().await;
+        if idle.is_finished() {
+            break;
+        }
+        queue.push(ticket(owner)).expect("there is room");
+    }
+    assert_eq!(idle.await.expect("no panic"), JOIN_OWNERS_MIN);
+    assert_eq!(begun.elapsed(), Duration::ZERO);
+    queue.end(&first.lines);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_closed_queue_ends_for_all_writers_when_the_last_batch_has() {
+    let queue = Arc::new(queue([1]));
+    let batch = queue.next().await.expect("one");
+    queue.push(ticket(1)).expect("waits behind it");
+    queue.close();
+    let idle: Vec<_> = (0..3)
+        .map(|_| {
+            let queue = Arc::clone(&queue);
+            tokio::spawn(async move { queue.next().await.is_none() })
+        })
+        .collect();
+    tokio::time::sleep(10 * JOIN_WAIT_MAX).await;
+    assert!(idle.iter().all(|idle| !idle.is_finished()));
+    queue.end(&batch.lines);
+    let last = queue.next().await.expect("what waited");
+    queue.end(&last.lines);
+    assert!(queue.next().await.is_none());
+    for idle in idle {
+        assert!(idle.await.expect("no panic"));
+    }
 }
