@@ -177,6 +177,10 @@ pub const COALESCED_READS_MAX: usize = 256;
 pub const COALESCED_QUEUE_MAX: usize = 16_384;
 /// How long such a statement may take: it takes milliseconds, and past this the network stands still.
 pub const COALESCED_READ_MAX: Duration = Duration::from_secs(5);
+/// Reads waiting for which a further statement is sent while one is under way: so many are worth its cost.
+pub const COALESCED_JOIN_MIN: usize = 32;
+/// How long fewer wait for the one that is under way: some times what it takes.
+pub const COALESCED_JOIN_WAIT_MAX: Duration = Duration::from_millis(3);
 /// Such statements at the same time, of one kind: while one is answered, the next one gathers.
 pub const COALESCED_STATEMENTS_MAX: u32 = 2;
 /// How often a read is tried whose connection turns out to be dead.

@@ -1,19 +1,20 @@
 //! Reads by key that many callers make at the same time, joined into one statement.
 //!
-//! No timer: a lone read goes at once. While as many statements as may run at once are under way, the reads behind them
-//! gather, and go together with the next one. A read never joins a statement that was sent already, so it sees whatever
-//! was acknowledged before it began.
+//! A lone read goes at once. While a statement is under way, the reads behind it gather: until it is answered, until they
+//! are many, or until they have waited for long. What a statement costs by itself is most of a small one. A read never
+//! joins a statement that was sent already, so it sees whatever was acknowledged before it began.
 
 use std::future::Future;
 use std::sync::Arc;
 
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use crate::error::{Error, Outcome, Result};
 use crate::limits::{
-    COALESCED_QUEUE_MAX, COALESCED_READ_MAX, COALESCED_READS_MAX, COALESCED_STATEMENTS_MAX,
+    COALESCED_JOIN_MIN, COALESCED_JOIN_WAIT_MAX, COALESCED_QUEUE_MAX, COALESCED_READ_MAX,
+    COALESCED_READS_MAX, COALESCED_STATEMENTS_MAX,
 };
 
 /// Reads by many keys at once.
@@ -85,7 +86,28 @@ async fn dispatch<R: ReadMany>(
         if queue.recv_many(&mut waiting, COALESCED_READS_MAX).await == 0 {
             return;
         }
+        tokio::select! {
+            biased;
+            // No other is under way.
+            _ = places.acquire_many(COALESCED_STATEMENTS_MAX - 1) => {}
+            () = fill(&mut waiting, &mut queue, COALESCED_JOIN_MIN) => {}
+            () = sleep(COALESCED_JOIN_WAIT_MAX) => {}
+        }
+        while waiting.len() < COALESCED_READS_MAX
+            && let Ok(next) = queue.try_recv()
+        {
+            waiting.push(next);
+        }
         tokio::spawn(carry_out(Arc::clone(&reader), waiting, place));
+    }
+}
+
+/// Gathers until there are so many.
+async fn fill<T>(waiting: &mut Vec<T>, queue: &mut mpsc::Receiver<T>, many: usize) {
+    while waiting.len() < many
+        && let Some(next) = queue.recv().await
+    {
+        waiting.push(next);
     }
 }
 
@@ -168,6 +190,44 @@ mod tests {
             statements
                 .iter()
                 .all(|keys| keys.len() <= COALESCED_READS_MAX)
+        );
+    }
+
+    /// How many reads went in each statement, and how long they took together, when so many are made while one is under
+    /// way that will take 10 ms.
+    async fn behind_another(many: u32) -> (Vec<usize>, Duration) {
+        let log = Slow::default();
+        let reads = Coalescer::start(log.clone());
+        let ahead = tokio::spawn({
+            let reads = reads.clone();
+            async move { reads.read(1).await }
+        });
+        sleep(Duration::from_millis(1)).await;
+        let begun = tokio::time::Instant::now();
+        let behind = join_all((0..many).map(|key| {
+            let reads = reads.clone();
+            async move { reads.read(key).await }
+        }));
+        assert_eq!(behind.await.len(), many as usize);
+        let took = begun.elapsed();
+        ahead.await.expect("no panic").expect("read");
+        let statements = log.0.lock().expect("no panic");
+        (statements.iter().map(Vec::len).collect(), took)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_second_statement_is_sent_for_many_at_once_and_for_few_in_a_while() {
+        let millis = Duration::from_millis;
+        let many = u32::try_from(COALESCED_JOIN_MIN).expect("few");
+        let (statements, took) = behind_another(many).await;
+        assert_eq!(statements, [1, COALESCED_JOIN_MIN]);
+        assert_eq!(took, millis(10));
+        let (statements, took) = behind_another(many - 1).await;
+        assert_eq!(statements, [1, COALESCED_JOIN_MIN - 1]);
+        let late = COALESCED_JOIN_WAIT_MAX;
+        assert!(
+            (late..=late + millis(1)).contains(&(took - millis(10))),
+            "{took:?}"
         );
     }
 

@@ -60,7 +60,7 @@ pub struct Writer {
 }
 
 impl Writer {
-    /// Starts the writers. They end after `close`, when their queues are empty.
+    /// Starts the writers. They end after `close`, when the queue is empty.
     ///
     /// # Errors
     /// The machine gives no thread.
