@@ -50,7 +50,7 @@ impl Metric {
         }
     }
 
-    /// Tails are compared turn by turn: the machine's own moods change them from one second to the next, for all arms.
+    /// Tails are compared round by round: the machine's own moods change them from one round to the next, for all arms.
     fn is_of_a_tail(self) -> bool {
         self == Self::P99
     }
@@ -282,10 +282,8 @@ impl Row {
         };
         if goal.metric.is_of_a_tail() {
             let rounds = of.rounds.iter().zip(&against.rounds);
-            let ratios = rounds.map(|(of, against)| {
-                let turns = of.p99s.iter().zip(&against.p99s);
-                middle_and_spread(turns.map(|(of, against)| of / against)).0
-            });
+            // Of all calls of a round: a stall that only one of its turns met is the arm's own as well.
+            let ratios = rounds.map(|(of, against)| goal.metric.of(of) / goal.metric.of(against));
             let (ratio, spread) = middle_and_spread(ratios);
             let unsteady = (spread > SPREAD_MAX)
                 .then(|| format!("the ratio spreads by {:.0} %", spread * 100.0));

@@ -72,7 +72,7 @@ const LOCK_FREE: &str = "\
     SELECT owner_id FROM owner WHERE owner_id = ANY($1) ORDER BY owner_id FOR NO KEY UPDATE SKIP LOCKED";
 
 /// Transactions after which every statement is planned anew: it takes some milliseconds.
-const REPLAN_EVERY: u64 = 65_536;
+const REPLAN_EVERY: u64 = 4_096;
 
 /// Something that a transaction wrote and that nothing changes any more. No two tries write the same: each has its own
 /// time, from the clock under the owners' locks.
