@@ -1,7 +1,7 @@
 //! Group commit: each writer owns one connection, all take from one bounded queue, and what waits becomes one transaction.
 //!
-//! Three round trips: locks and reads; writes; COMMIT, sent only after the last write was answered. No timer: a lone
-//! command never waits for others. Callers are answered when the COMMIT is.
+//! Three round trips: locks and reads; writes; COMMIT, sent only after the last write was answered. A lone command goes at
+//! once; behind a batch that is at work it waits for a while at the most. Callers are answered when the COMMIT is.
 //!
 //! No two writers of this process have commands of one owner, or of the smaller of two, at the same time. That only saves
 //! waiting: several writers, in one process or many, are correct together because the owner's lock decides.

@@ -5,10 +5,8 @@ use std::sync::Arc;
 
 use earmark::allocation::AllocationService;
 use earmark::auth::scope;
-use earmark::db::connect::Connector;
-use earmark::db::pool::{self, Pool, PoolSettings};
+use earmark::db::pool::Pool;
 use earmark::ledger::claim::Claim;
-use earmark::ledger::writer::{Writer, WriterSettings};
 use earmark::proto::allocation::v1::allocation_service_server::AllocationService as _;
 use earmark::proto::allocation::v1::{GetAllocationRequest, ListClientAllocationsRequest};
 use earmark::rpc::call::Call;
@@ -18,7 +16,7 @@ use tonic::Request;
 use crate::support::cluster::{TestDatabase, database};
 use crate::support::locks;
 use crate::support::plan::Prepared;
-use crate::support::service::member;
+use crate::support::service::{member, on_one_connection};
 
 /// The enterprise whose records are the younger half, and the partner's.
 const ONE: &str = "00000000-0000-0000-0000-000000000001";
@@ -67,14 +65,7 @@ impl Asking {
         for sql in ["SET statement_timeout = 0", &fill(), "VACUUM ANALYZE"] {
             session.batch_execute(sql).await.expect(sql);
         }
-        let connector = Connector::new(&db.url).expect("a URL");
-        let one = PoolSettings {
-            max_size: 1,
-            ..PoolSettings::default()
-        };
-        let pool = pool::open(connector.clone(), &one);
-        let writer = Writer::start(&connector, &WriterSettings::default());
-        let (writer, _writing) = writer.expect("started");
+        let (_, pool, writer) = on_one_connection(&db.url);
         Self {
             _db: db,
             session,

@@ -6,10 +6,8 @@ use diesel::QueryDsl;
 use diesel_async::RunQueryDsl;
 use earmark::auth::scope;
 use earmark::balance::BalanceService;
-use earmark::db::connect::Connector;
-use earmark::db::pool::{self, PoolSettings};
+use earmark::db::pool;
 use earmark::ledger::claim::Claim;
-use earmark::ledger::writer::{Writer, WriterSettings};
 use earmark::proto::balance::v1::balance_service_server::BalanceService as _;
 use earmark::proto::balance::v1::get_balance_request::Moment;
 use earmark::proto::balance::v1::{
@@ -22,7 +20,7 @@ use tonic::Request;
 
 use super::world::{CURRENCIES, World, get, journal};
 use crate::support::chance::Chance;
-use crate::support::service::member;
+use crate::support::service::{member, on_one_connection};
 
 diesel::table! {
     #[sql_name = "pg_prepared_statements"]
@@ -37,14 +35,7 @@ async fn whatever_is_asked_few_statements_are_prepared() {
     for client in [world.buyer.clone(), world.rival.clone()] {
         world.adjust(&client, "BTC", "300").await;
     }
-    let connector = Connector::new(&world.earmark.url).expect("a URL");
-    let one = PoolSettings {
-        max_size: 1,
-        ..PoolSettings::default()
-    };
-    let pool = pool::open(connector.clone(), &one);
-    let writer = Writer::start(&connector, &WriterSettings::default());
-    let (writer, _writing) = writer.expect("started");
+    let (connector, pool, writer) = on_one_connection(&world.earmark.url);
     let service = BalanceService::new(pool.clone(), writer, connector);
     let caller = Arc::new(member(&[&world.buyer, &world.rival, &world.venue]));
     let mut chance = Chance::new(6);

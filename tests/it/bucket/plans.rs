@@ -10,10 +10,8 @@ use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use earmark::auth::caller::Caller;
 use earmark::auth::scope;
 use earmark::bucket::BucketService;
-use earmark::db::connect::Connector;
-use earmark::db::pool::{self, Pool, PoolSettings};
+use earmark::db::pool::{self, Pool};
 use earmark::ledger::claim::Claim;
-use earmark::ledger::writer::{Writer, WriterSettings};
 use earmark::proto::bucket::v1::bucket_service_server::BucketService as _;
 use earmark::proto::bucket::v1::{
     BucketStatus, ListBalanceActionsRequest, ListBucketsRequest, UsageType,
@@ -28,7 +26,7 @@ use uuid::Uuid;
 use crate::support::cluster::{TestDatabase, database};
 use crate::support::locks;
 use crate::support::plan::{Cost, Prepared};
-use crate::support::service::member;
+use crate::support::service::{member, on_one_connection};
 
 const TENANT: Uuid = Uuid::from_u128(1);
 /// So many that no plan reads all of them for a page.
@@ -120,14 +118,7 @@ impl Bound<'_> {
 
 impl Asking {
     async fn on(db: TestDatabase) -> Self {
-        let connector = Connector::new(&db.url).expect("a URL");
-        let one = PoolSettings {
-            max_size: 1,
-            ..PoolSettings::default()
-        };
-        let pool = pool::open(connector.clone(), &one);
-        let writer = Writer::start(&connector, &WriterSettings::default());
-        let (writer, _writing) = writer.expect("started");
+        let (_, pool, writer) = on_one_connection(&db.url);
         let caller = Caller {
             firm: None,
             tenant: Some(TenantId(TENANT)),

@@ -8,6 +8,7 @@ use earmark::auth::scope::{self, Scope};
 use earmark::db::connect::Connector;
 use earmark::db::pool::{self, Pool, PoolSettings};
 use earmark::ledger::claim::Claim;
+use earmark::ledger::writer::{Writer, WriterSettings};
 use earmark::network::NetworkService;
 use earmark::proto::network::v1 as pb;
 use earmark::proto::network::v1::network_service_server::NetworkService as _;
@@ -64,6 +65,19 @@ impl Services {
         let row = self.sql().await.query_one(sql, &[]).await;
         row.expect(sql).get(0)
     }
+}
+
+/// For services that read by one connection, so that a test can look at the statements that they prepare.
+pub(crate) fn on_one_connection(url: &str) -> (Connector, Pool, Writer) {
+    let connector = Connector::new(url).expect("a URL");
+    let one = PoolSettings {
+        max_size: 1,
+        ..PoolSettings::default()
+    };
+    let pool = pool::open(connector.clone(), &one);
+    let (writer, _writing) =
+        Writer::start(&connector, &WriterSettings::default()).expect("started");
+    (connector, pool, writer)
 }
 
 /// Bears `network-admin`.
