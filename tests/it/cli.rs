@@ -17,7 +17,7 @@ use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Request, Status};
 
 use crate::support::cluster;
-use crate::support::process::{Dev, Started, earmark, free_address, run, text};
+use crate::support::process::{Dev, OwnAddress, Started, earmark, run, text};
 
 fn is_healthy(address: &str) -> bool {
     let output = run(&mut earmark(&["healthcheck", "--address", address]));
@@ -126,7 +126,8 @@ async fn serve_waits_for_migrations_and_stops_in_peace() {
     migrate::revert_all(&database.url).await.expect("reverted");
     let folder = tempfile::tempdir().expect("a folder");
     DevKey::open_or_create(folder.path()).expect("a key");
-    let address = free_address().to_string();
+    let own = OwnAddress::new();
+    let address = own.address.to_string();
     let mut serve = earmark(&["serve", "--issuer", ISSUER, "--audience", AUDIENCE]);
     serve
         .env("EARMARK_JWKS", folder.path().join(JWKS_FILE))
@@ -333,7 +334,8 @@ async fn what_was_acknowledged_before_sigterm_is_in_the_database() {
         ..DevClaims::default()
     };
     let token = key.mint(&claims, Duration::from_secs(600)).expect("signed");
-    let address = free_address().to_string();
+    let own = OwnAddress::new();
+    let address = own.address.to_string();
     let mut serve = earmark(&["serve", "--issuer", ISSUER, "--audience", AUDIENCE]);
     serve
         .env("EARMARK_JWKS", folder.path().join(JWKS_FILE))

@@ -141,3 +141,12 @@ async fn either_side_reads_little_for_a_record() {
         assert!(blocks < 20, "{enterprise}: {blocks}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_index_of_what_is_open_keeps_an_accounts_key_once() {
+    let asking = Asking::start().await;
+    let sql = "SELECT pg_relation_size('allocation_open') / count(*) FROM allocation WHERE status = 'RESERVED'";
+    let row = asking.session.query_one(sql, &[]).await.expect(sql);
+    let bytes: i64 = row.get(0);
+    assert!(bytes < 30, "{bytes} bytes for each reservation");
+}

@@ -36,7 +36,7 @@ use tonic_types::StatusExt;
 use uuid::Uuid;
 
 use super::cluster::{TestDatabase, database};
-use super::process::Started;
+use super::process::{OwnAddress, Started};
 use super::{locks, process};
 use crate::support::raw::Raw;
 
@@ -64,6 +64,8 @@ pub(crate) struct Earmark {
     key: DevKey,
     process: Option<Started>,
     jwks: tempfile::NamedTempFile,
+    /// Where the process listens: nobody else may while it is killed and another one starts in its place.
+    _own_address: Option<OwnAddress>,
     _db: Option<TestDatabase>,
 }
 
@@ -156,6 +158,7 @@ impl Earmark {
             key,
             process: None,
             jwks,
+            _own_address: None,
             _db: None,
         }
     }
@@ -172,7 +175,8 @@ impl Earmark {
         log: impl Into<Stdio>,
     ) -> Self {
         let (key, jwks) = new_key();
-        let address = process::free_address();
+        let own_address = OwnAddress::new();
+        let address = own_address.address;
         let process = spawn(url, address, jwks.path(), filter, log);
         let channel = connected(address).await;
         Self {
@@ -183,6 +187,7 @@ impl Earmark {
             key,
             process: Some(process),
             jwks,
+            _own_address: Some(own_address),
             _db: None,
         }
     }

@@ -1,13 +1,14 @@
 //! The binary as processes, as a user starts it.
 
 use std::io::{BufRead, BufReader, Read};
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use tokio::net::TcpSocket;
 
 /// The binary.
 pub(crate) const EARMARK: &str = env!("CARGO_BIN_EXE_earmark");
@@ -50,10 +51,24 @@ pub(crate) fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).expect("UTF-8")
 }
 
-/// An address that nobody listens on.
-pub(crate) fn free_address() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    listener.local_addr().expect("bound")
+/// An address for one server and those that follow it. As long as this lives, no socket that asks for any port gets
+/// this one: a port that is only found free may be another test's by the time a server listens on it.
+pub(crate) struct OwnAddress {
+    pub(crate) address: SocketAddr,
+    _bound: TcpSocket,
+}
+
+impl OwnAddress {
+    pub(crate) fn new() -> Self {
+        let socket = TcpSocket::new_v4().expect("a socket");
+        // Both have to say so, this one and the server's: it may listen where this one only stands.
+        socket.set_reuseaddr(true).expect("an option");
+        socket.bind(([127, 0, 0, 1], 0).into()).expect("a port");
+        Self {
+            address: socket.local_addr().expect("bound"),
+            _bound: socket,
+        }
+    }
 }
 
 /// A server that runs; ended if the test panics, its Postgres with it.
