@@ -12,7 +12,7 @@ const ROUNDS: usize = 5;
 /// More of them for a row that is not steady.
 const ROUNDS_MORE: usize = 5;
 /// Turns of a round that measures tails.
-const TURNS: usize = 4;
+const TURNS: usize = 6;
 /// The interquartile range, as a share of the median, above which a row is not steady.
 const SPREAD_MAX: f64 = 0.25;
 

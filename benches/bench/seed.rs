@@ -47,8 +47,17 @@ impl<'c> Loader<'c> {
                        WHERE indrelid::regclass::text = ANY($1) ORDER BY 1";
         for row in client.query(indexes, &[&tables]).await? {
             let (name, definition): (&str, &str) = (row.get(0), row.get(1));
-            client.batch_execute(&format!("DROP INDEX {name}")).await?;
             rebuild.push(definition.into());
+            // What its expressions have of their own would go with it.
+            let targets = "SELECT attnum::int, attstattarget::int FROM pg_attribute \
+                           WHERE attrelid = $1::text::regclass AND attstattarget >= 0";
+            for row in client.query(targets, &[&name]).await? {
+                let (column, target): (i32, i32) = (row.get(0), row.get(1));
+                rebuild.push(format!(
+                    "ALTER INDEX {name} ALTER COLUMN {column} SET STATISTICS {target}"
+                ));
+            }
+            client.batch_execute(&format!("DROP INDEX {name}")).await?;
         }
         Ok(Self { client, rebuild })
     }
