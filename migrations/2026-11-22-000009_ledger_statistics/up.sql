@@ -1,6 +1,6 @@
--- What the ledger writes all the time is analyzed again and again as it grows. With the default of 100 that takes 0.2 to 0.3 s
--- of a processor for each table, while calls wait; with 20, a fifth of the rows are sampled. The ledger's statements
--- go by keys, and how common the commonest values are is still known.
+-- What the ledger writes all the time is analyzed again and again as it grows. With the default of 100 that takes 0.2 to
+-- 0.3 s of a processor for each table, while calls wait; with 20, a fifth of the rows are sampled. The ledger's
+-- statements go by keys, and how common the commonest values are is still known.
 DO $$
 DECLARE
     written record;

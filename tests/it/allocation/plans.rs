@@ -50,6 +50,20 @@ fn fill() -> String {
     )
 }
 
+/// A thousand more of the one, unknown to the planner's statistics.
+fn fill_newer() -> String {
+    format!(
+        r"
+        INSERT INTO allocation (owner_id, id, type, status, currency, quantity, connection_id, client_id, partner_id,
+                                client_external_id, initiated_by, created_at, updated_at, content_hash,
+                                opened_custody_version, opened_connection_version)
+            SELECT '{ONE}', pg_temp.an_id(n), 'ALLOCATION', 'RESERVED', 'EUR', 1, '{ONE}', '{ONE}', '{PARTNER}', n, 'x',
+                   now(), now(), '\x00', 1, 1
+              FROM generate_series({RECORDS} * 2 + 1, {RECORDS} * 2 + 1000) n
+        "
+    )
+}
+
 /// The service, with one connection for its reads, so that a test can look at the statements that it prepares.
 struct Asking {
     _db: TestDatabase,
@@ -110,7 +124,7 @@ async fn a_list_reads_no_records_of_others() {
     };
     let (first, last) = ("0".repeat(32), "f".repeat(32));
     list(&[]).await;
-    let plain = format!("'{ONE}', '{first}', '{last}', 101");
+    let plain = format!("'{ONE}', '{first}', '{last}', 101, 101");
     let blocks = asking.blocks("%LIMIT 501%", &plain).await;
     assert!(blocks < 150, "{blocks}");
     list(&["EUR"]).await;
@@ -119,6 +133,37 @@ async fn a_list_reads_no_records_of_others() {
     );
     let blocks = asking.blocks("%OFFSET%", &filtered).await;
     assert!(blocks < 150, "{blocks}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_without_a_filter_is_planned_once_whatever_its_page() {
+    let asking = Asking::start().await;
+    // Where it has them all, the enterprise seems largest; and its newest records are newer than any statistics.
+    let all = format!("UPDATE allocation SET owner_id = '{ONE}'");
+    for sql in [&all, "VACUUM ANALYZE allocation", &fill_newer()] {
+        asking.session.batch_execute(sql).await.expect(sql);
+    }
+    let mut token = String::new();
+    let mut pages = 0;
+    loop {
+        let list = ListClientAllocationsRequest {
+            enterprise_id: ONE.into(),
+            page_size: 100,
+            page_token: token.clone(),
+            ..Default::default()
+        };
+        let list = request("ListClientAllocations", list);
+        let listed = asking.service.list_client_allocations(list).await;
+        token = listed.expect("listed").into_inner().next_page_token;
+        pages += 1;
+        if token.is_empty() {
+            break;
+        }
+    }
+    assert!(pages > 400, "{pages}");
+    let plain = Prepared::last(&asking.pool, "%LIMIT 501%").await;
+    // Postgres tries the plans for given parameters five times.
+    assert_eq!(plain.generic_plans, pages - 5);
 }
 
 #[tokio::test(flavor = "multi_thread")]

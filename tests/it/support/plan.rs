@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use diesel::QueryableByName;
-use diesel::sql_types::Text;
+use diesel::sql_types::{BigInt, Text};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use earmark::db::pool::{self, Pool};
 use serde_json::Value;
@@ -18,6 +18,9 @@ pub(crate) struct Prepared {
     statement: String,
     #[diesel(sql_type = Text)]
     types: String,
+    /// How often it was carried out with the plan that is made once for all parameters.
+    #[diesel(sql_type = BigInt)]
+    pub(crate) generic_plans: i64,
 }
 
 /// What a statement cost, and how it read each table.
@@ -34,7 +37,8 @@ impl Prepared {
         let mut connection = pool::checkout(pool).await.expect("free");
         let db: &mut AsyncPgConnection = &mut connection;
         let prepared = diesel::sql_query(
-            "SELECT name, statement, array_to_string(parameter_types, ',') AS types FROM pg_prepared_statements
+            "SELECT name, statement, array_to_string(parameter_types, ',') AS types, generic_plans
+               FROM pg_prepared_statements
               WHERE statement LIKE $1 ORDER BY prepare_time DESC LIMIT 1",
         );
         let prepared = prepared.bind::<Text, _>(form);
@@ -47,6 +51,7 @@ impl Prepared {
             name,
             statement,
             types,
+            ..
         } = self;
         let sql = format!(
             "PREPARE \"{name}\" ({types}) AS {statement};
