@@ -1,13 +1,16 @@
 //! CasAllocationService: allocations of book building.
 
 mod convert;
-pub mod document;
+mod document;
 pub mod field;
-pub mod json;
-pub mod model;
-pub mod patch;
-pub mod search;
+mod json;
+mod model;
+mod patch;
+mod search;
 mod service;
 mod store;
+mod string_enum;
+mod validate;
+mod write;
 
 pub use service::CasAllocationService;

@@ -195,6 +195,15 @@ pub struct Violation {
     pub index: Option<usize>,
 }
 
+/// A rule together with the value that breaks it, of which at most 100 characters are shown.
+pub fn rule_with_value(rule: &str, value: &str) -> String {
+    const SHOWN_CHARS_MAX: usize = 100;
+    match value.char_indices().nth(SHOWN_CHARS_MAX) {
+        None => format!("{rule}, got {value:?}"),
+        Some((end, _)) => format!("{rule}, got {:?}…", &value[..end]),
+    }
+}
+
 impl Violations {
     /// Adds one.
     pub fn add(&mut self, field: impl Into<String>, description: impl Into<String>) {

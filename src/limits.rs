@@ -55,8 +55,8 @@ pub const CRITERIA_MAX: usize = 50;
 pub const CRITERION_BYTES_MAX: usize = 512 * 1024;
 /// Fields that a search is sorted by.
 pub const SORT_FIELDS_MAX: usize = 8;
-/// Turns that the changes of CAS allocations are spread over: some times the connections of a pool.
-pub const CAS_TURNS: usize = 256;
+/// Locks that the changes of CAS allocations are spread over: some times the connections of a pool.
+pub const CAS_RECORD_LOCKS: usize = 256;
 /// Status messages, and comments, of one CAS allocation: two hundred of each at their longest fit an answer.
 pub const CAS_ELEMENTS_MAX: usize = 200;
 /// Characters of a list of members to return: every member by its longest name, and then some.

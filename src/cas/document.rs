@@ -1,20 +1,10 @@
-//! The document form of a record: the JSON that the source shows, with `id` and `version`. Patches address it.
+//! The document form of an allocation: the JSON of the source's example, with `id` and `version`. JSON Patches refer to it.
 
 mod read;
 mod write;
 
-pub use read::read;
-pub use write::write;
-
-/// The members that are the server's: no patch changes them.
-pub const READ_ONLY: [&str; 6] = [
-    "id",
-    "version",
-    "createdBy",
-    "createdDateTime",
-    "lastModifiedBy",
-    "lastModifiedDateTime",
-];
+pub(crate) use read::{SERVER_MEMBERS, read};
+pub(crate) use write::write;
 
 #[cfg(test)]
 mod tests;

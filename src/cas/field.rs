@@ -1,79 +1,79 @@
-//! The fields of a record: the one place that says how each is named, what it holds and where it is stored.
+//! The table of an allocation's fields: for each its name, its type and the column that stores it.
 
 use std::collections::BTreeSet;
 
-use crate::cas::model::{DistributionType, OrderStatus, ValueType, Word};
+use crate::cas::string_enum::{CasValueType, DistributionType, OrderStatus, StringEnum};
 
-/// What a field holds.
+/// The type of a field's values, which decides how a search reads and compares them.
 #[derive(Clone, Copy, Debug)]
-pub enum Kind {
-    /// A UUID.
+pub enum CasFieldType {
+    /// A UUID in its hyphenated form.
     Id,
-    /// A text.
+    /// A text without NUL, compared byte by byte.
     Text,
-    /// One of a closed set of words, stored as the document form spells them.
-    Word {
-        /// The enum's name in the proto, as prefix of its values.
+    /// One of a closed set of strings, stored as the document form has them.
+    Enum {
+        /// What the names of the enum's values in the proto begin with, such as `ORDER_STATUS_`.
         prefix: &'static str,
-        /// All of them.
-        words: fn() -> Vec<&'static str>,
+        /// Returns every string of the enum.
+        values: fn() -> Vec<&'static str>,
     },
-    /// A whole number of 64 bits.
+    /// A signed integer of 64 bits.
     Integer,
-    /// An amount.
+    /// A decimal of at most 16 digits before and 12 after the point.
     Decimal,
-    /// A moment.
+    /// A point in time with microseconds.
     Time,
-    /// True or false.
+    /// A boolean, which is written `true` or `false`.
     Flag,
 }
 
-/// Where a field is stored.
+/// The place in the table `cas_allocation` that stores a field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
-    /// A column that may be NULL.
-    Column(&'static str),
+pub enum CasColumn {
+    /// A column that is NULL where the field is unset.
+    Nullable(&'static str),
     /// A column that is never NULL.
     Required(&'static str),
-    /// A member of each element of an array, which is a column of its own.
+    /// A member of every element of a JSON array, which is a column.
     Element {
-        /// The array's column.
+        /// The name of the array's column.
         array: &'static str,
-        /// The member's name.
+        /// The member's name in each element.
         member: &'static str,
     },
 }
 
 macro_rules! fields {
-    ($($field:ident = $name:literal, $kind:expr, $place:expr;)*) => {
-        /// A field, in the order of the document form.
+    ($($field:ident = $name:literal, $field_type:expr, $column:expr;)*) => {
+        /// A field of an allocation that is not an object itself; ordered as in the document form.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-        pub enum Field {
-            $(#[doc = $name] $field,)*
+        pub enum CasField {
+            $(#[doc = concat!("The field `", $name, "` of the document form.")] $field,)*
         }
 
-        impl Field {
-            /// All of them.
+        impl CasField {
+            /// Every field, in the order of the document form.
             pub const ALL: &'static [Self] = &[$(Self::$field,)*];
 
-            /// Its name in the document form, with points where it is nested.
+            /// The path in the document form, such as `allocationValue.data.amount`, without positions in arrays.
             pub fn name(self) -> &'static str {
                 match self {
                     $(Self::$field => $name,)*
                 }
             }
 
-            /// What it holds.
-            pub fn kind(self) -> Kind {
+            /// The type of the field's values.
+            pub fn field_type(self) -> CasFieldType {
                 match self {
-                    $(Self::$field => $kind,)*
+                    $(Self::$field => $field_type,)*
                 }
             }
 
-            /// Where it is stored.
-            pub fn place(self) -> Place {
+            /// The column, or member of a column's elements, that stores the field.
+            pub fn column(self) -> CasColumn {
                 match self {
-                    $(Self::$field => $place,)*
+                    $(Self::$field => $column,)*
                 }
             }
         }
@@ -81,74 +81,73 @@ macro_rules! fields {
 }
 
 fields! {
-    Id = "id", Kind::Id, Place::Required("id");
-    Version = "version", Kind::Integer, Place::Required("version");
-    CreatedBy = "createdBy", Kind::Text, Place::Required("created_by");
-    CreatedDateTime = "createdDateTime", Kind::Time, Place::Required("created_at");
-    LastModifiedBy = "lastModifiedBy", Kind::Text, Place::Required("last_modified_by");
-    LastModifiedDateTime = "lastModifiedDateTime", Kind::Time, Place::Required("last_modified_at");
-    DealId = "dealId", Kind::Text, Place::Column("deal_id");
-    TrancheId = "trancheId", Kind::Text, Place::Column("tranche_id");
-    SourceId = "sourceId", Kind::Text, Place::Column("source_id");
-    InvestorAccountId = "investorAccountId", Kind::Text, Place::Column("investor_account_id");
-    IndicationId = "indicationId", Kind::Text, Place::Column("indication_id");
-    CompanyId = "companyId", Kind::Integer, Place::Column("company_id");
-    SourceRowVersion = "sourceRowVersion", Kind::Text, Place::Column("source_row_version");
-    OrderStatus = "orderStatus", word::<OrderStatus>("ORDER_STATUS_"), Place::Column("order_status");
-    IndicationGroupId = "indicationGroupId", Kind::Text, Place::Column("indication_group_id");
-    StatusCode = "statusMessages.code", Kind::Text, STATUS_MESSAGES("code");
-    StatusMessage = "statusMessages.message", Kind::Text, STATUS_MESSAGES("message");
-    ValueType = "allocationValue.type", word::<ValueType>("ALLOCATION_VALUE_TYPE_"), Place::Column("value_type");
-    ValueAmount = "allocationValue.data.amount", Kind::Decimal, Place::Column("value_amount");
-    OverrideType = "allocationValue.overrideAllocation.type", word::<ValueType>("ALLOCATION_VALUE_TYPE_"),
-        Place::Column("override_type");
-    OverrideAmount = "allocationValue.overrideAllocation.data.amount", Kind::Decimal, Place::Column("override_amount");
-    DistributionType = "distributionType", word::<DistributionType>("DISTRIBUTION_TYPE_"),
-        Place::Column("distribution_type");
-    CommentType = "comment.comments.commentType", Kind::Text, COMMENTS("commentType");
-    Comment = "comment.comments.comment", Kind::Text, COMMENTS("comment");
-    CommentBy = "comment.comments.lastModifiedBy", Kind::Text, COMMENTS("lastModifiedBy");
-    CommentDateTime = "comment.comments.lastModifiedDateTime", Kind::Time, COMMENTS("lastModifiedDateTime");
-    IsAffirmed = "detail.order.affirmation.isAffirmed", Kind::Flag, Place::Column("is_affirmed");
-    AffirmedBy = "detail.order.affirmation.modifiedBy", Kind::Text, Place::Column("affirmed_by");
-    AffirmedDateTime = "detail.order.affirmation.modifiedDateTime", Kind::Time, Place::Column("affirmed_at");
+    Id = "id", CasFieldType::Id, CasColumn::Required("id");
+    Version = "version", CasFieldType::Integer, CasColumn::Required("version");
+    CreatedBy = "createdBy", CasFieldType::Text, CasColumn::Required("created_by");
+    CreatedDateTime = "createdDateTime", CasFieldType::Time, CasColumn::Required("created_at");
+    LastModifiedBy = "lastModifiedBy", CasFieldType::Text, CasColumn::Required("last_modified_by");
+    LastModifiedDateTime = "lastModifiedDateTime", CasFieldType::Time, CasColumn::Required("last_modified_at");
+    DealId = "dealId", CasFieldType::Text, CasColumn::Nullable("deal_id");
+    TrancheId = "trancheId", CasFieldType::Text, CasColumn::Nullable("tranche_id");
+    SourceId = "sourceId", CasFieldType::Text, CasColumn::Nullable("source_id");
+    InvestorAccountId = "investorAccountId", CasFieldType::Text, CasColumn::Nullable("investor_account_id");
+    IndicationId = "indicationId", CasFieldType::Text, CasColumn::Nullable("indication_id");
+    CompanyId = "companyId", CasFieldType::Integer, CasColumn::Nullable("company_id");
+    SourceRowVersion = "sourceRowVersion", CasFieldType::Text, CasColumn::Nullable("source_row_version");
+    OrderStatus = "orderStatus", string_enum::<OrderStatus>("ORDER_STATUS_"), CasColumn::Nullable("order_status");
+    IndicationGroupId = "indicationGroupId", CasFieldType::Text, CasColumn::Nullable("indication_group_id");
+    StatusCode = "statusMessages.code", CasFieldType::Text, STATUS_MESSAGES("code");
+    StatusMessage = "statusMessages.message", CasFieldType::Text, STATUS_MESSAGES("message");
+    ValueType = "allocationValue.type", string_enum::<CasValueType>("ALLOCATION_VALUE_TYPE_"), CasColumn::Nullable("value_type");
+    ValueAmount = "allocationValue.data.amount", CasFieldType::Decimal, CasColumn::Nullable("value_amount");
+    OverrideType = "allocationValue.overrideAllocation.type", string_enum::<CasValueType>("ALLOCATION_VALUE_TYPE_"),
+        CasColumn::Nullable("override_type");
+    OverrideAmount = "allocationValue.overrideAllocation.data.amount", CasFieldType::Decimal, CasColumn::Nullable("override_amount");
+    DistributionType = "distributionType", string_enum::<DistributionType>("DISTRIBUTION_TYPE_"),
+        CasColumn::Nullable("distribution_type");
+    CommentType = "comment.comments.commentType", CasFieldType::Text, COMMENTS("commentType");
+    Comment = "comment.comments.comment", CasFieldType::Text, COMMENTS("comment");
+    CommentBy = "comment.comments.lastModifiedBy", CasFieldType::Text, COMMENTS("lastModifiedBy");
+    CommentDateTime = "comment.comments.lastModifiedDateTime", CasFieldType::Time, COMMENTS("lastModifiedDateTime");
+    IsAffirmed = "detail.order.affirmation.isAffirmed", CasFieldType::Flag, CasColumn::Nullable("is_affirmed");
+    AffirmedBy = "detail.order.affirmation.modifiedBy", CasFieldType::Text, CasColumn::Nullable("affirmed_by");
+    AffirmedDateTime = "detail.order.affirmation.modifiedDateTime", CasFieldType::Time, CasColumn::Nullable("affirmed_at");
 }
 
-#[expect(non_snake_case, reason = "stands in a table of places")]
-const fn STATUS_MESSAGES(member: &'static str) -> Place {
-    Place::Element {
+#[expect(non_snake_case, reason = "is used like a constructor of CasColumn")]
+const fn STATUS_MESSAGES(member: &'static str) -> CasColumn {
+    CasColumn::Element {
         array: "status_messages",
         member,
     }
 }
 
-#[expect(non_snake_case, reason = "stands in a table of places")]
-const fn COMMENTS(member: &'static str) -> Place {
-    Place::Element {
+#[expect(non_snake_case, reason = "is used like a constructor of CasColumn")]
+const fn COMMENTS(member: &'static str) -> CasColumn {
+    CasColumn::Element {
         array: "comments",
         member,
     }
 }
 
-const fn word<W: Word>(prefix: &'static str) -> Kind {
-    Kind::Word {
+const fn string_enum<E: StringEnum>(prefix: &'static str) -> CasFieldType {
+    CasFieldType::Enum {
         prefix,
-        words: || W::ALL.iter().map(|word| word.as_str()).collect(),
+        values: || E::ALL.iter().map(|value| value.as_str()).collect(),
     }
 }
 
-impl Field {
-    /// The field with this name, in the document's spelling or the proto's.
+impl CasField {
+    /// The field with this path, written in camel case as in the document form or in snake case as in the proto.
     pub fn parse(name: &str) -> Option<Self> {
         let mut fields = Self::ALL.iter().copied();
         fields.find(|field| field.name() == name || snake(field.name()) == name)
     }
 
-    /// The field with this name, or all within the object or array with this name; none if there is no such thing.
+    /// The field with this path, or every field within the object or array with this path; empty if there is neither.
     pub fn parse_part(name: &str) -> BTreeSet<Self> {
-        let is_within = |whole: &str| {
-            whole
-                .strip_prefix(name)
+        let is_within = |path: &str| {
+            path.strip_prefix(name)
                 .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
         };
         let fields = Self::ALL.iter().copied();
@@ -157,14 +156,14 @@ impl Field {
             .collect()
     }
 
-    /// The names of all fields, for a caller that named another.
+    /// The paths of all fields, separated by commas, for error messages.
     pub fn names() -> String {
         let names: Vec<_> = Self::ALL.iter().map(|field| field.name()).collect();
         names.join(", ")
     }
 }
 
-/// The proto's spelling of a name of the document form.
+/// A path of the document form as the proto writes it: `dealId` becomes `deal_id`.
 fn snake(name: &str) -> String {
     let mut snake = String::with_capacity(name.len() + 4);
     for letter in name.chars() {
@@ -184,7 +183,7 @@ mod tests {
     use super::*;
     use prost::Message;
 
-    /// The leaves of a message by their dotted names; times are leaves.
+    /// Collects the paths of a message's fields that are not messages of the package; timestamps count as such fields.
     fn leaves(all: &[DescriptorProto], message: &str, prefix: &str, found: &mut BTreeSet<String>) {
         let message = all.iter().find(|each| each.name() == message);
         for field in &message.expect("a message of the file").field {
@@ -211,7 +210,10 @@ mod tests {
         let mut expected = BTreeSet::new();
         let messages = &file.expect("the package").message_type;
         leaves(messages, "CasAllocation", "", &mut expected);
-        let fields: BTreeSet<_> = Field::ALL.iter().map(|field| snake(field.name())).collect();
+        let fields: BTreeSet<_> = CasField::ALL
+            .iter()
+            .map(|field| snake(field.name()))
+            .collect();
         assert_eq!(fields, expected);
     }
 
@@ -221,7 +223,7 @@ mod tests {
             "allocationValue.data.amount",
             "allocation_value.data.amount",
         ] {
-            assert_eq!(Field::parse(name), Some(Field::ValueAmount));
+            assert_eq!(CasField::parse(name), Some(CasField::ValueAmount));
         }
         for name in [
             "",
@@ -231,13 +233,13 @@ mod tests {
             "dealId.",
             " dealId",
         ] {
-            assert_eq!(Field::parse(name), None, "{name}");
+            assert_eq!(CasField::parse(name), None, "{name}");
         }
-        let part = |name| Vec::from_iter(Field::parse_part(name));
-        assert_eq!(part("allocation_value.data"), [Field::ValueAmount]);
+        let part = |name| Vec::from_iter(CasField::parse_part(name));
+        assert_eq!(part("allocation_value.data"), [CasField::ValueAmount]);
         assert_eq!(
             part("statusMessages"),
-            [Field::StatusCode, Field::StatusMessage]
+            [CasField::StatusCode, CasField::StatusMessage]
         );
         assert_eq!(part("detail").len(), 3);
         for name in ["", "allocation", "comment.", "dealId.x"] {

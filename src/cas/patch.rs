@@ -1,71 +1,93 @@
-//! RFC 6902 (JSON Patch): reads operations, then applies all of them or none.
+//! JSON Patch (RFC 6902): reads the operations of a patch, and applies either all of them or none.
 
 mod pointer;
 
 pub(crate) use pointer::escape;
 
 use crate::cas::json::Json;
-use crate::error::{Error, Result, Violations};
+use crate::error::{Error, Result, Violations, rule_with_value};
 use crate::limits::{JSON_DEPTH_MAX, PATCH_BYTES_MAX, PATCH_OPERATIONS_MAX};
 use crate::types::content::{Content, ContentHash};
-use pointer::{Fault, Pointer};
+use pointer::{JsonPointer, JsonPointerError};
 
-/// An operation as its caller wrote it. What the operation has no use for is ignored, whatever it is.
+/// An operation as the request has it. Members that an operation of its kind does not use are ignored.
 #[derive(Clone, Copy, Debug)]
-pub struct Written<'a> {
+pub(crate) struct PatchOperationText<'a> {
     /// `add`, `remove`, `replace`, `move`, `copy` or `test`.
-    pub op: &'a str,
-    /// The location it is about.
-    pub path: &'a str,
-    /// The location to move or copy from.
-    pub from: Option<&'a str>,
-    /// The value to add, to put in place or to test for, as a JSON text.
-    pub value_json: Option<&'a str>,
+    pub(crate) op: &'a str,
+    /// JSON pointer to the location that the operation reads or writes.
+    pub(crate) path: &'a str,
+    /// JSON pointer to the location that `move` and `copy` take their value from.
+    pub(crate) from: Option<&'a str>,
+    /// The value of `add`, `replace` and `test`, as a JSON text.
+    pub(crate) value_json: Option<&'a str>,
 }
 
-/// What to do with a document.
-#[derive(Clone, Debug)]
-pub struct Patch {
-    operations: Vec<Operation>,
-    /// What the values take in memory.
+/// A list of valid operations.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Patch {
+    operations: Vec<PatchOperation>,
+    /// Size of all values in memory, in bytes.
     bytes: usize,
 }
 
 #[derive(Clone, Debug)]
-enum Operation {
-    Add { path: Pointer, value: Json },
-    Remove { path: Pointer },
-    Replace { path: Pointer, value: Json },
-    Move { from: Pointer, path: Pointer },
-    Copy { from: Pointer, path: Pointer },
-    Test { path: Pointer, value: Json },
+enum PatchOperation {
+    Add {
+        path: JsonPointer,
+        value: Json,
+    },
+    Remove {
+        path: JsonPointer,
+    },
+    Replace {
+        path: JsonPointer,
+        value: Json,
+    },
+    Move {
+        from: JsonPointer,
+        path: JsonPointer,
+    },
+    Copy {
+        from: JsonPointer,
+        path: JsonPointer,
+    },
+    Test {
+        path: JsonPointer,
+        value: Json,
+    },
 }
 
-/// What is wrong with an operation: the member that says it, and why.
-type Wrong = (&'static str, String);
+/// The name of an operation's member, and the rule that it violates.
+type InvalidMember = (&'static str, String);
 
 impl Patch {
-    /// Reads operations, and collects everything that is wrong with them.
-    pub fn read<'a>(written: impl IntoIterator<Item = Written<'a>>) -> Result<Self> {
+    /// Reads the operations of a request.
+    ///
+    /// # Errors
+    /// [`Error::InvalidRequest`] with the violations of all operations, up to the first that exceeds a bound.
+    pub(crate) fn read<'a>(
+        operations: impl IntoIterator<Item = PatchOperationText<'a>>,
+    ) -> Result<Self> {
         let mut violations = Violations::default();
         let mut patch = Self {
             operations: Vec::new(),
             bytes: 0,
         };
-        for (index, written) in written.into_iter().enumerate() {
+        for (index, operation) in operations.into_iter().enumerate() {
             if index == PATCH_OPERATIONS_MAX {
-                let description = format!("takes at most {PATCH_OPERATIONS_MAX} operations");
-                violations.add("operations", description);
+                let rule = format!("must have at most {PATCH_OPERATIONS_MAX} operations");
+                violations.add("operations", rule);
                 break;
             }
-            match Operation::read(written) {
+            match PatchOperation::read(operation) {
                 Ok(operation) => {
                     patch.bytes += operation.value().map_or(0, Json::bytes);
                     patch.operations.push(operation);
                 }
-                Err(wrongs) => {
-                    for (member, why) in wrongs {
-                        violations.add_in_operation(index, member, why);
+                Err(invalid) => {
+                    for (member, rule) in invalid {
+                        violations.add_in_operation(index, member, rule);
                     }
                 }
             }
@@ -78,53 +100,56 @@ impl Patch {
         Ok(patch)
     }
 
-    /// What a repeat is compared by; tags are for ever, see [`Content`].
-    pub fn content(&self) -> Content {
+    /// The content that a repeated call is compared by. The tags are part of stored hashes and never change.
+    pub(crate) fn content(&self) -> Content {
         let operations = self.operations.iter();
         operations.fold(Content::new(), |content, operation| {
             content.field(1, operation.content().0)
         })
     }
 
-    /// Applies the operations in order. Of `read_only`, the document's members that no patch changes, none may be
-    /// addressed but to test or copy it, and a document put in place of the whole must have them as they were.
-    pub fn apply(&self, document: Json, read_only: &[&str]) -> Result<Json> {
-        let mut applying = Applying {
+    /// Applies the operations in order. The members of the document that `read_only` names may only be tested and copied;
+    /// an operation that replaces the whole document must leave them as they were.
+    ///
+    /// # Errors
+    /// [`Error::PatchTestFailed`] or [`Error::InvalidRequest`], for the first operation that fails.
+    pub(crate) fn apply(&self, document: Json, read_only: &[&str]) -> Result<Json> {
+        let mut run = PatchRun {
             bytes: self.bytes + document.bytes(),
-            kept: read_only
+            read_only: read_only
                 .iter()
                 .map(|name| (*name, document.member(name).cloned()))
                 .collect(),
             document,
         };
         for (index, operation) in self.operations.iter().enumerate() {
-            applying.run(operation).map_err(|refusal| match refusal {
-                Refusal::TestFailed => Error::PatchTestFailed { index },
-                Refusal::Wrong((member, why)) => {
+            run.apply(operation).map_err(|refusal| match refusal {
+                PatchRefusal::TestFailed => Error::PatchTestFailed { index },
+                PatchRefusal::Invalid((member, rule)) => {
                     let mut violations = Violations::default();
-                    violations.add_in_operation(index, member, why);
+                    violations.add_in_operation(index, member, rule);
                     Error::InvalidRequest(violations)
                 }
             })?;
         }
-        Ok(applying.document)
+        Ok(run.document)
     }
 }
 
 fn too_large() -> String {
     let mib = PATCH_BYTES_MAX / (1024 * 1024);
     format!(
-        "makes the patch too large: record, values and copies take more than {mib} MiB together"
+        "must not make the patch too large: the record, all values and all copies may take {mib} MiB together"
     )
 }
 
-impl Operation {
-    fn read(written: Written<'_>) -> Result<Self, Vec<Wrong>> {
-        let mut members = Members {
-            written,
-            wrongs: Vec::new(),
+impl PatchOperation {
+    fn read(text: PatchOperationText<'_>) -> Result<Self, Vec<InvalidMember>> {
+        let mut members = OperationReader {
+            text,
+            invalid: Vec::new(),
         };
-        let operation = match written.op {
+        let operation = match text.op {
             "add" => Self::Add {
                 path: members.path(),
                 value: members.value(),
@@ -148,15 +173,15 @@ impl Operation {
                 path: members.path(),
                 value: members.value(),
             },
-            _ => {
-                let known = "must be add, remove, replace, move, copy or test";
-                return Err(vec![("op", known.into())]);
+            other => {
+                let rule = "must be one of add, remove, replace, move, copy, test";
+                return Err(vec![("op", rule_with_value(rule, other))]);
             }
         };
-        members.judge(&operation);
-        match members.wrongs.is_empty() {
+        members.check(&operation);
+        match members.invalid.is_empty() {
             true => Ok(operation),
-            false => Err(members.wrongs),
+            false => Err(members.invalid),
         }
     }
 
@@ -172,7 +197,7 @@ impl Operation {
         Content::new()
             .field(1, op)
             .field(2, path.to_string())
-            .optional(3, from.map(Pointer::to_string))
+            .optional(3, from.map(JsonPointer::to_string))
             .optional(4, self.value().map(|value| value.content().0))
             .hash()
     }
@@ -187,169 +212,187 @@ impl Operation {
     }
 }
 
-/// Reads the members of one operation; a value that stands for a wrong one goes nowhere.
-struct Members<'a> {
-    written: Written<'a>,
-    wrongs: Vec<Wrong>,
+/// Reads the members of one operation. Every method returns a value, a placeholder if the member is invalid; an operation
+/// with an invalid member is discarded.
+struct OperationReader<'a> {
+    text: PatchOperationText<'a>,
+    invalid: Vec<InvalidMember>,
 }
 
-impl Members<'_> {
-    fn path(&mut self) -> Pointer {
-        self.pointer("path", Some(self.written.path))
+impl OperationReader<'_> {
+    fn path(&mut self) -> JsonPointer {
+        self.pointer("path", Some(self.text.path))
     }
 
-    fn from(&mut self) -> Pointer {
-        self.pointer("from", self.written.from)
+    fn from(&mut self) -> JsonPointer {
+        self.pointer("from", self.text.from)
     }
 
-    fn pointer(&mut self, member: &'static str, text: Option<&str>) -> Pointer {
-        match text.map(Pointer::parse) {
+    fn pointer(&mut self, member: &'static str, text: Option<&str>) -> JsonPointer {
+        match text.map(JsonPointer::parse) {
             Some(Ok(pointer)) => return pointer,
-            Some(Err(why)) => self.wrongs.push((member, why)),
-            None => self.wrongs.push((member, "is required".into())),
+            Some(Err(rule)) => self.invalid.push((member, rule)),
+            None => self.invalid.push((member, "is required".into())),
         }
-        Pointer::default()
+        JsonPointer::default()
     }
 
     fn value(&mut self) -> Json {
-        let why = match self.written.value_json.map(Json::parse) {
+        let rule = match self.text.value_json.map(Json::parse) {
             Some(Ok(value)) => return value,
-            Some(Err(fault)) => fault.to_string(),
+            Some(Err(error)) => error.to_string(),
             None => "is required".into(),
         };
-        self.wrongs.push(("value_json", why));
+        self.invalid.push(("value_json", rule));
         Json::Null
     }
 
-    /// What no document could make right.
-    fn judge(&mut self, operation: &Operation) {
-        if !self.wrongs.is_empty() {
+    /// Checks the rules that hold for any document.
+    fn check(&mut self, operation: &PatchOperation) {
+        if !self.invalid.is_empty() {
             return;
         }
         match operation {
-            Operation::Remove { path } if path.is_whole() => {
-                let why = "must not be empty: the document as a whole cannot be removed";
-                self.wrongs.push(("path", why.into()));
+            PatchOperation::Remove { path } if path.is_whole() => {
+                let rule = "must not be empty: the whole document cannot be removed";
+                self.invalid.push(("path", rule.into()));
             }
-            Operation::Move { from, path } if from.contains(path) => {
-                let why = "must not lie inside of `from`: a value cannot be moved into itself";
-                self.wrongs.push(("path", why.into()));
+            PatchOperation::Move { from, path } if from.contains(path) => {
+                let rule = "must not be inside `from`: a value cannot be moved into itself";
+                self.invalid
+                    .push(("path", rule_with_value(rule, self.text.path)));
             }
             _ => {}
         }
     }
 }
 
-/// A document on its way.
-struct Applying<'a> {
+/// The application of a patch to a document.
+struct PatchRun<'a> {
     document: Json,
-    /// What the document took in memory at first, and every value and copy since. It never falls, and so bounds both the
-    /// document and the work done on it.
+    /// Size in memory of the original document and of every value and copy added since, in bytes. It never decreases, and
+    /// so bounds both the document and the work done on it.
     bytes: usize,
-    /// The read-only members, as they must stay.
-    kept: Vec<(&'a str, Option<Json>)>,
+    /// The read-only members with their values in the original document.
+    read_only: Vec<(&'a str, Option<Json>)>,
 }
 
-enum Refusal {
+/// Why an operation cannot be applied.
+enum PatchRefusal {
     TestFailed,
-    Wrong(Wrong),
+    Invalid(InvalidMember),
 }
 
-type Step<T = ()> = Result<T, Refusal>;
+type StepResult<T = ()> = Result<T, PatchRefusal>;
 
-impl Applying<'_> {
-    fn run(&mut self, operation: &Operation) -> Step {
+impl PatchRun<'_> {
+    fn apply(&mut self, operation: &PatchOperation) -> StepResult {
         match operation {
-            Operation::Add { path, value } => self.insert(path, value.clone()),
-            Operation::Remove { path } => self.remove("path", path).map(drop),
-            Operation::Replace { path, value } => self.replace(path, value.clone()),
-            Operation::Move { from, path } => self.relocate(from, path),
-            Operation::Copy { from, path } => self.copy(from, path),
-            Operation::Test { path, value } => {
-                let found = path.get(&self.document).map_err(at("path"))?;
-                (found == value).then_some(()).ok_or(Refusal::TestFailed)
+            PatchOperation::Add { path, value } => self.insert(path, value.clone()),
+            PatchOperation::Remove { path } => self.remove("path", path).map(drop),
+            PatchOperation::Replace { path, value } => self.replace(path, value.clone()),
+            PatchOperation::Move { from, path } => self.relocate(from, path),
+            PatchOperation::Copy { from, path } => self.copy(from, path),
+            PatchOperation::Test { path, value } => {
+                let found = path.get(&self.document).map_err(refused("path", path))?;
+                (found == value)
+                    .then_some(())
+                    .ok_or(PatchRefusal::TestFailed)
             }
         }
     }
 
-    fn relocate(&mut self, from: &Pointer, path: &Pointer) -> Step {
+    fn relocate(&mut self, from: &JsonPointer, path: &JsonPointer) -> StepResult {
         if from.is_whole() {
-            // Only onto itself: everywhere else is inside.
+            // `path` is the whole document too: any other location would be inside `from`, see `check`.
             return Ok(());
         }
         let value = self.remove("from", from)?;
         self.insert(path, value)
     }
 
-    fn copy(&mut self, from: &Pointer, path: &Pointer) -> Step {
-        let found = from.get(&self.document).map_err(at("from"))?;
+    fn copy(&mut self, from: &JsonPointer, path: &JsonPointer) -> StepResult {
+        let found = from.get(&self.document).map_err(refused("from", from))?;
         self.bytes += found.bytes();
         if self.bytes > PATCH_BYTES_MAX {
-            return Err(Refusal::Wrong(("from", too_large())));
+            return Err(PatchRefusal::Invalid(("from", too_large())));
         }
         let value = found.clone();
         self.insert(path, value)
     }
 
-    fn insert(&mut self, path: &Pointer, value: Json) -> Step {
-        self.may_write("path", path)?;
-        may_hold(path, &value)?;
-        path.insert(&mut self.document, value).map_err(at("path"))?;
-        self.has_kept(path)
+    fn insert(&mut self, path: &JsonPointer, value: Json) -> StepResult {
+        self.require_writable("path", path)?;
+        require_depth(path, &value)?;
+        path.insert(&mut self.document, value)
+            .map_err(refused("path", path))?;
+        self.require_read_only_unchanged(path)
     }
 
-    fn replace(&mut self, path: &Pointer, value: Json) -> Step {
-        self.may_write("path", path)?;
-        may_hold(path, &value)?;
-        *path.get_mut(&mut self.document).map_err(at("path"))? = value;
-        self.has_kept(path)
+    fn replace(&mut self, path: &JsonPointer, value: Json) -> StepResult {
+        self.require_writable("path", path)?;
+        require_depth(path, &value)?;
+        let target = path.get_mut(&mut self.document);
+        *target.map_err(refused("path", path))? = value;
+        self.require_read_only_unchanged(path)
     }
 
-    fn remove(&mut self, member: &'static str, path: &Pointer) -> Step<Json> {
-        self.may_write(member, path)?;
-        path.remove(&mut self.document).map_err(at(member))
+    fn remove(&mut self, member: &'static str, path: &JsonPointer) -> StepResult<Json> {
+        self.require_writable(member, path)?;
+        path.remove(&mut self.document)
+            .map_err(refused(member, path))
     }
 
-    /// Whether a location is not in a read-only member.
-    fn may_write(&self, member: &'static str, path: &Pointer) -> Step {
-        match self.kept.iter().find(|(name, _)| path.begins_with(name)) {
+    /// Refuses a location that is a read-only member or inside one.
+    fn require_writable(&self, member: &'static str, path: &JsonPointer) -> StepResult {
+        match self
+            .read_only
+            .iter()
+            .find(|(name, _)| path.begins_with(name))
+        {
             None => Ok(()),
             Some((name, _)) => {
-                let why = format!("must not be `/{name}`, which no patch changes");
-                Err(Refusal::Wrong((member, why)))
+                let rule = format!("must not be in `/{name}`, which is read-only");
+                Err(PatchRefusal::Invalid((member, rule)))
             }
         }
     }
 
-    /// Whether a document put in place of the whole has the read-only members as they were.
-    fn has_kept(&self, path: &Pointer) -> Step {
+    /// Refuses to have replaced the whole document by one with other read-only members.
+    fn require_read_only_unchanged(&self, path: &JsonPointer) -> StepResult {
         if !path.is_whole() {
             return Ok(());
         }
-        for (name, before) in &self.kept {
+        for (name, before) in &self.read_only {
             if self.document.member(name) != before.as_ref() {
-                let why = format!("must not change `/{name}`, which no patch changes");
-                return Err(Refusal::Wrong(("path", why)));
+                let rule = format!("must not change `/{name}`, which is read-only");
+                return Err(PatchRefusal::Invalid(("path", rule)));
             }
         }
         Ok(())
     }
 }
 
-/// Whether the document stays within its depth.
-fn may_hold(path: &Pointer, value: &Json) -> Step {
+/// Refuses a value that would exceed the depth of the document.
+fn require_depth(path: &JsonPointer, value: &Json) -> StepResult {
     if path.depth() + value.depth() <= JSON_DEPTH_MAX {
         return Ok(());
     }
-    let why = format!(
-        "would put more than {JSON_DEPTH_MAX} arrays and objects inside each other in the document"
+    let rule = format!(
+        "must not make the document deeper than {JSON_DEPTH_MAX} nested arrays and objects"
     );
-    Err(Refusal::Wrong(("path", why)))
+    Err(PatchRefusal::Invalid(("path", rule)))
 }
 
-/// What was wrong with a location, in the member that names it.
-fn at(member: &'static str) -> impl Fn(Fault) -> Refusal {
-    move |fault| Refusal::Wrong((member, fault.to_string()))
+/// Converts the error of a location into a refusal of the member that names the location.
+fn refused(
+    member: &'static str,
+    location: &JsonPointer,
+) -> impl Fn(JsonPointerError) -> PatchRefusal {
+    move |error| {
+        let rule = rule_with_value(&error.to_string(), &location.to_string());
+        PatchRefusal::Invalid((member, rule))
+    }
 }
 
 #[cfg(test)]

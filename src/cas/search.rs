@@ -1,4 +1,4 @@
-//! What a search looks for, in which order, and where a page of it begins.
+//! Searches: criteria, sort order and page, with the texts that criteria are read from.
 
 use std::fmt;
 
@@ -6,64 +6,67 @@ use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::cas::field::{Field, Kind};
-use crate::cas::model::{CasAllocation, Word};
+use crate::cas::field::{CasField, CasFieldType};
+use crate::cas::model::CasAllocation;
+use crate::cas::string_enum::StringEnum;
+use crate::error::rule_with_value;
 use crate::limits::{FILTER_VALUES_MAX, NOTE_CHARS_MAX};
 use crate::types::amount::Amount;
 use crate::types::page::Page;
 use crate::types::text::{self, TextFault};
 use crate::types::time::Time;
 
-/// A search.
+/// A search for records that meet all criteria.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Search {
-    /// Records must fit all of these.
-    pub criteria: Vec<Criterion>,
-    /// The order, most important first; creation and id come behind.
-    pub order: Vec<SortKey>,
-    pub page: Page<Place>,
+pub(crate) struct CasSearch {
+    pub(crate) criteria: Vec<SearchCriterion>,
+    /// The sort order, the most significant key first. The time of creation and the id are added as least significant keys,
+    /// which makes the order total.
+    pub(crate) order: Vec<CasSortKey>,
+    pub(crate) page: Page<CasSortPosition>,
 }
 
-/// A part of an order.
+/// A field that records are sorted by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SortKey {
-    pub field: Field,
-    pub descending: bool,
+pub(crate) struct CasSortKey {
+    pub(crate) field: CasField,
+    pub(crate) descending: bool,
 }
 
-/// The place of a record in an order.
+/// The position of a record in a sort order.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Place {
-    /// Its values of the order's fields.
-    pub values: Vec<Option<Operand>>,
-    pub created_at: Time,
-    pub id: Uuid,
+pub(crate) struct CasSortPosition {
+    /// The record's values of the sort keys, in their order.
+    pub(crate) values: Vec<Option<CasOperand>>,
+    pub(crate) created_at: Time,
+    pub(crate) id: Uuid,
 }
 
-/// What a record must fit.
+/// A condition on one field. A field of array elements meets it if any element does.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Criterion {
-    pub field: Field,
-    pub test: Test,
+pub(crate) struct SearchCriterion {
+    pub(crate) field: CasField,
+    pub(crate) comparison: Comparison,
 }
 
-/// What a value must fit. An unset one fits `IsNot` alone.
+/// A comparison with a field's value. An unset field meets only `NotEqual`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Test {
-    Is(Operand),
-    IsNot(Operand),
-    Above(Operand),
-    AtLeast(Operand),
-    Below(Operand),
-    AtMost(Operand),
-    In(Vec<Operand>),
-    /// A pattern of LIKE.
+pub(crate) enum Comparison {
+    Equal(CasOperand),
+    NotEqual(CasOperand),
+    Greater(CasOperand),
+    GreaterOrEqual(CasOperand),
+    Less(CasOperand),
+    LessOrEqual(CasOperand),
+    /// Equal to one of these.
+    In(Vec<CasOperand>),
+    /// Matches a pattern of SQL's LIKE, with `\` as escape character.
     Like(String),
 }
 
-/// A value to compare with, of its field's kind; a word is a text.
+/// A value that a field is compared with, of the field's type; that of an enum is a text.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Operand {
+pub(crate) enum CasOperand {
     Id(Uuid),
     Text(String),
     Integer(i64),
@@ -72,82 +75,94 @@ pub enum Operand {
     Flag(bool),
 }
 
-/// Which part of a criterion is wrong, and what is allowed.
+/// Why a criterion is invalid.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fault {
-    /// `field`, `operator` or `value`.
-    pub part: &'static str,
-    pub description: String,
+pub(crate) struct CriterionError {
+    /// The invalid member of the criterion: `field`, `operator` or `value`.
+    pub(crate) member: &'static str,
+    /// The rule that the member violates.
+    pub(crate) description: String,
 }
 
-impl Fault {
-    fn value(description: impl Into<String>) -> Self {
+impl CriterionError {
+    fn value(rule: &str, value: &str) -> Self {
         Self {
-            part: "value",
-            description: description.into(),
+            member: "value",
+            description: rule_with_value(rule, value),
         }
     }
 }
 
-/// Which way a time finer than a microsecond is taken.
+/// What to do with a time that is finer than a microsecond.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Finer {
+enum SubMicrosecond {
     Refuse,
     RoundDown,
     RoundUp,
 }
 
-impl Criterion {
-    /// Reads a criterion.
+impl SearchCriterion {
+    /// Reads a criterion from the texts of a request.
     ///
     /// # Errors
-    /// What is wrong first.
-    pub fn parse(field: &str, operator: &str, value: &str) -> Result<Self, Fault> {
-        let field = parse_field(field).map_err(|description| Fault {
-            part: "field",
+    /// The first member that is invalid.
+    pub(crate) fn parse(field: &str, operator: &str, value: &str) -> Result<Self, CriterionError> {
+        let field = parse_field(field).map_err(|description| CriterionError {
+            member: "field",
             description,
         })?;
-        let kind = field.kind();
-        let operand = |finer| Operand::parse(kind, value, finer);
-        // No stored time lies between a finer bound and the microsecond that it is rounded to.
-        let test = match operator {
-            "=" => Test::Is(operand(Finer::Refuse)?),
-            "!=" => Test::IsNot(operand(Finer::Refuse)?),
-            ">" => Test::Above(operand(Finer::RoundDown)?),
-            ">=" => Test::AtLeast(operand(Finer::RoundUp)?),
-            "<" => Test::Below(operand(Finer::RoundUp)?),
-            "<=" => Test::AtMost(operand(Finer::RoundDown)?),
-            "in" => list(kind, value)?,
-            "like" => Test::Like(pattern(field, value)?),
-            _ => {
-                return Err(Fault {
-                    part: "operator",
-                    description: "must be one of =, !=, >, >=, <, <=, in, like".into(),
+        let field_type = field.field_type();
+        let operand = |finer| CasOperand::parse(field_type, value, finer);
+        // Stored times have microseconds, so rounding a finer bound selects the same records.
+        let comparison = match operator {
+            "=" => Comparison::Equal(operand(SubMicrosecond::Refuse)?),
+            "!=" => Comparison::NotEqual(operand(SubMicrosecond::Refuse)?),
+            ">" => Comparison::Greater(operand(SubMicrosecond::RoundDown)?),
+            ">=" => Comparison::GreaterOrEqual(operand(SubMicrosecond::RoundUp)?),
+            "<" => Comparison::Less(operand(SubMicrosecond::RoundUp)?),
+            "<=" => Comparison::LessOrEqual(operand(SubMicrosecond::RoundDown)?),
+            "in" => list(field_type, value)?,
+            "like" => Comparison::Like(pattern(field, value)?),
+            other => {
+                let rule = "must be one of =, !=, >, >=, <, <=, in, like";
+                return Err(CriterionError {
+                    member: "operator",
+                    description: rule_with_value(rule, other),
                 });
             }
         };
-        Ok(Self { field, test })
+        Ok(Self { field, comparison })
     }
 }
 
-/// The field that a criterion or a sort names; else what is allowed.
-pub fn parse_field(name: &str) -> Result<Field, String> {
-    match Field::parse(name) {
+/// Reads the name of the field that a criterion or a sort key refers to.
+///
+/// # Errors
+/// The rule that the name violates.
+pub(crate) fn parse_field(name: &str) -> Result<CasField, String> {
+    match CasField::parse(name) {
         Some(field) => Ok(field),
         None if name.is_empty() => Err("is required".into()),
-        None => Err(format!("must be one of {}", Field::names())),
+        None => {
+            let description = rule_with_value("must be the path of a field", name);
+            Err(format!("{description}: one of {}", CasField::names()))
+        }
     }
 }
 
-fn list(kind: Kind, value: &str) -> Result<Test, Fault> {
+/// Reads the values of `in`, separated by commas; `\,` and `\\` stand for a comma and a backslash within a value.
+fn list(field_type: CasFieldType, value: &str) -> Result<Comparison, CriterionError> {
     let mut values = vec![String::new()];
     let mut letters = value.chars().peekable();
     while let Some(letter) = letters.next() {
         match (letter, letters.peek()) {
             (',', _) => {
                 if values.len() == FILTER_VALUES_MAX {
-                    let many = format!("takes at most {FILTER_VALUES_MAX} values");
-                    return Err(Fault::value(many));
+                    let rule = format!("must have at most {FILTER_VALUES_MAX} values");
+                    return Err(CriterionError {
+                        member: "value",
+                        description: rule,
+                    });
                 }
                 values.push(String::new());
             }
@@ -160,8 +175,8 @@ fn list(kind: Kind, value: &str) -> Result<Test, Fault> {
     }
     let operands = values
         .iter()
-        .map(|value| Operand::parse(kind, value, Finer::Refuse));
-    Ok(Test::In(operands.collect::<Result<_, _>>()?))
+        .map(|value| CasOperand::parse(field_type, value, SubMicrosecond::Refuse));
+    Ok(Comparison::In(operands.collect::<Result<_, _>>()?))
 }
 
 fn push(values: &mut [String], letter: char) {
@@ -170,108 +185,131 @@ fn push(values: &mut [String], letter: char) {
     }
 }
 
-fn pattern(field: Field, value: &str) -> Result<String, Fault> {
-    if !matches!(field.kind(), Kind::Text) {
-        return Err(Fault {
-            part: "operator",
-            description: format!("like takes texts: {} is none", field.name()),
+/// Reads a pattern of `like`, which Postgres must accept.
+fn pattern(field: CasField, value: &str) -> Result<String, CriterionError> {
+    if !matches!(field.field_type(), CasFieldType::Text) {
+        let name = field.name();
+        return Err(CriterionError {
+            member: "operator",
+            description: format!("must not be like for {name}, which is not a text"),
         });
     }
-    let pattern = text_of(value)?;
+    let pattern = text(value)?;
     let backslashes = pattern.chars().rev().take_while(|letter| *letter == '\\');
     if backslashes.count() % 2 == 1 {
-        return Err(Fault::value(
-            "must not end with a backslash that takes nothing",
-        ));
+        let rule = "must not end with a backslash that escapes nothing";
+        return Err(CriterionError::value(rule, value));
     }
     Ok(pattern)
 }
 
-fn text_of(value: &str) -> Result<String, Fault> {
+fn text(value: &str) -> Result<String, CriterionError> {
     match text::check(value, NOTE_CHARS_MAX) {
         Ok(()) => Ok(value.into()),
-        Err(TextFault::Nul) => Err(Fault::value("must not contain NUL")),
-        Err(_) => Err(Fault::value(format!(
-            "must have at most {NOTE_CHARS_MAX} characters"
-        ))),
+        Err(TextFault::Nul) => {
+            let rule = "must not contain the NUL character";
+            Err(CriterionError::value(rule, value))
+        }
+        Err(_) => {
+            let count = value.chars().count();
+            Err(CriterionError {
+                member: "value",
+                description: format!("must have at most {NOTE_CHARS_MAX} characters, got {count}"),
+            })
+        }
     }
 }
 
-impl Operand {
-    fn parse(kind: Kind, value: &str, finer: Finer) -> Result<Self, Fault> {
-        match kind {
-            Kind::Id if value.len() == 36 => Uuid::try_parse(value)
+impl CasOperand {
+    fn parse(
+        field_type: CasFieldType,
+        value: &str,
+        finer: SubMicrosecond,
+    ) -> Result<Self, CriterionError> {
+        let violated = |rule| CriterionError::value(rule, value);
+        match field_type {
+            CasFieldType::Id => (value.len() == 36)
+                .then(|| Uuid::try_parse(value).ok())
+                .flatten()
                 .map(Self::Id)
-                .map_err(|_| Fault::value("must be a UUID")),
-            Kind::Id => Err(Fault::value("must be a UUID")),
-            Kind::Text => text_of(value).map(Self::Text),
-            Kind::Word { prefix, words } => word(prefix, &words(), value).map(Self::Text),
-            Kind::Integer => value
+                .ok_or_else(|| violated("must be a UUID in hyphenated form")),
+            CasFieldType::Text => text(value).map(Self::Text),
+            CasFieldType::Enum { prefix, values } => {
+                string_enum(prefix, &values(), value).map(Self::Text)
+            }
+            CasFieldType::Integer => value
                 .parse()
                 .map(Self::Integer)
-                .map_err(|_| Fault::value("must be a whole number of 64 bits")),
-            Kind::Decimal => Amount::parse_decimal(value)
-                .map(Self::Decimal)
-                .ok_or_else(|| {
-                    Fault::value(
-                        "must be a decimal of at most 16 digits before and 12 after the point",
-                    )
-                }),
-            Kind::Time => time(value, finer).map(Self::Time),
-            Kind::Flag => value
+                .map_err(|_| violated("must be an integer of 64 bits")),
+            CasFieldType::Decimal => {
+                Amount::parse_decimal(value)
+                    .map(Self::Decimal)
+                    .ok_or_else(|| {
+                        violated(
+                            "must be a decimal of at most 16 digits before and 12 after the point",
+                        )
+                    })
+            }
+            CasFieldType::Time => time(value, finer).map(Self::Time),
+            CasFieldType::Flag => value
                 .parse()
                 .map(Self::Flag)
-                .map_err(|_| Fault::value("must be true or false")),
+                .map_err(|_| violated("must be true or false")),
         }
     }
 }
 
-/// A word as the document or as the proto spells it.
-fn word(prefix: &str, words: &[&str], value: &str) -> Result<String, Fault> {
-    let is_it = |word: &&&str| {
-        let rest = value.strip_prefix(prefix);
-        value == **word || rest.is_some_and(|rest| rest == shouted(word))
+/// Reads the value of an enum as the document form or as the proto spells it.
+fn string_enum(prefix: &str, values: &[&str], value: &str) -> Result<String, CriterionError> {
+    let is_same = |known: &&&str| {
+        let name = value.strip_prefix(prefix);
+        value == **known || name.is_some_and(|name| name == screaming_snake(known))
     };
-    match words.iter().find(is_it) {
-        Some(word) => Ok((*word).into()),
-        None => Err(Fault::value(format!("must be one of {}", words.join(", ")))),
-    }
-}
-
-/// `deletePending` as `DELETE_PENDING`.
-fn shouted(word: &str) -> String {
-    let mut shouted = String::with_capacity(word.len() + 1);
-    for letter in word.chars() {
-        if letter.is_ascii_uppercase() {
-            shouted.push('_');
+    match values.iter().find(is_same) {
+        Some(known) => Ok((*known).into()),
+        None => {
+            let rule = format!("must be one of {}", values.join(", "));
+            Err(CriterionError::value(&rule, value))
         }
-        shouted.push(letter.to_ascii_uppercase());
     }
-    shouted
 }
 
-fn time(value: &str, finer: Finer) -> Result<Time, Fault> {
-    const FORM: &str = "must be a time such as 2020-04-09T04:36:37.423Z, from the year 1 to 9999";
-    let parsed = DateTime::parse_from_rfc3339(value).map_err(|_| Fault::value(FORM))?;
+/// A string in camel case as the proto names an enum's value: `deletePending` becomes `DELETE_PENDING`.
+fn screaming_snake(camel_case: &str) -> String {
+    let mut name = String::with_capacity(camel_case.len() + 1);
+    for letter in camel_case.chars() {
+        if letter.is_ascii_uppercase() {
+            name.push('_');
+        }
+        name.push(letter.to_ascii_uppercase());
+    }
+    name
+}
+
+fn time(value: &str, finer: SubMicrosecond) -> Result<Time, CriterionError> {
+    const RULE: &str = "must be a time such as 2020-04-09T04:36:37.423Z, from the year 1 to 9999";
+    let parsed =
+        DateTime::parse_from_rfc3339(value).map_err(|_| CriterionError::value(RULE, value))?;
     let exact = parsed.with_timezone(&Utc);
     let floor = Time::floor(exact);
     let is_finer = floor.to_chrono() != exact;
     let time = match finer {
-        Finer::Refuse if is_finer => {
-            return Err(Fault::value("must have at most six fraction digits"));
+        SubMicrosecond::Refuse if is_finer => {
+            let rule = "must have at most six fraction digits";
+            return Err(CriterionError::value(rule, value));
         }
-        Finer::RoundUp if is_finer => Time::floor(exact + TimeDelta::microseconds(1)),
+        SubMicrosecond::RoundUp if is_finer => Time::floor(exact + TimeDelta::microseconds(1)),
         _ => floor,
     };
     if time.is_storable() {
         Ok(time)
     } else {
-        Err(Fault::value(FORM))
+        Err(CriterionError::value(RULE, value))
     }
 }
 
-impl fmt::Display for Operand {
-    /// As it is read.
+impl fmt::Display for CasOperand {
+    /// Writes the text that [`CasOperand::parse`] reads.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Id(id) => id.fmt(f),
@@ -289,17 +327,17 @@ impl fmt::Display for Operand {
     }
 }
 
-/// A place as a page token has it.
+/// The position of a page's last record as a page token contains it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Cursor {
+pub(crate) struct Cursor {
     values: Vec<Option<String>>,
     created_at: Time,
     id: Uuid,
 }
 
 impl Cursor {
-    /// The place of a stored record in an order.
-    pub fn of(record: &CasAllocation, order: &[SortKey]) -> Self {
+    /// The position of a stored record in a sort order.
+    pub(crate) fn of(record: &CasAllocation, order: &[CasSortKey]) -> Self {
         let values = order.iter().map(|key| {
             let value = record.value(key.field);
             value.map(|value| value.to_string())
@@ -311,19 +349,22 @@ impl Cursor {
         }
     }
 
-    /// The place in this order; `None` if it is one in another.
-    pub fn place(self, order: &[SortKey]) -> Option<Place> {
+    /// The position in this sort order; `None` if the cursor belongs to another one.
+    pub(crate) fn position(self, order: &[CasSortKey]) -> Option<CasSortPosition> {
         if self.values.len() != order.len() {
             return None;
         }
         let mut values = Vec::with_capacity(order.len());
         for (key, value) in order.iter().zip(self.values) {
+            let field_type = key.field.field_type();
             values.push(match value {
-                Some(value) => Some(Operand::parse(key.field.kind(), &value, Finer::Refuse).ok()?),
+                Some(value) => {
+                    Some(CasOperand::parse(field_type, &value, SubMicrosecond::Refuse).ok()?)
+                }
                 None => None,
             });
         }
-        Some(Place {
+        Some(CasSortPosition {
             values,
             created_at: self.created_at,
             id: self.id,
@@ -332,46 +373,46 @@ impl Cursor {
 }
 
 impl CasAllocation {
-    /// The value that the record is sorted by: of an array, the first element's.
-    fn value(&self, field: Field) -> Option<Operand> {
-        let text = |text: &Option<String>| text.clone().map(Operand::Text);
-        let said = &self.said;
-        let status = said.status_messages.first();
-        let comment = said.comments.first();
+    /// The value that the record is sorted by; for a field of array elements that of the first element.
+    fn value(&self, field: CasField) -> Option<CasOperand> {
+        let text = |text: &Option<String>| text.clone().map(CasOperand::Text);
+        let fields = &self.fields;
+        let status = fields.status_messages.first();
+        let comment = fields.comments.first();
         match field {
-            Field::Id => self.id.map(|id| Operand::Id(id.0)),
-            Field::Version => Some(Operand::Integer(self.version)),
-            Field::CreatedBy => Some(Operand::Text(self.created_by.clone())),
-            Field::CreatedDateTime => self.created_at.map(Operand::Time),
-            Field::LastModifiedBy => Some(Operand::Text(self.last_modified_by.clone())),
-            Field::LastModifiedDateTime => self.last_modified_at.map(Operand::Time),
-            Field::DealId => text(&said.deal_id),
-            Field::TrancheId => text(&said.tranche_id),
-            Field::SourceId => text(&said.source_id),
-            Field::InvestorAccountId => text(&said.investor_account_id),
-            Field::IndicationId => text(&said.indication_id),
-            Field::CompanyId => said.company_id.map(Operand::Integer),
-            Field::SourceRowVersion => text(&said.source_row_version),
-            Field::OrderStatus => said.order_status.map(of_word),
-            Field::IndicationGroupId => text(&said.indication_group_id),
-            Field::StatusCode => text(&status?.code),
-            Field::StatusMessage => text(&status?.message),
-            Field::ValueType => said.value.kind.map(of_word),
-            Field::ValueAmount => said.value.amount.map(Operand::Decimal),
-            Field::OverrideType => said.override_value.kind.map(of_word),
-            Field::OverrideAmount => said.override_value.amount.map(Operand::Decimal),
-            Field::DistributionType => said.distribution_type.map(of_word),
-            Field::CommentType => text(&comment?.comment_type),
-            Field::Comment => text(&comment?.comment),
-            Field::CommentBy => text(&comment?.last_modified_by),
-            Field::CommentDateTime => comment?.last_modified_at.map(Operand::Time),
-            Field::IsAffirmed => said.affirmation.is_affirmed.map(Operand::Flag),
-            Field::AffirmedBy => text(&said.affirmation.modified_by),
-            Field::AffirmedDateTime => said.affirmation.modified_at.map(Operand::Time),
+            CasField::Id => self.id.map(|id| CasOperand::Id(id.0)),
+            CasField::Version => Some(CasOperand::Integer(self.version)),
+            CasField::CreatedBy => Some(CasOperand::Text(self.created_by.clone())),
+            CasField::CreatedDateTime => self.created_at.map(CasOperand::Time),
+            CasField::LastModifiedBy => Some(CasOperand::Text(self.last_modified_by.clone())),
+            CasField::LastModifiedDateTime => self.last_modified_at.map(CasOperand::Time),
+            CasField::DealId => text(&fields.deal_id),
+            CasField::TrancheId => text(&fields.tranche_id),
+            CasField::SourceId => text(&fields.source_id),
+            CasField::InvestorAccountId => text(&fields.investor_account_id),
+            CasField::IndicationId => text(&fields.indication_id),
+            CasField::CompanyId => fields.company_id.map(CasOperand::Integer),
+            CasField::SourceRowVersion => text(&fields.source_row_version),
+            CasField::OrderStatus => fields.order_status.map(enum_operand),
+            CasField::IndicationGroupId => text(&fields.indication_group_id),
+            CasField::StatusCode => text(&status?.code),
+            CasField::StatusMessage => text(&status?.message),
+            CasField::ValueType => fields.value.value_type.map(enum_operand),
+            CasField::ValueAmount => fields.value.amount.map(CasOperand::Decimal),
+            CasField::OverrideType => fields.override_value.value_type.map(enum_operand),
+            CasField::OverrideAmount => fields.override_value.amount.map(CasOperand::Decimal),
+            CasField::DistributionType => fields.distribution_type.map(enum_operand),
+            CasField::CommentType => text(&comment?.comment_type),
+            CasField::Comment => text(&comment?.comment),
+            CasField::CommentBy => text(&comment?.last_modified_by),
+            CasField::CommentDateTime => comment?.last_modified_at.map(CasOperand::Time),
+            CasField::IsAffirmed => fields.affirmation.is_affirmed.map(CasOperand::Flag),
+            CasField::AffirmedBy => text(&fields.affirmation.modified_by),
+            CasField::AffirmedDateTime => fields.affirmation.modified_at.map(CasOperand::Time),
         }
     }
 }
 
-fn of_word(word: impl Word) -> Operand {
-    Operand::Text(word.as_str().into())
+fn enum_operand(value: impl StringEnum) -> CasOperand {
+    CasOperand::Text(value.as_str().into())
 }

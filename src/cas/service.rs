@@ -1,11 +1,12 @@
-//! The handlers: convert in, authorise, call, convert out. The firm of a write is asked for as its command is made.
+//! The handlers of CasAllocationService. Each converts the request, authorises the caller, calls the store and converts the
+//! result.
 
 use tonic::{Request, Response, Status};
 
 use crate::cas::convert;
-use crate::cas::model::{Write, Written};
 use crate::cas::search::Cursor;
-use crate::cas::store::{self, Turns};
+use crate::cas::store::{self, RecordLocks};
+use crate::cas::write::CasAuthor;
 use crate::db::pool::Pool;
 use crate::error::{Error, Result};
 use crate::proto::cas::v1 as pb;
@@ -14,49 +15,56 @@ use crate::rpc::call::{Answer, Call, answer};
 use crate::rpc::paging;
 use crate::types::ids::OwnerId;
 
-/// Manages the allocations of book building.
+/// The service that searches and writes allocations of book building.
 #[derive(Clone, Debug)]
 pub struct CasAllocationService {
     pool: Pool,
-    turns: Turns,
+    locks: RecordLocks,
 }
 
 impl CasAllocationService {
-    /// A service on the database that the pool leads to.
+    /// Creates the service. It reads and writes through connections of this pool.
     pub fn new(pool: Pool) -> Self {
-        let turns = Turns::new();
-        Self { pool, turns }
-    }
-
-    async fn write(&self, call: &Call, write: Write) -> Result<Written> {
-        store::carry_out(&self.pool, &self.turns, &call.claim, write).await
+        let locks = RecordLocks::new();
+        Self { pool, locks }
     }
 }
 
-type Answered<T> = Result<Response<T>, Status>;
+/// The firm whose records the caller may read and change.
+fn require_firm(call: &Call) -> Result<OwnerId> {
+    call.caller.require_firm().map(OwnerId::of_firm)
+}
+
+/// The author of a write that the caller may make.
+fn require_author(call: &Call) -> Result<CasAuthor> {
+    Ok(CasAuthor {
+        firm: require_firm(call)?,
+        subject: call.caller.subject.clone(),
+    })
+}
 
 #[tonic::async_trait]
 impl Rpcs for CasAllocationService {
     async fn search_allocations(
         &self,
         request: Request<pb::SearchAllocationsRequest>,
-    ) -> Answered<pb::SearchAllocationsResponse> {
+    ) -> Result<Response<pb::SearchAllocationsResponse>, Status> {
         answer(request, async |call, message| {
-            let asked = convert::search(&call, message)?;
-            let firm = OwnerId::of_firm(call.caller.require_firm()?);
-            let search = &asked.search;
+            let request = convert::search(&call, message)?;
+            let firm = require_firm(&call)?;
+            let search = &request.search;
             let found = store::search(&self.pool, firm, search).await?;
             let (allocations, next_page_token) = paging::finish(
                 found.records,
                 search.page.size,
-                asked.binding,
+                request.binding,
                 0,
                 |record| Cursor::of(record, &search.order),
-                |record| convert::show(record, &asked.view),
+                |record| convert::to_message(record, &request.view),
             );
             Ok(Answer::fresh(pb::SearchAllocationsResponse {
                 allocations,
-                page: asked.number,
+                page: request.page_number,
                 page_size: i32::try_from(search.page.size).unwrap_or(i32::MAX),
                 total_count: found.total,
                 next_page_token,
@@ -68,10 +76,10 @@ impl Rpcs for CasAllocationService {
     async fn get_allocation(
         &self,
         request: Request<pb::GetAllocationRequest>,
-    ) -> Answered<pb::GetAllocationResponse> {
+    ) -> Result<Response<pb::GetAllocationResponse>, Status> {
         answer(request, async |call, message| {
             let id = convert::get(&message)?;
-            let firm = OwnerId::of_firm(call.caller.require_firm()?);
+            let firm = require_firm(&call)?;
             let found = store::get(&self.pool, firm, id).await?;
             let record = found.ok_or_else(|| Error::CasAllocationNotFound(id.to_string()))?;
             let allocation = Some(record.into());
@@ -83,9 +91,11 @@ impl Rpcs for CasAllocationService {
     async fn create_allocation(
         &self,
         request: Request<pb::CreateAllocationRequest>,
-    ) -> Answered<pb::CreateAllocationResponse> {
+    ) -> Result<Response<pb::CreateAllocationResponse>, Status> {
         answer(request, async |call, message| {
-            let written = self.write(&call, convert::create(&call, message)?).await?;
+            let request = convert::create(call.rpc.path, message)?;
+            let write = request.authored_by(require_author(&call)?);
+            let written = store::create(&self.pool, &call.claim, write).await?;
             let allocation = Some(written.record.into());
             let message = pb::CreateAllocationResponse { allocation };
             Ok(Answer::new(message, written.replayed))
@@ -96,9 +106,11 @@ impl Rpcs for CasAllocationService {
     async fn update_allocation(
         &self,
         request: Request<pb::UpdateAllocationRequest>,
-    ) -> Answered<pb::UpdateAllocationResponse> {
+    ) -> Result<Response<pb::UpdateAllocationResponse>, Status> {
         answer(request, async |call, message| {
-            let written = self.write(&call, convert::update(&call, message)?).await?;
+            let request = convert::update(call.rpc.path, message)?;
+            let write = request.authored_by(require_author(&call)?);
+            let written = store::change(&self.pool, &self.locks, &call.claim, write).await?;
             let allocation = Some(written.record.into());
             let message = pb::UpdateAllocationResponse { allocation };
             Ok(Answer::new(message, written.replayed))
@@ -109,9 +121,11 @@ impl Rpcs for CasAllocationService {
     async fn patch_allocation(
         &self,
         request: Request<pb::PatchAllocationRequest>,
-    ) -> Answered<pb::PatchAllocationResponse> {
+    ) -> Result<Response<pb::PatchAllocationResponse>, Status> {
         answer(request, async |call, message| {
-            let written = self.write(&call, convert::patch(&call, message)?).await?;
+            let request = convert::patch(call.rpc.path, message)?;
+            let write = request.authored_by(require_author(&call)?);
+            let written = store::change(&self.pool, &self.locks, &call.claim, write).await?;
             let allocation = Some(written.record.into());
             let message = pb::PatchAllocationResponse { allocation };
             Ok(Answer::new(message, written.replayed))
@@ -122,9 +136,11 @@ impl Rpcs for CasAllocationService {
     async fn delete_allocation(
         &self,
         request: Request<pb::DeleteAllocationRequest>,
-    ) -> Answered<pb::DeleteAllocationResponse> {
+    ) -> Result<Response<pb::DeleteAllocationResponse>, Status> {
         answer(request, async |call, message| {
-            self.write(&call, convert::delete(&call, message)?).await?;
+            let request = convert::delete(call.rpc.path, message)?;
+            let write = request.authored_by(require_author(&call)?);
+            store::change(&self.pool, &self.locks, &call.claim, write).await?;
             Ok(Answer::fresh(pb::DeleteAllocationResponse {}))
         })
         .await
@@ -133,10 +149,11 @@ impl Rpcs for CasAllocationService {
     async fn delete_allocation_by_source_id(
         &self,
         request: Request<pb::DeleteAllocationBySourceIdRequest>,
-    ) -> Answered<pb::DeleteAllocationBySourceIdResponse> {
+    ) -> Result<Response<pb::DeleteAllocationBySourceIdResponse>, Status> {
         answer(request, async |call, message| {
-            let write = convert::delete_by_source_id(&call, message)?;
-            self.write(&call, write).await?;
+            let request = convert::delete_by_source_id(call.rpc.path, message)?;
+            let write = request.authored_by(require_author(&call)?);
+            store::change(&self.pool, &self.locks, &call.claim, write).await?;
             Ok(Answer::fresh(pb::DeleteAllocationBySourceIdResponse {}))
         })
         .await

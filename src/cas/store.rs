@@ -1,10 +1,12 @@
-//! The statements on CAS allocations.
+//! The SQL statements on allocations.
 
+mod locks;
 mod reads;
 mod rows;
 mod search;
 mod writes;
 
+pub(super) use locks::RecordLocks;
 pub(super) use reads::get;
 pub(super) use search::search;
-pub(super) use writes::{Turns, carry_out};
+pub(super) use writes::{change, create};

@@ -1,53 +1,53 @@
-//! A record in its message.
+//! Conversion of a record from and to its message.
 
 use std::collections::BTreeSet;
 
-use crate::cas::field::Field;
+use crate::cas::field::CasField;
 use crate::cas::model::{
-    Affirmation, CasAllocation, Comment, DistributionType, OrderStatus, Said, StatusMessage, Value,
-    ValueType,
+    Affirmation, CasAllocation, CasValue, Comment, RecordFields, StatusMessage,
 };
+use crate::cas::string_enum::{CasValueType, DistributionType, OrderStatus};
 use crate::proto::cas::v1 as pb;
 use crate::rpc::read::{Reader, Rounding, timestamp};
 use crate::types::amount::Amount;
 
-/// Which fields of a record are shown.
-pub(in crate::cas) struct View(Option<BTreeSet<Field>>);
+/// The fields of a record that an answer contains; `None` stands for all.
+pub(in crate::cas) struct CasView(Option<BTreeSet<CasField>>);
 
-impl View {
-    /// All of them.
+impl CasView {
+    /// A view of all fields.
     pub(super) fn all() -> Self {
         Self(None)
     }
 
-    /// These.
-    pub(super) fn of(fields: BTreeSet<Field>) -> Self {
+    /// A view of these fields only.
+    pub(super) fn of(fields: BTreeSet<CasField>) -> Self {
         Self(Some(fields))
     }
 
-    fn has(&self, field: Field) -> bool {
+    fn has(&self, field: CasField) -> bool {
         self.0.as_ref().is_none_or(|fields| fields.contains(&field))
     }
 
-    /// The value, if its field is shown.
-    fn keep<T>(&self, field: Field, value: Option<T>) -> Option<T> {
+    /// The value, if the view has its field.
+    fn keep<T>(&self, field: CasField, value: Option<T>) -> Option<T> {
         value.filter(|_| self.has(field))
     }
 
-    /// Whether any of these is shown.
-    fn has_any(&self, fields: &[Field]) -> bool {
+    /// Whether the view has any of these fields.
+    fn has_any(&self, fields: &[CasField]) -> bool {
         fields.iter().any(|field| self.has(*field))
     }
 }
 
-/// Reads what a writer says.
-pub(super) fn said(reader: &mut Reader, message: pb::CasAllocation) -> Said {
+/// Reads the fields that callers set.
+pub(super) fn read_fields(reader: &mut Reader, message: pb::CasAllocation) -> RecordFields {
     let value = message.allocation_value.unwrap_or_default();
     let override_value = value.override_allocation.unwrap_or_default();
     let comments = message.comment.unwrap_or_default().comments;
     let order = message.detail.unwrap_or_default().order.unwrap_or_default();
     let affirmation = order.affirmation.unwrap_or_default();
-    Said {
+    RecordFields {
         deal_id: message.deal_id,
         tranche_id: message.tranche_id,
         source_id: message.source_id,
@@ -57,7 +57,7 @@ pub(super) fn said(reader: &mut Reader, message: pb::CasAllocation) -> Said {
         source_row_version: message.source_row_version,
         order_status: reader
             .optional_enum("allocation.order_status", message.order_status)
-            .and_then(order_status),
+            .and_then(read_order_status),
         indication_group_id: message.indication_group_id,
         status_messages: message
             .status_messages
@@ -67,13 +67,13 @@ pub(super) fn said(reader: &mut Reader, message: pb::CasAllocation) -> Said {
                 message: status.message,
             })
             .collect(),
-        value: amount_of(
+        value: read_value(
             reader,
             "allocation.allocation_value",
             value.r#type,
             value.data,
         ),
-        override_value: amount_of(
+        override_value: read_value(
             reader,
             "allocation.allocation_value.override_allocation",
             override_value.r#type,
@@ -81,7 +81,7 @@ pub(super) fn said(reader: &mut Reader, message: pb::CasAllocation) -> Said {
         ),
         distribution_type: reader
             .optional_enum("allocation.distribution_type", message.distribution_type)
-            .and_then(distribution_type),
+            .and_then(read_distribution_type),
         comments: comments
             .into_iter()
             .enumerate()
@@ -108,21 +108,21 @@ pub(super) fn said(reader: &mut Reader, message: pb::CasAllocation) -> Said {
     }
 }
 
-fn amount_of(
+fn read_value(
     reader: &mut Reader,
-    place: &str,
-    kind: i32,
+    path: &str,
+    value_type: i32,
     data: Option<pb::AllocationValueData>,
-) -> Value {
-    let kind = reader.optional_enum(&format!("{place}.type"), kind);
+) -> CasValue {
+    let value_type = reader.optional_enum(&format!("{path}.type"), value_type);
     let amount = data.and_then(|data| data.amount);
-    Value {
-        kind: kind.and_then(value_type),
-        amount: amount.map(|amount| reader.decimal(&format!("{place}.data.amount"), &amount)),
+    CasValue {
+        value_type: value_type.and_then(read_value_type),
+        amount: amount.map(|amount| reader.decimal(&format!("{path}.data.amount"), &amount)),
     }
 }
 
-fn order_status(status: pb::OrderStatus) -> Option<OrderStatus> {
+fn read_order_status(status: pb::OrderStatus) -> Option<OrderStatus> {
     match status {
         pb::OrderStatus::Unspecified => None,
         pb::OrderStatus::Pending => Some(OrderStatus::Pending),
@@ -133,15 +133,15 @@ fn order_status(status: pb::OrderStatus) -> Option<OrderStatus> {
     }
 }
 
-fn value_type(kind: pb::AllocationValueType) -> Option<ValueType> {
-    match kind {
+fn read_value_type(value_type: pb::AllocationValueType) -> Option<CasValueType> {
+    match value_type {
         pb::AllocationValueType::Unspecified => None,
-        pb::AllocationValueType::Cash => Some(ValueType::Cash),
-        pb::AllocationValueType::Quantity => Some(ValueType::Quantity),
+        pb::AllocationValueType::Cash => Some(CasValueType::Cash),
+        pb::AllocationValueType::Quantity => Some(CasValueType::Quantity),
     }
 }
 
-fn distribution_type(kind: pb::DistributionType) -> Option<DistributionType> {
+fn read_distribution_type(kind: pb::DistributionType) -> Option<DistributionType> {
     match kind {
         pb::DistributionType::Unspecified => None,
         pb::DistributionType::Manual => Some(DistributionType::Manual),
@@ -162,11 +162,11 @@ impl From<OrderStatus> for pb::OrderStatus {
     }
 }
 
-impl From<ValueType> for pb::AllocationValueType {
-    fn from(kind: ValueType) -> Self {
-        match kind {
-            ValueType::Cash => Self::Cash,
-            ValueType::Quantity => Self::Quantity,
+impl From<CasValueType> for pb::AllocationValueType {
+    fn from(value_type: CasValueType) -> Self {
+        match value_type {
+            CasValueType::Cash => Self::Cash,
+            CasValueType::Quantity => Self::Quantity,
         }
     }
 }
@@ -183,114 +183,114 @@ impl From<DistributionType> for pb::DistributionType {
 
 impl From<CasAllocation> for pb::CasAllocation {
     fn from(record: CasAllocation) -> Self {
-        show(record, &View::all())
+        to_message(record, &CasView::all())
     }
 }
 
-/// A record as a view shows it. An object of which nothing is left is unset.
-pub(in crate::cas) fn show(record: CasAllocation, view: &View) -> pb::CasAllocation {
-    let said = record.said;
-    let order_status = view.keep(Field::OrderStatus, said.order_status);
-    let distribution_type = view.keep(Field::DistributionType, said.distribution_type);
-    let version = view.keep(Field::Version, Some(record.version));
+/// The message of a record with the fields of a view. An object that has no field left is unset.
+pub(in crate::cas) fn to_message(record: CasAllocation, view: &CasView) -> pb::CasAllocation {
+    let fields = record.fields;
+    let order_status = view.keep(CasField::OrderStatus, fields.order_status);
+    let distribution_type = view.keep(CasField::DistributionType, fields.distribution_type);
+    let version = view.keep(CasField::Version, Some(record.version));
     pb::CasAllocation {
         id: record.id.map(|id| id.to_string()).unwrap_or_default(),
-        created_by: view.keep(Field::CreatedBy, Some(record.created_by)),
+        created_by: view.keep(CasField::CreatedBy, Some(record.created_by)),
         created_date_time: view
-            .keep(Field::CreatedDateTime, record.created_at)
+            .keep(CasField::CreatedDateTime, record.created_at)
             .map(timestamp),
-        last_modified_by: view.keep(Field::LastModifiedBy, Some(record.last_modified_by)),
+        last_modified_by: view.keep(CasField::LastModifiedBy, Some(record.last_modified_by)),
         last_modified_date_time: view
-            .keep(Field::LastModifiedDateTime, record.last_modified_at)
+            .keep(CasField::LastModifiedDateTime, record.last_modified_at)
             .map(timestamp),
-        deal_id: view.keep(Field::DealId, said.deal_id),
-        tranche_id: view.keep(Field::TrancheId, said.tranche_id),
-        source_id: view.keep(Field::SourceId, said.source_id),
-        investor_account_id: view.keep(Field::InvestorAccountId, said.investor_account_id),
-        indication_id: view.keep(Field::IndicationId, said.indication_id),
-        company_id: view.keep(Field::CompanyId, said.company_id),
-        source_row_version: view.keep(Field::SourceRowVersion, said.source_row_version),
+        deal_id: view.keep(CasField::DealId, fields.deal_id),
+        tranche_id: view.keep(CasField::TrancheId, fields.tranche_id),
+        source_id: view.keep(CasField::SourceId, fields.source_id),
+        investor_account_id: view.keep(CasField::InvestorAccountId, fields.investor_account_id),
+        indication_id: view.keep(CasField::IndicationId, fields.indication_id),
+        company_id: view.keep(CasField::CompanyId, fields.company_id),
+        source_row_version: view.keep(CasField::SourceRowVersion, fields.source_row_version),
         order_status: order_status
             .map_or(pb::OrderStatus::Unspecified, Into::into)
             .into(),
-        indication_group_id: view.keep(Field::IndicationGroupId, said.indication_group_id),
-        status_messages: status_messages(said.status_messages, view),
-        allocation_value: allocation_value(said.value, said.override_value, view),
+        indication_group_id: view.keep(CasField::IndicationGroupId, fields.indication_group_id),
+        status_messages: status_messages(fields.status_messages, view),
+        allocation_value: allocation_value(fields.value, fields.override_value, view),
         distribution_type: distribution_type
             .map_or(pb::DistributionType::Unspecified, Into::into)
             .into(),
-        comment: comment(said.comments, view),
-        detail: detail(said.affirmation, view),
+        comment: comment(fields.comments, view),
+        detail: detail(fields.affirmation, view),
         version: version.unwrap_or_default(),
     }
 }
 
-fn status_messages(statuses: Vec<StatusMessage>, view: &View) -> Vec<pb::StatusMessage> {
-    if !view.has_any(&[Field::StatusCode, Field::StatusMessage]) {
+fn status_messages(statuses: Vec<StatusMessage>, view: &CasView) -> Vec<pb::StatusMessage> {
+    if !view.has_any(&[CasField::StatusCode, CasField::StatusMessage]) {
         return Vec::new();
     }
     let shown = statuses.into_iter().map(|status| pb::StatusMessage {
-        code: view.keep(Field::StatusCode, status.code),
-        message: view.keep(Field::StatusMessage, status.message),
+        code: view.keep(CasField::StatusCode, status.code),
+        message: view.keep(CasField::StatusMessage, status.message),
     });
     shown.collect()
 }
 
 fn allocation_value(
-    value: Value,
-    override_value: Value,
-    view: &View,
+    value: CasValue,
+    override_value: CasValue,
+    view: &CasView,
 ) -> Option<pb::AllocationValue> {
-    let (kind, data) = shown_value(value, Field::ValueType, Field::ValueAmount, view);
-    let (override_kind, override_data) = shown_value(
+    let (value_type, data) = viewed_value(value, CasField::ValueType, CasField::ValueAmount, view);
+    let (override_type, override_data) = viewed_value(
         override_value,
-        Field::OverrideType,
-        Field::OverrideAmount,
+        CasField::OverrideType,
+        CasField::OverrideAmount,
         view,
     );
     let override_allocation = pb::OverrideAllocation {
-        r#type: override_kind,
+        r#type: override_type,
         data: override_data,
     };
     let shown = pb::AllocationValue {
-        r#type: kind,
+        r#type: value_type,
         data,
         override_allocation: unless_empty(override_allocation),
     };
     unless_empty(shown)
 }
 
-fn shown_value(
-    value: Value,
-    kind: Field,
-    amount: Field,
-    view: &View,
+fn viewed_value(
+    value: CasValue,
+    type_field: CasField,
+    amount_field: CasField,
+    view: &CasView,
 ) -> (i32, Option<pb::AllocationValueData>) {
-    let kind = view.keep(kind, value.kind);
-    let amount = view.keep(amount, value.amount);
+    let value_type = view.keep(type_field, value.value_type);
+    let amount = view.keep(amount_field, value.amount);
     let data = pb::AllocationValueData {
         amount: amount.as_ref().map(Amount::to_string),
     };
-    let kind: pb::AllocationValueType = kind.map_or(Default::default(), Into::into);
-    (kind.into(), unless_empty(data))
+    let value_type: pb::AllocationValueType = value_type.map_or(Default::default(), Into::into);
+    (value_type.into(), unless_empty(data))
 }
 
-fn comment(comments: Vec<Comment>, view: &View) -> Option<pb::CommentList> {
+fn comment(comments: Vec<Comment>, view: &CasView) -> Option<pb::CommentList> {
     let fields = [
-        Field::CommentType,
-        Field::Comment,
-        Field::CommentBy,
-        Field::CommentDateTime,
+        CasField::CommentType,
+        CasField::Comment,
+        CasField::CommentBy,
+        CasField::CommentDateTime,
     ];
     if !view.has_any(&fields) {
         return None;
     }
     let shown = comments.into_iter().map(|comment| pb::Comment {
-        comment_type: view.keep(Field::CommentType, comment.comment_type),
-        comment: view.keep(Field::Comment, comment.comment),
-        last_modified_by: view.keep(Field::CommentBy, comment.last_modified_by),
+        comment_type: view.keep(CasField::CommentType, comment.comment_type),
+        comment: view.keep(CasField::Comment, comment.comment),
+        last_modified_by: view.keep(CasField::CommentBy, comment.last_modified_by),
         last_modified_date_time: view
-            .keep(Field::CommentDateTime, comment.last_modified_at)
+            .keep(CasField::CommentDateTime, comment.last_modified_at)
             .map(timestamp),
     });
     unless_empty(pb::CommentList {
@@ -298,12 +298,12 @@ fn comment(comments: Vec<Comment>, view: &View) -> Option<pb::CommentList> {
     })
 }
 
-fn detail(affirmation: Affirmation, view: &View) -> Option<pb::AllocationDetail> {
+fn detail(affirmation: Affirmation, view: &CasView) -> Option<pb::AllocationDetail> {
     let affirmation = pb::Affirmation {
-        is_affirmed: view.keep(Field::IsAffirmed, affirmation.is_affirmed),
-        modified_by: view.keep(Field::AffirmedBy, affirmation.modified_by),
+        is_affirmed: view.keep(CasField::IsAffirmed, affirmation.is_affirmed),
+        modified_by: view.keep(CasField::AffirmedBy, affirmation.modified_by),
         modified_date_time: view
-            .keep(Field::AffirmedDateTime, affirmation.modified_at)
+            .keep(CasField::AffirmedDateTime, affirmation.modified_at)
             .map(timestamp),
     };
     let affirmation = Some(unless_empty(affirmation)?);

@@ -1,11 +1,13 @@
-//! Reads a search.
+//! Reads the requests of searches.
 
 use std::collections::BTreeSet;
 
-use super::record::View;
-use crate::cas::field::Field;
-use crate::cas::search::{Criterion, Cursor, Place, Search, SortKey, parse_field};
-use crate::error::Result;
+use super::record::CasView;
+use crate::cas::field::CasField;
+use crate::cas::search::{
+    CasSearch, CasSortKey, CasSortPosition, Cursor, SearchCriterion, parse_field,
+};
+use crate::error::{Result, rule_with_value};
 use crate::limits::{
     CAS_PAGE_DEFAULT, CAS_PAGE_MAX, CRITERIA_MAX, CRITERION_BYTES_MAX, FIELDS_CHARS_MAX,
     SORT_FIELDS_MAX,
@@ -17,21 +19,24 @@ use crate::rpc::page_token::Binding;
 use crate::rpc::read::Reader;
 use crate::types::page::{Page, Start};
 
-/// A search as it was asked for.
-pub(in crate::cas) struct Asked {
-    pub(in crate::cas) search: Search,
-    /// What is shown of each record.
-    pub(in crate::cas) view: View,
-    /// The page's number, from 1; 0 where a token was given.
-    pub(in crate::cas) number: i32,
-    /// What page tokens are bound to.
+/// The request of a search.
+pub(in crate::cas) struct CasSearchRequest {
+    pub(in crate::cas) search: CasSearch,
+    /// The fields of each record that the answer contains.
+    pub(in crate::cas) view: CasView,
+    /// The number of the page, from 1; 0 if the request has a page token.
+    pub(in crate::cas) page_number: i32,
+    /// The search that page tokens are valid for.
     pub(in crate::cas) binding: Binding,
 }
 
-/// Reads a search, of the caller's firm if the token names one.
-pub(in crate::cas) fn search(call: &Call, message: pb::SearchAllocationsRequest) -> Result<Asked> {
+/// Reads a search. Page tokens are bound to the firm that the caller's token names, if it names one.
+pub(in crate::cas) fn search(
+    call: &Call,
+    message: pb::SearchAllocationsRequest,
+) -> Result<CasSearchRequest> {
     let bound = pb::SearchAllocationsRequest {
-        // How a record is shown does not change which records follow.
+        // None of these changes which records follow a page.
         projection: String::new(),
         page: 0,
         page_size: 0,
@@ -52,98 +57,110 @@ pub(in crate::cas) fn search(call: &Call, message: pb::SearchAllocationsRequest)
     );
     let view = view(&mut reader, &message.projection);
     let order = order(&mut reader, &message.sort_fields);
-    let page = placed(&mut reader, page, &order);
+    let page = positioned(&mut reader, page, &order);
     reader.finish()?;
     let is_numbered = message.page_token.is_empty();
-    Ok(Asked {
-        search: Search {
+    Ok(CasSearchRequest {
+        search: CasSearch {
             criteria,
             order,
             page,
         },
         view,
-        number: if is_numbered { message.page.max(1) } else { 0 },
+        page_number: if is_numbered { message.page.max(1) } else { 0 },
         binding,
     })
 }
 
-fn criteria(reader: &mut Reader, criteria: &[pb::Criterion]) -> Vec<Criterion> {
+fn criteria(reader: &mut Reader, criteria: &[pb::Criterion]) -> Vec<SearchCriterion> {
     if criteria.len() > CRITERIA_MAX {
-        reader.violation("criteria", format!("takes at most {CRITERIA_MAX} criteria"));
+        let count = criteria.len();
+        let rule = format!("must have at most {CRITERIA_MAX} criteria, got {count}");
+        reader.violation("criteria", rule);
         return Vec::new();
     }
     let mut read = Vec::with_capacity(criteria.len());
     for (index, criterion) in criteria.iter().enumerate() {
         if criterion.value.len() > CRITERION_BYTES_MAX {
-            let description = format!("must have at most {CRITERION_BYTES_MAX} bytes");
-            reader.violation(format!("criteria[{index}].value"), description);
+            let bytes = criterion.value.len();
+            let rule = format!("must have at most {CRITERION_BYTES_MAX} bytes, got {bytes}");
+            reader.violation(format!("criteria[{index}].value"), rule);
             continue;
         }
-        match Criterion::parse(&criterion.field, &criterion.operator, &criterion.value) {
+        match SearchCriterion::parse(&criterion.field, &criterion.operator, &criterion.value) {
             Ok(criterion) => read.push(criterion),
-            Err(fault) => {
-                let place = format!("criteria[{index}].{}", fault.part);
-                reader.violation(place, fault.description);
+            Err(error) => {
+                let field = format!("criteria[{index}].{}", error.member);
+                reader.violation(field, error.description);
             }
         }
     }
     read
 }
 
-/// Reads what is shown: everything unless something is named.
-fn view(reader: &mut Reader, projection: &str) -> View {
+/// Reads the fields to return: the id and those that the projection names, or all if it is empty.
+fn view(reader: &mut Reader, projection: &str) -> CasView {
     const FIELD: &str = "projection";
     let text = reader.optional_text(FIELD, Some(projection), FIELDS_CHARS_MAX);
     let text = text.unwrap_or_default();
     if text.is_empty() {
-        return View::all();
+        return CasView::all();
     }
-    let mut fields = BTreeSet::from([Field::Id]);
+    let mut fields = BTreeSet::from([CasField::Id]);
     if text.len() > FIELDS_CHARS_MAX {
-        return View::of(fields);
+        return CasView::of(fields);
     }
     for name in text.split(',').map(str::trim) {
-        let named = Field::parse_part(name);
+        let named = CasField::parse_part(name);
         if named.is_empty() {
-            let description = format!("no field `{name}`: must be some of {}", Field::names());
-            reader.violation(FIELD, description);
+            let rule = rule_with_value("must contain only paths of fields", name);
+            reader.violation(
+                FIELD,
+                format!("{rule}: the fields are {}", CasField::names()),
+            );
         }
         fields.extend(named);
     }
-    View::of(fields)
+    CasView::of(fields)
 }
 
-fn order(reader: &mut Reader, sort_fields: &[pb::SortField]) -> Vec<SortKey> {
+fn order(reader: &mut Reader, sort_fields: &[pb::SortField]) -> Vec<CasSortKey> {
     if sort_fields.len() > SORT_FIELDS_MAX {
-        let description = format!("takes at most {SORT_FIELDS_MAX} fields");
-        reader.violation("sort_fields", description);
+        let count = sort_fields.len();
+        let rule = format!("must have at most {SORT_FIELDS_MAX} fields, got {count}");
+        reader.violation("sort_fields", rule);
         return Vec::new();
     }
-    let mut order: Vec<SortKey> = Vec::with_capacity(sort_fields.len());
+    let mut order: Vec<CasSortKey> = Vec::with_capacity(sort_fields.len());
     for (index, sort) in sort_fields.iter().enumerate() {
-        let place = |part: &str| format!("sort_fields[{index}].{part}");
+        let path = |member: &str| format!("sort_fields[{index}].{member}");
         let direction: Option<SortDirection> =
-            reader.optional_enum(&place("direction"), sort.direction);
+            reader.optional_enum(&path("direction"), sort.direction);
         match parse_field(&sort.field) {
             Ok(field) if order.iter().any(|key| key.field == field) => {
-                reader.violation(place("field"), "stands here already");
+                let rule = "must not repeat the field of an earlier sort field";
+                reader.violation(path("field"), rule_with_value(rule, &sort.field));
             }
-            Ok(field) => order.push(SortKey {
+            Ok(field) => order.push(CasSortKey {
                 field,
                 descending: direction == Some(SortDirection::Desc),
             }),
-            Err(description) => reader.violation(place("field"), description),
+            Err(description) => reader.violation(path("field"), description),
         }
     }
     order
 }
 
-/// Finds the place of a page in the order.
-fn placed(reader: &mut Reader, page: Page<Cursor>, order: &[SortKey]) -> Page<Place> {
+/// Reads the position of the page token in this sort order.
+fn positioned(
+    reader: &mut Reader,
+    page: Page<Cursor>,
+    order: &[CasSortKey],
+) -> Page<CasSortPosition> {
     let start = match page.start {
         Start::Skip(records) => Start::Skip(records),
-        Start::After(cursor) => match cursor.place(order) {
-            Some(place) => Start::After(place),
+        Start::After(cursor) => match cursor.position(order) {
+            Some(position) => Start::After(position),
             None => {
                 reader.page_token_is_invalid();
                 Start::Skip(0)

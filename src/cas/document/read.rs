@@ -1,42 +1,55 @@
-//! From document to what a record's writers say. Null stands for unset, wherever a member is; members that the form does
-//! not have are refused.
+//! Reads the fields that callers set from the document form. Everywhere `null` means unset; members that the document form
+//! does not have are violations.
 
 use std::collections::BTreeMap;
 
 use chrono::DateTime;
 
-use crate::cas::document::READ_ONLY;
-use crate::cas::json::{Json, Number};
-use crate::cas::model::{Affirmation, Comment, Said, Spelling, StatusMessage, Value, Word};
+use crate::cas::json::{Json, JsonNumber};
+use crate::cas::model::{Affirmation, CasValue, Comment, RecordFields, StatusMessage};
 use crate::cas::patch::escape;
-use crate::error::{Result, Violations};
+use crate::cas::string_enum::StringEnum;
+use crate::cas::validate::FieldNaming;
+use crate::error::{Result, Violations, rule_with_value};
 use crate::limits::CAS_ELEMENTS_MAX;
 use crate::types::amount::Amount;
 use crate::types::time::Time;
 
-/// Reads what the writers say, and judges it whole; fields are named by their JSON pointers. What the server's members
-/// hold is not looked at.
-pub fn read(document: &Json) -> Result<Said> {
+/// The members that the server sets, which no patch may change.
+pub(crate) const SERVER_MEMBERS: [&str; 6] = [
+    "id",
+    "version",
+    "createdBy",
+    "createdDateTime",
+    "lastModifiedBy",
+    "lastModifiedDateTime",
+];
+
+/// Reads the fields that callers set, and validates them; the members that the server sets are ignored.
+///
+/// # Errors
+/// `InvalidRequest` with every violation, each with the JSON pointer of its value.
+pub(crate) fn read(document: &Json) -> Result<RecordFields> {
     let mut violations = Violations::default();
-    let whole = Place {
+    let root = DocumentValue {
         pointer: String::new(),
         value: Some(document),
         violations: &mut violations,
     };
-    let said = whole.object(said);
-    said.judge(Spelling::Document, &mut violations);
+    let fields = root.object(record_fields);
+    fields.validate(FieldNaming::Document, &mut violations);
     violations.finish()?;
-    Ok(said)
+    Ok(fields)
 }
 
-fn said(object: &mut Object<'_, '_>) -> Said {
-    for name in READ_ONLY {
+fn record_fields(object: &mut ObjectReader<'_, '_>) -> RecordFields {
+    for name in SERVER_MEMBERS {
         object.at(name);
     }
     let (value, override_value) = object
         .at("allocationValue")
         .object(|object| (value(object), object.at("overrideAllocation").object(value)));
-    Said {
+    RecordFields {
         deal_id: object.at("dealId").text(),
         tranche_id: object.at("trancheId").text(),
         source_id: object.at("sourceId").text(),
@@ -44,12 +57,12 @@ fn said(object: &mut Object<'_, '_>) -> Said {
         indication_id: object.at("indicationId").text(),
         company_id: object.at("companyId").integer(),
         source_row_version: object.at("sourceRowVersion").text(),
-        order_status: object.at("orderStatus").word(),
+        order_status: object.at("orderStatus").string_enum(),
         indication_group_id: object.at("indicationGroupId").text(),
         status_messages: object.at("statusMessages").array(status_message),
         value,
         override_value,
-        distribution_type: object.at("distributionType").word(),
+        distribution_type: object.at("distributionType").string_enum(),
         comments: object
             .at("comment")
             .object(|object| object.at("comments").array(comment)),
@@ -61,23 +74,23 @@ fn said(object: &mut Object<'_, '_>) -> Said {
     }
 }
 
-fn value(object: &mut Object<'_, '_>) -> Value {
-    Value {
-        kind: object.at("type").word(),
+fn value(object: &mut ObjectReader<'_, '_>) -> CasValue {
+    CasValue {
+        value_type: object.at("type").string_enum(),
         amount: object
             .at("data")
             .object(|object| object.at("amount").amount()),
     }
 }
 
-fn status_message(object: &mut Object<'_, '_>) -> StatusMessage {
+fn status_message(object: &mut ObjectReader<'_, '_>) -> StatusMessage {
     StatusMessage {
         code: object.at("code").text(),
         message: object.at("message").text(),
     }
 }
 
-fn comment(object: &mut Object<'_, '_>) -> Comment {
+fn comment(object: &mut ObjectReader<'_, '_>) -> Comment {
     Comment {
         comment_type: object.at("commentType").text(),
         comment: object.at("comment").text(),
@@ -86,7 +99,7 @@ fn comment(object: &mut Object<'_, '_>) -> Comment {
     }
 }
 
-fn affirmation(object: &mut Object<'_, '_>) -> Affirmation {
+fn affirmation(object: &mut ObjectReader<'_, '_>) -> Affirmation {
     Affirmation {
         is_affirmed: object.at("isAffirmed").flag(),
         modified_by: object.at("modifiedBy").text(),
@@ -94,20 +107,20 @@ fn affirmation(object: &mut Object<'_, '_>) -> Affirmation {
     }
 }
 
-/// An object as it is read.
-struct Object<'d, 'v> {
+/// An object of the document, with the members that have been read so far.
+struct ObjectReader<'d, 'v> {
     pointer: &'v str,
     members: &'d BTreeMap<String, Json>,
-    /// The members that the form has here.
+    /// Names of the members that the document form has here.
     known: Vec<&'static str>,
     violations: &'v mut Violations,
 }
 
-impl<'d> Object<'d, '_> {
-    /// A member; one that is null is unset.
-    fn at(&mut self, name: &'static str) -> Place<'d, '_> {
+impl<'d> ObjectReader<'d, '_> {
+    /// The value of a member; `null` is unset.
+    fn at(&mut self, name: &'static str) -> DocumentValue<'d, '_> {
         self.known.push(name);
-        Place {
+        DocumentValue {
             pointer: format!("{}/{name}", self.pointer),
             value: self.members.get(name).filter(|value| **value != Json::Null),
             violations: self.violations,
@@ -119,53 +132,54 @@ impl<'d> Object<'d, '_> {
             if !self.known.contains(&name.as_str()) {
                 let field = format!("{}/{}", self.pointer, escape(name));
                 self.violations
-                    .add(field, "is not a member of the document form");
+                    .add(field, "is not a member of the document form: remove it");
             }
         }
     }
 }
 
-/// Where a value may be. Each method returns something in any case, so that the next place is judged too.
-struct Place<'d, 'v> {
+/// A value of the document with its JSON pointer. Every method returns a value, that of an unset field where there is a
+/// violation, so that the rest of the document is checked too.
+struct DocumentValue<'d, 'v> {
     pointer: String,
     value: Option<&'d Json>,
     violations: &'v mut Violations,
 }
 
-impl<'d> Place<'d, '_> {
+impl<'d> DocumentValue<'d, '_> {
     fn text(self) -> Option<String> {
-        self.value("must be a text", |value| match value {
+        self.parse("must be a string", |value| match value {
             Json::Text(text) => Some(text.clone()),
             _ => None,
         })
     }
 
     fn flag(self) -> Option<bool> {
-        self.value("must be true or false", |value| match value {
+        self.parse("must be true or false", |value| match value {
             Json::Bool(is) => Some(*is),
             _ => None,
         })
     }
 
     fn integer(self) -> Option<i64> {
-        self.value("must be a whole number of 64 bits", |value| {
+        self.parse("must be an integer of 64 bits", |value| {
             number(value)?.to_plain(19, 0)?.parse().ok()
         })
     }
 
     fn amount(self) -> Option<Amount> {
-        let form = "must be a number of at most 16 digits before and 12 after the point";
-        self.value(form, |value| {
+        let rule = "must be a number of at most 16 digits before and 12 after the point";
+        self.parse(rule, |value| {
             Amount::parse_decimal(&number(value)?.to_plain(16, 12)?)
         })
     }
 
     fn time(self) -> Option<Time> {
-        let form = "must be a time such as `2020-04-09T04:36:37.423Z`, from the year 1 to 9999";
-        self.value(form, |value| match value {
+        let rule = "must be a time such as 2020-04-09T04:36:37.423Z, from the year 1 to 9999";
+        self.parse(rule, |value| match value {
             Json::Text(text) => {
                 let time = DateTime::parse_from_rfc3339(text).ok()?.to_utc();
-                // Counted and back: a leap second becomes the second behind it, as Postgres has it.
+                // Converted to microseconds and back: a leap second becomes the second after it, as in Postgres.
                 let time = Time::from_micros(Time::floor(time).micros())?;
                 time.is_storable().then_some(time)
             }
@@ -173,21 +187,21 @@ impl<'d> Place<'d, '_> {
         })
     }
 
-    fn word<W: Word>(self) -> Option<W> {
-        let words: Vec<_> = W::ALL.iter().map(|word| word.as_str()).collect();
-        let form = format!("must be one of {}", words.join(", "));
-        self.value(&form, |value| match value {
-            Json::Text(text) => W::parse(text),
+    fn string_enum<E: StringEnum>(self) -> Option<E> {
+        let values: Vec<_> = E::ALL.iter().map(|value| value.as_str()).collect();
+        let rule = format!("must be one of {}", values.join(", "));
+        self.parse(&rule, |value| match value {
+            Json::Text(text) => E::parse(text),
             _ => None,
         })
     }
 
-    /// An object; one that is unset holds nothing.
-    fn object<T: Default>(self, read: impl FnOnce(&mut Object<'d, '_>) -> T) -> T {
+    /// Reads an object; all members of an unset one are unset.
+    fn object<T: Default>(self, read: impl FnOnce(&mut ObjectReader<'d, '_>) -> T) -> T {
         match self.value {
             None => T::default(),
             Some(Json::Object(members)) => {
-                let mut object = Object {
+                let mut object = ObjectReader {
                     pointer: &self.pointer,
                     members,
                     known: Vec::new(),
@@ -197,18 +211,21 @@ impl<'d> Place<'d, '_> {
                 object.refuse_unknown_members();
                 value
             }
-            Some(_) => {
-                self.violations.add(self.pointer, "must be an object");
+            Some(value) => {
+                let rule = violated("must be an object", value);
+                self.violations.add(self.pointer, rule);
                 T::default()
             }
         }
     }
 
-    /// An array of objects; one that is unset is empty. Of one that is too long, no more is read than tells so.
-    fn array<T: Default>(self, read: impl Fn(&mut Object<'d, '_>) -> T) -> Vec<T> {
+    /// Reads an array of objects; an unset one is empty. Of an array that is too long only one element more than allowed is
+    /// read, which is enough for the violation.
+    fn array<T: Default>(self, read: impl Fn(&mut ObjectReader<'d, '_>) -> T) -> Vec<T> {
         let Some(Json::Array(items)) = self.value else {
-            if self.value.is_some() {
-                self.violations.add(self.pointer, "must be an array");
+            if let Some(value) = self.value {
+                let rule = violated("must be an array", value);
+                self.violations.add(self.pointer, rule);
             }
             return Vec::new();
         };
@@ -217,7 +234,7 @@ impl<'d> Place<'d, '_> {
             .enumerate()
             .take(CAS_ELEMENTS_MAX + 1)
             .map(|(index, item)| {
-                let element = Place {
+                let element = DocumentValue {
                     pointer: format!("{}/{index}", self.pointer),
                     value: Some(item),
                     violations: &mut *self.violations,
@@ -227,16 +244,29 @@ impl<'d> Place<'d, '_> {
         elements.collect()
     }
 
-    fn value<T>(self, form: &str, read: impl FnOnce(&Json) -> Option<T>) -> Option<T> {
-        let read = read(self.value?);
-        if read.is_none() {
-            self.violations.add(self.pointer, form);
+    fn parse<T>(self, rule: &str, parse: impl FnOnce(&Json) -> Option<T>) -> Option<T> {
+        let value = self.value?;
+        let parsed = parse(value);
+        if parsed.is_none() {
+            self.violations.add(self.pointer, violated(rule, value));
         }
-        read
+        parsed
     }
 }
 
-fn number(value: &Json) -> Option<&Number> {
+/// The rule that a value violates, with the value if it is a string or a number.
+fn violated(rule: &str, value: &Json) -> String {
+    match value {
+        Json::Null => format!("{rule}, got null"),
+        Json::Bool(is) => format!("{rule}, got {is}"),
+        Json::Number(number) => rule_with_value(rule, number.as_str()),
+        Json::Text(text) => rule_with_value(rule, text),
+        Json::Array(_) => format!("{rule}, got an array"),
+        Json::Object(_) => format!("{rule}, got an object"),
+    }
+}
+
+fn number(value: &Json) -> Option<&JsonNumber> {
     match value {
         Json::Number(number) => Some(number),
         _ => None,

@@ -3,17 +3,17 @@ use uuid::Uuid;
 use super::*;
 use crate::cas::json::Json;
 use crate::cas::model::{
-    Affirmation, CasAllocation, Comment, DistributionType, OrderStatus, Said, StatusMessage, Value,
-    ValueType,
+    Affirmation, CasAllocation, CasValue, Comment, RecordFields, StatusMessage,
 };
-use crate::cas::patch::{Patch, Written};
+use crate::cas::patch::{Patch, PatchOperationText};
+use crate::cas::string_enum::{CasValueType, DistributionType, OrderStatus};
 use crate::error::{Error, Result};
 use crate::types::amount::Amount;
 use crate::types::time::Time;
 
 mod records;
 
-/// The source's «Example JSON», to the letter.
+/// The «Example JSON» of the source document, to the letter.
 const EXAMPLE: &str = include_str!("../../../tests/it/cas/example.json");
 
 const ID: &str = "0198a7b2-0000-7000-8000-000000000001";
@@ -26,10 +26,10 @@ fn at(micros: i64) -> Time {
     Time::from_micros(micros).expect("in range")
 }
 
-/// 2020-04-09T04:36:37.423Z
+/// The time 2020-04-09T04:36:37.423Z in microseconds since 1970.
 const THEN: i64 = 1_586_406_997_423_000;
 
-fn record(said: Said) -> CasAllocation {
+fn record(fields: RecordFields) -> CasAllocation {
     CasAllocation {
         id: Some(Uuid::parse_str(ID).expect("a UUID").into()),
         created_by: "string".into(),
@@ -37,15 +37,15 @@ fn record(said: Said) -> CasAllocation {
         last_modified_by: "string".into(),
         last_modified_at: Some(at(THEN)),
         version: 1,
-        said,
+        fields,
     }
 }
 
-fn said(text: &str) -> Said {
+fn fields(text: &str) -> RecordFields {
     read(&json(text)).unwrap_or_else(|error| panic!("{text}: {error:?}"))
 }
 
-/// The fields that are wrong.
+/// The JSON pointers of all violations.
 fn wrong(document: &Json) -> Vec<String> {
     match read(document) {
         Err(Error::InvalidRequest(violations)) => {
@@ -56,13 +56,13 @@ fn wrong(document: &Json) -> Vec<String> {
     }
 }
 
-fn patch(document: &CasAllocation, operations: &[Written<'_>]) -> Result<Said> {
+fn patch(document: &CasAllocation, operations: &[PatchOperationText<'_>]) -> Result<RecordFields> {
     let patch = Patch::read(operations.iter().copied())?;
-    read(&patch.apply(write(document), &READ_ONLY)?)
+    read(&patch.apply(write(document), &SERVER_MEMBERS)?)
 }
 
-fn add<'a>(path: &'a str, value_json: &'a str) -> Written<'a> {
-    Written {
+fn add<'a>(path: &'a str, value_json: &'a str) -> PatchOperationText<'a> {
+    PatchOperationText {
         op: "add",
         path,
         from: None,
@@ -81,7 +81,7 @@ fn the_sources_example_comes_back_member_for_member() {
     expected.insert("version".into(), json("1"));
     let written = write(&record(read(&example).expect("a record")));
     assert_eq!(written, Json::Object(expected.clone()));
-    // To the letter, too: equal numbers may be written in two ways.
+    // Compared as text too, because equal numbers may be written differently.
     assert_eq!(
         format!("{written:?}"),
         format!("{:?}", Json::Object(expected))
@@ -91,11 +91,11 @@ fn the_sources_example_comes_back_member_for_member() {
 #[test]
 fn the_sources_example_says_what_the_source_says() {
     let string = || Some("string".to_owned());
-    let value = Value {
-        kind: Some(ValueType::Cash),
+    let value = CasValue {
+        value_type: Some(CasValueType::Cash),
         amount: Some(Amount::ZERO),
     };
-    let expected = Said {
+    let expected = RecordFields {
         deal_id: string(),
         tranche_id: string(),
         source_id: string(),
@@ -124,7 +124,7 @@ fn the_sources_example_says_what_the_source_says() {
             modified_at: Some(at(THEN)),
         },
     };
-    assert_eq!(said(EXAMPLE), expected);
+    assert_eq!(fields(EXAMPLE), expected);
 }
 
 #[test]
@@ -134,9 +134,9 @@ fn what_is_unset_is_absent_but_arrays_are_there() {
             "lastModifiedBy":"string","lastModifiedDateTime":"2020-04-09T04:36:37.423Z",
             "statusMessages":[],"comment":{{"comments":[]}}}}"#
     );
-    assert_eq!(write(&record(Said::default())), json(&expected));
-    assert_eq!(said(&expected), Said::default());
-    assert_eq!(said("{}"), Said::default());
+    assert_eq!(write(&record(RecordFields::default())), json(&expected));
+    assert_eq!(fields(&expected), RecordFields::default());
+    assert_eq!(fields("{}"), RecordFields::default());
 }
 
 #[test]
@@ -144,7 +144,7 @@ fn what_has_something_in_it_is_there_without_the_rest() {
     let text = r#"{"allocationValue":{"overrideAllocation":{"data":{"amount":-0.5}}},
         "detail":{"order":{"affirmation":{"isAffirmed":false}}},"statusMessages":[{},{"code":""}],
         "comment":{"comments":[{"lastModifiedDateTime":"2020-04-09T04:36:37.423001Z"}]}}"#;
-    let written = write(&record(said(text)));
+    let written = write(&record(fields(text)));
     let Json::Object(expected) = json(text) else {
         panic!("an object")
     };
@@ -164,7 +164,7 @@ fn null_is_unset_wherever_a_member_is() {
             "detail":{"order":{"affirmation":{"isAffirmed":null,"modifiedBy":null,"modifiedDateTime":null}}}}"#,
         r#"{"allocationValue":{},"comment":{},"detail":{"order":{"affirmation":{}}}}"#,
     ] {
-        assert_eq!(said(nothing), Said::default(), "{nothing}");
+        assert_eq!(fields(nothing), RecordFields::default(), "{nothing}");
     }
 }
 
@@ -242,7 +242,7 @@ fn values_of_the_wrong_type_are_refused_by_their_pointers() {
         ("detail/order/affirmation/isAffirmed", &["1", r#""true""#]),
     ] {
         for value in values {
-            // The document around the value, from the inside out.
+            // Wraps the value into the objects around it, the innermost first.
             let names = field.rsplit('/');
             let document = names.fold((*value).to_owned(), |inner, name| match name {
                 "0" => format!("[{inner}]"),
@@ -257,7 +257,7 @@ fn values_of_the_wrong_type_are_refused_by_their_pointers() {
 #[test]
 fn what_is_too_long_or_too_many_is_refused_with_the_rest() {
     let long = "x".repeat(129);
-    // What stands behind the last that is allowed is not looked at.
+    // Elements beyond the one that exceeds the limit are not read.
     let many = [vec!["{}"; 201], vec!["1"; 5_000]].concat().join(",");
     let document = format!(
         r#"{{"dealId":"{long}","sourceId":"","indicationId":"\u0000","statusMessages":[{many}],"more":1}}"#
@@ -291,12 +291,12 @@ fn numbers_are_taken_by_value_and_lose_no_digit() {
         ("0.1", "0.1"),
         ("-0.0", "0"),
     ] {
-        let said = said(&format!(
+        let fields = fields(&format!(
             r#"{{"allocationValue":{{"data":{{"amount":{number}}}}}}}"#
         ));
-        let read = said.value.amount.expect("an amount");
+        let read = fields.value.amount.expect("an amount");
         assert_eq!(read.to_string(), amount);
-        let written = write(&record(said));
+        let written = write(&record(fields));
         let written = written
             .member("allocationValue")
             .and_then(|value| value.member("data"))
@@ -312,7 +312,7 @@ fn numbers_are_taken_by_value_and_lose_no_digit() {
         ("-9223372036854775808", i64::MIN),
     ] {
         assert_eq!(
-            said(&format!(r#"{{"companyId":{number}}}"#)).company_id,
+            fields(&format!(r#"{{"companyId":{number}}}"#)).company_id,
             Some(id)
         );
     }
@@ -324,7 +324,7 @@ fn times_are_whole_microseconds_of_any_offset() {
         let document = format!(
             r#"{{"detail":{{"order":{{"affirmation":{{"modifiedDateTime":"{text}"}}}}}}}}"#
         );
-        let written = write(&record(said(&document)));
+        let written = write(&record(fields(&document)));
         let affirmation = ["detail", "order", "affirmation", "modifiedDateTime"]
             .into_iter()
             .try_fold(&written, |value, name| value.member(name));
@@ -354,19 +354,19 @@ fn times_are_whole_microseconds_of_any_offset() {
 
 #[test]
 fn a_patch_changes_what_it_addresses_and_nothing_else() {
-    let before = record(said(EXAMPLE));
+    let before = record(fields(EXAMPLE));
     let after = patch(
         &before,
         &[
-            Written {
+            PatchOperationText {
                 op: "test",
                 ..add("/version", "1.0")
             },
-            Written {
+            PatchOperationText {
                 op: "test",
                 ..add("/allocationValue/data/amount", "0.00")
             },
-            Written {
+            PatchOperationText {
                 op: "replace",
                 ..add("/orderStatus", r#""deletePending""#)
             },
@@ -376,18 +376,18 @@ fn a_patch_changes_what_it_addresses_and_nothing_else() {
                 r#"{"commentType":"private","comment":"no"}"#,
             ),
             add("/trancheId", "null"),
-            Written {
+            PatchOperationText {
                 op: "remove",
                 ..add("/detail/order", "1")
             },
-            Written {
+            PatchOperationText {
                 op: "copy",
                 from: Some("/createdBy"),
                 ..add("/dealId", "1")
             },
         ],
     );
-    let mut expected = before.said.clone();
+    let mut expected = before.fields.clone();
     expected.order_status = Some(OrderStatus::DeletePending);
     expected.value.amount = Amount::parse_decimal("12345678901234.5");
     expected.comments.push(Comment {
@@ -403,15 +403,15 @@ fn a_patch_changes_what_it_addresses_and_nothing_else() {
 
 #[test]
 fn a_patch_changes_no_member_of_the_servers() {
-    let record = record(said(EXAMPLE));
-    for name in READ_ONLY {
+    let record = record(fields(EXAMPLE));
+    for name in SERVER_MEMBERS {
         let path = format!("/{name}");
         for op in ["add", "replace", "remove"] {
             let refused = patch(
                 &record,
                 &[
                     add("/dealId", "null"),
-                    Written {
+                    PatchOperationText {
                         op,
                         ..add(&path, "1")
                     },
@@ -424,7 +424,7 @@ fn a_patch_changes_no_member_of_the_servers() {
         }
         assert!(write(&record).member(name).is_some(), "{name} is there");
     }
-    // A document without them in place of the whole, and one with them.
+    // Replaces the whole document by one without them, and by one with them.
     let without = patch(&record, &[add("", r#"{"dealId":"x"}"#)]);
     assert!(
         matches!(without, Err(Error::InvalidRequest(_))),
@@ -433,7 +433,7 @@ fn a_patch_changes_no_member_of_the_servers() {
     let Json::Object(mut whole) = json(EXAMPLE) else {
         panic!("an object")
     };
-    whole.retain(|name, _| READ_ONLY.contains(&name.as_str()));
+    whole.retain(|name, _| SERVER_MEMBERS.contains(&name.as_str()));
     let whole = whole
         .into_iter()
         .map(|(name, value)| match value {
@@ -445,9 +445,9 @@ fn a_patch_changes_no_member_of_the_servers() {
             r#""version":1.0,"dealId":"x""#.into(),
         ]);
     let whole = format!("{{{}}}", whole.collect::<Vec<_>>().join(","));
-    let expected = Said {
+    let expected = RecordFields {
         deal_id: Some("x".into()),
-        ..Said::default()
+        ..RecordFields::default()
     };
     assert_eq!(patch(&record, &[add("", &whole)]), Ok(expected));
 }

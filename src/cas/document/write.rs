@@ -1,15 +1,16 @@
-//! From record to document. What is unset is absent, and so is an object with nothing in it; arrays are always there, so
-//! that a patch can add to their end.
+//! Writes the document form of a record. Unset fields, and objects without any set field, are absent. Arrays are always
+//! present, so that a patch can append to them.
 
 use chrono::SecondsFormat;
 
-use crate::cas::json::{Json, Number};
-use crate::cas::model::{Affirmation, CasAllocation, Comment, StatusMessage, Value, Word};
+use crate::cas::json::{Json, JsonNumber};
+use crate::cas::model::{Affirmation, CasAllocation, CasValue, Comment, StatusMessage};
+use crate::cas::string_enum::StringEnum;
 use crate::types::time::Time;
 
 /// The document form of a record.
-pub fn write(record: &CasAllocation) -> Json {
-    let said = &record.said;
+pub(crate) fn write(record: &CasAllocation) -> Json {
+    let fields = &record.fields;
     object([
         ("id", record.id.map(|id| Json::Text(id.to_string()))),
         ("version", Some(Json::Number(record.version.into()))),
@@ -20,46 +21,46 @@ pub fn write(record: &CasAllocation) -> Json {
             Some(Json::Text(record.last_modified_by.clone())),
         ),
         ("lastModifiedDateTime", record.last_modified_at.map(time)),
-        ("dealId", text(&said.deal_id)),
-        ("trancheId", text(&said.tranche_id)),
-        ("sourceId", text(&said.source_id)),
-        ("investorAccountId", text(&said.investor_account_id)),
-        ("indicationId", text(&said.indication_id)),
+        ("dealId", text(&fields.deal_id)),
+        ("trancheId", text(&fields.tranche_id)),
+        ("sourceId", text(&fields.source_id)),
+        ("investorAccountId", text(&fields.investor_account_id)),
+        ("indicationId", text(&fields.indication_id)),
         (
             "companyId",
-            said.company_id.map(|id| Json::Number(id.into())),
+            fields.company_id.map(|id| Json::Number(id.into())),
         ),
-        ("sourceRowVersion", text(&said.source_row_version)),
-        ("orderStatus", word(said.order_status)),
-        ("indicationGroupId", text(&said.indication_group_id)),
+        ("sourceRowVersion", text(&fields.source_row_version)),
+        ("orderStatus", string_enum(fields.order_status)),
+        ("indicationGroupId", text(&fields.indication_group_id)),
         (
             "statusMessages",
-            array(&said.status_messages, status_message),
+            array(&fields.status_messages, status_message),
         ),
         (
             "allocationValue",
-            part([
-                ("type", word(said.value.kind)),
-                ("data", data(&said.value)),
+            optional_object([
+                ("type", string_enum(fields.value.value_type)),
+                ("data", data(&fields.value)),
                 (
                     "overrideAllocation",
-                    part([
-                        ("type", word(said.override_value.kind)),
-                        ("data", data(&said.override_value)),
+                    optional_object([
+                        ("type", string_enum(fields.override_value.value_type)),
+                        ("data", data(&fields.override_value)),
                     ]),
                 ),
             ]),
         ),
-        ("distributionType", word(said.distribution_type)),
+        ("distributionType", string_enum(fields.distribution_type)),
         (
             "comment",
-            part([("comments", array(&said.comments, comment))]),
+            optional_object([("comments", array(&fields.comments, comment))]),
         ),
         (
             "detail",
-            part([(
+            optional_object([(
                 "order",
-                part([("affirmation", affirmation(&said.affirmation))]),
+                optional_object([("affirmation", affirmation(&fields.affirmation))]),
             )]),
         ),
     ])
@@ -72,11 +73,11 @@ fn status_message(status: &StatusMessage) -> Json {
     ])
 }
 
-fn data(value: &Value) -> Option<Json> {
+fn data(value: &CasValue) -> Option<Json> {
     let amount = value
         .amount
-        .map(|amount| Json::Number(Number::from(amount)));
-    part([("amount", amount)])
+        .map(|amount| Json::Number(JsonNumber::from(amount)));
+    optional_object([("amount", amount)])
 }
 
 fn comment(comment: &Comment) -> Json {
@@ -89,14 +90,14 @@ fn comment(comment: &Comment) -> Json {
 }
 
 fn affirmation(affirmation: &Affirmation) -> Option<Json> {
-    part([
+    optional_object([
         ("isAffirmed", affirmation.is_affirmed.map(Json::Bool)),
         ("modifiedBy", text(&affirmation.modified_by)),
         ("modifiedDateTime", affirmation.modified_at.map(time)),
     ])
 }
 
-/// An object of what is set.
+/// An object of the members that are set.
 fn object<const N: usize>(members: [(&str, Option<Json>); N]) -> Json {
     let set = members
         .into_iter()
@@ -104,8 +105,8 @@ fn object<const N: usize>(members: [(&str, Option<Json>); N]) -> Json {
     Json::Object(set.collect())
 }
 
-/// The same where an object with nothing in it is none.
-fn part<const N: usize>(members: [(&str, Option<Json>); N]) -> Option<Json> {
+/// An object of the members that are set; `None` if none is.
+fn optional_object<const N: usize>(members: [(&str, Option<Json>); N]) -> Option<Json> {
     let is_set = members.iter().any(|(_, value)| value.is_some());
     is_set.then(|| object(members))
 }
@@ -118,11 +119,11 @@ fn text(text: &Option<String>) -> Option<Json> {
     text.clone().map(Json::Text)
 }
 
-fn word<W: Word>(word: Option<W>) -> Option<Json> {
-    word.map(|word| Json::Text(word.as_str().into()))
+fn string_enum<E: StringEnum>(value: Option<E>) -> Option<Json> {
+    value.map(|value| Json::Text(value.as_str().into()))
 }
 
-/// RFC 3339 in UTC with three fraction digits, six where needed.
+/// A time as RFC 3339 in UTC with three fraction digits, or six if it has microseconds.
 fn time(time: Time) -> Json {
     let format = match time.micros() % 1_000 {
         0 => SecondsFormat::Millis,

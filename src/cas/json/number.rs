@@ -1,4 +1,4 @@
-//! Numbers, exactly as they were written, and equal by value.
+//! JSON numbers, which keep the text that was written and are compared by value.
 
 use std::fmt;
 
@@ -6,37 +6,37 @@ use serde::de::IgnoredAny;
 
 use crate::types::amount::Amount;
 
-/// A JSON number: the text that was written. Equal by value: `1`, `1.0` and `10e-1` are one number.
+/// A JSON number as the text that was written. Equality is by value: `1`, `1.0` and `10e-1` are equal.
 #[derive(Clone, Debug)]
-pub struct Number(String);
+pub(crate) struct JsonNumber(String);
 
-/// What a number is worth: ± `digits` × 10^`exponent`, where `digits` neither begins nor ends with a zero. Zero has no
-/// digits, no sign and the exponent 0, so that each value has one form only.
+/// The value of a number: ± `digits` × 10^`exponent`, where `digits` neither begins nor ends with a zero. Zero has no
+/// digits, no sign and the exponent 0, so that each value has exactly one form.
 #[derive(PartialEq)]
-struct Value {
+struct DecimalParts {
     is_negative: bool,
     digits: String,
     exponent: i128,
 }
 
-impl Number {
-    /// Parses a number; `None` if it is none, or if its exponent is past 64 bits.
-    pub fn parse(text: &str) -> Option<Self> {
+impl JsonNumber {
+    /// Parses a number; `None` if the text is not a JSON number or its exponent exceeds 64 bits.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
         let begins = text.starts_with(|c: char| c == '-' || c.is_ascii_digit());
-        // A number may stand between blanks in a JSON text, but they are no part of it.
+        // serde_json accepts blanks around the number.
         let ends = text.ends_with(|c: char| c.is_ascii_digit());
         let is_number = begins && ends && serde_json::from_str::<IgnoredAny>(text).is_ok();
         (is_number && exponent(text).is_some()).then(|| Self(text.into()))
     }
 
-    /// As it was written.
-    pub fn as_str(&self) -> &str {
+    /// The text of the number as it was written.
+    pub(crate) fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// The one way to write its value: whole digits and an exponent.
-    pub fn canonical(&self) -> String {
-        let Value {
+    /// The value as digits and an exponent; the same text for equal numbers.
+    pub(crate) fn canonical(&self) -> String {
+        let DecimalParts {
             is_negative,
             digits,
             exponent,
@@ -45,10 +45,10 @@ impl Number {
         format!("{sign}{digits:0>1}e{exponent}")
     }
 
-    /// Its value as a plain decimal, without exponent, needless zeros or `-0`; `None` if that needs more than
-    /// `whole_max` digits before the point or `fraction_max` behind it.
-    pub fn to_plain(&self, whole_max: usize, fraction_max: usize) -> Option<String> {
-        let Value {
+    /// The value as a decimal without exponent, redundant zeros or `-0`; `None` if it takes more than `whole_max` digits
+    /// before the point or `fraction_max` after it.
+    pub(crate) fn to_plain(&self, whole_max: usize, fraction_max: usize) -> Option<String> {
+        let DecimalParts {
             is_negative,
             digits,
             exponent,
@@ -71,7 +71,7 @@ impl Number {
         (whole.len() <= whole_max).then(|| format!("{sign}{whole}.{fraction}"))
     }
 
-    fn value(&self) -> Value {
+    fn value(&self) -> DecimalParts {
         let unsigned = self.0.trim_start_matches('-');
         let (mantissa, _) = split_exponent(unsigned);
         let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
@@ -79,17 +79,17 @@ impl Number {
         let upper = all.trim_end_matches('0');
         let digits = upper.trim_start_matches('0');
         if digits.is_empty() {
-            return Value {
+            return DecimalParts {
                 is_negative: false,
                 digits: String::new(),
                 exponent: 0,
             };
         }
         let written = exponent(&self.0).unwrap_or(0);
-        // Lengths are those of a text in memory: nothing here comes near the bounds of 128 bits.
+        // The lengths are those of a text in memory, so none of these sums exceeds 128 bits.
         let behind_point = fraction.len() as i128;
         let trimmed = (all.len() - upper.len()) as i128;
-        Value {
+        DecimalParts {
             is_negative: self.0.starts_with('-'),
             digits: digits.into(),
             exponent: i128::from(written) - behind_point + trimmed,
@@ -105,29 +105,29 @@ fn exponent(text: &str) -> Option<i64> {
     split_exponent(text).1.parse().ok()
 }
 
-impl PartialEq for Number {
+impl PartialEq for JsonNumber {
     fn eq(&self, other: &Self) -> bool {
         self.0 == other.0 || self.value() == other.value()
     }
 }
 
-impl Eq for Number {}
+impl Eq for JsonNumber {}
 
-impl fmt::Display for Number {
+impl fmt::Display for JsonNumber {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
 }
 
-impl From<i64> for Number {
+impl From<i64> for JsonNumber {
     fn from(number: i64) -> Self {
         Self(number.to_string())
     }
 }
 
-impl From<Amount> for Number {
+impl From<Amount> for JsonNumber {
     fn from(amount: Amount) -> Self {
-        // An amount's text is a plain decimal, which is a JSON number.
+        // The text of an amount is a decimal without exponent, which is a JSON number.
         Self(amount.to_string())
     }
 }

@@ -1,78 +1,79 @@
-//! From text to value. The structure is read here, where its bounds are kept; what a number or a string is, with all its
-//! escapes, is left to serde_json.
+//! Parses JSON texts. The structure is parsed here, which enforces the bounds of `limits`; numbers and strings with their
+//! escapes are parsed by serde_json.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
-use crate::cas::json::{Json, Number};
+use crate::cas::json::number::JsonNumber;
+use crate::cas::json::value::Json;
 use crate::limits::{JSON_DEPTH_MAX, JSON_VALUES_MAX};
 
-/// Why a text is not a JSON value that is taken. Places are bytes from 0.
+/// Why a text is refused as JSON.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Fault {
-    /// Something else stands where this was expected.
-    #[error("must be JSON: at byte {at}, {expected} was expected")]
-    Syntax {
-        /// Where.
-        at: usize,
-        /// What would be right.
-        expected: &'static str,
-    },
-    /// An object has two members of one name.
-    #[error("must not have two members of one name: `{0}`")]
+pub(crate) enum JsonParseError {
+    /// The text is no JSON from this byte on, counted from 0.
+    #[error("must be JSON: expected {expected} at byte {at}")]
+    Syntax { at: usize, expected: &'static str },
+    /// An object has two members of this name.
+    #[error("must not have two members of the same name: `{0}`")]
     Duplicate(String),
-    /// Too many arrays and objects inside each other.
-    #[error("may have at most {JSON_DEPTH_MAX} arrays and objects inside each other")]
+    #[error("must have at most {JSON_DEPTH_MAX} nested arrays and objects")]
     TooDeep,
-    /// Too many members and elements.
-    #[error("may have at most {JSON_VALUES_MAX} members and elements altogether")]
+    #[error("must have at most {JSON_VALUES_MAX} members and elements in total")]
     TooManyValues,
 }
 
-pub(super) fn parse(text: &str) -> Result<Json, Fault> {
-    let mut parser = Parser {
-        text,
-        at: 0,
-        values: 0,
-    };
-    parser.skip_blanks();
-    let value = parser.value(0)?;
-    parser.skip_blanks();
-    match parser.peek() {
-        None => Ok(value),
-        Some(_) => Err(parser.expected("the end of the text")),
+impl Json {
+    /// Parses a JSON text.
+    ///
+    /// # Errors
+    /// The first violation of the syntax or of a bound.
+    pub(crate) fn parse(text: &str) -> Result<Self, JsonParseError> {
+        let mut parser = JsonParser {
+            text,
+            at: 0,
+            values: 0,
+        };
+        parser.skip_blanks();
+        let value = parser.value(0)?;
+        parser.skip_blanks();
+        match parser.peek() {
+            None => Ok(value),
+            Some(_) => Err(parser.expected("the end of the text")),
+        }
     }
 }
 
-struct Parser<'a> {
+struct JsonParser<'a> {
     text: &'a str,
-    /// Always at a character's first byte.
+    /// Position in bytes, always at the start of a character.
     at: usize,
+    /// Number of values parsed so far.
     values: usize,
 }
 
-impl<'a> Parser<'a> {
-    /// Reads the value that begins here, inside of `depth` arrays and objects.
-    fn value(&mut self, depth: usize) -> Result<Json, Fault> {
+impl<'a> JsonParser<'a> {
+    /// Parses the value at the current position, which is nested in `depth` arrays and objects.
+    fn value(&mut self, depth: usize) -> Result<Json, JsonParseError> {
         self.values += 1;
         if self.values > JSON_VALUES_MAX {
-            return Err(Fault::TooManyValues);
+            return Err(JsonParseError::TooManyValues);
         }
         match self.peek() {
-            Some(b'{' | b'[') if depth == JSON_DEPTH_MAX => Err(Fault::TooDeep),
+            Some(b'{' | b'[') if depth == JSON_DEPTH_MAX => Err(JsonParseError::TooDeep),
             Some(b'{') => self.object(depth + 1),
             Some(b'[') => self.array(depth + 1),
             Some(b'"') => Ok(Json::Text(self.string()?)),
             Some(b'-' | b'0'..=b'9') => self.number(),
-            _ => self.word(),
+            _ => self.literal(),
         }
     }
 
-    fn object(&mut self, depth: usize) -> Result<Json, Fault> {
+    fn object(&mut self, depth: usize) -> Result<Json, JsonParseError> {
         let mut members = BTreeMap::new();
         self.list(b'{', b'}', "`,` or `}`", |parser| {
             if parser.peek() != Some(b'"') {
-                return Err(parser.expected("a member's name in quotes"));
+                return Err(parser.expected("the name of a member in quotes"));
             }
             let name = parser.string()?;
             parser.skip_blanks();
@@ -86,13 +87,13 @@ impl<'a> Parser<'a> {
                     free.insert(value);
                     Ok(())
                 }
-                Entry::Occupied(taken) => Err(Fault::Duplicate(taken.key().clone())),
+                Entry::Occupied(taken) => Err(JsonParseError::Duplicate(taken.key().clone())),
             }
         })?;
         Ok(Json::Object(members))
     }
 
-    fn array(&mut self, depth: usize) -> Result<Json, Fault> {
+    fn array(&mut self, depth: usize) -> Result<Json, JsonParseError> {
         let mut items = Vec::new();
         self.list(b'[', b']', "`,` or `]`", |parser| {
             items.push(parser.value(depth)?);
@@ -101,14 +102,14 @@ impl<'a> Parser<'a> {
         Ok(Json::Array(items))
     }
 
-    /// Reads what stands between two brackets, comma by comma.
+    /// Parses the items between two brackets, which commas separate.
     fn list(
         &mut self,
         open: u8,
         close: u8,
         comma_or_close: &'static str,
-        mut item: impl FnMut(&mut Self) -> Result<(), Fault>,
-    ) -> Result<(), Fault> {
+        mut item: impl FnMut(&mut Self) -> Result<(), JsonParseError>,
+    ) -> Result<(), JsonParseError> {
         self.take(open);
         self.skip_blanks();
         if self.take(close) {
@@ -127,14 +128,14 @@ impl<'a> Parser<'a> {
         }
     }
 
-    fn string(&mut self) -> Result<String, Fault> {
+    fn string(&mut self) -> Result<String, JsonParseError> {
         let body = &self.text.as_bytes()[self.at + 1..];
         let mut length = 0;
         while body.get(length).is_some_and(|byte| *byte != b'"') {
-            // The character behind a backslash ends nothing.
+            // A quote after a backslash does not end the string.
             length += if body[length] == b'\\' { 2 } else { 1 };
         }
-        // `get` is `None` where the closing quote is missing.
+        // `get` returns `None` if the closing quote is missing.
         self.text
             .get(self.at..self.at + length + 2)
             .and_then(|quoted| Some((quoted.len(), serde_json::from_str(quoted).ok()?)))
@@ -145,24 +146,24 @@ impl<'a> Parser<'a> {
             .ok_or_else(|| self.expected("a string of Unicode text with valid escapes"))
     }
 
-    fn number(&mut self) -> Result<Json, Fault> {
+    fn number(&mut self) -> Result<Json, JsonParseError> {
         let written =
             self.while_in(|byte| matches!(byte, b'0'..=b'9' | b'+' | b'-' | b'.' | b'e' | b'E'));
-        let number = Number::parse(written)
-            .ok_or_else(|| self.expected("a number whose exponent is of at most 64 bits"))?;
+        let number = JsonNumber::parse(written)
+            .ok_or_else(|| self.expected("a number whose exponent fits 64 bits"))?;
         self.at += written.len();
         Ok(Json::Number(number))
     }
 
-    fn word(&mut self) -> Result<Json, Fault> {
-        let word = self.while_in(|byte| byte.is_ascii_alphanumeric());
-        let value = match word {
+    fn literal(&mut self) -> Result<Json, JsonParseError> {
+        let literal = self.while_in(|byte| byte.is_ascii_alphanumeric());
+        let value = match literal {
             "null" => Json::Null,
             "true" => Json::Bool(true),
             "false" => Json::Bool(false),
             _ => return Err(self.expected("a value")),
         };
-        self.at += word.len();
+        self.at += literal.len();
         Ok(value)
     }
 
@@ -187,8 +188,8 @@ impl<'a> Parser<'a> {
         self.text.as_bytes().get(self.at).copied()
     }
 
-    fn expected(&self, expected: &'static str) -> Fault {
-        Fault::Syntax {
+    fn expected(&self, expected: &'static str) -> JsonParseError {
+        JsonParseError::Syntax {
             at: self.at,
             expected,
         }

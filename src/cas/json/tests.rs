@@ -1,5 +1,8 @@
 use proptest::prelude::*;
 
+use std::collections::BTreeMap;
+
+use super::parse::JsonParseError;
 use super::*;
 use crate::limits::JSON_VALUES_MAX;
 
@@ -7,7 +10,7 @@ fn json(text: &str) -> Json {
     Json::parse(text).unwrap_or_else(|fault| panic!("{text}: {fault}"))
 }
 
-fn fault(text: &str) -> Fault {
+fn fault(text: &str) -> JsonParseError {
     Json::parse(text).expect_err(text)
 }
 
@@ -81,10 +84,13 @@ const GOLDEN: &str = "db6b3636fac8e3c472dcb56bada6ad617d64d15a8b2e0d63cef9cafb8b
 
 #[test]
 fn a_member_named_twice_is_refused_however_it_is_written() {
-    assert_eq!(fault(r#"{"a":1,"a":1}"#), Fault::Duplicate("a".into()));
+    assert_eq!(
+        fault(r#"{"a":1,"a":1}"#),
+        JsonParseError::Duplicate("a".into())
+    );
     assert_eq!(
         fault(r#"[{"a":1,"b":{},"\u0061":2}]"#),
-        Fault::Duplicate("a".into())
+        JsonParseError::Duplicate("a".into())
     );
     json(r#"{"a":{"a":1},"A":1}"#);
 }
@@ -92,7 +98,7 @@ fn a_member_named_twice_is_refused_however_it_is_written() {
 #[test]
 fn what_is_no_json_is_refused_with_its_place() {
     let at = |text| match fault(text) {
-        Fault::Syntax { at, .. } => at,
+        JsonParseError::Syntax { at, .. } => at,
         other => panic!("{text}: {other}"),
     };
     for (text, place) in [
@@ -128,17 +134,20 @@ fn what_is_no_json_is_refused_with_its_place() {
 fn nesting_is_bounded_and_never_overflows_the_stack() {
     let nested = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
     assert_eq!(json(&nested(32)).depth(), 32);
-    assert_eq!(fault(&nested(33)), Fault::TooDeep);
-    assert_eq!(fault(&nested(1_000)), Fault::TooDeep);
-    assert_eq!(fault(&"[".repeat(4 * 1024 * 1024)), Fault::TooDeep);
-    assert_eq!(fault(&r#"{"a":"#.repeat(1_000)), Fault::TooDeep);
+    assert_eq!(fault(&nested(33)), JsonParseError::TooDeep);
+    assert_eq!(fault(&nested(1_000)), JsonParseError::TooDeep);
+    assert_eq!(fault(&"[".repeat(4 * 1024 * 1024)), JsonParseError::TooDeep);
+    assert_eq!(fault(&r#"{"a":"#.repeat(1_000)), JsonParseError::TooDeep);
 }
 
 #[test]
 fn the_number_of_values_is_bounded() {
     let items = |count: usize| format!("[{}]", vec!["1"; count].join(","));
     json(&items(JSON_VALUES_MAX - 1));
-    assert_eq!(fault(&items(JSON_VALUES_MAX)), Fault::TooManyValues);
+    assert_eq!(
+        fault(&items(JSON_VALUES_MAX)),
+        JsonParseError::TooManyValues
+    );
 }
 
 #[test]
@@ -149,13 +158,13 @@ fn memory_is_counted_for_what_a_small_text_makes_large() {
     assert!(json(r#"{"":1}"#).bytes() > 11 * size_of::<Json>());
 }
 
-/// The same value as serde_json has it, where a number is an `f64`.
+/// The same value as serde_json represents it, with numbers as `f64`.
 fn as_serde(value: &Json) -> serde_json::Value {
     match value {
         Json::Null => serde_json::Value::Null,
         Json::Bool(is) => (*is).into(),
         Json::Number(number) => {
-            // By serde_json's own way to an `f64`, which may differ from the standard library's in the last place.
+            // Converted by serde_json, whose result may differ from the standard library's in the last digit.
             let number: f64 = serde_json::from_str(number.as_str()).expect("a number");
             number.into()
         }
@@ -168,7 +177,7 @@ fn as_serde(value: &Json) -> serde_json::Value {
     }
 }
 
-/// Every number as an `f64`.
+/// Converts every number to an `f64`.
 fn in_floats(value: serde_json::Value) -> serde_json::Value {
     match value {
         serde_json::Value::Number(number) => number.as_f64().into(),
@@ -181,7 +190,7 @@ fn in_floats(value: serde_json::Value) -> serde_json::Value {
     }
 }
 
-/// Texts of which many are JSON, and the others nearly.
+/// Texts most of which are JSON, while the others have one error.
 fn nearly_json() -> impl Strategy<Value = String> {
     let leaf = prop_oneof![
         Just("null".to_owned()),
@@ -204,7 +213,7 @@ fn nearly_json() -> impl Strategy<Value = String> {
             }),
         ]
     });
-    // One byte in three texts is struck out or put in.
+    // In three of ten texts a character is removed or inserted.
     let slip = proptest::option::weighted(
         0.3,
         (any::<prop::sample::Index>(), "[]\\[{}:,\"0-9 .e\\\\-]?"),
@@ -223,14 +232,14 @@ fn nearly_json() -> impl Strategy<Value = String> {
 }
 
 proptest! {
-    /// serde_json takes the last of members with one name; otherwise the two take the same texts for the same values.
+    /// serde_json accepts members of one name and keeps the last; otherwise both parsers accept the same texts.
     #[test]
     fn texts_are_read_as_serde_json_reads_them(text in nearly_json()) {
         match (Json::parse(&text), serde_json::from_str::<serde_json::Value>(&text)) {
             (Ok(ours), Ok(theirs)) => prop_assert_eq!(as_serde(&ours), in_floats(theirs)),
-            (Err(Fault::Duplicate(_)), _) => {}
+            (Err(JsonParseError::Duplicate(_)), _) => {}
             (Err(_), Err(_)) => {}
-            // 1e400 has no `f64`.
+            // A number such as 1e400 exceeds the range of `f64`.
             (Ok(_), Err(theirs)) => prop_assert!(theirs.to_string().contains("out of range"), "{}", theirs),
             (Err(ours), Ok(_)) => prop_assert!(false, "{}: {}", text, ours),
         }

@@ -1,40 +1,41 @@
-//! RFC 6901 (JSON Pointer): where in a document something is, or is to be put.
+//! JSON Pointer (RFC 6901): locations in a JSON document.
 
 use std::collections::BTreeMap;
 use std::fmt;
 
 use crate::cas::json::Json;
+use crate::error::rule_with_value;
 use crate::limits::POINTER_CHARS_MAX;
 use crate::types::text;
 
-/// The names and positions that lead to a value; none leads to the whole document.
+/// The names of members and positions of elements on the path from the root to a value; empty for the whole document.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Pointer(Vec<String>);
+pub(super) struct JsonPointer(Vec<String>);
 
-/// Why a location is not there.
+/// Why a document does not have a location.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Fault {
-    /// An object has no such member, an array no such position, or neither is there.
-    #[error("is not there")]
+pub(super) enum JsonPointerError {
+    /// An object on the path lacks the member, an array the position, or a value on the path is neither.
+    #[error("must be a location that the document has")]
     NotThere,
-    /// What stands for an array's position is none.
+    /// The path goes through an array, and its name there is not a position.
     #[error(
-        "must name an array's position in digits without leading zeros, or its end by `-` where something is added"
+        "must have an array's position as digits without leading zeros, or `-` for its end where a value is added"
     )]
-    NoPosition,
+    NotAPosition,
 }
 
-/// What holds values.
-enum Holder<'a> {
+/// The array or object that contains a location.
+enum JsonContainer<'a> {
     Members(&'a mut BTreeMap<String, Json>),
     Items(&'a mut Vec<Json>),
 }
 
-impl Pointer {
+impl JsonPointer {
     pub(super) fn parse(text: &str) -> Result<Self, String> {
         if text::check(text, POINTER_CHARS_MAX).is_err() {
             return Err(format!(
-                "takes at most {POINTER_CHARS_MAX} characters, and no NUL"
+                "must have at most {POINTER_CHARS_MAX} characters, none of which is NUL"
             ));
         }
         if text.is_empty() {
@@ -42,88 +43,92 @@ impl Pointer {
         }
         let names = text
             .strip_prefix('/')
-            .ok_or("must be empty or begin with `/`")?;
-        names
-            .split('/')
-            .map(unescape)
-            .collect::<Result<_, _>>()
-            .map(Self)
+            .ok_or_else(|| rule_with_value("must be empty or begin with `/`", text))?;
+        let names = names.split('/').map(unescape).collect::<Option<_>>();
+        names.map(Self).ok_or_else(|| {
+            rule_with_value("must have `~` only as `~0` for `~` or `~1` for `/`", text)
+        })
     }
 
-    /// Whether it leads to the document as a whole.
+    /// Whether the location is the whole document.
     pub(super) fn is_whole(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// How many arrays and objects are around the location.
+    /// Number of arrays and objects that the location is nested in.
     pub(super) fn depth(&self) -> usize {
         self.0.len()
     }
 
-    /// Whether the location is the document's member `name`, or inside of it.
+    /// Whether the location is the member `name` of the document, or inside it.
     pub(super) fn begins_with(&self, name: &str) -> bool {
         self.0.first().is_some_and(|first| first == name)
     }
 
-    /// Whether `inner` is inside of this location, and not the same.
+    /// Whether `inner` is inside this location; a location is not inside itself.
     pub(super) fn contains(&self, inner: &Self) -> bool {
         inner.0.len() > self.0.len() && inner.0.starts_with(&self.0)
     }
 
-    /// The value at the location.
-    pub(super) fn get<'a>(&self, document: &'a Json) -> Result<&'a Json, Fault> {
+    /// Returns the value at the location.
+    pub(super) fn get<'a>(&self, document: &'a Json) -> Result<&'a Json, JsonPointerError> {
         self.0.iter().try_fold(document, |value, name| match value {
-            Json::Object(members) => members.get(name).ok_or(Fault::NotThere),
-            Json::Array(items) => items.get(position(name)?).ok_or(Fault::NotThere),
-            _ => Err(Fault::NotThere),
+            Json::Object(members) => members.get(name).ok_or(JsonPointerError::NotThere),
+            Json::Array(items) => items.get(position(name)?).ok_or(JsonPointerError::NotThere),
+            _ => Err(JsonPointerError::NotThere),
         })
     }
 
-    /// The value at the location, to be changed.
-    pub(super) fn get_mut<'a>(&self, document: &'a mut Json) -> Result<&'a mut Json, Fault> {
+    /// Returns the value at the location for changes.
+    pub(super) fn get_mut<'a>(
+        &self,
+        document: &'a mut Json,
+    ) -> Result<&'a mut Json, JsonPointerError> {
         walk(document, &self.0)
     }
 
-    /// Puts a value at the location: as a member in place of one that is there, into an array before what is there.
-    pub(super) fn insert(&self, document: &mut Json, value: Json) -> Result<(), Fault> {
+    /// Adds a value at the location. It replaces a member of an object, and is inserted before an element of an array.
+    pub(super) fn insert(&self, document: &mut Json, value: Json) -> Result<(), JsonPointerError> {
         let Some((last, parents)) = self.0.split_last() else {
             *document = value;
             return Ok(());
         };
-        match holder(document, parents)? {
-            Holder::Members(members) => {
+        match container(document, parents)? {
+            JsonContainer::Members(members) => {
                 members.insert(last.clone(), value);
             }
-            Holder::Items(items) => {
-                let at = match last.as_str() {
+            JsonContainer::Items(items) => {
+                let index = match last.as_str() {
                     "-" => items.len(),
                     digits => position(digits)?,
                 };
-                if at > items.len() {
-                    return Err(Fault::NotThere);
+                if index > items.len() {
+                    return Err(JsonPointerError::NotThere);
                 }
-                items.insert(at, value);
+                items.insert(index, value);
             }
         }
         Ok(())
     }
 
-    /// Takes the value at the location out of what holds it; the whole document, which nothing holds, is not there.
-    pub(super) fn remove(&self, document: &mut Json) -> Result<Json, Fault> {
-        let (last, parents) = self.0.split_last().ok_or(Fault::NotThere)?;
-        match holder(document, parents)? {
-            Holder::Members(members) => members.remove(last).ok_or(Fault::NotThere),
-            Holder::Items(items) => {
-                let at = position(last)?;
-                (at < items.len())
-                    .then(|| items.remove(at))
-                    .ok_or(Fault::NotThere)
+    /// Removes the value at the location and returns it. The whole document cannot be removed.
+    pub(super) fn remove(&self, document: &mut Json) -> Result<Json, JsonPointerError> {
+        let (last, parents) = self.0.split_last().ok_or(JsonPointerError::NotThere)?;
+        match container(document, parents)? {
+            JsonContainer::Members(members) => {
+                members.remove(last).ok_or(JsonPointerError::NotThere)
+            }
+            JsonContainer::Items(items) => {
+                let index = position(last)?;
+                (index < items.len())
+                    .then(|| items.remove(index))
+                    .ok_or(JsonPointerError::NotThere)
             }
         }
     }
 }
 
-impl fmt::Display for Pointer {
+impl fmt::Display for JsonPointer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0
             .iter()
@@ -131,53 +136,58 @@ impl fmt::Display for Pointer {
     }
 }
 
-fn walk<'a>(document: &'a mut Json, names: &[String]) -> Result<&'a mut Json, Fault> {
+fn walk<'a>(document: &'a mut Json, names: &[String]) -> Result<&'a mut Json, JsonPointerError> {
     names.iter().try_fold(document, |value, name| match value {
-        Json::Object(members) => members.get_mut(name).ok_or(Fault::NotThere),
-        Json::Array(items) => items.get_mut(position(name)?).ok_or(Fault::NotThere),
-        _ => Err(Fault::NotThere),
+        Json::Object(members) => members.get_mut(name).ok_or(JsonPointerError::NotThere),
+        Json::Array(items) => items
+            .get_mut(position(name)?)
+            .ok_or(JsonPointerError::NotThere),
+        _ => Err(JsonPointerError::NotThere),
     })
 }
 
-fn holder<'a>(document: &'a mut Json, names: &[String]) -> Result<Holder<'a>, Fault> {
+fn container<'a>(
+    document: &'a mut Json,
+    names: &[String],
+) -> Result<JsonContainer<'a>, JsonPointerError> {
     match walk(document, names)? {
-        Json::Object(members) => Ok(Holder::Members(members)),
-        Json::Array(items) => Ok(Holder::Items(items)),
-        _ => Err(Fault::NotThere),
+        Json::Object(members) => Ok(JsonContainer::Members(members)),
+        Json::Array(items) => Ok(JsonContainer::Items(items)),
+        _ => Err(JsonPointerError::NotThere),
     }
 }
 
-/// An array's position: `0`, or digits that do not begin with one.
-fn position(name: &str) -> Result<usize, Fault> {
+/// Parses the position of an array's element: digits without a leading zero.
+fn position(name: &str) -> Result<usize, JsonPointerError> {
     let is_position = name.bytes().all(|byte| byte.is_ascii_digit())
         && (name == "0" || !name.starts_with('0'))
         && !name.is_empty();
     match is_position {
-        // What does not fit is past the end of every array.
-        true => name.parse().map_err(|_| Fault::NotThere),
-        // The element behind the last one, which is never there.
-        false if name == "-" => Err(Fault::NotThere),
-        false => Err(Fault::NoPosition),
+        // A number that does not fit `usize` is past the end of every array.
+        true => name.parse().map_err(|_| JsonPointerError::NotThere),
+        // `-` is the position after the last element, which never exists.
+        false if name == "-" => Err(JsonPointerError::NotThere),
+        false => Err(JsonPointerError::NotAPosition),
     }
 }
 
-/// A name as a pointer has it.
+/// The name of a member with the escapes of a JSON pointer.
 pub(crate) fn escape(name: &str) -> String {
     name.replace('~', "~0").replace('/', "~1")
 }
 
-/// `~1` stands for `/` and `~0` for `~`; no other character follows a `~`.
-fn unescape(name: &str) -> Result<String, String> {
+/// Replaces `~1` by `/` and `~0` by `~`; `None` if a `~` is followed by anything else.
+fn unescape(name: &str) -> Option<String> {
     let mut parts = name.split('~');
     let mut unescaped = parts.next().unwrap_or_default().to_owned();
     for part in parts {
         let (escaped, rest) = match part.as_bytes().first() {
             Some(b'0') => ('~', &part[1..]),
             Some(b'1') => ('/', &part[1..]),
-            _ => return Err("must have `~0` for `~` and `~1` for `/`".into()),
+            _ => return None,
         };
         unescaped.push(escaped);
         unescaped.push_str(rest);
     }
-    Ok(unescaped)
+    Some(unescaped)
 }

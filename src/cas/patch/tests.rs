@@ -1,5 +1,5 @@
-//! The rules of RFC 6902 and RFC 6901 case by case (`rules`), and against a reference that knows documents as flat maps
-//! (`reference`). A failure there prints its smallest input, and its seed goes to `proptest-regressions/`.
+//! Tests the rules of RFC 6902 and RFC 6901 case by case (`rules`), and by comparison with a second implementation on flat
+//! maps (`reference`). A failure there prints its smallest input and adds its seed to `proptest-regressions/`.
 
 use super::*;
 use crate::error::Violation;
@@ -16,8 +16,8 @@ fn write<'a>(
     path: &'a str,
     from: Option<&'a str>,
     value_json: Option<&'a str>,
-) -> Written<'a> {
-    Written {
+) -> PatchOperationText<'a> {
+    PatchOperationText {
         op,
         path,
         from,
@@ -25,40 +25,40 @@ fn write<'a>(
     }
 }
 
-fn add<'a>(path: &'a str, value: &'a str) -> Written<'a> {
+fn add<'a>(path: &'a str, value: &'a str) -> PatchOperationText<'a> {
     write("add", path, None, Some(value))
 }
 
-fn remove(path: &str) -> Written<'_> {
+fn remove(path: &str) -> PatchOperationText<'_> {
     write("remove", path, None, None)
 }
 
-fn replace<'a>(path: &'a str, value: &'a str) -> Written<'a> {
+fn replace<'a>(path: &'a str, value: &'a str) -> PatchOperationText<'a> {
     write("replace", path, None, Some(value))
 }
 
-fn relocate<'a>(from: &'a str, path: &'a str) -> Written<'a> {
+fn relocate<'a>(from: &'a str, path: &'a str) -> PatchOperationText<'a> {
     write("move", path, Some(from), None)
 }
 
-fn copy<'a>(from: &'a str, path: &'a str) -> Written<'a> {
+fn copy<'a>(from: &'a str, path: &'a str) -> PatchOperationText<'a> {
     write("copy", path, Some(from), None)
 }
 
-fn test<'a>(path: &'a str, value: &'a str) -> Written<'a> {
+fn test<'a>(path: &'a str, value: &'a str) -> PatchOperationText<'a> {
     write("test", path, None, Some(value))
 }
 
-/// What becomes of a document.
+/// The result of applying a patch.
 #[derive(Debug, PartialEq)]
 enum Outcome {
     Document(Json),
     TestFailed(usize),
-    /// Of the operation at this index, this member is wrong.
+    /// The operation at this index is refused, and this member of it is invalid.
     Wrong(usize, String),
 }
 
-fn outcome(document: &Json, operations: &[Written<'_>], read_only: &[&str]) -> Outcome {
+fn outcome(document: &Json, operations: &[PatchOperationText<'_>], read_only: &[&str]) -> Outcome {
     let patched = Patch::read(operations.iter().copied())
         .and_then(|patch| patch.apply(document.clone(), read_only));
     match patched {
@@ -75,7 +75,7 @@ fn outcome(document: &Json, operations: &[Written<'_>], read_only: &[&str]) -> O
     }
 }
 
-fn violations(operations: &[Written<'_>]) -> Vec<Violation> {
+fn violations(operations: &[PatchOperationText<'_>]) -> Vec<Violation> {
     match Patch::read(operations.iter().copied()) {
         Err(Error::InvalidRequest(violations)) => violations.all().to_vec(),
         other => panic!("{other:?}"),
@@ -115,7 +115,7 @@ fn everything_that_is_wrong_is_told_at_once() {
 
 #[test]
 fn content_is_what_the_operations_mean() {
-    let content = |operations: &[Written<'_>]| {
+    let content = |operations: &[PatchOperationText<'_>]| {
         let patch = Patch::read(operations.iter().copied()).expect("a patch");
         patch.content().hash()
     };
@@ -161,7 +161,7 @@ fn copies_that_double_a_document_end_at_its_bound() {
         .map(|at| format!("/{at}"))
         .collect();
     let doubling: Vec<_> = paths.iter().map(|path| copy("", path)).collect();
-    // Each copy of the whole is a level deeper, too.
+    // Each copy of the whole document also makes it one level deeper.
     let Outcome::Wrong(at, member) = outcome(&json(r#"{"a":"b"}"#), &doubling, &[]) else {
         panic!("it must be refused")
     };

@@ -1,4 +1,4 @@
-//! Reads of one record.
+//! Reads of one record by its id.
 
 use diesel::prelude::*;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
@@ -12,7 +12,7 @@ use crate::db::schema::cas_allocation;
 use crate::error::Result;
 use crate::types::ids::{CasAllocationId, OwnerId};
 
-/// A record of the firm.
+/// The record with this id, if the firm has one.
 pub(in crate::cas) async fn get(
     pool: &Pool,
     firm: OwnerId,
@@ -24,7 +24,7 @@ pub(in crate::cas) async fn get(
     .await
 }
 
-/// The same on a connection in use.
+/// The record with this id, read on a connection that the caller holds.
 pub(super) async fn find(
     connection: &mut AsyncPgConnection,
     firm: OwnerId,

@@ -1,4 +1,4 @@
-//! A row of `cas_allocation`, and the record that it is.
+//! Rows of `cas_allocation`, and their conversion from and to records.
 
 use chrono::{DateTime, Utc};
 use diesel::pg::Pg;
@@ -11,7 +11,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 use uuid::Uuid;
 
-use crate::cas::model::{Affirmation, CasAllocation, Comment, Said, StatusMessage, Value, Word};
+use crate::cas::model::{
+    Affirmation, CasAllocation, CasValue, Comment, RecordFields, StatusMessage,
+};
+use crate::cas::string_enum::StringEnum;
 use crate::db::json::Parsed;
 use crate::db::pg_error::{DbFault, Failure};
 use crate::db::schema::cas_allocation;
@@ -19,14 +22,14 @@ use crate::types::amount::Amount;
 use crate::types::ids::CasAllocationId;
 use crate::types::time::Time;
 
-/// What a read selects, in the order of [`Row`].
+/// The columns that a read selects, in the order of the fields of [`Row`].
 pub(super) const COLUMNS: &str = "id, created_by, created_at, last_modified_by, last_modified_at, version, deal_id,
     tranche_id, source_id, investor_account_id, indication_id, company_id, source_row_version, order_status,
     indication_group_id, status_messages, value_type, value_amount, override_type, override_amount, distribution_type,
     comments, is_affirmed, affirmed_by, affirmed_at";
 
-/// The SQL types of `COLUMNS`.
-pub(super) type RowSql = (
+/// The SQL types of [`COLUMNS`], in the same order.
+pub(super) type CasRowSql = (
     SqlUuid,
     Text,
     Timestamptz,
@@ -84,7 +87,7 @@ pub(super) struct Row {
     affirmed_at: Option<DateTime<Utc>>,
 }
 
-/// An element of `status_messages`; its members are searched by these names.
+/// An element of the column `status_messages`. Searches refer to its members by these names.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct StoredStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -93,7 +96,7 @@ pub(super) struct StoredStatus {
     message: Option<String>,
 }
 
-/// An element of `comments`; its members are searched by these names.
+/// An element of the column `comments`. Searches refer to its members by these names.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct StoredComment {
@@ -107,19 +110,19 @@ pub(super) struct StoredComment {
     last_modified_date_time: Option<Time>,
 }
 
-/// The columns that writers fill; an update sets all of them.
+/// The columns of the fields that callers set. An update sets all of them, those of unset fields to NULL.
 #[derive(Insertable, AsChangeset)]
 #[diesel(table_name = cas_allocation, treat_none_as_default_value = false, treat_none_as_null = true)]
-pub(super) struct SaidColumns<'s> {
-    deal_id: Option<&'s str>,
-    tranche_id: Option<&'s str>,
-    source_id: Option<&'s str>,
-    investor_account_id: Option<&'s str>,
-    indication_id: Option<&'s str>,
+pub(super) struct RecordFieldColumns<'r> {
+    deal_id: Option<&'r str>,
+    tranche_id: Option<&'r str>,
+    source_id: Option<&'r str>,
+    investor_account_id: Option<&'r str>,
+    indication_id: Option<&'r str>,
     company_id: Option<i64>,
-    source_row_version: Option<&'s str>,
+    source_row_version: Option<&'r str>,
     order_status: Option<&'static str>,
-    indication_group_id: Option<&'s str>,
+    indication_group_id: Option<&'r str>,
     status_messages: Json,
     value_type: Option<&'static str>,
     value_amount: Option<Decimal>,
@@ -128,46 +131,46 @@ pub(super) struct SaidColumns<'s> {
     distribution_type: Option<&'static str>,
     comments: Json,
     is_affirmed: Option<bool>,
-    affirmed_by: Option<&'s str>,
+    affirmed_by: Option<&'r str>,
     affirmed_at: Option<DateTime<Utc>>,
 }
 
-impl<'s> From<&'s Said> for SaidColumns<'s> {
-    fn from(said: &'s Said) -> Self {
+impl<'r> From<&'r RecordFields> for RecordFieldColumns<'r> {
+    fn from(fields: &'r RecordFields) -> Self {
         Self {
-            deal_id: said.deal_id.as_deref(),
-            tranche_id: said.tranche_id.as_deref(),
-            source_id: said.source_id.as_deref(),
-            investor_account_id: said.investor_account_id.as_deref(),
-            indication_id: said.indication_id.as_deref(),
-            company_id: said.company_id,
-            source_row_version: said.source_row_version.as_deref(),
-            order_status: said.order_status.map(Word::as_str),
-            indication_group_id: said.indication_group_id.as_deref(),
-            status_messages: array(said.status_messages.iter().map(|status| StoredStatus {
+            deal_id: fields.deal_id.as_deref(),
+            tranche_id: fields.tranche_id.as_deref(),
+            source_id: fields.source_id.as_deref(),
+            investor_account_id: fields.investor_account_id.as_deref(),
+            indication_id: fields.indication_id.as_deref(),
+            company_id: fields.company_id,
+            source_row_version: fields.source_row_version.as_deref(),
+            order_status: fields.order_status.map(StringEnum::as_str),
+            indication_group_id: fields.indication_group_id.as_deref(),
+            status_messages: array(fields.status_messages.iter().map(|status| StoredStatus {
                 code: status.code.clone(),
                 message: status.message.clone(),
             })),
-            value_type: said.value.kind.map(Word::as_str),
-            value_amount: said.value.amount.map(Amount::to_decimal),
-            override_type: said.override_value.kind.map(Word::as_str),
-            override_amount: said.override_value.amount.map(Amount::to_decimal),
-            distribution_type: said.distribution_type.map(Word::as_str),
-            comments: array(said.comments.iter().map(|comment| StoredComment {
+            value_type: fields.value.value_type.map(StringEnum::as_str),
+            value_amount: fields.value.amount.map(Amount::to_decimal),
+            override_type: fields.override_value.value_type.map(StringEnum::as_str),
+            override_amount: fields.override_value.amount.map(Amount::to_decimal),
+            distribution_type: fields.distribution_type.map(StringEnum::as_str),
+            comments: array(fields.comments.iter().map(|comment| StoredComment {
                 comment_type: comment.comment_type.clone(),
                 comment: comment.comment.clone(),
                 last_modified_by: comment.last_modified_by.clone(),
                 last_modified_date_time: comment.last_modified_at,
             })),
-            is_affirmed: said.affirmation.is_affirmed,
-            affirmed_by: said.affirmation.modified_by.as_deref(),
-            affirmed_at: said.affirmation.modified_at.map(Time::to_chrono),
+            is_affirmed: fields.affirmation.is_affirmed,
+            affirmed_by: fields.affirmation.modified_by.as_deref(),
+            affirmed_at: fields.affirmation.modified_at.map(Time::to_chrono),
         }
     }
 }
 
 fn array<T: Serialize>(elements: impl Iterator<Item = T>) -> Json {
-    // Texts and times alone: serialising them cannot fail.
+    // Serialising structs of texts and times cannot fail.
     let elements = elements.map(|element| serde_json::to_value(element).unwrap_or_default());
     Json::Array(elements.collect())
 }
@@ -177,7 +180,7 @@ impl TryFrom<Row> for CasAllocation {
 
     fn try_from(row: Row) -> Result<Self, Failure> {
         let (Parsed(statuses), Parsed(comments)) = (row.status_messages, row.comments);
-        let said = Said {
+        let fields = RecordFields {
             deal_id: row.deal_id,
             tranche_id: row.tranche_id,
             source_id: row.source_id,
@@ -185,7 +188,7 @@ impl TryFrom<Row> for CasAllocation {
             indication_id: row.indication_id,
             company_id: row.company_id,
             source_row_version: row.source_row_version,
-            order_status: word(row.order_status)?,
+            order_status: string_enum(row.order_status)?,
             indication_group_id: row.indication_group_id,
             status_messages: statuses
                 .into_iter()
@@ -194,15 +197,15 @@ impl TryFrom<Row> for CasAllocation {
                     message: status.message,
                 })
                 .collect(),
-            value: Value {
-                kind: word(row.value_type)?,
+            value: CasValue {
+                value_type: string_enum(row.value_type)?,
                 amount: amount(row.value_amount)?,
             },
-            override_value: Value {
-                kind: word(row.override_type)?,
+            override_value: CasValue {
+                value_type: string_enum(row.override_type)?,
                 amount: amount(row.override_amount)?,
             },
-            distribution_type: word(row.distribution_type)?,
+            distribution_type: string_enum(row.distribution_type)?,
             comments: comments
                 .into_iter()
                 .map(|comment| Comment {
@@ -225,20 +228,23 @@ impl TryFrom<Row> for CasAllocation {
             last_modified_by: row.last_modified_by,
             last_modified_at: Some(row.last_modified_at.into()),
             version: row.version,
-            said,
+            fields,
         })
     }
 }
 
-// Checks of the table keep all of these out.
+// CHECK constraints of the table exclude the values that the two functions below refuse.
 
-fn word<W: Word>(text: Option<String>) -> Result<Option<W>, Failure> {
+fn string_enum<E: StringEnum>(text: Option<String>) -> Result<Option<E>, Failure> {
     let Some(text) = text else {
         return Ok(None);
     };
-    match W::parse(&text) {
-        Some(word) => Ok(Some(word)),
-        None => Err(DbFault::Other(format!("a CAS allocation holds the word {text}")).into()),
+    match E::parse(&text) {
+        Some(value) => Ok(Some(value)),
+        None => {
+            let fault = format!("cas_allocation contains the unknown enum value {text:?}");
+            Err(DbFault::Other(fault).into())
+        }
     }
 }
 
@@ -248,6 +254,10 @@ fn amount(decimal: Option<Decimal>) -> Result<Option<Amount>, Failure> {
     };
     match Amount::from_decimal(decimal) {
         Some(amount) => Ok(Some(amount)),
-        None => Err(DbFault::Other(format!("a CAS allocation of {decimal}")).into()),
+        None => {
+            let fault =
+                format!("cas_allocation contains the amount {decimal}, which is out of range");
+            Err(DbFault::Other(fault).into())
+        }
     }
 }

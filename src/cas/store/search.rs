@@ -1,14 +1,16 @@
-//! Searches. Any criteria can meet in one, so their texts are without number: each is planned for the values that it asks
-//! for, and none is kept prepared but those that are made all the time. Texts are put together of our own words alone; every
-//! value is a parameter.
+//! The SQL of searches. Criteria combine freely, so the number of different statements is unbounded: each is prepared and
+//! planned for its values and then closed, except for the few common ones, which stay prepared. A statement's text contains
+//! names of columns and operators only; every value is a parameter.
 
 use diesel::sql_types::{BigInt, Nullable};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
-use super::rows::{COLUMNS, Row, RowSql};
-use crate::cas::field::{Field, Kind, Place as Stored};
+use super::rows::{COLUMNS, CasRowSql, Row};
+use crate::cas::field::{CasColumn, CasField, CasFieldType};
 use crate::cas::model::CasAllocation;
-use crate::cas::search::{Criterion, Operand, Place, Search, SortKey, Test};
+use crate::cas::search::{
+    CasOperand, CasSearch, CasSortKey, CasSortPosition, Comparison, SearchCriterion,
+};
 use crate::db::pg_error::Failure;
 use crate::db::pool::Pool;
 use crate::db::read;
@@ -18,20 +20,24 @@ use crate::types::amount::Amount;
 use crate::types::ids::OwnerId;
 use crate::types::time::Time;
 
-/// What a search finds.
+/// A page of a search's result.
 #[derive(Clone, Debug)]
-pub(in crate::cas) struct Found {
-    /// The page and one more.
+pub(in crate::cas) struct CasSearchPage {
+    /// The records of the page, and one more if another page follows.
     pub(in crate::cas) records: Vec<CasAllocation>,
-    /// How many there are on all pages.
+    /// Number of records on all pages.
     pub(in crate::cas) total: i64,
 }
 
-/// A page of the firm's records that fit, and how many fit: both as of one moment.
-pub(in crate::cas) async fn search(pool: &Pool, firm: OwnerId, search: &Search) -> Result<Found> {
+/// Searches the records of a firm. The page and the total come from one statement, and so from one snapshot.
+pub(in crate::cas) async fn search(
+    pool: &Pool,
+    firm: OwnerId,
+    search: &CasSearch,
+) -> Result<CasSearchPage> {
     read::one(pool, async |connection: &mut AsyncPgConnection| {
         let rows: Vec<(i64, Option<Row>)> = statement(firm, search).load(connection).await?;
-        let mut found = Found {
+        let mut found = CasSearchPage {
             records: Vec::with_capacity(rows.len()),
             total: 0,
         };
@@ -46,7 +52,7 @@ pub(in crate::cas) async fn search(pool: &Pool, firm: OwnerId, search: &Search) 
     .await
 }
 
-fn statement(firm: OwnerId, search: &Search) -> Statement<(BigInt, Nullable<RowSql>)> {
+fn statement(firm: OwnerId, search: &CasSearch) -> Statement<(BigInt, Nullable<CasRowSql>)> {
     let mut parameters = Parameters(vec![Parameter::Id(firm.0)]);
     let mut fits = String::from("owner_id = $1");
     for criterion in &search.criteria {
@@ -54,7 +60,7 @@ fn statement(firm: OwnerId, search: &Search) -> Statement<(BigInt, Nullable<RowS
     }
     let behind = match search.page.after() {
         None => String::new(),
-        Some(place) => format!(" AND {}", behind(&search.order, place, &mut parameters)),
+        Some(position) => format!(" AND {}", after(&search.order, position, &mut parameters)),
     };
     let order = order(&search.order);
     let limit = parameters.add(Parameter::Count(search.page.fetch()));
@@ -74,108 +80,117 @@ fn statement(firm: OwnerId, search: &Search) -> Statement<(BigInt, Nullable<RowS
     }
 }
 
-/// Whether this is a search that is made all the time: for one value of a field that has an index in the order of creation,
-/// and few records of each value. Their texts are six.
-fn is_common(search: &Search) -> bool {
-    const FIELDS: [Field; 3] = [Field::DealId, Field::TrancheId, Field::InvestorAccountId];
+/// Whether the statement of this search stays prepared: it has one criterion, `=` on a field with an index and few records
+/// per value, and the default order. With and without a page token that makes six texts.
+fn is_common(search: &CasSearch) -> bool {
+    const FIELDS: [CasField; 3] = [
+        CasField::DealId,
+        CasField::TrancheId,
+        CasField::InvestorAccountId,
+    ];
     match search.criteria.as_slice() {
         [criterion] => {
             search.order.is_empty()
                 && FIELDS.contains(&criterion.field)
-                && matches!(criterion.test, Test::Is(_))
+                && matches!(criterion.comparison, Comparison::Equal(_))
         }
         _ => false,
     }
 }
 
-/// The parameters of a statement, numbered as they come.
+/// The parameters of a statement, numbered in the order in which they are added.
 struct Parameters(Vec<Parameter>);
 
 impl Parameters {
-    /// Adds one, and names it.
+    /// Adds a parameter and returns its placeholder.
     fn add(&mut self, parameter: impl Into<Parameter>) -> String {
         self.0.push(parameter.into());
         format!("${}", self.0.len())
     }
 }
 
-impl From<&Operand> for Parameter {
-    fn from(operand: &Operand) -> Self {
+impl From<&CasOperand> for Parameter {
+    fn from(operand: &CasOperand) -> Self {
         match operand {
-            Operand::Id(id) => Self::Id(*id),
-            Operand::Text(text) => Self::Text(text.clone()),
-            Operand::Integer(number) => Self::Count(*number),
-            Operand::Decimal(amount) => Self::Decimal(amount.to_decimal()),
-            Operand::Time(time) => (*time).into(),
-            Operand::Flag(flag) => Self::Flag(*flag),
+            CasOperand::Id(id) => Self::Id(*id),
+            CasOperand::Text(text) => Self::Text(text.clone()),
+            CasOperand::Integer(number) => Self::Count(*number),
+            CasOperand::Decimal(amount) => Self::Decimal(amount.to_decimal()),
+            CasOperand::Time(time) => (*time).into(),
+            CasOperand::Flag(flag) => Self::Flag(*flag),
         }
     }
 }
 
-/// The values of an `in`, which all are of their field's kind.
-fn list(operands: &[Operand]) -> Parameter {
+/// The values of `in` as one array parameter. They are all of the type of their field.
+fn list(operands: &[CasOperand]) -> Parameter {
     macro_rules! all {
         ($operand:ident, $to:expr) => {
             operands
                 .iter()
                 .filter_map(|operand| match operand {
-                    Operand::$operand(value) => Some($to(value.clone())),
+                    CasOperand::$operand(value) => Some($to(value.clone())),
                     _ => None,
                 })
                 .collect()
         };
     }
     match operands {
-        [Operand::Id(_), ..] => Parameter::Ids(all!(Id, |id| id)),
-        [Operand::Integer(_), ..] => Parameter::Counts(all!(Integer, |number| number)),
-        [Operand::Decimal(_), ..] => Parameter::Decimals(all!(Decimal, Amount::to_decimal)),
-        [Operand::Time(_), ..] => Parameter::Times(all!(Time, Time::to_chrono)),
-        [Operand::Flag(_), ..] => Parameter::Flags(all!(Flag, |flag| flag)),
-        [Operand::Text(_), ..] | [] => Parameter::Texts(all!(Text, |text| text)),
+        [CasOperand::Id(_), ..] => Parameter::Ids(all!(Id, |id| id)),
+        [CasOperand::Integer(_), ..] => Parameter::Counts(all!(Integer, |number| number)),
+        [CasOperand::Decimal(_), ..] => Parameter::Decimals(all!(Decimal, Amount::to_decimal)),
+        [CasOperand::Time(_), ..] => Parameter::Times(all!(Time, Time::to_chrono)),
+        [CasOperand::Flag(_), ..] => Parameter::Flags(all!(Flag, |flag| flag)),
+        [CasOperand::Text(_), ..] | [] => Parameter::Texts(all!(Text, |text| text)),
     }
 }
 
-/// A criterion as SQL.
-fn condition(criterion: &Criterion, parameters: &mut Parameters) -> String {
-    match criterion.field.place() {
-        Stored::Column(column) => compare(column, true, &criterion.test, parameters),
-        Stored::Required(column) => compare(column, false, &criterion.test, parameters),
-        Stored::Element { array, member } => {
-            let value = element("element", member, criterion.field.kind());
-            let fits = compare(&value, true, &criterion.test, parameters);
+/// The SQL condition of a criterion.
+fn condition(criterion: &SearchCriterion, parameters: &mut Parameters) -> String {
+    match criterion.field.column() {
+        CasColumn::Nullable(column) => compare(column, true, &criterion.comparison, parameters),
+        CasColumn::Required(column) => compare(column, false, &criterion.comparison, parameters),
+        CasColumn::Element { array, member } => {
+            let value = element("element", member, criterion.field.field_type());
+            let fits = compare(&value, true, &criterion.comparison, parameters);
             let any = format!(
                 "EXISTS (SELECT FROM jsonb_array_elements({array}) AS element WHERE {fits})"
             );
-            match criterion.test {
-                Test::IsNot(_) => format!("({array} = '[]' OR {any})"),
+            match criterion.comparison {
+                Comparison::NotEqual(_) => format!("({array} = '[]' OR {any})"),
                 _ => any,
             }
         }
     }
 }
 
-/// A member of an array's element. What is stored is a text, which is a text or a time.
-fn element(element: &str, member: &str, kind: Kind) -> String {
-    match kind {
-        Kind::Time => format!("({element}->>'{member}')::timestamptz"),
+/// The SQL value of a member of an array's element, which is stored as a JSON string: a text or a time.
+fn element(element: &str, member: &str, field_type: CasFieldType) -> String {
+    match field_type {
+        CasFieldType::Time => format!("({element}->>'{member}')::timestamptz"),
         _ => format!(r#"({element}->>'{member}') COLLATE "C""#),
     }
 }
 
-fn compare(value: &str, may_be_null: bool, test: &Test, parameters: &mut Parameters) -> String {
-    let (operator, operand) = match test {
-        Test::Is(operand) => ("=", operand),
-        // What is NULL is not that either.
-        Test::IsNot(operand) if may_be_null => ("IS DISTINCT FROM", operand),
-        Test::IsNot(operand) => ("<>", operand),
-        Test::Above(operand) => (">", operand),
-        Test::AtLeast(operand) => (">=", operand),
-        Test::Below(operand) => ("<", operand),
-        Test::AtMost(operand) => ("<=", operand),
-        Test::In(operands) => {
+fn compare(
+    value: &str,
+    may_be_null: bool,
+    comparison: &Comparison,
+    parameters: &mut Parameters,
+) -> String {
+    let (operator, operand) = match comparison {
+        Comparison::Equal(operand) => ("=", operand),
+        // NULL differs from every value.
+        Comparison::NotEqual(operand) if may_be_null => ("IS DISTINCT FROM", operand),
+        Comparison::NotEqual(operand) => ("<>", operand),
+        Comparison::Greater(operand) => (">", operand),
+        Comparison::GreaterOrEqual(operand) => (">=", operand),
+        Comparison::Less(operand) => ("<", operand),
+        Comparison::LessOrEqual(operand) => ("<=", operand),
+        Comparison::In(operands) => {
             return format!("{value} = ANY({})", parameters.add(list(operands)));
         }
-        Test::Like(pattern) => {
+        Comparison::Like(pattern) => {
             let pattern = parameters.add(Parameter::Text(pattern.clone()));
             return format!("{value} LIKE {pattern}");
         }
@@ -183,18 +198,18 @@ fn compare(value: &str, may_be_null: bool, test: &Test, parameters: &mut Paramet
     format!("{value} {operator} {}", parameters.add(operand))
 }
 
-/// What a field is sorted by.
-fn sorted(field: Field) -> String {
-    match field.place() {
-        Stored::Column(column) | Stored::Required(column) => column.into(),
-        Stored::Element { array, member } => {
-            element(&format!("({array}->0)"), member, field.kind())
+/// The SQL value that a field is sorted by.
+fn sorted(field: CasField) -> String {
+    match field.column() {
+        CasColumn::Nullable(column) | CasColumn::Required(column) => column.into(),
+        CasColumn::Element { array, member } => {
+            element(&format!("({array}->0)"), member, field.field_type())
         }
     }
 }
 
-/// NULL is above all values, as Postgres has it unless told otherwise: so the order's indexes serve.
-fn order(keys: &[SortKey]) -> String {
+/// The ORDER BY list. NULL is greater than every value: that is the default of Postgres, so that the indexes serve.
+fn order(keys: &[CasSortKey]) -> String {
     let mut order = String::new();
     for key in keys {
         let direction = if key.descending { " DESC" } else { "" };
@@ -203,41 +218,41 @@ fn order(keys: &[SortKey]) -> String {
     order + "created_at, id"
 }
 
-/// Behind a place: what is equal in the keys before, and behind in the next.
-fn behind(keys: &[SortKey], place: &Place, parameters: &mut Parameters) -> String {
-    let created_at = parameters.add(place.created_at);
-    let id = parameters.add(Parameter::Id(place.id));
-    let mut behind = format!("(created_at, id) > ({created_at}, {id})");
-    // From the least key outwards.
-    for (key, value) in keys.iter().zip(&place.values).rev() {
+/// The condition for records after a position: equal in the first keys and greater in the next one.
+fn after(keys: &[CasSortKey], position: &CasSortPosition, parameters: &mut Parameters) -> String {
+    let created_at = parameters.add(position.created_at);
+    let id = parameters.add(Parameter::Id(position.id));
+    let mut after = format!("(created_at, id) > ({created_at}, {id})");
+    // From the least significant key to the most significant one.
+    for (key, value) in keys.iter().zip(&position.values).rev() {
         let column = sorted(key.field);
-        behind = match (value, key.descending) {
+        after = match (value, key.descending) {
             (Some(value), false) => {
                 let value = parameters.add(value);
                 format!(
-                    "({column} > {value} OR {column} IS NULL OR ({column} = {value} AND {behind}))"
+                    "({column} > {value} OR {column} IS NULL OR ({column} = {value} AND {after}))"
                 )
             }
             (Some(value), true) => {
                 let value = parameters.add(value);
-                format!("({column} < {value} OR ({column} = {value} AND {behind}))")
+                format!("({column} < {value} OR ({column} = {value} AND {after}))")
             }
-            (None, false) => format!("({column} IS NULL AND {behind})"),
-            (None, true) => format!("({column} IS NOT NULL OR {behind})"),
+            (None, false) => format!("({column} IS NULL AND {after})"),
+            (None, true) => format!("({column} IS NOT NULL OR {after})"),
         };
     }
-    // An OR is no place to begin at: an index needs to be told where the first key is.
-    let bound = match (keys, place.values.as_slice()) {
-        ([key, ..], [Some(value), ..]) => match (key.field.place(), key.descending) {
-            (Stored::Required(column), false) => {
+    // An index scan cannot start at a condition with OR: this redundant bound on the first key lets it.
+    let bound = match (keys, position.values.as_slice()) {
+        ([key, ..], [Some(value), ..]) => match (key.field.column(), key.descending) {
+            (CasColumn::Required(column), false) => {
                 format!("{column} >= {} AND ", parameters.add(value))
             }
-            (Stored::Required(column) | Stored::Column(column), true) => {
+            (CasColumn::Required(column) | CasColumn::Nullable(column), true) => {
                 format!("{column} <= {} AND ", parameters.add(value))
             }
             _ => String::new(),
         },
         _ => String::new(),
     };
-    bound + &behind
+    bound + &after
 }

@@ -2,7 +2,7 @@
 
 use diesel::QueryDsl;
 use diesel_async::RunQueryDsl;
-use earmark::cas::field::Field;
+use earmark::cas::field::CasField;
 use earmark::db::pool;
 
 use super::asking::Asking;
@@ -29,7 +29,7 @@ async fn count_prepared(asking: &Asking) -> i64 {
 async fn searches_of_every_kind_leave_no_statement_prepared() {
     let asking = Asking::start().await;
     let mut chance = Chance::new(7);
-    let names: Vec<_> = Field::ALL.iter().map(|field| field.name()).collect();
+    let names: Vec<_> = CasField::ALL.iter().map(|field| field.name()).collect();
     let mut prepared = Vec::new();
     for round in 0..300 {
         // A second one keeps a lone criterion from being one that is asked for all the time.

@@ -1,4 +1,4 @@
-//! Every record there is. A failure prints its smallest input, and its seed goes to `proptest-regressions/`.
+//! Random records. A failure prints its smallest input and adds its seed to `proptest-regressions/`.
 
 use std::fmt::Debug;
 
@@ -9,7 +9,7 @@ use proptest::sample::select;
 use rust_decimal::Decimal;
 
 use super::*;
-use crate::cas::model::Word;
+use crate::cas::string_enum::StringEnum;
 
 fn texts() -> impl Strategy<Value = Option<String>> {
     option::of("[a-z\"\\\\/~é😀\n]{1,8}")
@@ -23,21 +23,22 @@ fn times() -> impl Strategy<Value = Option<Time>> {
     option::of(micros.prop_map(at))
 }
 
-fn words<W: Word + Debug>() -> impl Strategy<Value = Option<W>> {
-    option::of(select(W::ALL))
+fn enum_values<E: StringEnum + Debug>() -> impl Strategy<Value = Option<E>> {
+    option::of(select(E::ALL))
 }
 
-fn amounts() -> impl Strategy<Value = Value> {
+fn amounts() -> impl Strategy<Value = CasValue> {
     let limit = 10_i128.pow(16);
     let amount = (-limit + 1..limit, 0_u32..=12).prop_map(|(mantissa, scale)| {
         Amount::from_decimal(Decimal::from_i128_with_scale(mantissa, scale)).expect("16 digits")
     });
-    (words(), option::of(amount)).prop_map(|(kind, amount)| Value { kind, amount })
+    (enum_values(), option::of(amount))
+        .prop_map(|(value_type, amount)| CasValue { value_type, amount })
 }
 
-fn records() -> impl Strategy<Value = Said> {
+fn records() -> impl Strategy<Value = RecordFields> {
     let ids = [(); 7].map(|()| texts());
-    let words = (words(), words(), option::of(any::<i64>()));
+    let enums = (enum_values(), enum_values(), option::of(any::<i64>()));
     let statuses = (texts(), texts()).prop_map(|(code, message)| StatusMessage { code, message });
     let comments =
         (texts(), texts(), texts(), times()).prop_map(|(kind, comment, by, time)| Comment {
@@ -49,7 +50,7 @@ fn records() -> impl Strategy<Value = Said> {
     let affirmation = (option::of(any::<bool>()), texts(), times());
     (
         ids,
-        words,
+        enums,
         vec(statuses, 0..3),
         amounts(),
         amounts(),
@@ -57,7 +58,7 @@ fn records() -> impl Strategy<Value = Said> {
         affirmation,
     )
         .prop_map(
-            |(ids, words, status_messages, value, override_value, comments, affirmation)| {
+            |(ids, enums, status_messages, value, override_value, comments, affirmation)| {
                 let [
                     deal,
                     tranche,
@@ -67,20 +68,20 @@ fn records() -> impl Strategy<Value = Said> {
                     row_version,
                     group,
                 ] = ids;
-                Said {
+                RecordFields {
                     deal_id: deal,
                     tranche_id: tranche,
                     source_id: source,
                     investor_account_id: account,
                     indication_id: indication,
-                    company_id: words.2,
+                    company_id: enums.2,
                     source_row_version: row_version,
-                    order_status: words.0,
+                    order_status: enums.0,
                     indication_group_id: group,
                     status_messages,
                     value,
                     override_value,
-                    distribution_type: words.1,
+                    distribution_type: enums.1,
                     comments,
                     affirmation: Affirmation {
                         is_affirmed: affirmation.0,
@@ -94,14 +95,14 @@ fn records() -> impl Strategy<Value = Said> {
 
 proptest! {
     #[test]
-    fn every_record_comes_back_as_it_went(said in records()) {
-        prop_assert_eq!(read(&write(&record(said.clone()))), Ok(said));
+    fn every_record_comes_back_as_it_went(fields in records()) {
+        prop_assert_eq!(read(&write(&record(fields.clone()))), Ok(fields));
     }
 
-    /// No place of the form is read into another's: a document that lacks a member differs in that one alone.
+    /// Every member is read into its own field: removing one changes no other.
     #[test]
-    fn a_member_taken_away_takes_nothing_with_it(said in records(), name in select(&NAMES[..])) {
-        let before = record(said);
+    fn a_member_taken_away_takes_nothing_with_it(fields in records(), name in select(&NAMES[..])) {
+        let before = record(fields);
         let Json::Object(mut members) = write(&before) else {
             panic!("an object")
         };
@@ -110,14 +111,14 @@ proptest! {
         let Json::Object(mut written) = write(&after) else {
             panic!("an object")
         };
-        // Arrays are always there.
+        // Arrays are always present.
         let emptied = written.remove(name);
         prop_assert!(emptied.is_none() || name == "statusMessages" || name == "comment");
         prop_assert_eq!(written, members);
     }
 }
 
-/// The form's own members.
+/// The members that callers set.
 const NAMES: [&str; 14] = [
     "dealId",
     "trancheId",

@@ -2,8 +2,8 @@ use proptest::prelude::*;
 
 use super::*;
 
-fn number(text: &str) -> Number {
-    Number::parse(text).unwrap_or_else(|| panic!("{text} is a number"))
+fn number(text: &str) -> JsonNumber {
+    JsonNumber::parse(text).unwrap_or_else(|| panic!("{text} is a number"))
 }
 
 #[test]
@@ -17,7 +17,7 @@ fn a_number_is_what_json_says() {
         "", "-", "+1", "01", "-01", ".5", "5.", "1e", "1e+", "1.e3", "0x1", "NaN", "Infinity",
         " 1", "1 ", "1 2", "１", "null", "\"1\"", "[1]",
     ] {
-        assert!(Number::parse(bad).is_none(), "{bad:?}");
+        assert!(JsonNumber::parse(bad).is_none(), "{bad:?}");
     }
 }
 
@@ -78,9 +78,9 @@ fn an_exponent_past_64_bits_is_refused() {
         "0e-9223372036854775809",
         "1e99999999999999999999999",
     ] {
-        assert!(Number::parse(bad).is_none(), "{bad}");
+        assert!(JsonNumber::parse(bad).is_none(), "{bad}");
     }
-    // However many zeros lead it.
+    // Leading zeros of the exponent do not count.
     assert_eq!(number("1e0000000000000000000000000000001"), number("10"));
 }
 
@@ -140,13 +140,13 @@ proptest! {
     fn an_amount_comes_back_as_it_went(mantissa in any::<i64>(), scale in 0_u32..=12) {
         let amount = Amount::from_decimal(rust_decimal::Decimal::new(mantissa, scale));
         let amount = amount.expect("below 28 digits");
-        let plain = Number::from(amount).to_plain(28, 12);
+        let plain = JsonNumber::from(amount).to_plain(28, 12);
         prop_assert_eq!(plain, Some(amount.to_string()));
     }
 
     #[test]
     fn an_integer_comes_back_as_it_went(integer in any::<i64>()) {
-        let plain = Number::from(integer).to_plain(19, 0);
+        let plain = JsonNumber::from(integer).to_plain(19, 0);
         prop_assert_eq!(plain, Some(integer.to_string()));
     }
 }

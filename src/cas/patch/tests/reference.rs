@@ -1,5 +1,5 @@
-//! RFC 6902 written down a second time: a document is a flat map from path to what stands there, where an array's elements
-//! are children named `0`, `1` and so on. Shares nothing with the patch but the words that it speaks.
+//! A second implementation of RFC 6902, which shares no code with the first. A document is a flat map from paths to nodes,
+//! in which the elements of an array are children named `0`, `1` and so on.
 
 use std::collections::BTreeMap;
 
@@ -11,19 +11,19 @@ use super::*;
 
 type Path = Vec<String>;
 
-/// What stands at a path; what is inside stands at longer ones.
+/// The value at a path, without the values inside it, which have longer paths.
 #[derive(Clone, Debug, PartialEq)]
 enum Node {
     Object,
     Array,
-    /// Anything else, by the name of its value.
+    /// Any other value, by its name in `LEAVES`.
     Leaf(&'static str),
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
 struct Flat(BTreeMap<Path, Node>);
 
-/// Why an operation fails.
+/// The reason why an operation fails.
 #[derive(Debug, PartialEq)]
 enum Failure {
     Test,
@@ -63,7 +63,7 @@ impl Flat {
         self.0.insert(path.to_vec(), node);
     }
 
-    /// Everything at and below a path, seen from there.
+    /// The document that consists of the value at a path.
     fn part(&self, at: &[String]) -> Self {
         let below = self.0.iter().filter(|(path, _)| path.starts_with(at));
         Self(
@@ -73,7 +73,7 @@ impl Flat {
         )
     }
 
-    /// The value at a path, written out again; its numbers perhaps in another way.
+    /// The JSON text of the value at a path; equal numbers may be written differently.
     fn text(&self, at: &[String]) -> String {
         let inside = |name: &String| self.text(&[at, std::slice::from_ref(name)].concat());
         let names = self
@@ -83,7 +83,7 @@ impl Flat {
         let names = names.filter_map(|path| path.last());
         match self.0[at] {
             Node::Array => {
-                // By position: a map has `10` before `2`.
+                // Sorted by position: the map sorts `10` before `2`.
                 let items = (0..self.length(at)).map(|position| inside(&position.to_string()));
                 format!("[{}]", items.collect::<Vec<_>>().join(","))
             }
@@ -107,7 +107,7 @@ impl Flat {
         self.0.keys().filter(is_element).count()
     }
 
-    /// Renumbers the elements from a position on.
+    /// Renumbers the elements of an array from a position on.
     fn shift(&mut self, array: &[String], from: usize, by: isize) {
         let level = array.len();
         let moved = std::mem::take(&mut self.0)
@@ -212,7 +212,7 @@ impl Flat {
     }
 }
 
-/// Leaves, and a name for each value: some are two ways to write one.
+/// JSON texts, each with the name of its value; some are different texts of one value.
 const LEAVES: [(&str, &str); 9] = [
     ("null", "null"),
     ("true", "true"),
@@ -227,7 +227,7 @@ const LEAVES: [(&str, &str); 9] = [
 
 const NAMES: [&str; 8] = ["a", "b", "", "~", "a/b", "0", "1", "-"];
 
-/// An operation as it was drawn, its paths not yet escaped.
+/// A generated operation, whose paths are not escaped yet.
 #[derive(Clone, Debug)]
 struct Drawn {
     op: &'static str,
@@ -237,7 +237,7 @@ struct Drawn {
 }
 
 impl Drawn {
-    /// Whether it is refused whatever the document is.
+    /// Whether the operation is refused for any document.
     fn is_senseless(&self) -> bool {
         match self.op {
             "remove" => self.path.is_empty(),
@@ -269,7 +269,7 @@ fn values() -> impl Strategy<Value = String> {
     })
 }
 
-/// How a path is drawn from a document's: as it is, or with another name behind or in place of its last.
+/// How a path is generated from one of a document: unchanged, or with a name appended or its last name replaced.
 type Aim = (Index, Option<bool>, &'static str);
 
 fn aims() -> impl Strategy<Value = Aim> {
@@ -303,7 +303,7 @@ proptest! {
         let mut operations = Vec::new();
         let mut failure = None;
         for (index, (op, path, from, value, is_fair)) in drawn.into_iter().enumerate() {
-            // Aimed at the document as it stands by then, so that most operations find something.
+            // Generated for the document before this operation, so that most operations find their locations.
             let path = aimed(path, &flat);
             let from = aimed(from, &flat);
             let value = match op == "test" && is_fair && flat.0.contains_key(&path) {
@@ -342,6 +342,6 @@ fn operation_texts(drawn: &Drawn) -> (String, String) {
     (pointer(&drawn.path), pointer(&drawn.from))
 }
 
-fn as_written<'a>(drawn: &'a Drawn, (path, from): &'a (String, String)) -> Written<'a> {
+fn as_written<'a>(drawn: &'a Drawn, (path, from): &'a (String, String)) -> PatchOperationText<'a> {
     write(drawn.op, path, Some(from), Some(&drawn.value))
 }

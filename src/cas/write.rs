@@ -1,0 +1,101 @@
+//! The commands that create and change allocations.
+
+use std::fmt;
+
+use crate::cas::model::RecordFields;
+use crate::cas::patch::Patch;
+use crate::db::record_write::RecordWrite;
+use crate::db::request_key::Key;
+use crate::types::content::ContentHash;
+use crate::types::ids::{CasAllocationId, OwnerId};
+
+/// Creates a record. Its source id, if it has one, is the idempotency key of the call.
+#[derive(Clone, Debug)]
+pub(crate) struct CreateCasAllocation {
+    pub(crate) fields: RecordFields,
+}
+
+/// Changes or deletes a stored record.
+#[derive(Clone, Debug)]
+pub(crate) struct ChangeCasAllocation {
+    pub(crate) target: CasTarget,
+    /// Refuses the change if the stored record has another version.
+    pub(crate) expected_version: Option<i64>,
+    pub(crate) change: CasChange,
+}
+
+/// The ways to change a record.
+#[derive(Clone, Debug)]
+pub(crate) enum CasChange {
+    /// Sets all fields to these; those that are unset here become unset.
+    Replace(Box<RecordFields>),
+    /// Applies a JSON Patch to the document form.
+    Patch(Patch),
+    Delete,
+}
+
+/// Identifies a record within its firm.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum CasTarget {
+    Id(CasAllocationId),
+    SourceId(String),
+}
+
+impl fmt::Display for CasTarget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Id(id) => id.fmt(f),
+            Self::SourceId(id) => f.write_str(id),
+        }
+    }
+}
+
+/// The firm that a command is executed for, and who issued it.
+#[derive(Clone, Debug)]
+pub(crate) struct CasAuthor {
+    /// Owner of the records that the command may read and change.
+    pub(crate) firm: OwnerId,
+    /// The subject of the caller's token.
+    pub(crate) subject: String,
+}
+
+/// A command with its author.
+#[derive(Clone, Debug)]
+pub(crate) struct AuthoredCommand<C> {
+    pub(crate) author: CasAuthor,
+    pub(crate) command: C,
+}
+
+/// A write as its request states it, before the caller is authorised.
+#[derive(Clone, Debug)]
+pub(crate) struct CasWriteRequest<C> {
+    pub(crate) command: C,
+    /// The path of the method that was called.
+    pub(crate) rpc: &'static str,
+    /// The idempotency key, if the request has one.
+    pub(crate) request_id: Option<String>,
+    /// What a later call with the same `request_id` is compared by.
+    pub(crate) content: ContentHash,
+    /// Validates the command and returns its result, but writes nothing.
+    pub(crate) validate_only: bool,
+}
+
+impl<C> CasWriteRequest<C> {
+    /// The write to execute for this author, whose firm also owns the idempotency key.
+    pub(crate) fn authored_by(self, author: CasAuthor) -> RecordWrite<AuthoredCommand<C>> {
+        let key = self.request_id.map(|request_id| Key {
+            owner: author.firm,
+            rpc: self.rpc,
+            request_id,
+            content: self.content,
+        });
+        RecordWrite {
+            command: AuthoredCommand {
+                author,
+                command: self.command,
+            },
+            key,
+            validate_only: self.validate_only,
+        }
+    }
+}
