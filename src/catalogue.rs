@@ -1,7 +1,7 @@
-//! CatalogueService: what companies offer, at which prices, in many languages.
+//! CatalogueService: the allocations that companies offer, with prices and texts in many languages.
 
 mod convert;
-pub mod model;
+mod model;
 mod service;
 mod store;
 

@@ -1,4 +1,4 @@
-//! Between the messages of `earmark.catalogue.v1` and the words of `model`.
+//! Conversion between the messages of `earmark.catalogue.v1` and the types of `model`.
 
 mod texts;
 
@@ -7,13 +7,13 @@ use std::collections::BTreeMap;
 
 use url::Url;
 
-use crate::catalogue::model::language::{Tag, Wanted};
-use crate::catalogue::model::price::{self, Price};
 use crate::catalogue::model::{
-    Allocation, AllocationNumber, Company, DeleteAllocation, Offer, PutAllocation, PutCompany,
-    Text, Texts, Translations, Write,
+    AllocationNumber, CatalogueAllocation, CatalogueCompany, CatalogueText, CatalogueTexts,
+    DeleteCatalogueAllocation, LanguageFallback, LanguageTag, Offer, Price, PutCatalogueAllocation,
+    PutCatalogueCompany, Translations, is_active_currency, parse_price,
 };
-use crate::error::Result;
+use crate::db::record_write::RecordWrite;
+use crate::error::{Result, rule_with_value};
 use crate::limits::{CATALOGUE_ALLOCATIONS_MAX, ID_CHARS_MAX, LINK_CHARS_MAX};
 use crate::proto::catalogue::v1 as pb;
 use crate::rpc::page_token::Binding;
@@ -22,10 +22,10 @@ use crate::rpc::status::INVALID_COMPANY;
 use crate::types::ids::CompanyId;
 use crate::types::page::Page;
 
-/// A list of one company's allocations.
+/// The request of a list of a company's allocations.
 pub(super) struct List {
     pub(super) company: CompanyId,
-    pub(super) wanted: Wanted,
+    pub(super) languages: LanguageFallback,
     pub(super) page: Page<AllocationNumber>,
     pub(super) binding: Binding,
 }
@@ -37,11 +37,11 @@ pub(super) fn list(rpc: &str, message: pb::ListAvailableAllocationsRequest) -> R
         ..message.clone()
     };
     let binding = Binding::new(rpc, &unpaged);
-    let mut read = Reader::new();
+    let mut reader = Reader::new();
     let list = List {
-        company: company(&mut read, message.company_id),
-        wanted: wanted(&mut read, &message.langcode),
-        page: read.page_of_whole(
+        company: company(&mut reader, message.company_id),
+        languages: languages(&mut reader, &message.langcode),
+        page: reader.page_of_whole(
             message.page_size,
             CATALOGUE_ALLOCATIONS_MAX,
             &message.page_token,
@@ -49,187 +49,196 @@ pub(super) fn list(rpc: &str, message: pb::ListAvailableAllocationsRequest) -> R
         ),
         binding,
     };
-    read.finish()?;
+    reader.finish()?;
     Ok(list)
 }
 
-/// One allocation, and for how many units a label is asked.
-pub(super) struct Get {
+/// The request of one allocation.
+pub(super) struct CatalogueGet {
     pub(super) company: CompanyId,
     pub(super) id: AllocationNumber,
-    pub(super) wanted: Wanted,
+    pub(super) languages: LanguageFallback,
+    /// The number of units to return a label for.
     pub(super) quantity: Option<u64>,
 }
 
-pub(super) fn get(message: &pb::GetAllocationRequest) -> Result<Get> {
-    let mut read = Reader::new();
-    let get = Get {
-        company: company(&mut read, message.company_id),
-        id: allocation_id(&mut read, &message.allocation_id),
-        wanted: wanted(&mut read, &message.langcode),
+pub(super) fn get(message: &pb::GetAllocationRequest) -> Result<CatalogueGet> {
+    let mut reader = Reader::new();
+    let get = CatalogueGet {
+        company: company(&mut reader, message.company_id),
+        id: allocation_id(&mut reader, &message.allocation_id),
+        languages: languages(&mut reader, &message.langcode),
         quantity: message.quantity,
     };
-    read.finish()?;
+    reader.finish()?;
     Ok(get)
 }
 
-pub(super) fn put_company(message: &pb::PutCompanyRequest) -> Result<Write<PutCompany>> {
-    let mut read = Reader::new();
-    let write = Write {
-        company: company(&mut read, message.company_id),
-        command: PutCompany {
-            name: read.name("name", &message.name),
-        },
+pub(super) fn put_company(
+    message: &pb::PutCompanyRequest,
+) -> Result<RecordWrite<PutCatalogueCompany>> {
+    let mut reader = Reader::new();
+    let command = PutCatalogueCompany {
+        company: company(&mut reader, message.company_id),
+        name: reader.name("name", &message.name),
         expected_version: message.expected_version,
-        validate_only: message.validate_only,
     };
-    read.finish()?;
-    Ok(write)
+    reader.finish()?;
+    Ok(write(command, message.validate_only))
 }
 
-pub(super) fn put_allocation(message: &pb::PutAllocationRequest) -> Result<Write<PutAllocation>> {
-    let mut read = Reader::new();
-    let company = company(&mut read, message.company_id);
-    let id = allocation_id(&mut read, &message.allocation_id);
+pub(super) fn put_allocation(
+    message: &pb::PutAllocationRequest,
+) -> Result<RecordWrite<PutCatalogueAllocation>> {
+    let mut reader = Reader::new();
+    let company = company(&mut reader, message.company_id);
+    let id = allocation_id(&mut reader, &message.allocation_id);
     let msrp = Price {
-        number: number(&mut read, "msrp_price", &message.msrp_price),
-        currency: currency(&mut read, "msrp_currency", &message.msrp_currency),
+        number: price(&mut reader, "msrp_price", &message.msrp_price),
+        currency: currency(&mut reader, "msrp_currency", &message.msrp_currency),
     };
     let per_unit = message.price_per_unit.clone().unwrap_or_default();
     let per_unit = Price {
-        number: number(&mut read, "price_per_unit.number", &per_unit.number),
+        number: price(&mut reader, "price_per_unit.number", &per_unit.number),
         currency: currency(
-            &mut read,
+            &mut reader,
             "price_per_unit.currency_code",
             &per_unit.currency_code,
         ),
     };
-    let image = image(&mut read, &message.allocation_image);
-    let translations = texts::translations(&mut read, &message.translations);
-    read.finish()?;
-    Ok(Write {
+    let image = image(&mut reader, &message.allocation_image);
+    let translations = texts::translations(&mut reader, &message.translations);
+    reader.finish()?;
+    let command = PutCatalogueAllocation {
         company,
-        command: PutAllocation {
-            id,
-            offer: Offer {
-                msrp,
-                per_unit,
-                image,
-            },
-            translations,
+        id,
+        offer: Offer {
+            msrp,
+            per_unit,
+            image,
         },
+        translations,
         expected_version: message.expected_version,
-        validate_only: message.validate_only,
-    })
+    };
+    Ok(write(command, message.validate_only))
 }
 
 pub(super) fn delete_allocation(
     message: &pb::DeleteAllocationRequest,
-) -> Result<Write<DeleteAllocation>> {
-    let mut read = Reader::new();
-    let write = Write {
-        company: company(&mut read, message.company_id),
-        command: DeleteAllocation {
-            id: allocation_id(&mut read, &message.allocation_id),
-        },
+) -> Result<RecordWrite<DeleteCatalogueAllocation>> {
+    let mut reader = Reader::new();
+    let command = DeleteCatalogueAllocation {
+        company: company(&mut reader, message.company_id),
+        id: allocation_id(&mut reader, &message.allocation_id),
         expected_version: message.expected_version,
-        validate_only: message.validate_only,
     };
-    read.finish()?;
-    Ok(write)
+    reader.finish()?;
+    Ok(write(command, message.validate_only))
 }
 
-fn company(read: &mut Reader, id: i64) -> CompanyId {
+/// A write without idempotency key: the ids of its record serve as key.
+fn write<C>(command: C, validate_only: bool) -> RecordWrite<C> {
+    RecordWrite {
+        command,
+        key: None,
+        validate_only,
+    }
+}
+
+fn company(reader: &mut Reader, id: i64) -> CompanyId {
     if id < 1 {
-        read.violation_in_words("company_id", INVALID_COMPANY);
+        reader.violation_in_words("company_id", INVALID_COMPANY);
     }
     CompanyId(id)
 }
 
-fn allocation_id(read: &mut Reader, text: &str) -> AllocationNumber {
+fn allocation_id(reader: &mut Reader, text: &str) -> AllocationNumber {
     let is_number = (1..=18).contains(&text.len())
         && text.bytes().all(|byte| byte.is_ascii_digit())
         && !text.starts_with('0');
     match text.parse() {
         Ok(id) if is_number => id,
         _ => {
-            read.violation(
+            reader.violation(
                 "allocation_id",
-                if text.is_empty() {
-                    "is required"
-                } else {
-                    "must match ^[1-9][0-9]{0,17}$"
-                },
+                missing_or("must be a positive integer of at most 18 digits", text),
             );
             0
         }
     }
 }
 
-fn wanted(read: &mut Reader, langcode: &str) -> Wanted {
+/// The rule for a required field whose value is invalid: that it is required, or `rule` with the value.
+fn missing_or(rule: &str, value: &str) -> String {
+    match value {
+        "" => "is required".into(),
+        value => rule_with_value(rule, value),
+    }
+}
+
+fn languages(reader: &mut Reader, langcode: &str) -> LanguageFallback {
     let tag = match langcode {
-        "" => Some(Tag::ENGLISH),
+        "" => Some(LanguageTag::ENGLISH),
         long if long.len() > ID_CHARS_MAX => None,
-        text => Tag::parse_wanted(text),
+        text => LanguageTag::parse_requested(text),
     };
-    Wanted::new(tag.unwrap_or_else(|| {
-        read.violation("langcode", "must be a BCP 47 language tag, such as fr-CA");
-        Tag::ENGLISH
+    LanguageFallback::new(tag.unwrap_or_else(|| {
+        let rule = "must be a BCP 47 language tag, such as fr-CA";
+        reader.violation("langcode", rule_with_value(rule, langcode));
+        LanguageTag::ENGLISH
     }))
 }
 
-fn number(read: &mut Reader, field: &str, text: &str) -> String {
-    price::parse_number(text).unwrap_or_else(|| {
-        read.violation(
+fn price(reader: &mut Reader, field: &str, text: &str) -> String {
+    parse_price(text).unwrap_or_else(|| {
+        reader.violation(
             field,
-            if text.is_empty() {
-                "is required"
-            } else {
-                "must be a decimal without sign, of at most 16 digits before and 12 after the point"
-            },
+            missing_or(
+                "must be a decimal without sign, of at most 16 digits before and 12 after the point",
+                text,
+            ),
         );
         String::new()
     })
 }
 
-fn currency(read: &mut Reader, field: &str, code: &str) -> String {
-    if !price::is_active(code) {
-        read.violation(
+fn currency(reader: &mut Reader, field: &str, code: &str) -> String {
+    if !is_active_currency(code) {
+        reader.violation(
             field,
-            if code.is_empty() {
-                "is required"
-            } else {
-                "must be an active currency code of ISO 4217, such as USD"
-            },
+            missing_or(
+                "must be an active currency code of ISO 4217, such as USD",
+                code,
+            ),
         );
     }
     code.into()
 }
 
-fn image(read: &mut Reader, url: &str) -> String {
+fn image(reader: &mut Reader, url: &str) -> String {
     const FIELD: &str = "allocation_image";
-    let url = read.required_text(FIELD, url, LINK_CHARS_MAX);
+    let url = reader.required_text(FIELD, url, LINK_CHARS_MAX);
     if !url.is_empty() && url.len() <= 4 * LINK_CHARS_MAX && !is_https(&url) {
-        read.violation(
-            FIELD,
-            "must be an https URL with a host, without user and password",
-        );
+        // The value is not repeated: it may contain a password.
+        let rule = "must be an https URL with a host, without user and password";
+        reader.violation(FIELD, rule);
     }
     url
 }
 
-/// Whether this is an https URL as it stands. The parser would mend a lot: blanks, backslashes, slashes that are missing.
+/// Whether this is a valid https URL. The parser corrects many errors, such as blanks, backslashes and missing slashes; a
+/// URL that it has to correct is invalid.
 fn is_https(url: &str) -> bool {
-    let is_mended = Cell::new(false);
-    let mend = |_| is_mended.set(true);
+    let is_corrected = Cell::new(false);
+    let correct = |_| is_corrected.set(true);
     let parsed = Url::options()
-        .syntax_violation_callback(Some(&mend))
+        .syntax_violation_callback(Some(&correct))
         .parse(url);
-    parsed.is_ok_and(|url| url.scheme() == "https" && url.has_host()) && !is_mended.get()
+    parsed.is_ok_and(|url| url.scheme() == "https" && url.has_host()) && !is_corrected.get()
 }
 
-impl From<Company> for pb::Company {
-    fn from(company: Company) -> Self {
+impl From<CatalogueCompany> for pb::Company {
+    fn from(company: CatalogueCompany) -> Self {
         Self {
             company_id: company.id.0,
             name: company.name,
@@ -238,11 +247,14 @@ impl From<Company> for pb::Company {
     }
 }
 
-/// An allocation as a reader is served it.
-pub(super) fn served(allocation: &Allocation, wanted: &Wanted) -> pb::Allocation {
+/// The message of an allocation, each text in the most preferred language that has it.
+pub(super) fn to_message(
+    allocation: &CatalogueAllocation,
+    languages: &LanguageFallback,
+) -> pb::Allocation {
     let mut served_languages = BTreeMap::new();
-    let mut text = |text: Text| {
-        let Some((tag, served)) = wanted.serve(&allocation.translations, text) else {
+    let mut text = |text: CatalogueText| {
+        let Some((tag, served)) = languages.text(&allocation.translations, text) else {
             return String::new();
         };
         served_languages.insert(text.name().into(), tag.to_string());
@@ -250,13 +262,13 @@ pub(super) fn served(allocation: &Allocation, wanted: &Wanted) -> pb::Allocation
     };
     let offer = &allocation.offer;
     pb::Allocation {
-        allocation_name: text(Text::Name),
-        display_name: text(Text::DisplayName),
+        allocation_name: text(CatalogueText::Name),
+        display_name: text(CatalogueText::DisplayName),
         allocation_id: allocation.id.to_string(),
-        allocation_description: text(Text::Description),
-        allocation_long_description: text(Text::LongDescription),
-        allocation_singular_label: text(Text::SingularLabel),
-        allocation_plural_label: text(Text::PluralLabel),
+        allocation_description: text(CatalogueText::Description),
+        allocation_long_description: text(CatalogueText::LongDescription),
+        allocation_singular_label: text(CatalogueText::SingularLabel),
+        allocation_plural_label: text(CatalogueText::PluralLabel),
         msrp_price: offer.msrp.number.clone(),
         msrp_currency: offer.msrp.currency.clone(),
         price_per_unit: Some(pb::PricePerUnit {
@@ -269,7 +281,7 @@ pub(super) fn served(allocation: &Allocation, wanted: &Wanted) -> pb::Allocation
     }
 }
 
-/// All texts, by language.
+/// The messages of all texts, by language tag.
 pub(super) fn all_texts(translations: Translations) -> BTreeMap<String, pb::Translation> {
     translations
         .into_iter()
@@ -277,8 +289,8 @@ pub(super) fn all_texts(translations: Translations) -> BTreeMap<String, pb::Tran
         .collect()
 }
 
-impl From<Texts> for pb::Translation {
-    fn from(texts: Texts) -> Self {
+impl From<CatalogueTexts> for pb::Translation {
+    fn from(texts: CatalogueTexts) -> Self {
         Self {
             allocation_name: texts.allocation_name,
             display_name: texts.display_name,

@@ -1,10 +1,9 @@
-//! The handlers: convert in, authorise, call, convert out.
+//! The handlers of CatalogueService. Each converts the request, authorises the caller, calls the store and converts the
+//! result.
 
 use tonic::{Request, Response, Status};
 
-use crate::catalogue::model::label;
-use crate::catalogue::model::language::{Tag, Wanted};
-use crate::catalogue::model::price;
+use crate::catalogue::model::{LanguageFallback, LanguageTag, active_currencies, label_for};
 use crate::catalogue::{convert, store};
 use crate::db::pool::Pool;
 use crate::proto::catalogue::v1 as pb;
@@ -12,39 +11,37 @@ use crate::proto::catalogue::v1::catalogue_service_server::CatalogueService as R
 use crate::rpc::call::{Answer, answer};
 use crate::rpc::paging;
 
-/// Manages what companies offer.
+/// The service that lists and writes the allocations of companies' catalogues.
 #[derive(Clone, Debug)]
 pub struct CatalogueService {
     pool: Pool,
 }
 
 impl CatalogueService {
-    /// A service on the database that the pool leads to.
+    /// Creates the service. It reads and writes through connections of this pool.
     pub fn new(pool: Pool) -> Self {
         Self { pool }
     }
 }
-
-type Answered<T> = Result<Response<T>, Status>;
 
 #[tonic::async_trait]
 impl Rpcs for CatalogueService {
     async fn list_available_allocations(
         &self,
         request: Request<pb::ListAvailableAllocationsRequest>,
-    ) -> Answered<pb::ListAvailableAllocationsResponse> {
-        answer(request, |call, message| async move {
+    ) -> Result<Response<pb::ListAvailableAllocationsResponse>, Status> {
+        answer(request, async |call, message| {
             let list = convert::list(call.rpc.path, message)?;
             call.caller.require_company(list.company)?;
             let rows =
-                store::allocations(&self.pool, list.company, &list.wanted, &list.page).await?;
+                store::allocations(&self.pool, list.company, &list.languages, &list.page).await?;
             let (allocations, next_page_token) = paging::finish(
                 rows,
                 list.page.size,
                 list.binding,
                 0,
                 |row| row.id,
-                |row| convert::served(&row, &list.wanted),
+                |row| convert::to_message(&row, &list.languages),
             );
             Ok(Answer::fresh(pb::ListAvailableAllocationsResponse {
                 allocations,
@@ -57,17 +54,17 @@ impl Rpcs for CatalogueService {
     async fn get_allocation(
         &self,
         request: Request<pb::GetAllocationRequest>,
-    ) -> Answered<pb::GetAllocationResponse> {
-        answer(request, |call, message| async move {
+    ) -> Result<Response<pb::GetAllocationResponse>, Status> {
+        answer(request, async |call, message| {
             let get = convert::get(&message)?;
             call.caller.require_company(get.company)?;
-            let found = store::allocation(&self.pool, get.company, get.id, &get.wanted).await?;
+            let found = store::allocation(&self.pool, get.company, get.id, &get.languages).await?;
             let label = get
                 .quantity
-                .map(|quantity| label::filled(&get.wanted, &found.translations, quantity))
+                .map(|quantity| label_for(&get.languages, &found.translations, quantity))
                 .transpose()?;
             Ok(Answer::fresh(pb::GetAllocationResponse {
-                allocation: Some(convert::served(&found, &get.wanted)),
+                allocation: Some(convert::to_message(&found, &get.languages)),
                 label,
             }))
         })
@@ -77,11 +74,11 @@ impl Rpcs for CatalogueService {
     async fn put_company(
         &self,
         request: Request<pb::PutCompanyRequest>,
-    ) -> Answered<pb::PutCompanyResponse> {
-        answer(request, |call, message| async move {
+    ) -> Result<Response<pb::PutCompanyResponse>, Status> {
+        answer(request, async |call, message| {
             let write = convert::put_company(&message)?;
-            call.caller.require_company(write.company)?;
-            let written = store::carry_out(&self.pool, &call.claim, write).await?;
+            call.caller.require_company(write.command.company)?;
+            let written = store::execute(&self.pool, &call.claim, write).await?;
             let company = Some(written.record.into());
             let message = pb::PutCompanyResponse { company };
             Ok(Answer::new(message, written.replayed))
@@ -92,12 +89,15 @@ impl Rpcs for CatalogueService {
     async fn put_allocation(
         &self,
         request: Request<pb::PutAllocationRequest>,
-    ) -> Answered<pb::PutAllocationResponse> {
-        answer(request, |call, message| async move {
+    ) -> Result<Response<pb::PutAllocationResponse>, Status> {
+        answer(request, async |call, message| {
             let write = convert::put_allocation(&message)?;
-            call.caller.require_company(write.company)?;
-            let written = store::carry_out(&self.pool, &call.claim, write).await?;
-            let allocation = convert::served(&written.record, &Wanted::new(Tag::ENGLISH));
+            call.caller.require_company(write.command.company)?;
+            let written = store::execute(&self.pool, &call.claim, write).await?;
+            let allocation = convert::to_message(
+                &written.record,
+                &LanguageFallback::new(LanguageTag::ENGLISH),
+            );
             let message = pb::PutAllocationResponse {
                 allocation: Some(allocation),
                 translations: convert::all_texts(written.record.translations),
@@ -110,11 +110,11 @@ impl Rpcs for CatalogueService {
     async fn delete_allocation(
         &self,
         request: Request<pb::DeleteAllocationRequest>,
-    ) -> Answered<pb::DeleteAllocationResponse> {
-        answer(request, |call, message| async move {
+    ) -> Result<Response<pb::DeleteAllocationResponse>, Status> {
+        answer(request, async |call, message| {
             let write = convert::delete_allocation(&message)?;
-            call.caller.require_company(write.company)?;
-            store::carry_out(&self.pool, &call.claim, write).await?;
+            call.caller.require_company(write.command.company)?;
+            store::execute(&self.pool, &call.claim, write).await?;
             Ok(Answer::fresh(pb::DeleteAllocationResponse {}))
         })
         .await
@@ -123,11 +123,11 @@ impl Rpcs for CatalogueService {
     async fn list_supported_languages(
         &self,
         request: Request<pb::ListSupportedLanguagesRequest>,
-    ) -> Answered<pb::ListSupportedLanguagesResponse> {
-        answer(request, |call, _| async move {
+    ) -> Result<Response<pb::ListSupportedLanguagesResponse>, Status> {
+        answer(request, async |call, _| {
             let companies = call.caller.require_companies()?;
             let mut languages = store::languages(&self.pool, companies).await?;
-            languages.insert(Tag::ENGLISH.to_string());
+            languages.insert(LanguageTag::ENGLISH.to_string());
             Ok(Answer::fresh(pb::ListSupportedLanguagesResponse {
                 languages: languages.into_iter().collect(),
             }))
@@ -138,10 +138,10 @@ impl Rpcs for CatalogueService {
     async fn list_supported_currencies(
         &self,
         request: Request<pb::ListSupportedCurrenciesRequest>,
-    ) -> Answered<pb::ListSupportedCurrenciesResponse> {
-        answer(request, |_, _| async move {
+    ) -> Result<Response<pb::ListSupportedCurrenciesResponse>, Status> {
+        answer(request, async |_, _| {
             Ok(Answer::fresh(pb::ListSupportedCurrenciesResponse {
-                currencies: price::active(),
+                currencies: active_currencies(),
             }))
         })
         .await

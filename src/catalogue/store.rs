@@ -1,7 +1,7 @@
-//! The catalogue's statements.
+//! The SQL statements on catalogues.
 
 mod reads;
 mod writes;
 
 pub(super) use reads::{allocation, allocations, languages};
-pub(super) use writes::carry_out;
+pub(super) use writes::execute;

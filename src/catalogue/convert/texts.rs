@@ -2,56 +2,67 @@
 
 use std::collections::BTreeMap;
 
-use crate::catalogue::model::language::{Tag, Wanted};
-use crate::catalogue::model::{QUANTITY, Text, Texts, Translations};
+use crate::catalogue::model::{
+    CatalogueText, CatalogueTexts, LanguageFallback, LanguageTag, QUANTITY, Translations,
+};
+use crate::error::rule_with_value;
 use crate::limits::{
     CATALOGUE_LANGUAGES_MAX, CATALOGUE_TEXT_CHARS_MAX, CATALOGUE_TEXTS_BYTES_MAX, ID_CHARS_MAX,
 };
 use crate::proto::catalogue::v1 as pb;
 use crate::rpc::read::Reader;
 
-/// Reads all of them: English is required, and each label has the quantity where the one beside it has it.
+/// Reads the texts in all languages. English is required, and the two labels of a language must either both contain the
+/// quantity or both not.
 pub(super) fn translations(
-    read: &mut Reader,
+    reader: &mut Reader,
     given: &BTreeMap<String, pb::Translation>,
 ) -> Translations {
     const FIELD: &str = "translations";
     if given.len() > CATALOGUE_LANGUAGES_MAX {
-        let why = format!("must have at most {CATALOGUE_LANGUAGES_MAX} languages");
-        read.violation(FIELD, why);
+        let count = given.len();
+        let rule = format!("must have at most {CATALOGUE_LANGUAGES_MAX} languages, got {count}");
+        reader.violation(FIELD, rule);
         return Translations::new();
     }
     let mut translations = Translations::new();
     for (language, texts) in given {
         let field = format!("{FIELD}[\"{language}\"]");
         let tag = Some(language).filter(|language| language.len() <= ID_CHARS_MAX);
-        let Some(tag) = tag.and_then(|language| Tag::parse(language)) else {
-            let why = "its key must be a BCP 47 language tag without extensions, such as fr-CA";
-            read.violation(field, why);
+        let Some(tag) = tag.and_then(|language| LanguageTag::parse(language)) else {
+            let rule = "must have as key a BCP 47 language tag without extensions, such as fr-CA";
+            reader.violation(field, rule_with_value(rule, language));
             continue;
         };
-        let texts = self::texts(read, &field, &tag, texts);
+        let texts = self::texts(reader, &field, &tag, texts);
         if translations.insert(tag, texts).is_some() {
-            read.violation(field, "is the language of another key");
+            let rule = "must not have as key the language of another key";
+            reader.violation(field, rule_with_value(rule, language));
         }
     }
-    if !translations.contains_key(&Tag::ENGLISH) {
-        read.violation(format!("{FIELD}[\"en\"]"), "is required");
+    if !translations.contains_key(&LanguageTag::ENGLISH) {
+        reader.violation(format!("{FIELD}[\"en\"]"), "is required");
     }
     let all = translations
         .values()
-        .flat_map(|texts| Text::ALL.map(|text| texts.get(text)));
+        .flat_map(|texts| CatalogueText::ALL.map(|text| texts.get(text)));
     let bytes: usize = all.flatten().map(str::len).sum();
     if bytes > CATALOGUE_TEXTS_BYTES_MAX {
-        let why = format!("must have at most {CATALOGUE_TEXTS_BYTES_MAX} bytes of texts");
-        read.violation(FIELD, why);
+        let rule =
+            format!("must have at most {CATALOGUE_TEXTS_BYTES_MAX} bytes of texts, got {bytes}");
+        reader.violation(FIELD, rule);
     }
-    check_labels(read, FIELD, &translations);
+    check_labels(reader, FIELD, &translations);
     translations
 }
 
-fn texts(read: &mut Reader, field: &str, tag: &Tag, given: &pb::Translation) -> Texts {
-    let texts = Texts {
+fn texts(
+    reader: &mut Reader,
+    field: &str,
+    tag: &LanguageTag,
+    given: &pb::Translation,
+) -> CatalogueTexts {
+    let texts = CatalogueTexts {
         allocation_name: given.allocation_name.clone(),
         display_name: given.display_name.clone(),
         allocation_description: given.allocation_description.clone(),
@@ -59,41 +70,44 @@ fn texts(read: &mut Reader, field: &str, tag: &Tag, given: &pb::Translation) -> 
         allocation_singular_label: given.allocation_singular_label.clone(),
         allocation_plural_label: given.allocation_plural_label.clone(),
     };
-    for text in Text::ALL {
+    for text in CatalogueText::ALL {
         let field = format!("{field}.{}", text.name());
         match texts.get(text) {
             Some(given) => {
-                read.required_text(&field, given, CATALOGUE_TEXT_CHARS_MAX);
+                reader.required_text(&field, given, CATALOGUE_TEXT_CHARS_MAX);
             }
-            None if *tag == Tag::ENGLISH => read.violation(field, "is required"),
+            None if *tag == LanguageTag::ENGLISH => reader.violation(field, "is required"),
             None => {}
         }
     }
     texts
 }
 
-/// If one of two labels that a reader is served has the quantity, both must.
-fn check_labels(read: &mut Reader, field: &str, translations: &Translations) {
+/// Checks the labels for every language that has one: if one of the two labels that its readers are served contains the
+/// quantity, the other must too.
+fn check_labels(reader: &mut Reader, field: &str, translations: &Translations) {
     for (tag, own) in translations {
-        let has_label = own.get(Text::SingularLabel).or(own.get(Text::PluralLabel));
+        let has_label = own
+            .get(CatalogueText::SingularLabel)
+            .or(own.get(CatalogueText::PluralLabel));
         if has_label.is_none() {
             continue;
         }
-        let wanted = Wanted::new(tag.clone());
+        let languages = LanguageFallback::new(tag.clone());
         let has_quantity = |text| {
-            let (_, label) = wanted.serve(translations, text)?;
+            let (_, label) = languages.text(translations, text)?;
             Some(label.contains(QUANTITY))
         };
         let lacking = match (
-            has_quantity(Text::SingularLabel),
-            has_quantity(Text::PluralLabel),
+            has_quantity(CatalogueText::SingularLabel),
+            has_quantity(CatalogueText::PluralLabel),
         ) {
-            (Some(false), Some(true)) => Text::SingularLabel,
-            (Some(true), Some(false)) => Text::PluralLabel,
+            (Some(false), Some(true)) => CatalogueText::SingularLabel,
+            (Some(true), Some(false)) => CatalogueText::PluralLabel,
             _ => continue,
         };
-        let why = format!("must have `{QUANTITY}`, as the other label of this language does");
-        read.violation(format!("{field}[\"{tag}\"].{}", lacking.name()), why);
+        let rule = format!("must contain {QUANTITY}, as the other label of this language does");
+        reader.violation(format!("{field}[\"{tag}\"].{}", lacking.name()), rule);
     }
 }
 
@@ -103,34 +117,34 @@ mod tests {
 
     use super::*;
 
-    /// No label, one without the quantity, one with it.
+    /// A label: empty, without the quantity, or with it.
     fn label() -> impl Strategy<Value = String> {
         prop::sample::select(vec!["", "label", "label [qty]"]).prop_map(Into::into)
     }
 
-    fn tag(text: &str) -> Tag {
-        Tag::parse(text).expect("a tag")
+    fn tag(text: &str) -> LanguageTag {
+        LanguageTag::parse(text).expect("a tag")
     }
 
     proptest! {
-        /// What passes serves every reader two labels that agree; what does not would fail somebody.
+        /// The check passes exactly if every reader is served two labels that agree.
         #[test]
         fn labels_agree_for_every_reader(labels in prop::collection::vec((label(), label()), 4)) {
             let languages = ["en", "fr", "fr-CA", "de-AT"].map(tag);
             let translations: Translations = languages.into_iter().zip(labels).map(|(tag, (singular, plural))| {
-                let texts = Texts {
+                let texts = CatalogueTexts {
                     allocation_singular_label: singular,
                     allocation_plural_label: plural,
-                    ..Texts::default()
+                    ..CatalogueTexts::default()
                 };
                 (tag, texts)
             }).collect();
             let mut read = Reader::new();
             check_labels(&mut read, "translations", &translations);
             let agree = |asked: &str| {
-                let wanted = Wanted::new(tag(asked));
-                let has_quantity = |text| wanted.serve(&translations, text).map(|(_, label)| label.contains(QUANTITY));
-                let pair = (has_quantity(Text::SingularLabel), has_quantity(Text::PluralLabel));
+                let languages = LanguageFallback::new(tag(asked));
+                let has_quantity = |text| languages.text(&translations, text).map(|(_, label)| label.contains(QUANTITY));
+                let pair = (has_quantity(CatalogueText::SingularLabel), has_quantity(CatalogueText::PluralLabel));
                 !matches!(pair, (Some(one), Some(other)) if one != other)
             };
             let readers = ["en", "en-GB", "fr", "fr-CA", "fr-BE", "de", "de-AT", "ja"];

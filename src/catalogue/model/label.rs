@@ -1,38 +1,43 @@
-//! What a number of units is called.
+//! The label of a number of units, such as `5 trees`.
 
 use icu_decimal::DecimalFormatter;
 use icu_decimal::input::Decimal;
 use icu_locale_core::extensions::unicode::{key, value};
 use icu_plurals::{PluralCategory, PluralRules};
 
-use crate::catalogue::model::language::{Tag, Wanted};
-use crate::catalogue::model::{QUANTITY, Text, Translations};
+use crate::catalogue::model::fallback::LanguageFallback;
+use crate::catalogue::model::language::LanguageTag;
+use crate::catalogue::model::texts::{CatalogueText, QUANTITY, Translations};
 use crate::error::{Error, Result};
 
-/// The label for a quantity, in the language that the reader is served it in. The singular takes the quantities that have
-/// the plural category «one» in the singular label's own language; the plural takes all others.
+/// The label for a quantity, with the quantity in Latin digits. Quantities of the plural category «one» in the language of
+/// the singular label take that label; all others take the plural label.
 ///
 /// # Errors
-/// A fault of ours: the rules of every language are compiled in.
-pub fn filled(wanted: &Wanted, translations: &Translations, quantity: u64) -> Result<String> {
+/// An internal error if an allocation lacks an English label, or if the compiled data of ICU4X lacks a language.
+pub(crate) fn label_for(
+    languages: &LanguageFallback,
+    translations: &Translations,
+    quantity: u64,
+) -> Result<String> {
     let label = |text| {
-        let served = wanted.serve(translations, text);
-        served.ok_or_else(|| Error::internal("an allocation without an English label"))
+        let served = languages.text(translations, text);
+        served.ok_or_else(|| Error::internal("an allocation has no English label"))
     };
-    let (tag, singular) = label(Text::SingularLabel)?;
+    let (tag, singular) = label(CatalogueText::SingularLabel)?;
     if is_one(tag, quantity)? {
         return fill(tag, singular, quantity);
     }
-    let (tag, plural) = label(Text::PluralLabel)?;
+    let (tag, plural) = label(CatalogueText::PluralLabel)?;
     fill(tag, plural, quantity)
 }
 
-fn is_one(tag: &Tag, quantity: u64) -> Result<bool> {
+fn is_one(tag: &LanguageTag, quantity: u64) -> Result<bool> {
     let rules = PluralRules::try_new_cardinal((&tag.locale()).into()).map_err(Error::internal)?;
     Ok(rules.category_for(quantity) == PluralCategory::One)
 }
 
-fn fill(tag: &Tag, label: &str, quantity: u64) -> Result<String> {
+fn fill(tag: &LanguageTag, label: &str, quantity: u64) -> Result<String> {
     if !label.contains(QUANTITY) {
         return Ok(label.into());
     }
@@ -50,20 +55,20 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::catalogue::model::Texts;
+    use crate::catalogue::model::texts::CatalogueTexts;
 
-    fn labels(singular: &str, plural: &str) -> Texts {
-        Texts {
+    fn labels(singular: &str, plural: &str) -> CatalogueTexts {
+        CatalogueTexts {
             allocation_singular_label: singular.into(),
             allocation_plural_label: plural.into(),
-            ..Texts::default()
+            ..CatalogueTexts::default()
         }
     }
 
     fn of(language: &str, quantity: u64) -> String {
-        let tag = Tag::parse(language).expect("a tag");
+        let tag = LanguageTag::parse(language).expect("a tag");
         let translations = Translations::from([(tag.clone(), labels("one [qty]", "[qty] others"))]);
-        filled(&Wanted::new(tag), &translations, quantity).expect("a label")
+        label_for(&LanguageFallback::new(tag), &translations, quantity).expect("a label")
     }
 
     #[test]
@@ -73,28 +78,28 @@ mod tests {
             ("en", 1, "one 1"),
             ("en", 2, "2 others"),
             ("en", 1_234_567, "1,234,567 others"),
-            // Zero of something is singular in French.
+            // In French 0 has the plural category «one».
             ("fr", 0, "one 0"),
             ("fr", 1, "one 1"),
             ("fr", 1_234, "1\u{202f}234 others"),
             ("de", 1_234_567, "1.234.567 others"),
             ("de-CH", 1_234, "1'234 others"),
-            // Four digits stay together in Spanish.
+            // Spanish does not group four digits.
             ("es", 1_234, "1234 others"),
             // 21 is «one» in Russian, 11 is not.
             ("ru", 21, "one 21"),
             ("ru", 11, "11 others"),
-            // Latin digits, whatever the language's own are.
+            // Latin digits, even where the language has its own.
             ("ar", 1, "one 1"),
             ("ar", 2, "2 others"),
             ("ar-EG", 1_234, "1,234 others"),
             ("fa", 0, "one 0"),
             ("fa", 1_234, "1,234 others"),
             ("hi", 1_234_567, "12,34,567 others"),
-            // No singular in Japanese.
+            // Japanese has no category «one».
             ("ja", 1, "1 others"),
             ("he", 1, "one 1"),
-            // Nobody has rules for Klingon.
+            // CLDR has no rules for Klingon.
             ("tlh", 1, "1 others"),
             ("en", u64::MAX, "18,446,744,073,709,551,615 others"),
         ] {
@@ -104,25 +109,30 @@ mod tests {
 
     #[test]
     fn a_label_keeps_to_the_language_that_it_is_in() {
-        let (french, english) = (Tag::parse("fr").expect("a tag"), Tag::ENGLISH);
+        let (french, english) = (
+            LanguageTag::parse("fr").expect("a tag"),
+            LanguageTag::ENGLISH,
+        );
         let translations = Translations::from([
             (french.clone(), labels("", "[qty] unités")),
             (english, labels("[qty] unit", "[qty] units")),
         ]);
-        let wanted = Wanted::new(french);
-        let label = |quantity| filled(&wanted, &translations, quantity).expect("a label");
+        let languages = LanguageFallback::new(french);
+        let label = |quantity| label_for(&languages, &translations, quantity).expect("a label");
         assert_eq!(label(1), "1 unit");
-        // Not «one» in English, whose the singular is.
+        // The singular label is English, and 0 is not «one» in English.
         assert_eq!(label(0), "0 unités");
         assert_eq!(label(12_345), "12\u{202f}345 unités");
     }
 
     #[test]
     fn a_label_may_have_the_quantity_often_or_not_at_all() {
-        let translations =
-            Translations::from([(Tag::ENGLISH, labels("a [qty] b [qty]", "none [Qty]"))]);
-        let wanted = Wanted::new(Tag::ENGLISH);
-        let label = |quantity| filled(&wanted, &translations, quantity).expect("a label");
+        let translations = Translations::from([(
+            LanguageTag::ENGLISH,
+            labels("a [qty] b [qty]", "none [Qty]"),
+        )]);
+        let languages = LanguageFallback::new(LanguageTag::ENGLISH);
+        let label = |quantity| label_for(&languages, &translations, quantity).expect("a label");
         assert_eq!(label(1), "a 1 b 1");
         assert_eq!(label(2), "none [Qty]");
     }

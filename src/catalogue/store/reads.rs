@@ -1,5 +1,5 @@
-//! The reads: one statement each, and a second only to tell a company without what was asked for from no company. Of
-//! each allocation a statement returns the texts of the languages that the reader may be served, and of no others.
+//! The reads. Each is one statement; if it finds nothing, a second one finds out whether there is such a company. Of each
+//! allocation a read returns only the texts in the languages that the reader may be served.
 
 use std::collections::BTreeSet;
 
@@ -8,9 +8,10 @@ use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Jsonb, Text};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
-use crate::catalogue::model::language::{Tag, Wanted};
-use crate::catalogue::model::price::Price;
-use crate::catalogue::model::{Allocation, AllocationNumber, Offer, Translations};
+use crate::catalogue::model::{
+    AllocationNumber, CatalogueAllocation, LanguageFallback, LanguageTag, Offer, Price,
+    Translations,
+};
 use crate::db::json::Parsed;
 use crate::db::pg_error::Failure;
 use crate::db::pool::Pool;
@@ -21,8 +22,8 @@ use crate::error::{Error, Result};
 use crate::types::ids::{CompanyId, OwnerId};
 use crate::types::page::Page;
 
-/// In the order of the columns below.
-type Columns = (BigInt, Text, Text, Text, Text, Text, Jsonb, BigInt);
+/// The SQL types of the columns of [`SELECT`], in the same order.
+type CatalogueRowSql = (BigInt, Text, Text, Text, Text, Text, Jsonb, BigInt);
 pub(super) type Row = (
     AllocationNumber,
     String,
@@ -34,25 +35,26 @@ pub(super) type Row = (
     i64,
 );
 
-/// An allocation with the texts of the languages `$2`. Each text is unpacked once, however many languages there are.
+/// Selects allocations with the texts in the languages `$2`. The JSON of all texts is unpacked once, whatever the number
+/// of languages is.
 const SELECT: &str = "SELECT allocation_id, msrp_price, msrp_currency, unit_price, unit_currency, image,
     (SELECT jsonb_object_agg(key, value) FROM jsonb_each(translations) WHERE key = ANY ($2)), version
     FROM catalogue_allocation WHERE owner_id = $1";
 
-/// A page of a company's allocations, and one more.
+/// The allocations of a page, and one more if another page follows.
 pub(in crate::catalogue) async fn allocations(
     pool: &Pool,
     company: CompanyId,
-    wanted: &Wanted,
+    languages: &LanguageFallback,
     page: &Page<AllocationNumber>,
-) -> Result<Vec<Allocation>> {
+) -> Result<Vec<CatalogueAllocation>> {
     read::one(pool, async |connection: &mut AsyncPgConnection| {
         let after = page.after().copied();
-        let statement = Statement::<Columns>::new(
+        let statement = Statement::<CatalogueRowSql>::new(
             format!("{SELECT} AND allocation_id > $3 ORDER BY allocation_id LIMIT $4"),
             vec![
                 Parameter::Id(OwnerId::of_company(company).0),
-                texts(wanted),
+                texts(languages),
                 Parameter::Count(after.unwrap_or(0)),
                 Parameter::Count(page.fetch()),
             ],
@@ -67,19 +69,19 @@ pub(in crate::catalogue) async fn allocations(
     .await
 }
 
-/// One allocation.
+/// The allocation with this id.
 pub(in crate::catalogue) async fn allocation(
     pool: &Pool,
     company: CompanyId,
     id: AllocationNumber,
-    wanted: &Wanted,
-) -> Result<Allocation> {
+    languages: &LanguageFallback,
+) -> Result<CatalogueAllocation> {
     read::one(pool, async |connection: &mut AsyncPgConnection| {
-        let statement = Statement::<Columns>::new(
+        let statement = Statement::<CatalogueRowSql>::new(
             format!("{SELECT} AND allocation_id = $3"),
             vec![
                 Parameter::Id(OwnerId::of_company(company).0),
-                texts(wanted),
+                texts(languages),
                 Parameter::Count(id),
             ],
         );
@@ -93,7 +95,7 @@ pub(in crate::catalogue) async fn allocation(
     .await
 }
 
-/// The languages of all texts of these companies.
+/// The tags of all languages in which these companies have texts.
 pub(in crate::catalogue) async fn languages(
     pool: &Pool,
     companies: &[CompanyId],
@@ -113,11 +115,17 @@ pub(in crate::catalogue) async fn languages(
     .await
 }
 
-fn texts(wanted: &Wanted) -> Parameter {
-    Parameter::Texts(wanted.tags().iter().map(Tag::to_string).collect())
+fn texts(languages: &LanguageFallback) -> Parameter {
+    Parameter::Texts(
+        languages
+            .tags()
+            .iter()
+            .map(LanguageTag::to_string)
+            .collect(),
+    )
 }
 
-/// Asked afterwards: companies never go away.
+/// Refuses a company that does not exist. May run after the read that found nothing, because companies are never deleted.
 async fn require_company(
     connection: &mut AsyncPgConnection,
     company: CompanyId,
@@ -131,12 +139,12 @@ async fn require_company(
     }
 }
 
-/// An allocation with all its texts.
+/// The allocation with this id, with the texts in all languages.
 pub(super) async fn find_allocation(
     connection: &mut AsyncPgConnection,
     owner: OwnerId,
     id: AllocationNumber,
-) -> Result<Option<Allocation>, Failure> {
+) -> Result<Option<CatalogueAllocation>, Failure> {
     use catalogue_allocation as stored;
 
     let row: Option<Row> = stored::table
@@ -157,11 +165,11 @@ pub(super) async fn find_allocation(
     Ok(row.map(record))
 }
 
-fn record(row: Row) -> Allocation {
+fn record(row: Row) -> CatalogueAllocation {
     let (id, msrp_price, msrp_currency, unit_price, unit_currency, image, translations, version) =
         row;
     let Parsed(translations) = translations;
-    Allocation {
+    CatalogueAllocation {
         id,
         offer: Offer {
             msrp: Price {

@@ -1,89 +1,41 @@
-//! The writes: each judges under its company's lock, and writes what it answers.
-
-use std::future::Future;
+//! The writes. Each locks its company's owner first, then checks the command and writes.
 
 use diesel::prelude::*;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
 use super::reads::find_allocation;
-use crate::catalogue::model::language::Tag;
 use crate::catalogue::model::{
-    Allocation, Company, DeleteAllocation, PutAllocation, PutCompany, Verdict, Write, judge_put,
-    require_version,
+    CatalogueAllocation, CatalogueCompany, DeleteCatalogueAllocation, LanguageTag,
+    PutCatalogueAllocation, PutCatalogueCompany, PutDecision, decide_put,
 };
 use crate::db::pg_error::{DbFault, Failure};
 use crate::db::pool::Pool;
-use crate::db::schema::{catalogue_allocation, catalogue_company, owner};
-use crate::db::write;
-use crate::db::write::Transaction;
+use crate::db::record_write::{
+    self, RecordCommand, RecordWrite, WriteContext, WrittenRecord, require_version,
+};
+use crate::db::schema::{catalogue_allocation, catalogue_company};
+use crate::db::write::ensure_owner;
 use crate::error::{Error, Result};
 use crate::ledger::claim::Claim;
 use crate::limits::CATALOGUE_ALLOCATIONS_MAX;
 use crate::types::ids::{CompanyId, OwnerId};
 
-/// What came of a command.
-#[derive(Clone, Debug)]
-pub(in crate::catalogue) struct Written<T> {
-    /// The record as it stands now.
-    pub(in crate::catalogue) record: T,
-    /// Whether it stood so before, and nothing was written.
-    pub(in crate::catalogue) replayed: bool,
-}
-
-/// Carries a command out, or with `validate_only` judges it from a snapshot that nothing can be written to.
-pub(in crate::catalogue) async fn carry_out<C: Command>(
+/// Executes a command, or with `validate_only` only validates it.
+pub(in crate::catalogue) async fn execute<C: RecordCommand>(
     pool: &Pool,
     claim: &Claim,
-    write: Write<C>,
-) -> Result<Written<C::Record>> {
-    let (claim, validate_only) = (claim.clone(), write.validate_only);
-    write::carry_out(pool, move || claim.take(), validate_only, Job(write)).await
+    write: RecordWrite<C>,
+) -> Result<WrittenRecord<C::Record>> {
+    let claim = claim.clone();
+    record_write::execute(pool, move || claim.take(), write).await
 }
 
-/// A command as a transaction.
-struct Job<C: Command>(Write<C>);
-
-impl<C: Command> Transaction for Job<C> {
-    type Output = Written<C::Record>;
-
-    async fn run(&self, connection: &mut AsyncPgConnection) -> Result<Self::Output, Failure> {
-        let owner = OwnerId::of_company(self.0.company);
-        if !self.0.validate_only {
-            if C::MAKES_COMPANIES {
-                write::ensure_owner(connection, owner).await?;
-            }
-            // Nothing that must hold until the end may be read before: a statement that waits for a lock sees all but
-            // the locked row as it was when it began.
-            lock(connection, owner).await?;
-        }
-        C::run(&self.0, owner, connection).await
+/// Locks the owner of a company, unless the context is only to validate. If the owner has no row to lock, the company does
+/// not exist either.
+async fn lock(context: &mut WriteContext<'_>, owner: OwnerId) -> QueryResult<()> {
+    if !context.validate_only {
+        context.lock_owners([owner]).await?;
     }
-}
-
-/// A command on one record.
-pub(in crate::catalogue) trait Command: Sized + Send + Sync + 'static {
-    /// The record.
-    type Record: Send + 'static;
-
-    /// Whether it is at home where there is no company yet.
-    const MAKES_COMPANIES: bool = false;
-
-    /// Judges in the order of the contract, then writes unless it is only to validate.
-    fn run(
-        write: &Write<Self>,
-        owner: OwnerId,
-        connection: &mut AsyncPgConnection,
-    ) -> impl Future<Output = Result<Written<Self::Record>, Failure>> + Send;
-}
-
-/// Locks the company's owner; one without a row has no company either.
-async fn lock(connection: &mut AsyncPgConnection, owner: OwnerId) -> QueryResult<()> {
-    owner::table
-        .find(owner.0)
-        .select(owner::owner_id)
-        .for_no_key_update()
-        .execute(connection)
-        .await?;
     Ok(())
 }
 
@@ -91,14 +43,14 @@ async fn find_company(
     connection: &mut AsyncPgConnection,
     id: CompanyId,
     owner: OwnerId,
-) -> QueryResult<Option<Company>> {
+) -> QueryResult<Option<CatalogueCompany>> {
     let found: Option<(String, i64)> = catalogue_company::table
         .find(owner.0)
         .select((catalogue_company::name, catalogue_company::version))
         .first(connection)
         .await
         .optional()?;
-    Ok(found.map(|(name, version)| Company { id, name, version }))
+    Ok(found.map(|(name, version)| CatalogueCompany { id, name, version }))
 }
 
 async fn require_company(
@@ -112,93 +64,98 @@ async fn require_company(
     }
 }
 
-impl Command for PutCompany {
-    type Record = Company;
-    const MAKES_COMPANIES: bool = true;
+impl RecordCommand for PutCatalogueCompany {
+    type Record = CatalogueCompany;
 
     async fn run(
-        write: &Write<Self>,
-        owner: OwnerId,
-        connection: &mut AsyncPgConnection,
-    ) -> Result<Written<Company>, Failure> {
-        let name = &write.command.name;
-        let found = find_company(connection, write.company, owner).await?;
-        let judged = found.map(|company| (company.version, company.name == *name));
-        let verdict = judge_put(write.expected_version, judged)?;
-        let version = verdict.version();
-        let written = Written {
-            record: Company {
-                id: write.company,
-                name: name.clone(),
+        &self,
+        context: &mut WriteContext<'_>,
+    ) -> Result<WrittenRecord<CatalogueCompany>, Failure> {
+        let owner = OwnerId::of_company(self.company);
+        if !context.validate_only {
+            ensure_owner(context.connection, owner).await?;
+        }
+        lock(context, owner).await?;
+        let found = find_company(context.connection, self.company, owner).await?;
+        let found = found.map(|company| (company.version, company.name == self.name));
+        let decision = decide_put(self.expected_version, found)?;
+        let version = decision.version();
+        let written = WrittenRecord {
+            record: CatalogueCompany {
+                id: self.company,
+                name: self.name.clone(),
                 version,
             },
-            replayed: verdict.is_replay(),
+            replayed: decision.is_replay(),
         };
-        if written.replayed || write.validate_only {
+        if written.replayed || context.validate_only {
             return Ok(written);
         }
-        let now = write::now(connection).await?.to_chrono();
+        let now = context.now().await?.to_chrono();
         let content = (
-            catalogue_company::name.eq(name),
+            catalogue_company::name.eq(&self.name),
             catalogue_company::version.eq(version),
             catalogue_company::updated_at.eq(now),
         );
         diesel::insert_into(catalogue_company::table)
             .values((
                 catalogue_company::owner_id.eq(owner.0),
-                catalogue_company::company_id.eq(write.company.0),
+                catalogue_company::company_id.eq(self.company.0),
                 catalogue_company::created_at.eq(now),
                 content,
             ))
             .on_conflict(catalogue_company::owner_id)
             .do_update()
             .set(content)
-            .execute(connection)
+            .execute(context.connection)
             .await?;
         Ok(written)
     }
 }
 
-impl Command for PutAllocation {
-    type Record = Allocation;
+impl RecordCommand for PutCatalogueAllocation {
+    type Record = CatalogueAllocation;
 
     async fn run(
-        write: &Write<Self>,
-        owner: OwnerId,
-        connection: &mut AsyncPgConnection,
-    ) -> Result<Written<Allocation>, Failure> {
+        &self,
+        context: &mut WriteContext<'_>,
+    ) -> Result<WrittenRecord<CatalogueAllocation>, Failure> {
         use catalogue_allocation as stored;
 
-        let command = &write.command;
-        require_company(connection, write.company, owner).await?;
-        let found = find_allocation(connection, owner, command.id).await?;
-        let judged = found.map(|found| {
-            let is_same =
-                found.offer == command.offer && found.translations == command.translations;
+        let owner = OwnerId::of_company(self.company);
+        lock(context, owner).await?;
+        require_company(context.connection, self.company, owner).await?;
+        let found = find_allocation(context.connection, owner, self.id).await?;
+        let found = found.map(|found| {
+            let is_same = found.offer == self.offer && found.translations == self.translations;
             (found.version, is_same)
         });
-        let verdict = judge_put(write.expected_version, judged)?;
-        if verdict == Verdict::Create {
-            require_room(connection, owner).await?;
+        let decision = decide_put(self.expected_version, found)?;
+        if decision == PutDecision::Create {
+            require_below_limit(context.connection, owner).await?;
         }
-        let version = verdict.version();
-        let written = Written {
-            record: Allocation {
-                id: command.id,
-                offer: command.offer.clone(),
-                translations: command.translations.clone(),
+        let version = decision.version();
+        let written = WrittenRecord {
+            record: CatalogueAllocation {
+                id: self.id,
+                offer: self.offer.clone(),
+                translations: self.translations.clone(),
                 version,
             },
-            replayed: verdict.is_replay(),
+            replayed: decision.is_replay(),
         };
-        if written.replayed || write.validate_only {
+        if written.replayed || context.validate_only {
             return Ok(written);
         }
-        let now = write::now(connection).await?.to_chrono();
-        let offer = &command.offer;
-        let languages: Vec<String> = command.translations.keys().map(Tag::to_string).collect();
-        let translations = serde_json::to_value(&command.translations)
-            .map_err(|error| DbFault::Other(format!("texts that cannot be stored: {error}")))?;
+        let now = context.now().await?.to_chrono();
+        let offer = &self.offer;
+        let languages: Vec<String> = self
+            .translations
+            .keys()
+            .map(LanguageTag::to_string)
+            .collect();
+        let translations = serde_json::to_value(&self.translations)
+            .map_err(|error| DbFault::Other(format!("texts cannot be serialised: {error}")))?;
         let content = (
             stored::msrp_price.eq(&offer.msrp.number),
             stored::msrp_currency.eq(&offer.msrp.currency),
@@ -213,21 +170,24 @@ impl Command for PutAllocation {
         diesel::insert_into(stored::table)
             .values((
                 stored::owner_id.eq(owner.0),
-                stored::allocation_id.eq(command.id),
+                stored::allocation_id.eq(self.id),
                 stored::created_at.eq(now),
                 content,
             ))
             .on_conflict((stored::owner_id, stored::allocation_id))
             .do_update()
             .set(content)
-            .execute(connection)
+            .execute(context.connection)
             .await?;
         Ok(written)
     }
 }
 
-/// Refuses one allocation more than a company may have.
-async fn require_room(connection: &mut AsyncPgConnection, owner: OwnerId) -> Result<(), Failure> {
+/// Refuses a new allocation if the company has the maximum number of them.
+async fn require_below_limit(
+    connection: &mut AsyncPgConnection,
+    owner: OwnerId,
+) -> Result<(), Failure> {
     let stored: i64 = catalogue_allocation::table
         .filter(catalogue_allocation::owner_id.eq(owner.0))
         .count()
@@ -243,31 +203,26 @@ async fn require_room(connection: &mut AsyncPgConnection, owner: OwnerId) -> Res
     .into())
 }
 
-impl Command for DeleteAllocation {
+impl RecordCommand for DeleteCatalogueAllocation {
     type Record = ();
 
-    async fn run(
-        write: &Write<Self>,
-        owner: OwnerId,
-        connection: &mut AsyncPgConnection,
-    ) -> Result<Written<()>, Failure> {
+    async fn run(&self, context: &mut WriteContext<'_>) -> Result<WrittenRecord<()>, Failure> {
         use catalogue_allocation as stored;
 
-        require_company(connection, write.company, owner).await?;
-        let record = stored::table.find((owner.0, write.command.id));
+        let owner = OwnerId::of_company(self.company);
+        lock(context, owner).await?;
+        require_company(context.connection, self.company, owner).await?;
+        let record = stored::table.find((owner.0, self.id));
         let found: Option<i64> = record
             .select(stored::version)
-            .first(connection)
+            .first(context.connection)
             .await
             .optional()?;
-        let version = found.ok_or(Error::NoResults(Some(write.command.id)))?;
-        require_version(write.expected_version, version)?;
-        if !write.validate_only {
-            diesel::delete(record).execute(connection).await?;
+        let version = found.ok_or(Error::NoResults(Some(self.id)))?;
+        require_version(self.expected_version, version)?;
+        if !context.validate_only {
+            diesel::delete(record).execute(context.connection).await?;
         }
-        Ok(Written {
-            record: (),
-            replayed: false,
-        })
+        Ok(WrittenRecord::applied(()))
     }
 }

@@ -1,0 +1,81 @@
+//! The texts of an allocation, in many languages.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::catalogue::model::language::LanguageTag;
+
+/// The placeholder in labels that the quantity takes the place of.
+pub(crate) const QUANTITY: &str = "[qty]";
+
+/// The texts of an allocation by language. A stored allocation always has English texts.
+pub(crate) type Translations = BTreeMap<LanguageTag, CatalogueTexts>;
+
+/// The texts in one language, stored as JSON members of these names. An empty text counts as missing and is not stored.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct CatalogueTexts {
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub(crate) allocation_name: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub(crate) display_name: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub(crate) allocation_description: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub(crate) allocation_long_description: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub(crate) allocation_singular_label: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub(crate) allocation_plural_label: String,
+}
+
+/// Identifies one of the texts that an allocation has in every language.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum CatalogueText {
+    Name,
+    DisplayName,
+    Description,
+    LongDescription,
+    SingularLabel,
+    PluralLabel,
+}
+
+impl CatalogueText {
+    /// Every text, in the order of the messages.
+    pub(crate) const ALL: [Self; 6] = [
+        Self::Name,
+        Self::DisplayName,
+        Self::Description,
+        Self::LongDescription,
+        Self::SingularLabel,
+        Self::PluralLabel,
+    ];
+
+    /// The name of the text's field in the messages.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Name => "allocation_name",
+            Self::DisplayName => "display_name",
+            Self::Description => "allocation_description",
+            Self::LongDescription => "allocation_long_description",
+            Self::SingularLabel => "allocation_singular_label",
+            Self::PluralLabel => "allocation_plural_label",
+        }
+    }
+}
+
+impl CatalogueTexts {
+    /// The text, unless it is missing.
+    pub(crate) fn get(&self, text: CatalogueText) -> Option<&str> {
+        let text = match text {
+            CatalogueText::Name => &self.allocation_name,
+            CatalogueText::DisplayName => &self.display_name,
+            CatalogueText::Description => &self.allocation_description,
+            CatalogueText::LongDescription => &self.allocation_long_description,
+            CatalogueText::SingularLabel => &self.allocation_singular_label,
+            CatalogueText::PluralLabel => &self.allocation_plural_label,
+        };
+        (!text.is_empty()).then_some(text)
+    }
+}
