@@ -44,7 +44,7 @@ impl Command for CreateConnection {
             return Err(Error::invalid("partner_id", description).into());
         }
         if self.name_is_taken(work.connection).await? {
-            return Err(Error::ConnectionExists.into());
+            return Err(self.exists().into());
         }
         let mut record = Connection {
             id: None,
@@ -84,7 +84,7 @@ impl Command for CreateConnection {
             .execute(work.connection)
             .await?;
         if inserted == 0 {
-            return Err(Error::ConnectionExists.into());
+            return Err(self.exists().into());
         }
         work.keep_key(id, now).await?;
         record.id = Some(ConnectionId(id));
@@ -94,6 +94,13 @@ impl Command for CreateConnection {
 }
 
 impl CreateConnection {
+    fn exists(&self) -> Error {
+        Error::ConnectionExists {
+            partner: self.partner_id,
+            partners_connection_id: self.partners_connection_id.clone().unwrap_or_default(),
+        }
+    }
+
     async fn name_is_taken(&self, connection: &mut AsyncPgConnection) -> QueryResult<bool> {
         let Some(partners_connection_id) = &self.partners_connection_id else {
             return Ok(false);

@@ -1,8 +1,8 @@
 //! What is written of the two sides of a connection: clients and partners.
 
-use diesel::dsl::exists;
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
+use uuid::Uuid;
 
 use super::{Command, Work, Written, created, fresh, new_id, replay};
 use crate::db::pg_error::Failure;
@@ -29,12 +29,18 @@ impl Command for CreateClient {
             let row = found.ok_or(Error::ClientNotFound(Some(id.into())))?;
             return Ok(replay(row.into()));
         }
-        let taken = client::table.filter(client::enterprise_id.eq(self.enterprise_id.0));
-        let taken: bool = diesel::select(exists(taken))
-            .get_result(work.connection)
-            .await?;
-        if taken {
-            return Err(Error::ClientExists.into());
+        let existing: Option<Uuid> = client::table
+            .filter(client::enterprise_id.eq(self.enterprise_id.0))
+            .select(client::id)
+            .first(work.connection)
+            .await
+            .optional()?;
+        if let Some(client) = existing {
+            return Err(Error::ClientExists {
+                enterprise: self.enterprise_id,
+                client: ClientId(client),
+            }
+            .into());
         }
         let mut record = Client {
             id: None,
