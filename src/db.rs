@@ -1,10 +1,11 @@
-//! Everything that speaks to Postgres; the only room besides the stores that knows diesel.
+//! Access to Postgres: connections, transactions, errors and shared statements. Besides it only the stores use diesel.
 
 pub mod coalesce;
 pub mod connect;
 pub mod due;
 pub mod embedded;
 pub mod json;
+pub mod keyed_write;
 pub mod migrate;
 pub mod pg_error;
 pub mod pool;

@@ -87,19 +87,19 @@ pub enum Error {
 
     /// The record is not at the version that the caller expected.
     VersionMismatch {
-        /// The caller's `expected_version`.
+        /// The `expected_version` of the request.
         expected: i64,
         /// The record's version; 0 where there is no record.
         actual: i64,
     },
     /// The record has a final status, and another one than the call asks for.
     AlreadyTerminal {
-        /// The final status.
+        /// The final status that the record has.
         status: &'static str,
     },
     /// The direction of the connection is disabled.
     ConnectionInactive {
-        /// `allocation` or `deallocation`.
+        /// The direction: `allocation` or `deallocation`.
         direction: &'static str,
         /// The `disabled_reason` of the update that disabled it.
         reason: String,
@@ -159,7 +159,7 @@ pub enum Error {
 /// Whether a failed write may have been applied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// Nothing was changed.
+    /// The call has changed nothing.
     NotApplied,
     /// The write may have been applied: repeating it with the same key gives the answer.
     Unknown,

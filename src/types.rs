@@ -1,4 +1,4 @@
-//! Pure words of the domain: no async, no SQL, no proto.
+//! The value types of the domain. They use no async code, no SQL and no proto.
 
 pub mod amount;
 pub mod content;

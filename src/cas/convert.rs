@@ -5,7 +5,7 @@ mod search;
 
 use crate::cas::model::{Change, Command, Said, Spelling, Target, Write};
 use crate::cas::patch::{Patch, Written};
-use crate::db::request_key::Key;
+use crate::db::request_key::RequestKey;
 use crate::error::{Error, Result, Violations};
 use crate::proto::cas::v1 as pb;
 use crate::rpc::call::Call;
@@ -59,7 +59,7 @@ fn write(
     let request_id = reader.optional_external_id("request_id", &rest.request_id);
     reader.finish()?;
     let firm = OwnerId::of_firm(call.caller.require_firm()?);
-    let key = request_id.map(|request_id| Key {
+    let key = request_id.map(|request_id| RequestKey {
         owner: firm,
         rpc: call.rpc.path,
         request_id,

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::cas::patch::Patch;
-use crate::db::request_key::Key;
+use crate::db::request_key::RequestKey;
 use crate::error::Violations;
 use crate::limits::{CAS_ELEMENTS_MAX, ID_CHARS_MAX, NOTE_CHARS_MAX, TOKEN_SUBJECT_CHARS_MAX};
 use crate::types::amount::Amount;
@@ -175,7 +175,7 @@ pub struct Write {
     /// The subject of the caller's token.
     pub subject: String,
     /// Set if the call's key is a `request_id`.
-    pub key: Option<Key>,
+    pub key: Option<RequestKey>,
     /// Judge and answer, but write nothing.
     pub validate_only: bool,
     pub command: Command,

@@ -1,4 +1,4 @@
-//! How reads run: on a pooled connection, and on another if that one turns out to be dead.
+//! Runs reads on a pooled connection, and again on another one if the connection turns out to be dead.
 
 use std::future::Future;
 use std::time::Duration;
@@ -10,12 +10,12 @@ use crate::db::pool::{self, Pool};
 use crate::error::{Outcome, Result};
 use crate::limits::DB_READ_TRIES;
 
-/// An async closure that takes a connection, and whose future may move between threads.
+/// An async closure that takes a connection, and whose future is `Send`.
 ///
-/// `AsyncFn` alone cannot say the latter; with this trait and a return type that says `Send`, handlers may hold the reads'
-/// futures.
+/// A bound on `AsyncFn` cannot demand that the future is `Send`, which the handlers that await it
+/// need. This trait does.
 pub trait Query<'c, R>: Fn(&'c mut AsyncPgConnection) -> Self::Future + Send + Sync {
-    /// What the closure returns.
+    /// The future that the closure returns.
     type Future: Future<Output = R> + Send;
 }
 
@@ -27,10 +27,11 @@ where
     type Future = Fut;
 }
 
-/// Runs a read of one statement.
+/// Runs a read of one statement, outside of a transaction.
 ///
 /// # Errors
-/// The read's own verdict, else the database's fault.
+/// The error that the closure returns, or the database's as [`Failure::into_error`] maps
+/// it; those of [`pool::checkout`].
 #[expect(
     clippy::manual_async_fn,
     reason = "an async fn cannot promise that its future is Send"
@@ -46,7 +47,7 @@ where
         loop {
             let mut connection = pool::checkout(pool).await?;
             match read(&mut connection).await.map_err(Into::into) {
-                // When the server has gone, each connection of the pool has: the next one may not know yet either.
+                // After a restart of Postgres the next connection of the pool may be dead too, without being marked so.
                 Err(Failure::Database(fault))
                     if fault.is_connection_lost() && tries < DB_READ_TRIES =>
                 {
@@ -59,10 +60,11 @@ where
     }
 }
 
-/// Runs a read of several statements, all of which see the database as it was at the first.
+/// Runs a read of several statements in one read-only snapshot: all see the database as it was at the first.
 ///
 /// # Errors
-/// The read's own verdict, else the database's fault.
+/// The error that the closure returns, or the database's as [`Failure::into_error`] maps
+/// it; those of [`pool::checkout`].
 #[expect(
     clippy::manual_async_fn,
     reason = "an async fn cannot promise that its future is Send"
@@ -78,7 +80,7 @@ where
         loop {
             let mut connection = pool::checkout(pool).await?;
             match in_snapshot(&mut connection, &read).await {
-                // When the server has gone, each connection of the pool has: the next one may not know yet either.
+                // After a restart of Postgres the next connection of the pool may be dead too, without being marked so.
                 Err(Failure::Database(fault))
                     if fault.is_connection_lost() && tries < DB_READ_TRIES =>
                 {
@@ -99,7 +101,7 @@ where
     const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY";
     AnsiTransactionManager::begin_transaction_sql(connection, BEGIN).await?;
     let result = read(connection).await.map_err(Into::into);
-    // Nothing was written: how it ends matters only to the connection, which the pool closes if this fails.
+    // Nothing was written, so a rollback ends it as well as a commit. If it fails, the pool closes the connection.
     let ended = AnsiTransactionManager::rollback_transaction(connection).await;
     let value = result?;
     ended?;

@@ -92,8 +92,8 @@ where
 /// The stream that a streaming method returns to tonic.
 pub type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
-/// Runs a handler that answers with a stream. An error before or in the stream becomes a status; one in the stream ends
-/// it.
+/// Runs a handler that answers with a stream. An error before or in the stream becomes a status; one in
+/// the stream ends it.
 pub async fn answer_stream<M, T, S, F>(
     request: Request<M>,
     handler: impl FnOnce(Call, M) -> F,

@@ -2,8 +2,8 @@
 //!
 //! A token is base64url of: version byte, 8 bytes of binding, 4 bytes of checksum, the cursor as JSON. The binding is a
 //! hash over the RPC and all fields of the request but its page fields, so a token is accepted only for the list that
-//! returned it. The checksum detects an altered token. It needs no secret key: a cursor holds only values of records that
-//! the caller has seen.
+//! returned it. The checksum detects an altered token. It needs no secret key: a cursor holds only values of records
+//! that the caller has seen.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -29,7 +29,8 @@ impl Binding {
         Self::with_owner(rpc, request_without_page, &[])
     }
 
-    /// Binds to the owner of the records as well, for lists whose owner is taken from the bearer token, not the request.
+    /// Binds to the owner of the records as well, for lists whose owner is taken from the bearer
+    /// token, not the request.
     pub fn with_owner(rpc: &str, request_without_page: &impl Message, owner: &[u8]) -> Self {
         let mut hash = Sha256::new();
         for part in [rpc.as_bytes(), owner, &request_without_page.encode_to_vec()] {

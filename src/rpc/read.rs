@@ -15,8 +15,8 @@ use crate::types::text::{self, TextFault};
 use crate::types::time::Time;
 use crate::types::unit::Unit;
 
-/// Reads one request. Every method returns a value even for an invalid field, so that all fields are checked; the values
-/// may be used only if [`Reader::finish`] returns Ok.
+/// Reads one request. Every method returns a value even for an invalid field, so that all fields are checked; the
+/// values may be used only if [`Reader::finish`] returns Ok.
 #[derive(Debug, Default)]
 pub struct Reader {
     violations: Violations,
@@ -38,7 +38,7 @@ impl Reader {
         Self::default()
     }
 
-    /// Ends reading.
+    /// Ends the reading of the request.
     ///
     /// # Errors
     /// [`Error::InvalidRequest`] if any field was invalid, else [`Error::PageTokenInvalid`] if the page token was.

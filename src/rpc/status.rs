@@ -15,8 +15,8 @@ use crate::rpc::describe::{ErrorDescription, ErrorDetail, describe, violation_te
 /// The domain of every `google.rpc.ErrorInfo`.
 const DOMAIN: &str = "earmark";
 
-/// Makes the status of an error. `rpc` is the method that failed, if it is one of ours: the errors of a write say whether
-/// it was applied.
+/// Makes the status of an error. `rpc` is the method that failed, if it is one of ours: the errors of a write say
+/// whether it was applied.
 pub(crate) fn from_error(error: &Error, rpc: Option<&Rpc>, request_id: &str) -> Status {
     status(describe(error), error, rpc, request_id)
 }

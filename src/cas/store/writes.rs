@@ -68,7 +68,7 @@ impl Transaction for Write {
 
     async fn run(&self, connection: &mut AsyncPgConnection) -> Result<Written, Failure> {
         if let Some(key) = &self.key
-            && let Some(id) = request_key::replayed(connection, key).await?
+            && let Some(id) = request_key::find_record(connection, key).await?
         {
             let id = CasAllocationId(id);
             let found = reads::find(connection, self.firm, id).await?;
@@ -310,7 +310,7 @@ impl Write {
             return Ok(());
         };
         write::ensure_owner(connection, key.owner).await?;
-        request_key::keep(connection, key, record, now).await
+        request_key::store(connection, key, record, now).await
     }
 }
 

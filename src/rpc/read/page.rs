@@ -8,8 +8,8 @@ use crate::rpc::read::Reader;
 use crate::types::page::{Page, Start};
 
 impl Reader {
-    /// The page of a list that takes a page number from 0, a page size and a page token. A number or token that does not
-    /// fit is a violation; a size above [`PAGE_SIZE_MAX`] is cut to it on the first page only.
+    /// The page of a list that takes a page number from 0, a page size and a page token. A number or token that does
+    /// not fit is a violation; a size above [`PAGE_SIZE_MAX`] is cut to it on the first page only.
     pub fn page<C: DeserializeOwned>(
         &mut self,
         number: i32,
@@ -102,8 +102,8 @@ impl Reader {
         self.page_at(size, 0, token, None, binding)
     }
 
-    /// The number of records of a page: the default for 0, and at most the maximum. `conflict` is set if the page is not
-    /// the first; a size above the maximum is a violation there, since cutting it would skip records.
+    /// The number of records of a page: the default for 0, and at most the maximum. `conflict` is set if the page is
+    /// not the first; a size above the maximum is a violation there, since cutting it would skip records.
     fn page_size(
         &mut self,
         field: &str,

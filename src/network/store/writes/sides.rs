@@ -1,57 +1,60 @@
-//! What is written of the two sides of a connection: clients and partners.
+//! The writes of the two sides of a connection: clients and partners.
 
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 use uuid::Uuid;
 
-use super::{Command, Work, Written, created, fresh, new_id, replay};
+use super::command::{NetworkCommand, new_id};
+use crate::db::keyed_write::{KeyedWrite, WriteAnswer};
 use crate::db::pg_error::Failure;
 use crate::db::schema::{client, partner};
 use crate::error::Error;
-use crate::network::model::{Client, CreateClient, CreatePartner, Partner, Times};
-use crate::network::store::rows::{ClientRow, PartnerRow};
+use crate::network::model::{
+    CreateClient, CreatePartner, NetworkClient, NetworkPartner, NetworkTimes,
+};
+use crate::network::store::rows::{NetworkClientRow, NetworkPartnerRow};
 use crate::types::ids::{ClientId, PartnerId};
 
-impl Command for CreateClient {
-    type Record = Client;
+impl NetworkCommand for CreateClient {
+    type Record = NetworkClient;
 
-    async fn run(&self, work: &mut Work<'_>) -> Result<Written<Client>, Failure> {
-        if !work.lock(Some(self.enterprise_id)).await? {
+    async fn run(&self, write: &mut KeyedWrite<'_>) -> Result<WriteAnswer<NetworkClient>, Failure> {
+        if !write.lock(Some(self.enterprise_id.into())).await? {
             return Err(Error::EnterpriseNotFound(self.enterprise_id).into());
         }
-        if let Some(id) = work.replayed().await? {
-            let found: Option<ClientRow> = client::table
+        if let Some(id) = write.replayed_record().await? {
+            let found: Option<NetworkClientRow> = client::table
                 .find(id)
-                .select(ClientRow::as_select())
-                .first(work.connection)
+                .select(NetworkClientRow::as_select())
+                .first(write.connection)
                 .await
                 .optional()?;
             let row = found.ok_or(Error::ClientNotFound(Some(id.into())))?;
-            return Ok(replay(row.into()));
+            return Ok(WriteAnswer::replayed(row.into()));
         }
         let existing: Option<Uuid> = client::table
             .filter(client::enterprise_id.eq(self.enterprise_id.0))
             .select(client::id)
-            .first(work.connection)
+            .first(write.connection)
             .await
             .optional()?;
-        if let Some(client) = existing {
+        if let Some(existing) = existing {
             return Err(Error::ClientExists {
                 enterprise: self.enterprise_id,
-                client: ClientId(client),
+                client: ClientId(existing),
             }
             .into());
         }
-        let mut record = Client {
+        let mut record = NetworkClient {
             id: None,
             enterprise_id: self.enterprise_id,
             name: self.name.clone(),
-            times: Times::default(),
+            times: NetworkTimes::default(),
         };
-        if work.validate_only {
-            return Ok(fresh(record));
+        if write.validate_only() {
+            return Ok(WriteAnswer::applied(record));
         }
-        let now = work.now().await?;
+        let now = write.now().await?;
         let id = new_id(now);
         diesel::insert_into(client::table)
             .values((
@@ -61,43 +64,46 @@ impl Command for CreateClient {
                 client::created_at.eq(now.to_chrono()),
                 client::updated_at.eq(now.to_chrono()),
             ))
-            .execute(work.connection)
+            .execute(write.connection)
             .await?;
-        work.keep_key(id, now).await?;
+        write.store_key(id, now).await?;
         record.id = Some(ClientId(id));
-        record.times = created(now);
-        Ok(fresh(record))
+        record.times = NetworkTimes::created(now);
+        Ok(WriteAnswer::applied(record))
     }
 }
 
-impl Command for CreatePartner {
-    type Record = Partner;
+impl NetworkCommand for CreatePartner {
+    type Record = NetworkPartner;
 
-    async fn run(&self, work: &mut Work<'_>) -> Result<Written<Partner>, Failure> {
-        if !work.lock(Some(self.enterprise_id)).await? {
+    async fn run(
+        &self,
+        write: &mut KeyedWrite<'_>,
+    ) -> Result<WriteAnswer<NetworkPartner>, Failure> {
+        if !write.lock(Some(self.enterprise_id.into())).await? {
             return Err(Error::EnterpriseNotFound(self.enterprise_id).into());
         }
-        if let Some(id) = work.replayed().await? {
-            let found: Option<PartnerRow> = partner::table
+        if let Some(id) = write.replayed_record().await? {
+            let found: Option<NetworkPartnerRow> = partner::table
                 .find(id)
-                .select(PartnerRow::as_select())
-                .first(work.connection)
+                .select(NetworkPartnerRow::as_select())
+                .first(write.connection)
                 .await
                 .optional()?;
             let row = found.ok_or(Error::PartnerNotFound(id.into()))?;
-            return Ok(replay(row.into()));
+            return Ok(WriteAnswer::replayed(row.into()));
         }
-        let mut record = Partner {
+        let mut record = NetworkPartner {
             id: None,
             enterprise_id: self.enterprise_id,
             name: self.name.clone(),
             institution_identifier: self.institution_identifier.clone(),
-            times: Times::default(),
+            times: NetworkTimes::default(),
         };
-        if work.validate_only {
-            return Ok(fresh(record));
+        if write.validate_only() {
+            return Ok(WriteAnswer::applied(record));
         }
-        let now = work.now().await?;
+        let now = write.now().await?;
         let id = new_id(now);
         diesel::insert_into(partner::table)
             .values((
@@ -108,11 +114,11 @@ impl Command for CreatePartner {
                 partner::created_at.eq(now.to_chrono()),
                 partner::updated_at.eq(now.to_chrono()),
             ))
-            .execute(work.connection)
+            .execute(write.connection)
             .await?;
-        work.keep_key(id, now).await?;
+        write.store_key(id, now).await?;
         record.id = Some(PartnerId(id));
-        record.times = created(now);
-        Ok(fresh(record))
+        record.times = NetworkTimes::created(now);
+        Ok(WriteAnswer::applied(record))
     }
 }
