@@ -3,6 +3,6 @@
 pub mod call;
 pub(crate) mod describe;
 pub mod page_token;
-pub mod paging;
-pub mod read;
+pub(crate) mod paging;
+pub(crate) mod read;
 pub(crate) mod status;

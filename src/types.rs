@@ -4,6 +4,6 @@ pub mod amount;
 pub mod content;
 pub mod ids;
 pub mod page;
-pub mod text;
+pub(crate) mod text;
 pub mod time;
 pub mod unit;

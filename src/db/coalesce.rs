@@ -19,7 +19,7 @@ use crate::limits::{
 };
 
 /// A read of many records by their keys in one statement.
-pub trait ReadMany: Send + Sync + 'static {
+pub(crate) trait ReadMany: Send + Sync + 'static {
     /// The key of one record.
     type Key: Send + Sync + 'static;
     /// The result of the read of one record.
@@ -37,7 +37,7 @@ type PendingRead<K, V> = (K, oneshot::Sender<Result<V>>);
 
 /// The queue of the reads of one kind. Cheap to clone.
 #[derive(Debug)]
-pub struct Coalescer<K, V> {
+pub(crate) struct Coalescer<K, V> {
     queue: mpsc::Sender<PendingRead<K, V>>,
 }
 
@@ -51,7 +51,7 @@ impl<K, V> Clone for Coalescer<K, V> {
 
 impl<K: Send + Sync + 'static, V: Send + 'static> Coalescer<K, V> {
     /// Starts the task that sends the statements; it ends when the last clone is dropped.
-    pub fn start(reader: impl ReadMany<Key = K, Value = V>) -> Self {
+    pub(crate) fn start(reader: impl ReadMany<Key = K, Value = V>) -> Self {
         let (queue, waiting) = mpsc::channel(COALESCED_QUEUE_MAX);
         tokio::spawn(dispatch(Arc::new(reader), waiting));
         Self { queue }
@@ -62,7 +62,7 @@ impl<K: Send + Sync + 'static, V: Send + 'static> Coalescer<K, V> {
     /// # Errors
     /// Those of the statement and of the record; [`Error::Overloaded`] at once if [`COALESCED_QUEUE_MAX`] reads wait;
     /// [`Error::DatabaseUnavailable`] if the database does not answer within [`COALESCED_READ_MAX`].
-    pub async fn read(&self, key: K) -> Result<V> {
+    pub(crate) async fn read(&self, key: K) -> Result<V> {
         let (answer, answered) = oneshot::channel();
         self.queue
             .try_send((key, answer))

@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 
 /// The value of a `jsonb` column, deserialised from its text without an intermediate `serde_json::Value`.
 #[derive(Debug, FromSqlRow)]
-pub struct Parsed<T: Debug>(pub T);
+pub(crate) struct Parsed<T: Debug>(pub(crate) T);
 
 impl<T: DeserializeOwned + Debug> FromSql<Jsonb, Pg> for Parsed<T> {
     fn from_sql(value: PgValue<'_>) -> deserialize::Result<Self> {

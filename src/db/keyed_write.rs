@@ -5,7 +5,7 @@ use diesel::prelude::*;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use uuid::Uuid;
 
-use crate::db::pg_error::Failure;
+use crate::db::pg_error::TransactionError;
 use crate::db::request_key::{self, RequestKey};
 use crate::db::schema::owner;
 use crate::db::write;
@@ -15,16 +15,16 @@ use crate::types::time::Time;
 
 /// The answer of a write.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct WriteAnswer<T> {
+pub(crate) struct WriteAnswer<T> {
     /// The record as it stands after the call.
-    pub record: T,
+    pub(crate) record: T,
     /// Whether an earlier call had applied the write, so that this one stored nothing.
-    pub is_replay: bool,
+    pub(crate) is_replay: bool,
 }
 
 impl<T> WriteAnswer<T> {
     /// The answer of a write that this call applied, or validated.
-    pub fn applied(record: T) -> Self {
+    pub(crate) fn applied(record: T) -> Self {
         Self {
             record,
             is_replay: false,
@@ -32,7 +32,7 @@ impl<T> WriteAnswer<T> {
     }
 
     /// The answer of a write that an earlier call applied.
-    pub fn replayed(record: T) -> Self {
+    pub(crate) fn replayed(record: T) -> Self {
         Self {
             record,
             is_replay: true,
@@ -41,16 +41,16 @@ impl<T> WriteAnswer<T> {
 }
 
 /// The open transaction of one write.
-pub struct KeyedWrite<'c> {
+pub(crate) struct KeyedWrite<'c> {
     /// The connection with the open transaction, which is a read-only snapshot if `validate_only` is set.
-    pub connection: &'c mut AsyncPgConnection,
+    pub(crate) connection: &'c mut AsyncPgConnection,
     key: Option<&'c RequestKey>,
     validate_only: bool,
 }
 
 impl<'c> KeyedWrite<'c> {
     /// Begins a write in a transaction that is open already.
-    pub fn new(
+    pub(crate) fn new(
         connection: &'c mut AsyncPgConnection,
         key: Option<&'c RequestKey>,
         validate_only: bool,
@@ -63,7 +63,7 @@ impl<'c> KeyedWrite<'c> {
     }
 
     /// Whether the write is only to be validated: nothing may be stored.
-    pub fn validate_only(&self) -> bool {
+    pub(crate) fn validate_only(&self) -> bool {
         self.validate_only
     }
 
@@ -74,8 +74,8 @@ impl<'c> KeyedWrite<'c> {
     /// all rows but the locked ones as they were when the statement began.
     ///
     /// # Errors
-    /// Those of the database, as `Failure::Database`.
-    pub async fn lock(&mut self, owner: Option<OwnerId>) -> Result<bool, Failure> {
+    /// Those of the database, as `TransactionError::Database`.
+    pub(crate) async fn lock(&mut self, owner: Option<OwnerId>) -> Result<bool, TransactionError> {
         let key_owner = self.key.map(|key| key.owner);
         let wanted: Vec<Uuid> = key_owner.into_iter().chain(owner).map(|id| id.0).collect();
         let owners = owner::table
@@ -98,7 +98,7 @@ impl<'c> KeyedWrite<'c> {
     ///
     /// # Errors
     /// The same as those of [`request_key::find_record`].
-    pub async fn replayed_record(&mut self) -> Result<Option<Uuid>, Failure> {
+    pub(crate) async fn replayed_record(&mut self) -> Result<Option<Uuid>, TransactionError> {
         match self.key {
             Some(key) => request_key::find_record(self.connection, key).await,
             None => Ok(None),
@@ -109,8 +109,8 @@ impl<'c> KeyedWrite<'c> {
     /// times in their order.
     ///
     /// # Errors
-    /// Those of the database, as `Failure::Database`.
-    pub async fn now(&mut self) -> QueryResult<Time> {
+    /// Those of the database, as `TransactionError::Database`.
+    pub(crate) async fn now(&mut self) -> QueryResult<Time> {
         write::now(self.connection).await
     }
 
@@ -118,7 +118,11 @@ impl<'c> KeyedWrite<'c> {
     ///
     /// # Errors
     /// The same as those of [`request_key::store`].
-    pub async fn store_key(&mut self, record: Uuid, now: Time) -> Result<(), Failure> {
+    pub(crate) async fn store_key(
+        &mut self,
+        record: Uuid,
+        now: Time,
+    ) -> Result<(), TransactionError> {
         match self.key {
             Some(key) => request_key::store(self.connection, key, record, now).await,
             None => Ok(()),
@@ -130,7 +134,7 @@ impl<'c> KeyedWrite<'c> {
 ///
 /// # Errors
 /// [`Error::VersionMismatch`] if they differ.
-pub fn require_version(expected: Option<i64>, actual: i64) -> Result<()> {
+pub(crate) fn require_version(expected: Option<i64>, actual: i64) -> Result<()> {
     match expected {
         Some(expected) if expected != actual => Err(Error::VersionMismatch { expected, actual }),
         _ => Ok(()),

@@ -10,7 +10,7 @@ use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 use thiserror::Error;
 
 use crate::db::connect::{ConnectError, Connector, Session};
-use crate::db::pg_error::DbFault;
+use crate::db::pg_error::DbError;
 use crate::db::pool::Pool;
 use crate::db::read;
 use crate::error;
@@ -31,7 +31,7 @@ pub enum MigrateError {
     #[error(
         "the migrations cannot start, the lock of another replica was not released or the connection was lost: {0:?}"
     )]
-    Start(DbFault),
+    Start(DbError),
     /// A migration failed and was rolled back.
     #[error("a migration failed: {0}")]
     Failed(String),
@@ -79,8 +79,8 @@ pub async fn is_current(pool: &Pool) -> error::Result<bool> {
 
     let applied: Vec<String> = read::one(pool, async |connection: &mut AsyncPgConnection| {
         let versions = applied::table.select(applied::version);
-        match versions.load(connection).await.map_err(DbFault::from) {
-            Err(DbFault::MissingTable) => Ok(Vec::new()),
+        match versions.load(connection).await.map_err(DbError::from) {
+            Err(DbError::MissingTable) => Ok(Vec::new()),
             versions => versions,
         }
     })

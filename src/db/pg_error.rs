@@ -1,7 +1,7 @@
 //! Classifies the errors of the database; no other module reads them.
 //!
 //! diesel distinguishes only some errors by kind. The others are classified by their English text, so every
-//! session sets `lc_messages = C` where its role may. An unknown text becomes [`DbFault::Other`], which
+//! session sets `lc_messages = C` where its role may. An unknown text becomes [`DbError::Other`], which
 //! callers see as INTERNAL.
 
 use diesel::result::{DatabaseErrorKind, Error as DieselError};
@@ -12,7 +12,7 @@ use crate::error::{Error, Outcome};
 
 /// An error of a statement or of its connection, by what can be done about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum DbFault {
+pub enum DbError {
     /// Another row has the same value in the unique constraint or index with this name.
     Unique(String),
     /// The row violates the check constraint with this name.
@@ -39,7 +39,7 @@ pub enum DbFault {
     Other(String),
 }
 
-impl DbFault {
+impl DbError {
     /// Whether the same transaction may succeed when it is run again from its start.
     pub fn is_contention(&self) -> bool {
         matches!(
@@ -113,7 +113,7 @@ impl DbFault {
     }
 }
 
-impl From<DieselError> for DbFault {
+impl From<DieselError> for DbError {
     fn from(error: DieselError) -> Self {
         match error {
             DieselError::DatabaseError(kind, info) => {
@@ -141,13 +141,13 @@ impl From<DieselError> for DbFault {
     }
 }
 
-impl From<PgError> for DbFault {
+impl From<PgError> for DbError {
     fn from(error: PgError) -> Self {
         Self::from(&error)
     }
 }
 
-impl From<&PgError> for DbFault {
+impl From<&PgError> for DbError {
     fn from(error: &PgError) -> Self {
         let Some(server) = error.as_db_error() else {
             // The error is not an answer of Postgres: a conversion failed, or the connection was lost.
@@ -199,14 +199,14 @@ fn has_io_cause(error: &PgError) -> bool {
 
 /// Why a read or a transaction failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Failure {
+pub enum TransactionError {
     /// The service refused the call with this error.
     Refused(Error),
     /// The database failed, or refused a statement.
-    Database(DbFault),
+    Database(DbError),
 }
 
-impl Failure {
+impl TransactionError {
     /// The error of the call. `outcome` says whether the failed write may have been applied.
     pub fn into_error(self, outcome: Outcome) -> Error {
         match self {
@@ -216,19 +216,19 @@ impl Failure {
     }
 }
 
-impl From<Error> for Failure {
+impl From<Error> for TransactionError {
     fn from(error: Error) -> Self {
         Self::Refused(error)
     }
 }
 
-impl From<DbFault> for Failure {
-    fn from(fault: DbFault) -> Self {
+impl From<DbError> for TransactionError {
+    fn from(fault: DbError) -> Self {
         Self::Database(fault)
     }
 }
 
-impl From<DieselError> for Failure {
+impl From<DieselError> for TransactionError {
     fn from(error: DieselError) -> Self {
         Self::Database(error.into())
     }
@@ -242,51 +242,51 @@ mod tests {
     fn texts_of_postgres_are_classified() {
         // `tests/it/db` compares these texts with those of a live server.
         let cases = [
-            ("deadlock detected", DbFault::Deadlock),
+            ("deadlock detected", DbError::Deadlock),
             (
                 "canceling statement due to lock timeout",
-                DbFault::LockTimeout,
+                DbError::LockTimeout,
             ),
             (
                 "canceling statement due to statement timeout",
-                DbFault::StatementTimeout,
+                DbError::StatementTimeout,
             ),
             (
                 "canceling statement due to user request",
-                DbFault::StatementTimeout,
+                DbError::StatementTimeout,
             ),
-            ("value overflows numeric format", DbFault::NumericOverflow),
-            ("bigint out of range", DbFault::NumericOverflow),
+            ("value overflows numeric format", DbError::NumericOverflow),
+            ("bigint out of range", DbError::NumericOverflow),
         ];
         for (text, fault) in cases {
-            assert_eq!(DbFault::by_text(text), fault, "{text}");
+            assert_eq!(DbError::by_text(text), fault, "{text}");
         }
-        let lost = DbFault::by_text("terminating connection due to administrator command");
+        let lost = DbError::by_text("terminating connection due to administrator command");
         assert!(lost.is_connection_lost());
-        assert!(matches!(DbFault::by_text("whatever"), DbFault::Other(_)));
+        assert!(matches!(DbError::by_text("whatever"), DbError::Other(_)));
     }
 
     #[test]
     fn only_what_the_server_refused_is_surely_aborted() {
-        assert!(DbFault::Serialization.is_surely_aborted());
-        assert!(DbFault::Unique("x".into()).is_surely_aborted());
-        assert!(!DbFault::ConnectionLost(String::new()).is_surely_aborted());
-        assert!(!DbFault::StatementTimeout.is_surely_aborted());
-        assert!(!DbFault::Other(String::new()).is_surely_aborted());
+        assert!(DbError::Serialization.is_surely_aborted());
+        assert!(DbError::Unique("x".into()).is_surely_aborted());
+        assert!(!DbError::ConnectionLost(String::new()).is_surely_aborted());
+        assert!(!DbError::StatementTimeout.is_surely_aborted());
+        assert!(!DbError::Other(String::new()).is_surely_aborted());
     }
 
     #[test]
     fn the_outcome_is_kept_where_the_write_may_have_been_applied() {
-        let lost = DbFault::ConnectionLost(String::new());
+        let lost = DbError::ConnectionLost(String::new());
         assert_eq!(
             lost.into_error(Outcome::Unknown),
             Error::DatabaseUnavailable(Outcome::Unknown)
         );
         assert_eq!(
-            DbFault::Deadlock.into_error(Outcome::NotApplied),
+            DbError::Deadlock.into_error(Outcome::NotApplied),
             Error::Contention
         );
-        let other = DbFault::Other("x".into()).into_error(Outcome::Unknown);
+        let other = DbError::Other("x".into()).into_error(Outcome::Unknown);
         assert_eq!(other.outcome(), Outcome::Unknown);
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use diesel_async::{AnsiTransactionManager, AsyncPgConnection, TransactionManager};
 
-use crate::db::pg_error::Failure;
+use crate::db::pg_error::TransactionError;
 use crate::db::pool::{self, Pool};
 use crate::error::{Outcome, Result};
 use crate::limits::DB_READ_TRIES;
@@ -30,7 +30,7 @@ where
 /// Runs a read of one statement, outside of a transaction.
 ///
 /// # Errors
-/// The error that the closure returns, or the database's as [`Failure::into_error`] maps
+/// The error that the closure returns, or the database's as [`TransactionError::into_error`] maps
 /// it; those of [`pool::checkout`].
 #[expect(
     clippy::manual_async_fn,
@@ -39,7 +39,7 @@ where
 pub fn one<'a, T, E, F>(pool: &'a Pool, read: F) -> impl Future<Output = Result<T>> + Send + 'a
 where
     T: Send + 'a,
-    E: Into<Failure> + Send + 'a,
+    E: Into<TransactionError> + Send + 'a,
     F: for<'c> Query<'c, Result<T, E>> + 'a,
 {
     async move {
@@ -48,7 +48,7 @@ where
             let mut connection = pool::checkout(pool).await?;
             match read(&mut connection).await.map_err(Into::into) {
                 // After a restart of Postgres the next connection of the pool may be dead too, without being marked so.
-                Err(Failure::Database(fault))
+                Err(TransactionError::Database(fault))
                     if fault.is_connection_lost() && tries < DB_READ_TRIES =>
                 {
                     tokio::time::sleep(Duration::from_millis(5) * tries).await;
@@ -63,7 +63,7 @@ where
 /// Runs a read of several statements in one read-only snapshot: all see the database as it was at the first.
 ///
 /// # Errors
-/// The error that the closure returns, or the database's as [`Failure::into_error`] maps
+/// The error that the closure returns, or the database's as [`TransactionError::into_error`] maps
 /// it; those of [`pool::checkout`].
 #[expect(
     clippy::manual_async_fn,
@@ -72,7 +72,7 @@ where
 pub fn snapshot<'a, T, E, F>(pool: &'a Pool, read: F) -> impl Future<Output = Result<T>> + Send + 'a
 where
     T: Send + 'a,
-    E: Into<Failure> + Send + 'a,
+    E: Into<TransactionError> + Send + 'a,
     F: for<'c> Query<'c, Result<T, E>> + 'a,
 {
     async move {
@@ -81,7 +81,7 @@ where
             let mut connection = pool::checkout(pool).await?;
             match in_snapshot(&mut connection, &read).await {
                 // After a restart of Postgres the next connection of the pool may be dead too, without being marked so.
-                Err(Failure::Database(fault))
+                Err(TransactionError::Database(fault))
                     if fault.is_connection_lost() && tries < DB_READ_TRIES =>
                 {
                     tokio::time::sleep(Duration::from_millis(5) * tries).await;
@@ -93,9 +93,12 @@ where
     }
 }
 
-async fn in_snapshot<T, E, F>(connection: &mut AsyncPgConnection, read: &F) -> Result<T, Failure>
+async fn in_snapshot<T, E, F>(
+    connection: &mut AsyncPgConnection,
+    read: &F,
+) -> Result<T, TransactionError>
 where
-    E: Into<Failure>,
+    E: Into<TransactionError>,
     F: for<'c> Query<'c, Result<T, E>>,
 {
     const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY";

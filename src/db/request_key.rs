@@ -4,7 +4,7 @@ use diesel::prelude::*;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use uuid::Uuid;
 
-use crate::db::pg_error::{DbFault, Failure};
+use crate::db::pg_error::{DbError, TransactionError};
 use crate::db::schema::request_key;
 use crate::error::Error;
 use crate::types::content::ContentHash;
@@ -31,7 +31,7 @@ pub struct RequestKey {
 pub async fn find_record(
     connection: &mut AsyncPgConnection,
     key: &RequestKey,
-) -> Result<Option<Uuid>, Failure> {
+) -> Result<Option<Uuid>, TransactionError> {
     let found: Option<(Vec<u8>, Uuid)> = request_key::table
         .find((key.owner.0, key.rpc, &key.request_id))
         .select((request_key::content_hash, request_key::record_id))
@@ -51,14 +51,14 @@ pub async fn find_record(
 /// Stores a key for the record that its call created or changed. The row of the key's owner must exist.
 ///
 /// # Errors
-/// [`DbFault::Serialization`] if another call has stored the key since [`find_record`]: the transaction must be run
+/// [`DbError::Serialization`] if another call has stored the key since [`find_record`]: the transaction must be run
 /// again and then finds it. Else the database's error.
 pub async fn store(
     connection: &mut AsyncPgConnection,
     key: &RequestKey,
     record: Uuid,
     now: Time,
-) -> Result<(), Failure> {
+) -> Result<(), TransactionError> {
     let stored = diesel::insert_into(request_key::table)
         .values((
             request_key::owner_id.eq(key.owner.0),
@@ -72,7 +72,7 @@ pub async fn store(
         .execute(connection)
         .await?;
     if stored == 0 {
-        return Err(DbFault::Serialization.into());
+        return Err(DbError::Serialization.into());
     }
     Ok(())
 }

@@ -10,7 +10,7 @@ use diesel_async::{AnsiTransactionManager, AsyncPgConnection, RunQueryDsl, Trans
 use tracing::Instrument;
 use uuid::Uuid;
 
-use crate::db::pg_error::{DbFault, Failure};
+use crate::db::pg_error::{DbError, TransactionError};
 use crate::db::pool::{self, Pool};
 use crate::db::read;
 use crate::db::schema::owner;
@@ -29,7 +29,7 @@ pub trait Transaction: Send + Sync + 'static {
     fn run(
         &self,
         connection: &mut AsyncPgConnection,
-    ) -> impl Future<Output = Result<Self::Output, Failure>> + Send;
+    ) -> impl Future<Output = Result<Self::Output, TransactionError>> + Send;
 }
 
 /// Runs a transaction and commits it; with `validate_only` runs it in a read-only snapshot instead.
@@ -111,8 +111,8 @@ async fn retry<T: Transaction>(
     loop {
         let fault = match attempt(pool, &start, transaction).await {
             Ok(output) => return Ok(output),
-            Err(WriteAttemptError::Aborted(Failure::Database(fault))) => fault,
-            Err(WriteAttemptError::Aborted(Failure::Refused(error))) => return Err(error),
+            Err(WriteAttemptError::Aborted(TransactionError::Database(fault))) => fault,
+            Err(WriteAttemptError::Aborted(TransactionError::Refused(error))) => return Err(error),
             Err(WriteAttemptError::InDoubt(fault)) => {
                 return Err(fault.into_error(Outcome::Unknown));
             }
@@ -131,12 +131,12 @@ async fn retry<T: Transaction>(
 /// Why one attempt to run a transaction failed.
 enum WriteAttemptError {
     /// Nothing was changed; the attempt may be repeated.
-    Aborted(Failure),
+    Aborted(TransactionError),
     /// COMMIT was sent and not answered, so the write may have been applied.
-    InDoubt(DbFault),
+    InDoubt(DbError),
 }
 
-impl<E: Into<Failure>> From<E> for WriteAttemptError {
+impl<E: Into<TransactionError>> From<E> for WriteAttemptError {
     fn from(failure: E) -> Self {
         Self::Aborted(failure.into())
     }
@@ -168,7 +168,7 @@ async fn attempt<T: Transaction>(
             _ = AnsiTransactionManager::rollback_transaction(&mut *connection).await;
             Err(failure.into())
         }
-        Err(_) => Err(DbFault::ConnectionLost("a statement was never answered".into()).into()),
+        Err(_) => Err(DbError::ConnectionLost("a statement was never answered".into()).into()),
     }
 }
 
@@ -176,8 +176,8 @@ async fn commit(connection: &mut AsyncPgConnection) -> Result<(), WriteAttemptEr
     let commit = AnsiTransactionManager::commit_transaction(connection);
     let fault = match tokio::time::timeout(CALL_MAX, commit).await {
         Ok(Ok(())) => return Ok(()),
-        Ok(Err(error)) => DbFault::from(error),
-        Err(_) => DbFault::ConnectionLost("COMMIT was never answered".into()),
+        Ok(Err(error)) => DbError::from(error),
+        Err(_) => DbError::ConnectionLost("COMMIT was never answered".into()),
     };
     Err(if fault.is_surely_aborted() {
         fault.into()

@@ -14,7 +14,7 @@ const REST_BYTES_MAX: usize = 4 * 1024;
 ///
 /// `rows` must hold one row more than `size` if another page follows. The page ends early where the answer would be
 /// larger than [`RESPONSE_BYTES_MAX`]; `bytes_taken` is the size of what the answer holds besides the records.
-pub fn finish<R, M: Message, C: Serialize>(
+pub(crate) fn finish<R, M: Message, C: Serialize>(
     rows: Vec<R>,
     size: u32,
     binding: Binding,

@@ -18,14 +18,14 @@ use crate::types::unit::Unit;
 /// Reads one request. Every method returns a value even for an invalid field, so that all fields are checked; the
 /// values may be used only if [`Reader::finish`] returns Ok.
 #[derive(Debug, Default)]
-pub struct Reader {
+pub(crate) struct Reader {
     violations: Violations,
     page_token_invalid: bool,
 }
 
 /// The direction in which a time finer than a microsecond is rounded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Rounding {
+pub(crate) enum Rounding {
     /// To the earlier microsecond: upper bounds and stored times.
     Down,
     /// To the later microsecond: lower bounds.
@@ -34,7 +34,7 @@ pub enum Rounding {
 
 impl Reader {
     /// Starts reading a request, with no violation so far.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::default()
     }
 
@@ -42,7 +42,7 @@ impl Reader {
     ///
     /// # Errors
     /// [`Error::InvalidRequest`] if any field was invalid, else [`Error::PageTokenInvalid`] if the page token was.
-    pub fn finish(self) -> Result<()> {
+    pub(crate) fn finish(self) -> Result<()> {
         self.violations.finish()?;
         if self.page_token_invalid {
             return Err(Error::PageTokenInvalid);
@@ -51,32 +51,32 @@ impl Reader {
     }
 
     /// Adds a violation: the path of the field, and the rule that its value breaks.
-    pub fn violation(&mut self, field: impl Into<String>, description: impl Into<String>) {
+    pub(crate) fn violation(&mut self, field: impl Into<String>, description: impl Into<String>) {
         self.violations.add(field, description);
     }
 
     /// Adds a violation whose description also shows the value received.
-    pub fn violation_by(&mut self, field: impl Into<String>, rule: &str, value: &str) {
+    pub(crate) fn violation_by(&mut self, field: impl Into<String>, rule: &str, value: &str) {
         self.violations.add(field, rule_with_value(rule, value));
     }
 
     /// Adds violations that were found outside of this reader.
-    pub fn add(&mut self, violations: Violations) {
+    pub(crate) fn add(&mut self, violations: Violations) {
         self.violations.extend(violations);
     }
 
     /// Records that the page token was not returned by the same call for the same filter and sort order.
-    pub fn page_token_is_invalid(&mut self) {
+    pub(crate) fn page_token_is_invalid(&mut self) {
         self.page_token_invalid = true;
     }
 
     /// Adds a violation for which a source document prescribes the text of the whole error, to the letter.
-    pub fn violation_in_words(&mut self, field: &str, sentence: &'static str) {
+    pub(crate) fn violation_in_words(&mut self, field: &str, sentence: &'static str) {
         self.violations.add_sentence(field, sentence);
     }
 
     /// A required UUID in its hyphenated form.
-    pub fn id<T: From<Uuid>>(&mut self, field: &str, value: &str) -> T {
+    pub(crate) fn id<T: From<Uuid>>(&mut self, field: &str, value: &str) -> T {
         match parse_uuid(value) {
             Some(id) => id.into(),
             None => {
@@ -87,7 +87,7 @@ impl Reader {
     }
 
     /// A list filter whose values are UUIDs.
-    pub fn ids<T: From<Uuid>>(&mut self, field: &str, values: &[String]) -> Vec<T> {
+    pub(crate) fn ids<T: From<Uuid>>(&mut self, field: &str, values: &[String]) -> Vec<T> {
         self.filter(field, values, |value| {
             let id = parse_uuid(value).map(T::from);
             id.ok_or_else(|| rule_with_value(UUID_RULE, value))
@@ -95,14 +95,19 @@ impl Reader {
     }
 
     /// A list filter whose values are currencies or units.
-    pub fn units(&mut self, field: &str, values: &[String]) -> Vec<Unit> {
+    pub(crate) fn units(&mut self, field: &str, values: &[String]) -> Vec<Unit> {
         self.filter(field, values, |value| {
             Unit::parse(value).ok_or_else(|| rule_with_value(UNIT_RULE, value))
         })
     }
 
     /// A list filter whose values are ids or names that callers chose. A value that no record can have is a violation.
-    pub fn texts(&mut self, field: &str, values: &[String], chars_max: usize) -> Vec<String> {
+    pub(crate) fn texts(
+        &mut self,
+        field: &str,
+        values: &[String],
+        chars_max: usize,
+    ) -> Vec<String> {
         self.filter(field, values, |value| {
             match text::check_required(value, chars_max) {
                 Ok(()) => Ok(value.clone()),
@@ -112,7 +117,7 @@ impl Reader {
     }
 
     /// A list filter whose values are numbers of an enum. Zero and unknown numbers are violations.
-    pub fn enums<E: TryFrom<i32> + PartialEq + Default>(
+    pub(crate) fn enums<E: TryFrom<i32> + PartialEq + Default>(
         &mut self,
         field: &str,
         values: &[i32],
@@ -124,7 +129,7 @@ impl Reader {
     }
 
     /// A required enum value.
-    pub fn required_enum<E: TryFrom<i32> + PartialEq + Default>(
+    pub(crate) fn required_enum<E: TryFrom<i32> + PartialEq + Default>(
         &mut self,
         field: &str,
         value: i32,
@@ -143,7 +148,7 @@ impl Reader {
     }
 
     /// An enum value that may be left unset, which is `None`.
-    pub fn optional_enum<E: TryFrom<i32> + PartialEq + Default>(
+    pub(crate) fn optional_enum<E: TryFrom<i32> + PartialEq + Default>(
         &mut self,
         field: &str,
         value: i32,
@@ -180,12 +185,12 @@ impl Reader {
     }
 
     /// A required id or key that the caller chose, of at most [`ID_CHARS_MAX`] characters.
-    pub fn external_id(&mut self, field: &str, value: &str) -> String {
+    pub(crate) fn external_id(&mut self, field: &str, value: &str) -> String {
         self.required_text(field, value, ID_CHARS_MAX)
     }
 
     /// An id or key that the caller chose, of at most [`ID_CHARS_MAX`] characters; the empty text is `None`.
-    pub fn optional_external_id(&mut self, field: &str, value: &str) -> Option<String> {
+    pub(crate) fn optional_external_id(&mut self, field: &str, value: &str) -> Option<String> {
         self.optional_text(
             field,
             Some(value).filter(|value| !value.is_empty()),
@@ -194,22 +199,22 @@ impl Reader {
     }
 
     /// A required name of at most [`NAME_CHARS_MAX`] characters.
-    pub fn name(&mut self, field: &str, value: &str) -> String {
+    pub(crate) fn name(&mut self, field: &str, value: &str) -> String {
         self.required_text(field, value, NAME_CHARS_MAX)
     }
 
     /// A required note, reason or description of at most [`NOTE_CHARS_MAX`] characters.
-    pub fn note(&mut self, field: &str, value: &str) -> String {
+    pub(crate) fn note(&mut self, field: &str, value: &str) -> String {
         self.required_text(field, value, NOTE_CHARS_MAX)
     }
 
     /// A note, reason or description of at most [`NOTE_CHARS_MAX`] characters, which may be left unset.
-    pub fn optional_note(&mut self, field: &str, value: Option<&str>) -> Option<String> {
+    pub(crate) fn optional_note(&mut self, field: &str, value: Option<&str>) -> Option<String> {
         self.optional_text(field, value, NOTE_CHARS_MAX)
     }
 
     /// A required text of 1 to `chars_max` characters.
-    pub fn required_text(&mut self, field: &str, value: &str, chars_max: usize) -> String {
+    pub(crate) fn required_text(&mut self, field: &str, value: &str, chars_max: usize) -> String {
         if let Err(fault) = text::check_required(value, chars_max) {
             self.violation(field, text_rule(fault, value));
         }
@@ -217,7 +222,7 @@ impl Reader {
     }
 
     /// A text of at most `chars_max` characters that may be left unset.
-    pub fn optional_text(
+    pub(crate) fn optional_text(
         &mut self,
         field: &str,
         value: Option<&str>,
@@ -231,7 +236,7 @@ impl Reader {
     }
 
     /// A required currency or unit.
-    pub fn unit(&mut self, field: &str, value: &str) -> Unit {
+    pub(crate) fn unit(&mut self, field: &str, value: &str) -> Unit {
         Unit::parse(value).unwrap_or_else(|| {
             self.missing_or_invalid(field, UNIT_RULE, value);
             Unit::stored("")
@@ -239,7 +244,7 @@ impl Reader {
     }
 
     /// A required amount: a currency, and a positive number of its base units.
-    pub fn amount(&mut self, field: &str, value: Option<&common::Amount>) -> (Unit, Amount) {
+    pub(crate) fn amount(&mut self, field: &str, value: Option<&common::Amount>) -> (Unit, Amount) {
         let Some(amount) = value else {
             self.violation(field, REQUIRED);
             return (Unit::stored(""), Amount::ZERO);
@@ -254,7 +259,7 @@ impl Reader {
     }
 
     /// A required number of base units, positive or negative but not zero.
-    pub fn signed_quantity(&mut self, field: &str, value: &str) -> Amount {
+    pub(crate) fn signed_quantity(&mut self, field: &str, value: &str) -> Amount {
         Amount::parse_signed_quantity(value).unwrap_or_else(|| {
             self.missing_or_invalid(field, SIGNED_QUANTITY_RULE, value);
             Amount::ZERO
@@ -262,7 +267,7 @@ impl Reader {
     }
 
     /// A required decimal, which may be negative or zero.
-    pub fn decimal(&mut self, field: &str, value: &str) -> Amount {
+    pub(crate) fn decimal(&mut self, field: &str, value: &str) -> Amount {
         Amount::parse_decimal(value).unwrap_or_else(|| {
             self.missing_or_invalid(field, DECIMAL_RULE, value);
             Amount::ZERO
@@ -270,7 +275,7 @@ impl Reader {
     }
 
     /// A time that may be left unset.
-    pub fn optional_time(
+    pub(crate) fn optional_time(
         &mut self,
         field: &str,
         value: Option<&Timestamp>,
@@ -285,7 +290,7 @@ impl Reader {
     }
 
     /// The two bounds of a time range, each with the path of its field. Both are inclusive, and either may be unset.
-    pub fn time_range(
+    pub(crate) fn time_range(
         &mut self,
         (from_field, from): (&str, Option<&Timestamp>),
         (to_field, to): (&str, Option<&Timestamp>),
@@ -353,7 +358,7 @@ fn parse_timestamp(timestamp: &Timestamp, rounding: Rounding) -> Option<Time> {
 }
 
 /// Converts a time to the message that answers have.
-pub fn timestamp(time: Time) -> Timestamp {
+pub(crate) fn timestamp(time: Time) -> Timestamp {
     let (seconds, nanos) = time.seconds_and_nanos();
     Timestamp {
         seconds,

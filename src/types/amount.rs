@@ -15,7 +15,7 @@ pub struct Amount(Decimal);
 const MANTISSA_LIMIT: i128 = 10_i128.pow(28);
 
 impl Amount {
-    /// The amount zero.
+    /// The amount of zero base units.
     pub const ZERO: Self = Self(Decimal::ZERO);
 
     /// 10^16: greater than every decimal with at most 16 digits before its point.

@@ -2,7 +2,7 @@
 
 /// The rule that a text breaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TextFault {
+pub(crate) enum TextFault {
     /// The text is empty where one is required.
     Empty,
     /// The text has more characters than this maximum.
@@ -12,7 +12,7 @@ pub enum TextFault {
 }
 
 /// Checks a text that may have at most `chars_max` characters and may be empty.
-pub fn check(text: &str, chars_max: usize) -> Result<(), TextFault> {
+pub(crate) fn check(text: &str, chars_max: usize) -> Result<(), TextFault> {
     // A character has at most four bytes, so a text of more bytes is too long and need not be counted.
     if text.len() > chars_max.saturating_mul(4) || text.chars().count() > chars_max {
         return Err(TextFault::TooLong(chars_max));
@@ -24,7 +24,7 @@ pub fn check(text: &str, chars_max: usize) -> Result<(), TextFault> {
 }
 
 /// Checks a text that must have 1 to `chars_max` characters.
-pub fn check_required(text: &str, chars_max: usize) -> Result<(), TextFault> {
+pub(crate) fn check_required(text: &str, chars_max: usize) -> Result<(), TextFault> {
     if text.is_empty() {
         return Err(TextFault::Empty);
     }

@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use crate::cas::model::{Affirmation, CasAllocation, Comment, Said, StatusMessage, Value, Word};
 use crate::db::json::Parsed;
-use crate::db::pg_error::{DbFault, Failure};
+use crate::db::pg_error::{DbError, TransactionError};
 use crate::db::schema::cas_allocation;
 use crate::types::amount::Amount;
 use crate::types::ids::CasAllocationId;
@@ -173,9 +173,9 @@ fn array<T: Serialize>(elements: impl Iterator<Item = T>) -> Json {
 }
 
 impl TryFrom<Row> for CasAllocation {
-    type Error = Failure;
+    type Error = TransactionError;
 
-    fn try_from(row: Row) -> Result<Self, Failure> {
+    fn try_from(row: Row) -> Result<Self, TransactionError> {
         let (Parsed(statuses), Parsed(comments)) = (row.status_messages, row.comments);
         let said = Said {
             deal_id: row.deal_id,
@@ -232,22 +232,22 @@ impl TryFrom<Row> for CasAllocation {
 
 // Checks of the table keep all of these out.
 
-fn word<W: Word>(text: Option<String>) -> Result<Option<W>, Failure> {
+fn word<W: Word>(text: Option<String>) -> Result<Option<W>, TransactionError> {
     let Some(text) = text else {
         return Ok(None);
     };
     match W::parse(&text) {
         Some(word) => Ok(Some(word)),
-        None => Err(DbFault::Other(format!("a CAS allocation holds the word {text}")).into()),
+        None => Err(DbError::Other(format!("a CAS allocation holds the word {text}")).into()),
     }
 }
 
-fn amount(decimal: Option<Decimal>) -> Result<Option<Amount>, Failure> {
+fn amount(decimal: Option<Decimal>) -> Result<Option<Amount>, TransactionError> {
     let Some(decimal) = decimal else {
         return Ok(None);
     };
     match Amount::from_decimal(decimal) {
         Some(amount) => Ok(Some(amount)),
-        None => Err(DbFault::Other(format!("a CAS allocation of {decimal}")).into()),
+        None => Err(DbError::Other(format!("a CAS allocation of {decimal}")).into()),
     }
 }

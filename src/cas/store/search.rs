@@ -9,7 +9,7 @@ use super::rows::{COLUMNS, Row, RowSql};
 use crate::cas::field::{Field, Kind, Place as Stored};
 use crate::cas::model::CasAllocation;
 use crate::cas::search::{Criterion, Operand, Place, Search, SortKey, Test};
-use crate::db::pg_error::Failure;
+use crate::db::pg_error::TransactionError;
 use crate::db::pool::Pool;
 use crate::db::read;
 use crate::db::statement::{Parameter, Statement};
@@ -41,7 +41,7 @@ pub(in crate::cas) async fn search(pool: &Pool, firm: OwnerId, search: &Search) 
                 found.records.push(row.try_into()?);
             }
         }
-        Ok::<_, Failure>(found)
+        Ok::<_, TransactionError>(found)
     })
     .await
 }

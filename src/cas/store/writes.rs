@@ -15,7 +15,7 @@ use super::reads;
 use super::rows::{Row, SaidColumns};
 use crate::cas::document::{self, READ_ONLY};
 use crate::cas::model::{CasAllocation, Change, Command, Said, Target, Write, Written};
-use crate::db::pg_error::{DbFault, Failure};
+use crate::db::pg_error::{DbError, TransactionError};
 use crate::db::pool::Pool;
 use crate::db::request_key;
 use crate::db::schema::cas_allocation;
@@ -66,7 +66,7 @@ pub(in crate::cas) async fn carry_out(
 impl Transaction for Write {
     type Output = Written;
 
-    async fn run(&self, connection: &mut AsyncPgConnection) -> Result<Written, Failure> {
+    async fn run(&self, connection: &mut AsyncPgConnection) -> Result<Written, TransactionError> {
         if let Some(key) = &self.key
             && let Some(id) = request_key::find_record(connection, key).await?
         {
@@ -110,7 +110,7 @@ impl Write {
         &self,
         connection: &mut AsyncPgConnection,
         said: &Said,
-    ) -> Result<Written, Failure> {
+    ) -> Result<Written, TransactionError> {
         let content = said.content().hash();
         let mut record = CasAllocation {
             id: None,
@@ -147,7 +147,7 @@ impl Write {
         if inserted == 0 {
             let stored = self.stored(connection, said, content).await?;
             // Deleted since: run again, the transaction finds the source id free.
-            return Ok(replay(stored.ok_or(DbFault::Serialization)?));
+            return Ok(replay(stored.ok_or(DbError::Serialization)?));
         }
         self.keep_key(connection, id, now).await?;
         record.id = Some(CasAllocationId(id));
@@ -162,7 +162,7 @@ impl Write {
         connection: &mut AsyncPgConnection,
         said: &Said,
         content: ContentHash,
-    ) -> Result<Option<CasAllocation>, Failure> {
+    ) -> Result<Option<CasAllocation>, TransactionError> {
         let Some(source_id) = &said.source_id else {
             return Ok(None);
         };
@@ -189,7 +189,7 @@ impl Write {
         target: &Target,
         expected_version: Option<i64>,
         change: &Change,
-    ) -> Result<Written, Failure> {
+    ) -> Result<Written, TransactionError> {
         let (id, mut record) = self.find(connection, target).await?;
         if let Some(expected) = expected_version
             && expected != record.version
@@ -236,7 +236,11 @@ impl Write {
         Ok(fresh(record))
     }
 
-    async fn delete(&self, connection: &mut AsyncPgConnection, id: Uuid) -> Result<(), Failure> {
+    async fn delete(
+        &self,
+        connection: &mut AsyncPgConnection,
+        id: Uuid,
+    ) -> Result<(), TransactionError> {
         if self.validate_only {
             return Ok(());
         }
@@ -252,7 +256,7 @@ impl Write {
         &self,
         connection: &mut AsyncPgConnection,
         target: &Target,
-    ) -> Result<(Uuid, CasAllocation), Failure> {
+    ) -> Result<(Uuid, CasAllocation), TransactionError> {
         let of_firm = cas_allocation::table
             .filter(cas_allocation::owner_id.eq(self.firm.0))
             .select((cas_allocation::id, Row::as_select()));
@@ -284,7 +288,7 @@ impl Write {
         &self,
         connection: &mut AsyncPgConnection,
         said: &Said,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), TransactionError> {
         let Some(source_id) = &said.source_id else {
             return Ok(());
         };
@@ -305,7 +309,7 @@ impl Write {
         connection: &mut AsyncPgConnection,
         record: Uuid,
         now: Time,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), TransactionError> {
         let Some(key) = &self.key else {
             return Ok(());
         };
@@ -315,9 +319,9 @@ impl Write {
 }
 
 /// What an update failed with: another record may have taken the source id since it was looked for.
-fn taken_meanwhile(fault: DbFault, said: &Said) -> Failure {
+fn taken_meanwhile(fault: DbError, said: &Said) -> TransactionError {
     match (&fault, &said.source_id) {
-        (DbFault::Unique(name), Some(source_id)) if name == "cas_allocation_source_id_key" => {
+        (DbError::Unique(name), Some(source_id)) if name == "cas_allocation_source_id_key" => {
             Error::SourceIdTaken(source_id.clone()).into()
         }
         _ => fault.into(),

@@ -12,7 +12,7 @@ use crate::catalogue::model::language::{Tag, Wanted};
 use crate::catalogue::model::price::Price;
 use crate::catalogue::model::{Allocation, AllocationNumber, Offer, Translations};
 use crate::db::json::Parsed;
-use crate::db::pg_error::Failure;
+use crate::db::pg_error::TransactionError;
 use crate::db::pool::Pool;
 use crate::db::read;
 use crate::db::schema::{catalogue_allocation, catalogue_company};
@@ -62,7 +62,7 @@ pub(in crate::catalogue) async fn allocations(
             require_company(connection, company).await?;
             return Err(Error::NoResults(None).into());
         }
-        Ok::<_, Failure>(rows.into_iter().map(record).collect())
+        Ok::<_, TransactionError>(rows.into_iter().map(record).collect())
     })
     .await
 }
@@ -88,7 +88,7 @@ pub(in crate::catalogue) async fn allocation(
             require_company(connection, company).await?;
             return Err(Error::NoResults(Some(id)).into());
         };
-        Ok::<_, Failure>(record(row))
+        Ok::<_, TransactionError>(record(row))
     })
     .await
 }
@@ -121,7 +121,7 @@ fn texts(wanted: &Wanted) -> Parameter {
 async fn require_company(
     connection: &mut AsyncPgConnection,
     company: CompanyId,
-) -> Result<(), Failure> {
+) -> Result<(), TransactionError> {
     let found = catalogue_company::table.find(OwnerId::of_company(company).0);
     let found: bool = diesel::select(exists(found)).get_result(connection).await?;
     if found {
@@ -136,7 +136,7 @@ pub(super) async fn find_allocation(
     connection: &mut AsyncPgConnection,
     owner: OwnerId,
     id: AllocationNumber,
-) -> Result<Option<Allocation>, Failure> {
+) -> Result<Option<Allocation>, TransactionError> {
     use catalogue_allocation as stored;
 
     let row: Option<Row> = stored::table

@@ -11,7 +11,7 @@ use crate::catalogue::model::{
     Allocation, Company, DeleteAllocation, PutAllocation, PutCompany, Verdict, Write, judge_put,
     require_version,
 };
-use crate::db::pg_error::{DbFault, Failure};
+use crate::db::pg_error::{DbError, TransactionError};
 use crate::db::pool::Pool;
 use crate::db::schema::{catalogue_allocation, catalogue_company, owner};
 use crate::db::write;
@@ -46,7 +46,10 @@ struct Job<C: Command>(Write<C>);
 impl<C: Command> Transaction for Job<C> {
     type Output = Written<C::Record>;
 
-    async fn run(&self, connection: &mut AsyncPgConnection) -> Result<Self::Output, Failure> {
+    async fn run(
+        &self,
+        connection: &mut AsyncPgConnection,
+    ) -> Result<Self::Output, TransactionError> {
         let owner = OwnerId::of_company(self.0.company);
         if !self.0.validate_only {
             if C::MAKES_COMPANIES {
@@ -73,7 +76,7 @@ pub(in crate::catalogue) trait Command: Sized + Send + Sync + 'static {
         write: &Write<Self>,
         owner: OwnerId,
         connection: &mut AsyncPgConnection,
-    ) -> impl Future<Output = Result<Written<Self::Record>, Failure>> + Send;
+    ) -> impl Future<Output = Result<Written<Self::Record>, TransactionError>> + Send;
 }
 
 /// Locks the company's owner; one without a row has no company either.
@@ -105,7 +108,7 @@ async fn require_company(
     connection: &mut AsyncPgConnection,
     id: CompanyId,
     owner: OwnerId,
-) -> Result<(), Failure> {
+) -> Result<(), TransactionError> {
     match find_company(connection, id, owner).await? {
         Some(_) => Ok(()),
         None => Err(Error::CompanyNotFound(id).into()),
@@ -120,7 +123,7 @@ impl Command for PutCompany {
         write: &Write<Self>,
         owner: OwnerId,
         connection: &mut AsyncPgConnection,
-    ) -> Result<Written<Company>, Failure> {
+    ) -> Result<Written<Company>, TransactionError> {
         let name = &write.command.name;
         let found = find_company(connection, write.company, owner).await?;
         let judged = found.map(|company| (company.version, company.name == *name));
@@ -166,7 +169,7 @@ impl Command for PutAllocation {
         write: &Write<Self>,
         owner: OwnerId,
         connection: &mut AsyncPgConnection,
-    ) -> Result<Written<Allocation>, Failure> {
+    ) -> Result<Written<Allocation>, TransactionError> {
         use catalogue_allocation as stored;
 
         let command = &write.command;
@@ -198,7 +201,7 @@ impl Command for PutAllocation {
         let offer = &command.offer;
         let languages: Vec<String> = command.translations.keys().map(Tag::to_string).collect();
         let translations = serde_json::to_value(&command.translations)
-            .map_err(|error| DbFault::Other(format!("texts that cannot be stored: {error}")))?;
+            .map_err(|error| DbError::Other(format!("texts that cannot be stored: {error}")))?;
         let content = (
             stored::msrp_price.eq(&offer.msrp.number),
             stored::msrp_currency.eq(&offer.msrp.currency),
@@ -227,7 +230,10 @@ impl Command for PutAllocation {
 }
 
 /// Refuses one allocation more than a company may have.
-async fn require_room(connection: &mut AsyncPgConnection, owner: OwnerId) -> Result<(), Failure> {
+async fn require_room(
+    connection: &mut AsyncPgConnection,
+    owner: OwnerId,
+) -> Result<(), TransactionError> {
     let stored: i64 = catalogue_allocation::table
         .filter(catalogue_allocation::owner_id.eq(owner.0))
         .count()
@@ -250,7 +256,7 @@ impl Command for DeleteAllocation {
         write: &Write<Self>,
         owner: OwnerId,
         connection: &mut AsyncPgConnection,
-    ) -> Result<Written<()>, Failure> {
+    ) -> Result<Written<()>, TransactionError> {
         use catalogue_allocation as stored;
 
         require_company(connection, write.company, owner).await?;

@@ -9,7 +9,7 @@ use super::lists::{NetworkConnectionList, NetworkLookup, NetworkPartnerList};
 use super::rows::{
     NetworkClientRow, NetworkConnectionRow, NetworkEnterpriseRow, NetworkPartnerRow,
 };
-use crate::db::pg_error::Failure;
+use crate::db::pg_error::TransactionError;
 use crate::db::pool::Pool;
 use crate::db::read;
 use crate::db::schema;
@@ -97,7 +97,7 @@ pub(in crate::network) async fn client(
                 query.filter(own).first(connection).await
             }
         };
-        Ok::<_, Failure>(row.optional()?.map(Into::into))
+        Ok::<_, TransactionError>(row.optional()?.map(Into::into))
     })
     .await
 }
@@ -128,7 +128,7 @@ pub(in crate::network) async fn partner(
                 query.filter(visible).first(connection).await
             }
         };
-        Ok::<_, Failure>(row.optional()?.map(Into::into))
+        Ok::<_, TransactionError>(row.optional()?.map(Into::into))
     })
     .await
 }
@@ -146,7 +146,7 @@ pub(in crate::network) async fn partners(
         if rows.is_empty() {
             require_enterprise(connection, enterprise).await?;
         }
-        Ok::<_, Failure>(rows.into_iter().map(Into::into).collect())
+        Ok::<_, TransactionError>(rows.into_iter().map(Into::into).collect())
     })
     .await
 }
@@ -201,7 +201,7 @@ pub(in crate::network) async fn connections(
 async fn require_enterprise(
     connection: &mut AsyncPgConnection,
     id: EnterpriseId,
-) -> Result<(), Failure> {
+) -> Result<(), TransactionError> {
     let found = schema::enterprise::table.find(id.0);
     let found: bool = diesel::select(exists(found)).get_result(connection).await?;
     if found {

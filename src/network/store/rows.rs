@@ -5,7 +5,7 @@ use diesel::pg::Pg;
 use diesel::{Queryable, Selectable};
 use uuid::Uuid;
 
-use crate::db::pg_error::{DbFault, Failure};
+use crate::db::pg_error::{DbError, TransactionError};
 use crate::db::schema;
 use crate::network::model::{
     NetworkClient, NetworkConnection, NetworkDirection, NetworkEnterprise, NetworkMode,
@@ -99,13 +99,13 @@ pub(super) struct NetworkConnectionRow {
 }
 
 impl TryFrom<NetworkConnectionRow> for NetworkConnection {
-    type Error = Failure;
+    type Error = TransactionError;
 
-    fn try_from(row: NetworkConnectionRow) -> Result<Self, Failure> {
+    fn try_from(row: NetworkConnectionRow) -> Result<Self, TransactionError> {
         let Some(mode) = NetworkMode::stored(&row.mode) else {
             // The column has a check, so this is a bug or a newer schema.
             let what = format!("connection {} has the unknown mode {:?}", row.id, row.mode);
-            return Err(DbFault::Other(what).into());
+            return Err(DbError::Other(what).into());
         };
         // A check demands a reason exactly where the direction is disabled, so the flags need not be read.
         let direction = |reason| match reason {

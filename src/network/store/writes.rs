@@ -9,7 +9,7 @@ use diesel_async::AsyncPgConnection;
 
 use self::command::NetworkCommand;
 use crate::db::keyed_write::{KeyedWrite, WriteAnswer};
-use crate::db::pg_error::Failure;
+use crate::db::pg_error::TransactionError;
 use crate::db::pool::Pool;
 use crate::db::write::{self, Transaction};
 use crate::error::Result;
@@ -32,7 +32,10 @@ struct NetworkTransaction<C>(NetworkWrite<C>);
 impl<C: NetworkCommand> Transaction for NetworkTransaction<C> {
     type Output = WriteAnswer<C::Record>;
 
-    async fn run(&self, connection: &mut AsyncPgConnection) -> Result<Self::Output, Failure> {
+    async fn run(
+        &self,
+        connection: &mut AsyncPgConnection,
+    ) -> Result<Self::Output, TransactionError> {
         let NetworkWrite {
             command,
             key,

@@ -10,7 +10,7 @@ use crate::types::page::{Page, Start};
 impl Reader {
     /// The page of a list that takes a page number from 0, a page size and a page token. A number or token that does
     /// not fit is a violation; a size above [`PAGE_SIZE_MAX`] is cut to it on the first page only.
-    pub fn page<C: DeserializeOwned>(
+    pub(crate) fn page<C: DeserializeOwned>(
         &mut self,
         number: i32,
         size: i32,
@@ -36,7 +36,7 @@ impl Reader {
     }
 
     /// The page of a list that takes a page number from 1, a page size with this default and maximum, and a page token.
-    pub fn numbered_page<C: DeserializeOwned>(
+    pub(crate) fn numbered_page<C: DeserializeOwned>(
         &mut self,
         number: i32,
         size: i32,
@@ -66,7 +66,7 @@ impl Reader {
     }
 
     /// The page of a list that takes a limit of at most `limit_max` records, an offset in records, and a page token.
-    pub fn offset_page<C: DeserializeOwned>(
+    pub(crate) fn offset_page<C: DeserializeOwned>(
         &mut self,
         limit: i32,
         limit_max: u32,
@@ -91,7 +91,7 @@ impl Reader {
     }
 
     /// The page of a list of at most `size_max` records, which is returned whole unless the caller sets a page size.
-    pub fn page_of_whole<C: DeserializeOwned>(
+    pub(crate) fn page_of_whole<C: DeserializeOwned>(
         &mut self,
         size: i32,
         size_max: u32,

@@ -5,7 +5,7 @@ use std::future::Future;
 use uuid::Uuid;
 
 use crate::db::keyed_write::{KeyedWrite, WriteAnswer};
-use crate::db::pg_error::Failure;
+use crate::db::pg_error::TransactionError;
 use crate::types::ids::ordered_id;
 use crate::types::time::Time;
 
@@ -18,7 +18,7 @@ pub(in crate::network) trait NetworkCommand: Send + Sync + 'static {
     fn run(
         &self,
         write: &mut KeyedWrite<'_>,
-    ) -> impl Future<Output = Result<WriteAnswer<Self::Record>, Failure>> + Send;
+    ) -> impl Future<Output = Result<WriteAnswer<Self::Record>, TransactionError>> + Send;
 }
 
 /// A new id. Ids sort by the microsecond of their creation, so lists in the order of ids are in that of creation.

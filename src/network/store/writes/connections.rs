@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::command::{NetworkCommand, new_id};
 use crate::db::keyed_write::{KeyedWrite, WriteAnswer, require_version};
-use crate::db::pg_error::Failure;
+use crate::db::pg_error::TransactionError;
 use crate::db::schema::{client, connection, partner};
 use crate::error::Error;
 use crate::network::model::{
@@ -29,7 +29,7 @@ impl NetworkCommand for CreateConnection {
     async fn run(
         &self,
         write: &mut KeyedWrite<'_>,
-    ) -> Result<WriteAnswer<NetworkConnection>, Failure> {
+    ) -> Result<WriteAnswer<NetworkConnection>, TransactionError> {
         // The enterprises of client and partner never change, so they may be read before the lock, which needs one.
         let client: Option<Uuid> = client::table
             .find(self.client_id.0)
@@ -97,7 +97,7 @@ impl CreateConnection {
         id: Uuid,
         enterprises: &ConnectionEnterprises,
         now: Time,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), TransactionError> {
         let record = self.record();
         let inserted = diesel::insert_into(connection::table)
             .values((
@@ -152,7 +152,7 @@ impl NetworkCommand for UpdateConnection {
     async fn run(
         &self,
         write: &mut KeyedWrite<'_>,
-    ) -> Result<WriteAnswer<NetworkConnection>, Failure> {
+    ) -> Result<WriteAnswer<NetworkConnection>, TransactionError> {
         // The client's enterprise never changes, so it may be read before the lock, which needs it.
         let enterprise: Option<Uuid> = connection::table
             .find(self.id.0)
@@ -219,7 +219,7 @@ impl UpdateConnection {
 async fn find(
     connection: &mut AsyncPgConnection,
     id: Uuid,
-) -> Result<Option<NetworkConnection>, Failure> {
+) -> Result<Option<NetworkConnection>, TransactionError> {
     let row: Option<NetworkConnectionRow> = connection::table
         .find(id)
         .select(NetworkConnectionRow::as_select())

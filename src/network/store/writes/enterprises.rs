@@ -5,7 +5,7 @@ use diesel_async::RunQueryDsl;
 
 use super::command::{NetworkCommand, new_id};
 use crate::db::keyed_write::{KeyedWrite, WriteAnswer, require_version};
-use crate::db::pg_error::Failure;
+use crate::db::pg_error::TransactionError;
 use crate::db::schema::enterprise;
 use crate::db::write::ensure_owner;
 use crate::error::Error;
@@ -19,7 +19,7 @@ impl NetworkCommand for CreateEnterprise {
     async fn run(
         &self,
         write: &mut KeyedWrite<'_>,
-    ) -> Result<WriteAnswer<NetworkEnterprise>, Failure> {
+    ) -> Result<WriteAnswer<NetworkEnterprise>, TransactionError> {
         write.lock(None).await?;
         if let Some(id) = write.replayed_record().await? {
             let found = find_enterprise(write.connection, id).await?;
@@ -65,7 +65,7 @@ impl NetworkCommand for UpdateEnterprise {
     async fn run(
         &self,
         write: &mut KeyedWrite<'_>,
-    ) -> Result<WriteAnswer<NetworkEnterprise>, Failure> {
+    ) -> Result<WriteAnswer<NetworkEnterprise>, TransactionError> {
         let not_found = Error::EnterpriseNotFound(self.id);
         if !write.lock(Some(self.id.into())).await? {
             return Err(not_found.into());

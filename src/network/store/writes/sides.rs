@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::command::{NetworkCommand, new_id};
 use crate::db::keyed_write::{KeyedWrite, WriteAnswer};
-use crate::db::pg_error::Failure;
+use crate::db::pg_error::TransactionError;
 use crate::db::schema::{client, partner};
 use crate::error::Error;
 use crate::network::model::{
@@ -18,7 +18,10 @@ use crate::types::ids::{ClientId, PartnerId};
 impl NetworkCommand for CreateClient {
     type Record = NetworkClient;
 
-    async fn run(&self, write: &mut KeyedWrite<'_>) -> Result<WriteAnswer<NetworkClient>, Failure> {
+    async fn run(
+        &self,
+        write: &mut KeyedWrite<'_>,
+    ) -> Result<WriteAnswer<NetworkClient>, TransactionError> {
         if !write.lock(Some(self.enterprise_id.into())).await? {
             return Err(Error::EnterpriseNotFound(self.enterprise_id).into());
         }
@@ -79,7 +82,7 @@ impl NetworkCommand for CreatePartner {
     async fn run(
         &self,
         write: &mut KeyedWrite<'_>,
-    ) -> Result<WriteAnswer<NetworkPartner>, Failure> {
+    ) -> Result<WriteAnswer<NetworkPartner>, TransactionError> {
         if !write.lock(Some(self.enterprise_id.into())).await? {
             return Err(Error::EnterpriseNotFound(self.enterprise_id).into());
         }
