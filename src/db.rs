@@ -10,6 +10,7 @@ pub mod migrate;
 pub mod pg_error;
 pub mod pool;
 pub mod read;
+pub mod record_write;
 pub mod request_key;
 #[expect(
     missing_docs,
