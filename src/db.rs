@@ -5,7 +5,6 @@ pub mod connect;
 pub mod due;
 pub mod embedded;
 pub(crate) mod json;
-pub(crate) mod keyed_write;
 pub mod migrate;
 pub mod pg_error;
 pub mod pool;

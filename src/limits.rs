@@ -80,7 +80,7 @@ pub const CRITERION_BYTES_MAX: usize = 512 * 1024;
 pub const SORT_FIELDS_MAX: usize = 8;
 /// Locks of a process over which the changes of CAS allocations are spread by record. Changes of different records that
 /// share a lock wait for each other; several times the connections of a pool make that rare.
-pub const CAS_TURNS: usize = 256;
+pub const CAS_RECORD_LOCKS: usize = 256;
 /// Status messages, and likewise comments, of one CAS allocation; more are refused. 200 of each at full
 /// length fit an answer.
 pub const CAS_ELEMENTS_MAX: usize = 200;

@@ -3,14 +3,14 @@
 use uuid::Uuid;
 
 use crate::auth::caller::Caller;
+use crate::db::record_write::RecordWrite;
 use crate::db::request_key::RequestKey;
 use crate::error::Result;
 use crate::limits::{ID_CHARS_MAX, NAME_CHARS_MAX, NOTE_CHARS_MAX};
 use crate::network::model::{
     CreateClient, CreateConnection, CreateEnterprise, CreatePartner, NetworkClient,
     NetworkCommandContent, NetworkConnection, NetworkDirection, NetworkEnterprise, NetworkFilter,
-    NetworkMode, NetworkPartner, NetworkViewer, NetworkWrite, UpdateConnection, UpdateEnterprise,
-    key_owner,
+    NetworkMode, NetworkPartner, NetworkViewer, UpdateConnection, UpdateEnterprise, key_owner,
 };
 use crate::proto::network::v1 as pb;
 use crate::rpc::call::Call;
@@ -38,7 +38,7 @@ fn write<C: NetworkCommandContent>(
     command: C,
     request_id: &str,
     validate_only: bool,
-) -> Result<NetworkWrite<C>> {
+) -> Result<RecordWrite<C>> {
     let request_id = reader.optional_external_id("request_id", request_id);
     reader.finish()?;
     let key = request_id.map(|request_id| RequestKey {
@@ -47,7 +47,7 @@ fn write<C: NetworkCommandContent>(
         request_id,
         content: command.content_hash(),
     });
-    Ok(NetworkWrite {
+    Ok(RecordWrite {
         command,
         key,
         validate_only,
@@ -57,7 +57,7 @@ fn write<C: NetworkCommandContent>(
 pub(super) fn create_enterprise(
     call: &Call,
     message: pb::CreateEnterpriseRequest,
-) -> Result<NetworkWrite<CreateEnterprise>> {
+) -> Result<RecordWrite<CreateEnterprise>> {
     let mut reader = Reader::new();
     let command = CreateEnterprise {
         name: reader.name("name", &message.name),
@@ -70,7 +70,7 @@ pub(super) fn create_enterprise(
 pub(super) fn update_enterprise(
     call: &Call,
     message: pb::UpdateEnterpriseRequest,
-) -> Result<NetworkWrite<UpdateEnterprise>> {
+) -> Result<RecordWrite<UpdateEnterprise>> {
     let mut reader = Reader::new();
     let command = UpdateEnterprise {
         id: reader.id("enterprise_id", &message.enterprise_id),
@@ -85,7 +85,7 @@ pub(super) fn update_enterprise(
 pub(super) fn create_client(
     call: &Call,
     message: pb::CreateClientRequest,
-) -> Result<NetworkWrite<CreateClient>> {
+) -> Result<RecordWrite<CreateClient>> {
     let mut reader = Reader::new();
     let command = CreateClient {
         enterprise_id: reader.id("enterprise_id", &message.enterprise_id),
@@ -98,7 +98,7 @@ pub(super) fn create_client(
 pub(super) fn create_partner(
     call: &Call,
     message: pb::CreatePartnerRequest,
-) -> Result<NetworkWrite<CreatePartner>> {
+) -> Result<RecordWrite<CreatePartner>> {
     let mut reader = Reader::new();
     let command = CreatePartner {
         enterprise_id: reader.id("enterprise_id", &message.enterprise_id),
@@ -113,7 +113,7 @@ pub(super) fn create_partner(
 pub(super) fn create_connection(
     call: &Call,
     message: pb::CreateConnectionRequest,
-) -> Result<NetworkWrite<CreateConnection>> {
+) -> Result<RecordWrite<CreateConnection>> {
     let mut reader = Reader::new();
     let command = CreateConnection {
         client_id: reader.id("client_id", &message.client_id),
@@ -130,7 +130,7 @@ pub(super) fn create_connection(
 pub(super) fn update_connection(
     call: &Call,
     message: pb::UpdateConnectionRequest,
-) -> Result<NetworkWrite<UpdateConnection>> {
+) -> Result<RecordWrite<UpdateConnection>> {
     let mut reader = Reader::new();
     let id = reader.id("connection_id", &message.connection_id);
     let name = message.name.map(|name| reader.name("name", &name));

@@ -6,7 +6,7 @@ mod viewer;
 
 pub(super) use command::{
     CreateClient, CreateConnection, CreateEnterprise, CreatePartner, NetworkCommandContent,
-    NetworkWrite, UpdateConnection, UpdateEnterprise, key_owner,
+    UpdateConnection, UpdateEnterprise, key_owner,
 };
 pub(super) use record::{
     NetworkClient, NetworkConnection, NetworkDirection, NetworkEnterprise, NetworkMode,

@@ -39,7 +39,7 @@ impl Rpcs for NetworkService {
             let written = store::carry_out(&self.pool, &call.claim, write).await?;
             let enterprise = Some(written.record.into());
             let message = pb::CreateEnterpriseResponse { enterprise };
-            Ok(Answer::new(message, written.is_replay))
+            Ok(Answer::new(message, written.replayed))
         })
         .await
     }
@@ -67,7 +67,7 @@ impl Rpcs for NetworkService {
             let written = store::carry_out(&self.pool, &call.claim, write).await?;
             let enterprise = Some(written.record.into());
             let message = pb::UpdateEnterpriseResponse { enterprise };
-            Ok(Answer::new(message, written.is_replay))
+            Ok(Answer::new(message, written.replayed))
         })
         .await
     }
@@ -99,7 +99,7 @@ impl Rpcs for NetworkService {
             let written = store::carry_out(&self.pool, &call.claim, write).await?;
             let client = Some(written.record.into());
             let message = pb::CreateClientResponse { client };
-            Ok(Answer::new(message, written.is_replay))
+            Ok(Answer::new(message, written.replayed))
         })
         .await
     }
@@ -127,7 +127,7 @@ impl Rpcs for NetworkService {
             let written = store::carry_out(&self.pool, &call.claim, write).await?;
             let partner = Some(written.record.into());
             let message = pb::CreatePartnerResponse { partner };
-            Ok(Answer::new(message, written.is_replay))
+            Ok(Answer::new(message, written.replayed))
         })
         .await
     }
@@ -180,7 +180,7 @@ impl Rpcs for NetworkService {
             let written = store::carry_out(&self.pool, &call.claim, write).await?;
             let connection = Some(written.record.into());
             let message = pb::CreateConnectionResponse { connection };
-            Ok(Answer::new(message, written.is_replay))
+            Ok(Answer::new(message, written.replayed))
         })
         .await
     }
@@ -208,7 +208,7 @@ impl Rpcs for NetworkService {
             let written = store::carry_out(&self.pool, &call.claim, write).await?;
             let connection = Some(written.record.into());
             let message = pb::UpdateConnectionResponse { connection };
-            Ok(Answer::new(message, written.is_replay))
+            Ok(Answer::new(message, written.replayed))
         })
         .await
     }

@@ -23,7 +23,7 @@ use crate::db::write;
 use crate::db::write::Transaction;
 use crate::error::{Error, Result};
 use crate::ledger::claim::Claim;
-use crate::limits::CAS_TURNS;
+use crate::limits::CAS_RECORD_LOCKS;
 use crate::types::content::ContentHash;
 use crate::types::ids::{CasAllocationId, new_id};
 use crate::types::time::Time;
@@ -35,7 +35,7 @@ pub(in crate::cas) struct Turns(Arc<[Mutex<()>]>);
 
 impl Turns {
     pub(in crate::cas) fn new() -> Self {
-        Self((0..CAS_TURNS).map(|_| Mutex::default()).collect())
+        Self((0..CAS_RECORD_LOCKS).map(|_| Mutex::default()).collect())
     }
 
     /// Waits for the record's turn. Some records share theirs: it only costs them time.

@@ -3,19 +3,8 @@
 use uuid::{Uuid, uuid};
 
 use super::record::{NetworkDirection, NetworkMode};
-use crate::db::request_key::RequestKey;
 use crate::types::content::{Content, ContentHash};
 use crate::types::ids::{ClientId, ConnectionId, EnterpriseId, OwnerId, PartnerId};
-
-/// A command together with the arguments that every write has.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct NetworkWrite<C> {
-    pub(crate) command: C,
-    /// The idempotency key; unset if the caller sent no `request_id`.
-    pub(crate) key: Option<RequestKey>,
-    /// Whether to check the command and answer it without storing anything.
-    pub(crate) validate_only: bool,
-}
 
 /// The namespace of the owners of keys. It must never change: stored keys are found by it.
 const ISSUERS: Uuid = uuid!("6f1d3c52-5a0e-4d0f-9b6c-1c2f7a8e9d43");

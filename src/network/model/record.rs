@@ -2,6 +2,7 @@
 //!
 //! Ids and times are unset where a write was only validated: nothing was stored.
 
+use crate::db::record_write::time_of_change;
 use crate::types::ids::{ClientId, ConnectionId, EnterpriseId, PartnerId};
 use crate::types::time::Time;
 
@@ -24,9 +25,8 @@ impl NetworkTimes {
 
     /// The times after a change, which is later than the change before even if the clock was set back.
     pub(crate) fn changed(self, now: Time) -> Self {
-        let earliest = self.updated_at.map_or(now, Time::next);
         Self {
-            updated_at: Some(now.max(earliest)),
+            updated_at: Some(time_of_change(now, self.updated_at)),
             ..self
         }
     }

@@ -5,9 +5,9 @@ use diesel::prelude::*;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use uuid::Uuid;
 
-use super::command::{NetworkCommand, new_id};
-use crate::db::keyed_write::{KeyedWrite, WriteAnswer, require_version};
+use super::common::{lock, new_id};
 use crate::db::pg_error::TransactionError;
+use crate::db::record_write::{RecordCommand, WriteContext, WrittenRecord, require_version};
 use crate::db::schema::{client, connection, partner};
 use crate::error::Error;
 use crate::network::model::{
@@ -23,13 +23,13 @@ struct ConnectionEnterprises {
     partner: Uuid,
 }
 
-impl NetworkCommand for CreateConnection {
+impl RecordCommand for CreateConnection {
     type Record = NetworkConnection;
 
     async fn run(
         &self,
-        write: &mut KeyedWrite<'_>,
-    ) -> Result<WriteAnswer<NetworkConnection>, TransactionError> {
+        write: &mut WriteContext<'_>,
+    ) -> Result<WrittenRecord<NetworkConnection>, TransactionError> {
         // The enterprises of client and partner never change, so they may be read before the lock, which needs one.
         let client: Option<Uuid> = client::table
             .find(self.client_id.0)
@@ -43,11 +43,11 @@ impl NetworkCommand for CreateConnection {
             .first(write.connection)
             .await
             .optional()?;
-        write.lock(client.map(OwnerId)).await?;
-        if let Some(id) = write.replayed_record().await? {
+        lock(write, client.map(OwnerId)).await?;
+        if let Some(id) = write.replayed_id().await? {
             let found = find(write.connection, id).await?;
             let record = found.ok_or(Error::ConnectionNotFound(id.into()))?;
-            return Ok(WriteAnswer::replayed(record));
+            return Ok(WrittenRecord::replayed(record));
         }
         let enterprises = ConnectionEnterprises {
             client: client.ok_or(Error::ClientNotFound(Some(self.client_id)))?,
@@ -61,16 +61,16 @@ impl NetworkCommand for CreateConnection {
             return Err(self.partners_id_taken().into());
         }
         let mut record = self.record();
-        if write.validate_only() {
-            return Ok(WriteAnswer::applied(record));
+        if write.validate_only {
+            return Ok(WrittenRecord::applied(record));
         }
         let now = write.now().await?;
         let id = new_id(now);
         self.insert(write.connection, id, &enterprises, now).await?;
-        write.store_key(id, now).await?;
+        write.keep_key(id, now).await?;
         record.id = Some(ConnectionId(id));
         record.times = NetworkTimes::created(now);
-        Ok(WriteAnswer::applied(record))
+        Ok(WrittenRecord::applied(record))
     }
 }
 
@@ -146,13 +146,13 @@ impl CreateConnection {
     }
 }
 
-impl NetworkCommand for UpdateConnection {
+impl RecordCommand for UpdateConnection {
     type Record = NetworkConnection;
 
     async fn run(
         &self,
-        write: &mut KeyedWrite<'_>,
-    ) -> Result<WriteAnswer<NetworkConnection>, TransactionError> {
+        write: &mut WriteContext<'_>,
+    ) -> Result<WrittenRecord<NetworkConnection>, TransactionError> {
         // The client's enterprise never changes, so it may be read before the lock, which needs it.
         let enterprise: Option<Uuid> = connection::table
             .find(self.id.0)
@@ -160,8 +160,8 @@ impl NetworkCommand for UpdateConnection {
             .first(write.connection)
             .await
             .optional()?;
-        write.lock(enterprise.map(OwnerId)).await?;
-        let replayed = write.replayed_record().await?;
+        lock(write, enterprise.map(OwnerId)).await?;
+        let replayed = write.replayed_id().await?;
         let found = match enterprise {
             Some(_) => find(write.connection, self.id.0).await?,
             // A connection that was created since is not locked; this call began before it existed.
@@ -169,13 +169,13 @@ impl NetworkCommand for UpdateConnection {
         };
         let mut record = found.ok_or(Error::ConnectionNotFound(self.id))?;
         if replayed.is_some() {
-            return Ok(WriteAnswer::replayed(record));
+            return Ok(WrittenRecord::replayed(record));
         }
         require_version(self.expected_version, record.version)?;
         self.apply_to(&mut record);
-        if write.validate_only() {
+        if write.validate_only {
             record.times = record.times.change_validated();
-            return Ok(WriteAnswer::applied(record));
+            return Ok(WrittenRecord::applied(record));
         }
         let now = write.now().await?;
         record.times = record.times.changed(now);
@@ -193,8 +193,8 @@ impl NetworkCommand for UpdateConnection {
             ))
             .execute(write.connection)
             .await?;
-        write.store_key(self.id.0, now).await?;
-        Ok(WriteAnswer::applied(record))
+        write.keep_key(self.id.0, now).await?;
+        Ok(WrittenRecord::applied(record))
     }
 }
 

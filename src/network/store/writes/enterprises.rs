@@ -3,9 +3,9 @@
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 
-use super::command::{NetworkCommand, new_id};
-use crate::db::keyed_write::{KeyedWrite, WriteAnswer, require_version};
+use super::common::{lock, new_id};
 use crate::db::pg_error::TransactionError;
+use crate::db::record_write::{RecordCommand, WriteContext, WrittenRecord, require_version};
 use crate::db::schema::enterprise;
 use crate::db::write::ensure_owner;
 use crate::error::Error;
@@ -13,18 +13,18 @@ use crate::network::model::{CreateEnterprise, NetworkEnterprise, NetworkTimes, U
 use crate::network::store::reads::find_enterprise;
 use crate::types::ids::{EnterpriseId, OwnerId};
 
-impl NetworkCommand for CreateEnterprise {
+impl RecordCommand for CreateEnterprise {
     type Record = NetworkEnterprise;
 
     async fn run(
         &self,
-        write: &mut KeyedWrite<'_>,
-    ) -> Result<WriteAnswer<NetworkEnterprise>, TransactionError> {
-        write.lock(None).await?;
-        if let Some(id) = write.replayed_record().await? {
+        write: &mut WriteContext<'_>,
+    ) -> Result<WrittenRecord<NetworkEnterprise>, TransactionError> {
+        lock(write, None).await?;
+        if let Some(id) = write.replayed_id().await? {
             let found = find_enterprise(write.connection, id).await?;
             let record = found.ok_or(Error::EnterpriseNotFound(id.into()))?;
-            return Ok(WriteAnswer::replayed(record));
+            return Ok(WrittenRecord::replayed(record));
         }
         let mut record = NetworkEnterprise {
             id: None,
@@ -34,8 +34,8 @@ impl NetworkCommand for CreateEnterprise {
             version: 1,
             times: NetworkTimes::default(),
         };
-        if write.validate_only() {
-            return Ok(WriteAnswer::applied(record));
+        if write.validate_only {
+            return Ok(WrittenRecord::applied(record));
         }
         let now = write.now().await?;
         let id = new_id(now);
@@ -52,29 +52,29 @@ impl NetworkCommand for CreateEnterprise {
             ))
             .execute(write.connection)
             .await?;
-        write.store_key(id, now).await?;
+        write.keep_key(id, now).await?;
         record.id = Some(EnterpriseId(id));
         record.times = NetworkTimes::created(now);
-        Ok(WriteAnswer::applied(record))
+        Ok(WrittenRecord::applied(record))
     }
 }
 
-impl NetworkCommand for UpdateEnterprise {
+impl RecordCommand for UpdateEnterprise {
     type Record = NetworkEnterprise;
 
     async fn run(
         &self,
-        write: &mut KeyedWrite<'_>,
-    ) -> Result<WriteAnswer<NetworkEnterprise>, TransactionError> {
+        write: &mut WriteContext<'_>,
+    ) -> Result<WrittenRecord<NetworkEnterprise>, TransactionError> {
         let not_found = Error::EnterpriseNotFound(self.id);
-        if !write.lock(Some(self.id.into())).await? {
+        if !lock(write, Some(self.id.into())).await? {
             return Err(not_found.into());
         }
-        let replayed = write.replayed_record().await?;
+        let replayed = write.replayed_id().await?;
         let found = find_enterprise(write.connection, self.id.0).await?;
         let mut record = found.ok_or(not_found)?;
         if replayed.is_some() {
-            return Ok(WriteAnswer::replayed(record));
+            return Ok(WrittenRecord::replayed(record));
         }
         require_version(self.expected_version, record.version)?;
         if let Some(name) = &self.name {
@@ -82,9 +82,9 @@ impl NetworkCommand for UpdateEnterprise {
         }
         record.oes_licensed = self.oes_licensed.unwrap_or(record.oes_licensed);
         record.version += 1;
-        if write.validate_only() {
+        if write.validate_only {
             record.times = record.times.change_validated();
-            return Ok(WriteAnswer::applied(record));
+            return Ok(WrittenRecord::applied(record));
         }
         let now = write.now().await?;
         record.times = record.times.changed(now);
@@ -97,7 +97,7 @@ impl NetworkCommand for UpdateEnterprise {
             ))
             .execute(write.connection)
             .await?;
-        write.store_key(self.id.0, now).await?;
-        Ok(WriteAnswer::applied(record))
+        write.keep_key(self.id.0, now).await?;
+        Ok(WrittenRecord::applied(record))
     }
 }

@@ -4,9 +4,9 @@ use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 use uuid::Uuid;
 
-use super::command::{NetworkCommand, new_id};
-use crate::db::keyed_write::{KeyedWrite, WriteAnswer};
+use super::common::{lock, new_id};
 use crate::db::pg_error::TransactionError;
+use crate::db::record_write::{RecordCommand, WriteContext, WrittenRecord};
 use crate::db::schema::{client, partner};
 use crate::error::Error;
 use crate::network::model::{
@@ -15,17 +15,17 @@ use crate::network::model::{
 use crate::network::store::rows::{NetworkClientRow, NetworkPartnerRow};
 use crate::types::ids::{ClientId, PartnerId};
 
-impl NetworkCommand for CreateClient {
+impl RecordCommand for CreateClient {
     type Record = NetworkClient;
 
     async fn run(
         &self,
-        write: &mut KeyedWrite<'_>,
-    ) -> Result<WriteAnswer<NetworkClient>, TransactionError> {
-        if !write.lock(Some(self.enterprise_id.into())).await? {
+        write: &mut WriteContext<'_>,
+    ) -> Result<WrittenRecord<NetworkClient>, TransactionError> {
+        if !lock(write, Some(self.enterprise_id.into())).await? {
             return Err(Error::EnterpriseNotFound(self.enterprise_id).into());
         }
-        if let Some(id) = write.replayed_record().await? {
+        if let Some(id) = write.replayed_id().await? {
             let found: Option<NetworkClientRow> = client::table
                 .find(id)
                 .select(NetworkClientRow::as_select())
@@ -33,7 +33,7 @@ impl NetworkCommand for CreateClient {
                 .await
                 .optional()?;
             let row = found.ok_or(Error::ClientNotFound(Some(id.into())))?;
-            return Ok(WriteAnswer::replayed(row.into()));
+            return Ok(WrittenRecord::replayed(row.into()));
         }
         let existing: Option<Uuid> = client::table
             .filter(client::enterprise_id.eq(self.enterprise_id.0))
@@ -54,8 +54,8 @@ impl NetworkCommand for CreateClient {
             name: self.name.clone(),
             times: NetworkTimes::default(),
         };
-        if write.validate_only() {
-            return Ok(WriteAnswer::applied(record));
+        if write.validate_only {
+            return Ok(WrittenRecord::applied(record));
         }
         let now = write.now().await?;
         let id = new_id(now);
@@ -69,24 +69,24 @@ impl NetworkCommand for CreateClient {
             ))
             .execute(write.connection)
             .await?;
-        write.store_key(id, now).await?;
+        write.keep_key(id, now).await?;
         record.id = Some(ClientId(id));
         record.times = NetworkTimes::created(now);
-        Ok(WriteAnswer::applied(record))
+        Ok(WrittenRecord::applied(record))
     }
 }
 
-impl NetworkCommand for CreatePartner {
+impl RecordCommand for CreatePartner {
     type Record = NetworkPartner;
 
     async fn run(
         &self,
-        write: &mut KeyedWrite<'_>,
-    ) -> Result<WriteAnswer<NetworkPartner>, TransactionError> {
-        if !write.lock(Some(self.enterprise_id.into())).await? {
+        write: &mut WriteContext<'_>,
+    ) -> Result<WrittenRecord<NetworkPartner>, TransactionError> {
+        if !lock(write, Some(self.enterprise_id.into())).await? {
             return Err(Error::EnterpriseNotFound(self.enterprise_id).into());
         }
-        if let Some(id) = write.replayed_record().await? {
+        if let Some(id) = write.replayed_id().await? {
             let found: Option<NetworkPartnerRow> = partner::table
                 .find(id)
                 .select(NetworkPartnerRow::as_select())
@@ -94,7 +94,7 @@ impl NetworkCommand for CreatePartner {
                 .await
                 .optional()?;
             let row = found.ok_or(Error::PartnerNotFound(id.into()))?;
-            return Ok(WriteAnswer::replayed(row.into()));
+            return Ok(WrittenRecord::replayed(row.into()));
         }
         let mut record = NetworkPartner {
             id: None,
@@ -103,8 +103,8 @@ impl NetworkCommand for CreatePartner {
             institution_identifier: self.institution_identifier.clone(),
             times: NetworkTimes::default(),
         };
-        if write.validate_only() {
-            return Ok(WriteAnswer::applied(record));
+        if write.validate_only {
+            return Ok(WrittenRecord::applied(record));
         }
         let now = write.now().await?;
         let id = new_id(now);
@@ -119,9 +119,9 @@ impl NetworkCommand for CreatePartner {
             ))
             .execute(write.connection)
             .await?;
-        write.store_key(id, now).await?;
+        write.keep_key(id, now).await?;
         record.id = Some(PartnerId(id));
         record.times = NetworkTimes::created(now);
-        Ok(WriteAnswer::applied(record))
+        Ok(WrittenRecord::applied(record))
     }
 }
