@@ -1,16 +1,20 @@
-//! Everything that speaks to Postgres; the only room besides the stores that knows diesel.
+//! Access to Postgres: connections, transactions, errors and shared statements. Besides it only the stores use diesel.
 
-pub mod coalesce;
+pub(crate) mod coalesce;
 pub mod connect;
 pub mod due;
 pub mod embedded;
-pub mod json;
+pub(crate) mod json;
 pub mod migrate;
 pub mod pg_error;
 pub mod pool;
 pub mod read;
 pub mod record_write;
 pub mod request_key;
+#[expect(
+    missing_docs,
+    reason = "its modules and columns are the tables and columns of `migrations/`"
+)]
 pub mod schema;
 pub mod standing;
 pub mod statement;

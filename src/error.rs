@@ -1,4 +1,6 @@
-//! One closed error enum, in order of precedence: where several would fit, the earlier answers.
+//! The error of every call, as one closed enum.
+//!
+//! The variants stand in order of precedence: where several apply to a call, the one that stands first answers it.
 
 use crate::types::amount::Amount;
 use crate::types::ids::{
@@ -6,167 +8,177 @@ use crate::types::ids::{
 };
 use crate::types::unit::Unit;
 
-/// The result of anything that a caller can ask for.
+/// The result of everything that a call can ask for.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// Why a call failed. `rpc::status` turns it into what the caller sees, in the only such place.
+/// Why a call failed. `rpc::describe` maps each variant to what the caller sees.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Error {
-    /// No bearer token.
+    /// The call has no bearer token.
     TokenMissing,
-    /// The token is malformed, wrongly signed or not meant for this service: why, for the caller.
+    /// The token is malformed, wrongly signed or not meant for this service. The text gives the reason to the caller.
     TokenInvalid(String),
     /// The token's `exp` has passed.
     TokenExpired,
-    /// The token lacks this scope.
+    /// The token lacks this scope, which the method requires.
     ScopeMissing(&'static str),
 
-    /// Arguments that need neither clock nor record to be judged, or those judged against the record.
+    /// Arguments break a rule: one that needs neither clock nor record, or one that is judged against the record.
     InvalidRequest(Violations),
-    /// An altered or foreign page token.
+    /// The page token was altered, or was returned by another call, filter or sort order.
     PageTokenInvalid,
-    /// The body is not a message of the request's type.
+    /// The body cannot be decoded as the request's message type. The text is the decoder's.
     MalformedMessage(String),
 
-    /// The caller is no member of the enterprise.
+    /// The caller is not a member of the enterprise.
     NotAMember,
-    /// The token lacks this claim, which says whose records the call is about.
+    /// The token lacks this claim, which names the owner of the records that the call is about.
     ClaimMissing(&'static str),
-    /// The company is none of the caller's.
+    /// The company is not among the companies of the token.
     CompanyAccessDenied,
     /// There is no such enterprise.
     EnterpriseNotFound(EnterpriseId),
     /// The calling enterprise has no OES license.
     NoOesLicense,
-    /// The call is the partner's, and the calling enterprise is not that partner.
+    /// The call is reserved for the partner, and the calling enterprise is not that partner.
     PartnerAccessDenied,
 
-    /// The key stands for other content.
+    /// The idempotency key was used before with other content.
     IdempotencyKeyReused {
-        /// The request's field that holds the key.
+        /// The request field that holds the key.
         field: &'static str,
     },
-    /// The client is unknown, or (`None`) the enterprise has none.
+    /// There is no such client; `None`: the enterprise has no client.
     ClientNotFound(Option<ClientId>),
-    /// The partner is unknown, or not to be seen by the caller.
+    /// There is no such partner, or the caller may not see it.
     PartnerNotFound(PartnerId),
-    /// The connection is unknown, or not the caller's.
+    /// There is no such connection, or the caller has no side in it.
     ConnectionNotFound(ConnectionId),
-    /// The allocation is unknown, or not the caller's.
+    /// There is no such allocation, or the caller has no side in it.
     AllocationNotFound(AllocationId),
-    /// The CAS allocation with this id or source id is unknown, or not the firm's.
+    /// The firm has no CAS allocation with this id or source id.
     CasAllocationNotFound(String),
     /// There is no such company.
     CompanyNotFound(CompanyId),
-    /// The company's catalogue has no such allocation, or (`None`) none at all.
+    /// The company's catalogue has no such allocation; `None`: it has no allocation at all.
     NoResults(Option<i64>),
-    /// The bucket is unknown, or not the tenant's.
+    /// The tenant has no such bucket.
     BucketNotFound(String),
-    /// The balance action is unknown, or not of that bucket and kind.
+    /// There is no such balance action of the bucket and kind that the call is about.
     ActionNotFound(ActionId),
-    /// The enterprise has a client already.
-    ClientExists,
+    /// The enterprise has a client already, and can have only one.
+    ClientExists {
+        /// The enterprise that the call would give a second client.
+        enterprise: EnterpriseId,
+        /// The client that it has.
+        client: ClientId,
+    },
     /// The partner has a connection with this `partners_connection_id` already.
-    ConnectionExists,
+    ConnectionExists {
+        /// The partner within which the id is unique.
+        partner: PartnerId,
+        /// The id that the call would use a second time.
+        partners_connection_id: String,
+    },
     /// The firm has another CAS allocation with this source id already.
     SourceIdTaken(String),
-    /// The tenant has another bucket with this id already.
+    /// The tenant has a bucket with this id and other content already.
     BucketExists(String),
 
-    /// The record is at another version.
+    /// The record is not at the version that the caller expected.
     VersionMismatch {
-        /// What the caller expected.
+        /// The `expected_version` of the request.
         expected: i64,
-        /// What it is.
+        /// The record's version; 0 where there is no record.
         actual: i64,
     },
-    /// The record is final, and not in the way that was asked for.
+    /// The record has a final status, and another one than the call asks for.
     AlreadyTerminal {
-        /// How it stands.
+        /// The final status that the record has.
         status: &'static str,
     },
-    /// This direction of the connection is disabled.
+    /// The direction of the connection is disabled.
     ConnectionInactive {
-        /// `allocation` or `deallocation`.
+        /// The direction: `allocation` or `deallocation`.
         direction: &'static str,
-        /// Why it was disabled.
+        /// The `disabled_reason` of the update that disabled it.
         reason: String,
     },
-    /// The bucket's state does not allow what was asked for.
+    /// The bucket's state does not allow the call.
     BucketNotUsable {
-        /// How it stands, by the database's clock.
+        /// The bucket's status by the database's clock.
         status: &'static str,
-        /// What stands in the way, as a clause: `it is valid from …`.
+        /// The rule that the state breaks, as a clause: `it is valid from …`.
         reason: String,
     },
-    /// A `test` of a patch does not hold.
+    /// A `test` operation of a patch found another value.
     PatchTestFailed {
-        /// Which operation, from 0.
+        /// Position of the operation in the request, from 0.
         index: usize,
     },
-    /// There is no room for one more.
+    /// The owner holds as many records of the kind as it may.
     LimitReached {
-        /// Of what.
+        /// The kind of record, in the plural.
         what: &'static str,
-        /// How many there may be.
+        /// How many of them an owner may hold.
         limit: usize,
     },
-    /// Too little is available.
+    /// The account has less available than the call would take from it.
     InsufficientBalance {
-        /// What is available.
+        /// The amount that is available.
         available: Amount,
-        /// What was asked for.
+        /// The amount that the call would take.
         requested: Amount,
-        /// Of which currency or unit.
+        /// The currency or unit of both amounts.
         unit: Unit,
     },
-    /// A balance would pass its greatest value.
+    /// A balance would have more than 28 digits.
     BalanceLimit {
-        /// Of which currency or unit.
+        /// The currency or unit of the balance.
         unit: Unit,
     },
 
-    /// A conflict with other writes was left after our own retries.
+    /// Conflicts with other transactions remained after the server's own retries.
     Contention,
-    /// More work than the server takes on.
+    /// A queue or pool that the call needs is full.
     Overloaded,
-    /// The request is too large.
+    /// The request is larger than `limits::REQUEST_BYTES_MAX`.
     MessageTooLarge,
-    /// The database did not answer.
+    /// The database did not answer in time, or refused the connection.
     DatabaseUnavailable(Outcome),
-    /// The server is going away.
+    /// The server has begun to shut down and accepts no new calls.
     ShuttingDown,
-    /// The call's deadline passed first.
+    /// The call's deadline passed before its answer was ready.
     Deadline(Outcome),
     /// There is no such method.
     MethodUnknown,
-    /// A fault of ours: what happened, for the log alone.
+    /// A bug or a broken invariant. The text goes to the log only, never to the caller.
     Internal(String, Outcome),
 }
 
-/// Whether a failed write may have happened.
+/// Whether a failed write may have been applied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// Nothing has changed.
+    /// The call has changed nothing.
     NotApplied,
-    /// It may have happened: asking again with the same key tells.
+    /// The write may have been applied: repeating it with the same key gives the answer.
     Unknown,
 }
 
 impl Error {
-    /// A fault of ours that left nothing changed.
+    /// An internal error that left nothing changed.
     pub fn internal(what: impl ToString) -> Self {
         Self::Internal(what.to_string(), Outcome::NotApplied)
     }
 
-    /// One violation.
+    /// An invalid request with a single violation.
     pub fn invalid(field: impl Into<String>, description: impl Into<String>) -> Self {
         let mut violations = Violations::default();
         violations.add(field, description);
         Self::InvalidRequest(violations)
     }
 
-    /// Whether the write may have happened.
+    /// Whether the failed write may have been applied.
     pub fn outcome(&self) -> Outcome {
         match self {
             Self::DatabaseUnavailable(outcome)
@@ -177,21 +189,21 @@ impl Error {
     }
 }
 
-/// What is wrong with a request's arguments; all of it at once.
+/// Every violation of a request's arguments; they are reported together.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Violations {
     all: Vec<Violation>,
     sentence: Option<&'static str>,
 }
 
-/// What is wrong with one field.
+/// A rule that the value of one field breaks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Violation {
-    /// Path of the field, as the proto names it: `amount.quantity`, `items[3].connection_id`.
+    /// Path of the field by its names in the proto: `amount.quantity`, `items[3].connection_id`.
     pub field: String,
-    /// What is allowed.
+    /// The rule in words, and where it helps the value received: `must be a UUID, got "x"`.
     pub description: String,
-    /// Which of the request's operations, from 0, if the field is one's.
+    /// Position, from 0, of the patch operation that the field belongs to, if it belongs to one.
     pub index: Option<usize>,
 }
 
@@ -205,7 +217,7 @@ pub fn rule_with_value(rule: &str, value: &str) -> String {
 }
 
 impl Violations {
-    /// Adds one.
+    /// Adds a violation of the field with this path.
     pub fn add(&mut self, field: impl Into<String>, description: impl Into<String>) {
         self.all.push(Violation {
             field: field.into(),
@@ -214,7 +226,7 @@ impl Violations {
         });
     }
 
-    /// Adds one in a member of the operation at `index`.
+    /// Adds a violation of a member of the patch operation at `index`, counted from 0.
     pub fn add_in_operation(&mut self, index: usize, member: &str, description: impl Into<String>) {
         self.all.push(Violation {
             field: format!("operations[{index}].{member}"),
@@ -223,39 +235,62 @@ impl Violations {
         });
     }
 
-    /// Adds those of another.
+    /// Adds all violations of another collection behind those that are here.
     pub fn extend(&mut self, others: Self) {
         self.all.extend(others.all);
         self.sentence = self.sentence.or(others.sentence);
     }
 
-    /// Adds one whose error must read as this sentence, to the letter.
+    /// Adds a violation for which a source document prescribes the text of the whole error, to the letter.
     pub fn add_sentence(&mut self, field: impl Into<String>, sentence: &'static str) {
         self.add(field, sentence);
         self.sentence = Some(sentence);
     }
 
-    /// What the error must read as, if it is not for us to word.
+    /// The text that a source document prescribes for the whole error, if it does.
     pub fn sentence(&self) -> Option<&'static str> {
         self.sentence
     }
 
-    /// All of them, in the order of the request's fields.
+    /// All violations, in the order in which they were added: that of the request's fields.
     pub fn all(&self) -> &[Violation] {
         &self.all
     }
 
-    /// Whether nothing is wrong.
+    /// Whether there is no violation.
     pub fn is_empty(&self) -> bool {
         self.all.is_empty()
     }
 
-    /// An error unless nothing is wrong.
+    /// Returns [`Error::InvalidRequest`] if there is any violation.
     pub fn finish(self) -> Result<()> {
         if self.is_empty() {
             Ok(())
         } else {
             Err(Error::InvalidRequest(self))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_received_value_is_shown_escaped_and_cut_to_100_characters() {
+        assert_eq!(
+            rule_with_value("must be a UUID", "x\0"),
+            r#"must be a UUID, got "x\0""#
+        );
+        let shown = rule_with_value("must be a UUID", &"é".repeat(101));
+        assert_eq!(
+            shown,
+            format!("must be a UUID, got \"{}\"…", "é".repeat(100))
+        );
+        let whole = rule_with_value("must be a UUID", &"é".repeat(100));
+        assert_eq!(
+            whole,
+            format!("must be a UUID, got \"{}\"", "é".repeat(100))
+        );
     }
 }

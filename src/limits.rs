@@ -1,191 +1,229 @@
-//! Every bound in one place, each with its reason.
+//! Every limit in one place. Each says its unit, who or what is limited, and what happens at the limit.
+//!
+//! «Refused» means INVALID_ARGUMENT where nothing else is said. Texts are limited in characters, not in bytes.
 
 use std::time::Duration;
 
-/// The longest a call may last: past it a caller has given up, and its locks must not outlive it.
+// Calls and messages.
+
+/// The longest time that a call may take, but for `VerifyLedger`, health's `Watch` and reflection. A longer deadline of
+/// the caller is cut to it; past it the call answers DEADLINE_EXCEEDED. Its statements and locks end with it.
 pub const CALL_MAX: Duration = Duration::from_secs(30);
-/// The largest request: what gRPC clients send by default, and 1,000 allocations fit four times.
+/// Bytes of one request message. A larger one is refused with MESSAGE_TOO_LARGE. 1,000 allocations take
+/// a quarter of it.
 pub const REQUEST_BYTES_MAX: usize = 4 * 1024 * 1024;
-/// The largest answer: what gRPC clients accept by default.
+/// Bytes of one answer: what gRPC clients accept by default. A list ends its page early to stay below it.
 pub const RESPONSE_BYTES_MAX: usize = 4 * 1024 * 1024;
-/// The largest request metadata: a token with 100 enterprises has about 6 KiB.
+/// Bytes of the metadata of one request; more is refused by HTTP/2 with status 431. A token with 100 enterprises
+/// takes about 6 KiB.
 pub const METADATA_BYTES_MAX: u32 = 16 * 1024;
-/// A status with all its details: clients refuse trailers above 8 KiB.
+/// Bytes of an error with all its details. Clients refuse trailers above 8 KiB, so violations are left
+/// out to stay below.
 pub const STATUS_BYTES_MAX: usize = 6 * 1024;
-/// Violations listed in one error; the rest is counted.
+/// Violations that one error lists. All are counted in its metadata `violations_total`.
 pub const VIOLATIONS_MAX: usize = 20;
-/// Characters of one violation's text.
+/// Characters of the text of one violation, and of each error text that holds a value of the caller; the rest is cut.
 pub const VIOLATION_CHARS_MAX: usize = 200;
-
-/// Characters of an id or key that the caller makes.
-pub const ID_CHARS_MAX: usize = 128;
-/// Characters of a name.
-pub const NAME_CHARS_MAX: usize = 200;
-/// Characters of notes, reasons, descriptions and messages.
-pub const NOTE_CHARS_MAX: usize = 1_000;
-/// Characters of a link.
-pub const LINK_CHARS_MAX: usize = 1_000;
-/// Characters of a currency or unit.
-pub const UNIT_CHARS_MAX: usize = 32;
-/// Values of one list filter.
-pub const FILTER_VALUES_MAX: usize = 500;
-
-/// Records of a page unless the caller says otherwise.
-pub const PAGE_SIZE_DEFAULT: u32 = 100;
-/// Records of a page at the most.
-pub const PAGE_SIZE_MAX: u32 = 500;
-/// Page number times size at the most: skipped records are read all the same.
-pub const PAGE_OFFSET_MAX: u64 = 1_000_000;
-
-/// Buckets of a page at the most.
-pub const BUCKETS_PAGE_MAX: u32 = 1_000;
-/// References of one kind that a bucket holds: as many products and resources as one balance is ever shared by.
-pub const BUCKET_REFERENCES_MAX: usize = 100;
-/// Bytes of a bucket's extension as JSON.
-pub const BUCKET_EXTENSION_BYTES_MAX: usize = 64 * 1024;
-/// Bytes of all members of a bucket as JSON, so that some tens of the largest fit an answer.
-pub const BUCKET_BYTES_MAX: usize = 128 * 1024;
-/// CAS allocations of a page unless the caller says otherwise.
-pub const CAS_PAGE_DEFAULT: u32 = 250;
-/// CAS allocations of a page at the most.
-pub const CAS_PAGE_MAX: u32 = 1_000;
-/// Criteria of a search: more than a record has fields.
-pub const CRITERIA_MAX: usize = 50;
-/// Bytes of a criterion's value: a list of as many ids as a filter takes.
-pub const CRITERION_BYTES_MAX: usize = 512 * 1024;
-/// Fields that a search is sorted by.
-pub const SORT_FIELDS_MAX: usize = 8;
-/// Locks that the changes of CAS allocations are spread over: some times the connections of a pool.
-pub const CAS_RECORD_LOCKS: usize = 256;
-/// Status messages, and comments, of one CAS allocation: two hundred of each at their longest fit an answer.
-pub const CAS_ELEMENTS_MAX: usize = 200;
-/// Characters of a list of members to return: every member by its longest name, and then some.
-pub const FIELDS_CHARS_MAX: usize = 10_000;
-
-/// Operations of one patch.
-pub const PATCH_OPERATIONS_MAX: usize = 1_000;
-/// Bytes that a patch's values and copies take in memory, those of the record that it begins with included: twice what the
-/// largest request brings. Else twenty copies of a document into itself would fill the memory.
-pub const PATCH_BYTES_MAX: usize = 8 * 1024 * 1024;
-/// Characters of a JSON pointer: every member's path, and then some.
-pub const POINTER_CHARS_MAX: usize = 1_000;
-/// Arrays and objects inside each other in a JSON value: the deepest record has four, and whoever walks a document calls
-/// itself once a level.
-pub const JSON_DEPTH_MAX: usize = 32;
-/// Values of one JSON text, members and elements included: the largest record has about a sixth.
-pub const JSON_VALUES_MAX: usize = 10_000;
-
-/// Allocations of a company: a catalogue that people choose from, and its list one answer.
-pub const CATALOGUE_ALLOCATIONS_MAX: u32 = 1_000;
-/// Characters of a text of the catalogue: some pages.
-pub const CATALOGUE_TEXT_CHARS_MAX: usize = 10_000;
-/// Languages of one allocation: more than anybody translates to.
-pub const CATALOGUE_LANGUAGES_MAX: usize = 100;
-/// Bytes of all texts of one allocation, so that what a write answers fits.
-pub const CATALOGUE_TEXTS_BYTES_MAX: usize = 1024 * 1024;
-
-/// Open reservations that a balance shows, of those that it counts: about 100 KiB.
-pub const RESERVATIONS_SHOWN_MAX: usize = 1_000;
-
-/// Enterprises, and companies, of one token.
-pub const TOKEN_MEMBERSHIPS_MAX: usize = 100;
-/// How far the clocks of issuer and server may differ.
-pub const TOKEN_LEEWAY: Duration = Duration::from_secs(5);
-/// How often a JWKS is read again at the most, for a key id that it did not hold.
-pub const JWKS_REFRESH_MIN: Duration = Duration::from_secs(60);
-
-/// How long a JWKS is trusted without a look at it: a key that its issuer withdrew must not live for ever.
-pub const JWKS_AGE_MAX: Duration = Duration::from_secs(600);
-/// How long reading a JWKS may take: calls with a new key wait for it.
-pub const JWKS_TIMEOUT: Duration = Duration::from_secs(5);
-/// The largest JWKS that is read: a key has about 500 bytes.
-pub const JWKS_BYTES_MAX: u64 = 1024 * 1024;
-/// Keys of one JWKS: those behind are not read.
-pub const JWKS_KEYS_MAX: usize = 100;
-/// Characters of a token's subject: what OpenID Connect allows.
-pub const TOKEN_SUBJECT_CHARS_MAX: usize = 255;
-/// Verified tokens that are remembered: about 2 KiB each.
-pub const TOKENS_REMEMBERED_MAX: usize = 10_000;
-/// How long a verified token is remembered: after that a key that was withdrawn no longer counts.
-pub const TOKEN_REMEMBERED_MAX: Duration = Duration::from_secs(60);
-
-/// How long a caller should wait before it tries again what failed in passing.
+/// The delay that RetryInfo gives to callers before they repeat a call that failed for a transient reason.
 pub const RETRY_DELAY: Duration = Duration::from_millis(500);
 
-/// Time between two sweeps for due reservations: with the sweep itself they are released within two seconds.
-pub const SWEEP_INTERVAL: Duration = Duration::from_millis(500);
-/// Owners whose reservations one sweep releases; the next one goes on.
-pub const SWEEP_OWNERS_MAX: i64 = 1_000;
-/// How long one sweep waits for the owners that it has found: one that another session holds is met again by the next.
-pub const SWEEP_ROUND_MAX: Duration = Duration::from_secs(1);
-/// How far ahead a reservation may expire: a year and a day.
-pub const EXPIRE_AHEAD_MAX: Duration = Duration::from_secs(366 * 24 * 60 * 60);
-/// Due reservations that one transaction releases: bounds how long it holds its owners.
-pub const EXPIRE_BATCH_MAX: usize = 1_000;
-/// Commands that one transaction carries: past some hundreds a larger one gains nothing, and its callers wait.
-pub const BATCH_MAX: usize = 512;
-/// Writers of a process unless it is told otherwise: with more than the database has processors to spare, their batches
-/// only grow smaller.
-pub const WRITERS_DEFAULT_MAX: usize = 8;
-/// Owners with commands waiting for which a writer joins those at work: so many make a batch that is worth its cost.
-pub const JOIN_OWNERS_MIN: usize = 64;
-/// How long a command waits for the batches of others before a writer that has nothing to do takes it, though it be alone.
-pub const JOIN_WAIT_MAX: Duration = Duration::from_millis(10);
-/// Commands that wait for the writers, counting each part of one that has many: a few seconds of work; more would only
-/// wait longer than their callers do.
-pub const QUEUE_MAX: usize = 65_536;
-/// Commands that wait for one owner: thirty of the largest submissions, and half of the queue, so that the other half is
-/// open to everybody else.
-pub const QUEUE_OWNER_MAX: usize = 32_768;
-/// How long a batch waits for an owner that another session holds: longer than another process's batch takes, and short
-/// for those who only happen to be in the same batch.
-pub const OWNER_LOCK_WAIT_MAX: Duration = Duration::from_millis(100);
-/// The first pause before such an owner is tried again, doubled each time.
-pub const PARK_MIN: Duration = Duration::from_millis(100);
-/// The longest such pause.
-pub const PARK_MAX: Duration = Duration::from_secs(1);
-/// Items of one `SubmitAllocations`.
+// Arguments of all services.
+
+/// Characters of an id or key that the caller chooses; a longer one is refused.
+pub const ID_CHARS_MAX: usize = 128;
+/// Characters of a name; a longer one is refused.
+pub const NAME_CHARS_MAX: usize = 200;
+/// Characters of a note, reason, description or message; a longer one is refused.
+pub const NOTE_CHARS_MAX: usize = 1_000;
+/// Characters of a link; a longer one is refused.
+pub const LINK_CHARS_MAX: usize = 1_000;
+/// Characters of a currency or unit; a longer one is refused.
+pub const UNIT_CHARS_MAX: usize = 32;
+/// Values of one filter of a list; more are refused.
+pub const FILTER_VALUES_MAX: usize = 500;
+/// Records of a page whose size the caller leaves unset.
+pub const PAGE_SIZE_DEFAULT: u32 = 100;
+/// Records of a page. A larger size is cut to it on the first page, and refused on a page that skips records.
+pub const PAGE_SIZE_MAX: u32 = 500;
+/// Records that a page may skip by its number or offset; more is refused. Skipped records are read all the same, page
+/// tokens have no such limit.
+pub const PAGE_OFFSET_MAX: u64 = 1_000_000;
+/// Items of one `SubmitAllocations`; more are refused.
 pub const SUBMIT_ITEMS_MAX: usize = 1_000;
-/// How long a command waits for a database that does not answer.
+/// How far ahead of the database's clock a reservation may expire: 366 days. A later time is refused.
+pub const EXPIRE_AHEAD_MAX: Duration = Duration::from_secs(366 * 24 * 60 * 60);
+/// Open reservations that `GetBalance` lists, oldest first, about 100 KiB. All are counted and summed.
+pub const RESERVATIONS_SHOWN_MAX: usize = 1_000;
+
+// Buckets.
+
+/// Buckets of a page. A larger limit is cut to it on the first page, and refused together with an offset.
+pub const BUCKETS_PAGE_MAX: u32 = 1_000;
+/// References of one kind (products, resources, parties) that a bucket may hold; more are refused.
+pub const BUCKET_REFERENCES_MAX: usize = 100;
+/// Bytes of a bucket's `extension` as JSON; a larger one is refused.
+pub const BUCKET_EXTENSION_BYTES_MAX: usize = 64 * 1024;
+/// Bytes of all members of a bucket as JSON; more is refused. An answer has room for some tens of such buckets.
+pub const BUCKET_BYTES_MAX: usize = 128 * 1024;
+
+// Book building (CAS).
+
+/// CAS allocations of a page whose size the caller leaves unset.
+pub const CAS_PAGE_DEFAULT: u32 = 250;
+/// CAS allocations of a page. A larger size is cut to it on the first page, and refused on a later page by number.
+pub const CAS_PAGE_MAX: u32 = 1_000;
+/// Criteria of one search, which is more than a record has fields; more are refused.
+pub const CRITERIA_MAX: usize = 50;
+/// Bytes of the value of one criterion, enough for a list of [`FILTER_VALUES_MAX`] ids; more is refused.
+pub const CRITERION_BYTES_MAX: usize = 512 * 1024;
+/// Fields that a search may be sorted by; more are refused.
+pub const SORT_FIELDS_MAX: usize = 8;
+/// Locks of a process over which the changes of CAS allocations are spread by record. Changes of different records that
+/// share a lock wait for each other; several times the connections of a pool make that rare.
+pub const CAS_RECORD_LOCKS: usize = 256;
+/// Status messages, and likewise comments, of one CAS allocation; more are refused. 200 of each at full
+/// length fit an answer.
+pub const CAS_ELEMENTS_MAX: usize = 200;
+/// Characters of a comma-separated list of members to return, enough for all members by their longest names; a
+/// longer list is refused.
+pub const FIELDS_CHARS_MAX: usize = 10_000;
+/// Operations of one patch; more are refused.
+pub const PATCH_OPERATIONS_MAX: usize = 1_000;
+/// Bytes of memory that the values and copies of one patch may take, those of the original record included; more is
+/// refused. It is twice the largest request. Without it, twenty copies of a document into itself would fill the memory.
+pub const PATCH_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Characters of a JSON pointer, more than the longest path of a member has; a longer one is refused.
+pub const POINTER_CHARS_MAX: usize = 1_000;
+/// Levels of arrays and objects in a JSON value; a deeper one is refused. The deepest record has four. Code that walks
+/// a document recurses once per level.
+pub const JSON_DEPTH_MAX: usize = 32;
+/// Values of one JSON text, members and elements included; more are refused. The largest record has about
+/// a sixth of it.
+pub const JSON_VALUES_MAX: usize = 10_000;
+
+// Catalogue.
+
+/// Allocations of one company; one more is refused with LIMIT_REACHED. The list of all of them is one answer.
+pub const CATALOGUE_ALLOCATIONS_MAX: u32 = 1_000;
+/// Characters of one text of an allocation in the catalogue; a longer one is refused.
+pub const CATALOGUE_TEXT_CHARS_MAX: usize = 10_000;
+/// Languages of one allocation in the catalogue; more are refused.
+pub const CATALOGUE_LANGUAGES_MAX: usize = 100;
+/// Bytes of all texts of one allocation in the catalogue, so that the answer of a write fits; more are refused.
+pub const CATALOGUE_TEXTS_BYTES_MAX: usize = 1024 * 1024;
+
+// Tokens and their keys.
+
+/// Enterprises, and likewise companies, of one token; a token with more is refused with TOKEN_INVALID.
+pub const TOKEN_MEMBERSHIPS_MAX: usize = 100;
+/// How far the clocks of the token's issuer and of the server may differ before a token is refused as expired
+/// or not yet valid.
+pub const TOKEN_LEEWAY: Duration = Duration::from_secs(5);
+/// Characters of a token's subject, as OpenID Connect limits it; a longer one is refused with TOKEN_INVALID.
+pub const TOKEN_SUBJECT_CHARS_MAX: usize = 255;
+/// Verified tokens that a process keeps in its cache, about 2 KiB each; a full cache drops entries.
+pub const TOKENS_REMEMBERED_MAX: usize = 10_000;
+/// How long a verified token stays in the cache. After that its key must still be in the JWKS.
+pub const TOKEN_REMEMBERED_MAX: Duration = Duration::from_secs(60);
+/// The shortest time between two reads of a JWKS for unknown key ids; calls in between use the document as it was read.
+pub const JWKS_REFRESH_MIN: Duration = Duration::from_secs(60);
+/// How long a JWKS is used before it is read again, so that a key which its issuer withdrew stops being accepted.
+pub const JWKS_AGE_MAX: Duration = Duration::from_secs(600);
+/// How long reading a JWKS may take; after that it counts as unreadable. Calls with an unknown key wait for it.
+pub const JWKS_TIMEOUT: Duration = Duration::from_secs(5);
+/// Bytes of a JWKS document; a larger one counts as unreadable. A key takes about 500 bytes.
+pub const JWKS_BYTES_MAX: u64 = 1024 * 1024;
+/// Keys that are used of one JWKS document; those behind are ignored.
+pub const JWKS_KEYS_MAX: usize = 100;
+
+// The ledger's writers and their queue.
+
+/// Writers of a process unless it is configured otherwise. More writers than the database has spare processors
+/// only make batches smaller.
+pub const WRITERS_DEFAULT_MAX: usize = 8;
+/// Commands that one transaction carries; the others stay queued. Beyond some hundreds a larger batch is not faster per
+/// command, and its callers wait longer.
+pub const BATCH_MAX: usize = 512;
+/// Owners with queued commands from which on a further writer starts a batch while others are at work.
+pub const JOIN_OWNERS_MIN: usize = 64;
+/// How long a command waits for the batches of other writers; after that an idle writer carries it out, even alone.
+pub const JOIN_WAIT_MAX: Duration = Duration::from_millis(10);
+/// Commands in the queue of a process, counting each part of one that has several. A command that does not fit is
+/// refused with OVERLOADED. It is a few seconds of work: callers would not wait for more.
+pub const QUEUE_MAX: usize = 65_536;
+/// Commands in the queue for one owner; more are refused with OVERLOADED. It is half of the queue, so that the other
+/// half stays open to other owners, and has room for some thirty of the largest submissions.
+pub const QUEUE_OWNER_MAX: usize = 32_768;
+/// How long a batch waits for the lock of an owner that another session holds; after that the owner's commands go back
+/// to the queue. It is longer than a batch of another process takes, and short for the other commands of the batch.
+pub const OWNER_LOCK_WAIT_MAX: Duration = Duration::from_millis(100);
+/// The first pause before the commands of such an owner are tried again. Each further pause is twice as long.
+pub const PARK_MIN: Duration = Duration::from_millis(100);
+/// The longest pause before the commands of such an owner are tried again.
+pub const PARK_MAX: Duration = Duration::from_secs(1);
+/// How long a command waits in the queue for a database that does not answer; after that DATABASE_UNAVAILABLE.
 pub const OUTAGE_PATIENCE: Duration = Duration::from_secs(2);
-/// A writer's longest round trip: a batch takes milliseconds, and waits for each lock at most `OWNER_LOCK_WAIT_MAX`; past
-/// this the network stands still.
+/// The longest round trip of a writer; after that the connection counts as lost. A batch takes milliseconds, and waits
+/// for locks at most [`OWNER_LOCK_WAIT_MAX`].
 pub const LEDGER_ROUND_TRIP_MAX: Duration = Duration::from_secs(7);
 
-/// Breaches that a verification tells of: whoever reads them has enough to do; all are counted.
+// Expiry of reservations.
+
+/// Time between two sweeps for expired reservations; with the sweep itself they are released within two seconds.
+pub const SWEEP_INTERVAL: Duration = Duration::from_millis(500);
+/// Owners whose reservations one sweep releases; the next sweep continues.
+pub const SWEEP_OWNERS_MAX: i64 = 1_000;
+/// How long one sweep waits for its releases; the next sweep finds again what was not released, such as the
+/// reservations of an owner that another session has locked.
+pub const SWEEP_ROUND_MAX: Duration = Duration::from_secs(1);
+/// Expired reservations that one transaction releases, which bounds how long it locks their owners; the others follow
+/// in the next transaction.
+pub const EXPIRE_BATCH_MAX: usize = 1_000;
+
+// Verification of the ledger.
+
+/// Breaches that one verification reports; all are counted.
 pub const VERIFY_BREACHES_MAX: usize = 1_000;
-/// Owners that a verification takes together at the most.
+/// Owners that a verification checks in one statement.
 pub const VERIFY_CHUNK_OWNERS: usize = 1_000;
-/// Entries that a verification takes together, unless one owner has more: sorting and joining them stays in memory.
+/// Entries that a verification checks in one statement, unless a single owner has more. They are sorted
+/// and joined in memory.
 pub const VERIFY_CHUNK_ENTRIES: i64 = 100_000;
-/// Verifications that a process runs at the same time: each takes a processor of the database for as long as it lasts.
+/// Verifications that a process runs at the same time; a further one is refused with OVERLOADED. Each keeps a processor
+/// of the database busy.
 pub const VERIFY_AT_ONCE_MAX: usize = 2;
 
-/// The longest a connection attempt to the database may take, TLS and session settings included.
+// The database.
+
+/// How long a connection attempt may take, TLS and session settings included; after that it has failed.
 pub const DB_CONNECT_MAX: Duration = Duration::from_secs(5);
-/// The longest statement: its caller has given up by then, and only the server can end it.
+/// How long a statement may take before Postgres ends it. Its caller has given up by then.
 pub const DB_STATEMENT_MAX: Duration = CALL_MAX;
-/// The longest wait for a lock: well below a call, so that a retry of our own still fits.
+/// How long a statement may wait for a lock before Postgres ends it; a write is then tried again. It is well below
+/// [`CALL_MAX`], so that a retry fits into the call.
 pub const DB_LOCK_WAIT_MAX: Duration = Duration::from_secs(5);
-/// The longest a transaction may hold its locks without a statement: its client is gone.
+/// How long a transaction may stay idle before Postgres ends its session, and with it its locks.
 pub const DB_IDLE_IN_TRANSACTION_MAX: Duration = Duration::from_secs(10);
-/// The longest wait for a pooled connection: a database that answers has one free by then.
+/// How long a call waits for a connection of the pool; after that OVERLOADED if all are in use, DATABASE_UNAVAILABLE if
+/// none can be made.
 pub const DB_CHECKOUT_MAX: Duration = Duration::from_secs(2);
-/// Reads by id that go in one statement: past some hundreds a larger one gains nothing.
+/// Reads by id that one statement carries; the others go in the next one. Beyond some hundreds a larger statement is
+/// not faster per read.
 pub const COALESCED_READS_MAX: usize = 256;
-/// Reads by id that wait for a statement: some times what a server takes on at once.
+/// Reads by id that wait for a statement, per kind of read; a further one is refused with OVERLOADED.
 pub const COALESCED_QUEUE_MAX: usize = 16_384;
-/// How long such a statement may take: it takes milliseconds, and past this the network stands still.
+/// How long such a statement may take; after that its reads answer DATABASE_UNAVAILABLE. It takes milliseconds.
 pub const COALESCED_READ_MAX: Duration = Duration::from_secs(5);
-/// Reads waiting for which a further statement is sent while one is under way: so many are worth its cost.
+/// Waiting reads from which on a further statement is sent while one is under way.
 pub const COALESCED_JOIN_MIN: usize = 32;
-/// How long fewer wait for the one that is under way: some times what it takes.
+/// How long fewer reads wait for the statement under way before a further one is sent; several times
+/// what a statement takes.
 pub const COALESCED_JOIN_WAIT_MAX: Duration = Duration::from_millis(3);
-/// Such statements at the same time, of one kind: while one is answered, the next one gathers.
+/// Statements of one kind of read that a process has under way at the same time; further reads wait.
 pub const COALESCED_STATEMENTS_MAX: u32 = 2;
-/// How often a read is tried whose connection turns out to be dead.
+/// How often a read is tried, each time on another connection, if the connection turns out to be dead.
 pub const DB_READ_TRIES: u32 = 4;
-/// How often a write is tried before its conflict becomes the caller's.
+/// How often a write is tried before its conflict with other transactions becomes CONTENTION.
 pub const DB_WRITE_TRIES: u32 = 4;
-/// The longest wait for another replica's migrations.
+/// How long migrations wait for those of another replica; after that they fail.
 pub const DB_MIGRATION_WAIT_MAX: Duration = Duration::from_secs(300);

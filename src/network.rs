@@ -1,7 +1,7 @@
-//! NetworkService: who may hold balances. Enterprises, their clients and partners, and the connections between them.
+//! `NetworkService`: enterprises, their clients and partners, and the connections between them.
 
 mod convert;
-pub mod model;
+mod model;
 mod service;
 mod store;
 

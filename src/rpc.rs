@@ -1,7 +1,8 @@
-//! What all services share at the edge.
+//! What all services share between tonic and their own code: calls and answers, arguments, pages, errors.
 
 pub mod call;
+pub(crate) mod describe;
 pub mod page_token;
-pub mod paging;
-pub mod read;
-pub mod status;
+pub(crate) mod paging;
+pub(crate) mod read;
+pub(crate) mod status;

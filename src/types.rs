@@ -1,9 +1,9 @@
-//! Pure words of the domain: no async, no SQL, no proto.
+//! The value types of the domain. They use no async code, no SQL and no proto.
 
 pub mod amount;
 pub mod content;
 pub mod ids;
 pub mod page;
-pub mod text;
+pub(crate) mod text;
 pub mod time;
 pub mod unit;

@@ -22,7 +22,7 @@ pub(super) use get::{Past, Snapshot, account, snapshot};
 pub(super) use partner::{balances, connections};
 
 use crate::balance::model::Balances;
-use crate::db::pg_error::Failure;
+use crate::db::pg_error::TransactionError;
 use crate::db::schema::account as accounts_table;
 use crate::db::standing::Standing;
 use crate::error::{Error, Result};
@@ -58,7 +58,7 @@ async fn accounts(
     owners: Vec<Uuid>,
     ids: Vec<Uuid>,
     units: &[Unit],
-) -> Result<HashMap<Uuid, Balances>, Failure> {
+) -> Result<HashMap<Uuid, Balances>, TransactionError> {
     use accounts_table::{account_id, owner_id, unit};
 
     let units: Vec<&str> = units.iter().map(Unit::as_str).collect();

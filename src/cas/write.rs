@@ -5,7 +5,7 @@ use std::fmt;
 use crate::cas::model::RecordFields;
 use crate::cas::patch::Patch;
 use crate::db::record_write::RecordWrite;
-use crate::db::request_key::Key;
+use crate::db::request_key::RequestKey;
 use crate::types::content::ContentHash;
 use crate::types::ids::{CasAllocationId, OwnerId};
 
@@ -83,7 +83,7 @@ pub(crate) struct CasWriteRequest<C> {
 impl<C> CasWriteRequest<C> {
     /// The write to execute for this author, whose firm also owns the idempotency key.
     pub(crate) fn authored_by(self, author: CasAuthor) -> RecordWrite<AuthoredCommand<C>> {
-        let key = self.request_id.map(|request_id| Key {
+        let key = self.request_id.map(|request_id| RequestKey {
             owner: author.firm,
             rpc: self.rpc,
             request_id,

@@ -16,9 +16,9 @@ use crate::db::record_write::RecordWrite;
 use crate::error::{Result, rule_with_value};
 use crate::limits::{CATALOGUE_ALLOCATIONS_MAX, ID_CHARS_MAX, LINK_CHARS_MAX};
 use crate::proto::catalogue::v1 as pb;
+use crate::rpc::describe::INVALID_COMPANY;
 use crate::rpc::page_token::Binding;
 use crate::rpc::read::Reader;
-use crate::rpc::status::INVALID_COMPANY;
 use crate::types::ids::CompanyId;
 use crate::types::page::Page;
 

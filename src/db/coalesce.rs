@@ -1,8 +1,9 @@
-//! Reads by key that many callers make at the same time, joined into one statement.
+//! Joins reads by key that many callers make at the same time into one statement.
 //!
-//! A lone read goes at once. While a statement is under way, the reads behind it gather: until it is answered, until they
-//! are many, or until they have waited for long. What a statement costs by itself is most of a small one. A read never
-//! joins a statement that was sent already, so it sees whatever was acknowledged before it began.
+//! A read is sent at once if no statement is under way. Otherwise it waits, together with those that come after it,
+//! until that statement is answered, until [`COALESCED_JOIN_MIN`] reads wait, or for [`COALESCED_JOIN_WAIT_MAX`]. Most
+//! of the cost of a small statement is fixed, so fewer and larger statements serve more reads. A read never joins a
+//! statement that was already sent, so it sees every write that was acknowledged before the read began.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -17,26 +18,27 @@ use crate::limits::{
     COALESCED_READS_MAX, COALESCED_STATEMENTS_MAX,
 };
 
-/// Reads by many keys at once.
-pub trait ReadMany: Send + Sync + 'static {
-    /// What is asked for.
+/// A read of many records by their keys in one statement.
+pub(crate) trait ReadMany: Send + Sync + 'static {
+    /// The key of one record.
     type Key: Send + Sync + 'static;
-    /// What is found.
+    /// The result of the read of one record.
     type Value: Send + 'static;
 
-    /// What there is of each key, in their order.
+    /// Reads the records of all keys. The results must be as many as the keys, and in their order.
     fn read(
         &self,
         keys: &[Self::Key],
     ) -> impl Future<Output = Result<Vec<Result<Self::Value>>>> + Send;
 }
 
-type Waiting<K, V> = (K, oneshot::Sender<Result<V>>);
+/// A read that waits for its statement: the key, and where to send the result.
+type PendingRead<K, V> = (K, oneshot::Sender<Result<V>>);
 
-/// Hands reads to the statements that carry them. Cheap to clone.
+/// The queue of the reads of one kind. Cheap to clone.
 #[derive(Debug)]
-pub struct Coalescer<K, V> {
-    queue: mpsc::Sender<Waiting<K, V>>,
+pub(crate) struct Coalescer<K, V> {
+    queue: mpsc::Sender<PendingRead<K, V>>,
 }
 
 impl<K, V> Clone for Coalescer<K, V> {
@@ -48,38 +50,44 @@ impl<K, V> Clone for Coalescer<K, V> {
 }
 
 impl<K: Send + Sync + 'static, V: Send + 'static> Coalescer<K, V> {
-    /// Starts the task that sends the statements; it ends with the last clone.
-    pub fn start(reader: impl ReadMany<Key = K, Value = V>) -> Self {
+    /// Starts the task that sends the statements; it ends when the last clone is dropped.
+    pub(crate) fn start(reader: impl ReadMany<Key = K, Value = V>) -> Self {
         let (queue, waiting) = mpsc::channel(COALESCED_QUEUE_MAX);
         tokio::spawn(dispatch(Arc::new(reader), waiting));
         Self { queue }
     }
 
-    /// Reads what there is of a key.
+    /// Reads the record of one key.
     ///
     /// # Errors
-    /// Those of the read; [`Error::Overloaded`] at once if too many wait, [`Error::DatabaseUnavailable`] if the database
-    /// does not answer in time.
-    pub async fn read(&self, key: K) -> Result<V> {
+    /// Those of the statement and of the record; [`Error::Overloaded`] at once if [`COALESCED_QUEUE_MAX`] reads wait;
+    /// [`Error::DatabaseUnavailable`] if the database does not answer within [`COALESCED_READ_MAX`].
+    pub(crate) async fn read(&self, key: K) -> Result<V> {
         let (answer, answered) = oneshot::channel();
         self.queue
             .try_send((key, answer))
             .map_err(|error| match error {
                 TrySendError::Full(_) => Error::Overloaded,
-                TrySendError::Closed(_) => Error::internal("the reads' task has ended"),
+                TrySendError::Closed(_) => {
+                    Error::internal("the task that sends coalesced reads has ended")
+                }
             })?;
-        let gone = |_| Err(Error::internal("a read's task ended early"));
+        let gone = |_| {
+            Err(Error::internal(
+                "the task of a coalesced read ended without an answer",
+            ))
+        };
         answered.await.unwrap_or_else(gone)
     }
 }
 
 async fn dispatch<R: ReadMany>(
     reader: Arc<R>,
-    mut queue: mpsc::Receiver<Waiting<R::Key, R::Value>>,
+    mut queue: mpsc::Receiver<PendingRead<R::Key, R::Value>>,
 ) {
-    let places = Arc::new(Semaphore::new(COALESCED_STATEMENTS_MAX as usize));
+    let permits = Arc::new(Semaphore::new(COALESCED_STATEMENTS_MAX as usize));
     loop {
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else {
+        let Ok(permit) = Arc::clone(&permits).acquire_owned().await else {
             return;
         };
         let mut waiting = Vec::new();
@@ -88,8 +96,8 @@ async fn dispatch<R: ReadMany>(
         }
         tokio::select! {
             biased;
-            // No other is under way.
-            _ = places.acquire_many(COALESCED_STATEMENTS_MAX - 1) => {}
+            // All other permits are free: no other statement is under way.
+            _ = permits.acquire_many(COALESCED_STATEMENTS_MAX - 1) => {}
             () = fill(&mut waiting, &mut queue, COALESCED_JOIN_MIN) => {}
             () = sleep(COALESCED_JOIN_WAIT_MAX) => {}
         }
@@ -98,11 +106,11 @@ async fn dispatch<R: ReadMany>(
         {
             waiting.push(next);
         }
-        tokio::spawn(carry_out(Arc::clone(&reader), waiting, place));
+        tokio::spawn(carry_out(Arc::clone(&reader), waiting, permit));
     }
 }
 
-/// Gathers until there are so many.
+/// Moves reads from the queue to `waiting` until there are `many`.
 async fn fill<T>(waiting: &mut Vec<T>, queue: &mut mpsc::Receiver<T>, many: usize) {
     while waiting.len() < many
         && let Some(next) = queue.recv().await
@@ -113,10 +121,10 @@ async fn fill<T>(waiting: &mut Vec<T>, queue: &mut mpsc::Receiver<T>, many: usiz
 
 async fn carry_out<R: ReadMany>(
     reader: Arc<R>,
-    mut waiting: Vec<Waiting<R::Key, R::Value>>,
-    _place: OwnedSemaphorePermit,
+    mut waiting: Vec<PendingRead<R::Key, R::Value>>,
+    _permit: OwnedSemaphorePermit,
 ) {
-    // Callers that have left want no answer.
+    // The callers of these reads have been cancelled.
     waiting.retain(|(_, answer)| !answer.is_closed());
     let (keys, answers): (Vec<_>, Vec<_>) = waiting.into_iter().unzip();
     let read = timeout(COALESCED_READ_MAX, reader.read(&keys)).await;
@@ -127,7 +135,9 @@ async fn carry_out<R: ReadMany>(
             }
             return;
         }
-        Ok(_) => Error::internal("a read of many keys has another number of answers"),
+        Ok(_) => {
+            Error::internal("a coalesced read returned another number of results than it has keys")
+        }
         Err(error) => error,
     };
     for answer in answers {

@@ -1,16 +1,16 @@
-//! How a connection to Postgres is made: where to, over which TLS, and with which session settings.
+//! Makes connections to Postgres: the URL, TLS, and the settings of the session.
 //!
-//! The `sslmode` of a database URL, as libpq understands it:
+//! The `sslmode` of a database URL has the meaning that libpq gives it:
 //!
-//! | `sslmode` | what |
+//! | `sslmode` | meaning |
 //! |---|---|
 //! | `disable` | never TLS |
-//! | absent, `prefer` | TLS where the server offers it, not verified: convenient on one machine, safe nowhere else |
-//! | `require` | TLS or no connection; not verified, so it keeps off readers but nobody who can stand in between |
-//! | `verify-full` | TLS, and the server's certificate must lead to a trusted root and bear the URL's host name |
+//! | absent, `prefer` | TLS if the server offers it; the certificate is not verified, so use it on one machine only |
+//! | `require` | TLS or no connection; not verified: safe from passive listeners, not from a man in the middle |
+//! | `verify-full` | TLS; the certificate must lead to a trusted root and have the host name of the URL |
 //!
-//! Trusted roots are the machine's, or those of the PEM file that `sslrootcert` names. Every other value is refused at
-//! start rather than taken for a weaker one. A unix socket has no TLS, and `sslmode` is ignored there.
+//! Trusted roots are those of the operating system, or of the PEM file in `sslrootcert`. Any other value of `sslmode`
+//! is an error. A unix socket has no TLS, and `sslmode` is ignored there.
 
 use std::fmt::Write;
 use std::future::Future;
@@ -37,46 +37,47 @@ use crate::limits::{
 /// Why a database URL cannot be used, or a connection could not be made.
 #[derive(Debug, Error)]
 pub enum ConnectError {
-    /// The URL is none, or has a part that Postgres's clients do not know. Never holds the password.
+    /// The URL cannot be parsed, or has an unknown parameter. The text never contains the password.
     #[error("the database URL is invalid: {0}")]
     Url(String),
-    /// `sslmode` has a value that would have to be taken for another.
+    /// `sslmode` has a value that is not supported.
     #[error("sslmode={0} is not supported: use disable, prefer, require or verify-full")]
     SslMode(String),
-    /// `sslrootcert` without `verify-full` would promise what `sslmode` does not keep.
+    /// `sslrootcert` is set without `verify-full`, so the root would not be used.
     #[error("sslrootcert needs sslmode=verify-full: the other modes verify no certificate")]
     RootCertUnused,
-    /// The roots that `verify-full` trusts cannot be read.
+    /// `verify-full` found no trusted root certificate.
     #[error("no trusted root certificate in {place}: {reason}")]
     Roots {
-        /// A file, or the machine's store.
+        /// The path of the PEM file, or the store of the operating system.
         place: String,
-        /// Why.
+        /// Why no certificate was read from it.
         reason: String,
     },
-    /// Rustls refuses the settings.
+    /// Rustls rejected the TLS settings.
     #[error("TLS cannot be set up: {0}")]
     Tls(#[from] rustls::Error),
-    /// Postgres or the way there.
+    /// Postgres refused the connection, or cannot be reached.
     #[error("cannot connect to Postgres: {}", chain(.0))]
     Postgres(#[from] tokio_postgres::Error),
-    /// Nothing answered in time.
+    /// There was no answer within this time.
     #[error("cannot connect to Postgres: no answer in {0:?}")]
     TimedOut(Duration),
 }
 
-/// What is set on each connection.
+/// The settings of a session, which are set when its connection is made.
 #[derive(Clone, Debug)]
 pub struct Session {
-    /// Ends a statement that runs longer; zero: never.
+    /// Postgres ends a statement that runs longer; zero disables the limit.
     pub statement_timeout: Duration,
-    /// Ends a statement that waits longer for a lock; zero: never.
+    /// Postgres ends a statement that waits longer for a lock; zero disables the limit.
     pub lock_timeout: Duration,
-    /// Ends a session whose transaction is idle for longer; zero: never.
+    /// Postgres ends a session whose transaction is idle for longer; zero disables the limit.
     pub idle_in_transaction_timeout: Duration,
-    /// Plans each statement once for all parameters, and by index: for statements of which that is known to be right.
+    /// Whether each statement is planned once for all parameters, and with index scans only. To be set only for
+    /// sessions whose statements are known to need no other plan.
     pub generic_plans: bool,
-    /// How `pg_stat_activity` names the connection, unless the URL says otherwise.
+    /// The `application_name` in `pg_stat_activity`, unless the URL sets another one.
     pub application_name: &'static str,
 }
 
@@ -101,18 +102,18 @@ pub struct Connector {
 }
 
 impl Connector {
-    /// Reads a database URL, `postgres://user:password@host:port/database?sslmode=…`; does not connect yet.
+    /// Parses a database URL, `postgres://user:password@host:port/database?sslmode=…`. Does not connect.
     ///
     /// # Errors
-    /// All but [`ConnectError::Postgres`] and [`ConnectError::TimedOut`].
+    /// Any variant of [`ConnectError`] but `Postgres` and `TimedOut`.
     pub fn new(url: &str) -> Result<Self, ConnectError> {
         Self::with_session(url, &Session::default())
     }
 
-    /// The same with session settings other than the default.
+    /// Parses a database URL for connections with other session settings than the default.
     ///
     /// # Errors
-    /// As [`Connector::new`].
+    /// The same as those of [`Connector::new`].
     pub fn with_session(url: &str, session: &Session) -> Result<Self, ConnectError> {
         let (url, tls) = split_tls(url)?;
         let mut config: Config = url
@@ -125,7 +126,7 @@ impl Connector {
         if config.get_connect_timeout().is_none() {
             config.connect_timeout(DB_CONNECT_MAX);
         }
-        // A peer that is gone without a word is noticed in seconds rather than hours.
+        // Detects within seconds that the peer is gone without having closed the connection.
         config.keepalives_idle(Duration::from_secs(15));
         if config.get_tcp_user_timeout().is_none() {
             config.tcp_user_timeout(DB_STATEMENT_MAX);
@@ -141,7 +142,7 @@ impl Connector {
         })
     }
 
-    /// The same with session settings that differ in some.
+    /// A connector to the same database whose session settings are changed by `adjust`.
     #[must_use]
     pub fn adjusted(&self, adjust: impl FnOnce(&mut Session)) -> Self {
         let mut session = (*self.session).clone();
@@ -152,17 +153,17 @@ impl Connector {
         }
     }
 
-    /// Connects, and puts the session into the state that every statement of ours relies on.
+    /// Connects, and makes the session settings that all statements rely on.
     ///
-    /// The task drives the connection; it ends after the client is dropped, or when the connection is lost.
+    /// The returned task drives the connection. It ends after the client is dropped, or when the connection is lost.
     ///
     /// # Errors
-    /// [`ConnectError::Postgres`] and [`ConnectError::TimedOut`].
+    /// Only [`ConnectError::Postgres`] and [`ConnectError::TimedOut`].
     pub async fn connect(&self) -> Result<(Client, JoinHandle<()>), ConnectError> {
         within(DB_CONNECT_MAX, async {
             let (client, connection) = self.config.connect(self.tls.clone()).await?;
             let driver = tokio::spawn(async move {
-                // Whoever waits for an answer sees the error too.
+                // A caller that waits for an answer gets the error as well.
                 if let Err(error) = connection.await {
                     tracing::debug!(error = chain(&error), "a database connection was lost");
                 }
@@ -173,7 +174,7 @@ impl Connector {
         .await
     }
 
-    /// Asks the server to end what a connection made here is doing. Whether it does is not known.
+    /// Asks Postgres to cancel the current statement of a connection. There is no answer whether it did.
     pub async fn cancel(&self, client: &Client) {
         let cancelled = within(DB_CONNECT_MAX, async {
             Ok(client.cancel_token().cancel_query(self.tls.clone()).await?)
@@ -183,7 +184,7 @@ impl Connector {
         }
     }
 
-    /// The database's name, for logs.
+    /// The name of the database, for logs.
     pub fn database(&self) -> &str {
         self.config.get_dbname().unwrap_or_default()
     }
@@ -191,7 +192,7 @@ impl Connector {
 
 impl std::fmt::Debug for Connector {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        // tokio-postgres leaves the password out.
+        // The `Debug` of tokio-postgres leaves the password out.
         f.debug_struct("Connector")
             .field("config", &self.config)
             .finish_non_exhaustive()
@@ -207,11 +208,12 @@ async fn within<T>(
         .unwrap_or(Err(ConnectError::TimedOut(limit)))
 }
 
-/// Planning anew would cost more than running. Tables may be empty when a plan is made, and large soon after.
+/// Makes generic plans with index scans. Planning these statements takes longer than running them, and a plan that is
+/// made while a table is empty must still be right when the table is large.
 const GENERIC_PLANS: &str = "SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; \
                              SET enable_hashjoin = off; SET enable_mergejoin = off;";
 
-/// One round trip that sets everything; what the role may not set stays as it is.
+/// The statements that make all settings in one round trip. What the role may not set stays as it is.
 fn settings_sql(session: &Session) -> String {
     let mut sql = String::new();
     let timeouts = [
@@ -227,17 +229,17 @@ fn settings_sql(session: &Session) -> String {
         _ = write!(sql, "SET {name} = {};", limit.as_millis());
     }
     sql.push_str(
-        // Under REPEATABLE READ as a server's default, the reads after a lock would be stale.
+        // If the server's default were REPEATABLE READ, reads after a lock would not see what was committed meanwhile.
         "SET default_transaction_isolation = 'read committed';
          SET TIME ZONE 'UTC';
-         -- Notices, such as that a table is there already, would only fill the log.
+         -- Notices, such as that a table exists already, would only fill the log.
          SET client_min_messages = 'warning';
-         -- Compiling a plan takes up to seconds, and no statement of ours gains them back.
+         -- Compiling a plan can take seconds, more than it saves for statements as short as these.
          SET jit = off;
-         -- What was acknowledged is on disk; a server that also waits for a standby keeps doing so.
+         -- An acknowledged write must be on disk. A server that also waits for a standby keeps doing so.
          SELECT set_config('synchronous_commit', 'on', false)
           WHERE current_setting('synchronous_commit') IN ('off', 'local', 'remote_write');
-         -- Some errors are told by their text alone.
+         -- Some errors are classified by their English text.
          SELECT set_config('lc_messages', 'C', false)
           WHERE has_parameter_privilege('lc_messages', 'SET')",
     );
@@ -248,16 +250,16 @@ fn settings_sql(session: &Session) -> String {
     sql
 }
 
-/// What the URL says of TLS.
-struct Tls {
+/// The TLS parameters of a database URL.
+struct TlsParameters {
     mode: SslMode,
     verify: bool,
     roots: Option<String>,
 }
 
-/// Takes `sslmode` and `sslrootcert` off the URL: tokio-postgres knows neither `verify-full` nor a root.
-fn split_tls(url: &str) -> Result<(String, Tls), ConnectError> {
-    let mut tls = Tls {
+/// Removes `sslmode` and `sslrootcert` from the URL: tokio-postgres supports neither `verify-full` nor `sslrootcert`.
+fn split_tls(url: &str) -> Result<(String, TlsParameters), ConnectError> {
+    let mut tls = TlsParameters {
         mode: SslMode::Prefer,
         verify: false,
         roots: None,
@@ -267,7 +269,7 @@ fn split_tls(url: &str) -> Result<(String, Tls), ConnectError> {
             "it must start with postgres:// or postgresql://".into(),
         ));
     }
-    // A password may hold a question mark: parameters begin behind the host.
+    // A password may contain a question mark: the parameters begin behind the host.
     let host = url.find('@').unwrap_or_default();
     let Some(question_mark) = url[host..].find('?') else {
         return Ok((url.into(), tls));
@@ -306,9 +308,9 @@ fn decoded(value: &str) -> Result<String, ConnectError> {
     }
 }
 
-impl Tls {
+impl TlsParameters {
     fn client_config(&self) -> Result<ClientConfig, ConnectError> {
-        // Named here: a process-wide default would depend on who else links rustls.
+        // Named explicitly: the process-wide default depends on the other users of rustls in the process.
         let provider = Arc::new(ring::default_provider());
         let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
             .with_safe_default_protocol_versions()?;
@@ -319,45 +321,49 @@ impl Tls {
         } else {
             builder
                 .dangerous()
-                .with_custom_certificate_verifier(Arc::new(Unverified(provider)))
+                .with_custom_certificate_verifier(Arc::new(UnverifiedCertificate(provider)))
                 .with_no_client_auth()
         };
         Ok(config)
     }
 }
 
-/// The roots of a PEM file; without one, or for libpq's word `system`, the machine's.
+/// The root certificates of a PEM file; those of the operating system without one or for the value `system`.
 fn roots(file: Option<&str>) -> Result<RootCertStore, ConnectError> {
-    let (place, certificates, fault) = match file {
+    let (place, certificates, error) = match file {
         Some(file) if file != "system" => {
             let read = CertificateDer::pem_file_iter(Path::new(file))
                 .and_then(|certificates| certificates.collect::<Result<Vec<_>, _>>());
-            let (certificates, fault) = match read {
+            let (certificates, error) = match read {
                 Ok(certificates) => (certificates, None),
                 Err(error) => (Vec::new(), Some(error.to_string())),
             };
-            (file.to_owned(), certificates, fault)
+            (file.to_owned(), certificates, error)
         }
         _ => {
             let found = rustls_native_certs::load_native_certs();
-            let fault = found.errors.first().map(ToString::to_string);
-            ("the machine's store".to_owned(), found.certs, fault)
+            let error = found.errors.first().map(ToString::to_string);
+            (
+                "the store of the operating system".to_owned(),
+                found.certs,
+                error,
+            )
         }
     };
     let mut roots = RootCertStore::empty();
     let (added, _) = roots.add_parsable_certificates(certificates);
     if added == 0 {
-        let reason = fault.unwrap_or_else(|| "it holds none".into());
+        let reason = error.unwrap_or_else(|| "it has no certificate".into());
         return Err(ConnectError::Roots { place, reason });
     }
     Ok(roots)
 }
 
-/// Takes any certificate, but only from who has its key.
+/// Accepts any certificate, but checks that the peer has its private key.
 #[derive(Debug)]
-struct Unverified(Arc<CryptoProvider>);
+struct UnverifiedCertificate(Arc<CryptoProvider>);
 
-impl ServerCertVerifier for Unverified {
+impl ServerCertVerifier for UnverifiedCertificate {
     fn verify_server_cert(
         &self,
         _end_entity: &CertificateDer<'_>,
@@ -402,7 +408,7 @@ impl ServerCertVerifier for Unverified {
     }
 }
 
-/// An error with its causes: tokio-postgres alone says «error connecting to server».
+/// The texts of an error and its causes. The text of tokio-postgres alone is just «error connecting to server».
 pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
@@ -435,7 +441,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_kept_is_refused_at_start() {
+    fn unsupported_tls_parameters_are_refused() {
         for mode in ["allow", "verify-ca", "", "REQUIRE"] {
             let text = error(&format!("postgres://h/d?sslmode={mode}"));
             assert!(text.contains("is not supported"), "{text}");

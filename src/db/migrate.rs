@@ -1,4 +1,4 @@
-//! The migrations that the binary holds, and whether a database has them.
+//! Runs the migrations that are compiled into the binary, and checks whether a database has them.
 
 use std::collections::BTreeSet;
 
@@ -10,7 +10,7 @@ use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 use thiserror::Error;
 
 use crate::db::connect::{ConnectError, Connector, Session};
-use crate::db::pg_error::DbFault;
+use crate::db::pg_error::DbError;
 use crate::db::pool::Pool;
 use crate::db::read;
 use crate::error;
@@ -18,54 +18,56 @@ use crate::limits::{DB_LOCK_WAIT_MAX, DB_MIGRATION_WAIT_MAX};
 
 const MIGRATIONS: EmbeddedMigrations = embed_migrations!();
 
-/// Names the lock that serialises replicas which start together: «earmark!» in ASCII.
+/// The key of the advisory lock that serialises the migrations of replicas: «earmark!» in ASCII.
 const LOCK: i64 = 0x6561_726d_6172_6b21;
 
-/// Why the migrations did not run. Those that ran before stay: each is a transaction of its own.
+/// Why migrations failed. Each runs in its own transaction, so those before the failed one stay applied.
 #[derive(Debug, Error)]
 pub enum MigrateError {
-    /// No connection.
+    /// The connection could not be made.
     #[error(transparent)]
     Connect(#[from] ConnectError),
-    /// Another replica's migrations took too long, or the connection was lost.
-    #[error("the migrations cannot start: {0:?}")]
-    Start(DbFault),
+    /// The migrations of another replica took longer than [`DB_MIGRATION_WAIT_MAX`], or the connection was lost.
+    #[error(
+        "the migrations cannot start, the lock of another replica was not released or the connection was lost: {0:?}"
+    )]
+    Start(DbError),
     /// A migration failed and was rolled back.
     #[error("a migration failed: {0}")]
     Failed(String),
-    /// The task was ended.
+    /// The task that runs them panicked or was cancelled.
     #[error("the migrations were interrupted")]
     Interrupted,
 }
 
-/// Runs the migrations that the database lacks, and returns their names. Waits for another replica that does so.
+/// Runs the migrations that the database lacks, and returns their names. Waits for other replicas that do the same.
 ///
 /// # Errors
-/// See [`MigrateError`].
+/// Any variant of [`MigrateError`].
 pub async fn run(url: &str) -> Result<Vec<String>, MigrateError> {
-    harnessed(url, |harness| {
+    with_migration_lock(url, |harness| {
         let applied = harness.run_pending_migrations(MIGRATIONS)?;
         Ok(names(&applied))
     })
     .await
 }
 
-/// Takes all migrations back, with everything that is stored: for tests of the way down.
+/// Reverts all migrations, which deletes all data, and returns their names. For tests of the down migrations.
 ///
 /// # Errors
-/// See [`MigrateError`].
+/// Any variant of [`MigrateError`].
 pub async fn revert_all(url: &str) -> Result<Vec<String>, MigrateError> {
-    harnessed(url, |harness| {
+    with_migration_lock(url, |harness| {
         let reverted = harness.revert_all_migrations(MIGRATIONS)?;
         Ok(names(&reverted))
     })
     .await
 }
 
-/// Whether the database has every migration that this binary holds; it may have newer ones.
+/// Whether the database has every migration of this binary. It may also have newer ones.
 ///
 /// # Errors
-/// [`error::Error::DatabaseUnavailable`] and its like.
+/// Those of [`read::one`], above all [`error::Error::DatabaseUnavailable`].
 pub async fn is_current(pool: &Pool) -> error::Result<bool> {
     diesel::table! {
         __diesel_schema_migrations (version) {
@@ -77,8 +79,8 @@ pub async fn is_current(pool: &Pool) -> error::Result<bool> {
 
     let applied: Vec<String> = read::one(pool, async |connection: &mut AsyncPgConnection| {
         let versions = applied::table.select(applied::version);
-        match versions.load(connection).await.map_err(DbFault::from) {
-            Err(DbFault::MissingTable) => Ok(Vec::new()),
+        match versions.load(connection).await.map_err(DbError::from) {
+            Err(DbError::MissingTable) => Ok(Vec::new()),
             versions => versions,
         }
     })
@@ -94,15 +96,17 @@ fn wanted() -> diesel::migration::Result<BTreeSet<String>> {
     Ok(versions.collect())
 }
 
-type Harness = AsyncConnectionWrapper<AsyncPgConnection>;
+type MigrationConnection = AsyncConnectionWrapper<AsyncPgConnection>;
 
-/// Runs diesel's blocking harness where blocking is allowed: on a runtime of one thread it would panic.
-async fn harnessed(
+/// Runs diesel's blocking harness on a thread where blocking is allowed, under the lock of migrations.
+async fn with_migration_lock(
     url: &str,
-    work: impl FnOnce(&mut Harness) -> diesel::migration::Result<Vec<String>> + Send + 'static,
+    work: impl FnOnce(&mut MigrationConnection) -> diesel::migration::Result<Vec<String>>
+    + Send
+    + 'static,
 ) -> Result<Vec<String>, MigrateError> {
     let session = Session {
-        // A migration takes as long as it takes, but waits for the lock on the whole only a while.
+        // A migration may take as long as it needs; only the wait for the advisory lock is limited.
         statement_timeout: std::time::Duration::ZERO,
         lock_timeout: DB_MIGRATION_WAIT_MAX,
         application_name: "earmark-migrate",
@@ -112,7 +116,8 @@ async fn harnessed(
     let mut connection = AsyncPgConnection::try_from(client)
         .await
         .map_err(|error| MigrateError::Failed(error.to_string()))?;
-    // Held until the connection ends. Behind a table's lock a migration waits briefly: all others queue behind it.
+    // Held until the connection ends. A migration waits for a table only briefly, since all later statements on the
+    // table wait behind it.
     let lock = format!(
         "SELECT pg_advisory_lock({LOCK}); SET lock_timeout = {}",
         DB_LOCK_WAIT_MAX.as_millis()
@@ -120,11 +125,11 @@ async fn harnessed(
     let locked = connection.batch_execute(&lock).await;
     locked.map_err(|error| MigrateError::Start(error.into()))?;
     let task = tokio::task::spawn_blocking(move || {
-        let mut harness = Harness::from(connection);
+        let mut harness = MigrationConnection::from(connection);
         work(&mut harness).map_err(|error| MigrateError::Failed(error.to_string()))
     });
     let result = task.await.unwrap_or(Err(MigrateError::Interrupted));
-    // The connection, and with it the lock, is gone when this returns.
+    // Once the driver has ended, the connection is closed and the lock is released.
     _ = driver.await;
     result
 }

@@ -1,8 +1,8 @@
-//! What went wrong in the database: the only place that reads its errors.
+//! Classifies the errors of the database; no other module reads them.
 //!
-//! diesel tells some faults by kind and the rest by their text alone, so connections of ours ask for English texts where
-//! the role may (`lc_messages = C`). A text that is not understood makes a fault `Other`: an internal error, never a
-//! wrong verdict.
+//! diesel distinguishes only some errors by kind. The others are classified by their English text, so every
+//! session sets `lc_messages = C` where its role may. An unknown text becomes [`DbError::Other`], which
+//! callers see as INTERNAL.
 
 use diesel::result::{DatabaseErrorKind, Error as DieselError};
 use tokio_postgres::error::{Error as PgError, SqlState};
@@ -10,36 +10,36 @@ use tokio_postgres::error::{Error as PgError, SqlState};
 use crate::db::connect::chain;
 use crate::error::{Error, Outcome};
 
-/// A fault of a statement or of its connection.
+/// An error of a statement or of its connection, by what can be done about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum DbFault {
-    /// The unique constraint or index with this name holds another row.
+pub enum DbError {
+    /// Another row has the same value in the unique constraint or index with this name.
     Unique(String),
-    /// The check with this name refuses the row.
+    /// The row violates the check constraint with this name.
     Check(String),
-    /// The foreign key with this name finds no row, or one that still needs it.
+    /// The foreign key with this name refers to no row, or the row to be deleted is still referred to by it.
     ForeignKey(String),
-    /// Another transaction was first: the whole transaction can be tried again.
+    /// A conflict with a concurrent transaction. The whole transaction can be run again.
     Serialization,
-    /// Two transactions waited for each other, and this one was ended.
+    /// Postgres ended this transaction because it and another waited for each other.
     Deadlock,
-    /// Another transaction held a lock for too long.
+    /// Another transaction held a lock for longer than `lock_timeout`.
     LockTimeout,
-    /// The statement took too long, or an administrator ended it.
+    /// The statement took longer than `statement_timeout`, or was cancelled.
     StatementTimeout,
-    /// The server takes no writes: a standby, or one that is being moved.
+    /// The server is read-only: it is a standby, or a failover is under way.
     ReadOnly,
-    /// The connection is gone, and with it whatever was not committed.
+    /// The connection was lost, so its open transaction is rolled back.
     ConnectionLost(String),
-    /// A number passed its type's range.
+    /// A number is outside of the range of its type.
     NumericOverflow,
-    /// There is no such table: the migrations have not run.
+    /// The table does not exist, since migrations have not been run.
     MissingTable,
-    /// Anything else: a fault of ours.
+    /// Any other error, which is a bug of the server. The text is for the log.
     Other(String),
 }
 
-impl DbFault {
+impl DbError {
     /// Whether the same transaction may succeed when it is run again from its start.
     pub fn is_contention(&self) -> bool {
         matches!(
@@ -48,13 +48,13 @@ impl DbFault {
         )
     }
 
-    /// Whether the connection cannot be used any more.
+    /// Whether the connection cannot be used any longer.
     pub fn is_connection_lost(&self) -> bool {
         matches!(self, Self::ConnectionLost(_))
     }
 
-    /// Whether the server has said that it did not carry the statement out. A `COMMIT` with such a fault has not
-    /// happened; with any other it may have.
+    /// Whether Postgres has answered that it did not execute the statement. A `COMMIT` that failed so was not applied;
+    /// after any other error it may have been.
     pub fn is_surely_aborted(&self) -> bool {
         self.is_contention()
             || matches!(
@@ -63,7 +63,7 @@ impl DbFault {
             )
     }
 
-    /// What the caller is told; `outcome` says whether the write may have happened.
+    /// The error of the call. `outcome` says whether the failed write may have been applied.
     pub fn into_error(self, outcome: Outcome) -> Error {
         match self {
             Self::Serialization | Self::Deadlock | Self::LockTimeout => Error::Contention,
@@ -80,7 +80,7 @@ impl DbFault {
         }
     }
 
-    /// A fault known by its text: what Postgres says in English.
+    /// Classifies an error by the English text of Postgres.
     fn by_text(text: &str) -> Self {
         let starts_with = |prefixes: &[&str]| prefixes.iter().any(|p| text.starts_with(p));
         if text == "deadlock detected" {
@@ -113,7 +113,7 @@ impl DbFault {
     }
 }
 
-impl From<DieselError> for DbFault {
+impl From<DieselError> for DbError {
     fn from(error: DieselError) -> Self {
         match error {
             DieselError::DatabaseError(kind, info) => {
@@ -132,25 +132,25 @@ impl From<DieselError> for DbFault {
                     _ => Self::by_text(info.message()),
                 }
             }
-            // What a lost connection leaves behind in the middle of a transaction.
+            // diesel reports this after the connection was lost inside of a transaction.
             DieselError::BrokenTransactionManager => Self::ConnectionLost(error.to_string()),
-            // A rollback that failed as well: the error that led to it says more.
+            // The rollback after a failed commit failed too; the error of the commit is the cause.
             DieselError::RollbackErrorOnCommit { commit_error, .. } => Self::from(*commit_error),
             error => Self::Other(error.to_string()),
         }
     }
 }
 
-impl From<PgError> for DbFault {
+impl From<PgError> for DbError {
     fn from(error: PgError) -> Self {
         Self::from(&error)
     }
 }
 
-impl From<&PgError> for DbFault {
+impl From<&PgError> for DbError {
     fn from(error: &PgError) -> Self {
         let Some(server) = error.as_db_error() else {
-            // Without an answer of the server: a conversion that failed, or a connection that did.
+            // The error is not an answer of Postgres: a conversion failed, or the connection was lost.
             let lost = error.is_closed() || has_io_cause(error);
             let text = chain(error);
             return if lost {
@@ -197,17 +197,17 @@ fn has_io_cause(error: &PgError) -> bool {
     false
 }
 
-/// Why a piece of work with the database ended without a result.
+/// Why a read or a transaction failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Failure {
-    /// The service's own verdict.
+pub enum TransactionError {
+    /// The service refused the call with this error.
     Refused(Error),
-    /// The database's fault.
-    Database(DbFault),
+    /// The database failed, or refused a statement.
+    Database(DbError),
 }
 
-impl Failure {
-    /// What the caller is told.
+impl TransactionError {
+    /// The error of the call. `outcome` says whether the failed write may have been applied.
     pub fn into_error(self, outcome: Outcome) -> Error {
         match self {
             Self::Refused(error) => error,
@@ -216,19 +216,19 @@ impl Failure {
     }
 }
 
-impl From<Error> for Failure {
+impl From<Error> for TransactionError {
     fn from(error: Error) -> Self {
         Self::Refused(error)
     }
 }
 
-impl From<DbFault> for Failure {
-    fn from(fault: DbFault) -> Self {
+impl From<DbError> for TransactionError {
+    fn from(fault: DbError) -> Self {
         Self::Database(fault)
     }
 }
 
-impl From<DieselError> for Failure {
+impl From<DieselError> for TransactionError {
     fn from(error: DieselError) -> Self {
         Self::Database(error.into())
     }
@@ -239,54 +239,54 @@ mod tests {
     use super::*;
 
     #[test]
-    fn texts_of_the_server_are_understood() {
-        // Held against a live server by `tests/it/db`.
+    fn texts_of_postgres_are_classified() {
+        // `tests/it/db` compares these texts with those of a live server.
         let cases = [
-            ("deadlock detected", DbFault::Deadlock),
+            ("deadlock detected", DbError::Deadlock),
             (
                 "canceling statement due to lock timeout",
-                DbFault::LockTimeout,
+                DbError::LockTimeout,
             ),
             (
                 "canceling statement due to statement timeout",
-                DbFault::StatementTimeout,
+                DbError::StatementTimeout,
             ),
             (
                 "canceling statement due to user request",
-                DbFault::StatementTimeout,
+                DbError::StatementTimeout,
             ),
-            ("value overflows numeric format", DbFault::NumericOverflow),
-            ("bigint out of range", DbFault::NumericOverflow),
+            ("value overflows numeric format", DbError::NumericOverflow),
+            ("bigint out of range", DbError::NumericOverflow),
         ];
         for (text, fault) in cases {
-            assert_eq!(DbFault::by_text(text), fault, "{text}");
+            assert_eq!(DbError::by_text(text), fault, "{text}");
         }
-        let lost = DbFault::by_text("terminating connection due to administrator command");
+        let lost = DbError::by_text("terminating connection due to administrator command");
         assert!(lost.is_connection_lost());
-        assert!(matches!(DbFault::by_text("whatever"), DbFault::Other(_)));
+        assert!(matches!(DbError::by_text("whatever"), DbError::Other(_)));
     }
 
     #[test]
     fn only_what_the_server_refused_is_surely_aborted() {
-        assert!(DbFault::Serialization.is_surely_aborted());
-        assert!(DbFault::Unique("x".into()).is_surely_aborted());
-        assert!(!DbFault::ConnectionLost(String::new()).is_surely_aborted());
-        assert!(!DbFault::StatementTimeout.is_surely_aborted());
-        assert!(!DbFault::Other(String::new()).is_surely_aborted());
+        assert!(DbError::Serialization.is_surely_aborted());
+        assert!(DbError::Unique("x".into()).is_surely_aborted());
+        assert!(!DbError::ConnectionLost(String::new()).is_surely_aborted());
+        assert!(!DbError::StatementTimeout.is_surely_aborted());
+        assert!(!DbError::Other(String::new()).is_surely_aborted());
     }
 
     #[test]
-    fn faults_tell_whether_the_write_may_have_happened() {
-        let lost = DbFault::ConnectionLost(String::new());
+    fn the_outcome_is_kept_where_the_write_may_have_been_applied() {
+        let lost = DbError::ConnectionLost(String::new());
         assert_eq!(
             lost.into_error(Outcome::Unknown),
             Error::DatabaseUnavailable(Outcome::Unknown)
         );
         assert_eq!(
-            DbFault::Deadlock.into_error(Outcome::NotApplied),
+            DbError::Deadlock.into_error(Outcome::NotApplied),
             Error::Contention
         );
-        let other = DbFault::Other("x".into()).into_error(Outcome::Unknown);
+        let other = DbError::Other("x".into()).into_error(Outcome::Unknown);
         assert_eq!(other.outcome(), Outcome::Unknown);
     }
 }

@@ -1,4 +1,5 @@
-//! The pool of connections for reads and for the small writes; the ledger's writer has a connection of its own.
+//! The pool of connections for reads and for writes outside of the ledger. The ledger's writers
+//! have their own connections.
 
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
@@ -17,22 +18,23 @@ use crate::db::connect::{ConnectError, Connector};
 use crate::error::{Error, Outcome, Result};
 use crate::limits::DB_CHECKOUT_MAX;
 
-/// The pool. Cheap to clone.
+/// A pool of connections to one database. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Pool {
     connections: bb8::Pool<AsyncPgConnection>,
-    /// A place for each connection, which calls get in the order in which they come. bb8 lets whoever just came take the
-    /// connection for which another was woken: of many who wait, some would wait until they are refused.
-    places: Arc<Semaphore>,
-    /// The longest wait for a connection.
+    /// One permit per connection, which calls get in the order in which they ask. bb8 alone gives a connection
+    /// that was returned to a new caller before the one that it woke for it, so some of many callers would wait
+    /// until they time out.
+    permits: Arc<Semaphore>,
+    /// How long a call waits for a connection before it fails.
     checkout_timeout: Duration,
 }
 
-/// A connection on loan from the pool; a broken one, or one inside a transaction, is closed when it is given back.
+/// A connection of the pool, which gets it back on drop. The pool closes it if it is broken or inside a transaction.
 pub struct Pooled<'pool> {
     connection: bb8::PooledConnection<'pool, AsyncPgConnection>,
-    /// Given back behind the connection.
-    _place: SemaphorePermit<'pool>,
+    /// Released after the connection was returned, since fields are dropped in their order.
+    _permit: SemaphorePermit<'pool>,
 }
 
 impl Deref for Pooled<'_> {
@@ -49,18 +51,19 @@ impl DerefMut for Pooled<'_> {
     }
 }
 
-/// How large the pool is, and how old its connections grow.
+/// The size of a pool, and the age of its connections.
 #[derive(Clone, Debug)]
 pub struct PoolSettings {
-    /// Connections at the most. Too few: calls wait; too many: Postgres has a process for each.
+    /// The number of connections that the pool opens at most. With too few, calls wait; each takes
+    /// a process of Postgres.
     pub max_size: u32,
-    /// Connections kept ready though idle, so that a burst need not wait for handshakes.
+    /// The number of connections that stay open though idle, so that a burst of calls does not wait for new ones.
     pub min_idle: u32,
-    /// A connection older than this is replaced: a prepared statement broken by a migration goes with it.
+    /// The age at which a connection is replaced, and with it prepared statements that a migration has made invalid.
     pub max_lifetime: Duration,
-    /// A connection idle for longer is closed, down to `min_idle`.
+    /// How long a connection may be idle before it is closed, as long as `min_idle` remain.
     pub idle_timeout: Duration,
-    /// The longest wait for a connection.
+    /// How long a call waits for a connection before it fails.
     pub checkout_timeout: Duration,
 }
 
@@ -76,12 +79,12 @@ impl Default for PoolSettings {
     }
 }
 
-/// Makes the pool, which connects on its own from now on: a database that is not there yet is no error.
+/// Makes a pool, which connects in the background: a database that cannot be reached yet is no error.
 ///
-/// Needs a tokio runtime.
+/// Must be called within a tokio runtime.
 pub fn open(connector: Connector, settings: &PoolSettings) -> Pool {
     let mut config = ManagerConfig::default();
-    // Never used as long as `test_on_check_out` is off: a ping would be a round trip for every call.
+    // Has no effect while `test_on_check_out` is off; that stays off, since a ping is a round trip for every call.
     config.recycling_method = RecyclingMethod::Fast;
     config.custom_setup = Box::new(move |_url| {
         let connector = connector.clone();
@@ -98,30 +101,31 @@ pub fn open(connector: Connector, settings: &PoolSettings) -> Pool {
         .connection_timeout(settings.checkout_timeout)
         .test_on_check_out(false)
         .build_unchecked(AsyncDieselConnectionManager::new_with_config("", config));
-    let places = usize::try_from(settings.max_size).unwrap_or(Semaphore::MAX_PERMITS);
+    let permits = usize::try_from(settings.max_size).unwrap_or(Semaphore::MAX_PERMITS);
     Pool {
         connections,
-        places: Arc::new(Semaphore::new(places)),
+        permits: Arc::new(Semaphore::new(permits)),
         checkout_timeout: settings.checkout_timeout,
     }
 }
 
-/// The pool tries again by itself and keeps the reason to itself; the log has it.
+/// Logs why a connection could not be made: the pool retries without reporting the reason.
 fn bad_connection(error: ConnectError) -> ConnectionError {
     tracing::warn!(%error, "the pool cannot connect to the database");
     ConnectionError::BadConnection(error.to_string())
 }
 
-/// Takes a connection that is not known to be dead.
+/// Takes a connection from the pool, but none that is already known to be dead.
 ///
 /// # Errors
-/// [`Error::Overloaded`] if all are in use, [`Error::DatabaseUnavailable`] if none can be made.
+/// After [`PoolSettings::checkout_timeout`] [`Error::Overloaded`] if all connections are in use, else
+/// [`Error::DatabaseUnavailable`], since none could be made.
 pub async fn checkout(pool: &Pool) -> Result<Pooled<'_>> {
     let found = timeout(pool.checkout_timeout, find(pool)).await;
     found.ok().flatten().ok_or_else(|| {
         let state = pool.connections.state();
-        // Whoever has a place and no connection waits for one to be made.
-        let all_in_use = pool.places.available_permits() == 0 && state.connections > 0;
+        // With a free permit this call was waiting for a connection to be made, not for one to be returned.
+        let all_in_use = pool.permits.available_permits() == 0 && state.connections > 0;
         if all_in_use {
             Error::Overloaded
         } else {
@@ -131,14 +135,15 @@ pub async fn checkout(pool: &Pool) -> Result<Pooled<'_>> {
 }
 
 async fn find(pool: &Pool) -> Option<Pooled<'_>> {
-    let place = pool.places.acquire().await.ok()?;
+    let permit = pool.permits.acquire().await.ok()?;
     loop {
         let mut connection = pool.connections.get().await.ok()?;
-        // After a restart of the server a pool is full of these: each costs nothing but this look, and is closed.
+        // After a restart of Postgres the pool is full of dead connections; dropping one closes it
+        // without a round trip.
         if !connection.is_broken() {
             return Some(Pooled {
                 connection,
-                _place: place,
+                _permit: permit,
             });
         }
     }

@@ -1,21 +1,21 @@
-//! How reads run: on a pooled connection, and on another if that one turns out to be dead.
+//! Runs reads on a pooled connection, and again on another one if the connection turns out to be dead.
 
 use std::future::Future;
 use std::time::Duration;
 
 use diesel_async::{AnsiTransactionManager, AsyncPgConnection, TransactionManager};
 
-use crate::db::pg_error::Failure;
+use crate::db::pg_error::TransactionError;
 use crate::db::pool::{self, Pool};
 use crate::error::{Outcome, Result};
 use crate::limits::DB_READ_TRIES;
 
-/// An async closure that takes a connection, and whose future may move between threads.
+/// An async closure that takes a connection, and whose future is `Send`.
 ///
-/// `AsyncFn` alone cannot say the latter; with this trait and a return type that says `Send`, handlers may hold the reads'
-/// futures.
+/// A bound on `AsyncFn` cannot demand that the future is `Send`, which the handlers that await it
+/// need. This trait does.
 pub trait Query<'c, R>: Fn(&'c mut AsyncPgConnection) -> Self::Future + Send + Sync {
-    /// What the closure returns.
+    /// The future that the closure returns.
     type Future: Future<Output = R> + Send;
 }
 
@@ -27,10 +27,11 @@ where
     type Future = Fut;
 }
 
-/// Runs a read of one statement.
+/// Runs a read of one statement, outside of a transaction.
 ///
 /// # Errors
-/// The read's own verdict, else the database's fault.
+/// The error that the closure returns, or the database's as [`TransactionError::into_error`] maps
+/// it; those of [`pool::checkout`].
 #[expect(
     clippy::manual_async_fn,
     reason = "an async fn cannot promise that its future is Send"
@@ -38,7 +39,7 @@ where
 pub fn one<'a, T, E, F>(pool: &'a Pool, read: F) -> impl Future<Output = Result<T>> + Send + 'a
 where
     T: Send + 'a,
-    E: Into<Failure> + Send + 'a,
+    E: Into<TransactionError> + Send + 'a,
     F: for<'c> Query<'c, Result<T, E>> + 'a,
 {
     async move {
@@ -46,8 +47,8 @@ where
         loop {
             let mut connection = pool::checkout(pool).await?;
             match read(&mut connection).await.map_err(Into::into) {
-                // When the server has gone, each connection of the pool has: the next one may not know yet either.
-                Err(Failure::Database(fault))
+                // After a restart of Postgres the next connection of the pool may be dead too, without being marked so.
+                Err(TransactionError::Database(fault))
                     if fault.is_connection_lost() && tries < DB_READ_TRIES =>
                 {
                     tokio::time::sleep(Duration::from_millis(5) * tries).await;
@@ -59,10 +60,11 @@ where
     }
 }
 
-/// Runs a read of several statements, all of which see the database as it was at the first.
+/// Runs a read of several statements in one read-only snapshot: all see the database as it was at the first.
 ///
 /// # Errors
-/// The read's own verdict, else the database's fault.
+/// The error that the closure returns, or the database's as [`TransactionError::into_error`] maps
+/// it; those of [`pool::checkout`].
 #[expect(
     clippy::manual_async_fn,
     reason = "an async fn cannot promise that its future is Send"
@@ -70,7 +72,7 @@ where
 pub fn snapshot<'a, T, E, F>(pool: &'a Pool, read: F) -> impl Future<Output = Result<T>> + Send + 'a
 where
     T: Send + 'a,
-    E: Into<Failure> + Send + 'a,
+    E: Into<TransactionError> + Send + 'a,
     F: for<'c> Query<'c, Result<T, E>> + 'a,
 {
     async move {
@@ -78,8 +80,8 @@ where
         loop {
             let mut connection = pool::checkout(pool).await?;
             match in_snapshot(&mut connection, &read).await {
-                // When the server has gone, each connection of the pool has: the next one may not know yet either.
-                Err(Failure::Database(fault))
+                // After a restart of Postgres the next connection of the pool may be dead too, without being marked so.
+                Err(TransactionError::Database(fault))
                     if fault.is_connection_lost() && tries < DB_READ_TRIES =>
                 {
                     tokio::time::sleep(Duration::from_millis(5) * tries).await;
@@ -91,15 +93,18 @@ where
     }
 }
 
-async fn in_snapshot<T, E, F>(connection: &mut AsyncPgConnection, read: &F) -> Result<T, Failure>
+async fn in_snapshot<T, E, F>(
+    connection: &mut AsyncPgConnection,
+    read: &F,
+) -> Result<T, TransactionError>
 where
-    E: Into<Failure>,
+    E: Into<TransactionError>,
     F: for<'c> Query<'c, Result<T, E>>,
 {
     const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY";
     AnsiTransactionManager::begin_transaction_sql(connection, BEGIN).await?;
     let result = read(connection).await.map_err(Into::into);
-    // Nothing was written: how it ends matters only to the connection, which the pool closes if this fails.
+    // Nothing was written, so a rollback ends it as well as a commit. If it fails, the pool closes the connection.
     let ended = AnsiTransactionManager::rollback_transaction(connection).await;
     let value = result?;
     ended?;

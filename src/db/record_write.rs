@@ -6,9 +6,9 @@ use diesel::prelude::*;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use uuid::Uuid;
 
-use crate::db::pg_error::Failure;
+use crate::db::pg_error::TransactionError;
 use crate::db::pool::Pool;
-use crate::db::request_key::{self, Key};
+use crate::db::request_key::{self, RequestKey};
 use crate::db::schema::owner;
 use crate::db::write::{self, Transaction};
 use crate::error::{Error, Result};
@@ -21,7 +21,7 @@ pub struct RecordWrite<C> {
     /// The record to write, and how.
     pub command: C,
     /// The idempotency key, if the caller gave a `request_id`.
-    pub key: Option<Key>,
+    pub key: Option<RequestKey>,
     /// Validates the command and returns its result, but writes nothing.
     pub validate_only: bool,
 }
@@ -63,7 +63,7 @@ pub trait RecordCommand: Send + Sync + 'static {
     fn run(
         &self,
         context: &mut WriteContext<'_>,
-    ) -> impl Future<Output = Result<WrittenRecord<Self::Record>, Failure>> + Send;
+    ) -> impl Future<Output = Result<WrittenRecord<Self::Record>, TransactionError>> + Send;
 }
 
 /// The transaction of a write.
@@ -72,7 +72,7 @@ pub struct WriteContext<'w> {
     pub connection: &'w mut AsyncPgConnection,
     /// Whether nothing is to be written: the transaction is then a read-only snapshot.
     pub validate_only: bool,
-    key: Option<&'w Key>,
+    key: Option<&'w RequestKey>,
 }
 
 impl WriteContext<'_> {
@@ -111,9 +111,9 @@ impl WriteContext<'_> {
     ///
     /// # Errors
     /// [`Error::IdempotencyKeyReused`] if the key was used with other content.
-    pub async fn replayed_id(&mut self) -> Result<Option<Uuid>, Failure> {
+    pub async fn replayed_id(&mut self) -> Result<Option<Uuid>, TransactionError> {
         match self.key {
-            Some(key) => request_key::replayed(self.connection, key).await,
+            Some(key) => request_key::find_record(self.connection, key).await,
             None => Ok(None),
         }
     }
@@ -131,9 +131,9 @@ impl WriteContext<'_> {
     ///
     /// # Errors
     /// A serialization failure if another call stored the key meanwhile: the next attempt finds it.
-    pub async fn keep_key(&mut self, record: Uuid, now: Time) -> Result<(), Failure> {
+    pub async fn keep_key(&mut self, record: Uuid, now: Time) -> Result<(), TransactionError> {
         match self.key {
-            Some(key) => request_key::keep(self.connection, key, record, now).await,
+            Some(key) => request_key::store(self.connection, key, record, now).await,
             None => Ok(()),
         }
     }
@@ -145,7 +145,10 @@ struct RecordTransaction<C>(RecordWrite<C>);
 impl<C: RecordCommand> Transaction for RecordTransaction<C> {
     type Output = WrittenRecord<C::Record>;
 
-    async fn run(&self, connection: &mut AsyncPgConnection) -> Result<Self::Output, Failure> {
+    async fn run(
+        &self,
+        connection: &mut AsyncPgConnection,
+    ) -> Result<Self::Output, TransactionError> {
         let mut context = WriteContext {
             connection,
             validate_only: self.0.validate_only,

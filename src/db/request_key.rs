@@ -1,37 +1,37 @@
-//! Idempotency keys of writes outside the ledger: which record a request made or changed.
+//! Idempotency keys of writes outside of the ledger: the table `request_key`.
 
 use diesel::prelude::*;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use uuid::Uuid;
 
-use crate::db::pg_error::{DbFault, Failure};
+use crate::db::pg_error::{DbError, TransactionError};
 use crate::db::schema::request_key;
 use crate::error::Error;
 use crate::types::content::ContentHash;
 use crate::types::ids::OwnerId;
 use crate::types::time::Time;
 
-/// An idempotency key, and what it stands for.
+/// An idempotency key, and the content that it stands for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Key {
-    /// Within whom it is unique.
+pub struct RequestKey {
+    /// The owner within which the key is unique, together with `rpc`.
     pub owner: OwnerId,
-    /// Of which call.
+    /// The path of the method that was called.
     pub rpc: &'static str,
-    /// As the caller gave it.
+    /// The caller's `request_id`, of at most `limits::ID_CHARS_MAX` characters.
     pub request_id: String,
-    /// What it stands for.
+    /// The hash of the command, by which a repeated call is told from another one with the same key.
     pub content: ContentHash,
 }
 
-/// The record that a key stands for, if it was used before.
+/// The id of the record that an earlier call with this key created or changed; `None` if the key is new.
 ///
 /// # Errors
-/// [`Error::IdempotencyKeyReused`] if it stands for other content.
-pub async fn replayed(
+/// [`Error::IdempotencyKeyReused`] if the key was used with other content; else the database's error.
+pub async fn find_record(
     connection: &mut AsyncPgConnection,
-    key: &Key,
-) -> Result<Option<Uuid>, Failure> {
+    key: &RequestKey,
+) -> Result<Option<Uuid>, TransactionError> {
     let found: Option<(Vec<u8>, Uuid)> = request_key::table
         .find((key.owner.0, key.rpc, &key.request_id))
         .select((request_key::content_hash, request_key::record_id))
@@ -48,17 +48,18 @@ pub async fn replayed(
     }
 }
 
-/// Keeps a key for the record that its call made or changed.
+/// Stores a key for the record that its call created or changed. The row of the key's owner must exist.
 ///
 /// # Errors
-/// [`DbFault::Serialization`] if another call kept it since it was looked for: run again, the transaction finds it.
-pub async fn keep(
+/// [`DbError::Serialization`] if another call has stored the key since [`find_record`]: the transaction must be run
+/// again and then finds it. Else the database's error.
+pub async fn store(
     connection: &mut AsyncPgConnection,
-    key: &Key,
+    key: &RequestKey,
     record: Uuid,
     now: Time,
-) -> Result<(), Failure> {
-    let kept = diesel::insert_into(request_key::table)
+) -> Result<(), TransactionError> {
+    let stored = diesel::insert_into(request_key::table)
         .values((
             request_key::owner_id.eq(key.owner.0),
             request_key::rpc.eq(key.rpc),
@@ -70,8 +71,8 @@ pub async fn keep(
         .on_conflict_do_nothing()
         .execute(connection)
         .await?;
-    if kept == 0 {
-        return Err(DbFault::Serialization.into());
+    if stored == 0 {
+        return Err(DbError::Serialization.into());
     }
     Ok(())
 }

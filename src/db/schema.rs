@@ -1,4 +1,4 @@
-//! The tables of `migrations/`, as diesel sees them. A test holds it against the catalogs.
+//! The tables of `migrations/` for diesel. A test compares them with the catalogs of a migrated database.
 
 diesel::table! {
     owner (owner_id) {

@@ -1,5 +1,5 @@
-//! How a small write runs: one transaction in a task of its own, so that it is carried out or rolled back even if the
-//! caller leaves, and tried again when it met another.
+//! Runs writes outside of the ledger: one transaction in its own task, so that it is committed or rolled back even if
+//! the caller is cancelled. After a conflict with another transaction it is run again.
 
 use std::future::Future;
 use std::time::{Duration, Instant};
@@ -10,7 +10,7 @@ use diesel_async::{AnsiTransactionManager, AsyncPgConnection, RunQueryDsl, Trans
 use tracing::Instrument;
 use uuid::Uuid;
 
-use crate::db::pg_error::{DbFault, Failure};
+use crate::db::pg_error::{DbError, TransactionError};
 use crate::db::pool::{self, Pool};
 use crate::db::read;
 use crate::db::schema::owner;
@@ -19,23 +19,24 @@ use crate::limits::{CALL_MAX, DB_LOCK_WAIT_MAX, DB_WRITE_TRIES};
 use crate::types::ids::OwnerId;
 use crate::types::time::Time;
 
-/// What is done between BEGIN and COMMIT, under READ COMMITTED.
+/// The statements of a write between BEGIN and COMMIT, under READ COMMITTED.
 pub trait Transaction: Send + Sync + 'static {
-    /// What comes of it.
+    /// The result of the write.
     type Output: Send + 'static;
 
-    /// Runs the statements. May be called again after a conflict, with nothing left of the call before. An error of the
-    /// database must be passed on: Postgres has ended the transaction by then.
+    /// Runs the statements. May be called again after a conflict; the call before is rolled back then. An error of the
+    /// database must be returned, not handled: Postgres has aborted the transaction.
     fn run(
         &self,
         connection: &mut AsyncPgConnection,
-    ) -> impl Future<Output = Result<Self::Output, Failure>> + Send;
+    ) -> impl Future<Output = Result<Self::Output, TransactionError>> + Send;
 }
 
-/// Runs a transaction and commits it, or with `validate_only` judges it from a snapshot that nothing can be written to.
+/// Runs a transaction and commits it; with `validate_only` runs it in a read-only snapshot instead.
+/// `start` as in [`run`].
 ///
 /// # Errors
-/// Those of [`run`].
+/// The same as those of [`run`].
 pub async fn carry_out<T: Transaction>(
     pool: &Pool,
     start: impl Fn() -> bool + Send + Sync + 'static,
@@ -51,10 +52,10 @@ pub async fn carry_out<T: Transaction>(
     .await
 }
 
-/// Makes the row of an owner, which is locked, and which keys refer to.
+/// Inserts the row of an owner unless it exists. Writes lock this row, and idempotency keys refer to it.
 ///
 /// # Errors
-/// The database's fault.
+/// Those of the database, as diesel returns them.
 pub async fn ensure_owner(connection: &mut AsyncPgConnection, id: OwnerId) -> QueryResult<()> {
     diesel::insert_into(owner::table)
         .values(owner::owner_id.eq(id.0))
@@ -64,10 +65,10 @@ pub async fn ensure_owner(connection: &mut AsyncPgConnection, id: OwnerId) -> Qu
     Ok(())
 }
 
-/// The database's clock.
+/// The current time by the database's clock, not that of the transaction's begin.
 ///
 /// # Errors
-/// The database's fault.
+/// Those of the database, as diesel returns them.
 pub async fn now(connection: &mut AsyncPgConnection) -> QueryResult<Time> {
     diesel::define_sql_function!(fn clock_timestamp() -> diesel::sql_types::Timestamptz);
 
@@ -77,11 +78,13 @@ pub async fn now(connection: &mut AsyncPgConnection) -> QueryResult<Time> {
     Ok(now.into())
 }
 
-/// Runs a transaction and commits it. `start` is asked right before it begins; false withdraws the write.
+/// Runs a transaction and commits it. `start` is called right before it begins; if it returns false, the
+/// write is not begun.
 ///
 /// # Errors
-/// The transaction's own verdict; [`Error::Deadline`] if withdrawn; [`Error::Contention`] for a conflict that is left
-/// after some tries; [`Error::DatabaseUnavailable`], whose outcome is unknown only if COMMIT was sent.
+/// The error that the transaction returns; [`Error::Deadline`] if `start` returned false; [`Error::Contention`] if
+/// a conflict is left after [`DB_WRITE_TRIES`] tries; [`Error::DatabaseUnavailable`], whose outcome is unknown only
+/// if COMMIT was sent.
 pub async fn run<T: Transaction>(
     pool: &Pool,
     start: impl Fn() -> bool + Send + Sync + 'static,
@@ -92,7 +95,7 @@ pub async fn run<T: Transaction>(
     let task = tokio::spawn(work.in_current_span());
     task.await.unwrap_or_else(|error| {
         Err(Error::Internal(
-            format!("a write's task ended early: {error}"),
+            format!("the task of a write ended without a result: {error}"),
             Outcome::Unknown,
         ))
     })
@@ -108,14 +111,16 @@ async fn retry<T: Transaction>(
     loop {
         let fault = match attempt(pool, &start, transaction).await {
             Ok(output) => return Ok(output),
-            Err(Ended::Aborted(Failure::Database(fault))) => fault,
-            Err(Ended::Aborted(Failure::Refused(error))) => return Err(error),
-            Err(Ended::InDoubt(fault)) => return Err(fault.into_error(Outcome::Unknown)),
+            Err(WriteAttemptError::Aborted(TransactionError::Database(fault))) => fault,
+            Err(WriteAttemptError::Aborted(TransactionError::Refused(error))) => return Err(error),
+            Err(WriteAttemptError::InDoubt(fault)) => {
+                return Err(fault.into_error(Outcome::Unknown));
+            }
         };
-        let worth_it = fault.is_contention() || fault.is_connection_lost();
-        // A last try that waits for a lock must still end before its caller gives up.
+        let is_transient = fault.is_contention() || fault.is_connection_lost();
+        // A further try may wait DB_LOCK_WAIT_MAX for a lock, and must end before its caller gives up.
         let in_time = begun.elapsed() + DB_LOCK_WAIT_MAX < CALL_MAX / 2;
-        if !worth_it || !in_time || tries == DB_WRITE_TRIES {
+        if !is_transient || !in_time || tries == DB_WRITE_TRIES {
             return Err(fault.into_error(Outcome::NotApplied));
         }
         tokio::time::sleep(pause(tries)).await;
@@ -123,15 +128,15 @@ async fn retry<T: Transaction>(
     }
 }
 
-/// How an attempt ended that brought no result.
-enum Ended {
-    /// Nothing has changed.
-    Aborted(Failure),
-    /// COMMIT was sent, and its answer is missing.
-    InDoubt(DbFault),
+/// Why one attempt to run a transaction failed.
+enum WriteAttemptError {
+    /// Nothing was changed; the attempt may be repeated.
+    Aborted(TransactionError),
+    /// COMMIT was sent and not answered, so the write may have been applied.
+    InDoubt(DbError),
 }
 
-impl<E: Into<Failure>> From<E> for Ended {
+impl<E: Into<TransactionError>> From<E> for WriteAttemptError {
     fn from(failure: E) -> Self {
         Self::Aborted(failure.into())
     }
@@ -141,12 +146,12 @@ async fn attempt<T: Transaction>(
     pool: &Pool,
     start: &(impl Fn() -> bool + Send + Sync),
     transaction: &T,
-) -> Result<T::Output, Ended> {
+) -> Result<T::Output, WriteAttemptError> {
     let mut connection = pool::checkout(pool).await?;
     if !start() {
         return Err(Error::Deadline(Outcome::NotApplied).into());
     }
-    // The server's limits do not help when the network stalls.
+    // The timeouts of the session are enforced by Postgres, so they have no effect while the network is down.
     let work = async {
         const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED, READ WRITE";
         AnsiTransactionManager::begin_transaction_sql(&mut *connection, BEGIN).await?;
@@ -159,31 +164,32 @@ async fn attempt<T: Transaction>(
             Ok(output)
         }
         Ok(Err(failure)) => {
-            // If this fails the pool closes the connection, which rolls back too.
+            // If this fails the pool closes the connection, which also rolls the transaction back.
             _ = AnsiTransactionManager::rollback_transaction(&mut *connection).await;
             Err(failure.into())
         }
-        Err(_) => Err(DbFault::ConnectionLost("a statement was never answered".into()).into()),
+        Err(_) => Err(DbError::ConnectionLost("a statement was never answered".into()).into()),
     }
 }
 
-async fn commit(connection: &mut AsyncPgConnection) -> Result<(), Ended> {
+async fn commit(connection: &mut AsyncPgConnection) -> Result<(), WriteAttemptError> {
     let commit = AnsiTransactionManager::commit_transaction(connection);
     let fault = match tokio::time::timeout(CALL_MAX, commit).await {
         Ok(Ok(())) => return Ok(()),
-        Ok(Err(error)) => DbFault::from(error),
-        Err(_) => DbFault::ConnectionLost("COMMIT was never answered".into()),
+        Ok(Err(error)) => DbError::from(error),
+        Err(_) => DbError::ConnectionLost("COMMIT was never answered".into()),
     };
     Err(if fault.is_surely_aborted() {
         fault.into()
     } else {
-        Ended::InDoubt(fault)
+        WriteAttemptError::InDoubt(fault)
     })
 }
 
-/// 5 ms, doubled with each try, half of it by chance: those who met once should not meet again.
+/// The pause before the next try: 5 ms, doubled with each try, of which half is random, so that two transactions that
+/// were in conflict do not start at the same time again.
 fn pause(tries: u32) -> Duration {
     let whole_us = 5_000_u64 << tries.min(10);
-    let chance_us = Uuid::new_v4().as_u64_pair().1 % (whole_us / 2);
-    Duration::from_micros(whole_us / 2 + chance_us)
+    let random_us = Uuid::new_v4().as_u64_pair().1 % (whole_us / 2);
+    Duration::from_micros(whole_us / 2 + random_us)
 }

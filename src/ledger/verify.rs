@@ -17,7 +17,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use uuid::Uuid;
 
 use crate::db::connect::{ConnectError, Connector};
-use crate::db::pg_error::DbFault;
+use crate::db::pg_error::DbError;
 use crate::error::{self, Outcome};
 use crate::ledger::invariant::{Breach, Invariant};
 use crate::limits::{VERIFY_BREACHES_MAX, VERIFY_CHUNK_ENTRIES, VERIFY_CHUNK_OWNERS};
@@ -66,7 +66,7 @@ pub enum VerifyError {
     NoLedger,
     /// A statement failed.
     #[error("the database failed: {0:?}")]
-    Database(DbFault),
+    Database(DbError),
 }
 
 impl VerifyError {
@@ -77,7 +77,7 @@ impl VerifyError {
                 tracing::warn!(%error, "a verification cannot connect to the database");
                 error::Error::DatabaseUnavailable(Outcome::NotApplied)
             }
-            Self::NoLedger => DbFault::MissingTable.into_error(Outcome::NotApplied),
+            Self::NoLedger => DbError::MissingTable.into_error(Outcome::NotApplied),
             Self::Database(fault) => fault.into_error(Outcome::NotApplied),
         }
     }
@@ -85,8 +85,8 @@ impl VerifyError {
 
 impl From<tokio_postgres::Error> for VerifyError {
     fn from(error: tokio_postgres::Error) -> Self {
-        match DbFault::from(error) {
-            DbFault::MissingTable => Self::NoLedger,
+        match DbError::from(error) {
+            DbError::MissingTable => Self::NoLedger,
             fault => Self::Database(fault),
         }
     }

@@ -1,13 +1,16 @@
-//! Between the messages of `earmark.network.v1` and the words of `model`.
+//! Converts the messages of `earmark.network.v1` to the types of `model`, and records to messages.
+
+use uuid::Uuid;
 
 use crate::auth::caller::Caller;
-use crate::db::request_key::Key;
+use crate::db::record_write::RecordWrite;
+use crate::db::request_key::RequestKey;
 use crate::error::Result;
 use crate::limits::{ID_CHARS_MAX, NAME_CHARS_MAX, NOTE_CHARS_MAX};
 use crate::network::model::{
-    Client, Connection, CreateClient, CreateConnection, CreateEnterprise, CreatePartner, Direction,
-    Enterprise, Filter, Hashed, Mode, Partner, UpdateConnection, UpdateEnterprise, Viewer, Write,
-    key_owner,
+    CreateClient, CreateConnection, CreateEnterprise, CreatePartner, NetworkClient,
+    NetworkCommandContent, NetworkConnection, NetworkDirection, NetworkEnterprise, NetworkFilter,
+    NetworkMode, NetworkPartner, NetworkViewer, UpdateConnection, UpdateEnterprise, key_owner,
 };
 use crate::proto::network::v1 as pb;
 use crate::rpc::call::Call;
@@ -15,13 +18,12 @@ use crate::rpc::page_token::Binding;
 use crate::rpc::read::{Reader, timestamp};
 use crate::types::ids::EnterpriseId;
 use crate::types::page::Page;
-use uuid::Uuid;
 
-/// The place in a list: the last record's id. Ids are made of the creation's microsecond and chance, so their order is
-/// that of (`created_at`, `id`).
+/// A position in a list: the id of the last record before it. Ids sort by the microsecond of their creation, so their
+/// order is that of (`created_at`, `id`).
 pub(super) type Cursor = Uuid;
 
-/// Reads the only argument of a read by id.
+/// Reads the id in the only field of a request.
 pub(super) fn id<T: From<Uuid>>(field: &str, value: &str) -> Result<T> {
     let mut reader = Reader::new();
     let id = reader.id(field, value);
@@ -29,23 +31,23 @@ pub(super) fn id<T: From<Uuid>>(field: &str, value: &str) -> Result<T> {
     Ok(id)
 }
 
-/// Adds to a command what every write takes.
-fn write<C: Hashed>(
+/// Adds the arguments that every write has to a command.
+fn write<C: NetworkCommandContent>(
     mut reader: Reader,
     call: &Call,
     command: C,
     request_id: &str,
     validate_only: bool,
-) -> Result<Write<C>> {
+) -> Result<RecordWrite<C>> {
     let request_id = reader.optional_external_id("request_id", request_id);
     reader.finish()?;
-    let key = request_id.map(|request_id| Key {
+    let key = request_id.map(|request_id| RequestKey {
         owner: key_owner(&call.caller.issuer),
         rpc: call.rpc.path,
         request_id,
-        content: command.content(),
+        content: command.content_hash(),
     });
-    Ok(Write {
+    Ok(RecordWrite {
         command,
         key,
         validate_only,
@@ -55,7 +57,7 @@ fn write<C: Hashed>(
 pub(super) fn create_enterprise(
     call: &Call,
     message: pb::CreateEnterpriseRequest,
-) -> Result<Write<CreateEnterprise>> {
+) -> Result<RecordWrite<CreateEnterprise>> {
     let mut reader = Reader::new();
     let command = CreateEnterprise {
         name: reader.name("name", &message.name),
@@ -68,7 +70,7 @@ pub(super) fn create_enterprise(
 pub(super) fn update_enterprise(
     call: &Call,
     message: pb::UpdateEnterpriseRequest,
-) -> Result<Write<UpdateEnterprise>> {
+) -> Result<RecordWrite<UpdateEnterprise>> {
     let mut reader = Reader::new();
     let command = UpdateEnterprise {
         id: reader.id("enterprise_id", &message.enterprise_id),
@@ -83,7 +85,7 @@ pub(super) fn update_enterprise(
 pub(super) fn create_client(
     call: &Call,
     message: pb::CreateClientRequest,
-) -> Result<Write<CreateClient>> {
+) -> Result<RecordWrite<CreateClient>> {
     let mut reader = Reader::new();
     let command = CreateClient {
         enterprise_id: reader.id("enterprise_id", &message.enterprise_id),
@@ -96,7 +98,7 @@ pub(super) fn create_client(
 pub(super) fn create_partner(
     call: &Call,
     message: pb::CreatePartnerRequest,
-) -> Result<Write<CreatePartner>> {
+) -> Result<RecordWrite<CreatePartner>> {
     let mut reader = Reader::new();
     let command = CreatePartner {
         enterprise_id: reader.id("enterprise_id", &message.enterprise_id),
@@ -111,7 +113,7 @@ pub(super) fn create_partner(
 pub(super) fn create_connection(
     call: &Call,
     message: pb::CreateConnectionRequest,
-) -> Result<Write<CreateConnection>> {
+) -> Result<RecordWrite<CreateConnection>> {
     let mut reader = Reader::new();
     let command = CreateConnection {
         client_id: reader.id("client_id", &message.client_id),
@@ -128,7 +130,7 @@ pub(super) fn create_connection(
 pub(super) fn update_connection(
     call: &Call,
     message: pb::UpdateConnectionRequest,
-) -> Result<Write<UpdateConnection>> {
+) -> Result<RecordWrite<UpdateConnection>> {
     let mut reader = Reader::new();
     let id = reader.id("connection_id", &message.connection_id);
     let name = message.name.map(|name| reader.name("name", &name));
@@ -136,8 +138,8 @@ pub(super) fn update_connection(
     let reason = disabled_reason(&mut reader, &enabled, message.disabled_reason.as_deref());
     let [allocations, deallocations] = enabled.map(|enabled| {
         enabled.map(|enabled| match enabled {
-            true => Direction::Enabled,
-            false => Direction::Disabled {
+            true => NetworkDirection::Enabled,
+            false => NetworkDirection::Disabled {
                 reason: reason.clone(),
             },
         })
@@ -153,32 +155,32 @@ pub(super) fn update_connection(
     write(reader, call, command, request_id, validate_only)
 }
 
-/// Why directions are disabled: required if one is, refused if none is.
+/// Reads `disabled_reason`, which is required if a direction is disabled and must be unset otherwise.
 fn disabled_reason(reader: &mut Reader, enabled: &[Option<bool>], reason: Option<&str>) -> String {
     const FIELD: &str = "disabled_reason";
     let disables = enabled.contains(&Some(false));
     match reason {
         reason if disables => reader.required_text(FIELD, reason.unwrap_or(""), NOTE_CHARS_MAX),
         Some(_) => {
-            reader.violation(FIELD, "must not be set where no direction is disabled");
+            reader.violation(FIELD, "must not be set unless a direction is disabled");
             String::new()
         }
         None => String::new(),
     }
 }
 
-fn mode(mode: pb::ConnectionMode) -> Mode {
+fn mode(mode: pb::ConnectionMode) -> NetworkMode {
     match mode {
-        // An unset mode is a violation: this value goes nowhere.
-        pb::ConnectionMode::Unspecified | pb::ConnectionMode::Instant => Mode::Instant,
-        pb::ConnectionMode::Confirmed => Mode::Confirmed,
+        // The reader has recorded a violation for an unset mode, so this value is never used.
+        pb::ConnectionMode::Unspecified | pb::ConnectionMode::Instant => NetworkMode::Instant,
+        pb::ConnectionMode::Confirmed => NetworkMode::Confirmed,
     }
 }
 
-/// A list of one enterprise's records.
+/// The arguments of `ListPartners` and `ListConnections`.
 pub(super) struct List {
     pub(super) enterprise: EnterpriseId,
-    pub(super) filter: Filter,
+    pub(super) filter: NetworkFilter,
     pub(super) page: Page<Cursor>,
     pub(super) binding: Binding,
 }
@@ -190,7 +192,7 @@ pub(super) fn list_partners(call: &Call, message: pb::ListPartnersRequest) -> Re
         ..message.clone()
     };
     let binding = Binding::new(call.rpc.path, &unpaged);
-    let fields = ListFields {
+    let fields = NetworkListFields {
         enterprise_id: &message.enterprise_id,
         connection_ids: &message.connection_ids,
         client_ids: &message.client_ids,
@@ -211,7 +213,7 @@ pub(super) fn list_connections(call: &Call, message: pb::ListConnectionsRequest)
         ..message.clone()
     };
     let binding = Binding::new(call.rpc.path, &unpaged);
-    let fields = ListFields {
+    let fields = NetworkListFields {
         enterprise_id: &message.enterprise_id,
         connection_ids: &message.connection_ids,
         client_ids: &message.client_ids,
@@ -225,8 +227,8 @@ pub(super) fn list_connections(call: &Call, message: pb::ListConnectionsRequest)
     fields.read(binding)
 }
 
-/// Both lists take the same fields.
-struct ListFields<'m> {
+/// The fields that the requests of both lists have.
+struct NetworkListFields<'m> {
     enterprise_id: &'m str,
     connection_ids: &'m [String],
     client_ids: &'m [String],
@@ -238,11 +240,11 @@ struct ListFields<'m> {
     page_token: &'m str,
 }
 
-impl ListFields<'_> {
+impl NetworkListFields<'_> {
     fn read(&self, binding: Binding) -> Result<List> {
         let mut reader = Reader::new();
         let enterprise = reader.id("enterprise_id", self.enterprise_id);
-        let filter = Filter {
+        let filter = NetworkFilter {
             connection_ids: reader.ids("connection_ids", self.connection_ids),
             client_ids: reader.ids("client_ids", self.client_ids),
             partner_ids: reader.ids("partner_ids", self.partner_ids),
@@ -265,7 +267,7 @@ impl ListFields<'_> {
     }
 }
 
-/// Reads the page of `ListEnterprises`. Its token is bound to whose enterprises are listed.
+/// Reads the page of `ListEnterprises`. Its token is bound to the enterprises that the caller may see.
 pub(super) fn list_enterprises(
     call: &Call,
     message: &pb::ListEnterprisesRequest,
@@ -273,7 +275,7 @@ pub(super) fn list_enterprises(
     let binding = Binding::with_owner(
         call.rpc.path,
         &pb::ListEnterprisesRequest::default(),
-        &enterprises_listed(&call.caller),
+        &visible_enterprises(&call.caller),
     );
     let mut reader = Reader::new();
     let page = reader.page(0, message.page_size, &message.page_token, binding);
@@ -281,8 +283,9 @@ pub(super) fn list_enterprises(
     Ok((page, binding))
 }
 
-fn enterprises_listed(caller: &Caller) -> Vec<u8> {
-    let Ok(Viewer::Member(mut enterprises)) = Viewer::of(caller) else {
+/// The enterprises that a caller may see, as bytes; none for those who see all, or who are refused after conversion.
+fn visible_enterprises(caller: &Caller) -> Vec<u8> {
+    let Ok(NetworkViewer::Member(mut enterprises)) = NetworkViewer::of(caller) else {
         return Vec::new();
     };
     enterprises.sort_unstable();
@@ -293,10 +296,10 @@ fn enterprises_listed(caller: &Caller) -> Vec<u8> {
         .collect()
 }
 
-impl From<Enterprise> for pb::Enterprise {
-    fn from(enterprise: Enterprise) -> Self {
+impl From<NetworkEnterprise> for pb::Enterprise {
+    fn from(enterprise: NetworkEnterprise) -> Self {
         Self {
-            id: text(enterprise.id),
+            id: id_text(enterprise.id),
             name: enterprise.name,
             oes_licensed: enterprise.oes_licensed,
             client_id: enterprise.client_id.map(|id| id.to_string()),
@@ -307,10 +310,10 @@ impl From<Enterprise> for pb::Enterprise {
     }
 }
 
-impl From<Client> for pb::Client {
-    fn from(client: Client) -> Self {
+impl From<NetworkClient> for pb::Client {
+    fn from(client: NetworkClient) -> Self {
         Self {
-            id: text(client.id),
+            id: id_text(client.id),
             enterprise_id: client.enterprise_id.to_string(),
             name: client.name,
             created_at: client.times.created_at.map(timestamp),
@@ -319,10 +322,10 @@ impl From<Client> for pb::Client {
     }
 }
 
-impl From<Partner> for pb::Partner {
-    fn from(partner: Partner) -> Self {
+impl From<NetworkPartner> for pb::Partner {
+    fn from(partner: NetworkPartner) -> Self {
         Self {
-            id: text(partner.id),
+            id: id_text(partner.id),
             enterprise_id: partner.enterprise_id.to_string(),
             name: partner.name,
             institution_identifier: partner.institution_identifier,
@@ -332,24 +335,27 @@ impl From<Partner> for pb::Partner {
     }
 }
 
-impl From<Connection> for pb::Connection {
-    fn from(connection: Connection) -> Self {
+impl From<NetworkConnection> for pb::Connection {
+    fn from(connection: NetworkConnection) -> Self {
         let mode = match connection.mode {
-            Mode::Instant => pb::ConnectionMode::Instant,
-            Mode::Confirmed => pb::ConnectionMode::Confirmed,
+            NetworkMode::Instant => pb::ConnectionMode::Instant,
+            NetworkMode::Confirmed => pb::ConnectionMode::Confirmed,
         };
         Self {
-            id: text(connection.id),
+            id: id_text(connection.id),
             client_id: connection.client_id.to_string(),
             partner_id: connection.partner_id.to_string(),
             active: connection.is_active(),
             name: connection.name,
             partners_connection_id: connection.partners_connection_id,
             mode: mode.into(),
-            allocations_enabled: connection.allocations == Direction::Enabled,
-            deallocations_enabled: connection.deallocations == Direction::Enabled,
-            allocations_disabled_reason: connection.allocations.reason().map(Into::into),
-            deallocations_disabled_reason: connection.deallocations.reason().map(Into::into),
+            allocations_enabled: connection.allocations == NetworkDirection::Enabled,
+            deallocations_enabled: connection.deallocations == NetworkDirection::Enabled,
+            allocations_disabled_reason: connection.allocations.disabled_reason().map(Into::into),
+            deallocations_disabled_reason: connection
+                .deallocations
+                .disabled_reason()
+                .map(Into::into),
             version: connection.version,
             created_at: connection.times.created_at.map(timestamp),
             updated_at: connection.times.updated_at.map(timestamp),
@@ -357,6 +363,7 @@ impl From<Connection> for pb::Connection {
     }
 }
 
-fn text(id: Option<impl ToString>) -> String {
+/// The text of an id, which is empty if the record was only validated.
+fn id_text(id: Option<impl ToString>) -> String {
     id.map(|id| id.to_string()).unwrap_or_default()
 }

@@ -1,24 +1,25 @@
-//! The handlers: convert in, authorise, call, convert out.
+//! The RPCs of `NetworkService`: each converts its request, authorises the caller, calls the store
+//! and converts the answer.
 
 use tonic::{Request, Response, Status};
 
 use crate::db::pool::Pool;
 use crate::error::Error;
-use crate::network::model::Viewer;
+use crate::network::model::NetworkViewer;
 use crate::network::{convert, store};
 use crate::proto::network::v1 as pb;
 use crate::proto::network::v1::network_service_server::NetworkService as Rpcs;
 use crate::rpc::call::{Answer, answer};
 use crate::rpc::paging;
 
-/// Manages who may hold balances.
+/// Manages enterprises, their clients and partners, and the connections between them.
 #[derive(Clone, Debug)]
 pub struct NetworkService {
     pool: Pool,
 }
 
 impl NetworkService {
-    /// A service on the database that the pool leads to.
+    /// A service whose records are in the database of this pool.
     pub fn new(pool: Pool) -> Self {
         Self { pool }
     }
@@ -26,14 +27,14 @@ impl NetworkService {
 
 type Answered<T> = Result<Response<T>, Status>;
 
-// The scope of a write serves every enterprise: writes ask for no membership.
+// Writes need no authorisation here: their scope, `network-admin`, allows them on every enterprise.
 #[tonic::async_trait]
 impl Rpcs for NetworkService {
     async fn create_enterprise(
         &self,
         request: Request<pb::CreateEnterpriseRequest>,
     ) -> Answered<pb::CreateEnterpriseResponse> {
-        answer(request, |call, message| async move {
+        answer(request, async |call, message| {
             let write = convert::create_enterprise(&call, message)?;
             let written = store::carry_out(&self.pool, &call.claim, write).await?;
             let enterprise = Some(written.record.into());
@@ -47,7 +48,7 @@ impl Rpcs for NetworkService {
         &self,
         request: Request<pb::GetEnterpriseRequest>,
     ) -> Answered<pb::GetEnterpriseResponse> {
-        answer(request, |call, message| async move {
+        answer(request, async |call, message| {
             let id = convert::id("enterprise_id", &message.enterprise_id)?;
             call.caller.require_member_or_admin(id)?;
             let found = store::enterprise(&self.pool, id).await?;
@@ -61,7 +62,7 @@ impl Rpcs for NetworkService {
         &self,
         request: Request<pb::UpdateEnterpriseRequest>,
     ) -> Answered<pb::UpdateEnterpriseResponse> {
-        answer(request, |call, message| async move {
+        answer(request, async |call, message| {
             let write = convert::update_enterprise(&call, message)?;
             let written = store::carry_out(&self.pool, &call.claim, write).await?;
             let enterprise = Some(written.record.into());
@@ -75,9 +76,9 @@ impl Rpcs for NetworkService {
         &self,
         request: Request<pb::ListEnterprisesRequest>,
     ) -> Answered<pb::ListEnterprisesResponse> {
-        answer(request, |call, message| async move {
+        answer(request, async |call, message| {
             let (page, binding) = convert::list_enterprises(&call, &message)?;
-            let viewer = Viewer::of(&call.caller)?;
+            let viewer = NetworkViewer::of(&call.caller)?;
             let rows = store::enterprises(&self.pool, &viewer, &page).await?;
             let (enterprises, next_page_token) =
                 paging::finish(rows, page.size, binding, 0, |row| row.id, Into::into);
@@ -93,7 +94,7 @@ impl Rpcs for NetworkService {
         &self,
         request: Request<pb::CreateClientRequest>,
     ) -> Answered<pb::CreateClientResponse> {
-        answer(request, |call, message| async move {
+        answer(request, async |call, message| {
             let write = convert::create_client(&call, message)?;
             let written = store::carry_out(&self.pool, &call.claim, write).await?;
             let client = Some(written.record.into());
@@ -107,9 +108,9 @@ impl Rpcs for NetworkService {
         &self,
         request: Request<pb::GetClientRequest>,
     ) -> Answered<pb::GetClientResponse> {
-        answer(request, |call, message| async move {
+        answer(request, async |call, message| {
             let id = convert::id("client_id", &message.client_id)?;
-            let viewer = Viewer::of(&call.caller)?;
+            let viewer = NetworkViewer::of(&call.caller)?;
             let found = store::client(&self.pool, &viewer, id).await?;
             let client = Some(found.ok_or(Error::ClientNotFound(Some(id)))?.into());
             Ok(Answer::fresh(pb::GetClientResponse { client }))
@@ -121,7 +122,7 @@ impl Rpcs for NetworkService {
         &self,
         request: Request<pb::CreatePartnerRequest>,
     ) -> Answered<pb::CreatePartnerResponse> {
-        answer(request, |call, message| async move {
+        answer(request, async |call, message| {
             let write = convert::create_partner(&call, message)?;
             let written = store::carry_out(&self.pool, &call.claim, write).await?;
             let partner = Some(written.record.into());
@@ -135,9 +136,9 @@ impl Rpcs for NetworkService {
         &self,
         request: Request<pb::GetPartnerRequest>,
     ) -> Answered<pb::GetPartnerResponse> {
-        answer(request, |call, message| async move {
+        answer(request, async |call, message| {
             let id = convert::id("partner_id", &message.partner_id)?;
-            let viewer = Viewer::of(&call.caller)?;
+            let viewer = NetworkViewer::of(&call.caller)?;
             let found = store::partner(&self.pool, &viewer, id).await?;
             let partner = Some(found.ok_or(Error::PartnerNotFound(id))?.into());
             Ok(Answer::fresh(pb::GetPartnerResponse { partner }))
@@ -149,7 +150,7 @@ impl Rpcs for NetworkService {
         &self,
         request: Request<pb::ListPartnersRequest>,
     ) -> Answered<pb::ListPartnersResponse> {
-        answer(request, |call, message| async move {
+        answer(request, async |call, message| {
             let list = convert::list_partners(&call, message)?;
             call.caller.require_member_or_admin(list.enterprise)?;
             let rows =
@@ -174,7 +175,7 @@ impl Rpcs for NetworkService {
         &self,
         request: Request<pb::CreateConnectionRequest>,
     ) -> Answered<pb::CreateConnectionResponse> {
-        answer(request, |call, message| async move {
+        answer(request, async |call, message| {
             let write = convert::create_connection(&call, message)?;
             let written = store::carry_out(&self.pool, &call.claim, write).await?;
             let connection = Some(written.record.into());
@@ -188,9 +189,9 @@ impl Rpcs for NetworkService {
         &self,
         request: Request<pb::GetConnectionRequest>,
     ) -> Answered<pb::GetConnectionResponse> {
-        answer(request, |call, message| async move {
+        answer(request, async |call, message| {
             let id = convert::id("connection_id", &message.connection_id)?;
-            let viewer = Viewer::of(&call.caller)?;
+            let viewer = NetworkViewer::of(&call.caller)?;
             let found = store::connection(&self.pool, &viewer, id).await?;
             let connection = Some(found.ok_or(Error::ConnectionNotFound(id))?.into());
             Ok(Answer::fresh(pb::GetConnectionResponse { connection }))
@@ -202,7 +203,7 @@ impl Rpcs for NetworkService {
         &self,
         request: Request<pb::UpdateConnectionRequest>,
     ) -> Answered<pb::UpdateConnectionResponse> {
-        answer(request, |call, message| async move {
+        answer(request, async |call, message| {
             let write = convert::update_connection(&call, message)?;
             let written = store::carry_out(&self.pool, &call.claim, write).await?;
             let connection = Some(written.record.into());
@@ -216,7 +217,7 @@ impl Rpcs for NetworkService {
         &self,
         request: Request<pb::ListConnectionsRequest>,
     ) -> Answered<pb::ListConnectionsResponse> {
-        answer(request, |call, message| async move {
+        answer(request, async |call, message| {
             let list = convert::list_connections(&call, message)?;
             call.caller.require_member_or_admin(list.enterprise)?;
             let rows =

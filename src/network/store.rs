@@ -1,4 +1,4 @@
-//! The network's statements.
+//! The statements on the tables of the network.
 
 mod lists;
 mod reads;

@@ -1,4 +1,4 @@
-//! What the layers know of a call, and the way in and out of every handler.
+//! The call as the server's layers pass it to a handler, and the answer that a handler returns.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -13,23 +13,23 @@ use crate::error::{Error, Result};
 use crate::ledger::claim::Claim;
 use crate::rpc::status;
 
-/// Metadata of an answer that repeats an earlier one.
+/// Metadata key that is `true` on the answer to a repeated write, which was not applied again.
 pub const REPLAYED: &str = "earmark-replayed";
 
-/// What the layers found out before the handler runs; they put it into the request's extensions.
+/// What the server's layers determined before the handler runs. They put it into the request's extensions.
 #[derive(Clone, Debug)]
 pub struct Call {
-    /// The RPC's row in the scope table.
+    /// The row of the scope table for the method that was called.
     pub rpc: &'static Rpc,
-    /// The bearer of the token, which has a scope that serves the RPC.
+    /// The bearer of the token, whose scopes include one that the method requires.
     pub caller: Arc<Caller>,
-    /// Names this request in logs and in answers that say INTERNAL.
+    /// Identifies the request in logs and in INTERNAL errors.
     pub request_id: Arc<str>,
-    /// Who has this call's write: the deadline withdraws by it, the writer takes by it.
+    /// Decides between starting the call's write and withdrawing it at the deadline: whichever claims first.
     pub claim: Claim,
 }
 
-/// A handler's answer.
+/// The answer of a handler: the message and the metadata that go with it.
 pub struct Answer<T> {
     message: T,
     replayed: bool,
@@ -37,7 +37,7 @@ pub struct Answer<T> {
 }
 
 impl<T> Answer<T> {
-    /// An answer to a call that was carried out, or that only reads.
+    /// The answer to a read, or to a write that was applied by this call.
     pub fn fresh(message: T) -> Self {
         Self {
             message,
@@ -46,7 +46,7 @@ impl<T> Answer<T> {
         }
     }
 
-    /// An answer to a call whose key was used before.
+    /// The answer to a write; `replayed` says that an earlier call with the same key had applied it.
     pub fn new(message: T, replayed: bool) -> Self {
         Self {
             message,
@@ -55,14 +55,14 @@ impl<T> Answer<T> {
         }
     }
 
-    /// Adds a number to the answer's metadata.
+    /// Adds a number to the metadata of the answer, under a key that must be lower-case ASCII.
     pub fn with_count(mut self, name: &'static str, count: u64) -> Self {
         self.counts.push((name, count));
         self
     }
 }
 
-/// Runs a handler: gives it the call and the message, and turns what it returns into what tonic sends.
+/// Runs a handler of one answer: passes it the call and the message, and converts its result to tonic's types.
 pub async fn answer<M, T, F>(
     request: Request<M>,
     handler: impl FnOnce(Call, M) -> F,
@@ -89,11 +89,11 @@ where
     }
 }
 
-/// A stream of answers, as tonic sends it.
+/// The stream that a streaming method returns to tonic.
 pub type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
-/// Runs a handler that answers with a stream. An error, before the stream or in it, becomes what tonic sends; one in the
-/// stream ends it.
+/// Runs a handler that answers with a stream. An error before or in the stream becomes a status; one in
+/// the stream ends it.
 pub async fn answer_stream<M, T, S, F>(
     request: Request<M>,
     handler: impl FnOnce(Call, M) -> F,

@@ -1,8 +1,9 @@
-//! Page tokens: versioned, with a checksum, and bound to the call that gave them.
+//! Page tokens: versioned, with a checksum, and bound to the call that returned them.
 //!
 //! A token is base64url of: version byte, 8 bytes of binding, 4 bytes of checksum, the cursor as JSON. The binding is a
-//! hash over the RPC and everything of the request but its page fields, so a token serves only the list that it came
-//! from. The checksum finds an altered token; it is no secret, since a cursor tells nothing that the page did not show.
+//! hash over the RPC and all fields of the request but its page fields, so a token is accepted only for the list that
+//! returned it. The checksum detects an altered token. It needs no secret key: a cursor holds only values of records
+//! that the caller has seen.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -15,10 +16,10 @@ const VERSION: u8 = 1;
 const BINDING_BYTES: usize = 8;
 const CHECKSUM_BYTES: usize = 4;
 const HEADER_BYTES: usize = 1 + BINDING_BYTES + CHECKSUM_BYTES;
-/// Longer than any token given: nothing above is decoded. A search sorted by eight texts has the longest.
+/// Longer tokens are refused without decoding them. A CAS search sorted by eight text fields returns the longest.
 const TOKEN_BYTES_MAX: usize = 128 * 1024;
 
-/// What a token is bound to.
+/// A hash of the RPC, the owner and the request that a token is bound to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Binding([u8; BINDING_BYTES]);
 
@@ -28,7 +29,8 @@ impl Binding {
         Self::with_owner(rpc, request_without_page, &[])
     }
 
-    /// The same for a list whose owner stands in the token of the caller rather than in the request.
+    /// Binds to the owner of the records as well, for lists whose owner is taken from the bearer
+    /// token, not the request.
     pub fn with_owner(rpc: &str, request_without_page: &impl Message, owner: &[u8]) -> Self {
         let mut hash = Sha256::new();
         for part in [rpc.as_bytes(), owner, &request_without_page.encode_to_vec()] {
@@ -39,9 +41,9 @@ impl Binding {
     }
 }
 
-/// Makes the token that leads behind the cursor.
+/// Makes the token of the page that begins behind the cursor.
 pub fn encode(binding: Binding, cursor: &impl Serialize) -> String {
-    // A cursor is a plain struct of ids, numbers and times: serialising it cannot fail.
+    // Cursors are structs of ids, numbers, texts and times, which serde_json always serialises.
     let cursor = serde_json::to_vec(cursor).unwrap_or_default();
     let mut token = Vec::with_capacity(HEADER_BYTES + cursor.len());
     token.push(VERSION);
@@ -51,7 +53,7 @@ pub fn encode(binding: Binding, cursor: &impl Serialize) -> String {
     URL_SAFE_NO_PAD.encode(token)
 }
 
-/// Reads a token back; `None` if it is altered or foreign.
+/// Returns the cursor of a token; `None` if the token was altered or has another binding.
 pub fn decode<C: DeserializeOwned>(binding: Binding, token: &str) -> Option<C> {
     if token.len() > TOKEN_BYTES_MAX {
         return None;

@@ -1,4 +1,4 @@
-//! Ends a page: what does not fit goes to the next one, which a token leads to.
+//! Ends a page of a list by the number of its records and by the size of the answer.
 
 use prost::Message;
 use prost::encoding::encoded_len_varint;
@@ -7,12 +7,14 @@ use serde::Serialize;
 use crate::limits::RESPONSE_BYTES_MAX;
 use crate::rpc::page_token::{self, Binding};
 
-/// What an answer holds besides its records and what its service counts: the token and the like.
+/// Bytes allowed for the page token and the other fields of an answer that are neither records nor in `bytes_taken`.
 const REST_BYTES_MAX: usize = 4 * 1024;
 
-/// Makes a page of `rows`, of which there is one more than `size` if another page follows. Ends the page early if the
-/// answer would be larger than clients take, of which the rest of it takes `bytes_taken`; the token is empty on the last page.
-pub fn finish<R, M: Message, C: Serialize>(
+/// Makes a page of at most `size` rows, and the token of the next page, which is empty on the last one.
+///
+/// `rows` must hold one row more than `size` if another page follows. The page ends early where the answer would be
+/// larger than [`RESPONSE_BYTES_MAX`]; `bytes_taken` is the size of what the answer holds besides the records.
+pub(crate) fn finish<R, M: Message, C: Serialize>(
     rows: Vec<R>,
     size: u32,
     binding: Binding,
@@ -28,16 +30,16 @@ pub fn finish<R, M: Message, C: Serialize>(
         .into_iter()
         .take(usize::try_from(size).unwrap_or(usize::MAX))
     {
-        let place = cursor(&row);
+        let position = cursor(&row);
         let message = convert(row);
         let length = message.encoded_len();
-        // A field of a repeated message: its tag, its length, itself.
+        // The encoding of one element of a repeated field: its tag, its length and its bytes.
         bytes += 1 + encoded_len_varint(length as u64) + length;
-        // One record alone always fits, and a page without any would never end.
+        // The first record is always kept: an empty page with a token would make the client ask for ever.
         if bytes > RESPONSE_BYTES_MAX && !page.is_empty() {
             break;
         }
-        last = Some(place);
+        last = Some(position);
         page.push(message);
     }
     let token = match last {

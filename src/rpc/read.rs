@@ -1,4 +1,4 @@
-//! Reads requests: converts what it can, and collects every violation of what it cannot.
+//! Reads the fields of requests: converts valid values, and collects every violation of the others.
 
 mod page;
 
@@ -7,7 +7,7 @@ use std::fmt::Display;
 use prost_types::Timestamp;
 use uuid::Uuid;
 
-use crate::error::{Error, Result, Violations};
+use crate::error::{Error, Result, Violations, rule_with_value};
 use crate::limits::{FILTER_VALUES_MAX, ID_CHARS_MAX, NAME_CHARS_MAX, NOTE_CHARS_MAX};
 use crate::proto::common::v1 as common;
 use crate::types::amount::Amount;
@@ -15,17 +15,17 @@ use crate::types::text::{self, TextFault};
 use crate::types::time::Time;
 use crate::types::unit::Unit;
 
-/// Reads one request. Each method returns a value in any case, so that the next field is judged too; the values mean
-/// something only if `finish` returns Ok.
+/// Reads one request. Every method returns a value even for an invalid field, so that all fields are checked; the
+/// values may be used only if [`Reader::finish`] returns Ok.
 #[derive(Debug, Default)]
-pub struct Reader {
+pub(crate) struct Reader {
     violations: Violations,
     page_token_invalid: bool,
 }
 
-/// Which way a time finer than a microsecond is rounded.
+/// The direction in which a time finer than a microsecond is rounded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Rounding {
+pub(crate) enum Rounding {
     /// To the earlier microsecond: upper bounds and stored times.
     Down,
     /// To the later microsecond: lower bounds.
@@ -33,13 +33,16 @@ pub enum Rounding {
 }
 
 impl Reader {
-    /// Nothing read yet.
-    pub fn new() -> Self {
+    /// Starts reading a request, with no violation so far.
+    pub(crate) fn new() -> Self {
         Self::default()
     }
 
-    /// An error if anything was wrong; other arguments come before the page token.
-    pub fn finish(self) -> Result<()> {
+    /// Ends the reading of the request.
+    ///
+    /// # Errors
+    /// [`Error::InvalidRequest`] if any field was invalid, else [`Error::PageTokenInvalid`] if the page token was.
+    pub(crate) fn finish(self) -> Result<()> {
         self.violations.finish()?;
         if self.page_token_invalid {
             return Err(Error::PageTokenInvalid);
@@ -47,80 +50,86 @@ impl Reader {
         Ok(())
     }
 
-    /// Records that a field is wrong, and what is allowed.
-    pub fn violation(&mut self, field: impl Into<String>, description: impl Into<String>) {
+    /// Adds a violation: the path of the field, and the rule that its value breaks.
+    pub(crate) fn violation(&mut self, field: impl Into<String>, description: impl Into<String>) {
         self.violations.add(field, description);
     }
 
-    /// Records what somebody else found wrong.
-    pub fn add(&mut self, violations: Violations) {
+    /// Adds a violation whose description also shows the value received.
+    pub(crate) fn violation_by(&mut self, field: impl Into<String>, rule: &str, value: &str) {
+        self.violations.add(field, rule_with_value(rule, value));
+    }
+
+    /// Adds violations that were found outside of this reader.
+    pub(crate) fn add(&mut self, violations: Violations) {
         self.violations.extend(violations);
     }
 
-    /// Records that the page token is none of this call's.
-    pub fn page_token_is_invalid(&mut self) {
+    /// Records that the page token was not returned by the same call for the same filter and sort order.
+    pub(crate) fn page_token_is_invalid(&mut self) {
         self.page_token_invalid = true;
     }
 
-    /// The same in words that the error must have to the letter.
-    pub fn violation_in_words(&mut self, field: &str, sentence: &'static str) {
+    /// Adds a violation for which a source document prescribes the text of the whole error, to the letter.
+    pub(crate) fn violation_in_words(&mut self, field: &str, sentence: &'static str) {
         self.violations.add_sentence(field, sentence);
     }
 
     /// A required UUID in its hyphenated form.
-    pub fn id<T: From<Uuid>>(&mut self, field: &str, value: &str) -> T {
+    pub(crate) fn id<T: From<Uuid>>(&mut self, field: &str, value: &str) -> T {
         match parse_uuid(value) {
             Some(id) => id.into(),
             None => {
-                self.violation(
-                    field,
-                    if value.is_empty() {
-                        "is required"
-                    } else {
-                        "must be a UUID"
-                    },
-                );
+                self.missing_or_invalid(field, UUID_RULE, value);
                 Uuid::nil().into()
             }
         }
     }
 
-    /// A filter of UUIDs.
-    pub fn ids<T: From<Uuid>>(&mut self, field: &str, values: &[String]) -> Vec<T> {
+    /// A list filter whose values are UUIDs.
+    pub(crate) fn ids<T: From<Uuid>>(&mut self, field: &str, values: &[String]) -> Vec<T> {
         self.filter(field, values, |value| {
-            parse_uuid(value).map(T::from).ok_or("must be a UUID")
+            let id = parse_uuid(value).map(T::from);
+            id.ok_or_else(|| rule_with_value(UUID_RULE, value))
         })
     }
 
-    /// A filter of currencies or units.
-    pub fn units(&mut self, field: &str, values: &[String]) -> Vec<Unit> {
-        self.filter(field, values, |value| Unit::parse(value).ok_or(UNIT_FORM))
+    /// A list filter whose values are currencies or units.
+    pub(crate) fn units(&mut self, field: &str, values: &[String]) -> Vec<Unit> {
+        self.filter(field, values, |value| {
+            Unit::parse(value).ok_or_else(|| rule_with_value(UNIT_RULE, value))
+        })
     }
 
-    /// A filter of ids or names that callers made: one that no record could have is an error.
-    pub fn texts(&mut self, field: &str, values: &[String], chars_max: usize) -> Vec<String> {
+    /// A list filter whose values are ids or names that callers chose. A value that no record can have is a violation.
+    pub(crate) fn texts(
+        &mut self,
+        field: &str,
+        values: &[String],
+        chars_max: usize,
+    ) -> Vec<String> {
         self.filter(field, values, |value| {
             match text::check_required(value, chars_max) {
                 Ok(()) => Ok(value.clone()),
-                Err(fault) => Err(fault_text(fault)),
+                Err(fault) => Err(text_rule(fault, value)),
             }
         })
     }
 
-    /// A filter of enum values; zero and unknown numbers are errors.
-    pub fn enums<E: TryFrom<i32> + PartialEq + Default>(
+    /// A list filter whose values are numbers of an enum. Zero and unknown numbers are violations.
+    pub(crate) fn enums<E: TryFrom<i32> + PartialEq + Default>(
         &mut self,
         field: &str,
         values: &[i32],
     ) -> Vec<E> {
         self.filter(field, values, |value| match E::try_from(*value) {
             Ok(known) if known != E::default() => Ok(known),
-            _ => Err("must be one of the enum's values other than UNSPECIFIED"),
+            _ => Err(format!("{ENUM_RULE} other than UNSPECIFIED, got {value}")),
         })
     }
 
     /// A required enum value.
-    pub fn required_enum<E: TryFrom<i32> + PartialEq + Default>(
+    pub(crate) fn required_enum<E: TryFrom<i32> + PartialEq + Default>(
         &mut self,
         field: &str,
         value: i32,
@@ -128,18 +137,18 @@ impl Reader {
         match E::try_from(value) {
             Ok(known) if known != E::default() => known,
             _ if value == 0 => {
-                self.violation(field, "is required");
+                self.violation(field, REQUIRED);
                 E::default()
             }
             _ => {
-                self.violation(field, "must be one of the enum's values");
+                self.violation(field, format!("{ENUM_RULE}, got {value}"));
                 E::default()
             }
         }
     }
 
-    /// An enum value that may be left unset.
-    pub fn optional_enum<E: TryFrom<i32> + PartialEq + Default>(
+    /// An enum value that may be left unset, which is `None`.
+    pub(crate) fn optional_enum<E: TryFrom<i32> + PartialEq + Default>(
         &mut self,
         field: &str,
         value: i32,
@@ -147,7 +156,7 @@ impl Reader {
         match E::try_from(value) {
             Ok(known) => (known != E::default()).then_some(known),
             Err(_) => {
-                self.violation(field, "must be one of the enum's values");
+                self.violation(field, format!("{ENUM_RULE}, got {value}"));
                 None
             }
         }
@@ -160,7 +169,9 @@ impl Reader {
         parse: impl Fn(&V) -> Result<T, D>,
     ) -> Vec<T> {
         if values.len() > FILTER_VALUES_MAX {
-            self.violation(field, format!("takes at most {FILTER_VALUES_MAX} values"));
+            let count = values.len();
+            let rule = format!("must have at most {FILTER_VALUES_MAX} values, got {count}");
+            self.violation(field, rule);
             return Vec::new();
         }
         let mut parsed = Vec::with_capacity(values.len());
@@ -173,13 +184,13 @@ impl Reader {
         parsed
     }
 
-    /// A required id or key that the caller made.
-    pub fn external_id(&mut self, field: &str, value: &str) -> String {
+    /// A required id or key that the caller chose, of at most [`ID_CHARS_MAX`] characters.
+    pub(crate) fn external_id(&mut self, field: &str, value: &str) -> String {
         self.required_text(field, value, ID_CHARS_MAX)
     }
 
-    /// An id or key that the caller made; empty is none.
-    pub fn optional_external_id(&mut self, field: &str, value: &str) -> Option<String> {
+    /// An id or key that the caller chose, of at most [`ID_CHARS_MAX`] characters; the empty text is `None`.
+    pub(crate) fn optional_external_id(&mut self, field: &str, value: &str) -> Option<String> {
         self.optional_text(
             field,
             Some(value).filter(|value| !value.is_empty()),
@@ -187,31 +198,31 @@ impl Reader {
         )
     }
 
-    /// A required name.
-    pub fn name(&mut self, field: &str, value: &str) -> String {
+    /// A required name of at most [`NAME_CHARS_MAX`] characters.
+    pub(crate) fn name(&mut self, field: &str, value: &str) -> String {
         self.required_text(field, value, NAME_CHARS_MAX)
     }
 
-    /// A required note, reason or description.
-    pub fn note(&mut self, field: &str, value: &str) -> String {
+    /// A required note, reason or description of at most [`NOTE_CHARS_MAX`] characters.
+    pub(crate) fn note(&mut self, field: &str, value: &str) -> String {
         self.required_text(field, value, NOTE_CHARS_MAX)
     }
 
-    /// A note, reason or description that may be left unset.
-    pub fn optional_note(&mut self, field: &str, value: Option<&str>) -> Option<String> {
+    /// A note, reason or description of at most [`NOTE_CHARS_MAX`] characters, which may be left unset.
+    pub(crate) fn optional_note(&mut self, field: &str, value: Option<&str>) -> Option<String> {
         self.optional_text(field, value, NOTE_CHARS_MAX)
     }
 
     /// A required text of 1 to `chars_max` characters.
-    pub fn required_text(&mut self, field: &str, value: &str, chars_max: usize) -> String {
+    pub(crate) fn required_text(&mut self, field: &str, value: &str, chars_max: usize) -> String {
         if let Err(fault) = text::check_required(value, chars_max) {
-            self.violation(field, fault_text(fault));
+            self.violation(field, text_rule(fault, value));
         }
         value.into()
     }
 
     /// A text of at most `chars_max` characters that may be left unset.
-    pub fn optional_text(
+    pub(crate) fn optional_text(
         &mut self,
         field: &str,
         value: Option<&str>,
@@ -219,65 +230,52 @@ impl Reader {
     ) -> Option<String> {
         let value = value?;
         if let Err(fault) = text::check(value, chars_max) {
-            self.violation(field, fault_text(fault));
+            self.violation(field, text_rule(fault, value));
         }
         Some(value.into())
     }
 
     /// A required currency or unit.
-    pub fn unit(&mut self, field: &str, value: &str) -> Unit {
+    pub(crate) fn unit(&mut self, field: &str, value: &str) -> Unit {
         Unit::parse(value).unwrap_or_else(|| {
-            self.violation(
-                field,
-                if value.is_empty() {
-                    "is required"
-                } else {
-                    UNIT_FORM
-                },
-            );
+            self.missing_or_invalid(field, UNIT_RULE, value);
             Unit::stored("")
         })
     }
 
-    /// A required amount of base units above zero.
-    pub fn amount(&mut self, field: &str, value: Option<&common::Amount>) -> (Unit, Amount) {
+    /// A required amount: a currency, and a positive number of its base units.
+    pub(crate) fn amount(&mut self, field: &str, value: Option<&common::Amount>) -> (Unit, Amount) {
         let Some(amount) = value else {
-            self.violation(field, "is required");
+            self.violation(field, REQUIRED);
             return (Unit::stored(""), Amount::ZERO);
         };
         let unit = self.unit(&format!("{field}.currency"), &amount.currency);
         let quantity = Amount::parse_quantity(&amount.quantity).unwrap_or_else(|| {
-            self.violation(format!("{field}.quantity"), "must match ^[1-9][0-9]{0,27}$");
+            let field = format!("{field}.quantity");
+            self.missing_or_invalid(&field, QUANTITY_RULE, &amount.quantity);
             Amount::ZERO
         });
         (unit, quantity)
     }
 
-    /// A required amount of base units other than zero.
-    pub fn signed_quantity(&mut self, field: &str, value: &str) -> Amount {
+    /// A required number of base units, positive or negative but not zero.
+    pub(crate) fn signed_quantity(&mut self, field: &str, value: &str) -> Amount {
         Amount::parse_signed_quantity(value).unwrap_or_else(|| {
-            self.violation(field, "must match ^-?[1-9][0-9]{0,27}$");
+            self.missing_or_invalid(field, SIGNED_QUANTITY_RULE, value);
             Amount::ZERO
         })
     }
 
-    /// A required decimal of any sign.
-    pub fn decimal(&mut self, field: &str, value: &str) -> Amount {
+    /// A required decimal, which may be negative or zero.
+    pub(crate) fn decimal(&mut self, field: &str, value: &str) -> Amount {
         Amount::parse_decimal(value).unwrap_or_else(|| {
-            self.violation(
-                field,
-                if value.is_empty() {
-                    "is required"
-                } else {
-                    "must be a decimal of at most 16 digits before and 12 after the point"
-                },
-            );
+            self.missing_or_invalid(field, DECIMAL_RULE, value);
             Amount::ZERO
         })
     }
 
     /// A time that may be left unset.
-    pub fn optional_time(
+    pub(crate) fn optional_time(
         &mut self,
         field: &str,
         value: Option<&Timestamp>,
@@ -286,21 +284,18 @@ impl Reader {
         let value = value?;
         let time = parse_timestamp(value, rounding);
         if time.is_none() {
-            self.violation(
-                field,
-                "must be a time from 0001-01-01T00:00:00Z to 9999-12-31T23:59:59.999999Z",
-            );
+            self.violation(field, TIME_RULE);
         }
         time
     }
 
-    /// The two bounds of a time range, both inclusive.
-    pub fn time_range(
+    /// The two bounds of a time range, each with the path of its field. Both are inclusive, and either may be unset.
+    pub(crate) fn time_range(
         &mut self,
         (from_field, from): (&str, Option<&Timestamp>),
         (to_field, to): (&str, Option<&Timestamp>),
     ) -> (Option<Time>, Option<Time>) {
-        // Compared as given: two bounds between the same two microseconds cross only when rounded, and hold nothing.
+        // Compared before rounding: bounds within one microsecond may cross when rounded, and then match no record.
         let is_reversed = from
             .zip(to)
             .is_some_and(|(from, to)| (from.seconds, from.nanos) > (to.seconds, to.nanos));
@@ -311,20 +306,40 @@ impl Reader {
         }
         (from, to)
     }
+
+    /// Adds a violation of a required text: that it is missing, or the rule that it breaks.
+    fn missing_or_invalid(&mut self, field: &str, rule: &str, value: &str) {
+        if value.is_empty() {
+            self.violation(field, REQUIRED);
+        } else {
+            self.violation_by(field, rule, value);
+        }
+    }
 }
 
-const UNIT_FORM: &str = "must be 1 to 32 characters of [A-Za-z0-9._:-]";
+const REQUIRED: &str = "is required";
+const UUID_RULE: &str = "must be a UUID in hyphenated form";
+const ENUM_RULE: &str = "must be one of the enum's values";
+const UNIT_RULE: &str = "must be 1 to 32 letters, digits or `.`, `_`, `:`, `-`";
+const QUANTITY_RULE: &str = "must be a positive integer of base units, at most 28 digits";
+const SIGNED_QUANTITY_RULE: &str =
+    "must be a positive or negative integer of base units, at most 28 digits";
+const DECIMAL_RULE: &str = "must be a decimal of at most 16 digits before and 12 after the point";
+const TIME_RULE: &str = "must be a time from 0001-01-01T00:00:00Z to 9999-12-31T23:59:59.999999Z";
 
-fn fault_text(fault: TextFault) -> String {
+fn text_rule(fault: TextFault, value: &str) -> String {
     match fault {
-        TextFault::Empty => "is required".into(),
-        TextFault::TooLong(max) => format!("must have at most {max} characters"),
-        TextFault::Nul => "must not contain NUL".into(),
+        TextFault::Empty => REQUIRED.into(),
+        TextFault::TooLong(max) => {
+            let count = value.chars().count();
+            format!("must have at most {max} characters, got {count}")
+        }
+        TextFault::Nul => "must not contain the NUL character".into(),
     }
 }
 
 fn parse_uuid(text: &str) -> Option<Uuid> {
-    // Only the hyphenated form: the crate would take braces, `urn:` and bare digits too.
+    // Only the hyphenated form: the crate would also accept braces, `urn:` and digits without hyphens.
     (text.len() == 36).then(|| Uuid::try_parse(text).ok())?
 }
 
@@ -342,8 +357,8 @@ fn parse_timestamp(timestamp: &Timestamp, rounding: Rounding) -> Option<Time> {
     Time::from_micros(timestamp.seconds * 1_000_000 + micros)
 }
 
-/// A time as answers have it.
-pub fn timestamp(time: Time) -> Timestamp {
+/// Converts a time to the message that answers have.
+pub(crate) fn timestamp(time: Time) -> Timestamp {
     let (seconds, nanos) = time.seconds_and_nanos();
     Timestamp {
         seconds,

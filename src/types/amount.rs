@@ -1,4 +1,4 @@
-//! Exact decimal amounts: nothing is ever rounded.
+//! Exact decimal amounts, which are never rounded.
 
 use std::cmp::Ordering;
 use std::fmt;
@@ -6,22 +6,23 @@ use std::hash::{Hash, Hasher};
 
 use rust_decimal::Decimal;
 
-/// A signed decimal of at most 28 digits. Sums are exact or refused; equal values are equal whatever their scale.
+/// A signed decimal of at most 28 digits. Sums are exact or `None`. Values are compared without
+/// regard to trailing zeros.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Amount(Decimal);
 
-/// 10^28: every amount is nearer to zero than this, counted in units of its last place.
+/// 10^28: the mantissa of every amount is nearer to zero.
 const MANTISSA_LIMIT: i128 = 10_i128.pow(28);
 
 impl Amount {
-    /// Nothing.
+    /// The amount of zero base units.
     pub const ZERO: Self = Self(Decimal::ZERO);
 
-    /// 10^16: more than any decimal with 16 digits before its point.
+    /// 10^16: greater than every decimal with at most 16 digits before its point.
     pub const DECIMAL_LIMIT: Self =
         Self(Decimal::from_parts(0x6fc1_0000, 0x0023_86f2, 0, false, 0));
 
-    /// Parses a positive count of base units, `^[1-9][0-9]{0,27}$`.
+    /// Parses a positive integer of base units, `^[1-9][0-9]{0,27}$`.
     pub fn parse_quantity(text: &str) -> Option<Self> {
         let digits = text.as_bytes();
         let fits = (1..=28).contains(&digits.len())
@@ -35,7 +36,7 @@ impl Amount {
         Some(Self(Decimal::from_i128_with_scale(mantissa, 0)))
     }
 
-    /// Parses a count of base units other than zero, `^-?[1-9][0-9]{0,27}$`.
+    /// Parses a positive or negative integer of base units, `^-?[1-9][0-9]{0,27}$`.
     pub fn parse_signed_quantity(text: &str) -> Option<Self> {
         match text.strip_prefix('-') {
             Some(digits) => Self::parse_quantity(digits).map(Self::negated),
@@ -61,13 +62,14 @@ impl Amount {
         Self::from_decimal(decimal)
     }
 
-    /// A decimal from the database; `None` above 28 digits, which its checks keep out.
+    /// Converts a decimal of the database; `None` if it has more than 28 digits, which the checks of
+    /// the tables rule out.
     pub fn from_decimal(decimal: Decimal) -> Option<Self> {
         let decimal = decimal.normalize();
         (decimal.mantissa().abs() < MANTISSA_LIMIT).then_some(Self(decimal))
     }
 
-    /// As the database's driver takes it.
+    /// The value in the type of the database's driver.
     pub fn to_decimal(self) -> Decimal {
         self.0
     }
@@ -78,7 +80,7 @@ impl Amount {
         let mut sum = self
             .mantissa_at(scale)?
             .checked_add(other.mantissa_at(scale)?)?;
-        // Digits that are only zeros behind the point do not count.
+        // Trailing zeros behind the point do not count as digits.
         while scale > 0 && sum % 10 == 0 {
             sum /= 10;
             scale -= 1;
@@ -91,17 +93,17 @@ impl Amount {
         self.checked_add(other.negated())
     }
 
-    /// The same distance from zero on the other side.
+    /// The amount with the opposite sign; zero stays zero.
     pub fn negated(self) -> Self {
         Self(-self.0)
     }
 
-    /// Below zero.
+    /// Whether the amount is less than zero.
     pub fn is_negative(self) -> bool {
         self.0.is_sign_negative() && !self.0.is_zero()
     }
 
-    /// Exactly zero.
+    /// Whether the amount is exactly zero.
     pub fn is_zero(self) -> bool {
         self.0.is_zero()
     }
@@ -113,7 +115,7 @@ impl Amount {
 }
 
 impl fmt::Display for Amount {
-    /// Canonical: no trailing zeros, no `-0`, no exponent.
+    /// Writes the canonical form: no trailing zeros, no `-0`, no exponent.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.0.is_zero() {
             return f.write_str("0");

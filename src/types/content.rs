@@ -1,18 +1,18 @@
-//! What an idempotency key is compared by.
+//! The hash by which a repeated idempotency key is compared with its first use.
 
 use sha2::{Digest, Sha256};
 
-/// A SHA-256 over a command's tagged fields.
+/// A SHA-256 hash over the tagged fields of a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ContentHash(pub [u8; 32]);
 
-/// Collects the fields of a command. A field that is unset is not added, so a field that a later version adds changes no
-/// hash made before. Tags are for ever: a field keeps its own, a dropped one is not used again.
+/// Collects the fields of a command. Unset fields are not added, so a field that a later version adds changes no stored
+/// hash. Hashes are stored, so a field must keep its tag, and the tag of a removed field must not be used again.
 #[derive(Default)]
 pub struct Content(Sha256);
 
 impl Content {
-    /// Starts with no field.
+    /// Starts a hash without any field.
     pub fn new() -> Self {
         Self::default()
     }
@@ -34,7 +34,7 @@ impl Content {
         }
     }
 
-    /// The hash of all fields added.
+    /// The hash of all fields that were added, in the order in which they were.
     pub fn hash(self) -> ContentHash {
         ContentHash(self.0.finalize().into())
     }

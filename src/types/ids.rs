@@ -1,4 +1,4 @@
-//! Ids: one type each, so that no call can mix them up.
+//! Ids: one type per kind of record, so that the compiler refuses an id of another kind.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -30,35 +30,35 @@ macro_rules! ids {
 }
 
 ids! {
-    /// A legal person; owns its custody account and those of its client's connections.
+    /// An enterprise, which owns its custody account and the accounts of its client's connections.
     EnterpriseId
-    /// The side of an enterprise whose custody is allocated.
+    /// A client: the side of an enterprise whose custody is allocated.
     ClientId
-    /// A trading venue.
+    /// A partner: a trading venue that clients allocate to.
     PartnerId
-    /// What joins a client and a partner.
+    /// A connection between a client and a partner.
     ConnectionId
-    /// An allocation or deallocation.
+    /// An allocation or deallocation of the OES ledger.
     AllocationId
     /// A deposit or withdrawal of custody.
     AdjustmentId
-    /// A balance action of a bucket.
+    /// A balance action of a prepaid bucket.
     ActionId
-    /// Whose buckets.
+    /// A tenant, which owns prepaid buckets.
     TenantId
-    /// An allocation of book building.
+    /// An allocation of book building (CAS).
     CasAllocationId
-    /// The key by which value is routed, locked and, one day, sharded.
+    /// The key by which value is routed, locked and distributed over shards.
     OwnerId
-    /// An account of an owner.
+    /// An account within its owner.
     AccountId
 }
 
-/// Whose CAS allocations: a name that the issuer of tokens gives.
+/// A firm, which owns CAS allocations: the value of the claim `firm_id`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FirmId(pub String);
 
-/// The number of a company.
+/// The number of a company in the catalogue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct CompanyId(pub i64);
 
@@ -75,22 +75,22 @@ impl From<EnterpriseId> for OwnerId {
 }
 
 impl OwnerId {
-    /// The namespaces of the ids below; never to be changed, since they are stored.
+    /// The namespaces of the ids below. They must never change, since the ids are stored.
     const BUCKETS: Uuid = Uuid::from_u128(0x3f3c_9e0c_1c5e_4a55_9c3b_5d0e_8a4b_7f21);
     const FIRMS: Uuid = Uuid::from_u128(0x5d0c_2f5e_9a43_4c0b_8b0e_6f3a_1d7c_42e9);
     const COMPANIES: Uuid = Uuid::from_u128(0x9b0f_3c55_7d0a_4c1e_8f5b_2f6a_1d0c_44e3);
 
-    /// The owner of a firm's CAS allocations.
+    /// The owner of the CAS allocations of a firm.
     pub fn of_firm(firm: &FirmId) -> Self {
         Self(Uuid::new_v5(&Self::FIRMS, firm.0.as_bytes()))
     }
 
-    /// The owner of a company's catalogue.
+    /// The owner of the catalogue of a company.
     pub fn of_company(company: CompanyId) -> Self {
         Self(Uuid::new_v5(&Self::COMPANIES, &company.0.to_be_bytes()))
     }
 
-    /// A bucket, which is an owner of its own: made of its tenant and id, so that a call needs no directory.
+    /// The owner that a bucket is. It is computed from tenant and id, so that a call needs no lookup to find it.
     pub fn of_bucket(tenant: TenantId, id: &str) -> Self {
         let mut name = tenant.0.into_bytes().to_vec();
         name.extend_from_slice(id.as_bytes());
@@ -105,24 +105,25 @@ impl From<ConnectionId> for AccountId {
 }
 
 impl AllocationId {
-    /// The id of a record that was only validated.
+    /// The id in the answer to a creation that was only validated.
     pub const NIL: Self = Self(Uuid::nil());
 }
 
 impl ActionId {
-    /// The id of an action that was only validated.
+    /// The id in the answer to an action that was only validated.
     pub const NIL: Self = Self(Uuid::nil());
 }
 
 impl AccountId {
-    /// The owner's own account: a client's custody, a bucket's value.
+    /// The main account of an owner: a client's custody, a bucket's value.
     pub const OWN: Self = Self(Uuid::from_u128(1));
-    /// Where value from outside comes from; may be negative.
+    /// The account that value from outside of the ledger comes from; may be negative.
     pub const WORLD: Self = Self(Uuid::from_u128(2));
-    /// Where value on its way to another owner passes through; may be negative.
+    /// The account that value between two owners passes through; may be negative.
     pub const TRANSIT: Self = Self(Uuid::from_u128(3));
 
-    /// As answers name it: `custody`, `world`, `transit`, or the id of the connection whose account it is.
+    /// The name of the account in answers: `custody`, `world`, `transit`, or the id of the connection
+    /// whose account it is.
     pub fn name(self) -> Cow<'static, str> {
         match self {
             Self::OWN => "custody".into(),
@@ -132,19 +133,19 @@ impl AccountId {
         }
     }
 
-    /// Whether this account may be negative (L2's exemption).
+    /// Whether the balance of the account may be negative: the exemption of invariant L2.
     pub fn may_be_negative(self) -> bool {
         self == Self::WORLD || self == Self::TRANSIT
     }
 }
 
-/// Random bits of an id; drawn outside of what must stay pure.
+/// The random bits of an id. Callers draw them, so that code that makes ids can be deterministic.
 pub type Entropy = [u8; 8];
 
-/// Makes a UUID of version 7 whose order is the order of `time` down to the microsecond.
+/// Makes a UUID of version 7 that sorts by `time` to the microsecond.
 ///
-/// RFC 9562's method 3: the 12 bits behind the milliseconds hold the microseconds, 62 bits are random. So among the
-/// records of one owner, whose movements all have different times, ids sort by creation.
+/// By method 3 of RFC 9562 the 12 bits behind the milliseconds are the microseconds; 62 bits are random. All movements
+/// of an owner have different times, so the ids of its records sort by creation.
 pub fn ordered_id(time: Time, entropy: Entropy) -> Uuid {
     let micros = u64::try_from(time.micros()).unwrap_or(0);
     let millis = micros / 1_000;
@@ -154,7 +155,7 @@ pub fn ordered_id(time: Time, entropy: Entropy) -> Uuid {
     Uuid::from_u128(bits)
 }
 
-/// Makes a UUID of version 7 for a record outside the ledger.
+/// Makes a UUID of version 7 by the clock of this process, for records outside of the ledger.
 pub fn new_id() -> Uuid {
     Uuid::now_v7()
 }

@@ -1,25 +1,25 @@
-//! Where a page begins and how much it holds.
+//! The page of a list: its start and its size.
 
-/// A page of a list, after all that can be judged without the records.
+/// A page of a list, whose arguments are valid.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Page<C> {
-    /// Records at the most.
+    /// The number of records that the page holds at most.
     pub size: u32,
-    /// Where it begins.
+    /// The position at which the page begins.
     pub start: Start<C>,
 }
 
-/// Where a page begins.
+/// The position at which a page begins; `C` is the cursor of the list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Start<C> {
-    /// Behind this many records.
+    /// Behind the first so many records of the list.
     Skip(u64),
     /// Behind the record that the cursor describes.
     After(C),
 }
 
 impl<C> Page<C> {
-    /// How many records to skip.
+    /// The number of records to skip, for OFFSET.
     pub fn skip(&self) -> i64 {
         match self.start {
             Start::Skip(records) => i64::try_from(records).unwrap_or(i64::MAX),
@@ -27,7 +27,7 @@ impl<C> Page<C> {
         }
     }
 
-    /// The cursor to begin behind.
+    /// The cursor behind which the page begins; `None` if it begins at an offset.
     pub fn after(&self) -> Option<&C> {
         match &self.start {
             Start::Skip(_) => None,
@@ -35,7 +35,8 @@ impl<C> Page<C> {
         }
     }
 
-    /// One more than the page holds: that record tells whether another page follows.
+    /// The number of records to read, for LIMIT: one more than the page holds, which shows
+    /// whether another page follows.
     pub fn fetch(&self) -> i64 {
         i64::from(self.size) + 1
     }

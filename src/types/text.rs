@@ -1,19 +1,19 @@
-//! Free text: UTF-8 without NUL, its length counted in characters.
+//! Rules of texts: UTF-8 without NUL, with a length in characters.
 
-/// What is wrong with a text.
+/// The rule that a text breaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TextFault {
-    /// Nothing in it where something is required.
+pub(crate) enum TextFault {
+    /// The text is empty where one is required.
     Empty,
-    /// More characters than this.
+    /// The text has more characters than this maximum.
     TooLong(usize),
-    /// Postgres cannot store NUL.
+    /// The text contains NUL, which Postgres cannot store.
     Nul,
 }
 
-/// Judges a text of at most `chars_max` characters.
-pub fn check(text: &str, chars_max: usize) -> Result<(), TextFault> {
-    // A character has at most four bytes: a text this long need not be counted.
+/// Checks a text that may have at most `chars_max` characters and may be empty.
+pub(crate) fn check(text: &str, chars_max: usize) -> Result<(), TextFault> {
+    // A character has at most four bytes, so a text of more bytes is too long and need not be counted.
     if text.len() > chars_max.saturating_mul(4) || text.chars().count() > chars_max {
         return Err(TextFault::TooLong(chars_max));
     }
@@ -23,8 +23,8 @@ pub fn check(text: &str, chars_max: usize) -> Result<(), TextFault> {
     Ok(())
 }
 
-/// Judges a text of 1 to `chars_max` characters.
-pub fn check_required(text: &str, chars_max: usize) -> Result<(), TextFault> {
+/// Checks a text that must have 1 to `chars_max` characters.
+pub(crate) fn check_required(text: &str, chars_max: usize) -> Result<(), TextFault> {
     if text.is_empty() {
         return Err(TextFault::Empty);
     }

@@ -6,15 +6,15 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use chrono::{DateTime, Datelike, SecondsFormat, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
-/// A moment, in whole microseconds.
+/// A point in time, in whole microseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Time(DateTime<Utc>);
 
 impl Time {
-    /// The first time of `google.protobuf.Timestamp`, 0001-01-01T00:00:00Z: before everything that is stored.
+    /// The first time of `google.protobuf.Timestamp`, 0001-01-01T00:00:00Z: no stored time is earlier.
     pub const MIN: Self = Self::of_seconds(-62_135_596_800);
-    /// The first second past `google.protobuf.Timestamp`, 10000-01-01T00:00:00Z: after everything that is stored.
+    /// The first second past `google.protobuf.Timestamp`, 10000-01-01T00:00:00Z: every stored time is earlier.
     pub const MAX: Self = Self::of_seconds(253_402_300_800);
 
     const fn of_seconds(seconds: i64) -> Self {
@@ -24,7 +24,7 @@ impl Time {
         }
     }
 
-    /// The wall clock of this process: for tokens and logs. The ledger's time is the database's.
+    /// The clock of this process, for tokens and logs. Records have times of the database's clock.
     pub fn now() -> Self {
         Self::floor(Utc::now())
     }
@@ -35,22 +35,22 @@ impl Time {
         Self(time - TimeDelta::nanoseconds(excess))
     }
 
-    /// Microseconds since 1970; `None` outside of what chrono holds.
+    /// Converts microseconds since 1970; `None` outside of the range of chrono.
     pub fn from_micros(micros: i64) -> Option<Self> {
         DateTime::from_timestamp_micros(micros).map(Self)
     }
 
-    /// Microseconds since 1970.
+    /// The time in microseconds since 1970.
     pub fn micros(self) -> i64 {
         self.0.timestamp_micros()
     }
 
-    /// Seconds since 1970 and the rest in nanoseconds.
+    /// The time in whole seconds since 1970, and the rest in nanoseconds.
     pub fn seconds_and_nanos(self) -> (i64, u32) {
         (self.0.timestamp(), self.0.timestamp_subsec_nanos())
     }
 
-    /// The time `duration` later; the greatest time if that is out of range.
+    /// The time that is `duration` later; the greatest time of chrono if that is out of range.
     pub fn plus(self, duration: Duration) -> Self {
         TimeDelta::from_std(duration)
             .ok()
@@ -58,27 +58,27 @@ impl Time {
             .map_or(Self(DateTime::<Utc>::MAX_UTC), Self::floor)
     }
 
-    /// The next microsecond.
+    /// The time one microsecond later.
     pub fn next(self) -> Self {
         self.plus(Duration::from_micros(1))
     }
 
-    /// The microsecond before.
+    /// The time one microsecond earlier.
     pub fn previous(self) -> Self {
         Self(self.0 - TimeDelta::microseconds(1))
     }
 
-    /// Whether the database holds it; every time that an answer shows is one of these.
+    /// Whether the time is within the years 1 to 9999, which the database stores and answers can show.
     pub fn is_storable(self) -> bool {
         (1..=9999).contains(&self.0.year())
     }
 
-    /// As chrono has it, for the database.
+    /// The time in the type of chrono, which diesel takes.
     pub fn to_chrono(self) -> DateTime<Utc> {
         self.0
     }
 
-    /// As the standard library has it, for the ledger's own connection.
+    /// The time in the type of the standard library, which tokio-postgres takes.
     pub fn to_system(self) -> SystemTime {
         self.0.into()
     }

@@ -1,4 +1,4 @@
-//! Currencies and units.
+//! Currencies and units of amounts.
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use crate::limits::UNIT_CHARS_MAX;
 pub struct Unit(Arc<str>);
 
 impl Unit {
-    /// `None` unless the text has the form of a currency or unit.
+    /// Parses a currency or unit; `None` if the text does not have the form of one.
     pub fn parse(text: &str) -> Option<Self> {
         let fits = (1..=UNIT_CHARS_MAX).contains(&text.len())
             && text
@@ -19,12 +19,12 @@ impl Unit {
         fits.then(|| Self(text.into()))
     }
 
-    /// A unit read back from the database, which was parsed before it was stored.
+    /// Converts a unit of the database without checking it: it was checked before it was stored.
     pub fn stored(text: &str) -> Self {
         Self(text.into())
     }
 
-    /// Its text.
+    /// The text of the currency or unit.
     pub fn as_str(&self) -> &str {
         &self.0
     }

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::{Found, accounts};
 use crate::balance::model::{Balances, ClientList, NetworkBalance};
-use crate::db::pg_error::Failure;
+use crate::db::pg_error::TransactionError;
 use crate::db::pool::Pool;
 use crate::db::schema::{connection, partner};
 use crate::db::{due, read, standing};
@@ -59,7 +59,7 @@ pub(in crate::balance) async fn client_balances(
                 },
             )
             .collect();
-        Ok::<_, Failure>(Found {
+        Ok::<_, TransactionError>(Found {
             standing,
             due,
             found: ClientBalances { custody, network },

@@ -18,7 +18,7 @@ use uuid::Uuid;
 use super::{Found, amount};
 use crate::balance::model::{Accounts, Entry, EntryList};
 use crate::db::due::{self, Part};
-use crate::db::pg_error::Failure;
+use crate::db::pg_error::TransactionError;
 use crate::db::pool::Pool;
 use crate::db::schema::connection;
 use crate::db::statement::{Parameter, Statement};
@@ -81,7 +81,7 @@ pub(in crate::balance) async fn visible(pool: &Pool, list: &EntryList) -> Result
             }
         };
         let found = Visible::Accounts(accounts);
-        Ok::<_, Failure>(Found {
+        Ok::<_, TransactionError>(Found {
             standing,
             due,
             found,

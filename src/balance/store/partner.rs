@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::accounts;
 use crate::balance::model::{PartnerConnection, PartnerList, PartnerNetworkBalance};
 use crate::db::due::{self, Part};
-use crate::db::pg_error::Failure;
+use crate::db::pg_error::TransactionError;
 use crate::db::pool::Pool;
 use crate::db::read;
 use crate::db::schema::connection;
@@ -120,7 +120,7 @@ pub(in crate::balance) async fn balances(
         let db = &*connection;
         let due = async {
             let due = due::of_partner(db, enterprise, part, Some(clock)).await?;
-            Ok::<_, Failure>(due)
+            Ok::<_, TransactionError>(due)
         };
         try_join!(due, accounts(db, owners.clone(), ids.clone(), units))
     })

@@ -5,7 +5,7 @@ use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
 use super::rows::Row;
 use crate::cas::model::CasAllocation;
-use crate::db::pg_error::Failure;
+use crate::db::pg_error::TransactionError;
 use crate::db::pool::Pool;
 use crate::db::read;
 use crate::db::schema::cas_allocation;
@@ -29,7 +29,7 @@ pub(super) async fn find(
     connection: &mut AsyncPgConnection,
     firm: OwnerId,
     id: CasAllocationId,
-) -> Result<Option<CasAllocation>, Failure> {
+) -> Result<Option<CasAllocation>, TransactionError> {
     let row: Option<Row> = cas_allocation::table
         .find((firm.0, id.0))
         .select(Row::as_select())

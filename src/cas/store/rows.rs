@@ -16,7 +16,7 @@ use crate::cas::model::{
 };
 use crate::cas::string_enum::StringEnum;
 use crate::db::json::Parsed;
-use crate::db::pg_error::{DbFault, Failure};
+use crate::db::pg_error::{DbError, TransactionError};
 use crate::db::schema::cas_allocation;
 use crate::types::amount::Amount;
 use crate::types::ids::CasAllocationId;
@@ -176,9 +176,9 @@ fn array<T: Serialize>(elements: impl Iterator<Item = T>) -> Json {
 }
 
 impl TryFrom<Row> for CasAllocation {
-    type Error = Failure;
+    type Error = TransactionError;
 
-    fn try_from(row: Row) -> Result<Self, Failure> {
+    fn try_from(row: Row) -> Result<Self, TransactionError> {
         let (Parsed(statuses), Parsed(comments)) = (row.status_messages, row.comments);
         let fields = RecordFields {
             deal_id: row.deal_id,
@@ -235,7 +235,7 @@ impl TryFrom<Row> for CasAllocation {
 
 // CHECK constraints of the table exclude the values that the two functions below refuse.
 
-fn string_enum<E: StringEnum>(text: Option<String>) -> Result<Option<E>, Failure> {
+fn string_enum<E: StringEnum>(text: Option<String>) -> Result<Option<E>, TransactionError> {
     let Some(text) = text else {
         return Ok(None);
     };
@@ -243,12 +243,12 @@ fn string_enum<E: StringEnum>(text: Option<String>) -> Result<Option<E>, Failure
         Some(value) => Ok(Some(value)),
         None => {
             let fault = format!("cas_allocation contains the unknown enum value {text:?}");
-            Err(DbFault::Other(fault).into())
+            Err(DbError::Other(fault).into())
         }
     }
 }
 
-fn amount(decimal: Option<Decimal>) -> Result<Option<Amount>, Failure> {
+fn amount(decimal: Option<Decimal>) -> Result<Option<Amount>, TransactionError> {
     let Some(decimal) = decimal else {
         return Ok(None);
     };
@@ -257,7 +257,7 @@ fn amount(decimal: Option<Decimal>) -> Result<Option<Amount>, Failure> {
         None => {
             let fault =
                 format!("cas_allocation contains the amount {decimal}, which is out of range");
-            Err(DbFault::Other(fault).into())
+            Err(DbError::Other(fault).into())
         }
     }
 }

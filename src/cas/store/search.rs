@@ -11,7 +11,7 @@ use crate::cas::model::CasAllocation;
 use crate::cas::search::{
     CasOperand, CasSearch, CasSortKey, CasSortPosition, Comparison, SearchCriterion,
 };
-use crate::db::pg_error::Failure;
+use crate::db::pg_error::TransactionError;
 use crate::db::pool::Pool;
 use crate::db::read;
 use crate::db::statement::{Parameter, Statement};
@@ -47,7 +47,7 @@ pub(in crate::cas) async fn search(
                 found.records.push(row.try_into()?);
             }
         }
-        Ok::<_, Failure>(found)
+        Ok::<_, TransactionError>(found)
     })
     .await
 }

@@ -15,7 +15,7 @@ use crate::cas::model::{CasAllocation, RecordFields};
 use crate::cas::write::{
     AuthoredCommand, CasChange, CasTarget, ChangeCasAllocation, CreateCasAllocation,
 };
-use crate::db::pg_error::{DbFault, Failure};
+use crate::db::pg_error::{DbError, TransactionError};
 use crate::db::pool::Pool;
 use crate::db::record_write::{
     self, RecordCommand, RecordWrite, WriteContext, WrittenRecord, require_version, time_of_change,
@@ -59,7 +59,7 @@ impl RecordCommand for AuthoredCommand<CreateCasAllocation> {
     async fn run(
         &self,
         context: &mut WriteContext<'_>,
-    ) -> Result<WrittenRecord<CasAllocation>, Failure> {
+    ) -> Result<WrittenRecord<CasAllocation>, TransactionError> {
         let firm = self.author.firm;
         if let Some(record) = replayed_record(context, firm).await? {
             return Ok(WrittenRecord::replayed(record));
@@ -104,7 +104,7 @@ impl RecordCommand for AuthoredCommand<CreateCasAllocation> {
         if inserted == 0 {
             let stored = find_created(context.connection, firm, fields, content).await?;
             // Deleted after the insertion met it: the next attempt finds the source id free.
-            let stored = stored.ok_or(DbFault::Serialization)?;
+            let stored = stored.ok_or(DbError::Serialization)?;
             return Ok(WrittenRecord::replayed(stored));
         }
         keep_key(context, id, now).await?;
@@ -121,7 +121,7 @@ impl RecordCommand for AuthoredCommand<ChangeCasAllocation> {
     async fn run(
         &self,
         context: &mut WriteContext<'_>,
-    ) -> Result<WrittenRecord<CasAllocation>, Failure> {
+    ) -> Result<WrittenRecord<CasAllocation>, TransactionError> {
         let firm = self.author.firm;
         if let Some(record) = replayed_record(context, firm).await? {
             return Ok(WrittenRecord::replayed(record));
@@ -187,7 +187,7 @@ struct NewCasAllocation<'r> {
 async fn replayed_record(
     context: &mut WriteContext<'_>,
     firm: OwnerId,
-) -> Result<Option<CasAllocation>, Failure> {
+) -> Result<Option<CasAllocation>, TransactionError> {
     let Some(id) = context.replayed_id().await? else {
         return Ok(None);
     };
@@ -207,7 +207,7 @@ async fn find_created(
     firm: OwnerId,
     fields: &RecordFields,
     content: ContentHash,
-) -> Result<Option<CasAllocation>, Failure> {
+) -> Result<Option<CasAllocation>, TransactionError> {
     let Some(source_id) = &fields.source_id else {
         return Ok(None);
     };
@@ -233,7 +233,7 @@ async fn find_target(
     context: &mut WriteContext<'_>,
     firm: OwnerId,
     target: &CasTarget,
-) -> Result<(Uuid, CasAllocation), Failure> {
+) -> Result<(Uuid, CasAllocation), TransactionError> {
     let of_firm = cas_allocation::table
         .filter(cas_allocation::owner_id.eq(firm.0))
         .select((cas_allocation::id, Row::as_select()));
@@ -260,7 +260,11 @@ async fn find_target(
     Ok((id, row.try_into()?))
 }
 
-async fn delete(context: &mut WriteContext<'_>, firm: OwnerId, id: Uuid) -> Result<(), Failure> {
+async fn delete(
+    context: &mut WriteContext<'_>,
+    firm: OwnerId,
+    id: Uuid,
+) -> Result<(), TransactionError> {
     if context.validate_only {
         return Ok(());
     }
@@ -276,7 +280,7 @@ async fn require_free_source_id(
     connection: &mut AsyncPgConnection,
     firm: OwnerId,
     fields: &RecordFields,
-) -> Result<(), Failure> {
+) -> Result<(), TransactionError> {
     let Some(source_id) = &fields.source_id else {
         return Ok(());
     };
@@ -293,7 +297,11 @@ async fn require_free_source_id(
 }
 
 /// Stores the idempotency key of the write, if it has one, and first the row of its owner, which no lock has made yet.
-async fn keep_key(context: &mut WriteContext<'_>, record: Uuid, now: Time) -> Result<(), Failure> {
+async fn keep_key(
+    context: &mut WriteContext<'_>,
+    record: Uuid,
+    now: Time,
+) -> Result<(), TransactionError> {
     if let Some(owner) = context.key_owner() {
         write::ensure_owner(context.connection, owner).await?;
     }
@@ -301,9 +309,9 @@ async fn keep_key(context: &mut WriteContext<'_>, record: Uuid, now: Time) -> Re
 }
 
 /// The failure of an update. Another record may have taken the source id since [`require_free_source_id`].
-fn update_failure(fault: DbFault, fields: &RecordFields) -> Failure {
+fn update_failure(fault: DbError, fields: &RecordFields) -> TransactionError {
     match (&fault, &fields.source_id) {
-        (DbFault::Unique(name), Some(source_id)) if name == "cas_allocation_source_id_key" => {
+        (DbError::Unique(name), Some(source_id)) if name == "cas_allocation_source_id_key" => {
             Error::SourceIdTaken(source_id.clone()).into()
         }
         _ => fault.into(),

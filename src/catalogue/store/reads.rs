@@ -13,7 +13,7 @@ use crate::catalogue::model::{
     Translations,
 };
 use crate::db::json::Parsed;
-use crate::db::pg_error::Failure;
+use crate::db::pg_error::TransactionError;
 use crate::db::pool::Pool;
 use crate::db::read;
 use crate::db::schema::{catalogue_allocation, catalogue_company};
@@ -64,7 +64,7 @@ pub(in crate::catalogue) async fn allocations(
             require_company(connection, company).await?;
             return Err(Error::NoResults(None).into());
         }
-        Ok::<_, Failure>(rows.into_iter().map(record).collect())
+        Ok::<_, TransactionError>(rows.into_iter().map(record).collect())
     })
     .await
 }
@@ -90,7 +90,7 @@ pub(in crate::catalogue) async fn allocation(
             require_company(connection, company).await?;
             return Err(Error::NoResults(Some(id)).into());
         };
-        Ok::<_, Failure>(record(row))
+        Ok::<_, TransactionError>(record(row))
     })
     .await
 }
@@ -129,7 +129,7 @@ fn texts(languages: &LanguageFallback) -> Parameter {
 async fn require_company(
     connection: &mut AsyncPgConnection,
     company: CompanyId,
-) -> Result<(), Failure> {
+) -> Result<(), TransactionError> {
     let found = catalogue_company::table.find(OwnerId::of_company(company).0);
     let found: bool = diesel::select(exists(found)).get_result(connection).await?;
     if found {
@@ -144,7 +144,7 @@ pub(super) async fn find_allocation(
     connection: &mut AsyncPgConnection,
     owner: OwnerId,
     id: AllocationNumber,
-) -> Result<Option<CatalogueAllocation>, Failure> {
+) -> Result<Option<CatalogueAllocation>, TransactionError> {
     use catalogue_allocation as stored;
 
     let row: Option<Row> = stored::table

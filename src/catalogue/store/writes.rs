@@ -8,7 +8,7 @@ use crate::catalogue::model::{
     CatalogueAllocation, CatalogueCompany, DeleteCatalogueAllocation, LanguageTag,
     PutCatalogueAllocation, PutCatalogueCompany, PutDecision, decide_put,
 };
-use crate::db::pg_error::{DbFault, Failure};
+use crate::db::pg_error::{DbError, TransactionError};
 use crate::db::pool::Pool;
 use crate::db::record_write::{
     self, RecordCommand, RecordWrite, WriteContext, WrittenRecord, require_version,
@@ -57,7 +57,7 @@ async fn require_company(
     connection: &mut AsyncPgConnection,
     id: CompanyId,
     owner: OwnerId,
-) -> Result<(), Failure> {
+) -> Result<(), TransactionError> {
     match find_company(connection, id, owner).await? {
         Some(_) => Ok(()),
         None => Err(Error::CompanyNotFound(id).into()),
@@ -70,7 +70,7 @@ impl RecordCommand for PutCatalogueCompany {
     async fn run(
         &self,
         context: &mut WriteContext<'_>,
-    ) -> Result<WrittenRecord<CatalogueCompany>, Failure> {
+    ) -> Result<WrittenRecord<CatalogueCompany>, TransactionError> {
         let owner = OwnerId::of_company(self.company);
         if !context.validate_only {
             ensure_owner(context.connection, owner).await?;
@@ -119,7 +119,7 @@ impl RecordCommand for PutCatalogueAllocation {
     async fn run(
         &self,
         context: &mut WriteContext<'_>,
-    ) -> Result<WrittenRecord<CatalogueAllocation>, Failure> {
+    ) -> Result<WrittenRecord<CatalogueAllocation>, TransactionError> {
         use catalogue_allocation as stored;
 
         let owner = OwnerId::of_company(self.company);
@@ -155,7 +155,7 @@ impl RecordCommand for PutCatalogueAllocation {
             .map(LanguageTag::to_string)
             .collect();
         let translations = serde_json::to_value(&self.translations)
-            .map_err(|error| DbFault::Other(format!("texts cannot be serialised: {error}")))?;
+            .map_err(|error| DbError::Other(format!("texts cannot be serialised: {error}")))?;
         let content = (
             stored::msrp_price.eq(&offer.msrp.number),
             stored::msrp_currency.eq(&offer.msrp.currency),
@@ -187,7 +187,7 @@ impl RecordCommand for PutCatalogueAllocation {
 async fn require_below_limit(
     connection: &mut AsyncPgConnection,
     owner: OwnerId,
-) -> Result<(), Failure> {
+) -> Result<(), TransactionError> {
     let stored: i64 = catalogue_allocation::table
         .filter(catalogue_allocation::owner_id.eq(owner.0))
         .count()
@@ -206,7 +206,10 @@ async fn require_below_limit(
 impl RecordCommand for DeleteCatalogueAllocation {
     type Record = ();
 
-    async fn run(&self, context: &mut WriteContext<'_>) -> Result<WrittenRecord<()>, Failure> {
+    async fn run(
+        &self,
+        context: &mut WriteContext<'_>,
+    ) -> Result<WrittenRecord<()>, TransactionError> {
         use catalogue_allocation as stored;
 
         let owner = OwnerId::of_company(self.company);

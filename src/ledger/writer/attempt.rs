@@ -7,7 +7,7 @@ use futures_util::future::try_join_all;
 use tokio::time::{Instant, timeout};
 use uuid::Uuid;
 
-use crate::db::pg_error::DbFault;
+use crate::db::pg_error::DbError;
 use crate::error::{Error, Outcome, Result};
 use crate::ledger::command::{Command, Reply};
 use crate::ledger::decide::{Judgement, decide, fill_past, past_balances};
@@ -102,7 +102,7 @@ pub(super) async fn attempt(store: &Store, commands: &[&Command], lock: Lock) ->
     );
     match committed {
         Ok(Ok(())) => Attempt::Committed(judged.verdicts),
-        Ok(Err(error)) if DbFault::from(&error).is_surely_aborted() => {
+        Ok(Err(error)) if DbError::from(&error).is_surely_aborted() => {
             Attempt::Failed(failure(StoreError::Postgres(error)))
         }
         _ => Attempt::InDoubt(Doubt {
@@ -214,10 +214,10 @@ fn failure(error: StoreError) -> Failure {
             return Failure::Refused(Error::internal(broken));
         }
     };
-    match DbFault::from(&error) {
-        DbFault::ConnectionLost(_) => Failure::Lost,
-        DbFault::LockTimeout => Failure::Locked,
-        fault @ DbFault::ReadOnly => Failure::Unavailable(fault.into_error(Outcome::NotApplied)),
+    match DbError::from(&error) {
+        DbError::ConnectionLost(_) => Failure::Lost,
+        DbError::LockTimeout => Failure::Locked,
+        fault @ DbError::ReadOnly => Failure::Unavailable(fault.into_error(Outcome::NotApplied)),
         fault if fault.is_contention() => Failure::Conflict,
         fault => Failure::Refused(fault.into_error(Outcome::NotApplied)),
     }

@@ -1,8 +1,8 @@
-//! The two filtered lists, as SQL text: diesel cannot say a UNION of ordered, limited halves.
+//! The two filtered lists, as SQL text: diesel's DSL has no UNION of two ordered and limited queries.
 //!
-//! A filter that is not set is not in the text, so that the planner sees what it can use; `x = ANY($1) OR $1 is empty`
-//! would hide the indexes from a generic plan. That makes at most 2⁶ texts a list, each prepared once per connection
-//! when it is first used; a filter of any length is one parameter.
+//! A filter that is not set is left out of the text: with `x = ANY($1) OR $1 is empty` a generic plan could not use the
+//! index on `x`. So a list has at most 2⁶ texts, each prepared once per connection when it is first used. A filter with
+//! any number of values is one parameter.
 
 use diesel::dsl::{AsSelect, SqlTypeOf};
 use diesel::pg::Pg;
@@ -11,11 +11,11 @@ use diesel::sql_types::{Array, BigInt, Bool, Text};
 use diesel::{QueryResult, SelectableHelper, sql_types};
 use uuid::Uuid;
 
-use super::rows::{ConnectionRow, PartnerRow};
-use crate::network::model::Filter;
+use super::rows::{NetworkConnectionRow, NetworkPartnerRow};
+use crate::network::model::NetworkFilter;
 
-/// What a list looks for, as the driver takes it.
-pub(super) struct Lookup {
+/// The arguments of a list in the types of the driver.
+pub(super) struct NetworkLookup {
     pub(super) enterprise: Uuid,
     pub(super) connection_ids: Vec<Uuid>,
     pub(super) client_ids: Vec<Uuid>,
@@ -23,13 +23,13 @@ pub(super) struct Lookup {
     pub(super) partners_connection_ids: Vec<String>,
     pub(super) names: Vec<String>,
     pub(super) active: Option<bool>,
-    /// Lists begin behind this id; the nil UUID lies before all.
+    /// The id behind which the list begins; the nil UUID sorts before all others.
     pub(super) after: Uuid,
     pub(super) limit: i64,
 }
 
-impl Lookup {
-    pub(super) fn new(enterprise: Uuid, filter: &Filter, after: Uuid, limit: i64) -> Self {
+impl NetworkLookup {
+    pub(super) fn new(enterprise: Uuid, filter: &NetworkFilter, after: Uuid, limit: i64) -> Self {
         Self {
             enterprise,
             connection_ids: filter.connection_ids.iter().map(|id| id.0).collect(),
@@ -43,7 +43,7 @@ impl Lookup {
         }
     }
 
-    /// Whether anything is asked of connections other than their partner and name.
+    /// Whether a filter other than those on partner ids and names applies to connections.
     fn filters_connections(&self) -> bool {
         !self.connection_ids.is_empty()
             || !self.client_ids.is_empty()
@@ -69,21 +69,21 @@ impl Lookup {
     }
 }
 
-/// The connections with a side in the enterprise. The two sides are two index scans in the order wanted; no connection
-/// has both in one enterprise, so none comes twice.
-pub(super) struct ConnectionList {
-    lookup: Lookup,
-    columns: AsSelect<ConnectionRow, Pg>,
+/// The connections with a side in the enterprise. Each side is an index scan in the order of the list. The two sides of
+/// a connection are always different enterprises, so none is listed twice.
+pub(super) struct NetworkConnectionList {
+    lookup: NetworkLookup,
+    columns: AsSelect<NetworkConnectionRow, Pg>,
 }
 
-impl ConnectionList {
-    pub(super) fn new(lookup: Lookup) -> Self {
-        let columns = ConnectionRow::as_select();
+impl NetworkConnectionList {
+    pub(super) fn new(lookup: NetworkLookup) -> Self {
+        let columns = NetworkConnectionRow::as_select();
         Self { lookup, columns }
     }
 }
 
-impl QueryFragment<Pg> for ConnectionList {
+impl QueryFragment<Pg> for NetworkConnectionList {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
         let lookup = &self.lookup;
         for (opening, side) in [
@@ -111,21 +111,22 @@ impl QueryFragment<Pg> for ConnectionList {
     }
 }
 
-/// The partners of the enterprise, and those that its client has a connection to. The planner starts from the
-/// enterprise's own records as soon as everybody else's are many (seen at 200,000 partners), so a page costs what they do.
-pub(super) struct PartnerList {
-    lookup: Lookup,
-    columns: AsSelect<PartnerRow, Pg>,
+/// The partners of the enterprise, and those that its client has a connection to. With many partners of other
+/// enterprises (seen with 200,000) the planner starts from the enterprise's own records, so a page costs as much
+/// as these are many.
+pub(super) struct NetworkPartnerList {
+    lookup: NetworkLookup,
+    columns: AsSelect<NetworkPartnerRow, Pg>,
 }
 
-impl PartnerList {
-    pub(super) fn new(lookup: Lookup) -> Self {
-        let columns = PartnerRow::as_select();
+impl NetworkPartnerList {
+    pub(super) fn new(lookup: NetworkLookup) -> Self {
+        let columns = NetworkPartnerRow::as_select();
         Self { lookup, columns }
     }
 }
 
-impl QueryFragment<Pg> for PartnerList {
+impl QueryFragment<Pg> for NetworkPartnerList {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
         let lookup = &self.lookup;
         out.push_sql("SELECT ");
@@ -158,8 +159,12 @@ impl QueryFragment<Pg> for PartnerList {
     }
 }
 
-/// Begins behind the cursor and ends after the limit.
-fn push_page<'b>(out: &mut AstPass<'_, 'b, Pg>, id: &str, lookup: &'b Lookup) -> QueryResult<()> {
+/// Adds the condition to begin behind the cursor, the order, and the limit.
+fn push_page<'b>(
+    out: &mut AstPass<'_, 'b, Pg>,
+    id: &str,
+    lookup: &'b NetworkLookup,
+) -> QueryResult<()> {
     out.push_sql(&format!(" AND {id} > "));
     out.push_bind_param::<sql_types::Uuid, _>(&lookup.after)?;
     out.push_sql(&format!(" ORDER BY {id} LIMIT "));
@@ -194,8 +199,8 @@ fn push_texts<'b>(
     Ok(())
 }
 
-/// What diesel must know of a statement of ours: its columns, and that it is prepared once for each text.
-macro_rules! statements {
+/// Implements for each list what diesel needs: the columns of its rows, and that each SQL text is prepared separately.
+macro_rules! list_queries {
     ($($list:ident gives $row:ident;)*) => {$(
         impl Query for $list {
             type SqlType = SqlTypeOf<AsSelect<$row, Pg>>;
@@ -208,7 +213,7 @@ macro_rules! statements {
     )*};
 }
 
-statements! {
-    ConnectionList gives ConnectionRow;
-    PartnerList gives PartnerRow;
+list_queries! {
+    NetworkConnectionList gives NetworkConnectionRow;
+    NetworkPartnerList gives NetworkPartnerRow;
 }

@@ -1,26 +1,31 @@
-//! The reads: one statement each, and a second only to tell an empty list from a list of nobody.
+//! The reads: one statement each, and a second one only where a list is empty, to check that its enterprise exists.
 
 use diesel::dsl::exists;
 use diesel::prelude::*;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use uuid::Uuid;
 
-use super::lists::{ConnectionList, Lookup, PartnerList};
-use super::rows::{ClientRow, ConnectionRow, EnterpriseRow, PartnerRow};
-use crate::db::pg_error::Failure;
+use super::lists::{NetworkConnectionList, NetworkLookup, NetworkPartnerList};
+use super::rows::{
+    NetworkClientRow, NetworkConnectionRow, NetworkEnterpriseRow, NetworkPartnerRow,
+};
+use crate::db::pg_error::TransactionError;
 use crate::db::pool::Pool;
 use crate::db::read;
 use crate::db::schema;
 use crate::error::{Error, Result};
-use crate::network::model::{Client, Connection, Enterprise, Filter, Partner, Viewer};
+use crate::network::model::{
+    NetworkClient, NetworkConnection, NetworkEnterprise, NetworkFilter, NetworkPartner,
+    NetworkViewer,
+};
 use crate::types::ids::{ClientId, ConnectionId, EnterpriseId, PartnerId};
 use crate::types::page::Page;
 
-/// An enterprise, if there is one.
+/// The enterprise with this id; `None` if there is none.
 pub(in crate::network) async fn enterprise(
     pool: &Pool,
     id: EnterpriseId,
-) -> Result<Option<Enterprise>> {
+) -> Result<Option<NetworkEnterprise>> {
     read::one(pool, async |connection: &mut AsyncPgConnection| {
         find_enterprise(connection, id.0).await
     })
@@ -30,25 +35,25 @@ pub(in crate::network) async fn enterprise(
 pub(super) async fn find_enterprise(
     connection: &mut AsyncPgConnection,
     id: Uuid,
-) -> QueryResult<Option<Enterprise>> {
+) -> QueryResult<Option<NetworkEnterprise>> {
     use schema::{client, enterprise};
 
-    let row: Option<(EnterpriseRow, Option<Uuid>)> = enterprise::table
+    let row: Option<(NetworkEnterpriseRow, Option<Uuid>)> = enterprise::table
         .left_join(client::table.on(client::enterprise_id.eq(enterprise::id)))
         .filter(enterprise::id.eq(id))
-        .select((EnterpriseRow::as_select(), client::id.nullable()))
+        .select((NetworkEnterpriseRow::as_select(), client::id.nullable()))
         .first(connection)
         .await
         .optional()?;
     Ok(row.map(|(row, client)| row.into_record(client)))
 }
 
-/// A page of the enterprises that the viewer may see, and one more.
+/// The enterprises of a page that the viewer may see, and one more if another page follows.
 pub(in crate::network) async fn enterprises(
     pool: &Pool,
-    viewer: &Viewer,
+    viewer: &NetworkViewer,
     page: &Page<Uuid>,
-) -> Result<Vec<Enterprise>> {
+) -> Result<Vec<NetworkEnterprise>> {
     use schema::{client, enterprise};
 
     read::one(pool, async |connection: &mut AsyncPgConnection| {
@@ -57,10 +62,10 @@ pub(in crate::network) async fn enterprises(
             .filter(enterprise::id.gt(after(page)))
             .order(enterprise::id)
             .limit(page.fetch())
-            .select((EnterpriseRow::as_select(), client::id.nullable()));
-        let rows: Vec<(EnterpriseRow, Option<Uuid>)> = match viewer {
-            Viewer::Admin => query.load(connection).await?,
-            Viewer::Member(enterprises) => {
+            .select((NetworkEnterpriseRow::as_select(), client::id.nullable()));
+        let rows: Vec<(NetworkEnterpriseRow, Option<Uuid>)> = match viewer {
+            NetworkViewer::Admin => query.load(connection).await?,
+            NetworkViewer::Member(enterprises) => {
                 let own = enterprise::id.eq_any(uuids(enterprises));
                 query.filter(own).load(connection).await?
             }
@@ -73,45 +78,46 @@ pub(in crate::network) async fn enterprises(
     .await
 }
 
-/// A client, if the viewer may see it.
+/// The client with this id; `None` if there is none, or the viewer may not see it.
 pub(in crate::network) async fn client(
     pool: &Pool,
-    viewer: &Viewer,
+    viewer: &NetworkViewer,
     id: ClientId,
-) -> Result<Option<Client>> {
+) -> Result<Option<NetworkClient>> {
     use schema::client;
 
     read::one(pool, async |connection: &mut AsyncPgConnection| {
         let query = client::table
             .filter(client::id.eq(id.0))
-            .select(ClientRow::as_select());
+            .select(NetworkClientRow::as_select());
         let row = match viewer {
-            Viewer::Admin => query.first(connection).await,
-            Viewer::Member(enterprises) => {
+            NetworkViewer::Admin => query.first(connection).await,
+            NetworkViewer::Member(enterprises) => {
                 let own = client::enterprise_id.eq_any(uuids(enterprises));
                 query.filter(own).first(connection).await
             }
         };
-        Ok::<_, Failure>(row.optional()?.map(Into::into))
+        Ok::<_, TransactionError>(row.optional()?.map(Into::into))
     })
     .await
 }
 
-/// A partner, if the viewer may see it.
+/// The partner with this id; `None` if there is none, or the viewer may not see it. A member sees the partners of its
+/// enterprises and those that its clients are connected to.
 pub(in crate::network) async fn partner(
     pool: &Pool,
-    viewer: &Viewer,
+    viewer: &NetworkViewer,
     id: PartnerId,
-) -> Result<Option<Partner>> {
+) -> Result<Option<NetworkPartner>> {
     use schema::{connection as joined, partner};
 
     read::one(pool, async |connection: &mut AsyncPgConnection| {
         let query = partner::table
             .filter(partner::id.eq(id.0))
-            .select(PartnerRow::as_select());
+            .select(NetworkPartnerRow::as_select());
         let row = match viewer {
-            Viewer::Admin => query.first(connection).await,
-            Viewer::Member(enterprises) => {
+            NetworkViewer::Admin => query.first(connection).await,
+            NetworkViewer::Member(enterprises) => {
                 let enterprises = uuids(enterprises);
                 let connected = joined::table
                     .filter(joined::partner_id.eq(partner::id))
@@ -122,44 +128,44 @@ pub(in crate::network) async fn partner(
                 query.filter(visible).first(connection).await
             }
         };
-        Ok::<_, Failure>(row.optional()?.map(Into::into))
+        Ok::<_, TransactionError>(row.optional()?.map(Into::into))
     })
     .await
 }
 
-/// A page of the partners that an enterprise has or is connected to, and one more.
+/// The partners of a page that the enterprise has or its client is connected to, and one more if another page follows.
 pub(in crate::network) async fn partners(
     pool: &Pool,
     enterprise: EnterpriseId,
-    filter: &Filter,
+    filter: &NetworkFilter,
     page: &Page<Uuid>,
-) -> Result<Vec<Partner>> {
+) -> Result<Vec<NetworkPartner>> {
     read::one(pool, async |connection: &mut AsyncPgConnection| {
-        let lookup = Lookup::new(enterprise.0, filter, after(page), page.fetch());
-        let rows: Vec<PartnerRow> = PartnerList::new(lookup).load(connection).await?;
+        let lookup = NetworkLookup::new(enterprise.0, filter, after(page), page.fetch());
+        let rows: Vec<NetworkPartnerRow> = NetworkPartnerList::new(lookup).load(connection).await?;
         if rows.is_empty() {
             require_enterprise(connection, enterprise).await?;
         }
-        Ok::<_, Failure>(rows.into_iter().map(Into::into).collect())
+        Ok::<_, TransactionError>(rows.into_iter().map(Into::into).collect())
     })
     .await
 }
 
-/// A connection, if the viewer may see it.
+/// The connection with this id; `None` if there is none, or the viewer may not see it.
 pub(in crate::network) async fn connection(
     pool: &Pool,
-    viewer: &Viewer,
+    viewer: &NetworkViewer,
     id: ConnectionId,
-) -> Result<Option<Connection>> {
+) -> Result<Option<NetworkConnection>> {
     use schema::connection as joined;
 
     read::one(pool, async |connection: &mut AsyncPgConnection| {
         let query = joined::table
             .filter(joined::id.eq(id.0))
-            .select(ConnectionRow::as_select());
+            .select(NetworkConnectionRow::as_select());
         let row = match viewer {
-            Viewer::Admin => query.first(connection).await,
-            Viewer::Member(enterprises) => {
+            NetworkViewer::Admin => query.first(connection).await,
+            NetworkViewer::Member(enterprises) => {
                 let enterprises = uuids(enterprises);
                 let own = joined::client_enterprise_id
                     .eq_any(enterprises.clone())
@@ -172,16 +178,17 @@ pub(in crate::network) async fn connection(
     .await
 }
 
-/// A page of the connections that an enterprise has a side in, and one more.
+/// The connections of a page that have a side in the enterprise, and one more if another page follows.
 pub(in crate::network) async fn connections(
     pool: &Pool,
     enterprise: EnterpriseId,
-    filter: &Filter,
+    filter: &NetworkFilter,
     page: &Page<Uuid>,
-) -> Result<Vec<Connection>> {
+) -> Result<Vec<NetworkConnection>> {
     read::one(pool, async |connection: &mut AsyncPgConnection| {
-        let lookup = Lookup::new(enterprise.0, filter, after(page), page.fetch());
-        let rows: Vec<ConnectionRow> = ConnectionList::new(lookup).load(connection).await?;
+        let lookup = NetworkLookup::new(enterprise.0, filter, after(page), page.fetch());
+        let rows: Vec<NetworkConnectionRow> =
+            NetworkConnectionList::new(lookup).load(connection).await?;
         if rows.is_empty() {
             require_enterprise(connection, enterprise).await?;
         }
@@ -190,11 +197,11 @@ pub(in crate::network) async fn connections(
     .await
 }
 
-/// A list without a record may be one of an enterprise without a record. Asked afterwards: enterprises never go away.
+/// Checks that the enterprise of an empty list exists. It may be read after the list: enterprises are never deleted.
 async fn require_enterprise(
     connection: &mut AsyncPgConnection,
     id: EnterpriseId,
-) -> Result<(), Failure> {
+) -> Result<(), TransactionError> {
     let found = schema::enterprise::table.find(id.0);
     let found: bool = diesel::select(exists(found)).get_result(connection).await?;
     if found {
@@ -204,7 +211,7 @@ async fn require_enterprise(
     }
 }
 
-/// The id to begin behind; the nil UUID lies before all.
+/// The id behind which the page begins; the nil UUID sorts before all others.
 fn after(page: &Page<Uuid>) -> Uuid {
     page.after().copied().unwrap_or_default()
 }

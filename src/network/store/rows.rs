@@ -1,18 +1,21 @@
-//! The rows of the network's tables, and the records that they are.
+//! The rows of the tables of the network, and their conversion to records.
 
 use chrono::{DateTime, Utc};
 use diesel::pg::Pg;
 use diesel::{Queryable, Selectable};
 use uuid::Uuid;
 
-use crate::db::pg_error::{DbFault, Failure};
+use crate::db::pg_error::{DbError, TransactionError};
 use crate::db::schema;
-use crate::network::model::{Client, Connection, Direction, Enterprise, Mode, Partner, Times};
+use crate::network::model::{
+    NetworkClient, NetworkConnection, NetworkDirection, NetworkEnterprise, NetworkMode,
+    NetworkPartner, NetworkTimes,
+};
 use crate::types::ids::{ClientId, ConnectionId, EnterpriseId, PartnerId};
 
 #[derive(Queryable, Selectable)]
 #[diesel(table_name = schema::enterprise, check_for_backend(Pg))]
-pub(super) struct EnterpriseRow {
+pub(super) struct NetworkEnterpriseRow {
     pub(super) id: Uuid,
     name: String,
     oes_licensed: bool,
@@ -21,10 +24,10 @@ pub(super) struct EnterpriseRow {
     updated_at: DateTime<Utc>,
 }
 
-impl EnterpriseRow {
-    /// The record, which has the id of its client from another table.
-    pub(super) fn into_record(self, client: Option<Uuid>) -> Enterprise {
-        Enterprise {
+impl NetworkEnterpriseRow {
+    /// The record of this row and of the enterprise's client, whose id is in another table.
+    pub(super) fn into_record(self, client: Option<Uuid>) -> NetworkEnterprise {
+        NetworkEnterprise {
             id: Some(EnterpriseId(self.id)),
             name: self.name,
             oes_licensed: self.oes_licensed,
@@ -37,7 +40,7 @@ impl EnterpriseRow {
 
 #[derive(Queryable, Selectable)]
 #[diesel(table_name = schema::client, check_for_backend(Pg))]
-pub(super) struct ClientRow {
+pub(super) struct NetworkClientRow {
     pub(super) id: Uuid,
     enterprise_id: Uuid,
     name: String,
@@ -45,8 +48,8 @@ pub(super) struct ClientRow {
     updated_at: DateTime<Utc>,
 }
 
-impl From<ClientRow> for Client {
-    fn from(row: ClientRow) -> Self {
+impl From<NetworkClientRow> for NetworkClient {
+    fn from(row: NetworkClientRow) -> Self {
         Self {
             id: Some(ClientId(row.id)),
             enterprise_id: EnterpriseId(row.enterprise_id),
@@ -58,7 +61,7 @@ impl From<ClientRow> for Client {
 
 #[derive(Queryable, Selectable)]
 #[diesel(table_name = schema::partner, check_for_backend(Pg))]
-pub(super) struct PartnerRow {
+pub(super) struct NetworkPartnerRow {
     id: Uuid,
     enterprise_id: Uuid,
     name: String,
@@ -67,8 +70,8 @@ pub(super) struct PartnerRow {
     updated_at: DateTime<Utc>,
 }
 
-impl From<PartnerRow> for Partner {
-    fn from(row: PartnerRow) -> Self {
+impl From<NetworkPartnerRow> for NetworkPartner {
+    fn from(row: NetworkPartnerRow) -> Self {
         Self {
             id: Some(PartnerId(row.id)),
             enterprise_id: EnterpriseId(row.enterprise_id),
@@ -81,7 +84,7 @@ impl From<PartnerRow> for Partner {
 
 #[derive(Queryable, Selectable)]
 #[diesel(table_name = schema::connection, check_for_backend(Pg))]
-pub(super) struct ConnectionRow {
+pub(super) struct NetworkConnectionRow {
     id: Uuid,
     client_id: Uuid,
     partner_id: Uuid,
@@ -95,18 +98,19 @@ pub(super) struct ConnectionRow {
     updated_at: DateTime<Utc>,
 }
 
-impl TryFrom<ConnectionRow> for Connection {
-    type Error = Failure;
+impl TryFrom<NetworkConnectionRow> for NetworkConnection {
+    type Error = TransactionError;
 
-    fn try_from(row: ConnectionRow) -> Result<Self, Failure> {
-        let Some(mode) = Mode::stored(&row.mode) else {
-            // Its check keeps all others out.
-            return Err(DbFault::Other(format!("a connection of mode {}", row.mode)).into());
+    fn try_from(row: NetworkConnectionRow) -> Result<Self, TransactionError> {
+        let Some(mode) = NetworkMode::stored(&row.mode) else {
+            // The column has a check, so this is a bug or a newer schema.
+            let what = format!("connection {} has the unknown mode {:?}", row.id, row.mode);
+            return Err(DbError::Other(what).into());
         };
-        // A check ties each flag to its reason: the reason alone tells.
+        // A check demands a reason exactly where the direction is disabled, so the flags need not be read.
         let direction = |reason| match reason {
-            None => Direction::Enabled,
-            Some(reason) => Direction::Disabled { reason },
+            None => NetworkDirection::Enabled,
+            Some(reason) => NetworkDirection::Disabled { reason },
         };
         Ok(Self {
             id: Some(ConnectionId(row.id)),
@@ -123,8 +127,8 @@ impl TryFrom<ConnectionRow> for Connection {
     }
 }
 
-fn times(created_at: DateTime<Utc>, updated_at: DateTime<Utc>) -> Times {
-    Times {
+fn times(created_at: DateTime<Utc>, updated_at: DateTime<Utc>) -> NetworkTimes {
+    NetworkTimes {
         created_at: Some(created_at.into()),
         updated_at: Some(updated_at.into()),
     }

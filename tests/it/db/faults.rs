@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use diesel_async::{AsyncPgConnection, SimpleAsyncConnection};
 use earmark::db::connect::Connector;
-use earmark::db::pg_error::{DbFault, Failure};
+use earmark::db::pg_error::{DbError, TransactionError};
 use earmark::db::pool::{self, Pool, PoolSettings};
 use earmark::db::write::Transaction;
 use earmark::db::{read, write};
@@ -55,38 +55,38 @@ async fn both_drivers_faults_are_read_alike() {
         "INSERT INTO account VALUES (gen_random_uuid(), gen_random_uuid(), 'x', -1, 0, 1)";
     let unique = format!("INSERT INTO owner VALUES ('{OWNER}')");
     let unique = unique.as_str();
-    let cases: [(&str, DbFault); 12] = [
-        (unique, DbFault::Unique("owner_pkey".into())),
-        (account, DbFault::Check("account_no_overdraft".into())),
+    let cases: [(&str, DbError); 12] = [
+        (unique, DbError::Unique("owner_pkey".into())),
+        (account, DbError::Check("account_no_overdraft".into())),
         (
             "INSERT INTO child VALUES (1)",
-            DbFault::ForeignKey("child_fkey".into()),
+            DbError::ForeignKey("child_fkey".into()),
         ),
-        (&lock, DbFault::LockTimeout),
-        (&nowait, DbFault::LockTimeout),
+        (&lock, DbError::LockTimeout),
+        (&nowait, DbError::LockTimeout),
         (
             "SET statement_timeout = 50; SELECT pg_sleep(5)",
-            DbFault::StatementTimeout,
+            DbError::StatementTimeout,
         ),
         (
             "SELECT pg_cancel_backend(pg_backend_pid()), pg_sleep(5)",
-            DbFault::StatementTimeout,
+            DbError::StatementTimeout,
         ),
-        ("BEGIN READ ONLY; DELETE FROM owner", DbFault::ReadOnly),
-        ("SELECT 10::numeric ^ 200000", DbFault::NumericOverflow),
+        ("BEGIN READ ONLY; DELETE FROM owner", DbError::ReadOnly),
+        ("SELECT 10::numeric ^ 200000", DbError::NumericOverflow),
         (
             "SELECT 9223372036854775807::bigint + 1",
-            DbFault::NumericOverflow,
+            DbError::NumericOverflow,
         ),
-        ("SELECT 1e5::numeric(4, 2)", DbFault::NumericOverflow),
-        ("SELECT FROM nowhere", DbFault::MissingTable),
+        ("SELECT 1e5::numeric(4, 2)", DbError::NumericOverflow),
+        ("SELECT FROM nowhere", DbError::MissingTable),
     ];
     for (sql, fault) in cases {
         let error = raw(&db).await.batch_execute(sql).await.expect_err(sql);
-        assert_eq!(DbFault::from(error), fault, "tokio-postgres: {sql}");
+        assert_eq!(DbError::from(error), fault, "tokio-postgres: {sql}");
         let mut diesel = by_diesel(&db).await;
         let error = diesel.batch_execute(sql).await.expect_err(sql);
-        assert_eq!(DbFault::from(error), fault, "diesel: {sql}");
+        assert_eq!(DbError::from(error), fault, "diesel: {sql}");
     }
 }
 
@@ -95,13 +95,13 @@ async fn a_lost_connection_is_read_alike() {
     let db = database().await;
     let sql = "SELECT pg_terminate_backend(pg_backend_pid()), pg_sleep(5)";
     let error = raw(&db).await.batch_execute(sql).await.expect_err(sql);
-    let fault = DbFault::from(error);
+    let fault = DbError::from(error);
     assert!(fault.is_connection_lost(), "{fault:?}");
 
     let mut diesel = by_diesel(&db).await;
     for attempt in ["while it happens", "afterwards"] {
         let error = diesel.batch_execute(sql).await.expect_err(sql);
-        let fault = DbFault::from(error);
+        let fault = DbError::from(error);
         assert!(fault.is_connection_lost(), "{attempt}: {fault:?}");
     }
 }
@@ -125,7 +125,7 @@ async fn serialization_failures_and_deadlocks_are_contention() {
         .expect("a snapshot");
     one.batch_execute(&count(&ids[0])).await.expect("written");
     let error = two.batch_execute(&count(&ids[0])).await.expect_err("stale");
-    assert_eq!(DbFault::from(error), DbFault::Serialization);
+    assert_eq!(DbError::from(error), DbError::Serialization);
     two.batch_execute("ROLLBACK").await.expect("rolled back");
 
     // Whoever waits the full second is the one that Postgres ends.
@@ -141,8 +141,8 @@ async fn serialization_failures_and_deadlocks_are_contention() {
     .expect("written");
     let (first, second) = (count(&ids[1]), count(&ids[0]));
     let (ends_well, ends) = tokio::join!(one.batch_execute(&first), two.batch_execute(&second));
-    let fault = DbFault::from(ends.expect_err("a deadlock"));
-    assert_eq!(fault, DbFault::Deadlock);
+    let fault = DbError::from(ends.expect_err("a deadlock"));
+    assert_eq!(fault, DbError::Deadlock);
     drop(ends_well);
 }
 
@@ -157,7 +157,7 @@ struct Insert {
 impl Transaction for Insert {
     type Output = u32;
 
-    async fn run(&self, connection: &mut AsyncPgConnection) -> Result<u32, Failure> {
+    async fn run(&self, connection: &mut AsyncPgConnection) -> Result<u32, TransactionError> {
         let sql = format!("INSERT INTO owner VALUES ('{}')", self.owner);
         connection.batch_execute(&sql).await?;
         let run = self.runs.fetch_add(1, Ordering::SeqCst) + 1;
@@ -277,7 +277,7 @@ async fn a_read_of_several_statements_sees_one_state_and_cannot_write() {
             let sql = "INSERT INTO owner VALUES (gen_random_uuid())";
             other.batch_execute(sql).await.expect(sql);
         }
-        Ok::<_, Failure>(counts)
+        Ok::<_, TransactionError>(counts)
     })
     .await;
     assert_eq!(counts, Ok(vec![0, 0]));

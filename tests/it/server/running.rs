@@ -233,7 +233,10 @@ impl BalanceService for Fake {
         self.act(&call, &request.get_ref().external_id).await?;
         answer(request, async |_, message: AdjustBalanceRequest| {
             if message.external_id == "refuse" {
-                return Err(Error::ClientExists);
+                return Err(Error::ClientExists {
+                    enterprise: uuid::Uuid::nil().into(),
+                    client: uuid::Uuid::nil().into(),
+                });
             }
             Ok(Answer::fresh(AdjustBalanceResponse::default()))
         })

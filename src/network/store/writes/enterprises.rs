@@ -1,43 +1,46 @@
-//! What is written of enterprises.
+//! The writes of enterprises.
 
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 
-use super::{
-    Command, Work, Written, created, fresh, new_id, not_updated, replay, require_version, updated,
-};
-use crate::db::pg_error::Failure;
+use super::common::{lock, new_id};
+use crate::db::pg_error::TransactionError;
+use crate::db::record_write::{RecordCommand, WriteContext, WrittenRecord, require_version};
 use crate::db::schema::enterprise;
-use crate::db::write;
+use crate::db::write::ensure_owner;
 use crate::error::Error;
-use crate::network::model::{CreateEnterprise, Enterprise, Times, UpdateEnterprise};
+use crate::network::model::{CreateEnterprise, NetworkEnterprise, NetworkTimes, UpdateEnterprise};
 use crate::network::store::reads::find_enterprise;
 use crate::types::ids::{EnterpriseId, OwnerId};
 
-impl Command for CreateEnterprise {
-    type Record = Enterprise;
+impl RecordCommand for CreateEnterprise {
+    type Record = NetworkEnterprise;
 
-    async fn run(&self, work: &mut Work<'_>) -> Result<Written<Enterprise>, Failure> {
-        work.lock(None).await?;
-        if let Some(id) = work.replayed().await? {
-            let found = find_enterprise(work.connection, id).await?;
-            return Ok(replay(found.ok_or(Error::EnterpriseNotFound(id.into()))?));
+    async fn run(
+        &self,
+        write: &mut WriteContext<'_>,
+    ) -> Result<WrittenRecord<NetworkEnterprise>, TransactionError> {
+        lock(write, None).await?;
+        if let Some(id) = write.replayed_id().await? {
+            let found = find_enterprise(write.connection, id).await?;
+            let record = found.ok_or(Error::EnterpriseNotFound(id.into()))?;
+            return Ok(WrittenRecord::replayed(record));
         }
-        let mut record = Enterprise {
+        let mut record = NetworkEnterprise {
             id: None,
             name: self.name.clone(),
             oes_licensed: self.oes_licensed,
             client_id: None,
             version: 1,
-            times: Times::default(),
+            times: NetworkTimes::default(),
         };
-        if work.validate_only {
-            return Ok(fresh(record));
+        if write.validate_only {
+            return Ok(WrittenRecord::applied(record));
         }
-        let now = work.now().await?;
+        let now = write.now().await?;
         let id = new_id(now);
-        // Nobody knows this owner yet: its lock is nobody's to wait for.
-        write::ensure_owner(work.connection, OwnerId(id)).await?;
+        // No other transaction can lock this owner: its id is new.
+        ensure_owner(write.connection, OwnerId(id)).await?;
         diesel::insert_into(enterprise::table)
             .values((
                 enterprise::id.eq(id),
@@ -47,28 +50,31 @@ impl Command for CreateEnterprise {
                 enterprise::created_at.eq(now.to_chrono()),
                 enterprise::updated_at.eq(now.to_chrono()),
             ))
-            .execute(work.connection)
+            .execute(write.connection)
             .await?;
-        work.keep_key(id, now).await?;
+        write.keep_key(id, now).await?;
         record.id = Some(EnterpriseId(id));
-        record.times = created(now);
-        Ok(fresh(record))
+        record.times = NetworkTimes::created(now);
+        Ok(WrittenRecord::applied(record))
     }
 }
 
-impl Command for UpdateEnterprise {
-    type Record = Enterprise;
+impl RecordCommand for UpdateEnterprise {
+    type Record = NetworkEnterprise;
 
-    async fn run(&self, work: &mut Work<'_>) -> Result<Written<Enterprise>, Failure> {
+    async fn run(
+        &self,
+        write: &mut WriteContext<'_>,
+    ) -> Result<WrittenRecord<NetworkEnterprise>, TransactionError> {
         let not_found = Error::EnterpriseNotFound(self.id);
-        if !work.lock(Some(self.id)).await? {
+        if !lock(write, Some(self.id.into())).await? {
             return Err(not_found.into());
         }
-        let replayed = work.replayed().await?;
-        let found = find_enterprise(work.connection, self.id.0).await?;
+        let replayed = write.replayed_id().await?;
+        let found = find_enterprise(write.connection, self.id.0).await?;
         let mut record = found.ok_or(not_found)?;
         if replayed.is_some() {
-            return Ok(replay(record));
+            return Ok(WrittenRecord::replayed(record));
         }
         require_version(self.expected_version, record.version)?;
         if let Some(name) = &self.name {
@@ -76,12 +82,12 @@ impl Command for UpdateEnterprise {
         }
         record.oes_licensed = self.oes_licensed.unwrap_or(record.oes_licensed);
         record.version += 1;
-        if work.validate_only {
-            record.times = not_updated(record.times);
-            return Ok(fresh(record));
+        if write.validate_only {
+            record.times = record.times.change_validated();
+            return Ok(WrittenRecord::applied(record));
         }
-        let now = work.now().await?;
-        record.times = updated(record.times, now);
+        let now = write.now().await?;
+        record.times = record.times.changed(now);
         diesel::update(enterprise::table.find(self.id.0))
             .set((
                 enterprise::name.eq(&record.name),
@@ -89,9 +95,9 @@ impl Command for UpdateEnterprise {
                 enterprise::version.eq(record.version),
                 enterprise::updated_at.eq(record.times.updated_at.unwrap_or(now).to_chrono()),
             ))
-            .execute(work.connection)
+            .execute(write.connection)
             .await?;
-        work.keep_key(self.id.0, now).await?;
-        Ok(fresh(record))
+        write.keep_key(self.id.0, now).await?;
+        Ok(WrittenRecord::applied(record))
     }
 }

@@ -1,51 +1,63 @@
-//! What is written of the two sides of a connection: clients and partners.
+//! The writes of the two sides of a connection: clients and partners.
 
-use diesel::dsl::exists;
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
+use uuid::Uuid;
 
-use super::{Command, Work, Written, created, fresh, new_id, replay};
-use crate::db::pg_error::Failure;
+use super::common::{lock, new_id};
+use crate::db::pg_error::TransactionError;
+use crate::db::record_write::{RecordCommand, WriteContext, WrittenRecord};
 use crate::db::schema::{client, partner};
 use crate::error::Error;
-use crate::network::model::{Client, CreateClient, CreatePartner, Partner, Times};
-use crate::network::store::rows::{ClientRow, PartnerRow};
+use crate::network::model::{
+    CreateClient, CreatePartner, NetworkClient, NetworkPartner, NetworkTimes,
+};
+use crate::network::store::rows::{NetworkClientRow, NetworkPartnerRow};
 use crate::types::ids::{ClientId, PartnerId};
 
-impl Command for CreateClient {
-    type Record = Client;
+impl RecordCommand for CreateClient {
+    type Record = NetworkClient;
 
-    async fn run(&self, work: &mut Work<'_>) -> Result<Written<Client>, Failure> {
-        if !work.lock(Some(self.enterprise_id)).await? {
+    async fn run(
+        &self,
+        write: &mut WriteContext<'_>,
+    ) -> Result<WrittenRecord<NetworkClient>, TransactionError> {
+        if !lock(write, Some(self.enterprise_id.into())).await? {
             return Err(Error::EnterpriseNotFound(self.enterprise_id).into());
         }
-        if let Some(id) = work.replayed().await? {
-            let found: Option<ClientRow> = client::table
+        if let Some(id) = write.replayed_id().await? {
+            let found: Option<NetworkClientRow> = client::table
                 .find(id)
-                .select(ClientRow::as_select())
-                .first(work.connection)
+                .select(NetworkClientRow::as_select())
+                .first(write.connection)
                 .await
                 .optional()?;
             let row = found.ok_or(Error::ClientNotFound(Some(id.into())))?;
-            return Ok(replay(row.into()));
+            return Ok(WrittenRecord::replayed(row.into()));
         }
-        let taken = client::table.filter(client::enterprise_id.eq(self.enterprise_id.0));
-        let taken: bool = diesel::select(exists(taken))
-            .get_result(work.connection)
-            .await?;
-        if taken {
-            return Err(Error::ClientExists.into());
+        let existing: Option<Uuid> = client::table
+            .filter(client::enterprise_id.eq(self.enterprise_id.0))
+            .select(client::id)
+            .first(write.connection)
+            .await
+            .optional()?;
+        if let Some(existing) = existing {
+            return Err(Error::ClientExists {
+                enterprise: self.enterprise_id,
+                client: ClientId(existing),
+            }
+            .into());
         }
-        let mut record = Client {
+        let mut record = NetworkClient {
             id: None,
             enterprise_id: self.enterprise_id,
             name: self.name.clone(),
-            times: Times::default(),
+            times: NetworkTimes::default(),
         };
-        if work.validate_only {
-            return Ok(fresh(record));
+        if write.validate_only {
+            return Ok(WrittenRecord::applied(record));
         }
-        let now = work.now().await?;
+        let now = write.now().await?;
         let id = new_id(now);
         diesel::insert_into(client::table)
             .values((
@@ -55,43 +67,46 @@ impl Command for CreateClient {
                 client::created_at.eq(now.to_chrono()),
                 client::updated_at.eq(now.to_chrono()),
             ))
-            .execute(work.connection)
+            .execute(write.connection)
             .await?;
-        work.keep_key(id, now).await?;
+        write.keep_key(id, now).await?;
         record.id = Some(ClientId(id));
-        record.times = created(now);
-        Ok(fresh(record))
+        record.times = NetworkTimes::created(now);
+        Ok(WrittenRecord::applied(record))
     }
 }
 
-impl Command for CreatePartner {
-    type Record = Partner;
+impl RecordCommand for CreatePartner {
+    type Record = NetworkPartner;
 
-    async fn run(&self, work: &mut Work<'_>) -> Result<Written<Partner>, Failure> {
-        if !work.lock(Some(self.enterprise_id)).await? {
+    async fn run(
+        &self,
+        write: &mut WriteContext<'_>,
+    ) -> Result<WrittenRecord<NetworkPartner>, TransactionError> {
+        if !lock(write, Some(self.enterprise_id.into())).await? {
             return Err(Error::EnterpriseNotFound(self.enterprise_id).into());
         }
-        if let Some(id) = work.replayed().await? {
-            let found: Option<PartnerRow> = partner::table
+        if let Some(id) = write.replayed_id().await? {
+            let found: Option<NetworkPartnerRow> = partner::table
                 .find(id)
-                .select(PartnerRow::as_select())
-                .first(work.connection)
+                .select(NetworkPartnerRow::as_select())
+                .first(write.connection)
                 .await
                 .optional()?;
             let row = found.ok_or(Error::PartnerNotFound(id.into()))?;
-            return Ok(replay(row.into()));
+            return Ok(WrittenRecord::replayed(row.into()));
         }
-        let mut record = Partner {
+        let mut record = NetworkPartner {
             id: None,
             enterprise_id: self.enterprise_id,
             name: self.name.clone(),
             institution_identifier: self.institution_identifier.clone(),
-            times: Times::default(),
+            times: NetworkTimes::default(),
         };
-        if work.validate_only {
-            return Ok(fresh(record));
+        if write.validate_only {
+            return Ok(WrittenRecord::applied(record));
         }
-        let now = work.now().await?;
+        let now = write.now().await?;
         let id = new_id(now);
         diesel::insert_into(partner::table)
             .values((
@@ -102,11 +117,11 @@ impl Command for CreatePartner {
                 partner::created_at.eq(now.to_chrono()),
                 partner::updated_at.eq(now.to_chrono()),
             ))
-            .execute(work.connection)
+            .execute(write.connection)
             .await?;
-        work.keep_key(id, now).await?;
+        write.keep_key(id, now).await?;
         record.id = Some(PartnerId(id));
-        record.times = created(now);
-        Ok(fresh(record))
+        record.times = NetworkTimes::created(now);
+        Ok(WrittenRecord::applied(record))
     }
 }
