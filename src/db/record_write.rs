@@ -126,8 +126,7 @@ impl WriteContext<'_> {
         write::now(self.connection).await
     }
 
-    /// Stores the write's key, if it has one, for the record that the write created or changed. The owner of the key must
-    /// have a row.
+    /// Stores the write's key, if it has one, for the record that the write created or changed. The owner's row must exist.
     ///
     /// # Errors
     /// A serialization failure if another call stored the key meanwhile: the next attempt finds it.
@@ -183,8 +182,7 @@ pub fn require_version(expected: Option<i64>, actual: i64) -> Result<()> {
     }
 }
 
-/// The time of a change: `now`, or one microsecond after the last change of the record if the clock has not advanced
-/// beyond that time.
+/// The time of a change: `now`, or one microsecond after the record's last change if that is later.
 pub fn time_of_change(now: Time, last_change: Option<Time>) -> Time {
     last_change.map_or(now, |last| now.max(last.next()))
 }

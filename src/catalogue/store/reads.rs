@@ -35,8 +35,7 @@ pub(super) type Row = (
     i64,
 );
 
-/// Selects allocations with the texts in the languages `$2`. The JSON of all texts is unpacked once, whatever the number
-/// of languages is.
+/// Selects allocations with the texts in the languages `$2`. The JSON of all texts is unpacked once, not once a language.
 const SELECT: &str = "SELECT allocation_id, msrp_price, msrp_currency, unit_price, unit_currency, image,
     (SELECT jsonb_object_agg(key, value) FROM jsonb_each(translations) WHERE key = ANY ($2)), version
     FROM catalogue_allocation WHERE owner_id = $1";
