@@ -1,4 +1,5 @@
-//! The document form of an allocation: the JSON of the source's example, with `id` and `version`. JSON Patches refer to it.
+//! The document form of an allocation: the JSON of the source's example, with `id` and `version`. JSON
+//! Patches refer to it.
 
 mod read;
 mod write;

@@ -25,8 +25,8 @@ pub(crate) struct CasAllocation {
     pub(crate) fields: RecordFields,
 }
 
-/// The fields of an allocation that callers set. An unset field is `None`; an object of the document form without any set
-/// field counts as unset too.
+/// The fields of an allocation that callers set. An unset field is `None`; an object of the document form without any
+/// set field counts as unset too.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct RecordFields {
     pub(crate) deal_id: Option<String>,

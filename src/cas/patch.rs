@@ -108,8 +108,8 @@ impl Patch {
         })
     }
 
-    /// Applies the operations in order. The members of the document that `read_only` names may only be tested and copied;
-    /// an operation that replaces the whole document must leave them as they were.
+    /// Applies the operations in order. The members of the document that `read_only` names may only be tested and
+    /// copied; an operation that replaces the whole document must leave them as they were.
     ///
     /// # Errors
     /// [`Error::PatchTestFailed`] or [`Error::InvalidRequest`], for the first operation that fails.
@@ -212,8 +212,8 @@ impl PatchOperation {
     }
 }
 
-/// Reads the members of one operation. Every method returns a value, a placeholder if the member is invalid; an operation
-/// with an invalid member is discarded.
+/// Reads the members of one operation. Every method returns a value, a placeholder if the member is invalid; an
+/// operation with an invalid member is discarded.
 struct OperationReader<'a> {
     text: PatchOperationText<'a>,
     invalid: Vec<InvalidMember>,
@@ -270,8 +270,8 @@ impl OperationReader<'_> {
 /// The application of a patch to a document.
 struct PatchRun<'a> {
     document: Json,
-    /// Size in memory of the original document and of every value and copy added since, in bytes. It never decreases, and
-    /// so bounds both the document and the work done on it.
+    /// Size in memory of the original document and of every value and copy added since, in bytes. It never decreases,
+    /// and so bounds both the document and the work done on it.
     bytes: usize,
     /// The read-only members with their values in the original document.
     read_only: Vec<(&'a str, Option<Json>)>,

@@ -20,8 +20,8 @@ use crate::types::time::Time;
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct CasSearch {
     pub(crate) criteria: Vec<SearchCriterion>,
-    /// The sort order, the most significant key first. The time of creation and the id are added as least significant keys,
-    /// which makes the order total.
+    /// The sort order, the most significant key first. The time of creation and the id are added as least significant
+    /// keys, which makes the order total.
     pub(crate) order: Vec<CasSortKey>,
     pub(crate) page: Page<CasSortPosition>,
 }

@@ -1,5 +1,5 @@
-//! The handlers of CasAllocationService. Each converts the request, authorises the caller, calls the store and converts the
-//! result.
+//! The handlers of CasAllocationService. Each converts the request, authorises the caller, calls the store
+//! and converts the result.
 
 use tonic::{Request, Response, Status};
 

@@ -226,8 +226,8 @@ fn image(reader: &mut Reader, url: &str) -> String {
     url
 }
 
-/// Whether this is a valid https URL. The parser corrects many errors, such as blanks, backslashes and missing slashes; a
-/// URL that it has to correct is invalid.
+/// Whether this is a valid https URL. The parser corrects many errors, such as blanks, backslashes and missing slashes;
+/// a URL that it has to correct is invalid.
 fn is_https(url: &str) -> bool {
     let is_corrected = Cell::new(false);
     let correct = |_| is_corrected.set(true);

@@ -81,8 +81,8 @@ impl WriteContext<'_> {
         self.key.map(|key| key.owner)
     }
 
-    /// Locks the rows of these owners until the transaction ends, and returns the ids of those that exist. Does not lock
-    /// if the context is only to validate.
+    /// Locks the rows of these owners until the transaction ends, and returns the ids of those that exist. Does not
+    /// lock if the context is only to validate.
     ///
     /// What must hold until the transaction ends is to be read afterwards: a statement that waits for a lock sees all
     /// rows but the locked ones as they were when it began.
@@ -126,7 +126,8 @@ impl WriteContext<'_> {
         write::now(self.connection).await
     }
 
-    /// Stores the write's key, if it has one, for the record that the write created or changed. The owner's row must exist.
+    /// Stores the write's key, if it has one, for the record that the write created or changed. The
+    /// owner's row must exist.
     ///
     /// # Errors
     /// A serialization failure if another call stored the key meanwhile: the next attempt finds it.

@@ -1,5 +1,5 @@
-//! Reads the fields that callers set from the document form. Everywhere `null` means unset; members that the document form
-//! does not have are violations.
+//! Reads the fields that callers set from the document form. Everywhere `null` means unset; members that the document
+//! form does not have are violations.
 
 use std::collections::BTreeMap;
 
@@ -219,8 +219,8 @@ impl<'d> DocumentValue<'d, '_> {
         }
     }
 
-    /// Reads an array of objects; an unset one is empty. Of an array that is too long only one element more than allowed is
-    /// read, which is enough for the violation.
+    /// Reads an array of objects; an unset one is empty. Of an array that is too long only one element more than
+    /// allowed is read, which is enough for the violation.
     fn array<T: Default>(self, read: impl Fn(&mut ObjectReader<'d, '_>) -> T) -> Vec<T> {
         let Some(Json::Array(items)) = self.value else {
             if let Some(value) = self.value {

@@ -45,8 +45,8 @@ impl JsonNumber {
         format!("{sign}{digits:0>1}e{exponent}")
     }
 
-    /// The value as a decimal without exponent, redundant zeros or `-0`; `None` if it takes more than `whole_max` digits
-    /// before the point or `fraction_max` after it.
+    /// The value as a decimal without exponent, redundant zeros or `-0`; `None` if it takes more than `whole_max`
+    /// digits before the point or `fraction_max` after it.
     pub(crate) fn to_plain(&self, whole_max: usize, fraction_max: usize) -> Option<String> {
         let DecimalParts {
             is_negative,

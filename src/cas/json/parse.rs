@@ -1,5 +1,5 @@
-//! Parses JSON texts. The structure is parsed here, which enforces the bounds of `limits`; numbers and strings with their
-//! escapes are parsed by serde_json.
+//! Parses JSON texts. The structure is parsed here, which enforces the bounds of `limits`; numbers and strings with
+//! their escapes are parsed by serde_json.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;

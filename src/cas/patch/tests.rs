@@ -1,5 +1,5 @@
-//! Tests the rules of RFC 6902 and RFC 6901 case by case (`rules`), and by comparison with a second implementation on flat
-//! maps (`reference`). A failure there prints its smallest input and adds its seed to `proptest-regressions/`.
+//! Tests the rules of RFC 6902 and RFC 6901 case by case (`rules`), and by comparison with a second implementation on
+//! flat maps (`reference`). A failure there prints its smallest input and adds its seed to `proptest-regressions/`.
 
 use super::*;
 use crate::error::Violation;

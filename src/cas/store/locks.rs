@@ -8,9 +8,9 @@ use tokio::sync::{Mutex, MutexGuard};
 use crate::cas::write::CasTarget;
 use crate::limits::CAS_RECORD_LOCKS;
 
-/// Serialises the changes of a record within this process. A change that waits for the record's row in the database holds
-/// a connection, so many changes of one record could occupy the whole pool; a change that waits here holds none. The
-/// row's lock remains what makes changes correct, across processes too. Clones share the locks.
+/// Serialises the changes of a record within this process. A change that waits for the record's row in the database
+/// holds a connection, so many changes of one record could occupy the whole pool; a change that waits here holds none.
+/// The row's lock remains what makes changes correct, across processes too. Clones share the locks.
 #[derive(Clone, Debug)]
 pub(in crate::cas) struct RecordLocks(Arc<[Mutex<()>]>);
 

@@ -1,6 +1,6 @@
-//! The SQL of searches. Criteria combine freely, so the number of different statements is unbounded: each is prepared and
-//! planned for its values and then closed, except for the few common ones, which stay prepared. A statement's text contains
-//! names of columns and operators only; every value is a parameter.
+//! The SQL of searches. Criteria combine freely, so the number of different statements is unbounded: each is prepared
+//! and planned for its values and then closed, except for the few common ones, which stay prepared. A statement's text
+//! contains names of columns and operators only; every value is a parameter.
 
 use diesel::sql_types::{BigInt, Nullable};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
@@ -80,8 +80,8 @@ fn statement(firm: OwnerId, search: &CasSearch) -> Statement<(BigInt, Nullable<C
     }
 }
 
-/// Whether the statement of this search stays prepared: it has one criterion, `=` on a field with an index and few records
-/// per value, and the default order. With and without a page token that makes six texts.
+/// Whether the statement of this search stays prepared: it has one criterion, `=` on a field with an index and few
+/// records per value, and the default order. With and without a page token that makes six texts.
 fn is_common(search: &CasSearch) -> bool {
     const FIELDS: [CasField; 3] = [
         CasField::DealId,

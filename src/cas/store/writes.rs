@@ -1,5 +1,5 @@
-//! The writes. A change first locks the record's row and then reads it, so that concurrent changes of a record are applied
-//! one after the other.
+//! The writes. A change first locks the record's row and then reads it, so that concurrent changes of a record are
+//! applied one after the other.
 
 use chrono::{DateTime, Utc};
 use diesel::dsl::exists;

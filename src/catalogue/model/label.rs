@@ -10,8 +10,8 @@ use crate::catalogue::model::language::LanguageTag;
 use crate::catalogue::model::texts::{CatalogueText, QUANTITY, Translations};
 use crate::error::{Error, Result};
 
-/// The label for a quantity, with the quantity in Latin digits. Quantities of the plural category «one» in the language of
-/// the singular label take that label; all others take the plural label.
+/// The label for a quantity, with the quantity in Latin digits. Quantities of the plural category «one» in the language
+/// of the singular label take that label; all others take the plural label.
 ///
 /// # Errors
 /// An internal error if an allocation lacks an English label, or if the compiled data of ICU4X lacks a language.

@@ -13,8 +13,8 @@ pub(crate) struct Price {
     pub(crate) currency: String,
 }
 
-/// Parses the decimal of a price, and removes redundant leading zeros but no trailing ones. `None` if it has a sign or too
-/// many digits, or is no decimal.
+/// Parses the decimal of a price, and removes redundant leading zeros but no trailing ones. `None` if it has a sign or
+/// too many digits, or is no decimal.
 pub(crate) fn parse_price(text: &str) -> Option<String> {
     Amount::parse_decimal(text).filter(|_| !text.starts_with('-'))?;
     let number = text.trim_start_matches('0');

@@ -31,8 +31,8 @@ impl PutDecision {
 
 /// Decides what a put does, by the stored record's version and whether its content is that of the put.
 ///
-/// A put with the same content is a repetition if it expects the stored version or the one before: the latter is what the
-/// put that wrote the record expected, if it expected any.
+/// A put with the same content is a repetition if it expects the stored version or the one before: the latter is what
+/// the put that wrote the record expected, if it expected any.
 ///
 /// # Errors
 /// A version mismatch if the put expects another version; the actual version is 0 if there is no record.

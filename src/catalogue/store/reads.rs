@@ -1,5 +1,5 @@
-//! The reads. Each is one statement; if it finds nothing, a second one finds out whether there is such a company. Of each
-//! allocation a read returns only the texts in the languages that the reader may be served.
+//! The reads. Each is one statement; if it finds nothing, a second one finds out whether there is such a company. Of
+//! each allocation a read returns only the texts in the languages that the reader may be served.
 
 use std::collections::BTreeSet;
 
@@ -35,7 +35,8 @@ pub(super) type Row = (
     i64,
 );
 
-/// Selects allocations with the texts in the languages `$2`. The JSON of all texts is unpacked once, not once a language.
+/// Selects allocations with the texts in the languages `$2`. The JSON of all texts is unpacked once,
+/// not once a language.
 const SELECT: &str = "SELECT allocation_id, msrp_price, msrp_currency, unit_price, unit_currency, image,
     (SELECT jsonb_object_agg(key, value) FROM jsonb_each(translations) WHERE key = ANY ($2)), version
     FROM catalogue_allocation WHERE owner_id = $1";
@@ -124,7 +125,8 @@ fn texts(languages: &LanguageFallback) -> Parameter {
     )
 }
 
-/// Refuses a company that does not exist. May run after the read that found nothing, because companies are never deleted.
+/// Refuses a company that does not exist. May run after the read that found nothing, because
+/// companies are never deleted.
 async fn require_company(
     connection: &mut AsyncPgConnection,
     company: CompanyId,

@@ -30,7 +30,8 @@ pub(in crate::catalogue) async fn execute<C: RecordCommand>(
     record_write::execute(pool, move || claim.take(), write).await
 }
 
-/// Locks the owner of a company, unless the context is only to validate. A company whose owner has no row does not exist.
+/// Locks the owner of a company, unless the context is only to validate. A company whose owner has no
+/// row does not exist.
 async fn lock(context: &mut WriteContext<'_>, owner: OwnerId) -> QueryResult<()> {
     if !context.validate_only {
         context.lock_owners([owner]).await?;

@@ -1,5 +1,5 @@
-//! A second implementation of RFC 6902, which shares no code with the first. A document is a flat map from paths to nodes,
-//! in which the elements of an array are children named `0`, `1` and so on.
+//! A second implementation of RFC 6902, which shares no code with the first. A document is a flat map from paths to
+//! nodes, in which the elements of an array are children named `0`, `1` and so on.
 
 use std::collections::BTreeMap;
 
