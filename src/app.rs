@@ -1,4 +1,4 @@
-//! What a process that serves has, made once: pools, writer, and the services on them.
+//! Composition of a server process: connection pools, ledger writers, the expiry sweep, and the services that use them.
 
 use std::io;
 
@@ -26,74 +26,77 @@ use crate::proto::cas::v1::cas_allocation_service_server::CasAllocationServiceSe
 use crate::proto::catalogue::v1::catalogue_service_server::CatalogueServiceServer;
 use crate::proto::network::v1::network_service_server::NetworkServiceServer;
 use crate::server::ClosingHook;
-use crate::server::health::{Probe, probe};
+use crate::server::health::{HealthProbe, probe};
 
-/// How a process uses its database.
+/// How a process uses its database: sizes of pools, number of writers.
 #[derive(Clone, Debug, Default)]
 pub struct AppSettings {
-    /// For reads and the small writes.
+    /// The pool for reads, and for writes outside of the ledger.
     pub pool: PoolSettings,
-    /// For the writes that move value.
+    /// The writers, which carry out everything that moves value.
     pub writer: WriterSettings,
 }
 
-/// What a process shares between its calls.
+/// The resources that all calls of a process share.
 pub struct App {
-    /// For reads and the small writes.
-    pub pool: Pool,
-    /// For reads by id, which go together: one connection for each statement at a time.
-    by_id: Pool,
-    /// For the writes that move value.
-    pub writer: Writer,
-    writing: Vec<Ended>,
-    sweeping: JoinHandle<()>,
-    stop_sweeping: CancellationToken,
-    /// For connections that are no pool's.
+    /// Reads, and writes outside of the ledger.
+    pool: Pool,
+    /// Reads by id, which are coalesced: one statement reads for many calls, so that few connections are enough.
+    coalesced_pool: Pool,
+    writer: Writer,
+    writers_ended: Vec<Ended>,
+    sweep: JoinHandle<()>,
+    stop_sweep: CancellationToken,
+    /// Makes the connections that belong to no pool: those of verifications.
     connector: Connector,
-    /// One connection of the probe's own: a pool that is all in use is no reason to call the database gone.
-    probing: Pool,
+    /// The health probe's one connection. With a connection of the shared pool, health would fail when
+    /// the pool is busy.
+    probe_pool: Pool,
 }
 
 impl App {
-    /// Starts on a database that need not answer yet: until it does, health says NOT_SERVING.
+    /// Starts the writers and the sweep. The database need not answer yet; until it does, health is NOT_SERVING.
     ///
     /// # Errors
-    /// The machine gives no thread.
+    /// The operating system cannot start the writers' threads.
     pub fn start(connector: Connector, settings: &AppSettings) -> io::Result<Self> {
-        let one = PoolSettings {
+        let for_probe = PoolSettings {
             max_size: 1,
             min_idle: 1,
             ..PoolSettings::default()
         };
-        let (writer, writing) = Writer::start(&connector, &settings.writer)?;
+        let (writer, writers_ended) = Writer::start(&connector, &settings.writer)?;
         let pool = pool::open(connector.clone(), &settings.pool);
         let for_coalesced = PoolSettings {
             max_size: COALESCED_STATEMENTS_MAX,
             min_idle: 1,
             ..settings.pool.clone()
         };
-        let by_id = pool::open(
+        let coalesced_pool = pool::open(
             connector.adjusted(|session| session.generic_plans = true),
             &for_coalesced,
         );
-        let stop_sweeping = CancellationToken::new();
-        let sweeping = expiry::sweep(pool.clone(), writer.clone(), stop_sweeping.clone());
+        let stop_sweep = CancellationToken::new();
+        let sweep = expiry::sweep(pool.clone(), writer.clone(), stop_sweep.clone());
         Ok(Self {
             pool,
-            by_id,
-            probing: pool::open(connector.clone(), &one),
+            coalesced_pool,
+            probe_pool: pool::open(connector.clone(), &for_probe),
             connector,
             writer,
-            writing,
-            sweeping,
-            stop_sweeping,
+            writers_ended,
+            sweep,
+            stop_sweep,
         })
     }
 
-    /// Every service, with its limits: the one place where services are wired.
+    /// Every service, with the limits of its messages. A new service is added here and in the scope table.
     pub fn routes(&self) -> Routes {
-        let allocation =
-            AllocationService::new(self.pool.clone(), self.by_id.clone(), self.writer.clone());
+        let allocation = AllocationService::new(
+            self.pool.clone(),
+            self.coalesced_pool.clone(),
+            self.writer.clone(),
+        );
         let balance = BalanceService::new(
             self.pool.clone(),
             self.writer.clone(),
@@ -135,45 +138,49 @@ impl App {
         )
     }
 
-    /// Whether the database answers and has every migration.
-    pub fn probe(&self) -> Probe {
-        let pool = self.probing.clone();
+    /// A health probe: whether the database answers and has every migration of this binary.
+    pub fn probe(&self) -> HealthProbe {
+        let pool = self.probe_pool.clone();
         probe(move || {
             let pool = pool.clone();
             async move { matches!(migrate::is_current(&pool).await, Ok(true)) }
         })
     }
 
-    /// What must be closed when no call is left, in order: the writer carries out what it has, then the pools go.
+    /// The closing hooks, to be run in this order once no call is left: the sweep ends, the writers carry out what is
+    /// queued, and the pools close their connections.
     pub fn closing(self) -> Vec<ClosingHook> {
         let Self {
             pool,
-            by_id,
+            coalesced_pool,
             writer,
-            writing,
-            sweeping,
-            stop_sweeping,
-            probing,
+            writers_ended,
+            sweep,
+            stop_sweep,
+            probe_pool,
             connector: _,
         } = self;
         let stop = async move {
-            stop_sweeping.cancel();
-            if let Err(error) = sweeping.await {
-                tracing::error!(%error, "the sweep failed");
+            stop_sweep.cancel();
+            if let Err(error) = sweep.await {
+                tracing::error!(%error, "the sweep for expired reservations failed");
             }
         };
         let flush = async move {
             writer.close();
-            for ended in join_all(writing).await {
+            for ended in join_all(writers_ended).await {
                 if let Err(error) = ended {
-                    tracing::error!(%error, "a writer failed");
+                    tracing::error!(%error, "a writer of the ledger failed");
                 }
             }
         };
         vec![
             ClosingHook::new("sweep", stop),
             ClosingHook::new("writers", flush),
-            ClosingHook::new("pools", async move { drop((pool, by_id, probing)) }),
+            ClosingHook::new(
+                "pools",
+                async move { drop((pool, coalesced_pool, probe_pool)) },
+            ),
         ]
     }
 }

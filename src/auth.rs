@@ -1,4 +1,4 @@
-//! Who calls, and what they may do.
+//! Authentication and authorisation: tokens, the keys that sign them, their claims, and the scopes that each RPC needs.
 
 pub mod caller;
 pub mod dev_key;

@@ -1,83 +1,71 @@
-//! The command line: `earmark <command>`, one file each.
+//! The command line: `earmark <command>`, with one file per command.
 
-use std::fmt::Display;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use crate::cli::failure::CliFailure;
 use crate::config::{
     DevArgs, HealthcheckArgs, LogArgs, MigrateArgs, MintArgs, ServeArgs, VerifyArgs,
 };
 use crate::telemetry;
 
 mod dev;
+mod failure;
+mod greeting;
 mod healthcheck;
+mod listen;
 mod migrate;
+mod output;
 mod serve;
 mod token;
 mod verify;
 
-/// Earmark sets value aside, and never loses a unit of it.
+/// Earmark is a gRPC ledger service on PostgreSQL that reserves value for a purpose.
 ///
-/// A gRPC server on Postgres: a client earmarks part of a balance for a trading partner, and takes it back or lets it
-/// go. To look around, run `earmark dev`: it brings its own database, makes a token, and prints calls to try.
+/// Clients allocate parts of their balances to trading partners, and get them back or have them cleared; tenants
+/// reserve and use prepaid balances. To try it, run `earmark dev`: it starts a PostgreSQL of its own, loads demo data,
+/// and prints a token and calls to copy.
 #[derive(Parser)]
 #[command(version, max_term_width = 100, arg_required_else_help = true)]
 struct Cli {
     #[command(flatten)]
     log: LogArgs,
     #[command(subcommand)]
-    command: Command,
+    command: CliCommand,
 }
 
 #[derive(Subcommand)]
-enum Command {
-    /// Serve on a Postgres of yours. Run `earmark migrate` first.
+enum CliCommand {
+    /// Serve on an existing PostgreSQL database. Run `earmark migrate` on it first
     ///
-    /// Ends in peace on SIGTERM or SIGINT: says NOT_SERVING, serves on for the lame duck's time, lets calls end, flushes,
-    /// exits. A second signal skips the waiting, not the flush.
+    /// SIGTERM or SIGINT starts a shutdown: health changes to NOT_SERVING, calls are accepted for the lame duck's time,
+    /// calls in progress may end within the drain's time, accepted writes are committed, and the process exits with 0.
+    /// A second signal ends the waits at once, but accepted writes are still committed.
     Serve(Box<ServeArgs>),
-    /// Serve with a Postgres of its own, for development: no other set-up is needed.
-    Dev(Box<DevArgs>),
-    /// Bring a database's schema up to date. Safe to run while servers of the version before still serve.
-    Migrate(MigrateArgs),
-    /// Print a token for a server that `earmark dev` runs, and nothing else.
-    Token(MintArgs),
-    /// Ask a server whether it serves. Exits with 0 if it does, else with 1.
-    Healthcheck(HealthcheckArgs),
-    /// Check what is stored against the ledger's invariants, while servers go on serving.
+    /// Serve with a PostgreSQL of its own and demo data, for development
     ///
-    /// Prints every breach (at most 1,000) and a summary. Exits with 0 if everything holds, with 1 if something does not,
-    /// and with 2 if it could not be checked. It repairs nothing.
+    /// PostgreSQL's programs must be installed; nothing else is needed. Everything is stored in the data folder. When
+    /// the server serves, it prints a token for a day and calls to copy.
+    Dev(Box<DevArgs>),
+    /// Apply the migrations that a database lacks. Servers of the previous version can keep serving meanwhile
+    Migrate(MigrateArgs),
+    /// Print a token for a server that `earmark dev` runs, signed with the key in its data folder
+    Token(MintArgs),
+    /// Check the health of a server. Exits with 0 if it is SERVING, else with 1
+    Healthcheck(HealthcheckArgs),
+    /// Check the stored ledger against its invariants. Servers can keep serving meanwhile
+    ///
+    /// Prints every breach (the first 1,000 of them) and a summary. Exits with 0 if all invariants hold, with 1 if
+    /// one is breached, and with 2 if the check could not be completed. It repairs nothing. While it runs,
+    /// PostgreSQL cannot remove old row versions, and migrations of the ledger's tables may fail: on a large
+    /// database, run it at a quiet time.
     Verify(VerifyArgs),
 }
 
-/// Why a command failed, for the one who ran it.
-struct Failure {
-    text: String,
-    exit_code: u8,
-}
-
-impl Failure {
-    /// Something went wrong.
-    fn new(what: impl Display) -> Self {
-        Self {
-            text: what.to_string(),
-            exit_code: 1,
-        }
-    }
-
-    /// A setting cannot be used: the exit code is the one that a missing setting has.
-    fn setting(what: impl Display) -> Self {
-        Self {
-            exit_code: 2,
-            ..Self::new(what)
-        }
-    }
-}
-
-/// Runs the command that the process was started with.
+/// Runs the command that the process's arguments name, and returns its exit code. A failure is
+/// printed to standard error.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     match run(cli) {
@@ -89,29 +77,30 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn run(cli: Cli) -> Result<(), Failure> {
+fn run(cli: Cli) -> Result<(), CliFailure> {
     telemetry::init(&cli.log.log, cli.log.log_format)
-        .map_err(|error| Failure::setting(format!("--log: {error}")))?;
+        .map_err(|error| {
+            CliFailure::setting(format!(
+                "--log {}: {error}; write a level (error, warn, info, debug, trace) or target=level, separated by commas",
+                cli.log.log
+            ))
+        })?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
-        .map_err(Failure::new)?;
+        .map_err(|error| {
+            CliFailure::new(format!("cannot start the threads of the process: {error}"))
+        })?;
     runtime.block_on(async {
         match cli.command {
-            Command::Serve(args) => serve::run(*args).await,
-            Command::Dev(args) => dev::run(*args).await,
-            Command::Migrate(args) => migrate::run(&args).await,
-            Command::Token(args) => token::run(&args),
-            Command::Healthcheck(args) => healthcheck::run(args).await,
-            Command::Verify(args) => verify::run(args).await,
+            CliCommand::Serve(args) => serve::run(*args).await,
+            CliCommand::Dev(args) => dev::run(*args).await,
+            CliCommand::Migrate(args) => migrate::run(&args).await,
+            CliCommand::Token(args) => token::run(&args),
+            CliCommand::Healthcheck(args) => healthcheck::run(args).await,
+            CliCommand::Verify(args) => verify::run(args).await,
         }
     })
-}
-
-/// Prints to standard output; a reader that has gone is no failure.
-fn print(text: &str) {
-    _ = io::stdout().write_all(text.as_bytes());
-    _ = io::stdout().flush();
 }
 
 #[cfg(test)]
@@ -119,9 +108,10 @@ mod tests {
     use clap::CommandFactory;
 
     use super::*;
+    use crate::auth::scope::Scope;
 
     #[test]
-    fn help_tells_of_the_logs_after_what_is_a_commands_own() {
+    fn help_lists_the_log_options_after_a_commands_own() {
         let mut cli = Cli::command();
         cli.build();
         let commands = cli.get_subcommands_mut();
@@ -149,6 +139,15 @@ mod tests {
                 assert!(flag.get_env().is_some(), "{}: {name}", command.get_name());
                 assert!(flag.get_help().is_some(), "{}: {name}", command.get_name());
             }
+        }
+    }
+    #[test]
+    fn the_help_of_token_names_every_scope() {
+        let mut cli = Cli::command();
+        let token = cli.find_subcommand_mut("token").expect("a command");
+        let help = token.render_long_help().to_string();
+        for scope in Scope::ALL {
+            assert!(help.contains(scope.name()), "{}: {help}", scope.name());
         }
     }
 }

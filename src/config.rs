@@ -1,4 +1,5 @@
-//! Every setting: flag, environment variable, default, and what goes wrong when it is too high or too low.
+//! Every setting of the command line: its flag, environment variable, default, and effect. The doc comments of fields
+//! are the help texts: the first paragraph is shown by `-h`, all of them by `--help`.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -9,28 +10,30 @@ use clap::{ArgAction, Args, ValueEnum};
 use uuid::Uuid;
 
 use crate::app::AppSettings;
-use crate::server::Settings;
+use crate::server::ServerSettings;
 
-/// How log lines look.
+/// The format of log lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum LogFormat {
-    /// Text on a terminal, else JSON.
+pub(crate) enum LogFormat {
+    /// Text if standard error is a terminal, else JSON.
     Auto,
-    /// For people.
+    /// One line of readable text per event.
     Text,
-    /// One JSON object a line, for machines.
+    /// One JSON object per line and event.
     Json,
 }
 
-/// A place in a command's help behind its own flags, in front of `--help`.
+/// Display order of options that follow a command's own ones in its help, before `--help`.
 const LAST: usize = 900;
 
-/// Settings of the logs, which go to standard error.
+/// Settings of the logs, which are written to standard error.
 #[derive(Args, Clone, Debug)]
-pub struct LogArgs {
-    /// What is logged: a level (error, warn, info, debug, trace), or levels by target, such as
-    /// "info,earmark::access=off" for no line per call. Too low hides why something failed; debug and trace cost
-    /// throughput.
+pub(crate) struct LogArgs {
+    /// What is logged: a level, or levels by target
+    ///
+    /// A level is error, warn, info, debug or trace. Several directives are separated by commas: for example
+    /// "info,earmark::access=off" leaves out the line that each call has. With error or warn, the cause of a problem
+    /// may be missing from the log; debug and trace reduce the server's throughput.
     #[arg(
         long,
         env = "EARMARK_LOG",
@@ -39,9 +42,9 @@ pub struct LogArgs {
         value_name = "FILTER",
         default_value = "info"
     )]
-    pub log: String,
+    pub(crate) log: String,
 
-    /// How log lines look.
+    /// The format of log lines, which are written to standard error
     #[arg(
         long,
         env = "EARMARK_LOG_FORMAT",
@@ -50,14 +53,18 @@ pub struct LogArgs {
         value_enum,
         default_value_t = LogFormat::Auto
     )]
-    pub log_format: LogFormat,
+    pub(crate) log_format: LogFormat,
 }
 
-/// Which database.
+/// The setting that selects the database.
 #[derive(Args, Clone)]
-pub struct DatabaseArgs {
-    /// The database: postgresql://user:password@host:port/name?sslmode=disable|require|verify-full. The variable rather
-    /// than the flag keeps the password out of the list of processes.
+pub(crate) struct DatabaseArgs {
+    /// The PostgreSQL database: postgresql://user:password@host:port/name?sslmode=verify-full
+    ///
+    /// sslmode is disable, prefer (the default), require or verify-full. Only verify-full checks the certificate of
+    /// the database server; its roots are the machine's, or those of the PEM file that the URL's parameter
+    /// sslrootcert names. Prefer the environment variable to the flag, because the arguments of a process are
+    /// visible to other users.
     #[arg(
         long,
         env = "DATABASE_URL",
@@ -65,14 +72,18 @@ pub struct DatabaseArgs {
         value_name = "URL",
         value_parser = NonEmptyStringValueParser::new()
     )]
-    pub database_url: String,
+    pub(crate) database_url: String,
 }
 
-/// How many connections to the database.
+/// Settings of the connections to the database.
 #[derive(Args, Clone, Debug)]
-pub struct ConnectionArgs {
-    /// Connections for reads, at the most; reads by id have two more, the health probe and each writer one. Too low: calls
-    /// wait and end as OVERLOADED. Too high: all processes together pass Postgres's max_connections.
+pub(crate) struct ConnectionArgs {
+    /// The largest number of database connections for reads and for writes outside of the ledger, from 1 to 1000
+    ///
+    /// In addition a process opens two connections for reads by id, one for the health probe, one for each writer, and
+    /// one for each verification that runs (two at most). Too low: calls wait for a free connection, and those that
+    /// wait for two seconds end with RESOURCE_EXHAUSTED (OVERLOADED). Too high: all processes together exceed
+    /// PostgreSQL's max_connections, and calls end with UNAVAILABLE.
     #[arg(
         long,
         env = "EARMARK_POOL_SIZE",
@@ -80,23 +91,25 @@ pub struct ConnectionArgs {
         default_value_t = 10,
         value_parser = clap::value_parser!(u32).range(1..=1_000)
     )]
-    pub pool_size: u32,
+    pub(crate) pool_size: u32,
 
-    /// Writers of the ledger, each with a connection of its own; the enterprises are divided between them. Unless given,
-    /// one for each processor of this machine, from 2 to 8. Too low: Postgres waits for this process. Too high: what
-    /// could be written together is written apart.
+    /// The number of writers of the ledger, from 1 to 64. Without it: one per processor, at least 2 and at most 8
+    ///
+    /// Each writer has a thread and a database connection. All of them take from one queue: one writer commits
+    /// everything that waits as one transaction, and the others join in under load. Too low: the database is idle
+    /// between two transactions. Too high: transactions become smaller, and the same work needs more of them.
     #[arg(
         long,
         env = "EARMARK_WRITERS",
         value_name = "N",
         value_parser = clap::value_parser!(u16).range(1..=64)
     )]
-    pub writers: Option<u16>,
+    pub(crate) writers: Option<u16>,
 }
 
 impl ConnectionArgs {
-    /// As the process takes them.
-    pub fn settings(&self) -> AppSettings {
+    /// The settings of [`App`](crate::app::App), with its defaults for whatever is not configurable.
+    pub(crate) fn settings(&self) -> AppSettings {
         let mut settings = AppSettings::default();
         settings.pool.max_size = self.pool_size;
         if let Some(writers) = self.writers {
@@ -106,107 +119,128 @@ impl ConnectionArgs {
     }
 }
 
-/// Whose tokens are good.
+/// Settings of the tokens that are accepted.
 #[derive(Args, Clone, Debug)]
-pub struct TokenArgs {
-    /// The keys that sign tokens, a JWKS: a file, or an http(s) URL. RS256, ES256 and EdDSA keys are used. It is read at
-    /// the start, and again, at most once a minute, when a token names a key that is not in it.
+pub(crate) struct TokenArgs {
+    /// The public keys of the issuer of tokens: a JWKS document, as a file or an http(s) URL
+    ///
+    /// Keys for RS256 (2048 to 4096 bits), ES256 and EdDSA (Ed25519) are used, others are ignored. The document is read
+    /// at the start; again, at most once a minute, when a token names a key that is not in it; and again when it is
+    /// older than ten minutes. If it cannot be read again, its last version stays in use.
     #[arg(
         long,
         env = "EARMARK_JWKS",
         value_name = "FILE|URL",
         value_parser = NonEmptyStringValueParser::new()
     )]
-    pub jwks: String,
+    pub(crate) jwks: String,
 
-    /// The issuer: `iss` of every token, to the letter.
+    /// The issuer of tokens: a token is refused unless its claim iss is exactly this text
     #[arg(
         long,
         env = "EARMARK_ISSUER",
         value_name = "ISS",
         value_parser = NonEmptyStringValueParser::new()
     )]
-    pub issuer: String,
+    pub(crate) issuer: String,
 
-    /// This service's name in `aud` of every token.
+    /// The audience: a token is refused unless its claim aud is, or contains, exactly this text
     #[arg(
         long,
         env = "EARMARK_AUDIENCE",
         value_name = "AUD",
         value_parser = NonEmptyStringValueParser::new()
     )]
-    pub audience: String,
+    pub(crate) audience: String,
 }
 
-/// How calls are served.
+/// Settings of the gRPC server.
 #[derive(Args, Clone, Debug)]
-pub struct ServerArgs {
-    /// Address and port to listen on; port 0 takes a free one. There is no TLS: on anything but a trusted network put a
-    /// proxy in front that has it.
+pub(crate) struct ServerArgs {
+    /// The IP address and port to listen on; port 0 selects a free port, which the log names
+    ///
+    /// Connections are not encrypted: outside of a trusted network, listen on an address that only a proxy which
+    /// provides TLS can reach.
     #[arg(
         long,
         env = "EARMARK_LISTEN",
         value_name = "ADDRESS",
         default_value = "127.0.0.1:50051"
     )]
-    pub listen: SocketAddr,
+    pub(crate) listen: SocketAddr,
 
-    /// Calls at work at the same time; one above is answered RESOURCE_EXHAUSTED at once. Too low refuses what the server
-    /// could do; too high makes all calls slow, and past their deadlines, when there are too many.
+    /// The largest number of calls in progress at the same time, from 1 to 1000000
+    ///
+    /// A call above the limit is answered RESOURCE_EXHAUSTED (OVERLOADED) at once. Health checks and reflection have a
+    /// separate limit of the same number. Too low: calls are refused although the server has capacity. Too high: under
+    /// overload all calls become slow and pass their deadlines, instead of some being refused.
     #[arg(
         long,
         env = "EARMARK_CALLS_MAX",
         value_name = "N",
-        default_value_t = Settings::default().calls_max,
-        value_parser = positive
+        default_value_t = ServerSettings::default().calls_max,
+        value_parser = count
     )]
-    pub calls_max: usize,
+    pub(crate) calls_max: usize,
 
-    /// Open connections; one above waits to be accepted. Too low: clients hang when they connect. Too high: the
-    /// process runs out of file descriptors.
+    /// The largest number of open client connections, from 1 to 1000000
+    ///
+    /// Further connections are not accepted until another one is closed. Too low: clients wait while they connect. Too
+    /// high: the process runs out of file descriptors (ulimit -n).
     #[arg(
         long,
         env = "EARMARK_CONNECTIONS_MAX",
         value_name = "N",
-        default_value_t = Settings::default().connections_max,
-        value_parser = positive
+        default_value_t = ServerSettings::default().connections_max,
+        value_parser = count
     )]
-    pub connections_max: usize,
+    pub(crate) connections_max: usize,
 
-    /// Calls at the same time on one connection; the client waits above. Too low slows busy clients; too high lets one
-    /// of them take all places.
+    /// The largest number of concurrent calls (HTTP/2 streams) on one connection
+    ///
+    /// Clients delay further calls on the connection until another one has ended. Too low: busy clients become slow.
+    /// Too high: one connection can use up the limit for calls in progress.
     #[arg(
         long,
         env = "EARMARK_STREAMS_MAX",
         value_name = "N",
-        default_value_t = Settings::default().streams_max,
+        default_value_t = ServerSettings::default().streams_max,
         value_parser = clap::value_parser!(u32).range(1..)
     )]
-    pub streams_max: u32,
+    pub(crate) streams_max: u32,
 
-    /// The longest a call may last; a client's own deadline can only be shorter. Too low ends slow lists; too high keeps
-    /// places and locks for callers that have given up.
+    /// The longest time that a call may take
+    ///
+    /// A call that takes longer ends with DEADLINE_EXCEEDED, or earlier if its client has set a shorter deadline.
+    /// Health checks, reflection and VerifyLedger are exempt. Too low: long lists end before they are complete. Too
+    /// high: calls whose clients have given up still count as calls in progress.
     #[arg(
         long,
         env = "EARMARK_CALL_MAX",
         value_name = "DURATION",
         default_value = "30s",
-        value_parser = humantime::parse_duration
+        value_parser = duration
     )]
-    pub call_max: Duration,
+    pub(crate) call_max: Duration,
 
-    /// How long calls may go on once the server stops; connections are cut after that. Too low loses answers; too high
-    /// delays restarts, and the platform kills the process first (give it at least 30 s more than this).
+    /// How long calls in progress may continue at a shutdown, once no new ones are accepted
+    ///
+    /// After this time the connections that still have calls are closed, and writes that were accepted are committed.
+    /// Too low: clients lose responses. Too high: restarts take longer, and the platform may kill the process first:
+    /// its grace period (Kubernetes: terminationGracePeriodSeconds) should be at least 30 s longer than this.
     #[arg(
         long,
         env = "EARMARK_DRAIN",
         value_name = "DURATION",
         default_value = "25s",
-        value_parser = humantime::parse_duration
+        value_parser = duration
     )]
-    pub drain: Duration,
+    pub(crate) drain: Duration,
 
-    /// Whether gRPC reflection is served (true or false). It tells everybody what RPCs there are.
+    /// Whether gRPC reflection is served: true or false
+    ///
+    /// With reflection, tools such as grpcurl need no proto files. Anyone who can connect can list the RPCs and their
+    /// message types, without a token.
     #[arg(
         long,
         env = "EARMARK_REFLECTION",
@@ -214,13 +248,13 @@ pub struct ServerArgs {
         default_value_t = true,
         action = ArgAction::Set
     )]
-    pub reflection: bool,
+    pub(crate) reflection: bool,
 }
 
 impl ServerArgs {
-    /// As the server takes them.
-    pub fn settings(&self, lame_duck: Duration) -> Settings {
-        Settings {
+    /// The settings of the server. The lame duck's time is a parameter, because `dev` has no option for it.
+    pub(crate) fn settings(&self, lame_duck: Duration) -> ServerSettings {
+        ServerSettings {
             calls_max: self.calls_max,
             call_max: self.call_max,
             connections_max: self.connections_max,
@@ -232,128 +266,136 @@ impl ServerArgs {
     }
 }
 
-fn positive(text: &str) -> Result<usize, String> {
+/// Reads a number of calls or connections; tokio's semaphores, which count them, have an upper limit.
+fn count(text: &str) -> Result<usize, String> {
     match text.parse() {
-        // A semaphore holds no more.
         Ok(number) if (1..=1_000_000).contains(&number) => Ok(number),
         _ => Err("must be a number from 1 to 1000000".into()),
     }
 }
 
-/// Settings of `serve`.
-#[derive(Args, Clone)]
-pub struct ServeArgs {
-    /// Which database.
-    #[command(flatten)]
-    pub database: DatabaseArgs,
-    /// How many connections to it.
-    #[command(flatten)]
-    pub connections: ConnectionArgs,
-    /// Whose tokens are good.
-    #[command(flatten)]
-    pub tokens: TokenArgs,
-    /// How calls are served.
-    #[command(flatten)]
-    pub server: ServerArgs,
+/// Reads a duration such as `500ms`, `5s` or `1h 30m`.
+fn duration(text: &str) -> Result<Duration, String> {
+    humantime::parse_duration(text)
+        .map_err(|error| format!("{error}; write a number and a unit, for example 500ms, 5s or 2m"))
+}
 
-    /// How long the server goes on serving after it has said NOT_SERVING. Too low: load balancers still send calls to a
-    /// server that is gone. Too high delays restarts.
+/// Settings of `earmark serve`.
+#[derive(Args, Clone)]
+pub(crate) struct ServeArgs {
+    #[command(flatten)]
+    pub(crate) database: DatabaseArgs,
+    #[command(flatten)]
+    pub(crate) connections: ConnectionArgs,
+    #[command(flatten)]
+    pub(crate) tokens: TokenArgs,
+    #[command(flatten)]
+    pub(crate) server: ServerArgs,
+
+    /// How long the server still accepts calls at a shutdown, after its health has changed to NOT_SERVING
+    ///
+    /// Load balancers need this time to notice and to send calls elsewhere. Too low: they still send calls, which then
+    /// fail with UNAVAILABLE. Too high: restarts take longer.
     #[arg(
         long,
         env = "EARMARK_LAME_DUCK",
         value_name = "DURATION",
         default_value = "5s",
-        value_parser = humantime::parse_duration
+        value_parser = duration
     )]
-    pub lame_duck: Duration,
+    pub(crate) lame_duck: Duration,
 }
 
-/// Where a development server keeps what it makes, unless told otherwise.
-pub const DATA_DIR: &str = ".earmark";
+/// The default of `--data-dir`, relative to the working directory.
+pub(crate) const DATA_DIR: &str = ".earmark";
 
-/// Where a development server keeps what it makes.
+/// The setting that selects the development server.
 #[derive(Args, Clone, Debug)]
-pub struct DataDirArgs {
-    /// The folder of the development server: its Postgres cluster, its key (dev-key.pem) and its JWKS (dev-jwks.json).
+pub(crate) struct DataDirArgs {
+    /// The folder of the development server: its database cluster, key (dev-key.pem) and JWKS (dev-jwks.json)
+    ///
+    /// A relative path starts at the working directory. `earmark dev` creates the folder if it does not exist. Only one
+    /// development server at a time can use it.
     #[arg(
         long,
         env = "EARMARK_DATA_DIR",
         value_name = "FOLDER",
         default_value = DATA_DIR
     )]
-    pub data_dir: PathBuf,
+    pub(crate) data_dir: PathBuf,
 }
 
-/// Settings of `dev`.
+/// Settings of `earmark dev`.
 #[derive(Args, Clone, Debug)]
-pub struct DevArgs {
-    /// Where it keeps what it makes.
+pub(crate) struct DevArgs {
     #[command(flatten)]
-    pub data: DataDirArgs,
+    pub(crate) data: DataDirArgs,
 
-    /// Delete the development database and start with a new one; the key stays, and with it every token.
+    /// Delete the development database and create a new one. The key is kept, and tokens stay valid
     #[arg(long, env = "EARMARK_FRESH")]
-    pub fresh: bool,
+    pub(crate) fresh: bool,
 
-    /// The folder of Postgres's programs (postgres, initdb), version 15 to 18. Looked for if not given.
+    /// The folder that contains PostgreSQL's programs (postgres and initdb), version 15 to 18
+    ///
+    /// Without it, PATH, the usual folders of distributions and target/tools are searched.
     #[arg(long, env = "EARMARK_POSTGRES_BIN", value_name = "FOLDER")]
-    pub postgres_bin: Option<PathBuf>,
+    pub(crate) postgres_bin: Option<PathBuf>,
 
-    /// How many connections to the database.
     #[command(flatten)]
-    pub connections: ConnectionArgs,
-    /// How calls are served.
+    pub(crate) connections: ConnectionArgs,
     #[command(flatten)]
-    pub server: ServerArgs,
+    pub(crate) server: ServerArgs,
 }
 
-/// Settings of `migrate`.
+/// Settings of `earmark migrate`.
 #[derive(Args, Clone)]
-pub struct MigrateArgs {
-    /// Which database.
+pub(crate) struct MigrateArgs {
     #[command(flatten)]
-    pub database: DatabaseArgs,
+    pub(crate) database: DatabaseArgs,
 }
 
-/// Settings of `token`.
+/// Settings of `earmark token`.
 #[derive(Args, Clone, Debug)]
-pub struct MintArgs {
-    /// Scopes, separated by spaces: settlement_network_read, settlement_network_write, network-admin.
+pub(crate) struct MintArgs {
+    /// The token's scopes, separated by spaces
+    ///
+    /// The server uses settlement_network_read, settlement_network_write, network-admin, allocations-read,
+    /// allocations-write, buckets-read, buckets-write, catalogue-read and catalogue-write, and ignores others.
     #[arg(long, env = "EARMARK_TOKEN_SCOPE", value_name = "SCOPES")]
-    pub scope: String,
+    pub(crate) scope: String,
 
-    /// An enterprise (UUID) that the bearer is a member of; may be given up to 100 times.
+    /// The UUID of an enterprise that the bearer is a member of; several are separated by commas, up to 100
     #[arg(
         long,
         env = "EARMARK_TOKEN_ENTERPRISE",
         value_name = "UUID",
         value_delimiter = ','
     )]
-    pub enterprise: Vec<Uuid>,
+    pub(crate) enterprise: Vec<Uuid>,
 
-    /// The firm whose CAS allocations the bearer keeps.
+    /// The id of the firm whose CAS allocations the bearer may use
     #[arg(
         long,
         env = "EARMARK_TOKEN_FIRM_ID",
         value_name = "FIRM",
         value_parser = NonEmptyStringValueParser::new()
     )]
-    pub firm_id: Option<String>,
+    pub(crate) firm_id: Option<String>,
 
-    /// A company whose catalogue the bearer sees; may be given up to 100 times.
+    /// The number of a company whose catalogue the bearer may use; several are separated by commas, up to 100
     #[arg(
         long,
         env = "EARMARK_TOKEN_COMPANY",
         value_name = "N",
         value_delimiter = ','
     )]
-    pub company: Vec<i64>,
+    pub(crate) company: Vec<i64>,
 
-    /// The tenant (UUID) whose buckets the bearer uses.
+    /// The UUID of the tenant whose buckets the bearer may use
     #[arg(long, env = "EARMARK_TOKEN_TENANT", value_name = "UUID")]
-    pub tenant: Option<Uuid>,
+    pub(crate) tenant: Option<Uuid>,
 
-    /// Who the bearer is.
+    /// The bearer's name (claim sub), which is stored with what the bearer writes
     #[arg(
         long,
         env = "EARMARK_TOKEN_SUBJECT",
@@ -361,56 +403,59 @@ pub struct MintArgs {
         default_value = "developer",
         value_parser = NonEmptyStringValueParser::new()
     )]
-    pub subject: String,
+    pub(crate) subject: String,
 
-    /// How long the token is good.
+    /// How long the token is valid, from now on
     #[arg(
         long,
         env = "EARMARK_TOKEN_TTL",
         value_name = "DURATION",
         default_value = "1h",
-        value_parser = humantime::parse_duration
+        value_parser = duration
     )]
-    pub ttl: Duration,
+    pub(crate) ttl: Duration,
 
-    /// Where the key is.
     #[command(flatten)]
-    pub data: DataDirArgs,
+    pub(crate) data: DataDirArgs,
 }
 
-/// Settings of `healthcheck`.
+/// Settings of `earmark healthcheck`.
 #[derive(Args, Clone, Debug)]
-pub struct HealthcheckArgs {
-    /// Address and port of the server.
+pub(crate) struct HealthcheckArgs {
+    /// The host and port of the server
     #[arg(
         long,
         env = "EARMARK_ADDRESS",
         value_name = "ADDRESS",
         default_value = "127.0.0.1:50051"
     )]
-    pub address: String,
+    pub(crate) address: String,
 
-    /// The service to ask for: empty for all of them, a full name such as earmark.balance.v1.BalanceService, or
-    /// "liveness" for the process alone.
+    /// The service to check: empty for all of them, the full name of one, or "liveness"
+    ///
+    /// A full name is, for example, earmark.balance.v1.BalanceService. All services have the same health, which
+    /// includes the database and its migrations; "liveness" only checks that the process answers.
     #[arg(long, env = "EARMARK_SERVICE", value_name = "NAME", default_value = "")]
-    pub service: String,
+    pub(crate) service: String,
 
-    /// How long to wait for an answer.
+    /// How long to wait for the answer; a later one counts as a failure
     #[arg(
         long,
         env = "EARMARK_TIMEOUT",
         value_name = "DURATION",
         default_value = "3s",
-        value_parser = humantime::parse_duration
+        value_parser = duration
     )]
-    pub timeout: Duration,
+    pub(crate) timeout: Duration,
 }
 
-/// Settings of `verify`.
+/// Settings of `earmark verify`.
 #[derive(Args, Clone)]
-pub struct VerifyArgs {
-    /// The database: postgresql://user:password@host:port/name?sslmode=disable|require|verify-full. Without it that of
-    /// the running development server.
+pub(crate) struct VerifyArgs {
+    /// The PostgreSQL database, as for serve. Without it: that of the development server in the data folder
+    ///
+    /// It is written postgresql://user:password@host:port/name?sslmode=verify-full. The development
+    /// server must be running.
     #[arg(
         long,
         env = "DATABASE_URL",
@@ -418,9 +463,22 @@ pub struct VerifyArgs {
         value_name = "URL",
         value_parser = NonEmptyStringValueParser::new()
     )]
-    pub database_url: Option<String>,
+    pub(crate) database_url: Option<String>,
 
-    /// Where the development server is, if that is meant.
     #[command(flatten)]
-    pub data: DataDirArgs,
+    pub(crate) data: DataDirArgs,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_need_a_unit_and_the_error_says_so() {
+        assert_eq!(duration("1m 30s"), Ok(Duration::from_secs(90)));
+        for malformed in ["", "5", "-5s", "5 parsecs"] {
+            let refused = duration(malformed).expect_err(malformed);
+            assert!(refused.contains("for example 500ms"), "{refused}");
+        }
+    }
 }

@@ -1,3 +1,5 @@
+//! The `earmark` program: see `earmark --help`, and `cli` in the library for its commands.
+
 use std::process::ExitCode;
 
 use mimalloc::MiMalloc;

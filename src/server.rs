@@ -1,4 +1,5 @@
-//! Serves the RPCs: connections, the layers that every call passes, health, reflection, and the way out.
+//! Serves the RPCs: accepts connections, runs every call through the layers, serves health and reflection, and
+//! shuts down in order.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -10,48 +11,52 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::service::Routes;
 
-use crate::auth::token::Verifier;
+use crate::auth::token::TokenVerifier;
 use crate::limits::CALL_MAX;
-use crate::server::connections::Connections;
+use crate::server::acceptor::Acceptor;
 use crate::server::drain::Shutdown;
-use crate::server::health::{Health, Probe};
+use crate::server::health::{HealthProbe, HealthReporter};
 use crate::server::layers::Layers;
-use crate::server::shed::Shed;
+use crate::server::load_shed::LoadShedder;
 
-pub mod access_log;
-pub mod authorise;
-mod body;
-mod connections;
-pub mod deadline;
+mod acceptor;
+mod access_log;
+mod authorise;
+mod call_context;
+mod deadline;
 pub mod drain;
 pub mod health;
-pub mod layers;
+mod layers;
+mod load_shed;
 mod panic;
 mod reflection;
-pub mod request_id;
-mod rewrite;
-mod shed;
+mod request_id;
+mod response_body;
+mod status_rewrite;
 
-/// How the server behaves; `config` says what goes wrong when one is too high or too low.
+/// Limits and times of the server. The help of `earmark serve` says what happens when one is too high or too low.
 #[derive(Clone, Debug)]
-pub struct Settings {
-    /// Calls at work at the same time; one above is refused at once.
+pub struct ServerSettings {
+    /// How many calls are in progress at the same time; the next one is answered RESOURCE_EXHAUSTED without waiting.
+    /// Health and reflection have a separate limit of the same size.
     pub calls_max: usize,
-    /// The longest a call may last.
+    /// The longest time that a call may take; a call with a shorter deadline of its client ends at that one. RPCs that
+    /// the scope table marks `long`, health and reflection are exempt.
     pub call_max: Duration,
-    /// Open connections; one above waits to be accepted.
+    /// How many client connections are open at the same time; further ones stay in the listening socket's backlog.
     pub connections_max: usize,
-    /// Calls at the same time on one connection; HTTP/2 makes the client wait above.
+    /// How many calls one connection carries at the same time (HTTP/2's SETTINGS_MAX_CONCURRENT_STREAMS). Clients
+    /// delay further ones until one has ended.
     pub streams_max: u32,
-    /// How long the server goes on serving after it has said that it will stop.
+    /// How long the server still takes new calls after health has changed to NOT_SERVING at a shutdown.
     pub lame_duck: Duration,
-    /// How long calls may go on after that.
+    /// How long calls in progress may continue after the lame duck's time; their connections are closed then.
     pub drain_max: Duration,
-    /// Whether reflection is served.
+    /// Whether gRPC reflection is served, v1 and v1alpha.
     pub reflection: bool,
 }
 
-impl Default for Settings {
+impl Default for ServerSettings {
     fn default() -> Self {
         Self {
             calls_max: 4_096,
@@ -65,14 +70,14 @@ impl Default for Settings {
     }
 }
 
-/// What has to be closed once the last call has ended, in this order: writer, pools, the embedded Postgres last.
+/// One step of a shutdown, run once the last call has ended: for example the writer's flush, or closing the pools.
 pub struct ClosingHook {
     name: &'static str,
     close: Pin<Box<dyn Future<Output = ()> + Send>>,
 }
 
 impl ClosingHook {
-    /// A hook by the name that it has in the log. Nothing is done before it is its turn.
+    /// A step with its name in the log. `close` is polled only after the hooks before it have completed.
     pub fn new(name: &'static str, close: impl Future<Output = ()> + Send + 'static) -> Self {
         Self {
             name,
@@ -81,39 +86,47 @@ impl ClosingHook {
     }
 }
 
-/// What a server is made of.
+/// Everything that [`serve`] needs besides a listening socket.
 pub struct ServerParts {
-    /// The services, each with its own limits of message sizes.
+    /// The services, each with its own limits of message sizes; [`serve`] adds health and reflection.
     pub routes: Routes,
-    /// Verifies tokens.
-    pub verifier: Arc<Verifier>,
-    /// Whether the database answers and its migrations are current.
-    pub probe: Probe,
-    /// How the server behaves.
-    pub settings: Settings,
-    /// What is closed at the end.
+    /// Verifies the token of every call, and keeps the results for a while.
+    pub verifier: Arc<TokenVerifier>,
+    /// Checks that the database answers and has every migration; health reports the result.
+    pub probe: HealthProbe,
+    /// The server's limits and times.
+    pub settings: ServerSettings,
+    /// Run in this order after the last call: sweep, writers, pools, the embedded Postgres last.
     pub closing: Vec<ClosingHook>,
 }
 
-/// Why a server cannot serve.
+/// Why a server cannot start to serve.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
-    /// The embedded descriptors cannot be served.
-    #[error("reflection: {0}")]
+    /// The reflection service cannot be built from the descriptors in the binary.
+    #[error("reflection cannot be served: {0}; start the server with --reflection false")]
     Reflection(#[from] tonic_reflection::server::Error),
 }
 
-/// Serves until `shutdown` begins and the last call has ended, then closes what there is to close.
+/// Serves until `shutdown` is requested and the last call has ended, then runs the closing hooks.
 ///
-/// The way out: NOT_SERVING → lame duck → no new connections, Watch streams end, new calls are SHUTTING_DOWN → calls end,
-/// for at most `drain_max` → connections are cut → hooks. `Shutdown::hurry` skips the waiting, not the hooks.
+/// The steps of a shutdown:
+/// 1. Health changes to NOT_SERVING, and calls are still served for `lame_duck`.
+/// 2. No connection is accepted any more, Watch streams end, and new calls are answered SHUTTING_DOWN.
+/// 3. Calls in progress may end, for at most `drain_max`; then their connections are closed.
+/// 4. The closing hooks run, one after the other.
+///
+/// `Shutdown::hurry` skips the waits of steps 1 and 3, but not the hooks.
+///
+/// # Errors
+/// [`ServeError::Reflection`] before the first connection is accepted; there is none afterwards.
 pub async fn serve(
     listener: TcpListener,
     parts: ServerParts,
     shutdown: Shutdown,
 ) -> Result<(), ServeError> {
     let settings = parts.settings;
-    let (health, probing) = Health::start(parts.probe);
+    let (health, probing) = HealthReporter::start(parts.probe);
     let mut routes = parts.routes.add_service(health.service());
     if settings.reflection {
         routes = reflection::add_to(routes)?;
@@ -121,14 +134,14 @@ pub async fn serve(
 
     let closing = CancellationToken::new();
     let cut = CancellationToken::new();
-    // However this future ends, no connection outlives it.
+    // Dropping this future closes every connection too.
     let _cut_on_drop = cut.clone().drop_guard();
     let tasks = TaskTracker::new();
-    let connections = Connections {
+    let acceptor = Acceptor {
         layers: Arc::new(Layers {
             routes: routes.prepare(),
             verifier: parts.verifier,
-            shed: Shed::new(settings.calls_max),
+            load_shedder: LoadShedder::new(settings.calls_max),
             call_max: settings.call_max,
             closing: closing.clone(),
         }),
@@ -138,31 +151,31 @@ pub async fn serve(
         cut: cut.clone(),
         tasks: tasks.clone(),
     };
-    let accepting = tokio::spawn(connections.accept(listener));
+    let accepting = tokio::spawn(acceptor.run(listener));
 
     shutdown.begun().await;
-    tracing::info!(lame_duck = ?settings.lame_duck, "shutting down: not serving any more");
+    tracing::info!(lame_duck = ?settings.lame_duck, "shutdown requested: health is NOT_SERVING, calls are served until the lame duck's time is over");
     health.drain();
     shutdown.sleep(settings.lame_duck).await;
     closing.cancel();
-    // Ended by `closing`: from here on nothing adds to the tasks but calls of open connections.
+    // `closing` ends the acceptor: from here on only open connections can add tasks.
     let _ = accepting.await;
     tasks.close();
     tokio::select! {
-        () = tasks.wait() => tracing::info!("every call has ended"),
+        () = tasks.wait() => tracing::info!("all calls have ended"),
         () = shutdown.sleep(settings.drain_max) => {
-            tracing::warn!(tasks = tasks.len(), "cutting the connections that are left");
+            tracing::warn!(tasks = tasks.len(), "the drain's time is over: closing the connections that still have calls");
         }
     }
     cut.cancel();
-    // Cut tasks end as soon as they are polled; a handler that blocks its thread must not hold the hooks back.
+    // Tasks end when they are polled next; a handler that blocks its thread must not delay the hooks.
     let _ = tokio::time::timeout(Duration::from_secs(1), tasks.wait()).await;
 
     drop(probing);
     for hook in parts.closing {
         let started = Instant::now();
         hook.close.await;
-        tracing::info!(what = hook.name, duration = ?started.elapsed(), "closed");
+        tracing::info!(hook = hook.name, duration = ?started.elapsed(), "closing hook done");
     }
     Ok(())
 }

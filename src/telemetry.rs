@@ -1,17 +1,17 @@
-//! Logs: where they go, and how their fields are named.
+//! The process's logs. Fields of log lines have these names:
 //!
-//! | field | what |
+//! | field | meaning |
 //! |---|---|
 //! | `method` | `/package.Service/Method` |
-//! | `code` | the gRPC code that the caller sees |
-//! | `reason` | the `ErrorReason` that the caller sees |
+//! | `code` | the gRPC code that the caller receives |
+//! | `reason` | the `ErrorReason` that the caller receives |
 //! | `subject` | the subject of the caller's token |
-//! | `duration_ms` | from the call's headers to the end of its answer |
-//! | `request_id` | names the call; the caller has it as `x-request-id` |
-//! | `peer` | the other end of the connection |
-//! | `error` | why something failed, for us |
+//! | `duration_ms` | milliseconds from the request's headers to the end of the response |
+//! | `request_id` | identifies the call; the response has it as `x-request-id` |
+//! | `peer` | the client's address and port |
+//! | `error` | the cause of a failure, which callers do not receive |
 //!
-//! One line per call has the target `earmark::access`.
+//! Each call has one line with the target `earmark::access`.
 
 use std::io::{self, IsTerminal};
 use std::panic;
@@ -20,11 +20,11 @@ use tracing_subscriber::EnvFilter;
 
 use crate::config::LogFormat;
 
-/// Sends logs to standard error, and panics with them. `filter` is of the form `info,earmark::access=off`.
+/// Writes logs, panics included, to standard error. `filter` is of the form `info,earmark::access=off`.
 ///
 /// # Errors
-/// What is wrong with the filter, or that logs go somewhere already.
-pub fn init(filter: &str, format: LogFormat) -> Result<(), String> {
+/// The filter is malformed, or the process has a logger already.
+pub(crate) fn init(filter: &str, format: LogFormat) -> Result<(), String> {
     let filter = EnvFilter::try_new(filter).map_err(|error| error.to_string())?;
     let terminal = io::stderr().is_terminal();
     let builder = tracing_subscriber::fmt()

@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use bb8::Pool;
-use earmark::auth::jwks::{Jwks, Source};
-use earmark::auth::token::Verifier;
+use earmark::auth::jwks::{Jwks, JwksSource};
+use earmark::auth::token::TokenVerifier;
 use earmark::db::connect::Connector;
 use earmark::error::Error;
 use earmark::proto::allocation::v1 as pb;
@@ -25,7 +25,7 @@ use earmark::proto::common::v1::Amount;
 use earmark::rpc::call::{Answer, answer};
 use earmark::server::drain::Shutdown;
 use earmark::server::health::probe;
-use earmark::server::{ServerParts, Settings, serve};
+use earmark::server::{ServerParts, ServerSettings, serve};
 use earmark::types::ids::EnterpriseId;
 use prost_types::Timestamp;
 use tokio::net::TcpListener;
@@ -60,15 +60,15 @@ pub(crate) async fn serve_null() -> Result<()> {
 /// As `earmark serve` does, with the same settings.
 async fn serve_routes(routes: Routes) -> Result<()> {
     let shutdown = Shutdown::on_signals()?;
-    let keys = Jwks::open(Source::parse(&variable("EARMARK_JWKS")?)).await?;
+    let keys = Jwks::open(JwksSource::parse(&variable("EARMARK_JWKS")?)).await?;
     let (issuer, audience) = (variable("EARMARK_ISSUER")?, variable("EARMARK_AUDIENCE")?);
     let parts = ServerParts {
         routes,
-        verifier: Arc::new(Verifier::new(issuer, audience, keys)),
+        verifier: Arc::new(TokenVerifier::new(issuer, audience, keys)),
         probe: probe(async || true),
-        settings: Settings {
+        settings: ServerSettings {
             lame_duck: Duration::ZERO,
-            ..Settings::default()
+            ..ServerSettings::default()
         },
         closing: Vec::new(),
     };

@@ -1,6 +1,6 @@
-//! The key that `earmark dev` makes for itself, and the tokens that `earmark token` signs with it.
+//! The key pair that `earmark dev` creates, and the tokens that `earmark token` signs with it.
 //!
-//! Nothing but a development server trusts it: `serve` is always given a JWKS.
+//! Only a development server trusts this key: `earmark serve` has no default for its JWKS, issuer and audience.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -19,57 +19,61 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-/// `iss` of a development token.
+/// The claim `iss` of development tokens.
 pub const ISSUER: &str = "earmark-dev";
-/// `aud` of a development token.
+/// The claim `aud` of development tokens.
 pub const AUDIENCE: &str = "earmark";
-/// The key's file in the data folder.
-pub const KEY_FILE: &str = "dev-key.pem";
-/// The JWKS's file in the data folder.
+/// File name of the private key in the data folder: Ed25519, PKCS#8, PEM, mode 0600.
+const KEY_FILE: &str = "dev-key.pem";
+/// File name of the JWKS with the public key in the data folder.
 pub const JWKS_FILE: &str = "dev-jwks.json";
 
-/// Why there is no development key.
+/// Why a development key or token could not be made.
 #[derive(Debug, thiserror::Error)]
 pub enum DevKeyError {
-    /// A file cannot be read or written.
-    #[error("{path}: {source}", path = path.display())]
+    /// A file or folder cannot be read or written.
+    #[error("cannot read or write {path}: {source}", path = path.display())]
     File {
-        /// Which.
+        /// The file or folder.
         path: PathBuf,
-        /// Why.
+        /// The operating system's error.
         source: io::Error,
     },
-    /// The key's file holds no Ed25519 key.
-    #[error("{path}: not an Ed25519 key in PKCS#8 form; delete it to have a new one", path = _0.display())]
+    /// The file of the private key holds something else.
+    #[error(
+        "{path} holds no Ed25519 key in PKCS#8 PEM form: delete the file, and the next `earmark dev` creates a new key",
+        path = _0.display()
+    )]
     NoKey(PathBuf),
-    /// The system gave no randomness.
-    #[error("no randomness for a key: {0}")]
+    /// The operating system's random number generator failed.
+    #[error("the system's random number generator failed: {0}")]
     Random(String),
-    /// The token could not be signed.
-    #[error("cannot sign: {0}")]
+    /// The key could not be encoded, or the token not be signed.
+    #[error("the token cannot be signed: {0}")]
     Signing(String),
 }
 
-/// An Ed25519 key and its id.
+/// An Ed25519 key pair, with the key id (`kid`) of its tokens.
 pub struct DevKey {
     key: SigningKey,
     id: String,
 }
 
-/// What a development token says; what is `None` or empty is left out.
+/// The claims of a development token besides `iss`, `aud`, `iat` and `exp`. Claims that are `None`
+/// or empty are omitted.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct DevClaims {
-    /// The subject.
+    /// The bearer's name: 1 to 255 characters.
     pub sub: String,
-    /// Scopes, joined by spaces.
+    /// The token's scopes, separated by spaces.
     pub scope: String,
     /// The enterprises that the bearer is a member of.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub enterprises: Vec<Uuid>,
-    /// The firm whose CAS allocations the bearer keeps.
+    /// The firm whose CAS allocations the bearer uses.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub firm_id: Option<String>,
-    /// The companies whose catalogues the bearer sees.
+    /// The companies whose catalogues the bearer may read and write.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub companies: Vec<i64>,
     /// The tenant whose buckets the bearer uses.
@@ -78,7 +82,11 @@ pub struct DevClaims {
 }
 
 impl DevKey {
-    /// The key of a data folder; made, with its JWKS, if it is not there.
+    /// Reads the key of a data folder. Creates the folder, the key and its JWKS where they are missing; of several
+    /// processes that do so at the same time one creates the key for all.
+    ///
+    /// # Errors
+    /// Files cannot be read or written, or the key's file holds something else.
     pub fn open_or_create(data_dir: &Path) -> Result<Self, DevKeyError> {
         let path = data_dir.join(KEY_FILE);
         let key = match Self::open(data_dir) {
@@ -88,7 +96,7 @@ impl DevKey {
                     source,
                 })?;
                 create_key_file(data_dir, &path)?;
-                // Read back: another process may have been first.
+                // Read it back, because another process may have created it in the meantime.
                 Self::open(data_dir)?
             }
             found => found?,
@@ -106,7 +114,10 @@ impl DevKey {
         Ok(key)
     }
 
-    /// The key of a data folder that a development server made.
+    /// Reads the key of a data folder, where `earmark dev` has created it.
+    ///
+    /// # Errors
+    /// [`DevKeyError::File`] with `NotFound` if there is no key yet.
     pub fn open(data_dir: &Path) -> Result<Self, DevKeyError> {
         let path = data_dir.join(KEY_FILE);
         let pem = fs::read_to_string(&path).map_err(|source| DevKeyError::File {
@@ -117,7 +128,10 @@ impl DevKey {
         Ok(Self::new(key))
     }
 
-    /// A key that stands in no file.
+    /// Creates a key that is stored nowhere, for tests.
+    ///
+    /// # Errors
+    /// The system's random number generator fails.
     pub fn generate() -> Result<Self, DevKeyError> {
         let mut seed = [0; 32];
         getrandom::fill(&mut seed).map_err(|error| DevKeyError::Random(error.to_string()))?;
@@ -125,14 +139,14 @@ impl DevKey {
     }
 
     fn new(key: SigningKey) -> Self {
-        // The thumbprint of RFC 7638: the required members in the order of their names.
+        // The JWK thumbprint of RFC 7638: the required members, sorted by name, without spaces.
         let x = URL_SAFE_NO_PAD.encode(key.verifying_key());
         let members = format!(r#"{{"crv":"Ed25519","kty":"OKP","x":"{x}"}}"#);
         let id = URL_SAFE_NO_PAD.encode(Sha256::digest(members));
         Self { key, id }
     }
 
-    /// The public half as a JWKS.
+    /// The public key as a JWKS document.
     pub fn jwks(&self) -> Value {
         let x = URL_SAFE_NO_PAD.encode(self.key.verifying_key());
         json!({"keys": [
@@ -140,7 +154,10 @@ impl DevKey {
         ]})
     }
 
-    /// A token of `ISSUER` for `AUDIENCE` that expires after `ttl`.
+    /// Signs a token with `iss` [`ISSUER`] and `aud` [`AUDIENCE`] that expires after `ttl`.
+    ///
+    /// # Errors
+    /// The claims or the key cannot be encoded.
     pub fn mint(&self, claims: &DevClaims, ttl: Duration) -> Result<String, DevKeyError> {
         let now = SystemTime::now()
             .duration_since(UNIX_EPOCH)
@@ -154,7 +171,10 @@ impl DevKey {
         self.sign(&all)
     }
 
-    /// A token with these claims and no others.
+    /// Signs a token with exactly these claims, for tests of claims that [`DevKey::mint`] would never write.
+    ///
+    /// # Errors
+    /// The claims or the key cannot be encoded.
     pub fn sign(&self, claims: &Value) -> Result<String, DevKeyError> {
         let signing = |error: &dyn ToString| DevKeyError::Signing(error.to_string());
         let der = self.key.to_pkcs8_der().map_err(|error| signing(&error))?;
@@ -177,7 +197,7 @@ fn create_key_file(data_dir: &Path, path: &Path) -> Result<(), DevKeyError> {
         .to_pkcs8_pem(LineEnding::LF)
         .map_err(|error| DevKeyError::Signing(error.to_string()))?;
     let temporary = write_beside(data_dir, KEY_FILE, 0o600, pem.as_bytes()).map_err(file_error)?;
-    // A link, unlike a rename, never replaces: of two processes that start together one makes the key for both.
+    // A hard link never replaces an existing file, as a rename would: of two processes only one creates the key.
     let linked = fs::hard_link(&temporary, path);
     fs::remove_file(&temporary).map_err(file_error)?;
     match linked {
@@ -186,7 +206,8 @@ fn create_key_file(data_dir: &Path, path: &Path) -> Result<(), DevKeyError> {
     }
 }
 
-/// Writes a temporary file whole, to disk, so that nobody ever reads half of it under its final name.
+/// Writes and syncs a temporary file in the folder. The caller renames or links it, so that under its final name the
+/// file is always complete.
 fn write_beside(folder: &Path, name: &str, mode: u32, content: &[u8]) -> io::Result<PathBuf> {
     let path = folder.join(format!(".{name}.{}", Uuid::new_v4()));
     let mut file: File = OpenOptions::new()
@@ -194,7 +215,7 @@ fn write_beside(folder: &Path, name: &str, mode: u32, content: &[u8]) -> io::Res
         .create_new(true)
         .mode(mode)
         .open(&path)?;
-    // Root may work in somebody's folder, who must be able to go on without root.
+    // When root works in another user's folder, that user must be able to read the file afterwards.
     let folder = fs::metadata(folder)?;
     if folder.uid() != file.metadata()?.uid() {
         fchown(&file, Some(folder.uid()), Some(folder.gid()))?;

@@ -1,4 +1,4 @@
-//! The keys that sign tokens: a JWKS document, and when it is read again.
+//! The issuer's public keys: reads a JWKS document from a file or URL, and reads it again when needed.
 
 use std::io;
 use std::path::PathBuf;
@@ -16,22 +16,22 @@ use tokio::sync::Mutex;
 
 use crate::limits::{JWKS_AGE_MAX, JWKS_BYTES_MAX, JWKS_KEYS_MAX, JWKS_REFRESH_MIN, JWKS_TIMEOUT};
 
-/// The shortest RSA modulus that is taken (RFC 7518 §3.3).
+/// The shortest RSA modulus that is accepted (RFC 7518 §3.3).
 const RSA_BITS_MIN: usize = 2048;
-/// The longest: verifying costs the square of it.
+/// The longest RSA modulus that is accepted: the time of a verification grows with its square.
 const RSA_BITS_MAX: usize = 4096;
 
-/// Where a JWKS comes from.
+/// Where a JWKS document is read from.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Source {
-    /// A file.
+pub enum JwksSource {
+    /// A path in the local file system.
     File(PathBuf),
-    /// An `http` or `https` URL.
+    /// An `http` or `https` URL; up to three redirects are followed.
     Url(String),
 }
 
-impl Source {
-    /// A URL if it looks like one, else a path.
+impl JwksSource {
+    /// A URL if the text starts with `http://` or `https://`, else a path.
     pub fn parse(text: &str) -> Self {
         let is_url = ["http://", "https://"]
             .iter()
@@ -44,113 +44,122 @@ impl Source {
     }
 }
 
-/// Why a JWKS cannot be used.
+/// Why a JWKS cannot be used. The texts continue a sentence that starts with the file or URL.
 #[derive(Debug, thiserror::Error)]
 pub enum JwksError {
-    /// The file or URL did not give a document.
-    #[error("cannot read it: {0}")]
+    /// The file or URL cannot be read; the text is the cause.
+    #[error("the JWKS cannot be read: {0}")]
     Unreadable(String),
-    /// It is larger than any JWKS that makes sense.
-    #[error("it is larger than {JWKS_BYTES_MAX} bytes")]
+    /// The document has more than [`JWKS_BYTES_MAX`] bytes.
+    #[error("the JWKS is larger than {JWKS_BYTES_MAX} bytes")]
     TooLarge,
-    /// It is no JSON object with a list `keys`.
-    #[error("it is not a JWKS: a JSON object with a list `keys`")]
+    /// The document is not a JSON object with an array `keys`.
+    #[error("the document is no JWKS, which is a JSON object with an array `keys`")]
     Malformed,
-    /// No key of it can verify a token.
+    /// None of the keys can verify a token.
     #[error(
-        "no key in it is fit to verify tokens: RS256 (2048 to 4096 bits), ES256 or EdDSA (Ed25519)"
+        "the JWKS has no key that can verify tokens: one for RS256 (2048 to 4096 bits), ES256 or EdDSA (Ed25519) is needed"
     )]
     NoKey,
 }
 
-/// A key and the one algorithm it serves, whatever a token's header says.
+/// A public key, with the only algorithm that it is used for.
 #[derive(Clone, Debug)]
-pub struct Key {
+pub(crate) struct JwksKey {
     id: Option<String>,
-    /// The only algorithm that this key verifies.
-    pub algorithm: Algorithm,
-    /// The key itself.
-    pub decoding: DecodingKey,
+    /// The algorithm that the key's type determines. A token whose header names another one is refused.
+    pub(crate) algorithm: Algorithm,
+    pub(crate) decoding: DecodingKey,
 }
 
-/// The keys that are good at the moment.
+/// The usable keys of one version of the document.
 #[derive(Debug)]
-struct KeySet {
-    keys: Vec<Key>,
+struct JwksKeySet {
+    keys: Vec<JwksKey>,
     read_at: Instant,
 }
 
-/// A JWKS that is read again when a token names a key that is not in it, at most once a minute.
+/// The current keys of a JWKS.
+///
+/// The document is read again when a token names a key that is not in it, at most once per [`JWKS_REFRESH_MIN`], and
+/// when it is older than [`JWKS_AGE_MAX`], so that keys which the issuer has withdrawn are dropped. If it cannot be
+/// read again, the old keys stay.
 #[derive(Debug)]
 pub struct Jwks {
-    source: Source,
+    source: JwksSource,
     refresh_min: Duration,
-    current: RwLock<Arc<KeySet>>,
-    /// When it was last tried to read it again. Whoever holds the lock reads; the others wait and look again.
-    tried_at: Mutex<Option<Instant>>,
+    current: RwLock<Arc<JwksKeySet>>,
+    /// Time of the last attempt to read the document again. The task that holds the lock reads; others
+    /// wait for it and use the result.
+    last_attempt: Mutex<Option<Instant>>,
 }
 
 impl Jwks {
-    /// Reads a JWKS for the first time.
-    pub async fn open(source: Source) -> Result<Arc<Self>, JwksError> {
+    /// Reads the document for the first time.
+    ///
+    /// # Errors
+    /// The document cannot be read, or has no usable key.
+    pub async fn open(source: JwksSource) -> Result<Arc<Self>, JwksError> {
         Self::open_with(source, JWKS_REFRESH_MIN).await
     }
 
-    async fn open_with(source: Source, refresh_min: Duration) -> Result<Arc<Self>, JwksError> {
+    async fn open_with(source: JwksSource, refresh_min: Duration) -> Result<Arc<Self>, JwksError> {
         let keys = read(source.clone()).await?;
         Ok(Arc::new(Self {
             source,
             refresh_min,
-            current: RwLock::new(Arc::new(KeySet {
+            current: RwLock::new(Arc::new(JwksKeySet {
                 keys,
                 read_at: Instant::now(),
             })),
-            tried_at: Mutex::new(None),
+            last_attempt: Mutex::new(None),
         }))
     }
 
-    /// The key with this id; without an id, the only key there is.
-    pub async fn find(self: &Arc<Self>, id: Option<&str>) -> Option<Key> {
+    /// The key with this id. Without an id the only key of the document; `None` if there are several.
+    pub(crate) async fn find(self: &Arc<Self>, id: Option<&str>) -> Option<JwksKey> {
         let current = self.current();
         if let Some(key) = current.find(id) {
-            if current.read_at.elapsed() > JWKS_AGE_MAX && self.tried_at.try_lock().is_ok() {
+            if current.read_at.elapsed() > JWKS_AGE_MAX && self.last_attempt.try_lock().is_ok() {
                 tokio::spawn(Arc::clone(self).refresh());
             }
             return Some(key);
         }
         id?;
-        // On a task of its own: a caller that leaves must not take the others' new keys along.
+        // A separate task, because a call that is cancelled must not cancel the read that other calls wait for.
         tokio::spawn(Arc::clone(self).refresh()).await.ok()?;
         self.current().find(id)
     }
 
-    fn current(&self) -> Arc<KeySet> {
+    fn current(&self) -> Arc<JwksKeySet> {
         Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     async fn refresh(self: Arc<Self>) {
-        let mut tried_at = self.tried_at.lock().await;
-        if tried_at.is_some_and(|tried_at| tried_at.elapsed() < self.refresh_min) {
+        let mut last_attempt = self.last_attempt.lock().await;
+        if last_attempt.is_some_and(|attempt| attempt.elapsed() < self.refresh_min) {
             return;
         }
-        *tried_at = Some(Instant::now());
+        *last_attempt = Some(Instant::now());
         match read(self.source.clone()).await {
             Ok(keys) => {
-                tracing::info!(keys = keys.len(), "read the JWKS again");
-                let set = KeySet {
+                tracing::info!(keys = keys.len(), "the JWKS was read again");
+                let set = JwksKeySet {
                     keys,
                     read_at: Instant::now(),
                 };
                 *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(set);
             }
-            // The old keys stay: an issuer that is away for a while must not lock everybody out.
-            Err(error) => tracing::warn!(%error, "cannot read the JWKS again"),
+            // The old keys stay valid: an outage of the issuer must not make every token invalid.
+            Err(error) => {
+                tracing::warn!(%error, "the JWKS cannot be read again: its last version stays in use");
+            }
         }
     }
 }
 
-impl KeySet {
-    fn find(&self, id: Option<&str>) -> Option<Key> {
+impl JwksKeySet {
+    fn find(&self, id: Option<&str>) -> Option<JwksKey> {
         match (id, self.keys.as_slice()) {
             (Some(id), keys) => keys.iter().find(|key| key.id.as_deref() == Some(id)),
             (None, [only]) => Some(only),
@@ -160,11 +169,11 @@ impl KeySet {
     }
 }
 
-/// Reads and parses off the runtime's own threads: neither file nor URL is asynchronous.
-async fn read(source: Source) -> Result<Vec<Key>, JwksError> {
+/// Reads and parses the document on a blocking thread, since reads of both files and URLs block.
+async fn read(source: JwksSource) -> Result<Vec<JwksKey>, JwksError> {
     let reading = tokio::task::spawn_blocking(move || match source {
-        Source::File(path) => read_file(&path),
-        Source::Url(url) => read_url(&url),
+        JwksSource::File(path) => read_file(&path),
+        JwksSource::Url(url) => read_url(&url),
     });
     let text = match reading.await {
         Ok(text) => text?,
@@ -208,13 +217,13 @@ fn read_url(url: &str) -> Result<Vec<u8>, JwksError> {
         .map_err(unreadable)
 }
 
-/// The usable keys of a JWKS. Others are passed over, as RFC 7517 §5 wants it: a set may hold keys for other purposes.
-fn parse(text: &[u8]) -> Result<Vec<Key>, JwksError> {
+/// The usable keys of a JWKS. Others are ignored, as RFC 7517 §5 prescribes: a set may hold keys for other purposes.
+fn parse(text: &[u8]) -> Result<Vec<JwksKey>, JwksError> {
     let document: Value = serde_json::from_slice(text).map_err(|_| JwksError::Malformed)?;
     let Some(Value::Array(entries)) = document.get("keys") else {
         return Err(JwksError::Malformed);
     };
-    let keys: Vec<Key> = entries
+    let keys: Vec<JwksKey> = entries
         .iter()
         .take(JWKS_KEYS_MAX)
         .filter_map(usable_key)
@@ -225,9 +234,9 @@ fn parse(text: &[u8]) -> Result<Vec<Key>, JwksError> {
     Ok(keys)
 }
 
-fn usable_key(entry: &Value) -> Option<Key> {
+fn usable_key(entry: &Value) -> Option<JwksKey> {
     let mut entry = entry.clone();
-    // RFC 9864 has a name of its own for what is EdDSA with Ed25519; the crate does not know it yet.
+    // RFC 9864 names EdDSA with Ed25519 `Ed25519`, a name that the crate jsonwebtoken does not support yet.
     if entry.get("alg").and_then(Value::as_str) == Some("Ed25519") {
         entry["alg"] = Value::from("EdDSA");
     }
@@ -248,7 +257,7 @@ fn usable_key(entry: &Value) -> Option<Key> {
         {
             (Algorithm::ES256, KeyAlgorithm::ES256)
         }
-        // The crate takes the length for granted, and would panic.
+        // jsonwebtoken does not check the length of `x`, and would panic.
         AlgorithmParameters::OctetKeyPair(pair)
             if pair.curve == EllipticCurve::Ed25519 && bytes_of(&pair.x) == Some(32) =>
         {
@@ -259,7 +268,7 @@ fn usable_key(entry: &Value) -> Option<Key> {
     if jwk.common.key_algorithm.is_some_and(|alg| alg != named) {
         return None;
     }
-    Some(Key {
+    Some(JwksKey {
         decoding: DecodingKey::from_jwk(&jwk).ok()?,
         id: jwk.common.key_id,
         algorithm,
@@ -292,16 +301,19 @@ mod tests {
     }
 
     #[test]
-    fn a_url_is_told_from_a_path() {
+    fn a_url_is_distinguished_from_a_path() {
         assert_eq!(
-            Source::parse("https://a/b"),
-            Source::Url("https://a/b".into())
+            JwksSource::parse("https://a/b"),
+            JwksSource::Url("https://a/b".into())
         );
-        assert_eq!(Source::parse("a/b.json"), Source::File("a/b.json".into()));
+        assert_eq!(
+            JwksSource::parse("a/b.json"),
+            JwksSource::File("a/b.json".into())
+        );
     }
 
     #[test]
-    fn keys_that_cannot_verify_are_passed_over() {
+    fn keys_that_cannot_verify_are_ignored() {
         let short = URL_SAFE_NO_PAD.encode([0xff; 128]);
         let coordinate = URL_SAFE_NO_PAD.encode([1; 32]);
         let unfit = [
@@ -342,7 +354,7 @@ mod tests {
     async fn an_unknown_key_id_reads_the_file_again_at_most_once_in_a_while() {
         let file = tempfile::NamedTempFile::new().expect("a file");
         let write = |keys: &[Value]| std::fs::write(file.path(), document(keys)).expect("written");
-        let source = Source::File(file.path().into());
+        let source = JwksSource::File(file.path().into());
         let (a, b, c) = (
             ed_key("a", &[1; 32]),
             ed_key("b", &[2; 32]),
@@ -366,7 +378,7 @@ mod tests {
                 "everybody sees the new key"
             );
         }
-        assert!(jwks.find(None).await.is_none(), "two keys: which?");
+        assert!(jwks.find(None).await.is_none(), "ambiguous with two keys");
 
         write(&[c]);
         assert!(jwks.find(Some("c")).await.is_none(), "too soon");
@@ -396,18 +408,18 @@ mod tests {
     #[tokio::test]
     async fn a_url_is_read_up_to_a_limit() {
         let good = document(&[ed_key("a", &[1; 32])]);
-        let jwks = Jwks::open(Source::Url(serve("200 OK", good.clone()))).await;
+        let jwks = Jwks::open(JwksSource::Url(serve("200 OK", good.clone()))).await;
         assert!(jwks.expect("readable").find(Some("a")).await.is_some());
 
-        let missing = Jwks::open(Source::Url(serve("404 Not Found", good))).await;
+        let missing = Jwks::open(JwksSource::Url(serve("404 Not Found", good))).await;
         assert!(
             matches!(missing, Err(JwksError::Unreadable(_))),
             "{missing:?}"
         );
         let long = " ".repeat(2 * 1024 * 1024);
-        let long = Jwks::open(Source::Url(serve("200 OK", long))).await;
+        let long = Jwks::open(JwksSource::Url(serve("200 OK", long))).await;
         assert!(matches!(long, Err(JwksError::TooLarge)), "{long:?}");
-        let nobody = Jwks::open(Source::Url("http://127.0.0.1:1/".into())).await;
+        let nobody = Jwks::open(JwksSource::Url("http://127.0.0.1:1/".into())).await;
         assert!(matches!(nobody, Err(JwksError::Unreadable(_))));
     }
 
@@ -415,7 +427,7 @@ mod tests {
     async fn a_broken_document_leaves_the_old_keys() {
         let file = tempfile::NamedTempFile::new().expect("a file");
         std::fs::write(file.path(), document(&[ed_key("a", &[1; 32])])).expect("written");
-        let jwks = Jwks::open_with(Source::File(file.path().into()), Duration::ZERO)
+        let jwks = Jwks::open_with(JwksSource::File(file.path().into()), Duration::ZERO)
             .await
             .expect("readable");
 

@@ -1,30 +1,43 @@
-//! Which scopes serve which RPC: one row per RPC, held against the descriptors by a test.
+//! The scopes that each RPC accepts. The table has one row per RPC, and a test compares it with the protos.
 
-/// A scope of a token.
+/// A scope that a token may have; see [`Scope::name`] for how tokens write it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Scope {
-    /// Reads of allocations, balances and the network.
+    /// Read allocations, balances and the network of the bearer's enterprises.
     NetworkRead,
-    /// Writes of allocations.
+    /// Create and close allocations of the bearer's enterprises.
     NetworkWrite,
-    /// Writes of the network and of custody, on every enterprise.
+    /// Read and write the network and adjust custody, for every enterprise.
     NetworkAdmin,
-    /// Reads of CAS allocations.
+    /// Read the CAS allocations of the bearer's firm.
     AllocationsRead,
-    /// Writes of CAS allocations.
+    /// Write the CAS allocations of the bearer's firm.
     AllocationsWrite,
-    /// Reads of prepaid buckets.
+    /// Read the prepaid buckets of the bearer's tenant.
     BucketsRead,
-    /// Writes of prepaid buckets.
+    /// Write the prepaid buckets of the bearer's tenant, and use their balances.
     BucketsWrite,
-    /// Reads of catalogues.
+    /// Read the catalogues of the bearer's companies.
     CatalogueRead,
-    /// Writes of catalogues.
+    /// Write the catalogues of the bearer's companies.
     CatalogueWrite,
 }
 
 impl Scope {
-    /// Its name in a token.
+    /// Every scope that this server uses.
+    pub const ALL: [Self; 9] = [
+        Self::NetworkRead,
+        Self::NetworkWrite,
+        Self::NetworkAdmin,
+        Self::AllocationsRead,
+        Self::AllocationsWrite,
+        Self::BucketsRead,
+        Self::BucketsWrite,
+        Self::CatalogueRead,
+        Self::CatalogueWrite,
+    ];
+
+    /// The scope as a token's claim `scope` writes it.
     pub const fn name(self) -> &'static str {
         match self {
             Self::NetworkRead => "settlement_network_read",
@@ -39,34 +52,22 @@ impl Scope {
         }
     }
 
-    /// The scope with this name, if this server knows it.
-    pub fn parse(name: &str) -> Option<Self> {
-        [
-            Self::NetworkRead,
-            Self::NetworkWrite,
-            Self::NetworkAdmin,
-            Self::AllocationsRead,
-            Self::AllocationsWrite,
-            Self::BucketsRead,
-            Self::BucketsWrite,
-            Self::CatalogueRead,
-            Self::CatalogueWrite,
-        ]
-        .into_iter()
-        .find(|scope| scope.name() == name)
+    /// The scope with this name; `None` for a name that this server does not use.
+    pub(crate) fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|scope| scope.name() == name)
     }
 }
 
-/// What the server knows of an RPC before its handler runs.
+/// What the server decides about an RPC before its handler runs.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Rpc {
-    /// `/package.Service/Method`.
+    /// The request's path, `/package.Service/Method`.
     pub path: &'static str,
-    /// Any one of these scopes serves it; the first is named when none is there.
+    /// A token needs any one of these scopes. `SCOPE_MISSING` names the first.
     pub scopes: &'static [Scope],
-    /// Whether it can change anything: then its errors say whether it did.
+    /// Whether the RPC can change anything; the errors of such an RPC say whether it did.
     pub write: bool,
-    /// Whether it may outlast the server's limit for calls; the client's own deadline counts all the same.
+    /// Whether the server's limit for the duration of a call does not apply; the client's own deadline always does.
     pub long: bool,
 }
 
@@ -106,7 +107,7 @@ const fn write(path: &'static str, scopes: &'static [Scope]) -> Rpc {
     }
 }
 
-/// Every RPC that needs a token.
+/// Every RPC but those of health and reflection, which need no token.
 pub const RPCS: &[Rpc] = &[
     write(
         "/earmark.allocation.v1.AllocationService/CreateAllocation",
@@ -294,7 +295,7 @@ pub const RPCS: &[Rpc] = &[
     ),
 ];
 
-/// The row of an RPC; `None` for a method that does not exist, or that needs no token.
+/// The row with this path; `None` if the method does not exist or needs no token.
 pub fn rpc(path: &str) -> Option<&'static Rpc> {
     RPCS.iter().find(|rpc| rpc.path == path)
 }

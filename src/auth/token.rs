@@ -1,4 +1,4 @@
-//! Verifies bearer tokens: signed JWTs of one issuer, meant for this service.
+//! Verifies bearer tokens: JWTs that the configured issuer has signed for the configured audience.
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -21,38 +21,39 @@ use crate::limits::{
 use crate::types::ids::{CompanyId, EnterpriseId, FirmId, TenantId};
 use crate::types::text;
 
-type Claims = Map<String, Value>;
+type TokenClaims = Map<String, Value>;
 
-/// Verifies tokens, and remembers those that were good: a signature costs more than the call it is sent with.
+/// Verifies tokens, and caches the result: verifying a signature takes more processor time than a typical call.
 #[derive(Debug)]
-pub struct Verifier {
+pub struct TokenVerifier {
     issuer: String,
     audience: String,
     keys: Arc<Jwks>,
-    remembered: RwLock<HashMap<Digested, Remembered>>,
+    cache: RwLock<HashMap<TokenDigest, CachedToken>>,
 }
 
-/// SHA-256 of a token: the tokens themselves are kept nowhere.
-type Digested = [u8; 32];
+/// SHA-256 of a token. The cache is keyed by it, so that no token is kept in memory.
+type TokenDigest = [u8; 32];
 
+/// The result of a verification.
 #[derive(Clone, Debug)]
-struct Remembered {
+struct CachedToken {
     caller: Arc<Caller>,
     expires: UnixSeconds,
     verified_at: Instant,
 }
 
-/// Seconds since 1970, with fractions, as JWTs have them.
+/// Seconds since 1970-01-01 UTC, with fractions: a JWT's NumericDate (RFC 7519 §2).
 type UnixSeconds = f64;
 
-/// One look at both clocks.
+/// The wall clock and the monotonic clock, read at the same time.
 #[derive(Clone, Copy, Debug)]
-struct Now {
+struct ClockReading {
     unix: UnixSeconds,
     instant: Instant,
 }
 
-impl Now {
+impl ClockReading {
     fn read() -> Self {
         let unix = SystemTime::now()
             .duration_since(UNIX_EPOCH)
@@ -69,40 +70,41 @@ impl Now {
     }
 }
 
-impl Verifier {
-    /// Verifies tokens of this issuer that are meant for this audience.
+impl TokenVerifier {
+    /// A verifier that requires this `iss`, this value among the `aud`, and a signature by one of the keys.
     pub fn new(issuer: impl Into<String>, audience: impl Into<String>, keys: Arc<Jwks>) -> Self {
         Self {
             issuer: issuer.into(),
             audience: audience.into(),
             keys,
-            remembered: RwLock::default(),
+            cache: RwLock::default(),
         }
     }
 
-    /// The bearer of a token.
+    /// Verifies a token and returns its bearer.
     ///
-    /// Errors are `TokenInvalid`, and `TokenExpired` for a token that is good but for its age. No text repeats anything
-    /// of the token.
-    pub async fn verify(&self, token: &str) -> Result<Arc<Caller>> {
-        self.verify_at(token, Now::read()).await
+    /// # Errors
+    /// `TokenExpired` for a token that is valid but for its `exp`, `TokenInvalid` for any other fault. The texts contain
+    /// nothing of the token.
+    pub(crate) async fn verify(&self, token: &str) -> Result<Arc<Caller>> {
+        self.verify_at(token, ClockReading::read()).await
     }
 
-    async fn verify_at(&self, token: &str, now: Now) -> Result<Arc<Caller>> {
-        let digest: Digested = Sha256::digest(token).into();
-        if let Some(remembered) = self.recall(&digest, now) {
-            return if now.is_past(remembered.expires) {
+    async fn verify_at(&self, token: &str, now: ClockReading) -> Result<Arc<Caller>> {
+        let digest: TokenDigest = Sha256::digest(token).into();
+        if let Some(cached) = self.cached(&digest, now) {
+            return if now.is_past(cached.expires) {
                 Err(Error::TokenExpired)
             } else {
-                Ok(remembered.caller)
+                Ok(cached.caller)
             };
         }
         let claims = self.verified_claims(token).await?;
-        let (caller, expires) = self.judge(&claims, now)?;
+        let (caller, expires) = self.check_claims(&claims, now)?;
         let caller = Arc::new(caller);
-        self.remember(
+        self.store(
             digest,
-            Remembered {
+            CachedToken {
                 caller: Arc::clone(&caller),
                 expires,
                 verified_at: now.instant,
@@ -111,55 +113,52 @@ impl Verifier {
         Ok(caller)
     }
 
-    fn recall(&self, digest: &Digested, now: Now) -> Option<Remembered> {
-        let remembered = self
-            .remembered
-            .read()
-            .unwrap_or_else(PoisonError::into_inner);
-        remembered
+    fn cached(&self, digest: &TokenDigest, now: ClockReading) -> Option<CachedToken> {
+        let cache = self.cache.read().unwrap_or_else(PoisonError::into_inner);
+        cache
             .get(digest)
             .filter(|found| found.is_fresh(now.instant))
             .cloned()
     }
 
-    fn remember(&self, digest: Digested, verified: Remembered) {
-        let mut remembered = self
-            .remembered
-            .write()
-            .unwrap_or_else(PoisonError::into_inner);
-        if remembered.len() >= TOKENS_REMEMBERED_MAX {
-            remembered.retain(|_, old| old.is_fresh(verified.verified_at));
+    fn store(&self, digest: TokenDigest, verified: CachedToken) {
+        let mut cache = self.cache.write().unwrap_or_else(PoisonError::into_inner);
+        if cache.len() >= TOKENS_REMEMBERED_MAX {
+            cache.retain(|_, old| old.is_fresh(verified.verified_at));
         }
-        // All of them fresh: so many callers at once verify anew now and then, which is cheaper than a list of last uses.
-        if remembered.len() >= TOKENS_REMEMBERED_MAX {
-            remembered.clear();
+        // Still full of fresh tokens: emptying it costs one more verification per token, and no LRU list on every call.
+        if cache.len() >= TOKENS_REMEMBERED_MAX {
+            cache.clear();
         }
-        remembered.insert(digest, verified);
+        cache.insert(digest, verified);
     }
 
-    /// The claims of a token whose signature is good.
-    async fn verified_claims(&self, token: &str) -> Result<Claims> {
+    /// Verifies the signature and returns the claims, which are not checked yet.
+    async fn verified_claims(&self, token: &str) -> Result<TokenClaims> {
         let header = decode_header(token).map_err(|_| {
-            invalid("it is not a JWT, or its header names an algorithm that is not served")
+            invalid("it is not a JWT, or its `alg` is none that this server supports")
         })?;
         if header.crit.is_some() {
-            return Err(invalid("its header has extensions that are not served"));
+            return Err(invalid(
+                "its `crit` demands extensions that this server does not support",
+            ));
         }
         let Some(key) = self.keys.find(header.kid.as_deref()).await else {
             return Err(invalid(match header.kid {
-                Some(_) => "the issuer has no key with its `kid`",
-                None => "it has no `kid`, and the issuer has several keys",
+                Some(_) => "the issuer's JWKS has no key with its `kid`",
+                None => "it has no `kid`, and the issuer's JWKS has several keys",
             }));
         };
-        // The key says which algorithm it serves. A header could name one under which a public key is a secret.
+        // The key determines the algorithm. A header could name HS256, which would take the public key
+        // for a shared secret.
         if header.alg != key.algorithm {
-            return Err(invalid("its key serves another algorithm"));
+            return Err(invalid("its `alg` is not that of the key with its `kid`"));
         }
-        let mut signature_alone = Validation::new(key.algorithm);
-        signature_alone.required_spec_claims.clear();
-        signature_alone.validate_exp = false;
-        signature_alone.validate_aud = false;
-        match decode::<Claims>(token, &key.decoding, &signature_alone) {
+        let mut signature_only = Validation::new(key.algorithm);
+        signature_only.required_spec_claims.clear();
+        signature_only.validate_exp = false;
+        signature_only.validate_aud = false;
+        match decode::<TokenClaims>(token, &key.decoding, &signature_only) {
             Ok(verified) => Ok(verified.claims),
             Err(error) => Err(invalid(match error.kind() {
                 ErrorKind::InvalidSignature => "its signature is wrong",
@@ -168,16 +167,25 @@ impl Verifier {
         }
     }
 
-    /// Judges claims whose signature is good; `exp` last, so that TOKEN_EXPIRED means that only a newer one is needed.
-    fn judge(&self, claims: &Claims, now: Now) -> Result<(Caller, UnixSeconds)> {
+    /// Checks the claims of a token whose signature is valid. `exp` is last, so that TOKEN_EXPIRED means that the same
+    /// token with a later `exp` would be accepted.
+    fn check_claims(
+        &self,
+        claims: &TokenClaims,
+        now: ClockReading,
+    ) -> Result<(Caller, UnixSeconds)> {
         if optional_text(claims, "iss")? != Some(&self.issuer) {
-            return Err(invalid("`iss` is not the issuer that this server trusts"));
+            return Err(invalid(
+                "its `iss` is not the issuer that this server trusts",
+            ));
         }
         let Some(audiences) = one_or_many(claims, "aud")? else {
             return Err(invalid("it has no `aud`"));
         };
         if !audiences.contains(&self.audience.as_str()) {
-            return Err(invalid("`aud` does not name this service"));
+            return Err(invalid(
+                "its `aud` does not contain this service's audience",
+            ));
         }
         let caller = Caller {
             issuer: self.issuer.clone(),
@@ -192,7 +200,7 @@ impl Verifier {
         if let Some(not_before) = optional_number(claims, "nbf")?
             && not_before > now.unix + TOKEN_LEEWAY.as_secs_f64()
         {
-            return Err(invalid("`nbf` is in the future"));
+            return Err(invalid("its `nbf` is in the future"));
         }
         let Some(expires) = optional_number(claims, "exp")? else {
             return Err(invalid("it has no `exp`"));
@@ -204,7 +212,7 @@ impl Verifier {
     }
 }
 
-impl Remembered {
+impl CachedToken {
     fn is_fresh(&self, now: Instant) -> bool {
         now.saturating_duration_since(self.verified_at) < TOKEN_REMEMBERED_MAX
     }
@@ -214,13 +222,13 @@ fn invalid(why: impl Into<String>) -> Error {
     Error::TokenInvalid(why.into())
 }
 
-fn subject(claims: &Claims) -> Result<String> {
+fn subject(claims: &TokenClaims) -> Result<String> {
     let subject = match optional_text(claims, "sub")? {
         Some(subject) => subject,
         None => optional_text(claims, "client_id")?
             .ok_or_else(|| invalid("it has neither `sub` nor `client_id`"))?,
     };
-    // It is stored with what the bearer does.
+    // The subject is stored with the records that the bearer writes.
     text::check_required(subject, TOKEN_SUBJECT_CHARS_MAX).map_err(|_| {
         invalid(format!(
             "its subject must have 1 to {TOKEN_SUBJECT_CHARS_MAX} characters, none of them NUL"
@@ -229,8 +237,8 @@ fn subject(claims: &Claims) -> Result<String> {
     Ok(subject.into())
 }
 
-/// The scopes that this server knows; a token may well have others.
-fn scopes(claims: &Claims) -> Result<Vec<Scope>> {
+/// Those scopes of the token that this server uses, each once; others are ignored.
+fn scopes(claims: &TokenClaims) -> Result<Vec<Scope>> {
     let mut scopes = Vec::new();
     for text in one_or_many(claims, "scope")?.unwrap_or_default() {
         for scope in text.split_ascii_whitespace().filter_map(Scope::parse) {
@@ -242,7 +250,7 @@ fn scopes(claims: &Claims) -> Result<Vec<Scope>> {
     Ok(scopes)
 }
 
-fn enterprises(claims: &Claims) -> Result<Option<Vec<EnterpriseId>>> {
+fn enterprises(claims: &TokenClaims) -> Result<Option<Vec<EnterpriseId>>> {
     let Some(values) = memberships(claims, "enterprises")? else {
         return Ok(None);
     };
@@ -254,8 +262,8 @@ fn enterprises(claims: &Claims) -> Result<Option<Vec<EnterpriseId>>> {
     }
 }
 
-/// A string, or an integer, which is the same firm as the string of its digits.
-fn firm(claims: &Claims) -> Result<Option<FirmId>> {
+/// The claim `firm_id`: a string, or an integer, which denotes the same firm as the string of its digits.
+fn firm(claims: &TokenClaims) -> Result<Option<FirmId>> {
     let id = match claims.get("firm_id") {
         None | Some(Value::Null) => return Ok(None),
         Some(Value::String(text)) => text.clone(),
@@ -270,7 +278,7 @@ fn firm(claims: &Claims) -> Result<Option<FirmId>> {
     }
 }
 
-fn tenant(claims: &Claims) -> Result<Option<TenantId>> {
+fn tenant(claims: &TokenClaims) -> Result<Option<TenantId>> {
     let Some(text) = optional_text(claims, "tenant")? else {
         return Ok(None);
     };
@@ -280,12 +288,12 @@ fn tenant(claims: &Claims) -> Result<Option<TenantId>> {
     }
 }
 
-/// Only the hyphenated form: the crate would take others too.
+/// Reads a UUID in its hyphenated form; the crate `uuid` would accept other forms too.
 fn parse_uuid(text: &str) -> Option<Uuid> {
     (text.len() == 36).then(|| Uuid::try_parse(text).ok())?
 }
 
-fn companies(claims: &Claims) -> Result<Option<Vec<CompanyId>>> {
+fn companies(claims: &TokenClaims) -> Result<Option<Vec<CompanyId>>> {
     let Some(values) = memberships(claims, "companies")? else {
         return Ok(None);
     };
@@ -296,7 +304,7 @@ fn companies(claims: &Claims) -> Result<Option<Vec<CompanyId>>> {
     }
 }
 
-fn memberships<'c>(claims: &'c Claims, name: &str) -> Result<Option<&'c [Value]>> {
+fn memberships<'c>(claims: &'c TokenClaims, name: &str) -> Result<Option<&'c [Value]>> {
     match claims.get(name) {
         None | Some(Value::Null) => Ok(None),
         Some(Value::Array(values)) if values.len() <= TOKEN_MEMBERSHIPS_MAX => Ok(Some(values)),
@@ -307,7 +315,7 @@ fn memberships<'c>(claims: &'c Claims, name: &str) -> Result<Option<&'c [Value]>
     }
 }
 
-fn optional_text<'c>(claims: &'c Claims, name: &str) -> Result<Option<&'c String>> {
+fn optional_text<'c>(claims: &'c TokenClaims, name: &str) -> Result<Option<&'c String>> {
     match claims.get(name) {
         None | Some(Value::Null) => Ok(None),
         Some(Value::String(text)) => Ok(Some(text)),
@@ -315,7 +323,7 @@ fn optional_text<'c>(claims: &'c Claims, name: &str) -> Result<Option<&'c String
     }
 }
 
-fn optional_number(claims: &Claims, name: &str) -> Result<Option<UnixSeconds>> {
+fn optional_number(claims: &TokenClaims, name: &str) -> Result<Option<UnixSeconds>> {
     match claims.get(name) {
         None | Some(Value::Null) => Ok(None),
         Some(value) => match value.as_f64() {
@@ -325,7 +333,7 @@ fn optional_number(claims: &Claims, name: &str) -> Result<Option<UnixSeconds>> {
     }
 }
 
-fn one_or_many<'c>(claims: &'c Claims, name: &str) -> Result<Option<Vec<&'c str>>> {
+fn one_or_many<'c>(claims: &'c TokenClaims, name: &str) -> Result<Option<Vec<&'c str>>> {
     let texts: Option<Vec<&str>> = match claims.get(name) {
         None | Some(Value::Null) => return Ok(None),
         Some(Value::String(text)) => Some(vec![text]),

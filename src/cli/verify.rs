@@ -1,6 +1,6 @@
-//! `earmark verify`: holds what is stored against the ledger's invariants.
+//! `earmark verify`: checks the stored ledger against its invariants.
 //!
-//! Breaches and the summary go to standard output, a line each; how far it has come goes to standard error.
+//! Breaches and the summary are printed to standard output, one line each; progress to standard error.
 
 use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
@@ -9,7 +9,8 @@ use futures_util::TryStreamExt;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::cli::dev::DATABASE;
-use crate::cli::{Failure, print};
+use crate::cli::failure::CliFailure;
+use crate::cli::output::print;
 use crate::config::VerifyArgs;
 use crate::db::connect::Connector;
 use crate::db::embedded;
@@ -18,35 +19,41 @@ use crate::ledger::verify::{self, Event, Progress, Summary};
 use crate::limits::VERIFY_BREACHES_MAX;
 use crate::types::ids::AccountId;
 
-pub(super) async fn run(args: VerifyArgs) -> Result<(), Failure> {
+pub(super) async fn run(args: VerifyArgs) -> Result<(), CliFailure> {
     let url = match args.database_url {
         Some(url) => url,
         None => embedded::running_url(&args.data.data_dir, DATABASE).ok_or_else(|| {
-            Failure::setting(format!(
-                "there is no --database-url, and no development server runs in {}",
+            CliFailure::setting(format!(
+                "give --database-url or start `earmark dev`: no development server runs in {}",
                 args.data.data_dir.display()
             ))
         })?,
     };
     let connector = Connector::new(&url)
-        .map_err(|error| Failure::setting(format!("--database-url: {error}")))?;
-    let mut events = verify::start(&connector).await.map_err(Failure::setting)?;
-    let mut shown = Shown::new();
-    // Without a summary it has not seen everything: as good as not run.
-    while let Some(event) = events.try_next().await.map_err(Failure::setting)? {
+        .map_err(|error| CliFailure::setting(format!("--database-url: {error}")))?;
+    let mut events = verify::start(&connector)
+        .await
+        .map_err(CliFailure::setting)?;
+    let mut output = VerifyOutput::new();
+    // A stream that ends without a summary has not checked everything, which must not look like success.
+    while let Some(event) = events.try_next().await.map_err(CliFailure::setting)? {
         match event {
-            Event::Progress(progress) => shown.progress(progress),
-            Event::Breach(breach) => shown.line(&breach_line(&breach)),
+            Event::Progress(progress) => output.progress(progress),
+            Event::Breach(breach) => output.line(&breach_line(&breach)),
             Event::Summary(summary) => {
-                shown.finish(&summary_line(summary));
+                output.finish(&summary_line(summary));
                 return match summary.breaches {
                     0 => Ok(()),
-                    _ => Err(Failure::new("the ledger does not hold")),
+                    _ => Err(CliFailure::new(
+                        "the stored ledger breaches its invariants, as printed; nothing was repaired",
+                    )),
                 };
             }
         }
     }
-    Err(Failure::setting("the verification ended early"))
+    Err(CliFailure::setting(
+        "the verification ended before everything was checked: run it again",
+    ))
 }
 
 fn breach_line(breach: &Breach) -> String {
@@ -71,7 +78,7 @@ fn summary_line(summary: Summary) -> String {
         entries,
         breaches,
     } = summary;
-    let verdict = match breaches {
+    let result = match breaches {
         0 => "L1 to L7 hold".to_owned(),
         1 => "1 breach".to_owned(),
         _ => format!("{breaches} breaches"),
@@ -82,28 +89,31 @@ fn summary_line(summary: Summary) -> String {
     } else {
         format!(", of which the first {VERIFY_BREACHES_MAX} are shown")
     };
-    format!("{accounts} accounts, {entries} entries: {verdict}{rest}.\n")
+    format!("{accounts} accounts, {entries} entries: {result}{rest}.\n")
 }
 
-/// What is seen of a verification: a bar on a terminal, else a line now and then.
-enum Shown {
+/// Shows a verification's progress: as a bar if standard error is a terminal, else as one line per
+/// tenth of the accounts.
+enum VerifyOutput {
     Bar(ProgressBar),
-    Lines { tenths_told: Option<i64> },
+    Lines { tenths_printed: Option<i64> },
 }
 
-impl Shown {
+impl VerifyOutput {
     fn new() -> Self {
         if !io::stderr().is_terminal() {
-            return Self::Lines { tenths_told: None };
+            return Self::Lines {
+                tenths_printed: None,
+            };
         }
         let bar = ProgressBar::new(0);
-        // Fails only for a malformed template, and the default style does as well.
+        // Fails only if the template is malformed; the bar then has its default style.
         if let Ok(style) = ProgressStyle::with_template(
             "{spinner} {bar:40} {human_pos} of {human_len} accounts, {elapsed}",
         ) {
             bar.set_style(style);
         }
-        // One large owner may take a while: something must move.
+        // A large owner is one step of the progress; the spinner shows that the check still runs.
         bar.enable_steady_tick(Duration::from_millis(200));
         Self::Bar(bar)
     }
@@ -118,10 +128,10 @@ impl Shown {
                 bar.set_length(u64::try_from(total).unwrap_or(0));
                 bar.set_position(u64::try_from(done).unwrap_or(0));
             }
-            Self::Lines { tenths_told } => {
+            Self::Lines { tenths_printed } => {
                 let tenths = Some(done.saturating_mul(10) / total.max(1));
-                if tenths > *tenths_told {
-                    *tenths_told = tenths;
+                if tenths > *tenths_printed {
+                    *tenths_printed = tenths;
                     _ = writeln!(io::stderr(), "{done} of {total} accounts checked");
                 }
             }

@@ -1,10 +1,11 @@
-//! A firm with allocations of book building: two investors of one deal, and one that failed.
+//! CAS allocations of one firm: those of two investors in a deal, and one that failed.
 
 use tonic::Status;
 use tonic::codegen::InterceptedService;
 use tonic::service::Routes;
 
-use super::AsDemo;
+use crate::demo::caller::DemoCaller;
+use crate::demo::ids::DEAL;
 use crate::proto::cas::v1::cas_allocation_service_client::CasAllocationServiceClient;
 use crate::proto::cas::v1::{
     Affirmation, AllocationDetail, AllocationOrder, AllocationValue, AllocationValueData,
@@ -12,14 +13,9 @@ use crate::proto::cas::v1::{
     DistributionType, OrderStatus, StatusMessage,
 };
 
-/// The firm; the same everywhere, so that its calls can be copied.
-pub(super) const FIRM: &str = "demo";
-/// The deal of most of its allocations.
-pub(super) const DEAL: &str = "DEAL-7";
-
-/// Loads the allocations, or finds them by their source ids.
+/// Creates the allocations. Their source ids are their idempotency keys.
 pub(super) async fn load(routes: Routes) -> Result<(), Status> {
-    let channel = InterceptedService::new(routes, AsDemo::of(&[]));
+    let channel = InterceptedService::new(routes, DemoCaller::of(&[]));
     let mut rpc = CasAllocationServiceClient::new(channel);
     let allocation = |number: u32, investor: &str, amount: &str| CasAllocation {
         deal_id: Some(DEAL.into()),

@@ -1,41 +1,34 @@
-//! A company with a catalogue, in languages of both directions.
+//! The catalogue of one company, in languages that are written from the left and from the right.
 
 use tonic::Status;
 use tonic::codegen::InterceptedService;
 use tonic::service::Routes;
 
-use super::AsDemo;
+use crate::demo::caller::DemoCaller;
+use crate::demo::ids::COMPANY;
 use crate::proto::catalogue::v1::catalogue_service_client::CatalogueServiceClient;
 use crate::proto::catalogue::v1::{
     PricePerUnit, PutAllocationRequest, PutCompanyRequest, Translation,
 };
-use crate::types::ids::CompanyId;
 
-/// The company; the same everywhere, so that its calls can be copied.
-pub(super) const COMPANY: CompanyId = CompanyId(1);
-
-/// Loads the catalogue, or finds it as it is: land, as the source's example has it, and trees.
+/// Puts the company and its two allocations: land and trees. Putting them again changes nothing.
 pub(super) async fn load(routes: Routes) -> Result<(), Status> {
-    let mut rpc = CatalogueServiceClient::new(InterceptedService::new(routes, AsDemo::of(&[])));
+    let mut rpc = CatalogueServiceClient::new(InterceptedService::new(routes, DemoCaller::of(&[])));
     let company = PutCompanyRequest {
         company_id: COMPANY.0,
         name: "Acme Impact".into(),
         ..Default::default()
     };
     rpc.put_company(company).await?;
-    let allocation = |id: &str, [msrp, per_unit]: [&str; 2], image: &str| PutAllocationRequest {
-        company_id: COMPANY.0,
-        allocation_id: id.into(),
-        msrp_price: msrp.into(),
-        msrp_currency: "USD".into(),
-        price_per_unit: Some(PricePerUnit {
-            number: per_unit.into(),
-            currency_code: "USD".into(),
-        }),
-        allocation_image: image.into(),
-        ..Default::default()
-    };
-    let land = PutAllocationRequest {
+    for request in [land(), trees()] {
+        rpc.put_allocation(request).await?;
+    }
+    Ok(())
+}
+
+/// Land, with the texts and prices of the source's example.
+fn land() -> PutAllocationRequest {
+    PutAllocationRequest {
         translations: [
             translation(
                 "en",
@@ -68,11 +61,15 @@ pub(super) async fn load(routes: Routes) -> Result<(), Status> {
         .into(),
         ..allocation(
             "2",
-            ["0.5", "0.650000"],
+            "0.5",
+            "0.650000",
             "https://impact.dots.eco/sites/default/allocation_image.jpeg",
         )
-    };
-    let trees = PutAllocationRequest {
+    }
+}
+
+fn trees() -> PutAllocationRequest {
+    PutAllocationRequest {
         translations: [
             translation(
                 "en",
@@ -90,7 +87,7 @@ pub(super) async fn load(routes: Routes) -> Result<(), Status> {
                 "עצים ממינים מקומיים, שנשתלים בקניה ומטופלים במשך עשר שנים.",
                 ["עץ [qty]", "[qty] עצים"],
             ),
-            // The rest is served in English.
+            // What is empty here is served in English.
             translation(
                 "pt-BR",
                 "Árvores",
@@ -103,14 +100,27 @@ pub(super) async fn load(routes: Routes) -> Result<(), Status> {
         .into(),
         ..allocation(
             "10",
-            ["2", "1.50"],
+            "2",
+            "1.50",
             "https://impact.dots.eco/sites/default/trees.jpeg",
         )
-    };
-    for request in [land, trees] {
-        rpc.put_allocation(request).await?;
     }
-    Ok(())
+}
+
+/// An allocation without texts, whose prices are in US dollars.
+fn allocation(id: &str, msrp: &str, per_unit: &str, image: &str) -> PutAllocationRequest {
+    PutAllocationRequest {
+        company_id: COMPANY.0,
+        allocation_id: id.into(),
+        msrp_price: msrp.into(),
+        msrp_currency: "USD".into(),
+        price_per_unit: Some(PricePerUnit {
+            number: per_unit.into(),
+            currency_code: "USD".into(),
+        }),
+        allocation_image: image.into(),
+        ..Default::default()
+    }
 }
 
 fn translation(

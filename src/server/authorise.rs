@@ -1,4 +1,4 @@
-//! Which RPC a call is, who calls, and whether the token's scopes serve it.
+//! Finds a call's RPC by its path, authenticates its caller, and checks that the token has one of the RPC's scopes.
 
 use std::sync::Arc;
 
@@ -7,51 +7,57 @@ use http::header::AUTHORIZATION;
 
 use crate::auth::caller::Caller;
 use crate::auth::scope::{self, Rpc};
-use crate::auth::token::Verifier;
+use crate::auth::token::TokenVerifier;
 use crate::error::{Error, Result};
 
-/// Where a path leads.
+/// What a request's path refers to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Route {
-    /// To an RPC of ours, which needs a token.
+pub(super) enum Route {
+    /// An RPC of the scope table, which needs a token.
     Rpc(&'static Rpc),
-    /// To health or reflection, which need none, have no deadline of ours, and whose statuses stay as they are.
-    Open,
-    /// Nowhere.
+    /// Health or reflection. They need no token, have no server deadline, and their statuses are passed on unchanged.
+    Public,
+    /// No service or method of this server.
     Unknown,
 }
 
 impl Route {
-    /// Looks a path up.
-    pub fn of(path: &str) -> Self {
-        const OPEN: [&str; 3] = [
+    /// The route of a path, which must match to the letter.
+    pub(super) fn of(path: &str) -> Self {
+        const PUBLIC: [&str; 3] = [
             "/grpc.health.v1.Health/",
             "/grpc.reflection.v1.ServerReflection/",
             "/grpc.reflection.v1alpha.ServerReflection/",
         ];
         match scope::rpc(path) {
             Some(rpc) => Self::Rpc(rpc),
-            None if OPEN.iter().any(|prefix| path.starts_with(prefix)) => Self::Open,
+            None if PUBLIC.iter().any(|prefix| path.starts_with(prefix)) => Self::Public,
             None => Self::Unknown,
         }
     }
 
-    /// The RPC's row, if it is one of ours.
-    pub fn rpc(self) -> Option<&'static Rpc> {
+    /// The row of the scope table; `None` for public and unknown routes.
+    pub(super) fn rpc(self) -> Option<&'static Rpc> {
         match self {
             Self::Rpc(rpc) => Some(rpc),
-            Self::Open | Self::Unknown => None,
+            Self::Public | Self::Unknown => None,
         }
     }
 }
 
-/// The bearer of a call's token.
-pub async fn authenticate(verifier: &Verifier, headers: &HeaderMap) -> Result<Arc<Caller>> {
+/// Verifies the bearer token of a call's metadata, and returns its bearer.
+///
+/// # Errors
+/// `TokenMissing`, `TokenInvalid` or `TokenExpired`.
+pub(super) async fn authenticate(
+    verifier: &TokenVerifier,
+    headers: &HeaderMap,
+) -> Result<Arc<Caller>> {
     verifier.verify(bearer(headers)?).await
 }
 
-/// Refuses a caller whose token has none of the RPC's scopes.
-pub fn require_scope(caller: &Caller, rpc: &Rpc) -> Result<()> {
+/// Checks that the caller's token has one of the RPC's scopes; `ScopeMissing` names the first of them otherwise.
+pub(super) fn require_scope(caller: &Caller, rpc: &Rpc) -> Result<()> {
     if rpc.scopes.iter().any(|scope| caller.has(*scope)) {
         return Ok(());
     }
@@ -64,11 +70,15 @@ fn bearer(headers: &HeaderMap) -> Result<&str> {
     let mut values = headers.get_all(AUTHORIZATION).into_iter();
     let value = values.next().ok_or(Error::TokenMissing)?;
     if values.next().is_some() {
-        // Which of them counts would be anybody's guess, and a proxy may guess otherwise.
-        return Err(Error::TokenInvalid("there is more than one".into()));
+        // A proxy in front may have checked another one of them than this server would.
+        return Err(Error::TokenInvalid(
+            "there is more than one `authorization` header".into(),
+        ));
     }
     let Ok(value) = value.to_str() else {
-        return Err(Error::TokenInvalid("it is not ASCII".into()));
+        return Err(Error::TokenInvalid(
+            "the `authorization` header is not ASCII".into(),
+        ));
     };
     let (scheme, token) = value.split_once(' ').ok_or(Error::TokenMissing)?;
     let token = token.trim();
@@ -103,10 +113,10 @@ mod tests {
     }
 
     #[test]
-    fn paths_lead_where_they_say() {
+    fn a_path_must_match_its_route_to_the_letter() {
         let balance = "/earmark.balance.v1.BalanceService/AdjustBalance";
         assert_eq!(Route::of(balance).rpc().map(|rpc| rpc.path), Some(balance));
-        assert_eq!(Route::of("/grpc.health.v1.Health/Check"), Route::Open);
+        assert_eq!(Route::of("/grpc.health.v1.Health/Check"), Route::Public);
         for nowhere in [
             "/",
             "/earmark.balance.v1.BalanceService",

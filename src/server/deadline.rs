@@ -1,27 +1,28 @@
-//! How long a call may last: what the client gives it, and at most what the server does.
+//! The deadline of a call: the client's, and at the latest the server's own limit.
 
 use std::time::Duration;
 
 use http::HeaderMap;
 use tokio::time::Instant;
 
-/// Metadata that holds the client's patience.
+/// Metadata with the time after which the client gives up.
 const HEADER: &str = "grpc-timeout";
 
-/// When a call ends at the latest. `max` is `None` for what may go on: health's Watch, reflection, and long RPCs.
-pub fn of(headers: &HeaderMap, max: Option<Duration>) -> Option<Instant> {
-    let asked = headers
+/// When a call ends at the latest. `max` is `None` for calls without a limit of the server: health, reflection and long
+/// RPCs; without a deadline of the client either, the result is `None`.
+pub(super) fn of(headers: &HeaderMap, max: Option<Duration>) -> Option<Instant> {
+    let requested = headers
         .get(HEADER)
         .and_then(|value| value.to_str().ok())
         .and_then(parse);
-    let patience = match (asked, max) {
-        (Some(asked), Some(max)) => asked.min(max),
+    let timeout = match (requested, max) {
+        (Some(requested), Some(max)) => requested.min(max),
         (one, other) => one.or(other)?,
     };
-    Instant::now().checked_add(patience)
+    Instant::now().checked_add(timeout)
 }
 
-/// Reads `grpc-timeout`: one to eight digits and a unit. What is malformed counts as not given, as in other servers.
+/// Reads `grpc-timeout`: one to eight digits and a unit. A malformed value is ignored, as gRPC's own servers do.
 fn parse(text: &str) -> Option<Duration> {
     let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
     let well_formed =
@@ -74,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn the_shorter_patience_counts() {
+    fn the_shorter_timeout_applies() {
         let ends_in = |text: &str, max: Option<u64>| {
             let mut headers = HeaderMap::new();
             headers.insert(HEADER, text.parse().expect("a header"));

@@ -1,4 +1,4 @@
-//! The request to stop, and to stop at once.
+//! Requests a server's shutdown, by a signal or from code.
 
 use std::io;
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-/// Asks a server to stop: first in peace, then without waiting. Clones share it.
+/// A request to shut down. The first one starts the drain, a second one ends its waits. Clones share the state.
 #[derive(Clone, Debug, Default)]
 pub struct Shutdown {
     begun: CancellationToken,
@@ -14,30 +14,33 @@ pub struct Shutdown {
 }
 
 impl Shutdown {
-    /// Nobody has asked yet.
+    /// A shutdown that has not been requested.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// One that SIGTERM and SIGINT begin; a second signal hurries it.
+    /// A shutdown that SIGTERM and SIGINT request: the first signal starts the drain, a second one ends its waits.
+    ///
+    /// # Errors
+    /// The signal handlers cannot be installed.
     pub fn on_signals() -> io::Result<Self> {
         let shutdown = Self::new();
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
-        let asked = shutdown.clone();
+        let on_signal = shutdown.clone();
         tokio::spawn(async move {
             loop {
                 tokio::select! {
                     _ = terminate.recv() => {}
                     _ = interrupt.recv() => {}
                 }
-                asked.ask();
+                on_signal.ask();
             }
         });
         Ok(shutdown)
     }
 
-    /// Asks once: the first time to begin, then to hurry.
+    /// Requests the shutdown, or, if it was requested before, ends its waits as [`Shutdown::hurry`] does.
     pub fn ask(&self) {
         if self.begun.is_cancelled() {
             self.hurry();
@@ -46,23 +49,23 @@ impl Shutdown {
         }
     }
 
-    /// Skips the waiting; what must be flushed still is.
+    /// Requests the shutdown and ends its waits. The closing hooks still run: accepted writes are flushed.
     pub fn hurry(&self) {
         self.begun.cancel();
         self.hurried.cancel();
     }
 
-    /// Waits until somebody asks.
-    pub async fn begun(&self) {
+    /// Completes when the shutdown is requested.
+    pub(crate) async fn begun(&self) {
         self.begun.cancelled().await;
     }
 
-    /// Whether somebody has asked.
+    /// Whether the shutdown has been requested.
     pub fn has_begun(&self) -> bool {
         self.begun.is_cancelled()
     }
 
-    /// Sleeps, unless it is to hurry.
+    /// Sleeps for this duration; returns early once the waits are to end.
     pub(crate) async fn sleep(&self, duration: Duration) {
         let _ = tokio::time::timeout(duration, self.hurried.cancelled()).await;
     }

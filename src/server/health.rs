@@ -1,7 +1,7 @@
-//! `grpc.health.v1.Health`, with states that are measured rather than set.
+//! The health service `grpc.health.v1.Health`. Its state comes from a probe that runs all the time.
 //!
-//! tonic-health's own server answers Watch on an unknown name with NOT_FOUND, where the protocol wants a stream that
-//! stays open.
+//! tonic-health's own server is not used because it answers Watch of an unknown service with NOT_FOUND, where the
+//! protocol prescribes a stream that stays open and reports SERVICE_UNKNOWN.
 
 use std::collections::BTreeSet;
 use std::pin::Pin;
@@ -21,18 +21,18 @@ use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
 use crate::auth::scope;
 use crate::server::panic;
 
-/// Time between two probes. With the timeout it keeps the state younger than a second.
+/// Pause between two probes; together with the timeout the state is never older than a second.
 const PROBE_INTERVAL: Duration = Duration::from_millis(400);
-/// How long a probe may take before the database counts as gone.
+/// A probe that takes longer counts as failed.
 const PROBE_TIMEOUT: Duration = Duration::from_millis(500);
-/// The name that is SERVING as long as the process can answer at all.
+/// A service name that is SERVING whenever the process can answer, whatever the state of the database.
 const LIVENESS: &str = "liveness";
 
-/// Tells whether the database answers and its migrations are current.
-pub type Probe = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = bool> + Send>> + Send + Sync>;
+/// Checks that the database answers and that its migrations are current: `true` if so.
+pub type HealthProbe = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = bool> + Send>> + Send + Sync>;
 
-/// Makes a probe of an async closure.
-pub fn probe<F, P>(is_ready: P) -> Probe
+/// Makes a [`HealthProbe`] of an async closure, which is called again for each probe.
+pub fn probe<F, P>(is_ready: P) -> HealthProbe
 where
     P: Fn() -> F + Send + Sync + 'static,
     F: Future<Output = bool> + Send + 'static,
@@ -40,16 +40,16 @@ where
     Arc::new(move || Box::pin(is_ready()))
 }
 
-/// What the state follows from.
+/// The two facts that the serving status is derived from.
 #[derive(Clone, Copy, Debug, Default)]
-struct State {
-    probed: bool,
+struct HealthState {
+    probe_passed: bool,
     draining: bool,
 }
 
-impl State {
+impl HealthState {
     fn serving(self) -> ServingStatus {
-        if self.probed && !self.draining {
+        if self.probe_passed && !self.draining {
             ServingStatus::Serving
         } else {
             ServingStatus::NotServing
@@ -57,58 +57,58 @@ impl State {
     }
 }
 
-/// The server's health. Clones share it.
+/// Probes the database and reports the result as the server's health. Clones share the state.
 #[derive(Clone, Debug)]
-pub(super) struct Health {
-    state: Arc<watch::Sender<State>>,
+pub(super) struct HealthReporter {
+    state: Arc<watch::Sender<HealthState>>,
     names: Arc<BTreeSet<&'static str>>,
 }
 
-impl Health {
-    /// Starts to probe, for as long as the handle lives. NOT_SERVING until a probe has passed.
-    pub(super) fn start(probe: Probe) -> (Self, AbortOnDropHandle<()>) {
+impl HealthReporter {
+    /// Starts to probe; dropping the handle ends it. The state is NOT_SERVING until the first probe has passed.
+    pub(super) fn start(probe: HealthProbe) -> (Self, AbortOnDropHandle<()>) {
         let health = Self {
-            state: Arc::new(watch::Sender::new(State::default())),
+            state: Arc::new(watch::Sender::new(HealthState::default())),
             names: Arc::new(service_names().chain([""]).collect()),
         };
-        let probing = tokio::spawn(health.clone().keep_probing(probe));
-        (health, AbortOnDropHandle::new(probing))
+        let probe_task = tokio::spawn(health.clone().keep_probing(probe));
+        (health, AbortOnDropHandle::new(probe_task))
     }
 
-    /// The gRPC service.
+    /// The gRPC service that reports this health.
     pub(super) fn service(&self) -> HealthServer<Self> {
         HealthServer::new(self.clone())
     }
 
-    /// Says NOT_SERVING from now on.
+    /// Reports NOT_SERVING from now on, whatever the probe finds.
     pub(super) fn drain(&self) {
         self.change(|state| state.draining = true);
     }
 
-    async fn keep_probing(self, probe: Probe) {
+    async fn keep_probing(self, probe: HealthProbe) {
         loop {
             let probing = tokio::time::timeout(PROBE_TIMEOUT, probe());
-            let probed = matches!(panic::catch(probing).await, Ok(Ok(true)));
-            self.change(|state| state.probed = probed);
+            let passed = matches!(panic::catch(probing).await, Ok(Ok(true)));
+            self.change(|state| state.probe_passed = passed);
             tokio::time::sleep(PROBE_INTERVAL).await;
         }
     }
 
-    /// Changes the state; watchers wake only if what they see has changed.
-    fn change(&self, change: impl FnOnce(&mut State)) {
+    /// Changes the state; watchers are notified only if the serving status has changed.
+    fn change(&self, change: impl FnOnce(&mut HealthState)) {
         self.state.send_if_modified(|state| {
             let before = state.serving();
             change(state);
             let after = state.serving();
             if before != after {
-                tracing::info!(health = after.as_str_name(), "health has changed");
+                tracing::info!(health = after.as_str_name(), "health changed");
             }
             before != after
         });
     }
 }
 
-/// The full names of the services that need a token.
+/// The full names of all services but health and reflection.
 fn service_names() -> impl Iterator<Item = &'static str> {
     scope::RPCS
         .iter()
@@ -123,7 +123,7 @@ fn response(status: ServingStatus) -> HealthCheckResponse {
 }
 
 #[tonic::async_trait]
-impl HealthRpcs for Health {
+impl HealthRpcs for HealthReporter {
     async fn check(
         &self,
         request: Request<HealthCheckRequest>,
@@ -133,7 +133,9 @@ impl HealthRpcs for Health {
             return Ok(Response::new(response(ServingStatus::Serving)));
         }
         if !self.names.contains(name) {
-            return Err(Status::not_found("There is no such service."));
+            return Err(Status::not_found(
+                "There is no such service: use an empty name, `liveness`, or a full name such as `earmark.balance.v1.BalanceService`.",
+            ));
         }
         Ok(Response::new(response(self.state.borrow().serving())))
     }
@@ -145,14 +147,14 @@ impl HealthRpcs for Health {
         request: Request<HealthCheckRequest>,
     ) -> Result<Response<Self::WatchStream>, Status> {
         let name = request.get_ref().service.as_str();
-        let for_ever = |status| stream::iter([Ok(response(status))]).chain(stream::pending());
+        let unchanging = |status| stream::iter([Ok(response(status))]).chain(stream::pending());
         let statuses: Self::WatchStream = if name == LIVENESS {
-            Box::pin(for_ever(ServingStatus::Serving))
+            Box::pin(unchanging(ServingStatus::Serving))
         } else if self.names.contains(name) {
             let states = WatchStream::new(self.state.subscribe());
             Box::pin(states.map(|state| Ok(response(state.serving()))))
         } else {
-            Box::pin(for_ever(ServingStatus::ServiceUnknown))
+            Box::pin(unchanging(ServingStatus::ServiceUnknown))
         };
         Ok(Response::new(statuses))
     }

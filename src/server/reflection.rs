@@ -1,4 +1,5 @@
-//! Reflection, v1 and v1alpha (older tools know only that), from the descriptors that the binary carries.
+//! gRPC reflection, v1 and v1alpha (older tools support only v1alpha), from the descriptors that are
+//! part of the binary.
 
 use tonic::service::Routes;
 use tonic_reflection::server::{Builder, Error};
@@ -11,7 +12,7 @@ pub(super) fn add_to(routes: Routes) -> Result<Routes, Error> {
         Builder::configure()
             .register_encoded_file_descriptor_set(proto::DESCRIPTORS)
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-            // So that tools can show the details of errors, which none of our files names.
+            // No proto of ours imports google.rpc's error details, but clients need them to show a status's details.
             .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
     };
     Ok(routes

@@ -2,26 +2,26 @@ use serde_json::json;
 
 use super::*;
 use crate::auth::dev_key::DevKey;
-use crate::auth::jwks::Source;
+use crate::auth::jwks::JwksSource;
 
 const ISSUER: &str = "https://issuer.example";
 const AUDIENCE: &str = "earmark";
 
 struct Issuer {
     key: DevKey,
-    verifier: Verifier,
+    verifier: TokenVerifier,
     _file: tempfile::NamedTempFile,
 }
 
 async fn issuer() -> Issuer {
     let key = DevKey::generate().expect("a key");
     let file = jwks_file(&key.jwks());
-    let keys = Jwks::open(Source::File(file.path().into()))
+    let keys = Jwks::open(JwksSource::File(file.path().into()))
         .await
         .expect("readable");
     Issuer {
         key,
-        verifier: Verifier::new(ISSUER, AUDIENCE, keys),
+        verifier: TokenVerifier::new(ISSUER, AUDIENCE, keys),
         _file: file,
     }
 }
@@ -41,7 +41,7 @@ impl Issuer {
 
 fn claims() -> Value {
     json!({
-        "iss": ISSUER, "aud": AUDIENCE, "sub": "somebody", "exp": Now::read().unix + 600.0,
+        "iss": ISSUER, "aud": AUDIENCE, "sub": "somebody", "exp": ClockReading::read().unix + 600.0,
         "scope": "settlement_network_read unheard-of",
     })
 }
@@ -126,7 +126,7 @@ async fn claims_come_in_every_form_that_issuers_use() {
 #[tokio::test]
 async fn bad_claims_are_refused_and_not_repeated() {
     let issuer = issuer().await;
-    let now = Now::read().unix;
+    let now = ClockReading::read().unix;
     let many: Vec<Value> = (0..101).map(uuid).collect();
     let table = [
         ("no iss", without("iss")),
@@ -183,7 +183,7 @@ async fn bad_claims_are_refused_and_not_repeated() {
 #[tokio::test]
 async fn leeway_is_five_seconds_each_way() {
     let issuer = issuer().await;
-    let now = Now::read().unix;
+    let now = ClockReading::read().unix;
     for (case, claims) in [
         ("exp just past", with("exp", json!(now - 3.0))),
         ("nbf just ahead", with("nbf", json!(now + 3.0))),
@@ -199,7 +199,7 @@ async fn leeway_is_five_seconds_each_way() {
 }
 
 #[tokio::test]
-async fn a_wrong_audience_is_told_before_age() {
+async fn a_wrong_audience_is_reported_before_expiry() {
     let issuer = issuer().await;
     let mut claims = with("aud", json!("other"));
     claims["exp"] = json!(1);
@@ -326,10 +326,10 @@ async fn the_key_pins_the_algorithm() {
     let fixture: Value =
         serde_json::from_str(include_str!("foreign_tokens.json")).expect("valid JSON");
     let file = jwks_file(&fixture["jwks"]);
-    let keys = Jwks::open(Source::File(file.path().into()))
+    let keys = Jwks::open(JwksSource::File(file.path().into()))
         .await
         .expect("readable");
-    let verifier = Verifier::new(ISSUER, AUDIENCE, keys);
+    let verifier = TokenVerifier::new(ISSUER, AUDIENCE, keys);
     let tokens = |name: &str| fixture[name].as_object().expect("an object").clone();
     for (case, token) in tokens("good") {
         let caller = verifier.verify(token.as_str().expect("a text")).await;
@@ -342,10 +342,10 @@ async fn the_key_pins_the_algorithm() {
 }
 
 #[tokio::test]
-async fn a_remembered_token_still_expires_and_is_verified_again() {
+async fn a_cached_token_still_expires_and_is_verified_again() {
     let issuer = issuer().await;
-    let now = Now::read();
-    let later = |seconds: f64| Now {
+    let now = ClockReading::read();
+    let later = |seconds: f64| ClockReading {
         unix: now.unix + seconds,
         instant: now.instant + Duration::from_secs_f64(seconds),
     };
@@ -358,7 +358,7 @@ async fn a_remembered_token_still_expires_and_is_verified_again() {
     let again = issuer.verifier.verify_at(&token, later(34.0)).await;
     assert!(
         again.is_ok_and(|again| Arc::ptr_eq(&first, &again)),
-        "remembered"
+        "cached"
     );
     for seconds in [35.1, 59.0, 61.0] {
         let expired = issuer.verifier.verify_at(&token, later(seconds)).await;
@@ -379,19 +379,19 @@ async fn a_remembered_token_still_expires_and_is_verified_again() {
 }
 
 #[tokio::test]
-async fn memory_is_bounded() {
+async fn the_cache_is_bounded() {
     let issuer = issuer().await;
     let caller = issuer.verify(&claims()).await.expect("good");
     for number in 0..TOKENS_REMEMBERED_MAX + 10 {
-        issuer.verifier.remember(
+        issuer.verifier.store(
             Sha256::digest(number.to_be_bytes()).into(),
-            Remembered {
+            CachedToken {
                 caller: Arc::clone(&caller),
                 expires: f64::MAX,
                 verified_at: Instant::now(),
             },
         );
     }
-    let remembered = issuer.verifier.remembered.read().expect("no panic").len();
-    assert!(remembered <= TOKENS_REMEMBERED_MAX, "{remembered}");
+    let cached = issuer.verifier.cache.read().expect("no panic").len();
+    assert!(cached <= TOKENS_REMEMBERED_MAX, "{cached}");
 }

@@ -9,7 +9,7 @@ use earmark::db::pool::PoolSettings;
 use earmark::proto::allocation::v1::{GetAllocationRequest, ListClientAllocationsRequest};
 use earmark::proto::common::v1::ErrorReason as Reason;
 use earmark::proto::network::v1::{ConnectionMode, UpdateEnterpriseRequest};
-use earmark::server::Settings;
+use earmark::server::ServerSettings;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -91,7 +91,7 @@ async fn contention() -> Vec<Case> {
 /// A server that takes on one call at a time has one, which waits for a lock; its deadline comes first.
 async fn overload() -> Vec<Case> {
     let setup = Setup {
-        settings: Settings {
+        settings: ServerSettings {
             calls_max: 1,
             ..Setup::default().settings
         },

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use earmark::server::Settings;
+use earmark::server::ServerSettings;
 use tokio::net::TcpStream;
 use tonic::Code;
 use tonic_types::StatusExt;
@@ -41,7 +41,7 @@ async fn calls_end_before_the_hooks_run() {
 
 #[tokio::test]
 async fn a_lame_duck_serves_but_says_that_it_will_stop() {
-    let server = Running::start_with(Settings {
+    let server = Running::start_with(ServerSettings {
         lame_duck: Duration::from_millis(600),
         ..settings()
     })
@@ -93,7 +93,7 @@ async fn new_calls_of_open_connections_are_told() {
 
 #[tokio::test]
 async fn connections_that_do_not_end_are_cut() {
-    let server = Running::start_with(Settings {
+    let server = Running::start_with(ServerSettings {
         drain_max: Duration::from_millis(200),
         ..settings()
     })
@@ -118,7 +118,7 @@ async fn connections_that_do_not_end_are_cut() {
 
 #[tokio::test]
 async fn a_second_signal_skips_the_waiting_but_not_the_hooks() {
-    let server = Running::start_with(Settings {
+    let server = Running::start_with(ServerSettings {
         lame_duck: Duration::from_secs(60),
         drain_max: Duration::from_secs(60),
         ..settings()

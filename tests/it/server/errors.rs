@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use earmark::server::Settings;
+use earmark::server::ServerSettings;
 use tonic::Code;
 use tonic_types::StatusExt;
 
@@ -136,7 +136,7 @@ async fn the_clients_deadline_is_kept() {
 
 #[tokio::test]
 async fn the_servers_deadline_is_kept_whatever_the_client_says() {
-    let server = Running::start_with(Settings {
+    let server = Running::start_with(ServerSettings {
         call_max: Duration::from_millis(100),
         ..settings()
     })
@@ -180,7 +180,7 @@ async fn a_status_without_details_never_leaves_the_server() {
 
 #[tokio::test]
 async fn calls_above_the_limit_are_refused_at_once() {
-    let server = Running::start_with(Settings {
+    let server = Running::start_with(ServerSettings {
         calls_max: 2,
         ..settings()
     })
@@ -213,7 +213,7 @@ async fn calls_above_the_limit_are_refused_at_once() {
 
 #[tokio::test]
 async fn a_caller_that_leaves_frees_its_place() {
-    let server = Running::start_with(Settings {
+    let server = Running::start_with(ServerSettings {
         calls_max: 1,
         ..settings()
     })

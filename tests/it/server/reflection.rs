@@ -1,6 +1,6 @@
 //! Reflection, both versions.
 
-use earmark::server::Settings;
+use earmark::server::ServerSettings;
 use prost::Message as _;
 use prost_types::FileDescriptorProto;
 use tokio_stream::StreamExt;
@@ -106,7 +106,7 @@ async fn members_keep_their_json_names() {
 
 #[tokio::test]
 async fn it_can_be_switched_off() {
-    let server = Running::start_with(Settings {
+    let server = Running::start_with(ServerSettings {
         reflection: false,
         ..settings()
     })

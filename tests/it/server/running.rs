@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use earmark::auth::dev_key::{AUDIENCE, DevClaims, DevKey, ISSUER};
-use earmark::auth::jwks::{Jwks, Source};
-use earmark::auth::token::Verifier;
+use earmark::auth::jwks::{Jwks, JwksSource};
+use earmark::auth::token::TokenVerifier;
 use earmark::error::Error;
 use earmark::limits::{REQUEST_BYTES_MAX, RESPONSE_BYTES_MAX};
 use earmark::proto::balance::v1::balance_service_server::{BalanceService, BalanceServiceServer};
@@ -19,7 +19,7 @@ use earmark::proto::balance::v1::{
 };
 use earmark::rpc::call::{Answer, Answers, Call, answer};
 use earmark::server::drain::Shutdown;
-use earmark::server::{ClosingHook, ServeError, ServerParts, Settings, health, serve};
+use earmark::server::{ClosingHook, ServeError, ServerParts, ServerSettings, health, serve};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tonic::metadata::MetadataMap;
@@ -79,10 +79,10 @@ impl Seen {
 }
 
 /// Settings that do not keep tests waiting.
-pub(crate) fn settings() -> Settings {
-    Settings {
+pub(crate) fn settings() -> ServerSettings {
+    ServerSettings {
         lame_duck: Duration::ZERO,
-        ..Settings::default()
+        ..ServerSettings::default()
     }
 }
 
@@ -91,11 +91,11 @@ impl Running {
         Self::start_with(settings()).await
     }
 
-    pub(crate) async fn start_with(settings: Settings) -> Self {
+    pub(crate) async fn start_with(settings: ServerSettings) -> Self {
         let key = DevKey::generate().expect("a key");
         let jwks = tempfile::NamedTempFile::new().expect("a file");
         std::fs::write(jwks.path(), key.jwks().to_string()).expect("written");
-        let keys = Jwks::open(Source::File(jwks.path().into()))
+        let keys = Jwks::open(JwksSource::File(jwks.path().into()))
             .await
             .expect("a JWKS");
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
@@ -111,7 +111,7 @@ impl Running {
             .max_encoding_message_size(RESPONSE_BYTES_MAX);
         let parts = ServerParts {
             routes: Routes::new(fake),
-            verifier: Arc::new(Verifier::new(ISSUER, AUDIENCE, keys)),
+            verifier: Arc::new(TokenVerifier::new(ISSUER, AUDIENCE, keys)),
             probe: health::probe(move || {
                 let probed = Arc::clone(&probed);
                 async move { probed.load(Ordering::SeqCst) }

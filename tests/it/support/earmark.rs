@@ -9,8 +9,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use earmark::app::{App, AppSettings};
 use earmark::auth::dev_key::{AUDIENCE, DevClaims, DevKey, ISSUER};
-use earmark::auth::jwks::{Jwks, Source};
-use earmark::auth::token::Verifier;
+use earmark::auth::jwks::{Jwks, JwksSource};
+use earmark::auth::token::TokenVerifier;
 use earmark::db::connect::{Connector, Session};
 use earmark::ledger::writer::WriterSettings;
 use earmark::proto::allocation::v1::allocation_service_client::AllocationServiceClient;
@@ -24,7 +24,7 @@ use earmark::proto::{
     network::v1 as network,
 };
 use earmark::server::drain::Shutdown;
-use earmark::server::{ServerParts, Settings, serve};
+use earmark::server::{ServerParts, ServerSettings, serve};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tonic::codegen::InterceptedService;
@@ -71,7 +71,7 @@ pub(crate) struct Earmark {
 
 /// How a server is set up.
 pub(crate) struct Setup {
-    pub(crate) settings: Settings,
+    pub(crate) settings: ServerSettings,
     pub(crate) app: AppSettings,
     /// Limits of its database sessions.
     pub(crate) session: Session,
@@ -80,9 +80,9 @@ pub(crate) struct Setup {
 impl Default for Setup {
     fn default() -> Self {
         Self {
-            settings: Settings {
+            settings: ServerSettings {
                 lame_duck: Duration::ZERO,
-                ..Settings::default()
+                ..ServerSettings::default()
             },
             app: AppSettings::default(),
             session: Session::default(),
@@ -129,14 +129,14 @@ impl Earmark {
     /// Starts a server on a migrated database that the caller keeps.
     pub(crate) async fn start_on(url: &str, setup: Setup) -> Self {
         let (key, jwks) = new_key();
-        let keys = Jwks::open(Source::File(jwks.path().into()))
+        let keys = Jwks::open(JwksSource::File(jwks.path().into()))
             .await
             .expect("a JWKS");
         let connector = Connector::with_session(url, &setup.session).expect("a URL");
         let app = App::start(connector, &setup.app).expect("started");
         let parts = ServerParts {
             routes: app.routes(),
-            verifier: Arc::new(Verifier::new(ISSUER, AUDIENCE, keys)),
+            verifier: Arc::new(TokenVerifier::new(ISSUER, AUDIENCE, keys)),
             probe: app.probe(),
             settings: setup.settings,
             closing: app.closing(),

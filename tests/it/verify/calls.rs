@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use earmark::proto::balance::v1::VerifyLedgerRequest;
-use earmark::server::Settings;
+use earmark::server::ServerSettings;
 use tokio_postgres::Client;
 use tonic::{Code, Request, Status, Streaming};
 
@@ -56,10 +56,10 @@ async fn until_running(sql: &Client, number: i64) {
 async fn it_may_last_longer_than_other_calls() {
     let call_max = Duration::from_millis(1_500);
     let setup = Setup {
-        settings: Settings {
+        settings: ServerSettings {
             call_max,
             lame_duck: Duration::ZERO,
-            ..Settings::default()
+            ..ServerSettings::default()
         },
         ..Setup::default()
     };

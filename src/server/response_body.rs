@@ -1,4 +1,4 @@
-//! An answer on its way out: what happens after its headers have been sent.
+//! The body of a response: deadline, drain, panics and status rewriting after the response's headers have been sent.
 
 use std::pin::Pin;
 use std::task::{Context as TaskContext, Poll};
@@ -12,54 +12,56 @@ use tonic::body::Body;
 use tonic::{Code, Status};
 
 use crate::error::Error;
-use crate::server::access_log::{Entry, Verdict};
-use crate::server::layers::Context;
+use crate::server::access_log::{AccessLogLine, CallOutcome};
+use crate::server::call_context::CallContext;
+use crate::server::load_shed::CallPermit;
 use crate::server::panic::{self, Panicked};
-use crate::server::rewrite;
-use crate::server::shed::Place;
+use crate::server::status_rewrite;
 
-type Waiting = Pin<Box<dyn Future<Output = ()> + Send>>;
+type EndSignal = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// Carries an answer's messages, and sees to its trailers: deadline, panic and rewriting hold for streams too.
-pub(super) struct AnswerBody {
-    /// `None` once the trailers are out.
+/// Passes a response's messages on and finalises its trailers, so that streams are subject to the deadline, to panic
+/// handling and to status rewriting as unary responses are.
+pub(super) struct ResponseBody {
+    /// `None` once the trailers have been returned.
     inner: Option<Body>,
-    context: Context,
-    entry: Entry,
+    context: CallContext,
+    log_line: AccessLogLine,
     span: tracing::Span,
     deadline: Option<Instant>,
-    /// Ends what has no limit, so that nobody who watches or waits for it holds up the drain.
+    /// Ends a call without a limit of the server when the drain begins, because the drain would wait for it.
     closing: Option<CancellationToken>,
-    /// What ends the stream from outside; made when the handler first keeps us waiting, which unary calls never do.
-    interrupts: Option<[Waiting; 2]>,
-    _place: Option<Place>,
+    /// Deadline and drain, which end the stream while the handler is pending. Created when the handler is pending for
+    /// the first time: unary calls never are, and save the two allocations.
+    interrupts: Option<[EndSignal; 2]>,
+    _permit: Option<CallPermit>,
 }
 
-impl AnswerBody {
+impl ResponseBody {
     pub(super) fn new(
         inner: Body,
-        context: Context,
-        entry: Entry,
+        context: CallContext,
+        log_line: AccessLogLine,
         deadline: Option<Instant>,
         closing: Option<CancellationToken>,
-        place: Option<Place>,
+        permit: Option<CallPermit>,
     ) -> Self {
         Self {
             inner: Some(inner),
             context,
-            entry,
+            log_line,
             span: tracing::Span::current(),
             deadline,
             closing,
             interrupts: None,
-            _place: place,
+            _permit: permit,
         }
     }
 
-    /// Ends the answer with this status in the place of what the handler would have sent.
+    /// Ends the response with this status; whatever the handler would still have sent is dropped.
     fn end(&mut self, status: &Status) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         self.inner = None;
-        self.entry.set_verdict(Verdict::of(status));
+        self.log_line.set_outcome(CallOutcome::of(status));
         let mut trailers = HeaderMap::new();
         let trailers = status.add_header(&mut trailers).map(|()| trailers);
         Poll::Ready(Some(trailers.map(Frame::trailers)))
@@ -67,23 +69,23 @@ impl AnswerBody {
 
     fn poll_interrupts(&mut self, task: &mut TaskContext<'_>) -> Poll<Status> {
         let (deadline, closing) = (self.deadline, self.closing.clone());
-        let [late, closed] = self.interrupts.get_or_insert_with(|| {
-            let late: Waiting = match deadline {
+        let [deadline_passed, draining] = self.interrupts.get_or_insert_with(|| {
+            let deadline_passed: EndSignal = match deadline {
                 Some(deadline) => Box::pin(tokio::time::sleep_until(deadline)),
                 None => Box::pin(std::future::pending()),
             };
-            let closed: Waiting = match closing {
+            let draining: EndSignal = match closing {
                 Some(closing) => Box::pin(closing.cancelled_owned()),
                 None => Box::pin(std::future::pending()),
             };
-            [late, closed]
+            [deadline_passed, draining]
         });
-        if late.as_mut().poll(task).is_ready() {
+        if deadline_passed.as_mut().poll(task).is_ready() {
             return Poll::Ready(self.context.deadline_passed());
         }
-        if closed.as_mut().poll(task).is_ready() {
-            // A watcher has seen all that there was; of anything else the end is missing.
-            return Poll::Ready(if self.context.is_open() {
+        if draining.as_mut().poll(task).is_ready() {
+            // A health watch is complete at any point; any other stream was cut short.
+            return Poll::Ready(if self.context.is_public() {
                 Status::new(Code::Ok, "")
             } else {
                 self.context.status(&Error::ShuttingDown)
@@ -93,7 +95,7 @@ impl AnswerBody {
     }
 }
 
-impl HttpBody for AnswerBody {
+impl HttpBody for ResponseBody {
     type Data = Bytes;
     type Error = Status;
 
@@ -107,11 +109,11 @@ impl HttpBody for AnswerBody {
         };
         let polled = {
             let _entered = this.span.enter();
-            panic::catch_step(|| Pin::new(inner).poll_frame(task))
+            panic::catch_sync(|| Pin::new(inner).poll_frame(task))
         };
         match polled {
-            Err(Panicked(what)) => {
-                let error = Error::Internal(what, this.context.claim.withdraw());
+            Err(Panicked(message)) => {
+                let error = Error::Internal(message, this.context.claim.withdraw());
                 let status = this.context.status(&error);
                 this.end(&status)
             }
@@ -122,8 +124,8 @@ impl HttpBody for AnswerBody {
             Ok(Poll::Ready(Some(Ok(frame)))) => match frame.into_trailers() {
                 Ok(mut trailers) => {
                     this.inner = None;
-                    if let Some(verdict) = rewrite::settle(&mut trailers, &this.context) {
-                        this.entry.set_verdict(verdict);
+                    if let Some(outcome) = status_rewrite::finalise(&mut trailers, &this.context) {
+                        this.log_line.set_outcome(outcome);
                     }
                     Poll::Ready(Some(Ok(Frame::trailers(trailers))))
                 }
@@ -157,7 +159,7 @@ mod tests {
     const VERIFY: &str = "/earmark.balance.v1.BalanceService/VerifyLedger";
     const HEALTH: &str = "/grpc.health.v1.Health/Watch";
 
-    /// Sends these frames as an answer of this RPC; what arrives, as number of messages and status.
+    /// Sends these frames as a response of this RPC; returns the number of messages and the status that arrive.
     async fn sent(
         path: &str,
         frames: Frames,
@@ -167,10 +169,14 @@ mod tests {
         let route = Route::of(path);
         let request_id: Arc<str> = "an-id".into();
         let peer = SocketAddr::from(([127, 0, 0, 1], 1));
-        let body = AnswerBody::new(
+        let body = ResponseBody::new(
             Body::new(StreamBody::new(frames)),
-            Context::new(route, Arc::clone(&request_id), Claim::new()),
-            Entry::new(path, route, request_id, peer),
+            CallContext {
+                route,
+                request_id: Arc::clone(&request_id),
+                claim: Claim::new(),
+            },
+            AccessLogLine::new(path, route, request_id, peer),
             deadline.map(|deadline| Instant::now() + deadline),
             closing,
             None,

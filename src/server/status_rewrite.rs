@@ -1,14 +1,15 @@
-//! Gives statuses that tonic made by itself the code and the details that ours have.
+//! Replaces statuses that tonic made by itself by ones with our codes, reasons and details.
 
 use http::HeaderMap;
 use tonic::{Code, Status};
 
 use crate::error::Error;
 use crate::rpc::status;
-use crate::server::access_log::Verdict;
-use crate::server::layers::Context;
+use crate::server::access_log::CallOutcome;
+use crate::server::call_context::CallContext;
 
-/// What tonic says with INTERNAL of a body that it cannot read; a test through a real channel holds each against it.
+/// How the messages start that tonic sends with INTERNAL for a body that it cannot read. The tests in
+/// `tests/it/server/errors.rs` provoke each of them, and so notice when a new version of tonic words them differently.
 const UNREADABLE: [&str; 5] = [
     "failed to decode Protobuf message",
     "protocol error: received message with",
@@ -17,16 +18,16 @@ const UNREADABLE: [&str; 5] = [
     "Error decompressing",
 ];
 
-/// Reads the status in headers or trailers, and rewrites it if it is not one of ours. `None` if there is no status:
-/// then it comes with the trailers.
-pub(super) fn settle(headers: &mut HeaderMap, context: &Context) -> Option<Verdict> {
-    // The usual case, without any allocation.
+/// Reads the status in headers or trailers, and replaces it if it is not one of ours. `None` if the headers hold no
+/// status, which then follows in the trailers.
+pub(super) fn finalise(headers: &mut HeaderMap, context: &CallContext) -> Option<CallOutcome> {
+    // The common case, without an allocation.
     if headers.get(Status::GRPC_STATUS)?.as_bytes() == b"0" {
-        return Some(Verdict::OK);
+        return Some(CallOutcome::OK);
     }
     let found = Status::from_header_map(headers)?;
-    if context.is_open() || status::is_ours(&found) {
-        return Some(Verdict::of(&found));
+    if context.is_public() || status::is_ours(&found) {
+        return Some(CallOutcome::of(&found));
     }
     let ours = translate(&found, context);
     for header in [
@@ -36,14 +37,14 @@ pub(super) fn settle(headers: &mut HeaderMap, context: &Context) -> Option<Verdi
     ] {
         headers.remove(header);
     }
-    // Fails only for a text that no header can hold, and it has escaped all of those.
+    // `add_header` fails only for a message that is no header value, and ours are percent-encoded. 13 is INTERNAL.
     if ours.add_header(headers).is_err() {
         headers.insert(Status::GRPC_STATUS, http::HeaderValue::from_static("13"));
     }
-    Some(Verdict::of(&ours))
+    Some(CallOutcome::of(&ours))
 }
 
-fn translate(found: &Status, context: &Context) -> Status {
+fn translate(found: &Status, context: &CallContext) -> Status {
     let text = found.message();
     match found.code() {
         Code::Internal if UNREADABLE.iter().any(|known| text.starts_with(known)) => {
@@ -52,7 +53,7 @@ fn translate(found: &Status, context: &Context) -> Status {
         Code::OutOfRange if text.starts_with("Error, decoded message length too large") => {
             context.status(&Error::MessageTooLarge)
         }
-        // gRPC demands this code, with `grpc-accept-encoding` beside it, which stays where it is.
+        // gRPC prescribes this code, together with the header `grpc-accept-encoding`, which is kept.
         Code::Unimplemented if text.starts_with("Content is compressed with") => status::with_code(
             Code::Unimplemented,
             &Error::MalformedMessage(text.into()),
@@ -61,8 +62,8 @@ fn translate(found: &Status, context: &Context) -> Status {
         ),
         Code::Unimplemented => context.status(&Error::MethodUnknown),
         code => {
-            let what = format!("a status without details: {code:?}: {text}");
-            context.status(&Error::Internal(what, context.claim.withdraw()))
+            let cause = format!("a status without details: {code:?}: {text}");
+            context.status(&Error::Internal(cause, context.claim.withdraw()))
         }
     }
 }

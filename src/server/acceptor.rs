@@ -1,7 +1,7 @@
-//! Accepts connections and speaks HTTP/2 on them.
+//! Accepts connections and serves HTTP/2 on them.
 //!
-//! Not tonic's own loop: that one puts a timeout of its own around every layer, answers CANCELLED from there when the
-//! client's deadline passes, and waits for ever for connections that do not end.
+//! tonic's own accept loop is not used because it wraps all layers into a timeout of its own, which answers CANCELLED
+//! when the client's deadline passes, and because its shutdown waits without a limit for connections that do not end.
 
 use std::convert::Infallible;
 use std::io;
@@ -23,37 +23,38 @@ use tonic::body::Body;
 use crate::limits::METADATA_BYTES_MAX;
 use crate::server::layers::Layers;
 
-/// What one call may send before its handler reads: a quarter of the largest request, so that few round trips are needed.
+/// Flow-control window of one call: what its client may send before the handler reads. A quarter of the largest
+/// request, so that a large request needs few round trips.
 const STREAM_WINDOW_BYTES: u32 = 1024 * 1024;
-/// What all calls of a connection may: it bounds what a connection can make the server hold.
+/// Flow-control window of a connection, which bounds the unread bytes that it can make the server buffer.
 const CONNECTION_WINDOW_BYTES: u32 = 4 * 1024 * 1024;
-/// After so much silence the peer is asked whether it is still there.
+/// After this time without any frame the server sends a PING.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(30);
-/// How long it may take to say so.
+/// A connection whose PING is not acknowledged within this time is closed.
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
-/// How long a new connection may say nothing at all.
+/// A new connection that sends no byte within this time is closed.
 const FIRST_BYTE_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long to wait when the system has no descriptor for another connection.
+/// Pause after a failed `accept`, for example when the process has run out of file descriptors.
 const ACCEPT_RETRY: Duration = Duration::from_millis(50);
 
-/// What every connection shares.
-pub(super) struct Connections {
+/// Accepts connections up to a limit; its fields are shared by all of them.
+pub(super) struct Acceptor {
     pub(super) layers: Arc<Layers>,
     pub(super) connections_max: usize,
     pub(super) streams_max: u32,
-    /// No new connections, no new calls.
+    /// Cancelled at the end of the lame duck's time: connections get GOAWAY, new ones are not accepted.
     pub(super) closing: CancellationToken,
-    /// No connections any more.
+    /// Cancelled when the drain's time is over: every connection is closed at once.
     pub(super) cut: CancellationToken,
-    /// Connections and their calls.
+    /// One task per connection and one per call; the drain waits for all of them.
     pub(super) tasks: TaskTracker,
 }
 
-/// Runs the calls of a connection as tasks that the drain waits for.
+/// Spawns hyper's tasks, the calls of a connection, into the tracker that the drain waits for.
 #[derive(Clone)]
-struct Tracked(TaskTracker);
+struct TrackedExecutor(TaskTracker);
 
-impl<F> hyper::rt::Executor<F> for Tracked
+impl<F> hyper::rt::Executor<F> for TrackedExecutor
 where
     F: Future + Send + 'static,
     F::Output: Send + 'static,
@@ -63,24 +64,24 @@ where
     }
 }
 
-impl Connections {
-    /// Accepts until `closing`.
-    pub(super) async fn accept(self, listener: TcpListener) {
-        let places = Arc::new(Semaphore::new(self.connections_max));
+impl Acceptor {
+    /// Accepts connections until `closing` or `cut` is cancelled.
+    pub(super) async fn run(self, listener: TcpListener) {
+        let permits = Arc::new(Semaphore::new(self.connections_max));
         let http2 = self.http2();
         loop {
             let next = async {
-                let place = Arc::clone(&places).acquire_owned().await.ok();
-                (place, listener.accept().await)
+                let permit = Arc::clone(&permits).acquire_owned().await.ok();
+                (permit, listener.accept().await)
             };
-            let (place, accepted) = tokio::select! {
+            let (permit, accepted) = tokio::select! {
                 biased;
                 () = self.closing.cancelled() => return,
                 () = self.cut.cancelled() => return,
                 accepted = next => accepted,
             };
             match accepted {
-                Ok((stream, peer)) => self.spawn(http2.clone(), stream, peer, place),
+                Ok((stream, peer)) => self.spawn(http2.clone(), stream, peer, permit),
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept a connection");
                     tokio::time::sleep(ACCEPT_RETRY).await;
@@ -89,8 +90,8 @@ impl Connections {
         }
     }
 
-    fn http2(&self) -> http2::Builder<Tracked> {
-        let mut http2 = http2::Builder::new(Tracked(self.tasks.clone()));
+    fn http2(&self) -> http2::Builder<TrackedExecutor> {
+        let mut http2 = http2::Builder::new(TrackedExecutor(self.tasks.clone()));
         http2
             .timer(TokioTimer::new())
             .initial_stream_window_size(STREAM_WINDOW_BYTES)
@@ -105,33 +106,33 @@ impl Connections {
 
     fn spawn(
         &self,
-        http2: http2::Builder<Tracked>,
+        http2: http2::Builder<TrackedExecutor>,
         stream: TcpStream,
         peer: SocketAddr,
-        place: Option<OwnedSemaphorePermit>,
+        permit: Option<OwnedSemaphorePermit>,
     ) {
         let layers = Arc::clone(&self.layers);
         let (closing, cut) = (self.closing.clone(), self.cut.clone());
         self.tasks.spawn(async move {
-            let _place = place;
-            if let Err(error) = run(http2, layers, stream, peer, closing, cut).await {
-                tracing::debug!(%peer, %error, "a connection failed");
+            let _permit = permit;
+            if let Err(error) = serve_connection(http2, layers, stream, peer, closing, cut).await {
+                tracing::debug!(%peer, %error, "a connection ended with an error");
             }
         });
     }
 }
 
-async fn run(
-    http2: http2::Builder<Tracked>,
+async fn serve_connection(
+    http2: http2::Builder<TrackedExecutor>,
     layers: Arc<Layers>,
     stream: TcpStream,
     peer: SocketAddr,
     closing: CancellationToken,
     cut: CancellationToken,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-    // Answers are small: none waits for the acknowledgement of the one before.
+    // Responses are small; Nagle's algorithm would delay each until the one before is acknowledged.
     stream.set_nodelay(true)?;
-    // Before the first byte hyper would neither close the connection on a drain nor ever give it up.
+    // Until the first byte has arrived hyper has no timeout, and ignores a graceful shutdown.
     let mut first_byte = [0];
     tokio::select! {
         first = tokio::time::timeout(FIRST_BYTE_TIMEOUT, stream.peek(&mut first_byte)) => {
@@ -145,7 +146,7 @@ async fn run(
     }
     let service = service_fn(move |request: http::Request<Incoming>| {
         let layers = Arc::clone(&layers);
-        async move { Ok::<_, Infallible>(layers.answer(request.map(Body::new), peer).await) }
+        async move { Ok::<_, Infallible>(layers.handle(request.map(Body::new), peer).await) }
     });
     let mut connection = pin!(http2.serve_connection(TokioIo::new(stream), service));
     tokio::select! {
