@@ -22,6 +22,8 @@ mod concurrency;
 mod contention;
 /// What the services rely on: sessions, faults, retries, migrations.
 mod db;
+/// README.md and `docs/`: their tours, tables and links.
+mod docs;
 /// The development cluster: started, adopted, kept alive.
 mod embedded;
 /// Every reason of an error, provoked.
@@ -34,8 +36,6 @@ mod idempotency;
 mod model;
 /// NetworkService: who may hold balances.
 mod network;
-/// README.md: its tour, its tables.
-mod readme;
 /// The rules of the schema and of the source tree.
 mod schema;
 /// What stands around every service: layers, health, the way down.

@@ -1,11 +1,11 @@
-//! README.md, held against what is: its tour is run as typed, its tables and links are compared.
+//! README.md and `docs/` compared with the program: the tours are run as typed, tables and links are compared.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::os::unix::process::CommandExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -19,22 +19,32 @@ use crate::support::cluster;
 use crate::support::process::{Dev, EARMARK, earmark, run, text};
 
 const README: &str = include_str!("../../README.md");
+const TOUR: &str = include_str!("../../docs/tour.md");
+const GUARANTEES: &str = include_str!("../../docs/guarantees.md");
+const ERRORS: &str = include_str!("../../docs/errors-and-retries.md");
+const CONFIGURATION: &str = include_str!("../../docs/configuration.md");
+const LIMITS: &str = include_str!("../../docs/limits.md");
+const OPERATIONS: &str = include_str!("../../docs/operations.md");
+const BALANCE_PROTO: &str = include_str!("../../proto/earmark/balance/v1/balance.proto");
+const CONTRIBUTING: &str = include_str!("../../CONTRIBUTING.md");
 const TOP: &str = env!("CARGO_MANIFEST_DIR");
 
 /// The text below a heading, up to the next one of its kind.
-fn section(heading: &str) -> &'static str {
-    let found = README.split_once(&format!("\n## {heading}\n"));
+fn section(page: &'static str, heading: &str) -> &'static str {
+    let found = page.split_once(&format!("\n## {heading}\n"));
     let (_, rest) = found.unwrap_or_else(|| panic!("no section {heading}"));
     rest.split("\n## ").next().unwrap_or_default()
 }
 
-/// The rows of a section's table, as cells, without its head.
-fn table(heading: &str) -> Vec<Vec<&'static str>> {
-    let rows = section(heading)
-        .lines()
-        .filter(|line| line.starts_with('|'));
+/// The rows of a text's first table whose first column has this head, as cells, without the head.
+fn table(text: &'static str, first_column: &str) -> Vec<Vec<&'static str>> {
+    let head = format!("| {first_column} |");
+    let lines = text.lines().skip_while(|line| !line.starts_with(&head));
+    let rows = lines.take_while(|line| line.starts_with('|')).skip(2);
     let cells = |row: &'static str| row.trim_matches('|').split('|').map(str::trim).collect();
-    rows.skip(2).map(cells).collect()
+    let rows: Vec<Vec<&str>> = rows.map(cells).collect();
+    assert!(!rows.is_empty(), "no table of {first_column}");
+    rows
 }
 
 /// The words in backticks.
@@ -49,10 +59,10 @@ struct Step {
     shown: String,
 }
 
-/// The `sh` blocks of a section, each with the block of another kind that follows it directly, if there is one.
-fn steps(heading: &str) -> Vec<Step> {
+/// The `sh` blocks of a text, each with the block of another kind that follows it directly, if there is one.
+fn steps(text: &str) -> Vec<Step> {
     let mut steps: Vec<Step> = Vec::new();
-    let mut lines = section(heading).lines();
+    let mut lines = text.lines();
     let mut is_directly_after = false;
     while let Some(line) = lines.next() {
         let Some(kind) = line.strip_prefix("```") else {
@@ -92,7 +102,7 @@ fn masked(output: &str) -> String {
 }
 
 #[test]
-fn the_tour_and_the_greeting_work_as_typed() {
+fn the_tours_and_the_greeting_work_as_typed() {
     let tools = Path::new(TOP).join("target/tools");
     let grpcurl = tools.join("bin/grpcurl");
     assert!(
@@ -143,20 +153,23 @@ fn the_tour_and_the_greeting_work_as_typed() {
         assert!(answered.contains(part), "{part}: {answered}");
     }
 
-    let steps = steps("A tour");
-    assert!(steps.len() > 5, "{steps:?}");
-    let mut script = "exec 2>&1\n".to_owned();
-    for step in &steps {
-        _ = writeln!(script, "{}printf '\\036'", step.commands);
+    // The long one first: at its end it shows how many accounts and entries there are.
+    for tour in [TOUR, section(README, "A short tour")] {
+        let steps = steps(tour);
+        assert!(steps.len() >= 3, "{steps:?}");
+        let mut script = "exec 2>&1\n".to_owned();
+        for step in &steps {
+            _ = writeln!(script, "{}printf '\\036'", step.commands);
+        }
+        let played = bash(&script);
+        let printed = text(&played.stdout);
+        let mut outputs = printed.split('\u{1e}');
+        for Step { commands, shown } in &steps {
+            let output = outputs.next().unwrap_or_default();
+            assert_eq!(masked(output), masked(shown), "{commands}");
+        }
+        assert!(played.status.success(), "{printed}");
     }
-    let played = bash(&script);
-    let printed = text(&played.stdout);
-    let mut outputs = printed.split('\u{1e}');
-    for Step { commands, shown } in &steps {
-        let output = outputs.next().unwrap_or_default();
-        assert_eq!(masked(output), masked(shown), "{commands}");
-    }
-    assert!(played.status.success(), "{printed}");
     assert_eq!(dev.end(Signal::SIGINT), Some(0));
 }
 
@@ -194,7 +207,7 @@ fn the_configuration_is_what_help_says() {
     }
 
     let mut documented: BTreeMap<String, Flag> = BTreeMap::new();
-    for row in table("Configuration") {
+    for row in table(CONFIGURATION, "flag") {
         let [flag, variable, default, of, _] = row[..] else {
             panic!("{row:?}");
         };
@@ -335,7 +348,7 @@ fn the_limits_are_those_of_the_code() {
         ),
         ("violations in an error", grouped(limits::VIOLATIONS_MAX)),
     ];
-    let rows: BTreeMap<_, _> = table("Limits")
+    let rows: BTreeMap<_, _> = table(LIMITS, "what")
         .into_iter()
         .map(|row| (row[0], row[1]))
         .collect();
@@ -360,7 +373,7 @@ fn grouped(number: usize) -> String {
 
 #[test]
 fn every_reason_has_its_advice() {
-    let rows = table("Errors and retries");
+    let rows = table(ERRORS, "code");
     let documented: BTreeSet<&str> = rows.iter().flat_map(|row| code(row[1])).collect();
     let reasons = (1..1_000).filter_map(|number| ErrorReason::try_from(number).ok());
     let names = reasons.map(|reason| &reason.as_str_name()["ERROR_REASON_".len()..]);
@@ -370,7 +383,7 @@ fn every_reason_has_its_advice() {
 #[test]
 fn every_call_is_listed() {
     let mut documented = BTreeSet::new();
-    for row in table("The calls") {
+    for row in table(section(README, "The calls"), "service") {
         let service = code(row[0]).next().unwrap_or_default();
         documented.extend(code(row[1]).map(|call| format!("{service}/{call}")));
     }
@@ -379,18 +392,97 @@ fn every_call_is_listed() {
 }
 
 #[test]
-fn every_link_leads_somewhere() {
-    let links: Vec<&str> = README.split("](").skip(1).collect();
-    assert!(links.len() > 5);
-    for link in links {
-        let link = link.split(')').next().unwrap_or_default();
-        let found = match link.strip_prefix('#') {
-            Some(anchor) => README.lines().any(|line| {
-                line.strip_prefix("## ")
-                    .is_some_and(|heading| heading.to_lowercase().replace(' ', "-") == anchor)
-            }),
-            None => Path::new(TOP).join(link).exists(),
-        };
-        assert!(found, "{link}");
+fn every_scope_is_described() {
+    let rows = table(OPERATIONS, "scope");
+    let documented: BTreeSet<&str> = rows.iter().flat_map(|row| code(row[0])).collect();
+    let scopes = scope::RPCS.iter().flat_map(|rpc| rpc.scopes);
+    assert_eq!(documented, scopes.map(|scope| scope.name()).collect());
+}
+
+#[test]
+fn the_invariants_are_those_of_the_proto() {
+    let rows = table(GUARANTEES, "name");
+    let documented: Vec<String> = rows.iter().map(|row| row[0].replace("**", "")).collect();
+    let lines = BALANCE_PROTO.lines().map(str::trim);
+    let listed = lines.filter_map(|line| Some(line.strip_prefix("// - L")?.split_once(':')?.0));
+    let listed: Vec<String> = listed.map(|name| format!("L{name}")).collect();
+    assert_eq!(documented, listed);
+}
+
+#[test]
+fn every_make_target_is_described() {
+    let makefile = fs::read_to_string(Path::new(TOP).join("Makefile")).expect("a Makefile");
+    let described = makefile.lines().filter(|line| line.contains(": ## "));
+    let targets = described.filter_map(|line| line.split(':').next());
+    let documented: BTreeSet<&str> = table(CONTRIBUTING, "command")
+        .iter()
+        .flat_map(|row| code(row[0]))
+        .map(|command| command.trim_start_matches("make "))
+        .collect();
+    assert_eq!(documented, targets.filter(|name| *name != "help").collect());
+}
+
+#[test]
+fn the_readme_is_short() {
+    let lines = README.lines().count();
+    assert!(lines <= 200, "README.md has {lines} lines");
+}
+
+/// README.md, the other pages beside it, and those of `docs/`: their paths below the repository's top, and their texts.
+fn pages() -> BTreeMap<PathBuf, String> {
+    let top = Path::new(TOP);
+    let mut pages = BTreeMap::new();
+    for folder in ["", "docs", "examples"] {
+        for entry in fs::read_dir(top.join(folder)).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            if path.extension().is_some_and(|extension| extension == "md") {
+                let page = fs::read_to_string(&path).expect("a page");
+                let path = path.strip_prefix(top).expect("a path below the top");
+                pages.insert(path.to_owned(), page);
+            }
+        }
     }
+    pages
+}
+
+/// The anchors of a page's headings, as the hosting platforms make them. Code blocks have no headings.
+fn anchors(page: &str) -> BTreeSet<String> {
+    let texts = page.split("\n```").step_by(2);
+    let headings = texts.flat_map(str::lines).filter_map(|line| {
+        let text = line.trim_start_matches('#');
+        (text.len() < line.len()).then_some(text.strip_prefix(' ')?)
+    });
+    let anchor = |heading: &str| {
+        let kept = |letter: &char| letter.is_alphanumeric() || " -_".contains(*letter);
+        let kept: String = heading.chars().filter(kept).collect();
+        kept.to_lowercase().replace(' ', "-")
+    };
+    headings.map(anchor).collect()
+}
+
+#[test]
+fn every_link_leads_somewhere() {
+    let pages = pages();
+    let mut links = 0;
+    for (path, page) in &pages {
+        let folder = path.parent().unwrap_or(Path::new(""));
+        for link in page.split("](").skip(1) {
+            let link = link.split(')').next().unwrap_or_default();
+            if link.starts_with("https://") {
+                continue;
+            }
+            links += 1;
+            let (target, anchor) = link.split_once('#').unwrap_or((link, ""));
+            let target = match target {
+                "" => Path::new(TOP).join(path),
+                _ => Path::new(TOP).join(folder).join(target),
+            };
+            assert!(target.exists(), "{}: {link}", path.display());
+            if !anchor.is_empty() {
+                let page = fs::read_to_string(target).expect("a page");
+                assert!(anchors(&page).contains(anchor), "{}: {link}", path.display());
+            }
+        }
+    }
+    assert!(links > 50, "{links}");
 }
