@@ -30,8 +30,9 @@ test: ## run all tests, by nextest if it is installed (ARGS="name" picks some)
 		scripts/with-postgres $(CARGO) test --locked --workspace $(ARGS); \
 	fi
 
-check-real: ## generate clients in Go, Java, Python and TypeScript from the protos
+check-real: ## generate clients in Go, Java, Python and TypeScript from the protos, and run the examples
 	@scripts/check-generators
+	@scripts/check-examples
 
 soak: ## hold a release build against the model for a million random commands (EARMARK_SOAK_COMMANDS, EARMARK_MODEL_SEED)
 	@scripts/with-postgres $(CARGO) test --locked --release --test it -- --ignored --exact --nocapture \

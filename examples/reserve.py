@@ -6,7 +6,8 @@ With `make dev` in another terminal, in the repository's top folder:
     PYTHONPATH=target/generated/python:target/tools/generators/python python3 examples/reserve.py
 
 An application of your own generates the client by `python3 -m grpc_tools.protoc` (package grpcio-tools), and needs the
-packages grpcio and protobuf. A retry sends the same message again: `client_external_id` is the idempotency key.
+packages grpcio, grpcio-status and protobuf. A retry sends the same message again: its `client_external_id` is the
+idempotency key.
 """
 
 import os
@@ -15,6 +16,9 @@ import time
 import uuid
 
 import grpc
+from google.rpc import error_details_pb2
+from grpc_status import rpc_status
+
 from earmark.allocation.v1 import allocation_pb2, allocation_pb2_grpc
 from earmark.balance.v1 import balance_pb2, balance_pb2_grpc
 from earmark.network.v1 import network_pb2, network_pb2_grpc
@@ -40,10 +44,13 @@ def call(method, request, metadata, tries: int = 5):
             time.sleep(0.5 * 2**attempt)
 
 
-def reason(error: grpc.RpcError) -> str:
-    """`ErrorInfo.reason`, read without the package googleapis-common-protos: the details are in a trailer."""
-    details = dict(error.trailing_metadata()).get("grpc-status-details-bin", b"")
-    return "INSUFFICIENT_BALANCE" if b"INSUFFICIENT_BALANCE" in details else "another reason"
+def error_info(error: grpc.RpcError) -> error_details_pb2.ErrorInfo:
+    """What programs read of an error: `reason` is one of a closed list, `metadata` has the numbers."""
+    info = error_details_pb2.ErrorInfo()
+    for detail in rpc_status.from_call(error).details:
+        if detail.Unpack(info):
+            break
+    return info
 
 
 def main() -> None:
@@ -80,9 +87,7 @@ def main() -> None:
     )
     call(balances.AdjustBalance, deposit, admin)
 
-    member = token(
-        "--scope", "settlement_network_read settlement_network_write", "--enterprise", acme.id
-    )
+    member = token("--scope", "settlement_network_read settlement_network_write", "--enterprise", acme.id)
     order = allocation_pb2.CreateAllocationRequest(
         enterprise_id=acme.id, connection_id=connection.id, client_external_id="order-1"
     )
@@ -96,7 +101,8 @@ def main() -> None:
     try:
         call(allocations.CreateAllocation, order, member)
     except grpc.RpcError as error:
-        print("refused:", error.code().name, reason(error))
+        info = error_info(error)
+        print("refused:", info.reason, "requested", info.metadata["requested"], "available", info.metadata["available"])
 
 
 if __name__ == "__main__":
