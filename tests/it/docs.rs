@@ -7,7 +7,6 @@ use std::os::unix::fs::symlink;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
 
 use earmark::auth::scope;
 use earmark::limits;
@@ -228,19 +227,32 @@ fn the_configuration_is_what_help_says() {
     }
 }
 
-#[test]
-fn the_limits_are_those_of_the_code() {
-    let mib = |bytes: usize| format!("{} MiB", bytes >> 20);
-    let characters = |count: usize| format!("{} characters", grouped(count));
-    let days = |time: Duration| format!("{} days", time.as_secs() / 86_400);
-    let pages = (limits::PAGE_SIZE_DEFAULT, limits::PAGE_SIZE_MAX);
-    let expected = [
+/// What a limit is for, and how the page begins to state it.
+type Limit = (&'static str, String);
+
+fn mib(bytes: usize) -> String {
+    format!("{} MiB", bytes >> 20)
+}
+
+fn characters(count: usize) -> String {
+    format!("{} characters", grouped(count))
+}
+
+fn page_sizes(default: u32, max: u32) -> String {
+    let [default, max] = [default, max].map(|size| grouped(size as usize));
+    format!("{default} unless asked for, {max} at most")
+}
+
+/// Limits of every call.
+fn limits_of_calls() -> Vec<Limit> {
+    let metadata = format!("{} KiB", limits::METADATA_BYTES_MAX >> 10);
+    let memberships = grouped(limits::TOKEN_MEMBERSHIPS_MAX);
+    let pages = page_sizes(limits::PAGE_SIZE_DEFAULT, limits::PAGE_SIZE_MAX);
+    let offset = grouped(limits::PAGE_OFFSET_MAX as usize);
+    vec![
         ("a request", mib(limits::REQUEST_BYTES_MAX)),
         ("an answer", mib(limits::RESPONSE_BYTES_MAX)),
-        (
-            "a request's metadata",
-            format!("{} KiB", limits::METADATA_BYTES_MAX >> 10),
-        ),
+        ("a request's metadata", metadata),
         ("a call", format!("{} s", limits::CALL_MAX.as_secs())),
         ("a currency or unit", characters(limits::UNIT_CHARS_MAX)),
         (
@@ -256,63 +268,67 @@ fn the_limits_are_those_of_the_code() {
             "values of one list filter",
             grouped(limits::FILTER_VALUES_MAX),
         ),
+        ("records of a page", pages),
+        ("page number × page size, an offset", offset),
+        ("enterprises in a token", memberships.clone()),
+        ("companies in a token", memberships),
+        ("violations in an error", grouped(limits::VIOLATIONS_MAX)),
+    ]
+}
+
+/// Limits of allocations and of the ledger's queue.
+fn limits_of_the_ledger() -> Vec<Limit> {
+    let days = limits::EXPIRE_AHEAD_MAX.as_secs() / 86_400;
+    let per_owner = "writes waiting for one enterprise or bucket";
+    vec![
         (
-            "records of a page",
-            format!("{} unless asked for, {} at most", pages.0, pages.1),
+            "items of one `SubmitAllocations`",
+            grouped(limits::SUBMIT_ITEMS_MAX),
         ),
+        ("an `expire_time` ahead of now", format!("{days} days")),
+        ("writes waiting for the writers", grouped(limits::QUEUE_MAX)),
+        (per_owner, grouped(limits::QUEUE_OWNER_MAX)),
+    ]
+}
+
+fn limits_of_buckets() -> Vec<Limit> {
+    let [bucket, extension] = [limits::BUCKET_BYTES_MAX, limits::BUCKET_EXTENSION_BYTES_MAX];
+    let json = format!("{} KiB; {} KiB, as JSON", bucket >> 10, extension >> 10);
+    let pages = page_sizes(limits::PAGE_SIZE_DEFAULT, limits::BUCKETS_PAGE_MAX);
+    let references = format!("{} of each", limits::BUCKET_REFERENCES_MAX);
+    vec![
+        ("buckets of a page", pages),
+        ("products, resources or parties of a bucket", references),
+        ("a bucket; its extension", json),
         (
-            "page number × page size, an offset",
-            grouped(limits::PAGE_OFFSET_MAX as usize),
+            "a list of `fields`, a `projection`",
+            characters(limits::FIELDS_CHARS_MAX),
         ),
-        (
-            "buckets of a page",
-            format!(
-                "{} unless asked for, {} at most",
-                limits::PAGE_SIZE_DEFAULT,
-                grouped(limits::BUCKETS_PAGE_MAX as usize)
-            ),
-        ),
-        (
-            "CAS allocations of a page",
-            format!(
-                "{} unless asked for, {} at most",
-                limits::CAS_PAGE_DEFAULT,
-                grouped(limits::CAS_PAGE_MAX as usize)
-            ),
-        ),
+    ]
+}
+
+fn limits_of_book_building() -> Vec<Limit> {
+    let pages = page_sizes(limits::CAS_PAGE_DEFAULT, limits::CAS_PAGE_MAX);
+    let elements = "status messages, comments of a CAS allocation";
+    vec![
+        ("CAS allocations of a page", pages),
         ("criteria of a search", grouped(limits::CRITERIA_MAX)),
         (
             "fields that a search is sorted by",
             grouped(limits::SORT_FIELDS_MAX),
         ),
-        (
-            "status messages, comments of a CAS allocation",
-            format!("{} of each", limits::CAS_ELEMENTS_MAX),
-        ),
+        (elements, format!("{} of each", limits::CAS_ELEMENTS_MAX)),
         (
             "operations of a patch",
             grouped(limits::PATCH_OPERATIONS_MAX),
         ),
-        (
-            "products, resources or parties of a bucket",
-            format!("{} of each", limits::BUCKET_REFERENCES_MAX),
-        ),
-        (
-            "a bucket; its extension",
-            format!(
-                "{} KiB; {} KiB, as JSON",
-                limits::BUCKET_BYTES_MAX >> 10,
-                limits::BUCKET_EXTENSION_BYTES_MAX >> 10
-            ),
-        ),
-        (
-            "a list of `fields`, a `projection`",
-            characters(limits::FIELDS_CHARS_MAX),
-        ),
-        (
-            "allocations of a company",
-            grouped(limits::CATALOGUE_ALLOCATIONS_MAX as usize),
-        ),
+    ]
+}
+
+fn limits_of_catalogues() -> Vec<Limit> {
+    let allocations = grouped(limits::CATALOGUE_ALLOCATIONS_MAX as usize);
+    vec![
+        ("allocations of a company", allocations),
         (
             "a text of the catalogue",
             characters(limits::CATALOGUE_TEXT_CHARS_MAX),
@@ -325,33 +341,21 @@ fn the_limits_are_those_of_the_code() {
             "all texts of an allocation",
             mib(limits::CATALOGUE_TEXTS_BYTES_MAX),
         ),
-        (
-            "companies in a token",
-            grouped(limits::TOKEN_MEMBERSHIPS_MAX),
-        ),
-        (
-            "items of one `SubmitAllocations`",
-            grouped(limits::SUBMIT_ITEMS_MAX),
-        ),
-        (
-            "an `expire_time` ahead of now",
-            days(limits::EXPIRE_AHEAD_MAX),
-        ),
-        (
-            "enterprises in a token",
-            grouped(limits::TOKEN_MEMBERSHIPS_MAX),
-        ),
-        ("writes waiting for the writers", grouped(limits::QUEUE_MAX)),
-        (
-            "writes waiting for one enterprise or bucket",
-            grouped(limits::QUEUE_OWNER_MAX),
-        ),
-        ("violations in an error", grouped(limits::VIOLATIONS_MAX)),
-    ];
+    ]
+}
+
+#[test]
+fn the_limits_are_those_of_the_code() {
     let rows: BTreeMap<_, _> = table(LIMITS, "what")
         .into_iter()
         .map(|row| (row[0], row[1]))
         .collect();
+    let expected = limits_of_calls()
+        .into_iter()
+        .chain(limits_of_the_ledger())
+        .chain(limits_of_buckets())
+        .chain(limits_of_book_building())
+        .chain(limits_of_catalogues());
     for (what, limit) in expected {
         let shown = rows.get(what).unwrap_or_else(|| panic!("no row: {what}"));
         assert!(shown.starts_with(&limit), "{what}: {shown}, but {limit}");
@@ -480,7 +484,11 @@ fn every_link_leads_somewhere() {
             assert!(target.exists(), "{}: {link}", path.display());
             if !anchor.is_empty() {
                 let page = fs::read_to_string(target).expect("a page");
-                assert!(anchors(&page).contains(anchor), "{}: {link}", path.display());
+                assert!(
+                    anchors(&page).contains(anchor),
+                    "{}: {link}",
+                    path.display()
+                );
             }
         }
     }
