@@ -1,6 +1,9 @@
 //! The rules of the schema, asked of the catalogs; and those of the source tree, asked of its text.
 
 mod checks;
+mod imports;
+mod names;
+mod sources;
 mod tree;
 
 use std::collections::{BTreeMap, BTreeSet};
