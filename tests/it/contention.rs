@@ -10,10 +10,10 @@ use earmark::proto::network::v1::ConnectionMode;
 use futures_util::future::join_all;
 use tonic::Code;
 
-use crate::support::desk::Desk;
+use crate::support::allocation_fixture::AllocationFixture;
 use crate::support::earmark::{Earmark, Parties, Setup, impatient, refusal};
+use crate::support::ledger_dump::assert_sound;
 use crate::support::locks::{hold_owner, somebody_waits};
-use crate::support::picture::assert_sound;
 
 const LOCK_WAIT: Duration = Duration::from_millis(100);
 
@@ -71,33 +71,39 @@ async fn a_held_owner_delays_no_list_that_leaves_it_out() {
         },
         ..Setup::default()
     };
-    let desk = Desk::on(Earmark::start_with(setup).await, ConnectionMode::Confirmed).await;
-    let other = desk.earmark.enterprise("Another client").await;
+    let fixture =
+        AllocationFixture::on(Earmark::start_with(setup).await, ConnectionMode::Confirmed).await;
+    let other = fixture.earmark.enterprise("Another client").await;
     let other = Parties {
-        client: desk.earmark.client(&other.id).await,
-        ..desk.parties.clone()
+        client: fixture.earmark.client(&other.id).await,
+        ..fixture.parties.clone()
     };
-    let connection = desk
+    let connection = fixture
         .earmark
         .connection(&other, ConnectionMode::Confirmed)
         .await;
-    let held = desk.allocate("1", "held").await;
-    let holder = hold_owner(&desk.earmark.url, &desk.parties.enterprise).await;
+    let held = fixture.allocate("1", "held").await;
+    let holder = hold_owner(&fixture.earmark.url, &fixture.parties.enterprise).await;
     let due = format!(
         "UPDATE allocation SET expire_time = created_at WHERE id = '{}'",
         held.id
     );
-    desk.earmark
+    fixture
+        .earmark
         .sql()
         .await
         .batch_execute(&due)
         .await
         .expect("made due");
 
-    let partner = desk.earmark.member(&[&desk.parties.partner_enterprise]);
+    let partner = fixture
+        .earmark
+        .member(&[&fixture.parties.partner_enterprise]);
     let list = async |client: &str| {
-        let (enterprise_id, client_ids) =
-            (desk.parties.partner_enterprise.clone(), vec![client.into()]);
+        let (enterprise_id, client_ids) = (
+            fixture.parties.partner_enterprise.clone(),
+            vec![client.into()],
+        );
         let request = ListPartnerAllocationsRequest {
             enterprise_id,
             client_ids,
@@ -112,7 +118,7 @@ async fn a_held_owner_delays_no_list_that_leaves_it_out() {
     };
     let balances = async |connection: &str| {
         let (enterprise_id, connection_ids) = (
-            desk.parties.partner_enterprise.clone(),
+            fixture.parties.partner_enterprise.clone(),
             vec![connection.into()],
         );
         let request = ListPartnerBalancesRequest {
@@ -136,8 +142,8 @@ async fn a_held_owner_delays_no_list_that_leaves_it_out() {
         1
     );
     // What is due there cannot be released, and must not be shown as open.
-    refusal(list(&desk.parties.client).await).expect(Code::Aborted, "CONTENTION");
-    refusal(balances(&desk.parties.connection).await).expect(Code::Aborted, "CONTENTION");
+    refusal(list(&fixture.parties.client).await).expect(Code::Aborted, "CONTENTION");
+    refusal(balances(&fixture.parties.connection).await).expect(Code::Aborted, "CONTENTION");
     holder.batch_execute("ROLLBACK").await.expect("released");
-    assert_eq!(list(&desk.parties.client).await.expect("free again"), 1);
+    assert_eq!(list(&fixture.parties.client).await.expect("free again"), 1);
 }

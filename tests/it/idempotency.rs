@@ -8,10 +8,10 @@ use earmark::proto::network::v1::{ConnectionMode, CreateEnterpriseRequest};
 use futures_util::future::join_all;
 use tonic::{Code, Response, Status};
 
-use crate::support::chance::Chance;
 use crate::support::earmark::{Earmark, Parties, Setup, balance, refusal};
+use crate::support::ledger_dump::assert_sound;
 use crate::support::locks::{hold_owner, somebody_waits};
-use crate::support::picture::assert_sound;
+use crate::support::random::Random;
 use crate::support::raw::frame;
 use crate::support::service::is_replayed;
 
@@ -165,7 +165,7 @@ async fn a_write_is_done_or_not_done_when_its_caller_leaves() {
     const SEED: u64 = 5;
     let world = World::make().await;
     let server = world.first();
-    let mut chance = Chance::new(SEED);
+    let mut random = Random::new(SEED);
     let client = server.member(&[&world.parties.enterprise]).allocation;
     let admin = server.admin().network;
     let enterprise = |index: usize| CreateEnterpriseRequest {
@@ -175,7 +175,7 @@ async fn a_write_is_done_or_not_done_when_its_caller_leaves() {
     };
     let mut left = 0;
     for index in 0..80 {
-        let patience = Duration::from_micros(chance.number(0..4_000) as u64);
+        let patience = Duration::from_micros(random.number(0..4_000) as u64);
         let (mut client, mut admin) = (client.clone(), admin.clone());
         let request = world.parties.allocation("BTC", "1", &format!("a-{index}"));
         let call = async {

@@ -13,7 +13,7 @@ use earmark::proto::balance::v1::{
 use earmark::proto::network::v1::ConnectionMode;
 use tonic::Status;
 
-use crate::support::desk::Desk;
+use crate::support::allocation_fixture::AllocationFixture;
 use crate::support::earmark::Earmark;
 
 /// What a verification told.
@@ -78,45 +78,45 @@ impl Told {
 ///
 /// Custody has entries 1 to 10, the connection 1 and 2, the instant connection 1.
 struct Office {
-    desk: Desk,
+    fixture: AllocationFixture,
     /// The connection that moves value at once.
     instant: String,
 }
 
 impl Office {
     async fn open() -> Self {
-        let desk = Desk::open(ConnectionMode::Confirmed).await;
+        let fixture = AllocationFixture::open(ConnectionMode::Confirmed).await;
         let withdrawal = AdjustBalanceRequest {
-            enterprise_id: desk.parties.enterprise.clone(),
+            enterprise_id: fixture.parties.enterprise.clone(),
             currency: "BTC".into(),
             quantity: "-5".into(),
             external_id: "withdrawn".into(),
             reason: "a test's withdrawal".into(),
             validate_only: false,
         };
-        let withdrawn = desk
+        let withdrawn = fixture
             .earmark
             .admin()
             .balance
             .adjust_balance(withdrawal)
             .await;
         withdrawn.expect("withdrawn");
-        desk.allocate("30", "open").await;
-        let cleared = desk.allocate("20", "cleared").await;
-        desk.clear(&cleared.id).await;
-        let released = desk.allocate("10", "released").await;
-        desk.release(&released.id).await;
-        let cancelled = desk.allocate("3", "cancelled").await;
-        desk.cancel(&cancelled.id).await;
-        let instant = desk
+        fixture.allocate("30", "open").await;
+        let cleared = fixture.allocate("20", "cleared").await;
+        fixture.clear(&cleared.id).await;
+        let released = fixture.allocate("10", "released").await;
+        fixture.release(&released.id).await;
+        let cancelled = fixture.allocate("3", "cancelled").await;
+        fixture.cancel(&cancelled.id).await;
+        let instant = fixture
             .earmark
-            .connection(&desk.parties, ConnectionMode::Instant)
+            .connection(&fixture.parties, ConnectionMode::Instant)
             .await;
-        let mut at_once = desk.parties.allocation("BTC", "6", "instant");
+        let mut at_once = fixture.parties.allocation("BTC", "6", "instant");
         at_once.connection_id.clone_from(&instant);
-        let moved = desk.client.clone().create_allocation(at_once).await;
+        let moved = fixture.client.clone().create_allocation(at_once).await;
         moved.expect("allocated");
-        desk.deallocate("4", "back").await;
-        Self { desk, instant }
+        fixture.deallocate("4", "back").await;
+        Self { fixture, instant }
     }
 }

@@ -17,8 +17,8 @@ use earmark::proto::network::v1::ConnectionMode;
 use futures_util::future::join_all;
 use prost_types::Timestamp;
 
-use crate::support::chance::Chance;
 use crate::support::earmark::{Authorized, Earmark, Parties};
+use crate::support::random::Random;
 
 const CURRENCIES: [&str; 5] = ["BTC", "ETH", "a.b", "btc", "Z-9"];
 const QUANTITIES: [&str; 6] = ["9", "10", "100", "99", "1", "12345678901234567890"];
@@ -56,12 +56,12 @@ impl Records {
                 .deposit(&parties.enterprise, currency, &plenty)
                 .await;
         }
-        let mut chance = Chance::new(7);
+        let mut random = Random::new(7);
         let requests = (0..count).map(|index| {
-            let currency = CURRENCIES[chance.number(0..CURRENCIES.len())];
-            let quantity = QUANTITIES[chance.number(0..QUANTITIES.len())];
+            let currency = CURRENCIES[random.number(0..CURRENCIES.len())];
+            let quantity = QUANTITIES[random.number(0..QUANTITIES.len())];
             let mut request = parties.allocation(currency, quantity, &format!("a-{index}"));
-            request.connection_id = connections[chance.number(0..connections.len())].clone();
+            request.connection_id = connections[random.number(0..connections.len())].clone();
             request
         });
         let client = earmark.member(&[&parties.enterprise]).allocation;

@@ -16,9 +16,9 @@ use futures_util::future::join_all;
 use prost_types::Timestamp;
 use tonic::Code;
 
-use crate::support::chance::Chance;
 use crate::support::earmark::{Authorized, Earmark, NOBODY, Parties, refusal};
-use crate::support::picture::assert_sound;
+use crate::support::ledger_dump::assert_sound;
+use crate::support::random::Random;
 
 const CURRENCIES: [&str; 4] = ["BTC", "ETH", "a.b", "btc"];
 const QUANTITIES: [&str; 5] = ["9", "10", "100", "99", "1"];
@@ -64,7 +64,7 @@ impl Venue {
                 .await;
             clients.push(parties);
         }
-        let mut chance = Chance::new(11);
+        let mut random = Random::new(11);
         for parties in &clients {
             let at = |partner: &str| Parties {
                 partner: partner.into(),
@@ -79,7 +79,7 @@ impl Venue {
                     .connection(&at(&stranger.partner), ConnectionMode::Confirmed)
                     .await,
             ];
-            fill(&earmark, parties, &connections, &mut chance).await;
+            fill(&earmark, parties, &connections, &mut random).await;
         }
         let mut venue = Self {
             partner: earmark.member(&[&enterprise]).allocation,
@@ -90,13 +90,13 @@ impl Venue {
             stranger,
             all: Vec::new(),
         };
-        venue.give_verdicts(&mut chance).await;
+        venue.give_verdicts(&mut random).await;
         venue.all = venue.records_of_clients().await;
         venue
     }
 
     /// Clears some, releases some, with ids of its own or without.
-    async fn give_verdicts(&self, chance: &mut Chance) {
+    async fn give_verdicts(&self, random: &mut Random) {
         let open = self.records_of_clients().await;
         let open = open
             .iter()
@@ -106,10 +106,10 @@ impl Venue {
                 enterprise_id: self.enterprise.clone(),
                 connection_id: record.connection_id.clone(),
                 allocation_id: record.id.clone(),
-                partner_external_id: (!chance.one_in(4)).then(|| format!("p-{}", index % 9)),
+                partner_external_id: (!random.one_in(4)).then(|| format!("p-{}", index % 9)),
                 validate_only: false,
             };
-            match chance.number(0..3) {
+            match random.number(0..3) {
                 0 => {
                     let cleared = self.partner.clone().clear_allocation(clear).await;
                     cleared.expect("cleared");
@@ -195,19 +195,19 @@ impl Venue {
 }
 
 /// Reserves and moves on a client's connections, in both directions.
-async fn fill(earmark: &Earmark, parties: &Parties, connections: &[String], chance: &mut Chance) {
+async fn fill(earmark: &Earmark, parties: &Parties, connections: &[String], random: &mut Random) {
     for currency in CURRENCIES {
         earmark
             .deposit(&parties.enterprise, currency, "1000000")
             .await;
     }
     let items = (0..EACH).map(|index| {
-        let currency = CURRENCIES[chance.number(0..CURRENCIES.len())];
-        let quantity = QUANTITIES[chance.number(0..QUANTITIES.len())];
+        let currency = CURRENCIES[random.number(0..CURRENCIES.len())];
+        let quantity = QUANTITIES[random.number(0..QUANTITIES.len())];
         let request = parties.allocation(currency, quantity, &format!("a-{index}"));
         SubmitItem {
             r#type: AllocationType::Allocation.into(),
-            connection_id: connections[chance.number(0..connections.len())].clone(),
+            connection_id: connections[random.number(0..connections.len())].clone(),
             amount: request.amount,
             client_external_id: request.client_external_id,
             ..Default::default()

@@ -12,8 +12,8 @@ use tonic::Code;
 use uuid::Uuid;
 
 use super::world::{CURRENCIES, World, journal};
-use crate::support::chance::Chance;
 use crate::support::earmark::{Earmark, NOBODY, refusal};
+use crate::support::random::Random;
 
 const CUSTODY: Uuid = Uuid::from_u128(1);
 
@@ -143,47 +143,47 @@ async fn all(world: &World, request: &ListEntriesRequest) -> Vec<Entry> {
 }
 
 /// A filter by chance, of values that there are.
-fn filter(chance: &mut Chance, world: &World, stored: &[Stored], by: &str) -> ListEntriesRequest {
+fn filter(random: &mut Random, world: &World, stored: &[Stored], by: &str) -> ListEntriesRequest {
     let mut request = journal(by);
-    let pick = |chance: &mut Chance| &stored[chance.number(0..stored.len())];
-    match chance.number(0..8) {
+    let pick = |random: &mut Random| &stored[random.number(0..stored.len())];
+    match random.number(0..8) {
         0 | 1 => request.connection_id = Some(String::new()),
         2..=4 => {
-            let at = chance.number(0..world.connections.len());
+            let at = random.number(0..world.connections.len());
             request.connection_id = Some(world.connections[at].id.clone());
         }
         _ => {}
     }
-    if chance.one_in(2) {
-        request.currency = CURRENCIES[chance.number(0..CURRENCIES.len())].into();
+    if random.one_in(2) {
+        request.currency = CURRENCIES[random.number(0..CURRENCIES.len())].into();
     }
-    if chance.one_in(3) {
-        request.time_on_or_after = Some(time(pick(chance).micros));
+    if random.one_in(3) {
+        request.time_on_or_after = Some(time(pick(random).micros));
     }
-    if chance.one_in(3) {
-        let to = pick(chance).micros;
+    if random.one_in(3) {
+        let to = pick(random).micros;
         let from = request.time_on_or_after.as_ref().map_or(to, micros);
         request.time_before = Some(time(to.max(from)));
     }
-    if chance.one_in(3) {
-        request.causes = chance.some_of(&[1, 2, 3, 4, 5, 7]);
+    if random.one_in(3) {
+        request.causes = random.some_of(&[1, 2, 3, 4, 5, 7]);
     }
-    if chance.one_in(3) {
-        let ids = (0..chance.number(1..40)).map(|_| pick(chance).entry.cause_id.clone());
+    if random.one_in(3) {
+        let ids = (0..random.number(1..40)).map(|_| pick(random).entry.cause_id.clone());
         request.cause_ids = ids.collect();
         request.cause_ids.extend([NOBODY.into(), "nothing".into()]);
     }
-    if chance.one_in(2) {
+    if random.one_in(2) {
         request.sort_direction = SortDirection::Desc.into();
     }
-    request.page_size = [0, 1, 2, 7, 30, 500][chance.number(0..6)];
+    request.page_size = [0, 1, 2, 7, 30, 500][random.number(0..6)];
     request
 }
 
 #[tokio::test]
 async fn every_filter_finds_what_its_words_say_page_by_page() {
     const SEED: u64 = 0x5eed_0004;
-    let mut chance = Chance::new(SEED);
+    let mut random = Random::new(SEED);
     let mut world = World::make().await;
     for client in [world.buyer.clone(), world.rival.clone()] {
         for currency in CURRENCIES {
@@ -191,7 +191,7 @@ async fn every_filter_finds_what_its_words_say_page_by_page() {
         }
     }
     for _ in 0..300 {
-        world.step(&mut chance).await;
+        world.step(&mut random).await;
     }
     let stored = stored(&world).await;
     assert!(
@@ -216,8 +216,8 @@ async fn every_filter_finds_what_its_words_say_page_by_page() {
     }
     let mut found = 0;
     for round in 0..250 {
-        let by = &enterprises[chance.number(0..3)];
-        let mut request = filter(&mut chance, &world, &stored, by);
+        let by = &enterprises[random.number(0..3)];
+        let mut request = filter(&mut random, &world, &stored, by);
         if *by == world.venue && request.connection_id.as_deref() == Some("") {
             continue;
         }
@@ -347,7 +347,7 @@ async fn what_is_due_is_released_before_the_journal_is_read() {
 #[tokio::test]
 async fn pages_hold_each_entry_once_while_others_are_written() {
     let mut world = World::make().await;
-    let mut chance = Chance::new(5);
+    let mut random = Random::new(5);
     let buyer = world.buyer.clone();
     for _ in 0..60 {
         world.adjust(&buyer, "BTC", "10").await;
@@ -367,7 +367,7 @@ async fn pages_hold_each_entry_once_while_others_are_written() {
                 break;
             }
             request.page_token = page.next_page_token;
-            world.close(&mut chance).await;
+            world.close(&mut random).await;
         }
         request.page_token = String::new();
         assert_eq!(listed, all(&world, &request).await);

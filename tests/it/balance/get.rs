@@ -12,8 +12,8 @@ use prost_types::Timestamp;
 use tonic::Code;
 
 use super::world::{World, get};
-use crate::support::chance::Chance;
 use crate::support::earmark::{Earmark, NOBODY, balance, refusal};
+use crate::support::random::Random;
 
 const EPOCH: Timestamp = Timestamp {
     seconds: 0,
@@ -74,7 +74,7 @@ async fn a_balance_comes_with_the_reservations_behind_it() {
         assert_eq!(answer.reservation_count, 0);
     }
     // A deallocation is held in the connection.
-    let mut chance = Chance::new(0);
+    let mut random = Random::new(0);
     while world
         .get(get(&venue, Some(&connection), "BTC"))
         .await
@@ -82,7 +82,7 @@ async fn a_balance_comes_with_the_reservations_behind_it() {
         == balance("0", "0", 0)
     {
         world.create(0, "BTC", "10", false).await;
-        world.close(&mut chance).await;
+        world.close(&mut random).await;
     }
     world.create(0, "BTC", "4", true).await;
     let theirs = world.get(get(&venue, Some(&connection), "BTC")).await;
@@ -178,10 +178,10 @@ async fn balance_and_reservations_agree_while_others_write() {
     let buyer = world.buyer.clone();
     world.adjust(&buyer, "BTC", "1000").await;
     let connection = world.connections[4].id.clone();
-    let mut chance = Chance::new(1);
+    let mut random = Random::new(1);
     for _ in 0..20 {
         world.create(4, "BTC", "9", false).await;
-        world.close(&mut chance).await;
+        world.close(&mut random).await;
     }
     let reader = world.all.balance.clone();
     let (done, is_done) = tokio::sync::watch::channel(false);
@@ -212,10 +212,10 @@ async fn balance_and_reservations_agree_while_others_write() {
         })
         .collect();
     for _ in 0..150 {
-        let back = chance.one_in(2);
+        let back = random.one_in(2);
         world.create(4, "BTC", "3", back).await;
-        if !chance.one_in(3) {
-            world.close(&mut chance).await;
+        if !random.one_in(3) {
+            world.close(&mut random).await;
         }
     }
     done.send(true).expect("readers");

@@ -9,8 +9,8 @@ use earmark::proto::common::v1::Balance;
 use earmark::proto::network::v1::{ConnectionMode, CreateConnectionRequest};
 use tonic::Code;
 
-use crate::support::chance::Chance;
 use crate::support::earmark::{Earmark, NOBODY, Parties, Refusal, balance, refusal};
+use crate::support::random::Random;
 
 /// A client whose custody and connections hold two currencies, apart from one connection that was never used.
 struct World {
@@ -156,7 +156,7 @@ async fn filters_of_connections_leave_custody_alone_and_those_of_currencies_leav
     let world = World::make().await;
     let whole = world.list(world.request()).await;
     const SEED: u64 = 3;
-    let mut chance = Chance::new(SEED);
+    let mut random = Random::new(SEED);
     let partners = [
         world.parties.partner.clone(),
         world.second_partner.clone(),
@@ -168,14 +168,14 @@ async fn filters_of_connections_leave_custody_alone_and_those_of_currencies_leav
     for round in 0..120 {
         let mut request = world.request();
         // Each alone first, then any of them together.
-        if round % 3 == 0 || (round >= 30 && chance.one_in(2)) {
-            request.connection_ids = chance.some_of(&known);
+        if round % 3 == 0 || (round >= 30 && random.one_in(2)) {
+            request.connection_ids = random.some_of(&known);
         }
-        if round % 3 == 1 || (round >= 30 && chance.one_in(2)) {
-            request.partner_ids = chance.some_of(&partners);
+        if round % 3 == 1 || (round >= 30 && random.one_in(2)) {
+            request.partner_ids = random.some_of(&partners);
         }
-        if round % 3 == 2 || (round >= 30 && chance.one_in(2)) {
-            request.currencies = chance.some_of(&currencies);
+        if round % 3 == 2 || (round >= 30 && random.one_in(2)) {
+            request.currencies = random.some_of(&currencies);
         }
         let mut expected = whole.clone();
         let passes =

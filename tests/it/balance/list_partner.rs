@@ -71,11 +71,11 @@ async fn a_partner_sees_what_stands_with_each_of_its_connections_and_nothing_of_
     assert_eq!(balances.len(), 2);
 
     // The buyer's own partner sees its one connection alone.
-    let desk = ListPartnerBalancesRequest {
+    let fixture = ListPartnerBalancesRequest {
         enterprise_id: world.buyer.clone(),
         ..Default::default()
     };
-    let listed = list(&world, desk).await;
+    let listed = list(&world, fixture).await;
     assert_eq!(places(&world, &listed.network_balances), [3]);
 }
 

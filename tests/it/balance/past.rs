@@ -8,8 +8,8 @@ use earmark::proto::common::v1::Balance;
 use prost_types::Timestamp;
 
 use super::world::{CURRENCIES, World, get};
-use crate::support::chance::Chance;
 use crate::support::earmark::{balance, refusal};
+use crate::support::random::Random;
 
 fn at(request: &GetBalanceRequest, moment: Moment) -> GetBalanceRequest {
     GetBalanceRequest {
@@ -25,7 +25,7 @@ fn version(answer: &GetBalanceResponse) -> i64 {
 #[tokio::test]
 async fn what_was_answered_is_answered_for_ever() {
     const SEED: u64 = 0x5eed_0003;
-    let mut chance = Chance::new(SEED);
+    let mut random = Random::new(SEED);
     let mut world = World::make().await;
     let views = world.views();
     for client in [world.buyer.clone(), world.rival.clone()] {
@@ -35,10 +35,10 @@ async fn what_was_answered_is_answered_for_ever() {
     }
     let mut remembered: Vec<(GetBalanceRequest, GetBalanceResponse)> = Vec::new();
     for _ in 0..250 {
-        world.step(&mut chance).await;
+        world.step(&mut random).await;
         for _ in 0..2 {
-            let (enterprise, connection) = &views[chance.number(0..views.len())];
-            let currency = CURRENCIES[chance.number(0..CURRENCIES.len())];
+            let (enterprise, connection) = &views[random.number(0..views.len())];
+            let currency = CURRENCIES[random.number(0..CURRENCIES.len())];
             let request = get(enterprise, connection.as_deref(), currency);
             let answer = world.get(request.clone()).await;
             assert_eq!(

@@ -19,7 +19,7 @@ use prost_types::Timestamp;
 use tonic::Request;
 
 use super::world::{CURRENCIES, World, get, journal};
-use crate::support::chance::Chance;
+use crate::support::random::Random;
 use crate::support::service::{member, on_one_connection};
 
 diesel::table! {
@@ -38,26 +38,26 @@ async fn whatever_is_asked_few_statements_are_prepared() {
     let (connector, pool, writer) = on_one_connection(&world.earmark.url);
     let service = BalanceService::new(pool.clone(), writer, connector);
     let caller = Arc::new(member(&[&world.buyer, &world.rival, &world.venue]));
-    let mut chance = Chance::new(6);
+    let mut random = Random::new(6);
     let mut prepared = Vec::new();
     for round in 0..600 {
         let (views, connections) = (world.views(), &world.connections);
-        let (enterprise, connection) = &views[chance.number(0..views.len())];
-        let currency = CURRENCIES[chance.number(0..CURRENCIES.len())];
-        let ids = |chance: &mut Chance| -> Vec<String> {
-            let many = chance.number(0..connections.len() + 1);
+        let (enterprise, connection) = &views[random.number(0..views.len())];
+        let currency = CURRENCIES[random.number(0..CURRENCIES.len())];
+        let ids = |random: &mut Random| -> Vec<String> {
+            let many = random.number(0..connections.len() + 1);
             connections[..many].iter().map(|c| c.id.clone()).collect()
         };
         let ask = Asking {
             service: &service,
             caller: Arc::clone(&caller),
         };
-        match chance.number(0..3) {
+        match random.number(0..3) {
             0 => {
-                let moment = match chance.number(0..3) {
+                let moment = match random.number(0..3) {
                     0 => None,
                     1 => Some(Moment::AsOf(Timestamp {
-                        seconds: i64::try_from(chance.number(0..2_000_000_000)).expect("small"),
+                        seconds: i64::try_from(random.number(0..2_000_000_000)).expect("small"),
                         nanos: 0,
                     })),
                     _ => Some(Moment::AsOfVersion(0)),
@@ -72,29 +72,29 @@ async fn whatever_is_asked_few_statements_are_prepared() {
             1 => {
                 ask.partners(ListPartnerBalancesRequest {
                     enterprise_id: world.venue.clone(),
-                    connection_ids: ids(&mut chance),
-                    partner_ids: ids(&mut chance),
-                    client_ids: ids(&mut chance),
-                    partners_connection_ids: ids(&mut chance),
-                    currencies: CURRENCIES[..chance.number(0..3)]
+                    connection_ids: ids(&mut random),
+                    partner_ids: ids(&mut random),
+                    client_ids: ids(&mut random),
+                    partners_connection_ids: ids(&mut random),
+                    currencies: CURRENCIES[..random.number(0..3)]
                         .iter()
                         .map(|&currency| currency.into())
                         .collect(),
-                    page_size: i32::try_from(chance.number(0..600)).expect("small"),
+                    page_size: i32::try_from(random.number(0..600)).expect("small"),
                     ..Default::default()
                 })
                 .await;
             }
             _ => {
                 ask.entries(ListEntriesRequest {
-                    connection_id: connection.clone().filter(|_| chance.one_in(2)),
-                    currency: [currency, ""][chance.number(0..2)].into(),
-                    time_on_or_after: chance.one_in(2).then(Timestamp::default),
-                    causes: (1..=i32::try_from(chance.number(1..8)).expect("small")).collect(),
-                    cause_ids: ids(&mut chance),
-                    sort_direction: [SortDirection::Asc, SortDirection::Desc][chance.number(0..2)]
+                    connection_id: connection.clone().filter(|_| random.one_in(2)),
+                    currency: [currency, ""][random.number(0..2)].into(),
+                    time_on_or_after: random.one_in(2).then(Timestamp::default),
+                    causes: (1..=i32::try_from(random.number(1..8)).expect("small")).collect(),
+                    cause_ids: ids(&mut random),
+                    sort_direction: [SortDirection::Asc, SortDirection::Desc][random.number(0..2)]
                         .into(),
-                    page_size: i32::try_from(chance.number(0..600)).expect("small"),
+                    page_size: i32::try_from(random.number(0..600)).expect("small"),
                     ..journal(enterprise)
                 })
                 .await;

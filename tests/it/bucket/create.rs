@@ -5,9 +5,9 @@ use earmark::proto::bucket::v1::{
 use prost_types::Timestamp;
 use tonic::Code;
 
+use crate::support::bucket_fixture::{BucketFixture, creation, deduct, eur, left, topup, values};
 use crate::support::earmark::refusal;
 use crate::support::service::is_replayed;
-use crate::support::till::{Till, creation, deduct, eur, left, topup, values};
 
 /// A bucket with every member that a caller gives.
 fn full() -> Bucket {
@@ -82,8 +82,8 @@ fn time(seconds: i64, nanos: i32) -> Timestamp {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_member_is_answered_as_it_was_given() {
-    let till = Till::open().await;
-    let created = till.create(full()).await;
+    let fixture = BucketFixture::open().await;
+    let created = fixture.create(full()).await;
     let quantity = full().remaining_value.expect("set");
     let expected = Bucket {
         reserved_value: Some(Quantity {
@@ -94,14 +94,14 @@ async fn every_member_is_answered_as_it_was_given() {
         ..full()
     };
     assert_eq!(created, expected);
-    assert_eq!(till.get("full+%2B/100%").await, expected);
+    assert_eq!(fixture.get("full+%2B/100%").await, expected);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_unset_stays_unset() {
-    let till = Till::open().await;
+    let fixture = BucketFixture::open().await;
     // An empty bucket: nothing has moved.
-    let created = till.bucket("b", "-0.00").await;
+    let created = fixture.bucket("b", "-0.00").await;
     let expected = Bucket {
         reserved_value: eur("b", "0").remaining_value,
         status: BucketStatus::Active.into(),
@@ -109,22 +109,22 @@ async fn what_is_unset_stays_unset() {
         ..eur("b", "0")
     };
     assert_eq!(created, expected);
-    assert_eq!(till.get("b").await, expected);
+    assert_eq!(fixture.get("b").await, expected);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_output_only_is_ignored() {
-    let till = Till::open().await;
+    let fixture = BucketFixture::open().await;
     let given = Bucket {
         reserved_value: eur("b", "7").remaining_value,
         version: 99,
         ..eur("b", "10")
     };
-    let created = till.create(given).await;
+    let created = fixture.create(given).await;
     assert_eq!(values(&created), left("10", "0"));
     assert_eq!(created.version, 2);
     // Nor does it make the request another one.
-    let again = till
+    let again = fixture
         .client
         .clone()
         .create_bucket(creation(eur("b", "10")))
@@ -134,11 +134,11 @@ async fn what_is_output_only_is_ignored() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_repeat_answers_the_bucket_as_it_is_and_the_values_as_they_were() {
-    let till = Till::open().await;
-    till.create(full()).await;
-    let first = till.bucket("b", "10.50").await;
-    till.topup(topup("b", "5", "t")).await;
-    let again = till
+    let fixture = BucketFixture::open().await;
+    fixture.create(full()).await;
+    let first = fixture.bucket("b", "10.50").await;
+    fixture.topup(topup("b", "5", "t")).await;
+    let again = fixture
         .client
         .clone()
         .create_bucket(creation(eur("b", "10.5")))
@@ -146,16 +146,16 @@ async fn a_repeat_answers_the_bucket_as_it_is_and_the_values_as_they_were() {
     let again = again.expect("replayed");
     assert!(is_replayed(&again));
     assert_eq!(again.into_inner().bucket, Some(first));
-    assert_eq!(till.values("b").await, left("15.5", "0"));
+    assert_eq!(fixture.values("b").await, left("15.5", "0"));
 
-    let again = till.client.clone().create_bucket(creation(full())).await;
+    let again = fixture.client.clone().create_bucket(creation(full())).await;
     assert!(is_replayed(&again.expect("replayed")));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_id_that_is_taken_is_refused() {
-    let till = Till::open().await;
-    till.bucket("b", "10").await;
+    let fixture = BucketFixture::open().await;
+    fixture.bucket("b", "10").await;
     for other in [
         eur("b", "11"),
         Bucket {
@@ -174,20 +174,20 @@ async fn an_id_that_is_taken_is_refused() {
             ..eur("b", "10")
         },
     ] {
-        let refused = till.client.clone().create_bucket(creation(other)).await;
+        let refused = fixture.client.clone().create_bucket(creation(other)).await;
         let refused = refusal(refused).expect(Code::AlreadyExists, "BUCKET_EXISTS");
         assert_eq!(refused.metadata["field"], "bucket.id");
         assert_eq!(refused.metadata["outcome"], "not_applied");
     }
     // It is taken in that tenant alone.
-    let other = Till::on(till.earmark);
+    let other = BucketFixture::on(fixture.earmark);
     assert_eq!(values(&other.bucket("b", "11").await), left("11", "0"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_id_is_made_of_the_request_id() {
-    let till = Till::open().await;
-    let mut client = till.client.clone();
+    let fixture = BucketFixture::open().await;
+    let mut client = fixture.client.clone();
     let mut create = async |key: &str, amount: &str| {
         let request = CreateBucketRequest {
             bucket: Some(eur("", amount)),
@@ -207,32 +207,32 @@ async fn an_id_is_made_of_the_request_id() {
     let refused = refusal(create("k", "2").await);
     let refused = refused.expect(Code::AlreadyExists, "IDEMPOTENCY_KEY_REUSED");
     assert_eq!(refused.metadata["field"], "request_id");
-    assert_eq!(till.values(&first).await, left("1", "0"));
+    assert_eq!(fixture.values(&first).await, left("1", "0"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_validated_bucket_is_not_there() {
-    let till = Till::open().await;
+    let fixture = BucketFixture::open().await;
     let request = CreateBucketRequest {
         validate_only: true,
         ..creation(eur("b", "10"))
     };
-    let mut client = till.client.clone();
+    let mut client = fixture.client.clone();
     let validated = client.create_bucket(request.clone()).await;
     let validated = validated.expect("validated").into_inner().bucket;
     let refused = client.deduct_balance(deduct("b", "1", "d")).await;
     refusal(refused).expect(Code::NotFound, "BUCKET_NOT_FOUND");
-    assert_eq!(till.earmark.count("SELECT count(*) FROM owner").await, 0);
+    assert_eq!(fixture.earmark.count("SELECT count(*) FROM owner").await, 0);
     // What was validated is what the real call answers.
-    assert_eq!(validated, Some(till.bucket("b", "10").await));
+    assert_eq!(validated, Some(fixture.bucket("b", "10").await));
     let again = client.create_bucket(request).await.expect("replayed");
     assert!(is_replayed(&again));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_be_stored_is_refused_all_at_once() {
-    let till = Till::open().await;
-    let mut client = till.client.clone();
+    let fixture = BucketFixture::open().await;
+    let mut client = fixture.client.clone();
     let long = |chars: usize| Some("x".repeat(chars));
     let product = |id: &str| ProductRef {
         id: id.into(),
@@ -343,14 +343,17 @@ async fn what_cannot_be_stored_is_refused_all_at_once() {
         let refused = refusal(client.create_bucket(creation(eur("b", amount))).await);
         refused.expect_invalid(&["bucket.remaining_value.amount"]);
     }
-    assert_eq!(till.earmark.count("SELECT count(*) FROM bucket").await, 0);
+    assert_eq!(
+        fixture.earmark.count("SELECT count(*) FROM bucket").await,
+        0
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_extension_that_json_cannot_hold_is_refused() {
     use prost_types::{Struct, Value, value::Kind};
 
-    let till = Till::open().await;
+    let fixture = BucketFixture::open().await;
     let with = |name: &str, kind: Kind| {
         let value = Value { kind: Some(kind) };
         creation(Bucket {
@@ -368,17 +371,17 @@ async fn an_extension_that_json_cannot_hold_is_refused() {
         with("a\0", Kind::BoolValue(true)),
         with("x", long),
     ] {
-        let refused = till.client.clone().create_bucket(request).await;
+        let refused = fixture.client.clone().create_bucket(request).await;
         refusal(refused).expect_invalid(&["bucket.extension"]);
     }
     let most = Kind::StringValue("x".repeat(64 * 1024 - 8));
-    let created = till.client.clone().create_bucket(with("x", most)).await;
+    let created = fixture.client.clone().create_bucket(with("x", most)).await;
     created.expect("created");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_end_that_is_past_makes_it_read_expired() {
-    let till = Till::open().await;
+    let fixture = BucketFixture::open().await;
     let past = TimePeriod {
         start_date_time: None,
         end_date_time: Some(time(1_600_000_000, 0)),
@@ -392,7 +395,7 @@ async fn an_end_that_is_past_makes_it_read_expired() {
             status: status.into(),
             ..eur(id, "1")
         };
-        assert_eq!(till.create(bucket).await.status(), shown);
-        assert_eq!(till.get(id).await.status(), shown);
+        assert_eq!(fixture.create(bucket).await.status(), shown);
+        assert_eq!(fixture.get(id).await.status(), shown);
     }
 }

@@ -6,8 +6,8 @@ use earmark::proto::catalogue::v1::{
 };
 use tonic::Code;
 
+use crate::support::catalogue_fixture::{COMPANY, CatalogueFixture, get, listing, putting, texts};
 use crate::support::earmark::refusal;
-use crate::support::shop::{COMPANY, Shop, get, listing, putting, texts};
 
 fn changed(change: impl FnOnce(&mut PutAllocationRequest)) -> PutAllocationRequest {
     let mut request = putting("1", [("fr", texts("fr"))]);
@@ -29,7 +29,7 @@ fn in_language(language: &str, change: impl FnOnce(&mut Translation)) -> PutAllo
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bad_put_names_each_fault_and_writes_nothing() {
-    let shop = Shop::open().await;
+    let fixture = CatalogueFixture::open().await;
     let long = |chars: usize| "é".repeat(chars);
     let mut cases: Vec<(PutAllocationRequest, &[&str])> = vec![
         (
@@ -92,7 +92,7 @@ async fn a_bad_put_names_each_fault_and_writes_nothing() {
         &overlong,
     ] {
         let case = changed(|request| request.allocation_image = url.into());
-        let refused = shop.client.clone().put_allocation(case).await;
+        let refused = fixture.client.clone().put_allocation(case).await;
         let fields = refusal(refused).expect(Code::InvalidArgument, "INVALID_REQUEST");
         assert!(
             fields
@@ -113,7 +113,7 @@ async fn a_bad_put_names_each_fault_and_writes_nothing() {
         "fr\0",
     ] {
         let request = in_language(language, |given| *given = texts("x"));
-        let refused = shop.client.clone().put_allocation(request).await;
+        let refused = fixture.client.clone().put_allocation(request).await;
         refusal(refused).expect_invalid(&[format!("translations[\"{language}\"]").as_str()]);
     }
     let twice = in_language("FR", |given| *given = texts("x"));
@@ -194,17 +194,17 @@ async fn a_bad_put_names_each_fault_and_writes_nothing() {
     });
     cases.push((heavy, &["translations"]));
     for (request, fields) in cases {
-        let refused = shop.client.clone().put_allocation(request).await;
+        let refused = fixture.client.clone().put_allocation(request).await;
         let refused = refusal(refused).expect_invalid(fields);
         assert_eq!(refused.metadata["outcome"], "not_applied");
     }
     let stored = "SELECT count(*) FROM catalogue_allocation";
-    assert_eq!(shop.earmark.count(stored).await, 0);
+    assert_eq!(fixture.earmark.count(stored).await, 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_just_within_its_limits_passes() {
-    let shop = Shop::open().await;
+    let fixture = CatalogueFixture::open().await;
     let mut request = putting("999999999999999999", []);
     request.msrp_price = "9999999999999999.999999999999".into();
     request.price_per_unit = unit("0", "JPY");
@@ -221,10 +221,10 @@ async fn what_is_just_within_its_limits_passes() {
         };
         request.translations.insert(language.into(), texts);
     }
-    let put = shop.client.clone().put_allocation(request.clone()).await;
+    let put = fixture.client.clone().put_allocation(request.clone()).await;
     let put = put.expect("put").into_inner();
     assert_eq!(put.translations, request.translations);
-    let shown = shop.only("ak").await;
+    let shown = fixture.only("ak").await;
     assert_eq!(shown.msrp_price, request.msrp_price);
     assert_eq!(shown.price_per_unit, request.price_per_unit);
     assert_eq!(shown.allocation_image, request.allocation_image);
@@ -233,8 +233,8 @@ async fn what_is_just_within_its_limits_passes() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_other_calls_name_their_faults_too() {
-    let shop = Shop::open().await;
-    let client = &shop.client;
+    let fixture = CatalogueFixture::open().await;
+    let client = &fixture.client;
     for langcode in ["e", "en_US", "fr CA", "en-u", "x".repeat(200).as_str()] {
         let refused = client
             .clone()
@@ -276,5 +276,5 @@ async fn the_other_calls_name_their_faults_too() {
         .await;
     refusal(refused).expect_invalid(&["company_id", "allocation_id"]);
     let named = "SELECT count(*) FROM catalogue_company WHERE name <> 'Company'";
-    assert_eq!(shop.earmark.count(named).await, 0);
+    assert_eq!(fixture.earmark.count(named).await, 0);
 }

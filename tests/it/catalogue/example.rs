@@ -6,10 +6,10 @@ use earmark::demo;
 use earmark::proto::catalogue::v1::{ListAvailableAllocationsRequest, PutAllocationRequest};
 use serde_json::{Value, json};
 
+use crate::support::catalogue_fixture::{COMPANY, CatalogueFixture};
 use crate::support::cluster::database;
 use crate::support::earmark::{Earmark, Setup};
 use crate::support::json::{from_json, to_json};
-use crate::support::shop::{COMPANY, Shop};
 
 /// The answer of the source's example request, to the letter.
 const SOURCE: &str = include_str!("source_example.json");
@@ -38,7 +38,7 @@ fn assert_is_the_sources(mut shown: Value) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_sources_example_comes_back_under_the_sources_names() {
-    let shop = Shop::open().await;
+    let fixture = CatalogueFixture::open().await;
     let mut texts = source();
     let mut request = json!({"company_id": COMPANY.to_string(), "msrp_price": "0.5"});
     let given = texts.as_object_mut().expect("an object");
@@ -54,10 +54,10 @@ async fn the_sources_example_comes_back_under_the_sources_names() {
     request["translations"] = json!({ "en": texts });
     let request: PutAllocationRequest =
         from_json("earmark.catalogue.v1.PutAllocationRequest", request);
-    let put = shop.put(request).await;
+    let put = fixture.put(request).await;
     assert_is_the_sources(to_json(ALLOCATION, &put));
-    assert_is_the_sources(to_json(ALLOCATION, &shop.only("").await));
-    let got = shop.get("2", "en").await.allocation.expect("set");
+    assert_is_the_sources(to_json(ALLOCATION, &fixture.only("").await));
+    let got = fixture.get("2", "en").await.allocation.expect("set");
     assert_is_the_sources(to_json(ALLOCATION, &got));
 }
 

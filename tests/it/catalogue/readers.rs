@@ -11,9 +11,11 @@ use earmark::proto::catalogue::v1::{
 use tokio::task::JoinSet;
 use tonic::Code;
 
+use crate::support::catalogue_fixture::{
+    COMPANY, CatalogueFixture, client, get, listing, putting, texts,
+};
 use crate::support::earmark::{Earmark, Setup, refusal};
 use crate::support::service::is_replayed;
-use crate::support::shop::{COMPANY, Shop, client, get, listing, putting, texts};
 
 /// Every member says which state it belongs to.
 fn in_state(id: &str, state: u32) -> PutAllocationRequest {
@@ -57,22 +59,22 @@ fn state_of(shown: &Allocation) -> u32 {
 }
 
 /// Two servers on one database.
-async fn two() -> (Shop, Earmark) {
-    let shop = Shop::open().await;
-    let other = Earmark::start_on(&shop.earmark.url, Setup::default()).await;
-    (shop, other)
+async fn two() -> (CatalogueFixture, Earmark) {
+    let fixture = CatalogueFixture::open().await;
+    let other = Earmark::start_on(&fixture.earmark.url, Setup::default()).await;
+    (fixture, other)
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_reader_sees_half_of_a_change() {
     const STATES: u32 = 40;
-    let (shop, other) = two().await;
+    let (fixture, other) = two().await;
     let is_done = Arc::new(AtomicBool::new(false));
     for id in ["1", "2", "3"] {
-        shop.put(in_state(id, 1)).await;
+        fixture.put(in_state(id, 1)).await;
     }
     let mut writers = JoinSet::new();
-    for (id, mut writer) in [("1", shop.client.clone()), ("2", client(&other))] {
+    for (id, mut writer) in [("1", fixture.client.clone()), ("2", client(&other))] {
         writers.spawn(async move {
             for state in 2..=STATES {
                 let put = writer.put_allocation(in_state(id, state)).await;
@@ -82,7 +84,7 @@ async fn no_reader_sees_half_of_a_change() {
         });
     }
     // The third comes and goes.
-    let mut comings = shop.client.clone();
+    let mut comings = fixture.client.clone();
     writers.spawn(async move {
         for state in 2..STATES {
             let delete = DeleteAllocationRequest {
@@ -97,7 +99,7 @@ async fn no_reader_sees_half_of_a_change() {
     });
     let mut readers = JoinSet::new();
     for (langcode, mut reader) in [
-        ("en", shop.client.clone()),
+        ("en", fixture.client.clone()),
         ("fr-CA", client(&other)),
         ("ar", client(&other)),
     ] {
@@ -140,20 +142,20 @@ async fn no_reader_sees_half_of_a_change() {
     while let Some(reader) = readers.join_next().await {
         assert!(reader.expect("no panic") > 5, "readers read meanwhile");
     }
-    let last = shop.list(listing("fr")).await.allocations;
+    let last = fixture.list(listing("fr")).await.allocations;
     let states: Vec<u32> = last.iter().map(state_of).collect();
     assert_eq!(states, [STATES, STATES, STATES - 1]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn of_many_puts_on_one_version_one_wins() {
-    let (shop, other) = two().await;
-    shop.put(in_state("1", 1)).await;
+    let (fixture, other) = two().await;
+    fixture.put(in_state("1", 1)).await;
     for version in 1..6 {
         let mut puts = JoinSet::new();
         for index in 0..8_u32 {
             let mut writer = match index % 2 {
-                0 => shop.client.clone(),
+                0 => fixture.client.clone(),
                 _ => client(&other),
             };
             let request = PutAllocationRequest {
@@ -171,18 +173,18 @@ async fn of_many_puts_on_one_version_one_wins() {
                 }
             }
         }
-        let shown = shop.only("ar").await;
+        let shown = fixture.only("ar").await;
         assert_eq!((won, shown.version), (vec![state_of(&shown)], version + 1));
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_same_put_at_once_is_written_once() {
-    let (shop, other) = two().await;
+    let (fixture, other) = two().await;
     let mut puts = JoinSet::new();
     for index in 0..16 {
         let mut writer = match index % 2 {
-            0 => shop.client.clone(),
+            0 => fixture.client.clone(),
             _ => client(&other),
         };
         puts.spawn(async move { writer.put_allocation(in_state("1", 1)).await });
@@ -194,15 +196,15 @@ async fn the_same_put_at_once_is_written_once() {
         assert_eq!(put.into_inner().allocation.expect("set").version, 1);
     }
     assert_eq!(written, 1);
-    assert_eq!(shop.only("").await.version, 1);
+    assert_eq!(fixture.only("").await.version, 1);
 }
 
 /// A put waits for whoever holds the company, and then sees what that session has written.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_put_judges_what_it_finds_once_the_company_is_free() {
-    let shop = Shop::open().await;
-    shop.put(in_state("1", 1)).await;
-    let mut holder = shop.earmark.sql().await;
+    let fixture = CatalogueFixture::open().await;
+    fixture.put(in_state("1", 1)).await;
+    let mut holder = fixture.earmark.sql().await;
     let holding = holder.transaction().await.expect("begun");
     holding
         .batch_execute(
@@ -210,10 +212,10 @@ async fn a_put_judges_what_it_finds_once_the_company_is_free() {
         )
         .await
         .expect("held");
-    let mut writer = shop.client.clone();
+    let mut writer = fixture.client.clone();
     let put = tokio::spawn(async move { writer.put_allocation(in_state("1", 2)).await });
     // Readers wait for nobody.
-    assert_eq!(shop.only("").await.version, 1);
+    assert_eq!(fixture.only("").await.version, 1);
     tokio::time::sleep(Duration::from_millis(100)).await;
     assert!(!put.is_finished());
     holding.commit().await.expect("free");

@@ -9,7 +9,7 @@ use tonic::{Code, Status};
 
 use super::Pair;
 use crate::support::earmark::{Clients, Earmark, Parties, refusal};
-use crate::support::picture::assert_sound;
+use crate::support::ledger_dump::assert_sound;
 
 /// Creates with ever new keys, through many servers.
 struct Creator<'a> {
@@ -57,8 +57,8 @@ impl Creator<'_> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_flag_or_licence_that_was_acknowledged_binds_every_later_create_in_every_process() {
     let pair = Pair::open(ConnectionMode::Confirmed).await;
-    let desk = &pair.desk;
-    let (earmark, parties) = (&desk.earmark, &desk.parties);
+    let fixture = &pair.fixture;
+    let (earmark, parties) = (&fixture.earmark, &fixture.parties);
     let process = Earmark::start_process_on(&earmark.url).await;
     let deposit = earmark.deposit(&parties.enterprise, "BTC", "1000000000");
     deposit.await;
@@ -95,21 +95,21 @@ async fn a_flag_or_licence_that_was_acknowledged_binds_every_later_create_in_eve
 #[tokio::test(flavor = "multi_thread")]
 async fn a_partners_licence_that_was_taken_binds_its_later_verdicts_in_every_server() {
     let pair = Pair::open(ConnectionMode::Confirmed).await;
-    let (desk, members) = (&pair.desk, pair.members());
-    let partner = &desk.parties.partner_enterprise;
+    let (fixture, members) = (&pair.fixture, pair.members());
+    let partner = &fixture.parties.partner_enterprise;
     for round in 0..4 {
-        let by = [&desk.earmark, &pair.other][round % 2];
-        let hold = desk.allocate("1", &format!("{round}")).await;
+        let by = [&fixture.earmark, &pair.other][round % 2];
+        let hold = fixture.allocate("1", &format!("{round}")).await;
         by.license(partner, false).await;
         let clears = members.iter().map(async |member| {
-            let request = desk.parties.clear(&hold.id);
+            let request = fixture.parties.clear(&hold.id);
             member.allocation.clone().clear_allocation(request).await
         });
         for refused in join_all(clears).await {
             refusal(refused).expect(Code::PermissionDenied, "NO_OES_LICENSE");
         }
         by.license(partner, true).await;
-        desk.clear(&hold.id).await;
+        fixture.clear(&hold.id).await;
     }
-    assert_sound(&desk.earmark).await;
+    assert_sound(&fixture.earmark).await;
 }

@@ -16,10 +16,10 @@ use tonic::{Code, Response, Status};
 use uuid::Uuid;
 
 use super::Pair;
-use crate::support::chance::Chance;
-use crate::support::desk::{Desk, in_micros};
+use crate::support::allocation_fixture::{AllocationFixture, in_micros};
 use crate::support::earmark::{balance, refusal};
-use crate::support::picture::assert_sound;
+use crate::support::ledger_dump::assert_sound;
+use crate::support::random::Random;
 use crate::support::service::is_replayed;
 
 /// Asserts that one call was carried out and that all others repeat it, equal to the letter.
@@ -37,10 +37,10 @@ fn assert_one_effect<T: PartialEq + Debug>(answers: Vec<Result<Response<T>, Stat
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hundred_clears_of_one_hold_have_one_effect() {
     for direction in [AllocationType::Allocation, AllocationType::Deallocation] {
-        let (desk, hold) = Desk::with_hold(direction).await;
+        let (fixture, hold) = AllocationFixture::with_hold(direction).await;
         let calls = (0..100).map(|_| {
-            let mut partner = desk.partner.clone();
-            let request = desk.parties.clear(&hold.id);
+            let mut partner = fixture.partner.clone();
+            let request = fixture.parties.clear(&hold.id);
             tokio::spawn(async move { partner.clear_allocation(request).await })
         });
         let answers = join_all(calls.collect::<Vec<_>>()).await;
@@ -48,10 +48,10 @@ async fn a_hundred_clears_of_one_hold_have_one_effect() {
         let cleared = assert_one_effect(answers.collect());
         let record = cleared.allocation.expect("set");
         assert_eq!(record.status(), AllocationStatus::Cleared);
-        assert_eq!(desk.get(&hold.id).await, record);
-        let picture = assert_sound(&desk.earmark).await;
+        assert_eq!(fixture.get(&hold.id).await, record);
+        let dump = assert_sound(&fixture.earmark).await;
         let id = Uuid::parse_str(&hold.id).expect("a UUID");
-        let entries = picture.entries.iter();
+        let entries = dump.entries.iter();
         let of_hold = entries.filter(|entry| entry.cause_id == id && entry.cause == Cause::Clear);
         assert_eq!(of_hold.count(), 2, "out of one account, into the other");
     }
@@ -60,13 +60,13 @@ async fn a_hundred_clears_of_one_hold_have_one_effect() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hundred_releases_and_cancels_through_two_servers_have_one_effect() {
     let pair = Pair::open(ConnectionMode::Confirmed).await;
-    let (desk, members) = (&pair.desk, pair.members());
-    let hold = desk.allocate("10", "hold").await;
+    let (fixture, members) = (&pair.fixture, pair.members());
+    let hold = fixture.allocate("10", "hold").await;
     let calls = (0..100).map(|index: usize| {
         let mut client = members[index % 2].allocation.clone();
-        let mut release = desk.parties.release(&hold.id);
+        let mut release = fixture.parties.release(&hold.id);
         release.reason = format!("release {index}");
-        let mut cancel = desk.parties.cancel(&hold.id);
+        let mut cancel = fixture.parties.cancel(&hold.id);
         cancel.reason = Some(format!("cancel {index}"));
         tokio::spawn(async move {
             if index % 4 < 2 {
@@ -97,8 +97,8 @@ async fn a_hundred_releases_and_cancels_through_two_servers_have_one_effect() {
     for (_, record, connection) in &answers {
         assert_eq!((record, connection), (&done[0].1, &done[0].2));
     }
-    assert_eq!(desk.balances().await.0, balance("100", "0", 3));
-    assert_sound(&desk.earmark).await;
+    assert_eq!(fixture.balances().await.0, balance("100", "0", 3));
+    assert_sound(&fixture.earmark).await;
 }
 
 /// How a race for one hold may end.
@@ -149,20 +149,20 @@ const LEAD_US: u32 = 1_500_000;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn of_clear_release_cancel_and_expiry_exactly_one_wins_each_hold() {
-    let mut chance = Chance::new(3);
+    let mut random = Random::new(3);
     let pair = Pair::open(ConnectionMode::Confirmed).await;
-    let (desk, members) = (&pair.desk, pair.members());
+    let (fixture, members) = (&pair.fixture, pair.members());
     let begun = Instant::now() + Duration::from_micros(LEAD_US.into());
-    let first_end = in_micros(&desk.earmark, LEAD_US.into()).await;
+    let first_end = in_micros(&fixture.earmark, LEAD_US.into()).await;
     let items = (0..80).map(|index| SubmitItem {
         // Every other one ends while the verdicts come; of the rest, none wins by its end, however busy the machine is.
-        expire_time: (index % 2 == 0).then(|| later(first_end, chance.number(0..SPREAD_US))),
-        ..desk
+        expire_time: (index % 2 == 0).then(|| later(first_end, random.number(0..SPREAD_US))),
+        ..fixture
             .parties
             .item(AllocationType::Allocation, "1", &format!("{index}"))
     });
-    let request = desk.parties.submission(items.collect());
-    let answer = desk.client.clone().submit_allocations(request).await;
+    let request = fixture.parties.submission(items.collect());
+    let answer = fixture.client.clone().submit_allocations(request).await;
     let results = answer.expect("submitted").into_inner().results;
     let holds = results
         .into_iter()
@@ -174,44 +174,50 @@ async fn of_clear_release_cancel_and_expiry_exactly_one_wins_each_hold() {
     let holds: Vec<String> = holds.collect();
 
     let races = holds.iter().map(|id| {
-        let mut at = || begun + Duration::from_micros(chance.number(0..SPREAD_US) as u64);
+        let mut at = || begun + Duration::from_micros(random.number(0..SPREAD_US) as u64);
         let (to_clear, to_release, to_cancel) = (at(), at(), at());
         let [one, other] = members.each_ref().map(|member| &member.allocation);
         async move {
             tokio::join!(
                 verdict(
                     to_clear,
-                    async || one.clone().clear_allocation(desk.parties.clear(id)).await,
+                    async || one
+                        .clone()
+                        .clear_allocation(fixture.parties.clear(id))
+                        .await,
                     |answer| answer.allocation,
                 ),
                 verdict(
                     to_release,
                     async || {
-                        let request = desk.parties.release(id);
+                        let request = fixture.parties.release(id);
                         other.clone().release_allocation(request).await
                     },
                     |answer| answer.allocation,
                 ),
                 verdict(
                     to_cancel,
-                    async || one.clone().cancel_allocation(desk.parties.cancel(id)).await,
+                    async || one
+                        .clone()
+                        .cancel_allocation(fixture.parties.cancel(id))
+                        .await,
                     |answer| answer.allocation,
                 ),
             )
         }
     });
     let races = join_all(races).await;
-    let picture = assert_sound(&desk.earmark).await;
+    let dump = assert_sound(&fixture.earmark).await;
     let mut won: BTreeMap<Winner, u32> = BTreeMap::new();
     for (id, verdicts) in holds.iter().zip(races) {
-        let record = desk.get(id).await;
-        let winner = assert_one_winner(&picture, &record, verdicts);
+        let record = fixture.get(id).await;
+        let winner = assert_one_winner(&dump, &record, verdicts);
         *won.entry(winner).or_default() += 1;
     }
     // Who wins how often is the machine's affair; that it is a race is what the test needs.
     assert!(won.len() >= 2, "one alone wins all: {won:?}");
     let cleared = won.get(&Winner::Clear).copied().unwrap_or_default();
-    let (custody, connection) = pair.desk.balances().await;
+    let (custody, connection) = pair.fixture.balances().await;
     let (custody, connection) = (custody.expect("set"), connection.expect("set"));
     assert_eq!(custody.available, (100 - cleared).to_string());
     assert_eq!(connection.available, cleared.to_string());
@@ -227,7 +233,7 @@ fn later(time: Timestamp, micros: usize) -> Timestamp {
 
 /// One of the calls has won, or none of them: then it was expiry. Everybody was told so, and the journal agrees.
 fn assert_one_winner(
-    picture: &Picture,
+    dump: &Picture,
     record: &Allocation,
     (clear, release, cancel): (Verdict, Verdict, Verdict),
 ) -> Winner {
@@ -277,7 +283,7 @@ fn assert_one_winner(
         (status, reason)
     );
     let cause_id = Uuid::parse_str(&record.id).expect("a UUID");
-    let entries = picture.entries.iter();
+    let entries = dump.entries.iter();
     let closing =
         entries.filter(|entry| entry.cause_id == cause_id && entry.cause != Cause::Reserve);
     let causes: Vec<Cause> = closing.map(|entry| entry.cause).collect();
@@ -291,8 +297,8 @@ fn assert_one_winner(
 async fn whatever_all_do_at_once_every_unit_is_there_in_the_end() {
     const SEED: u64 = 17;
     let pair = Pair::open(ConnectionMode::Confirmed).await;
-    let earmark = &pair.desk.earmark;
-    let mut all = vec![pair.desk.parties.clone()];
+    let earmark = &pair.fixture.earmark;
+    let mut all = vec![pair.fixture.parties.clone()];
     for mode in [ConnectionMode::Instant, ConnectionMode::Confirmed] {
         let parties = earmark.parties(mode).await;
         earmark.deposit(&parties.enterprise, "BTC", "100").await;
@@ -305,21 +311,21 @@ async fn whatever_all_do_at_once_every_unit_is_there_in_the_end() {
     let members = [earmark.member(&everyone), pair.other.member(&everyone)];
     let end = in_micros(earmark, 1_000_000).await;
     let workers = (0..12).map(|worker: usize| {
-        let mut chance = Chance::new(SEED + worker as u64);
+        let mut random = Random::new(SEED + worker as u64);
         let client = members[worker % 2].allocation.clone();
         let all = all.clone();
         async move {
             let mut known: Vec<(usize, String)> = Vec::new();
             for round in 0..40 {
-                let at = chance.number(0..all.len());
+                let at = random.number(0..all.len());
                 let parties = &all[at];
-                let quantity = chance.number(1..40).to_string();
+                let quantity = random.number(1..40).to_string();
                 let key = format!("{worker} {}", round / 2);
                 let mut client = client.clone();
-                let made = match chance.number(0..7) {
+                let made = match random.number(0..7) {
                     0 | 1 => {
                         let mut request = parties.allocation("BTC", &quantity, &key);
-                        request.expire_time = (at != 1 && chance.one_in(3)).then_some(end);
+                        request.expire_time = (at != 1 && random.one_in(3)).then_some(end);
                         let answer = client.create_allocation(request).await;
                         answer.map(|answer| answer.into_inner().allocation)
                     }
@@ -369,10 +375,6 @@ async fn whatever_all_do_at_once_every_unit_is_there_in_the_end() {
     for worker in join_all(workers).await {
         worker.expect("no panic");
     }
-    let picture = assert_sound(earmark).await;
-    assert!(
-        picture.allocations.len() > 60,
-        "{}",
-        picture.allocations.len()
-    );
+    let dump = assert_sound(earmark).await;
+    assert!(dump.allocations.len() > 60, "{}", dump.allocations.len());
 }

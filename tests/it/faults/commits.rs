@@ -8,8 +8,8 @@ use futures_util::future::join_all;
 use super::{World, clients, create, in_one_batch, one_patient_writer};
 use crate::support::cluster::own_cluster_with;
 use crate::support::earmark::{Earmark, Setup, balance};
+use crate::support::ledger_dump::assert_sound;
 use crate::support::locks::session;
-use crate::support::picture::assert_sound;
 use crate::support::proxy::{CommitFault, Proxy};
 use crate::support::service::is_replayed;
 
@@ -47,8 +47,8 @@ async fn a_connection_lost_around_commit_costs_no_write_and_doubles_none() {
         let again = again.expect("replayed");
         assert!(is_replayed(&again), "{fault:?}");
         assert_eq!(again.into_inner(), answer, "{fault:?}");
-        let picture = assert_sound(&world.earmark).await;
-        assert_eq!(picture.allocations.len(), 1, "{fault:?}");
+        let dump = assert_sound(&world.earmark).await;
+        assert_eq!(dump.allocations.len(), 1, "{fault:?}");
     }))
     .await;
 }
@@ -91,8 +91,8 @@ async fn a_whole_batch_is_answered_truly_when_its_commit_is_lost() {
                 done += 1;
             }
         }
-        let picture = assert_sound(earmark).await;
-        assert_eq!(picture.allocations.len(), 2 + done, "{fault:?}");
+        let dump = assert_sound(earmark).await;
+        assert_eq!(dump.allocations.len(), 2 + done, "{fault:?}");
     }))
     .await;
 }
@@ -126,8 +126,8 @@ async fn another_transaction_that_got_its_number_after_a_crash_is_not_taken_for_
         assert!(!is_replayed(&answer.expect("reserved")));
         let again = create(&earmark, parties, &key).await;
         assert!(is_replayed(&again.expect("there")), "acknowledged and lost");
-        let picture = assert_sound(&earmark).await;
-        assert_eq!(picture.allocations.len(), round as usize);
+        let dump = assert_sound(&earmark).await;
+        assert_eq!(dump.allocations.len(), round as usize);
     }
     own.stop().await;
 }

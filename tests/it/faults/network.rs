@@ -7,10 +7,10 @@ use futures_util::future::join_all;
 use tonic::Code;
 
 use super::{SLACK, World, assert_refused, clients, create, with_writers};
-use crate::support::chance::Chance;
 use crate::support::earmark::Setup;
+use crate::support::ledger_dump::assert_sound;
 use crate::support::load::Load;
-use crate::support::picture::assert_sound;
+use crate::support::random::Random;
 use crate::support::service::is_replayed;
 use earmark::ledger::writer::WriterSettings;
 
@@ -19,10 +19,10 @@ async fn connections_that_are_cut_under_load_cost_no_write_and_double_none() {
     const SEED: u64 = 11;
     let world = World::make(Setup::default()).await;
     let load = Load::start(&[&world.earmark], 6, 16, SEED).await;
-    let mut chance = Chance::new(SEED);
+    let mut random = Random::new(SEED);
     load.goes_on(20).await;
     for _ in 0..15 {
-        tokio::time::sleep(Duration::from_millis(chance.number(5..200) as u64)).await;
+        tokio::time::sleep(Duration::from_millis(random.number(5..200) as u64)).await;
         world.proxy.cut();
     }
     load.goes_on(20).await;
@@ -79,6 +79,6 @@ async fn an_outage_refuses_what_has_waited_for_two_seconds_and_no_later() {
     let answer = create(earmark, &all[0], "0").await;
     let answer = answer.expect("the first one after the outage");
     assert!(!is_replayed(&answer));
-    let picture = assert_sound(earmark).await;
-    assert_eq!(picture.allocations.len(), 2);
+    let dump = assert_sound(earmark).await;
+    assert_eq!(dump.allocations.len(), 2);
 }

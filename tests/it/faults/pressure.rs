@@ -15,8 +15,8 @@ use tonic::{Code, Response, Status};
 
 use super::{assert_refused, clients, create, one_patient_writer, with_writers};
 use crate::support::earmark::{Earmark, Parties, Setup};
+use crate::support::ledger_dump::assert_sound;
 use crate::support::locks::{hold_owner, somebody_waits};
-use crate::support::picture::assert_sound;
 use crate::support::raw::frame;
 use crate::support::service::is_replayed;
 
@@ -112,8 +112,8 @@ async fn a_line_that_is_full_is_refused_at_once_and_other_owners_are_not() {
     for call in accepted {
         assert_all_reserved(call.await.expect("no panic").0);
     }
-    let picture = assert_sound(&earmark).await;
-    assert_eq!(picture.allocations.len(), count * SUBMIT_ITEMS_MAX + 1);
+    let dump = assert_sound(&earmark).await;
+    assert_eq!(dump.allocations.len(), count * SUBMIT_ITEMS_MAX + 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::{SLACK, clients, create};
 use crate::support::cluster::database;
 use crate::support::earmark::Earmark;
-use crate::support::picture::assert_sound;
+use crate::support::ledger_dump::assert_sound;
 
 /// The longest time that a reservation may stay open past its end.
 const SWEPT_WITHIN: Duration = Duration::from_secs(2);

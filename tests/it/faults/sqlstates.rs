@@ -13,7 +13,7 @@ use super::{
     with_writers,
 };
 use crate::support::earmark::{Earmark, Parties, Setup, refusal};
-use crate::support::picture::assert_sound;
+use crate::support::ledger_dump::assert_sound;
 use crate::support::service::is_replayed;
 use crate::support::triggers::{fail_first, fail_where, heal, on_insert};
 
@@ -95,8 +95,8 @@ async fn a_command_that_the_database_refuses_harms_no_neighbour() {
     assert!(!told.contains("constraint"), "{told}");
     let refused = refusal(poison).expect(Code::Internal, "INTERNAL");
     assert_eq!(refused.metadata["outcome"], "not_applied");
-    let picture = assert_sound(&earmark).await;
-    assert_eq!(picture.allocations.len(), NEIGHBOURS + 1);
+    let dump = assert_sound(&earmark).await;
+    assert_eq!(dump.allocations.len(), NEIGHBOURS + 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -23,11 +23,11 @@ use uuid::Uuid;
 
 use super::seed;
 use super::servers::{Servers, Trouble};
-use crate::support::chance::Chance;
-use crate::support::earmark::Authorized;
-use crate::support::till::{
+use crate::support::bucket_fixture::{
     adjust, amount, creation, deduct, eur, reserve, topup, transfer, unreserve, values,
 };
+use crate::support::earmark::Authorized;
+use crate::support::random::Random;
 
 const BUCKETS: usize = 4;
 const WORKERS: usize = 48;
@@ -154,10 +154,10 @@ impl Play {
     }
 
     async fn work(self: Arc<Self>, worker: usize) -> Vec<Call> {
-        let mut chance = Chance::new(self.seed ^ (worker as u64) << 32);
+        let mut random = Random::new(self.seed ^ (worker as u64) << 32);
         let mut calls: Vec<Call> = Vec::new();
         for step in 0..STEPS {
-            let again = chance.one_in(12).then(|| calls.last().cloned()).flatten();
+            let again = random.one_in(12).then(|| calls.last().cloned()).flatten();
             // Whoever was told nothing asks again, and is told.
             let lost = calls
                 .last()
@@ -166,12 +166,12 @@ impl Play {
             let (bucket, key, command) = match lost.or(again) {
                 Some(call) => (call.bucket, call.key, call.command),
                 None => {
-                    let bucket = chance.number(0..BUCKETS).min(chance.number(0..BUCKETS));
-                    let command = self.command(&mut chance, bucket);
+                    let bucket = random.number(0..BUCKETS).min(random.number(0..BUCKETS));
+                    let command = self.command(&mut random, bucket);
                     (bucket, format!("{worker}-{step}"), command)
                 }
             };
-            let server = chance.number(0..self.clients.len());
+            let server = random.number(0..self.clients.len());
             let call = self.call(server, bucket, key, command).await;
             if let (Command::Reserve { .. }, Told::Done { id, .. }) = (&call.command, &call.told) {
                 self.reserves.lock().expect("whole").push((bucket, *id));
@@ -195,49 +195,49 @@ impl Play {
         calls
     }
 
-    fn command(&self, chance: &mut Chance, bucket: usize) -> Command {
-        let value = |chance: &mut Chance| match chance.number(0..3) {
-            0 => chance.number(1..999) as i128,
-            1 => chance.number(1..40) as i128 * ONE / 8,
-            _ => chance.number(1..12) as i128 * ONE,
+    fn command(&self, random: &mut Random, bucket: usize) -> Command {
+        let value = |random: &mut Random| match random.number(0..3) {
+            0 => random.number(1..999) as i128,
+            1 => random.number(1..40) as i128 * ONE / 8,
+            _ => random.number(1..12) as i128 * ONE,
         };
-        let reserve = |chance: &mut Chance| {
+        let reserve = |random: &mut Random| {
             let reserves = self.reserves.lock().expect("whole");
             let newest = reserves.len().saturating_sub(40);
             let of_bucket = reserves[newest..].iter().filter(|(of, _)| *of == bucket);
             let of_bucket: Vec<Uuid> = of_bucket.map(|(_, id)| *id).collect();
             match of_bucket.len() {
                 0 => None,
-                many => Some(of_bucket[chance.number(0..many)]),
+                many => Some(of_bucket[random.number(0..many)]),
             }
         };
-        match chance.number(0..20) {
-            0 | 1 => Command::Topup(value(chance)),
-            2 => Command::Adjust(value(chance)),
-            3 => Command::Adjust(-value(chance)),
-            4..=6 => Command::Deduct(value(chance)),
+        match random.number(0..20) {
+            0 | 1 => Command::Topup(value(random)),
+            2 => Command::Adjust(value(random)),
+            3 => Command::Adjust(-value(random)),
+            4..=6 => Command::Deduct(value(random)),
             7..=10 => Command::Reserve {
-                value: value(chance),
-                expires: chance
+                value: value(random),
+                expires: random
                     .one_in(3)
                     .then(|| SystemTime::now() + Duration::from_millis(300)),
             },
-            11 | 12 => match reserve(chance) {
+            11 | 12 => match reserve(random) {
                 Some(id) => Command::Unreserve(id),
                 None => Command::Get,
             },
-            13..=15 => match reserve(chance) {
+            13..=15 => match reserve(random) {
                 Some(reserve) => Command::Draw {
                     reserve,
-                    value: value(chance),
-                    keep_rest: chance.one_in(2),
+                    value: value(random),
+                    keep_rest: random.one_in(2),
                 },
                 None => Command::Get,
             },
             16 | 17 => Command::Transfer {
-                to: (bucket + chance.number(1..BUCKETS)) % BUCKETS,
-                value: value(chance),
-                cost: chance.one_in(2).then(|| (value(chance), chance.one_in(2))),
+                to: (bucket + random.number(1..BUCKETS)) % BUCKETS,
+                value: value(random),
+                cost: random.one_in(2).then(|| (value(random), random.one_in(2))),
             },
             _ => Command::Get,
         }
@@ -341,7 +341,7 @@ async fn one_round(trouble: Trouble) {
     eprintln!("EARMARK_MODEL_SEED={seed}");
     let servers = Servers::start().await;
     let tenant = Uuid::new_v4();
-    let clients = servers.tills(tenant).await;
+    let clients = servers.bucket_clients(tenant).await;
     for number in 0..BUCKETS {
         let request = creation(eur(&number.to_string(), "60"));
         clients[0]

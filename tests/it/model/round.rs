@@ -21,7 +21,7 @@ use super::plan::{
 };
 use super::report::{self, Counts, Progress};
 use super::servers::{Servers, Trouble};
-use super::wire::Desk;
+use super::wire::ModelClient;
 use crate::support::earmark as server;
 
 /// Longer than any call may take.
@@ -138,7 +138,7 @@ struct Round {
     shape: Shape,
     trouble: Trouble,
     parties: Parties,
-    desks: Vec<Desk>,
+    model_clients: Vec<ModelClient>,
     seen: Mutex<Seen>,
     order: AtomicU64,
     done: AtomicUsize,
@@ -182,7 +182,7 @@ pub(super) async fn play(
         seed,
         shape,
         trouble,
-        desks: servers.desks(&parties.enterprises()).await,
+        model_clients: servers.model_clients(&parties.enterprises()).await,
         parties,
         seen: Mutex::default(),
         order: AtomicU64::new(1),
@@ -332,8 +332,8 @@ impl Round {
         command: Command,
     ) -> Call {
         let asked = self.now();
-        let desk = &self.desks[server];
-        let sent = desk.send(&self.parties, owner, &command, validate_only);
+        let client = &self.model_clients[server];
+        let sent = client.send(&self.parties, owner, &command, validate_only);
         let answer = match tokio::time::timeout(patience.unwrap_or(HANGS_AFTER), sent).await {
             Ok(answer) => answer,
             Err(_) if patience.is_some() => Answer::Left,
@@ -470,16 +470,16 @@ impl Round {
         let by_owner = of_each(calls, self.shape.owners);
         let mut all = Vec::new();
         for (number, (owner, calls)) in self.parties.owners.iter().zip(by_owner).enumerate() {
-            let desk = &self.desks[number % self.desks.len()];
-            let balances = desk.balances(owner).await;
+            let client = &self.model_clients[number % self.model_clients.len()];
+            let balances = client.balances(owner).await;
             let mut theirs = balances.clone();
             theirs.retain(|(account, _), _| *account != Account::Custody);
-            let seen = desk.partners_balances(&self.parties, owner).await;
+            let seen = client.partners_balances(&self.parties, owner).await;
             assert_eq!(seen, theirs, "what the partners see of owner {number}");
             all.push(Evidence {
                 calls,
-                journal: desk.journal(owner).await,
-                records: desk.records(&self.parties, number).await,
+                journal: client.journal(owner).await,
+                records: client.records(&self.parties, number).await,
                 balances,
                 was_killed: self.trouble == Trouble::Killing,
             });

@@ -6,10 +6,10 @@ use earmark::proto::bucket::v1::bucket_service_client::BucketServiceClient;
 use tokio::sync::Mutex;
 use uuid::Uuid;
 
-use super::wire::Desk;
+use super::wire::ModelClient;
+use crate::support::bucket_fixture::BucketFixture;
 use crate::support::cluster::{TestDatabase, database};
 use crate::support::earmark::{Authorized, Earmark};
-use crate::support::till::Till;
 
 /// What goes on besides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,20 +71,25 @@ impl Servers {
     }
 
     /// Both, as members of these enterprises and as administrators.
-    pub(super) async fn desks(&self, enterprises: &[&str]) -> Vec<Desk> {
-        let desk = |server: &Earmark| Desk {
+    pub(super) async fn model_clients(&self, enterprises: &[&str]) -> Vec<ModelClient> {
+        let client = |server: &Earmark| ModelClient {
             member: server.member(enterprises),
             admin: server.admin(),
         };
         let other = self.other.lock().await;
-        vec![desk(&self.one), desk(&other)]
+        vec![client(&self.one), client(&other)]
     }
 
     /// Both, for a tenant at work on its buckets.
-    pub(super) async fn tills(&self, tenant: Uuid) -> Vec<BucketServiceClient<Authorized>> {
+    pub(super) async fn bucket_clients(
+        &self,
+        tenant: Uuid,
+    ) -> Vec<BucketServiceClient<Authorized>> {
         let other = self.other.lock().await;
         let servers = [&self.one, &*other];
-        servers.map(|server| Till::client(server, tenant)).into()
+        servers
+            .map(|server| BucketFixture::client(server, tenant))
+            .into()
     }
 
     pub(super) async fn kill_and_restart(&self) {
@@ -114,11 +119,11 @@ impl Servers {
 
     /// All invariants hold, in everything that was ever written here.
     pub(super) async fn verify(&self) -> i64 {
-        let desk = Desk {
+        let client = ModelClient {
             member: self.one.admin(),
             admin: self.one.admin(),
         };
-        let (entries, breaches) = desk.verify().await;
+        let (entries, breaches) = client.verify().await;
         assert_eq!(breaches, Vec::<String>::new(), "{}", self.db.url);
         entries
     }

@@ -24,13 +24,13 @@ type Answered<T> = Result<Response<T>, RpcStatus>;
 
 /// One server, as everybody who may call it.
 #[derive(Clone)]
-pub(super) struct Desk {
+pub(super) struct ModelClient {
     /// A member of all enterprises.
     pub(super) member: Clients,
     pub(super) admin: Clients,
 }
 
-impl Desk {
+impl ModelClient {
     /// Sends a command about an owner, and reads the answer.
     pub(super) async fn send(
         &self,

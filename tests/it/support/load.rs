@@ -17,9 +17,9 @@ use tokio::task::JoinHandle;
 use tonic::Status;
 use tonic_types::StatusExt;
 
-use super::chance::Chance;
 use super::earmark::{Authorized, Earmark, Parties};
-use super::picture::assert_sound;
+use super::ledger_dump::assert_sound;
+use super::random::Random;
 use super::service::is_replayed;
 
 type Client = AllocationServiceClient<Authorized>;
@@ -133,8 +133,8 @@ impl Load {
             acknowledged: watch::Sender::default(),
         });
         let callers = (0..callers).map(|caller| {
-            let chance = Chance::new(seed.wrapping_add(caller as u64));
-            tokio::spawn(call_on(Arc::clone(&shared), caller, chance))
+            let random = Random::new(seed.wrapping_add(caller as u64));
+            tokio::spawn(call_on(Arc::clone(&shared), caller, random))
         });
         Self {
             callers: callers.collect(),
@@ -201,8 +201,8 @@ fn assert_same(ask: &Ask, first: &Answer, again: &Answer) {
 
 /// The database holds what was acknowledged, and nothing else.
 async fn assert_nothing_else(server: &Earmark, done: &[(Ask, Answer)], given_up: &[Ask]) {
-    let picture = assert_sound(server).await;
-    let records = picture.allocations.iter().map(|record| {
+    let dump = assert_sound(server).await;
+    let records = dump.allocations.iter().map(|record| {
         let id = record.id.0.to_string();
         (id, record.client_external_id.as_str(), record.closed)
     });
@@ -244,41 +244,41 @@ impl Shared {
         self.doors.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn any_door(&self, chance: &mut Chance) -> Client {
+    fn any_door(&self, random: &mut Random) -> Client {
         let doors = self.doors();
-        doors[chance.number(0..doors.len())].clone()
+        doors[random.number(0..doors.len())].clone()
     }
 }
 
 /// One caller: makes reservations and gives some of them up.
-async fn call_on(shared: Arc<Shared>, caller: usize, mut chance: Chance) -> Diary {
+async fn call_on(shared: Arc<Shared>, caller: usize, mut random: Random) -> Diary {
     let mut diary = Diary::default();
     for index in 0.. {
         if *shared.ends.borrow() {
             break;
         }
-        let parties = &shared.parties[chance.number(0..shared.parties.len())];
+        let parties = &shared.parties[random.number(0..shared.parties.len())];
         let create = parties.allocation("BTC", "1", &format!("{caller}-{index}"));
-        let reserved = diary.ask(&shared, &mut chance, Ask::Create(create)).await;
+        let reserved = diary.ask(&shared, &mut random, Ask::Create(create)).await;
         if let Some(reserved) = reserved
-            && chance.one_in(3)
+            && random.one_in(3)
         {
             let cancel = Ask::Cancel(parties.cancel(&reserved.allocation.id));
-            diary.ask(&shared, &mut chance, cancel).await;
+            diary.ask(&shared, &mut random, cancel).await;
         }
-        tokio::time::sleep(Duration::from_millis(chance.number(0..8) as u64)).await;
+        tokio::time::sleep(Duration::from_millis(random.number(0..8) as u64)).await;
     }
     diary
 }
 
 impl Diary {
     /// Asks until there is an answer, or until it is certain that nothing was applied.
-    async fn ask(&mut self, shared: &Shared, chance: &mut Chance, ask: Ask) -> Option<Answer> {
+    async fn ask(&mut self, shared: &Shared, random: &mut Random, ask: Ask) -> Option<Answer> {
         let begun = Instant::now();
         let mut may_be_applied = false;
         loop {
             let asked = Instant::now();
-            let told = ask.call(shared.any_door(chance)).await;
+            let told = ask.call(shared.any_door(random)).await;
             self.counts.slowest = self.counts.slowest.max(asked.elapsed());
             match told {
                 Ok((answer, replayed)) => {
@@ -296,7 +296,7 @@ impl Diary {
                     self.counts.not_applied += 1;
                     let details = status.get_error_details();
                     assert!(details.retry_info().is_some(), "{status:?}");
-                    if !may_be_applied && chance.one_in(2) {
+                    if !may_be_applied && random.one_in(2) {
                         self.given_up.push(ask);
                         return None;
                     }
@@ -308,7 +308,7 @@ impl Diary {
             }
             assert!(begun.elapsed() < DECIDED_MAX, "never decided: {ask:?}");
             self.counts.retried += 1;
-            tokio::time::sleep(Duration::from_millis(chance.number(10..60) as u64)).await;
+            tokio::time::sleep(Duration::from_millis(random.number(10..60) as u64)).await;
         }
     }
 }

@@ -4,7 +4,7 @@
 use earmark::ledger::invariant::check;
 use tokio_postgres::Client;
 
-use crate::support::picture::picture;
+use crate::support::ledger_dump::ledger_dump;
 use crate::verify::{Office, verify};
 
 const CUSTODY: &str = "custody";
@@ -18,7 +18,7 @@ struct Broken {
 impl Broken {
     async fn open() -> Self {
         let office = Office::open().await;
-        let sql = office.desk.earmark.sql().await;
+        let sql = office.fixture.earmark.sql().await;
         let prepare = "
             DO $$
             DECLARE kept record;
@@ -55,23 +55,23 @@ impl Broken {
 
     /// Does harm, asks for a breach of this invariant at this account of the client's enterprise, and undoes it.
     async fn finds(&self, invariant: &str, account: &str, harm: &str) {
-        let owner = self.office.desk.parties.enterprise.as_str();
+        let owner = self.office.fixture.parties.enterprise.as_str();
         self.finds_of(invariant, owner, account, harm).await;
     }
 
     async fn finds_of(&self, invariant: &str, owner: &str, account: &str, harm: &str) {
         self.names(invariant, owner, account, harm).await;
-        assert_ne!(check(&picture(&self.sql).await), [], "{harm}");
+        assert_ne!(check(&ledger_dump(&self.sql).await), [], "{harm}");
         self.undo().await;
     }
 
     async fn names(&self, invariant: &str, owner: &str, account: &str, harm: &str) {
-        let parties = &self.office.desk.parties;
+        let parties = &self.office.fixture.parties;
         let harm = harm
             .replace("{net}", &format!("'{}'", parties.connection))
             .replace("{instant}", &format!("'{}'", self.office.instant));
         self.sql.batch_execute(&harm).await.expect(&harm);
-        let told = verify(&self.office.desk.earmark).await;
+        let told = verify(&self.office.fixture.earmark).await;
         let found = told.breaches.iter().find(|breach| {
             (&*breach.invariant, &*breach.owner_id, &*breach.account) == (invariant, owner, account)
         });
@@ -96,7 +96,7 @@ impl Broken {
     }
 
     async fn is_sound(&self) {
-        verify(&self.office.desk.earmark).await.assert_sound();
+        verify(&self.office.fixture.earmark).await.assert_sound();
     }
 }
 
@@ -116,7 +116,7 @@ async fn l1_value_that_comes_from_nowhere() {
 #[tokio::test]
 async fn l2_an_overdraft() {
     let broken = Broken::open().await;
-    let net = broken.office.desk.parties.connection.clone();
+    let net = broken.office.fixture.parties.connection.clone();
     for (account, harm) in [
         (
             CUSTODY,
@@ -139,7 +139,7 @@ async fn l2_an_overdraft() {
 #[tokio::test]
 async fn l3_held_value_that_nothing_explains() {
     let broken = Broken::open().await;
-    let net = broken.office.desk.parties.connection.clone();
+    let net = broken.office.fixture.parties.connection.clone();
     let nowhere = "0198a7b2-6a44-7c11-8d4e-000000000001";
     for (account, harm) in [
         (
@@ -173,7 +173,7 @@ async fn l3_held_value_that_nothing_explains() {
 async fn l4_a_journal_that_does_not_add_up() {
     let broken = Broken::open().await;
     let (net, instant) = (
-        broken.office.desk.parties.connection.clone(),
+        broken.office.fixture.parties.connection.clone(),
         broken.office.instant.clone(),
     );
     for (account, harm) in [
@@ -239,7 +239,7 @@ async fn l4_a_journal_that_does_not_add_up() {
 #[tokio::test]
 async fn l5_an_end_that_is_none_or_not_the_only_one() {
     let broken = Broken::open().await;
-    let net = broken.office.desk.parties.connection.clone();
+    let net = broken.office.fixture.parties.connection.clone();
     for (account, harm) in [
         // No closing movement, or one that lacks a leg.
         (CUSTODY, "DELETE FROM entry WHERE cause = 'RELEASE'"),
@@ -320,7 +320,7 @@ async fn l5_an_end_that_is_none_or_not_the_only_one() {
         broken.finds("L5", account, harm).await;
     }
     // The ledger's own types cannot even hold this one.
-    let owner = broken.office.desk.parties.enterprise.clone();
+    let owner = broken.office.fixture.parties.enterprise.clone();
     let harm =
         "UPDATE allocation SET closed_custody_version = NULL WHERE client_external_id = 'cleared'";
     broken.names("L5", &owner, CUSTODY, harm).await;
@@ -332,7 +332,7 @@ async fn l5_an_end_that_is_none_or_not_the_only_one() {
 async fn l6_a_beginning_that_is_none_or_not_the_only_one() {
     let broken = Broken::open().await;
     let (net, instant) = (
-        broken.office.desk.parties.connection.clone(),
+        broken.office.fixture.parties.connection.clone(),
         broken.office.instant.clone(),
     );
     for (account, harm) in [
@@ -421,7 +421,7 @@ async fn l6_a_beginning_that_is_none_or_not_the_only_one() {
 #[tokio::test]
 async fn l7_value_that_does_not_arrive() {
     let broken = Broken::open().await;
-    let owner = broken.office.desk.parties.enterprise.clone();
+    let owner = broken.office.fixture.parties.enterprise.clone();
     broken
         .finds(
             "L7",

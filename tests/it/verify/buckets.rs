@@ -10,26 +10,26 @@ use earmark::types::ids::{OwnerId, TenantId};
 use prost_types::Timestamp;
 use tokio_postgres::Client;
 
-use crate::support::picture::{assert_sound, picture};
-use crate::support::till::{
-    Till, adjust, amount, deduct, left, reserve, topup, transfer, unreserve,
+use crate::support::bucket_fixture::{
+    BucketFixture, adjust, amount, deduct, left, reserve, topup, transfer, unreserve,
 };
+use crate::support::ledger_dump::{assert_sound, ledger_dump};
 use crate::verify::verify;
 
 /// A bucket with an action of every kind and fate, by their keys, and another one. Their tables take anything, and can
 /// be put back as they were.
 struct Broken {
-    till: Till,
+    fixture: BucketFixture,
     sql: Client,
 }
 
 impl Broken {
     async fn open() -> Self {
-        let till = Till::open().await;
-        fill(&till).await;
-        assert_sound(&till.earmark).await;
-        let sql = till.earmark.sql().await;
-        let owner = |id: &str| OwnerId::of_bucket(TenantId(till.tenant), id);
+        let fixture = BucketFixture::open().await;
+        fill(&fixture).await;
+        assert_sound(&fixture.earmark).await;
+        let sql = fixture.earmark.sql().await;
+        let owner = |id: &str| OwnerId::of_bucket(TenantId(fixture.tenant), id);
         let prepare = format!(
             "
             DO $$
@@ -66,7 +66,7 @@ impl Broken {
             owner("other")
         );
         sql.batch_execute(&prepare).await.expect("prepared");
-        Self { till, sql }
+        Self { fixture, sql }
     }
 
     /// Does harm, asks for a breach of this invariant at this account of a bucket (none: of all owners), by both ways to
@@ -74,10 +74,10 @@ impl Broken {
     async fn finds(&self, invariant: &str, bucket: &str, account: &str, harm: &str) {
         let owner = match bucket {
             "" => String::new(),
-            id => OwnerId::of_bucket(TenantId(self.till.tenant), id).to_string(),
+            id => OwnerId::of_bucket(TenantId(self.fixture.tenant), id).to_string(),
         };
         self.sql.batch_execute(harm).await.expect(harm);
-        let told = verify(&self.till.earmark).await;
+        let told = verify(&self.fixture.earmark).await;
         let found = told.breaches.iter().find(|breach| {
             (&*breach.invariant, &*breach.owner_id, &*breach.account)
                 == (invariant, &*owner, account)
@@ -90,7 +90,7 @@ impl Broken {
         };
         assert_ne!(found.expected, found.actual, "{harm}");
         assert!(!found.expected.is_empty() && !found.actual.is_empty());
-        assert_ne!(check(&picture(&self.sql).await), [], "{harm}");
+        assert_ne!(check(&ledger_dump(&self.sql).await), [], "{harm}");
         self.undo().await;
     }
 
@@ -105,17 +105,17 @@ impl Broken {
     }
 
     async fn is_sound(&self) {
-        verify(&self.till.earmark).await.assert_sound();
-        assert_sound(&self.till.earmark).await;
+        verify(&self.fixture.earmark).await.assert_sound();
+        assert_sound(&self.fixture.earmark).await;
     }
 }
 
-async fn fill(till: &Till) {
-    till.bucket("main", "100").await;
-    till.bucket("other", "50").await;
-    till.bucket("empty", "0").await;
-    till.topup(topup("main", "10.5", "topup")).await;
-    let mut client = till.client.clone();
+async fn fill(fixture: &BucketFixture) {
+    fixture.bucket("main", "100").await;
+    fixture.bucket("other", "50").await;
+    fixture.bucket("empty", "0").await;
+    fixture.topup(topup("main", "10.5", "topup")).await;
+    let mut client = fixture.client.clone();
     client
         .adjust_balance(adjust("main", "-0.5", "down"))
         .await
@@ -134,17 +134,17 @@ async fn fill(till: &Till) {
         keep_rest,
         ..deduct("main", of, key)
     };
-    let open = till.reserve(reserve("main", "30", "open")).await;
+    let open = fixture.reserve(reserve("main", "30", "open")).await;
     let drawn = client
         .deduct_balance(part(&open.id, "5", "open part", true))
         .await;
     drawn.expect("deducted");
-    let given = till.reserve(reserve("main", "20", "given back")).await;
+    let given = fixture.reserve(reserve("main", "20", "given back")).await;
     client
         .unreserve_balance(unreserve("main", &given.id, "give back"))
         .await
         .expect("given back");
-    let drawn = till.reserve(reserve("main", "10", "drawn")).await;
+    let drawn = fixture.reserve(reserve("main", "10", "drawn")).await;
     let steps = [("2", "first part", true), ("3", "last part", false)];
     for (of, key, keep_rest) in steps {
         let request = part(&drawn.id, of, key, keep_rest);
@@ -155,7 +155,7 @@ async fn fill(till: &Till) {
         expire_time: Some(Timestamp::from(soon)),
         ..reserve("main", "7", "expired")
     };
-    let expired = till.reserve(expiring).await;
+    let expired = fixture.reserve(expiring).await;
     client
         .deduct_balance(part(&expired.id, "1", "expired part", true))
         .await
@@ -176,7 +176,7 @@ async fn fill(till: &Till) {
     tokio::time::sleep(Duration::from_millis(450)).await;
     // 100 + 10.5 - 0.5 + 2 - 3, less 5 + 2 + 3 + 1 used and 25 held, less 4 + 1.5 given, 6 - 1.5 taken, a crumb.
     let expected = left("71.999999999999", "25");
-    while till.values("main").await != expected {
+    while fixture.values("main").await != expected {
         // The sweep needs its time.
         tokio::time::sleep(Duration::from_millis(50)).await;
     }

@@ -17,7 +17,7 @@ fn verify(arguments: &[&str]) -> Output {
 #[tokio::test]
 async fn it_ends_with_0_on_a_sound_ledger_and_with_1_on_any_other() {
     let office = Office::open().await;
-    let server = &office.desk.earmark;
+    let server = &office.fixture.earmark;
     let sound = verify(&["--database-url", &server.url]);
     assert_eq!(sound.status.code(), Some(0), "{sound:?}");
     assert_eq!(
@@ -33,7 +33,7 @@ async fn it_ends_with_0_on_a_sound_ledger_and_with_1_on_any_other() {
     server.sql().await.batch_execute(harm).await.expect(harm);
     let broken = run(earmark(&["verify"]).env("DATABASE_URL", &server.url));
     assert_eq!(broken.status.code(), Some(1), "{broken:?}");
-    let owner = &office.desk.parties.enterprise;
+    let owner = &office.fixture.parties.enterprise;
     let printed = text(&broken.stdout);
     let lines: Vec<&str> = printed.lines().collect();
     assert_eq!(

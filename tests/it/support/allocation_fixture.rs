@@ -18,14 +18,14 @@ use tonic::Response;
 use super::earmark::{Authorized, Earmark, Parties, balance};
 
 /// A client with a deposit of 100 BTC, its partner, and a server.
-pub(crate) struct Desk {
+pub(crate) struct AllocationFixture {
     pub(crate) earmark: Earmark,
     pub(crate) parties: Parties,
     pub(crate) client: AllocationServiceClient<Authorized>,
     pub(crate) partner: AllocationServiceClient<Authorized>,
 }
 
-impl Desk {
+impl AllocationFixture {
     pub(crate) async fn open(mode: ConnectionMode) -> Self {
         Self::on(Earmark::start().await, mode).await
     }
@@ -50,11 +50,11 @@ impl Desk {
     /// | allocation | 30, 10 held, version 4 | as before |
     /// | deallocation | as before | 50, 10 held, version 2 |
     pub(crate) async fn with_hold(direction: AllocationType) -> (Self, Allocation) {
-        let desk = Self::open(ConnectionMode::Confirmed).await;
-        let moved = desk.allocate("60", "moved").await;
-        desk.clear(&moved.id).await;
-        let hold = desk.hold(direction, "10", "hold").await;
-        (desk, hold)
+        let fixture = Self::open(ConnectionMode::Confirmed).await;
+        let moved = fixture.allocate("60", "moved").await;
+        fixture.clear(&moved.id).await;
+        let hold = fixture.hold(direction, "10", "hold").await;
+        (fixture, hold)
     }
 
     /// Reserves, or moves at once.

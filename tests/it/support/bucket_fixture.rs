@@ -12,13 +12,13 @@ use uuid::Uuid;
 use super::earmark::{Authorized, Earmark};
 
 /// A server, and a tenant of it.
-pub(crate) struct Till {
+pub(crate) struct BucketFixture {
     pub(crate) earmark: Earmark,
     pub(crate) tenant: Uuid,
     pub(crate) client: BucketServiceClient<Authorized>,
 }
 
-impl Till {
+impl BucketFixture {
     pub(crate) async fn open() -> Self {
         Self::on(Earmark::start().await)
     }

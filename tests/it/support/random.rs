@@ -1,12 +1,12 @@
-//! Chance that can be repeated: a failure names its seed.
+//! Random that can be repeated: a failure names its seed.
 
 use std::ops::Range;
 
 /// SplitMix64.
 #[derive(Debug)]
-pub(crate) struct Chance(u64);
+pub(crate) struct Random(u64);
 
-impl Chance {
+impl Random {
     pub(crate) fn new(seed: u64) -> Self {
         Self(seed)
     }

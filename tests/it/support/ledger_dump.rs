@@ -27,8 +27,8 @@ pub(crate) async fn assert_sound(earmark: &Earmark) -> Picture {
     let sql = earmark.sql().await;
     let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ";
     sql.batch_execute(begin).await.expect(begin);
-    let picture = picture(&sql).await;
-    assert_eq!(check(&picture), []);
+    let dump = ledger_dump(&sql).await;
+    assert_eq!(check(&dump), []);
     let everything = "SELECT count(*) FROM (
             SELECT unit, sum(value) FROM (
                 SELECT unit, available + held FROM account WHERE account_id <> $1
@@ -40,11 +40,11 @@ pub(crate) async fn assert_sound(earmark: &Earmark) -> Picture {
             ) x(unit, value) GROUP BY unit HAVING sum(value) <> 0) off";
     let off = sql.query_one(everything, &[&AccountId::WORLD.0]).await;
     assert_eq!(off.expect("counted").get::<_, i64>(0), 0, "value was lost");
-    picture
+    dump
 }
 
 /// All there is.
-pub(crate) async fn picture(sql: &Client) -> Picture {
+pub(crate) async fn ledger_dump(sql: &Client) -> Picture {
     Picture {
         accounts: all(sql, "account", account).await,
         entries: all(sql, "entry", entry).await,

@@ -15,13 +15,13 @@ pub(crate) const COMPANY: i64 = 7;
 pub(crate) const NO_COMPANY: i64 = 8;
 
 /// A server, and a company of it.
-pub(crate) struct Shop {
+pub(crate) struct CatalogueFixture {
     pub(crate) earmark: Earmark,
     /// May read and write, for the company and for one that is not there.
     pub(crate) client: CatalogueServiceClient<Authorized>,
 }
 
-impl Shop {
+impl CatalogueFixture {
     pub(crate) async fn open() -> Self {
         Self::on(Earmark::start().await).await
     }
