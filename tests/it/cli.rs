@@ -323,6 +323,59 @@ async fn a_dev_that_was_killed_is_followed_by_one_that_finds_everything() {
     assert!(!data_dir.join("postgres/postmaster.pid").exists());
 }
 
+/// Callers that deposit under new keys and note each key that was acknowledged, until a call is refused.
+fn depositing_callers(
+    channel: &Channel,
+    enterprise: &str,
+    token: &str,
+    acknowledged: &Arc<Mutex<Vec<String>>>,
+) -> tokio::task::JoinSet<Status> {
+    let mut callers = tokio::task::JoinSet::new();
+    for caller in 0..20 {
+        let mut client = BalanceServiceClient::new(channel.clone());
+        let (enterprise, token) = (enterprise.to_owned(), token.to_owned());
+        let acknowledged = Arc::clone(acknowledged);
+        callers.spawn(async move {
+            let mut number = 0;
+            loop {
+                number += 1;
+                let external_id = format!("{caller}/{number}");
+                let deposit = AdjustBalanceRequest {
+                    enterprise_id: enterprise.clone(),
+                    currency: "BTC".into(),
+                    quantity: "1".into(),
+                    external_id: external_id.clone(),
+                    reason: "load".into(),
+                    validate_only: false,
+                };
+                match client.adjust_balance(with_token(deposit, &token)).await {
+                    Ok(_) => acknowledged.lock().expect("unpoisoned").push(external_id),
+                    Err(status) => return status,
+                }
+            }
+        });
+    }
+    callers
+}
+
+/// The database has an adjustment for each of these keys, and a balance that is the sum of all adjustments.
+async fn holds_what_was_acknowledged(url: &str, acknowledged: &[String]) {
+    let (client, connection) = tokio_postgres::connect(url, NoTls)
+        .await
+        .expect("a connection");
+    tokio::spawn(connection);
+    let sql = "SELECT count(*) FROM adjustment WHERE external_id = ANY($1)";
+    let found = client.query_one(sql, &[&acknowledged]).await.expect(sql);
+    assert_eq!(found.get::<_, i64>(0), acknowledged.len() as i64);
+    let sql =
+        "SELECT available = (SELECT count(*) FROM adjustment) FROM account WHERE available > 0";
+    let whole = client.query_one(sql, &[]).await.expect(sql);
+    assert!(
+        whole.get::<_, bool>(0),
+        "not a unit more or less than the records say"
+    );
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_acknowledged_before_sigterm_is_in_the_database() {
     let database = cluster::database().await;
@@ -354,31 +407,7 @@ async fn what_was_acknowledged_before_sigterm_is_in_the_database() {
     let channel = endpoint.connect().await.expect("connected");
     let enterprise = enterprise_with_client(&channel, &token).await;
     let acknowledged = Arc::new(Mutex::new(Vec::new()));
-    let mut callers = tokio::task::JoinSet::new();
-    for caller in 0..20 {
-        let mut client = BalanceServiceClient::new(channel.clone());
-        let (enterprise, token) = (enterprise.clone(), token.clone());
-        let acknowledged = Arc::clone(&acknowledged);
-        callers.spawn(async move {
-            let mut number = 0;
-            loop {
-                number += 1;
-                let external_id = format!("{caller}/{number}");
-                let deposit = AdjustBalanceRequest {
-                    enterprise_id: enterprise.clone(),
-                    currency: "BTC".into(),
-                    quantity: "1".into(),
-                    external_id: external_id.clone(),
-                    reason: "load".into(),
-                    validate_only: false,
-                };
-                match client.adjust_balance(with_token(deposit, &token)).await {
-                    Ok(_) => acknowledged.lock().expect("unpoisoned").push(external_id),
-                    Err(status) => return status,
-                }
-            }
-        });
-    }
+    let callers = depositing_callers(&channel, &enterprise, &token, &acknowledged);
     let enough = Instant::now();
     while acknowledged.lock().expect("unpoisoned").len() < 100 {
         assert!(enough.elapsed() < Duration::from_secs(20), "too slow");
@@ -398,20 +427,7 @@ async fn what_was_acknowledged_before_sigterm_is_in_the_database() {
     assert!(ends.iter().all(refused), "{ends:?}");
 
     let acknowledged = std::mem::take(&mut *acknowledged.lock().expect("unpoisoned"));
-    let (client, connection) = tokio_postgres::connect(&database.url, NoTls)
-        .await
-        .expect("a connection");
-    tokio::spawn(connection);
-    let sql = "SELECT count(*) FROM adjustment WHERE external_id = ANY($1)";
-    let found = client.query_one(sql, &[&acknowledged]).await.expect(sql);
-    assert_eq!(found.get::<_, i64>(0), acknowledged.len() as i64);
-    let sql =
-        "SELECT available = (SELECT count(*) FROM adjustment) FROM account WHERE available > 0";
-    let whole = client.query_one(sql, &[]).await.expect(sql);
-    assert!(
-        whole.get::<_, bool>(0),
-        "not a unit more or less than the records say"
-    );
+    holds_what_was_acknowledged(&database.url, &acknowledged).await;
 }
 
 /// An enterprise that can hold custody.

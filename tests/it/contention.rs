@@ -62,6 +62,12 @@ async fn many_calls_on_a_held_owner_delay_the_others_no_more_than_one() {
     assert_sound(&earmark).await;
 }
 
+async fn make_due(earmark: &Earmark, id: &str) {
+    let due = format!("UPDATE allocation SET expire_time = created_at WHERE id = '{id}'");
+    let due = earmark.sql().await.batch_execute(&due).await;
+    due.expect("made due");
+}
+
 #[tokio::test]
 async fn a_held_owner_delays_no_list_that_leaves_it_out() {
     let setup = Setup {
@@ -84,17 +90,7 @@ async fn a_held_owner_delays_no_list_that_leaves_it_out() {
         .await;
     let held = fixture.allocate("1", "held").await;
     let holder = hold_owner(&fixture.earmark.url, &fixture.parties.enterprise).await;
-    let due = format!(
-        "UPDATE allocation SET expire_time = created_at WHERE id = '{}'",
-        held.id
-    );
-    fixture
-        .earmark
-        .sql()
-        .await
-        .batch_execute(&due)
-        .await
-        .expect("made due");
+    make_due(&fixture.earmark, &held.id).await;
 
     let partner = fixture
         .earmark

@@ -259,6 +259,24 @@ async fn validating_answers_what_the_real_call_does_without_ids_and_times() {
     assert_eq!(validated, real);
 }
 
+/// A single call has its type by its name, so only an item can have a wrong one.
+async fn refuses_unknown_types(fixture: &AllocationFixture) {
+    for kind in [0, 3, -1] {
+        let typeless = SubmitItem {
+            r#type: kind,
+            ..fixture.parties.item(OUT, "1", "key")
+        };
+        let results = fixture.submit(vec![typeless]).await;
+        let Some(Outcome::Error(error)) = &results[0].outcome else {
+            panic!("{results:?}");
+        };
+        let expected = [("field", "type"), ("violations_total", "1")]
+            .map(|(key, value)| (key.to_owned(), value.to_owned()));
+        assert_eq!(error.code, Code::InvalidArgument as i32);
+        assert_eq!(error.metadata, BTreeMap::from(expected));
+    }
+}
+
 #[tokio::test]
 async fn an_item_is_refused_as_its_own_call_would_be() {
     let fixture = AllocationFixture::open(ConnectionMode::Confirmed).await;
@@ -323,21 +341,7 @@ async fn an_item_is_refused_as_its_own_call_would_be() {
             assert_eq!(result.outcome, Some(alone), "{item:?}");
         }
     }
-    // A type is what a call of its own has by its name.
-    for kind in [0, 3, -1] {
-        let typeless = SubmitItem {
-            r#type: kind,
-            ..item()
-        };
-        let results = fixture.submit(vec![typeless]).await;
-        let Some(Outcome::Error(error)) = &results[0].outcome else {
-            panic!("{results:?}");
-        };
-        let expected = [("field", "type"), ("violations_total", "1")]
-            .map(|(key, value)| (key.to_owned(), value.to_owned()));
-        assert_eq!(error.code, Code::InvalidArgument as i32);
-        assert_eq!(error.metadata, BTreeMap::from(expected));
-    }
+    refuses_unknown_types(&fixture).await;
 }
 
 #[tokio::test]

@@ -22,6 +22,10 @@ fn version(answer: &GetBalanceResponse) -> i64 {
     answer.balance.as_ref().expect("set").version
 }
 
+fn held(answer: &GetBalanceResponse) -> &str {
+    &answer.balance.as_ref().expect("set").held
+}
+
 #[tokio::test]
 async fn what_was_answered_is_answered_for_ever() {
     const SEED: u64 = 0x5eed_0003;
@@ -41,16 +45,12 @@ async fn what_was_answered_is_answered_for_ever() {
             let currency = CURRENCIES[random.number(0..CURRENCIES.len())];
             let request = get(enterprise, connection.as_deref(), currency);
             let answer = world.get(request.clone()).await;
-            assert_eq!(
-                answer.balance.as_ref().expect("set").held,
-                answer.reservation_total
-            );
+            assert_eq!(held(&answer), answer.reservation_total);
             remembered.push((request, answer));
         }
     }
-    let with_reservations = remembered
-        .iter()
-        .filter(|(_, answer)| answer.reservation_count > 0);
+    let answers = remembered.iter().map(|(_, answer)| answer);
+    let with_reservations = answers.filter(|answer| answer.reservation_count > 0);
     assert!(
         with_reservations.count() > 30,
         "seed {SEED:#x} moves enough"
@@ -75,7 +75,7 @@ async fn what_was_answered_is_answered_for_ever() {
                 let answer = world.get(at(&request, Moment::AsOfVersion(number))).await;
                 assert_eq!(version(&answer), number);
                 assert_eq!(
-                    answer.balance.as_ref().expect("set").held,
+                    held(&answer),
                     answer.reservation_total,
                     "seed {SEED:#x}: {request:?} {number}"
                 );

@@ -6,7 +6,7 @@ use diesel::QueryDsl;
 use diesel_async::RunQueryDsl;
 use earmark::auth::scope;
 use earmark::balance::BalanceService;
-use earmark::db::pool;
+use earmark::db::pool::{self, Pool};
 use earmark::ledger::claim::Claim;
 use earmark::proto::balance::v1::balance_service_server::BalanceService as _;
 use earmark::proto::balance::v1::get_balance_request::Moment;
@@ -26,6 +26,25 @@ diesel::table! {
     #[sql_name = "pg_prepared_statements"]
     prepared_statements (name) {
         name -> Text,
+    }
+}
+
+/// How many statements the pool's connection has prepared.
+async fn count_of_prepared(pool: &Pool) -> i64 {
+    let mut connection = pool::checkout(pool).await.expect("free");
+    let count = prepared_statements::table.count();
+    let count = count.get_result::<i64>(&mut connection).await;
+    count.expect("counted")
+}
+
+fn random_moment(random: &mut Random) -> Option<Moment> {
+    match random.number(0..3) {
+        0 => None,
+        1 => Some(Moment::AsOf(Timestamp {
+            seconds: i64::try_from(random.number(0..2_000_000_000)).expect("small"),
+            nanos: 0,
+        })),
+        _ => Some(Moment::AsOfVersion(0)),
     }
 }
 
@@ -54,16 +73,8 @@ async fn whatever_is_asked_few_statements_are_prepared() {
         };
         match random.number(0..3) {
             0 => {
-                let moment = match random.number(0..3) {
-                    0 => None,
-                    1 => Some(Moment::AsOf(Timestamp {
-                        seconds: i64::try_from(random.number(0..2_000_000_000)).expect("small"),
-                        nanos: 0,
-                    })),
-                    _ => Some(Moment::AsOfVersion(0)),
-                };
                 let request = GetBalanceRequest {
-                    moment,
+                    moment: random_moment(&mut random),
                     ..get(enterprise, connection.as_deref(), currency)
                 };
                 // One of the future is refused after it was read.
@@ -101,10 +112,7 @@ async fn whatever_is_asked_few_statements_are_prepared() {
             }
         }
         if round % 200 == 199 {
-            let mut connection = pool::checkout(&pool).await.expect("free");
-            let count = prepared_statements::table.count();
-            let count = count.get_result::<i64>(&mut connection).await;
-            prepared.push(count.expect("counted"));
+            prepared.push(count_of_prepared(&pool).await);
         }
     }
     let [.., before, after] = prepared.as_slice() else {

@@ -229,16 +229,14 @@ async fn a_validated_bucket_is_not_there() {
     assert!(is_replayed(&again));
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn what_cannot_be_stored_is_refused_all_at_once() {
-    let fixture = BucketFixture::open().await;
-    let mut client = fixture.client.clone();
+/// A bucket with as many wrong members as one can have.
+fn wrong_bucket() -> Bucket {
     let long = |chars: usize| Some("x".repeat(chars));
     let product = |id: &str| ProductRef {
         id: id.into(),
         ..Default::default()
     };
-    let bucket = Bucket {
+    Bucket {
         id: "x".repeat(129),
         href: long(1_001),
         confirmation_date: Some(time(0, -1)),
@@ -265,8 +263,34 @@ async fn what_cannot_be_stored_is_refused_all_at_once() {
         r#type: long(201),
         schema_location: long(1_001),
         ..Default::default()
+    }
+}
+
+/// Gives a bucket 70 products, each of the greatest length: together they are too large.
+fn add_large_products(bucket: &mut Bucket) {
+    let product = |id: i32| ProductRef {
+        id: id.to_string(),
+        href: Some("x".repeat(1_000)),
+        schema_location: Some("x".repeat(1_000)),
+        ..Default::default()
     };
-    refusal(client.create_bucket(creation(bucket)).await).expect_invalid(&[
+    bucket.product = (0..70).map(product).collect();
+}
+
+/// Gives a bucket one product more than it may have.
+fn add_101_products(bucket: &mut Bucket) {
+    let product = |id: i32| ProductRef {
+        id: id.to_string(),
+        ..Default::default()
+    };
+    bucket.product = (0..101).map(product).collect();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_stored_is_refused_all_at_once() {
+    let fixture = BucketFixture::open().await;
+    let mut client = fixture.client.clone();
+    refusal(client.create_bucket(creation(wrong_bucket())).await).expect_invalid(&[
         "bucket.id",
         "bucket.remaining_value.units",
         "bucket.remaining_value.amount",
@@ -292,23 +316,6 @@ async fn what_cannot_be_stored_is_refused_all_at_once() {
         change(&mut bucket);
         creation(bucket)
     };
-    // Each reference is as long as it may be.
-    let large = |bucket: &mut Bucket| {
-        let product = |id: i32| ProductRef {
-            id: id.to_string(),
-            href: Some("x".repeat(1_000)),
-            schema_location: Some("x".repeat(1_000)),
-            ..Default::default()
-        };
-        bucket.product = (0..70).map(product).collect();
-    };
-    let product_101 = |bucket: &mut Bucket| {
-        let product = |id: i32| ProductRef {
-            id: id.to_string(),
-            ..Default::default()
-        };
-        bucket.product = (0..101).map(product).collect();
-    };
     for (request, fields) in [
         (
             CreateBucketRequest::default(),
@@ -323,8 +330,8 @@ async fn what_cannot_be_stored_is_refused_all_at_once() {
             of(|bucket| bucket.status = BucketStatus::Closed.into()),
             &["bucket.status"],
         ),
-        (of(product_101), &["bucket.product"]),
-        (of(large), &["bucket"]),
+        (of(add_101_products), &["bucket.product"]),
+        (of(add_large_products), &["bucket"]),
     ] {
         let refused = refusal(client.create_bucket(request).await);
         refused.expect_invalid(fields);

@@ -80,26 +80,19 @@ async fn listed(fixture: &BucketFixture, request: ListBalanceActionsRequest) -> 
     listed.expect("listed").into_inner().balance_actions
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn every_filter_lists_what_fits_it_in_the_order_of_creation() {
-    let (fixture, done) = busy().await;
+fn texts(texts: &[&str]) -> Vec<String> {
+    texts.iter().map(|text| (*text).to_owned()).collect()
+}
+
+/// Filters, and the places of the actions that they let pass.
+fn filter_cases(times: &[Timestamp]) -> Vec<(ListBalanceActionsRequest, &'static [usize])> {
     let by = |change: &dyn Fn(&mut ListBalanceActionsRequest)| {
         let mut request = ListBalanceActionsRequest::default();
         change(&mut request);
         request
     };
-    let texts = |texts: &[&str]| {
-        texts
-            .iter()
-            .map(|text| (*text).to_owned())
-            .collect::<Vec<_>>()
-    };
-    let times: Vec<Timestamp> = done
-        .iter()
-        .map(|action| action.requested_date.expect("set"))
-        .collect();
-    for (request, expected) in [
-        (by(&|_| {}), &[0, 1, 2, 3, 4, 5][..]),
+    vec![
+        (by(&|_| {}), &[0, 1, 2, 3, 4, 5]),
         (
             by(&|list| list.types = vec![BalanceActionType::Topup.into()]),
             &[0],
@@ -160,7 +153,39 @@ async fn every_filter_lists_what_fits_it_in_the_order_of_creation() {
             &[1, 3, 4],
         ),
         (by(&|list| list.bucket_ids = texts(&["unknown"])), &[]),
-    ] {
+    ]
+}
+
+/// Follows pages of one action each to the end.
+async fn listed_one_by_one(
+    fixture: &BucketFixture,
+    mut page: ListBalanceActionsRequest,
+) -> Vec<BalanceAction> {
+    let mut found = Vec::new();
+    page.page_size = 1;
+    loop {
+        let answer = fixture
+            .client
+            .clone()
+            .list_balance_actions(page.clone())
+            .await;
+        let answer = answer.expect("listed").into_inner();
+        found.extend(answer.balance_actions);
+        if answer.next_page_token.is_empty() {
+            return found;
+        }
+        page.page_token = answer.next_page_token;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_filter_lists_what_fits_it_in_the_order_of_creation() {
+    let (fixture, done) = busy().await;
+    let times: Vec<Timestamp> = done
+        .iter()
+        .map(|action| action.requested_date.expect("set"))
+        .collect();
+    for (request, expected) in filter_cases(&times) {
         let expected: Vec<_> = expected
             .iter()
             .map(|index: &usize| done[*index].clone())
@@ -170,23 +195,8 @@ async fn every_filter_lists_what_fits_it_in_the_order_of_creation() {
             expected,
             "{request:?}"
         );
-        // The same, one at a time.
-        let (mut found, mut page) = (Vec::new(), request);
-        page.page_size = 1;
-        loop {
-            let answer = fixture
-                .client
-                .clone()
-                .list_balance_actions(page.clone())
-                .await;
-            let answer = answer.expect("listed").into_inner();
-            found.extend(answer.balance_actions);
-            if answer.next_page_token.is_empty() {
-                break;
-            }
-            page.page_token = answer.next_page_token;
-        }
-        assert_eq!(found, expected, "{page:?}");
+        let found = listed_one_by_one(&fixture, request.clone()).await;
+        assert_eq!(found, expected, "{request:?}");
     }
     for action in &done {
         assert_eq!(&fixture.action(&action.id).await, action);

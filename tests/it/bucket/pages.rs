@@ -217,12 +217,12 @@ async fn a_token_serves_only_the_list_that_gave_it() {
         product_id: "p".into(),
         ..Default::default()
     };
-    let listed = fixture.list(first.clone()).await;
-    let token = listed.next_page_token;
-    let next = ListBucketsRequest {
-        page_token: token.clone(),
+    let token = fixture.list(first.clone()).await.next_page_token;
+    let with_token = |page_token| ListBucketsRequest {
+        page_token,
         ..first.clone()
     };
+    let next = with_token(token.clone());
     // How much is shown of how many does not matter.
     let shown = ListBucketsRequest {
         limit: 3,
@@ -240,20 +240,8 @@ async fn a_token_serves_only_the_list_that_gave_it() {
     let other = BucketFixture::client(&fixture.earmark, uuid::Uuid::new_v4());
     let mine = &fixture.client;
     for (client, request) in [
-        (
-            mine,
-            ListBucketsRequest {
-                page_token: altered,
-                ..first.clone()
-            },
-        ),
-        (
-            mine,
-            ListBucketsRequest {
-                page_token: "x".into(),
-                ..first.clone()
-            },
-        ),
+        (mine, with_token(altered)),
+        (mine, with_token("x".into())),
         (
             mine,
             ListBucketsRequest {

@@ -1,5 +1,6 @@
 //! Arguments that no action takes, and buckets that are not the caller's.
 
+use earmark::proto::bucket::v1::bucket_service_client::BucketServiceClient;
 use earmark::proto::bucket::v1::{
     ActionAmount, AdjustBalanceRequest, DeductBalanceRequest, GetBucketRequest,
     ReserveBalanceRequest, TopupBalanceRequest, UnreserveBalanceRequest,
@@ -10,7 +11,7 @@ use tonic::Code;
 use crate::support::bucket_fixture::{
     BucketFixture, adjust, amount, deduct, left, reserve, topup, transfer, unreserve,
 };
-use crate::support::earmark::{NOBODY, refusal};
+use crate::support::earmark::{Authorized, NOBODY, refusal};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn amounts_are_decimals_above_zero() {
@@ -34,6 +35,38 @@ async fn amounts_are_decimals_above_zero() {
         refused.expect_invalid(&["amount.amount"]);
     }
     assert_eq!(fixture.get("b").await, before);
+}
+
+async fn wrong_arguments_of_other_actions(mut client: BucketServiceClient<Authorized>) {
+    let request = AdjustBalanceRequest {
+        adjust_type: -1,
+        amount: None,
+        ..adjust("b", "1", "k")
+    };
+    let refused = refusal(client.adjust_balance(request).await);
+    refused.expect_invalid(&["amount", "adjust_type"]);
+    let request = ReserveBalanceRequest {
+        expire_time: Some(Timestamp {
+            seconds: 0,
+            nanos: -1,
+        }),
+        ..reserve("b", "1", "k")
+    };
+    refusal(client.reserve_balance(request).await).expect_invalid(&["expire_time"]);
+    let refused = client
+        .unreserve_balance(UnreserveBalanceRequest::default())
+        .await;
+    refusal(refused).expect_invalid(&["bucket_id", "request_id", "reserve_id"]);
+    let request = DeductBalanceRequest {
+        keep_rest: true,
+        ..deduct("b", "1", "k")
+    };
+    refusal(client.deduct_balance(request).await).expect_invalid(&["keep_rest"]);
+    let request = DeductBalanceRequest {
+        reserve_id: Some("x".into()),
+        ..deduct("b", "1", "k")
+    };
+    refusal(client.deduct_balance(request).await).expect_invalid(&["reserve_id"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -91,35 +124,7 @@ async fn every_wrong_argument_is_named_at_once() {
         let refused = refusal(client.topup_balance(request).await);
         refused.expect_invalid(&fields);
     }
-    let request = AdjustBalanceRequest {
-        adjust_type: -1,
-        amount: None,
-        ..adjust("b", "1", "k")
-    };
-    let refused = refusal(client.adjust_balance(request).await);
-    refused.expect_invalid(&["amount", "adjust_type"]);
-    let request = ReserveBalanceRequest {
-        expire_time: Some(Timestamp {
-            seconds: 0,
-            nanos: -1,
-        }),
-        ..reserve("b", "1", "k")
-    };
-    refusal(client.reserve_balance(request).await).expect_invalid(&["expire_time"]);
-    let refused = client
-        .unreserve_balance(UnreserveBalanceRequest::default())
-        .await;
-    refusal(refused).expect_invalid(&["bucket_id", "request_id", "reserve_id"]);
-    let request = DeductBalanceRequest {
-        keep_rest: true,
-        ..deduct("b", "1", "k")
-    };
-    refusal(client.deduct_balance(request).await).expect_invalid(&["keep_rest"]);
-    let request = DeductBalanceRequest {
-        reserve_id: Some("x".into()),
-        ..deduct("b", "1", "k")
-    };
-    refusal(client.deduct_balance(request).await).expect_invalid(&["reserve_id"]);
+    wrong_arguments_of_other_actions(client).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

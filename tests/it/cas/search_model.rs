@@ -241,12 +241,13 @@ const AMOUNTS: [&str; 6] = [
     "9999999999999999.000000000001",
 ];
 
-async fn record(client: &Client, random: &mut Random, index: usize) -> pb::CasAllocation {
+/// A record with random texts, and nothing else set.
+fn random_texts(random: &mut Random) -> pb::CasAllocation {
     let mut some_text = || {
         let is_set = !random.one_in(4);
         is_set.then(|| TEXTS[random.number(0..TEXTS.len())].to_owned())
     };
-    let said = pb::CasAllocation {
+    pb::CasAllocation {
         deal_id: some_text(),
         tranche_id: some_text(),
         investor_account_id: some_text(),
@@ -254,7 +255,11 @@ async fn record(client: &Client, random: &mut Random, index: usize) -> pb::CasAl
         indication_group_id: some_text(),
         source_row_version: some_text(),
         ..Default::default()
-    };
+    }
+}
+
+async fn record(client: &Client, random: &mut Random, index: usize) -> pb::CasAllocation {
+    let said = random_texts(random);
     let at = |seconds: usize| Timestamp {
         seconds: i64::try_from(seconds).expect("small"),
         nanos: 5_000,

@@ -27,6 +27,17 @@ async fn delete_by(
     client.clone().delete_allocation_by_source_id(request).await
 }
 
+/// A source id is a key too: a create takes one of the two.
+async fn two_keys_are_refused(client: &Client) {
+    let two_keys = pb::CreateAllocationRequest {
+        allocation: Some(sourced("T")),
+        request_id: "R".into(),
+        ..Default::default()
+    };
+    let refused = client.clone().create_allocation(two_keys).await;
+    assert_eq!(fields(refused), ["request_id"]);
+}
+
 #[tokio::test]
 async fn a_request_id_lets_each_write_happen_once() {
     let earmark = Earmark::start().await;
@@ -101,12 +112,7 @@ async fn a_request_id_lets_each_write_happen_once() {
     let again = client.clone().patch_allocation(addition("x")).await;
     assert_eq!(reason(again), "ALLOCATION_NOT_FOUND");
 
-    let two_keys = pb::CreateAllocationRequest {
-        allocation: Some(sourced("T")),
-        ..creation("")
-    };
-    let refused = client.clone().create_allocation(two_keys).await;
-    assert_eq!(fields(refused), ["request_id"]);
+    two_keys_are_refused(&client).await;
 }
 
 #[tokio::test]
@@ -181,6 +187,26 @@ async fn a_stale_version_changes_nothing() {
         .expect("deleted");
 }
 
+async fn deletes_are_only_validated(client: &Client, id: &str) {
+    let delete = pb::DeleteAllocationRequest {
+        id: id.into(),
+        validate_only: true,
+        ..Default::default()
+    };
+    client
+        .clone()
+        .delete_allocation(delete)
+        .await
+        .expect("valid");
+    let delete = pb::DeleteAllocationBySourceIdRequest {
+        source_id: "U".into(),
+        validate_only: true,
+        ..Default::default()
+    };
+    let refused = client.clone().delete_allocation_by_source_id(delete).await;
+    assert_eq!(reason(refused), "ALLOCATION_NOT_FOUND");
+}
+
 #[tokio::test]
 async fn what_is_only_validated_is_judged_and_not_written() {
     let earmark = Earmark::start().await;
@@ -247,23 +273,7 @@ async fn what_is_only_validated_is_judged_and_not_written() {
     };
     let refused = client.clone().update_allocation(update).await;
     assert_eq!(reason(refused), "SOURCE_ID_TAKEN");
-    let delete = pb::DeleteAllocationRequest {
-        id: record.id.clone(),
-        validate_only: true,
-        ..Default::default()
-    };
-    client
-        .clone()
-        .delete_allocation(delete)
-        .await
-        .expect("valid");
-    let delete = pb::DeleteAllocationBySourceIdRequest {
-        source_id: "U".into(),
-        validate_only: true,
-        ..Default::default()
-    };
-    let refused = client.clone().delete_allocation_by_source_id(delete).await;
-    assert_eq!(reason(refused), "ALLOCATION_NOT_FOUND");
+    deletes_are_only_validated(&client, &record.id).await;
     assert_eq!(get(&client, &record.id).await.expect("there"), record);
     assert_eq!(earmark.count("SELECT count(*) FROM request_key").await, 0);
 }

@@ -27,11 +27,11 @@ fn in_language(language: &str, change: impl FnOnce(&mut Translation)) -> PutAllo
     changed(|request| change(request.translations.entry(language.into()).or_default()))
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_bad_put_names_each_fault_and_writes_nothing() {
-    let fixture = CatalogueFixture::open().await;
-    let long = |chars: usize| "é".repeat(chars);
-    let mut cases: Vec<(PutAllocationRequest, &[&str])> = vec![
+/// A put, and the arguments that are wrong in it.
+type Case = (PutAllocationRequest, &'static [&'static str]);
+
+fn wrong_values() -> Vec<Case> {
+    let mut cases: Vec<Case> = vec![
         (
             PutAllocationRequest::default(),
             &[
@@ -80,7 +80,11 @@ async fn a_bad_put_names_each_fault_and_writes_nothing() {
             &["msrp_currency"],
         ));
     }
-    let overlong = format!("https://example.com/{}", long(1_000));
+    cases
+}
+
+async fn wrong_images_are_named(fixture: &CatalogueFixture) {
+    let overlong = format!("https://example.com/{}", "é".repeat(1_000));
     for url in [
         "http://example.com/x.png",
         "javascript:alert(1)",
@@ -102,6 +106,9 @@ async fn a_bad_put_names_each_fault_and_writes_nothing() {
             "{url}"
         );
     }
+}
+
+async fn wrong_languages_are_named(fixture: &CatalogueFixture) {
     for language in [
         "",
         "e",
@@ -116,6 +123,10 @@ async fn a_bad_put_names_each_fault_and_writes_nothing() {
         let refused = fixture.client.clone().put_allocation(request).await;
         refusal(refused).expect_invalid(&[format!("translations[\"{language}\"]").as_str()]);
     }
+}
+
+fn wrong_translations() -> Vec<Case> {
+    let mut cases: Vec<Case> = Vec::new();
     let twice = in_language("FR", |given| *given = texts("x"));
     cases.push((twice, &["translations[\"fr\"]"]));
     let without_english = changed(|request| {
@@ -139,7 +150,7 @@ async fn a_bad_put_names_each_fault_and_writes_nothing() {
     ));
     cases.push((
         in_language("fr", |french| {
-            french.allocation_name = long(10_001);
+            french.allocation_name = "é".repeat(10_001);
             french.display_name = "a\0b".into();
         }),
         &[
@@ -166,6 +177,12 @@ async fn a_bad_put_names_each_fault_and_writes_nothing() {
         }),
         &["translations[\"de\"].allocation_plural_label"],
     ));
+    cases
+}
+
+/// More languages than an allocation may have, and texts that are too large together.
+fn too_many_texts() -> Vec<Case> {
+    let mut cases: Vec<Case> = Vec::new();
     let languages = ["aa", "ab", "af", "ak", "am"].map(String::from).into_iter();
     let many = languages.chain((0..98).map(|index| {
         format!(
@@ -193,6 +210,17 @@ async fn a_bad_put_names_each_fault_and_writes_nothing() {
         }
     });
     cases.push((heavy, &["translations"]));
+    cases
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bad_put_names_each_fault_and_writes_nothing() {
+    let fixture = CatalogueFixture::open().await;
+    wrong_images_are_named(&fixture).await;
+    wrong_languages_are_named(&fixture).await;
+    let mut cases = wrong_values();
+    cases.extend(wrong_translations());
+    cases.extend(too_many_texts());
     for (request, fields) in cases {
         let refused = fixture.client.clone().put_allocation(request).await;
         let refused = refusal(refused).expect_invalid(fields);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use earmark::proto::catalogue::v1::catalogue_service_client::CatalogueServiceClient;
 use earmark::proto::catalogue::v1::{
     Allocation, DeleteAllocationRequest, GetAllocationRequest, PricePerUnit, PutAllocationRequest,
 };
@@ -14,7 +15,7 @@ use tonic::Code;
 use crate::support::catalogue_fixture::{
     COMPANY, CatalogueFixture, client, get, listing, putting, texts,
 };
-use crate::support::earmark::{Earmark, Setup, refusal};
+use crate::support::earmark::{Authorized, Earmark, Setup, refusal};
 use crate::support::service::is_replayed;
 
 /// Every member says which state it belongs to.
@@ -65,9 +66,48 @@ async fn two() -> (CatalogueFixture, Earmark) {
     (fixture, other)
 }
 
+/// How many states each allocation goes through.
+const STATES: u32 = 40;
+
+/// Lists and gets until it is done: no answer mixes two states, none is older than one before. Returns the number of
+/// lists.
+async fn read_until(
+    is_done: Arc<AtomicBool>,
+    mut reader: CatalogueServiceClient<Authorized>,
+    langcode: &'static str,
+) -> u32 {
+    let mut latest: BTreeMap<String, u32> = BTreeMap::new();
+    let mut lists = 0_u32;
+    while !is_done.load(Ordering::SeqCst) {
+        let listed = reader.list_available_allocations(listing(langcode)).await;
+        let listed = listed.expect("listed").into_inner().allocations;
+        assert!(listed.len() >= 2, "{listed:?}");
+        for shown in &listed {
+            let state = state_of(shown);
+            let id = shown.allocation_id.as_str();
+            if id != "3" {
+                assert_eq!(shown.version, i64::from(state));
+            }
+            let before = latest.insert(id.into(), state).unwrap_or(0);
+            assert!(before <= state, "{id}: {state} after {before}");
+        }
+        let request = GetAllocationRequest {
+            quantity: Some(1),
+            ..get("1", langcode)
+        };
+        let got = reader.get_allocation(request).await;
+        let got = got.expect("there").into_inner();
+        let state = state_of(&got.allocation.expect("set"));
+        assert_eq!(got.label, Some(format!("s{state} 1 unit")));
+        let before = latest.insert("1".into(), state).unwrap_or(0);
+        assert!(before <= state, "{state} after {before}");
+        lists += 1;
+    }
+    lists
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn no_reader_sees_half_of_a_change() {
-    const STATES: u32 = 40;
     let (fixture, other) = two().await;
     let is_done = Arc::new(AtomicBool::new(false));
     for id in ["1", "2", "3"] {
@@ -98,42 +138,13 @@ async fn no_reader_sees_half_of_a_change() {
         }
     });
     let mut readers = JoinSet::new();
-    for (langcode, mut reader) in [
+    for (langcode, reader) in [
         ("en", fixture.client.clone()),
         ("fr-CA", client(&other)),
         ("ar", client(&other)),
     ] {
         let is_done = Arc::clone(&is_done);
-        readers.spawn(async move {
-            let mut latest: BTreeMap<String, u32> = BTreeMap::new();
-            let mut lists = 0_u32;
-            while !is_done.load(Ordering::SeqCst) {
-                let listed = reader.list_available_allocations(listing(langcode)).await;
-                let listed = listed.expect("listed").into_inner().allocations;
-                assert!(listed.len() >= 2, "{listed:?}");
-                for shown in &listed {
-                    let state = state_of(shown);
-                    let id = shown.allocation_id.as_str();
-                    if id != "3" {
-                        assert_eq!(shown.version, i64::from(state));
-                    }
-                    let before = latest.insert(id.into(), state).unwrap_or(0);
-                    assert!(before <= state, "{id}: {state} after {before}");
-                }
-                let request = GetAllocationRequest {
-                    quantity: Some(1),
-                    ..get("1", langcode)
-                };
-                let got = reader.get_allocation(request).await;
-                let got = got.expect("there").into_inner();
-                let state = state_of(&got.allocation.expect("set"));
-                assert_eq!(got.label, Some(format!("s{state} 1 unit")));
-                let before = latest.insert("1".into(), state).unwrap_or(0);
-                assert!(before <= state, "{state} after {before}");
-                lists += 1;
-            }
-            lists
-        });
+        readers.spawn(read_until(is_done, reader, langcode));
     }
     while let Some(writer) = writers.join_next().await {
         writer.expect("no panic");

@@ -20,6 +20,23 @@ struct Tally {
     refused: usize,
 }
 
+/// Entries of one transaction were written by the same `xmin`.
+async fn actions_shared_transactions(earmark: &Earmark) {
+    let sql = "SELECT max(movements) FROM (
+            SELECT count(DISTINCT (cause, cause_id)) AS movements FROM entry GROUP BY xmin::text) x";
+    let largest = earmark.count(sql).await;
+    let movements = earmark.count("SELECT count(*) FROM bucket_action").await;
+    let transactions = earmark
+        .count("SELECT count(DISTINCT xmin::text) FROM entry")
+        .await;
+    eprintln!("{movements} actions in {transactions} transactions, {largest} in the largest");
+    assert!(largest > 4, "{largest}");
+    assert!(
+        transactions * 2 < movements,
+        "{transactions} for {movements}"
+    );
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn many_that_reserve_and_deduct_never_overdraw_a_bucket_and_share_transactions() {
     let fixture = BucketFixture::open().await;
@@ -89,24 +106,7 @@ async fn many_that_reserve_and_deduct_never_overdraw_a_bucket_and_share_transact
     assert_eq!(fixture.values("shared").await, expected);
     assert_sound(&fixture.earmark).await;
 
-    // Entries of one transaction were written together.
-    let sql = "SELECT max(movements) FROM (
-            SELECT count(DISTINCT (cause, cause_id)) AS movements FROM entry GROUP BY xmin::text) x";
-    let largest = fixture.earmark.count(sql).await;
-    let movements = fixture
-        .earmark
-        .count("SELECT count(*) FROM bucket_action")
-        .await;
-    let transactions = fixture
-        .earmark
-        .count("SELECT count(DISTINCT xmin::text) FROM entry")
-        .await;
-    eprintln!("{movements} actions in {transactions} transactions, {largest} in the largest");
-    assert!(largest > 4, "{largest}");
-    assert!(
-        transactions * 2 < movements,
-        "{transactions} for {movements}"
-    );
+    actions_shared_transactions(&fixture.earmark).await;
 }
 
 impl Tally {

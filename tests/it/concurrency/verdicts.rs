@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use earmark::ledger::invariant::Picture;
 use earmark::ledger::model::Cause;
+use earmark::proto::allocation::v1::allocation_service_client::AllocationServiceClient;
 use earmark::proto::allocation::v1::submit_result::Outcome;
 use earmark::proto::allocation::v1::{Allocation, AllocationStatus, AllocationType, SubmitItem};
 use earmark::proto::network::v1::ConnectionMode;
@@ -17,7 +18,7 @@ use uuid::Uuid;
 
 use super::Pair;
 use crate::support::allocation_fixture::{AllocationFixture, in_micros};
-use crate::support::earmark::{balance, refusal};
+use crate::support::earmark::{Authorized, Parties, balance, refusal};
 use crate::support::ledger_dump::assert_sound;
 use crate::support::random::Random;
 use crate::support::service::is_replayed;
@@ -291,6 +292,27 @@ fn assert_one_winner(
     winner
 }
 
+/// 3 and 4 clear, 5 releases, any other number cancels.
+async fn random_verdict(
+    client: &AllocationServiceClient<Authorized>,
+    parties: &Parties,
+    id: &str,
+    verdict: usize,
+) -> Result<(), Status> {
+    let mut client = client.clone();
+    match verdict {
+        3 | 4 => client.clear_allocation(parties.clear(id)).await.map(|_| ()),
+        5 => client
+            .release_allocation(parties.release(id))
+            .await
+            .map(|_| ()),
+        _ => client
+            .cancel_allocation(parties.cancel(id))
+            .await
+            .map(|_| ()),
+    }
+}
+
 /// Everything that a client, its partner and an administrator do, at random and at once, on several owners and two
 /// servers.
 #[tokio::test(flavor = "multi_thread")]
@@ -338,21 +360,7 @@ async fn whatever_all_do_at_once_every_unit_is_there_in_the_end() {
                         let Some((at, id)) = known.pop() else {
                             continue;
                         };
-                        let parties = &all[at];
-                        let answer = match verdict {
-                            3 | 4 => client
-                                .clear_allocation(parties.clear(&id))
-                                .await
-                                .map(|_| ()),
-                            5 => client
-                                .release_allocation(parties.release(&id))
-                                .await
-                                .map(|_| ()),
-                            _ => client
-                                .cancel_allocation(parties.cancel(&id))
-                                .await
-                                .map(|_| ()),
-                        };
+                        let answer = random_verdict(&client, &all[at], &id, verdict).await;
                         answer.map(|()| None)
                     }
                 };

@@ -316,22 +316,33 @@ impl Play {
                 done(answer.balance_action, answer.bucket)
             }
             Command::Transfer { to, value, cost } => {
-                let mut request = transfer(&bucket, &to.to_string(), &text(*value), key);
-                if let Some((cost, by_receiver)) = cost {
-                    let payer = match by_receiver {
-                        true => CostOwner::Receiver,
-                        false => CostOwner::Originator,
-                    };
-                    request = TransferBalanceRequest {
-                        transfer_cost: amount(&text(*cost), "EUR"),
-                        cost_owner: payer.into(),
-                        ..request
-                    };
-                }
+                let request = transfer_request(&bucket, *to, *value, *cost, key);
                 let answer = client.transfer_balance(request).await?.into_inner();
                 done(answer.balance_action, answer.bucket)
             }
         })
+    }
+}
+
+fn transfer_request(
+    from: &str,
+    to: usize,
+    value: i128,
+    cost: Option<(i128, bool)>,
+    key: &str,
+) -> TransferBalanceRequest {
+    let request = transfer(from, &to.to_string(), &text(value), key);
+    let Some((cost, by_receiver)) = cost else {
+        return request;
+    };
+    let payer = match by_receiver {
+        true => CostOwner::Receiver,
+        false => CostOwner::Originator,
+    };
+    TransferBalanceRequest {
+        transfer_cost: amount(&text(cost), "EUR"),
+        cost_owner: payer.into(),
+        ..request
     }
 }
 

@@ -6,7 +6,7 @@ use tonic::Code;
 
 use super::{NOBODY, client, connection, enterprise, joining, network, partner};
 use crate::support::earmark::{Earmark, refusal};
-use crate::support::service::{Services, admin, detail, is_replayed, reason};
+use crate::support::service::{NetworkClient, Services, admin, detail, is_replayed, reason};
 
 fn creating(name: &str, request_id: &str) -> pb::CreateEnterpriseRequest {
     pb::CreateEnterpriseRequest {
@@ -103,6 +103,35 @@ async fn a_key_belongs_to_one_issuer_and_one_rpc() {
     assert!(!is_replayed(&partner.expect("created")));
 }
 
+async fn update_of_a_connection_replays(network: &NetworkClient, connection_id: &str) {
+    let request = pb::UpdateConnectionRequest {
+        connection_id: connection_id.into(),
+        allocations_enabled: Some(false),
+        disabled_reason: Some("why".into()),
+        expected_version: Some(1),
+        request_id: "k".into(),
+        ..Default::default()
+    };
+    let first = network.update_connection(request.clone()).await;
+    let first = first.expect("updated");
+    let other_version = pb::UpdateConnectionRequest {
+        expected_version: None,
+        ..request.clone()
+    };
+    let again = network.update_connection(request.clone()).await;
+    let again = again.expect("replayed");
+    let still = network.update_connection(other_version).await;
+    assert!(!is_replayed(&first) && is_replayed(&again));
+    assert!(is_replayed(&still.expect("the version is no content")));
+    assert_eq!(first.into_inner(), again.into_inner());
+    let other_reason = pb::UpdateConnectionRequest {
+        disabled_reason: Some("why not".into()),
+        ..request
+    };
+    let refused = network.update_connection(other_reason).await;
+    assert_eq!(reason(refused), "IDEMPOTENCY_KEY_REUSED");
+}
+
 #[tokio::test]
 async fn every_write_replays() {
     let world = network().await;
@@ -164,32 +193,7 @@ async fn every_write_replays() {
     assert!(!is_replayed(&first) && is_replayed(&again));
     assert_eq!(first.into_inner(), again.into_inner());
 
-    let request = pb::UpdateConnectionRequest {
-        connection_id: world.connection.id.clone(),
-        allocations_enabled: Some(false),
-        disabled_reason: Some("why".into()),
-        expected_version: Some(1),
-        request_id: "k".into(),
-        ..Default::default()
-    };
-    let first = network.update_connection(request.clone()).await;
-    let first = first.expect("updated");
-    let other_version = pb::UpdateConnectionRequest {
-        expected_version: None,
-        ..request.clone()
-    };
-    let again = network.update_connection(request.clone()).await;
-    let again = again.expect("replayed");
-    let still = network.update_connection(other_version).await;
-    assert!(!is_replayed(&first) && is_replayed(&again));
-    assert!(is_replayed(&still.expect("the version is no content")));
-    assert_eq!(first.into_inner(), again.into_inner());
-    let other_reason = pb::UpdateConnectionRequest {
-        disabled_reason: Some("why not".into()),
-        ..request
-    };
-    let refused = network.update_connection(other_reason).await;
-    assert_eq!(reason(refused), "IDEMPOTENCY_KEY_REUSED");
+    update_of_a_connection_replays(&network, &world.connection.id).await;
 }
 
 #[tokio::test]

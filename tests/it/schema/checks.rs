@@ -196,7 +196,7 @@ fn offer(changes: &[(&str, &str)]) -> String {
     insert("catalogue_allocation", &columns, changes)
 }
 
-fn refused_of_catalogues() -> Vec<(&'static str, String)> {
+fn refused_of_catalogues() -> Vec<Case> {
     let mut cases = vec![
         ("catalogue_company_id", company(&[("company_id", "0")])),
         ("catalogue_company_version", company(&[("version", "0")])),
@@ -228,10 +228,23 @@ fn refused_of_catalogues() -> Vec<(&'static str, String)> {
     cases
 }
 
-fn refused_of_buckets() -> Vec<(&'static str, String)> {
-    let of = |kind: &[(&'static str, &'static str)], changes: &[(&'static str, &'static str)]| {
-        action(&changed(kind, changes))
-    };
+/// The check that must refuse, and the statement.
+type Case = (&'static str, String);
+
+/// An action of this kind, but for these members.
+fn of(kind: &[(&'static str, &'static str)], changes: &[(&'static str, &'static str)]) -> String {
+    action(&changed(kind, changes))
+}
+
+/// A transfer with a cost.
+fn priced() -> Vec<(&'static str, &'static str)> {
+    changed(
+        &TRANSFER,
+        &[("cost_amount", "1"), ("cost_owner", "'RECEIVER'")],
+    )
+}
+
+fn refused_of_actions() -> Vec<Case> {
     let closed = [
         ("status", "'COMPLETED'"),
         ("remaining_amount", "0"),
@@ -239,53 +252,7 @@ fn refused_of_buckets() -> Vec<(&'static str, String)> {
         ("closed_by", "gen_random_uuid()"),
     ];
     let closed = changed(&RESERVE, &closed);
-    let priced = changed(
-        &TRANSFER,
-        &[("cost_amount", "1"), ("cost_owner", "'RECEIVER'")],
-    );
-    let mut cases = vec![
-        ("bucket_status", bucket(&[("status", "'OPEN'")])),
-        ("bucket_usage_type", bucket(&[("usage_type", "'GAS'")])),
-        (
-            "cas_allocation_version",
-            cas_allocation(&[("version", "0")]),
-        ),
-        (
-            "cas_allocation_order_status",
-            cas_allocation(&[("order_status", "'PENDING'")]),
-        ),
-        (
-            "cas_allocation_value_type",
-            cas_allocation(&[("value_type", "''")]),
-        ),
-        (
-            "cas_allocation_override_type",
-            cas_allocation(&[("override_type", "'money'")]),
-        ),
-        (
-            "cas_allocation_distribution_type",
-            cas_allocation(&[("distribution_type", "'x'")]),
-        ),
-        ("bucket_version", bucket(&[("version", "0")])),
-        (
-            "bucket_valid_for",
-            bucket(&[
-                ("valid_from", "now()"),
-                ("valid_to", "now() - interval '1 s'"),
-            ]),
-        ),
-        ("bucket_opened", bucket(&[("opened_amount", "1")])),
-        ("bucket_opened", bucket(&[("opened_version", "1")])),
-        (
-            "bucket_opened",
-            bucket(&[("opened_amount", "-1"), ("opened_version", "1")]),
-        ),
-        (
-            "bucket_update_version",
-            format!(
-                "INSERT INTO bucket_update VALUES ({OWNER}, 1, NULL, '', 0, 'somebody', now())"
-            ),
-        ),
+    vec![
         ("bucket_action_type", action(&[("type", "'GIFT'")])),
         ("bucket_action_status", action(&[("status", "'CREATED'")])),
         ("bucket_action_status", of(&closed, &[("status", "'DONE'")])),
@@ -339,6 +306,13 @@ fn refused_of_buckets() -> Vec<(&'static str, String)> {
             "bucket_action_closed",
             action(&[("closed_by", "gen_random_uuid()")]),
         ),
+    ]
+}
+
+/// What actions refer to: reserves, receivers, costs.
+fn refused_of_uses() -> Vec<Case> {
+    let priced = priced();
+    vec![
         (
             "bucket_action_reserve",
             action(&[("reserve_id", "gen_random_uuid()")]),
@@ -398,7 +372,38 @@ fn refused_of_buckets() -> Vec<(&'static str, String)> {
             "bucket_action_cost",
             action(&[("cost_amount", "1"), ("cost_owner", "'ORIGINATOR'")]),
         ),
+    ]
+}
+
+/// Statements on buckets that must be refused, each by the check that is named.
+fn refused_of_buckets() -> Vec<Case> {
+    let priced = priced();
+    let mut cases = vec![
+        ("bucket_status", bucket(&[("status", "'OPEN'")])),
+        ("bucket_usage_type", bucket(&[("usage_type", "'GAS'")])),
+        ("bucket_version", bucket(&[("version", "0")])),
+        (
+            "bucket_valid_for",
+            bucket(&[
+                ("valid_from", "now()"),
+                ("valid_to", "now() - interval '1 s'"),
+            ]),
+        ),
+        ("bucket_opened", bucket(&[("opened_amount", "1")])),
+        ("bucket_opened", bucket(&[("opened_version", "1")])),
+        (
+            "bucket_opened",
+            bucket(&[("opened_amount", "-1"), ("opened_version", "1")]),
+        ),
+        (
+            "bucket_update_version",
+            format!(
+                "INSERT INTO bucket_update VALUES ({OWNER}, 1, NULL, '', 0, 'somebody', now())"
+            ),
+        ),
     ];
+    cases.extend(refused_of_actions());
+    cases.extend(refused_of_uses());
     for bad in &NO_AMOUNTS[..5] {
         cases.push(("bucket_action_amount", action(&[("amount", bad)])));
         cases.push((
@@ -456,8 +461,79 @@ const NETWORK: &str = "
     INSERT INTO owner SELECT gen_random_uuid() FROM generate_series(1, 2);
     INSERT INTO catalogue_company SELECT owner_id, 7, 'x', 1, now(), now() FROM owner LIMIT 1";
 
+fn refused_of_network() -> Vec<Case> {
+    vec![
+        (
+            "enterprise_version",
+            "INSERT INTO enterprise VALUES (gen_random_uuid(), 'x', true, 0, now(), now())".into(),
+        ),
+        ("connection_version", connection(&[("version", "0")])),
+        ("connection_mode", connection(&[("mode", "'SOMETIMES'")])),
+        (
+            "connection_two_enterprises",
+            connection(&[(
+                "partner_enterprise_id",
+                "(SELECT enterprise_id FROM client)",
+            )]),
+        ),
+        (
+            "connection_allocations_reason",
+            connection(&[("allocations_enabled", "false")]),
+        ),
+        (
+            "connection_allocations_reason",
+            connection(&[("allocations_disabled_reason", "'why'")]),
+        ),
+        (
+            "connection_deallocations_reason",
+            connection(&[("deallocations_enabled", "false")]),
+        ),
+        (
+            "connection_deallocations_reason",
+            connection(&[("deallocations_disabled_reason", "'why'")]),
+        ),
+    ]
+}
+
+fn refused_of_cas() -> Vec<Case> {
+    let mut cases = vec![
+        (
+            "cas_allocation_version",
+            cas_allocation(&[("version", "0")]),
+        ),
+        (
+            "cas_allocation_order_status",
+            cas_allocation(&[("order_status", "'PENDING'")]),
+        ),
+        (
+            "cas_allocation_value_type",
+            cas_allocation(&[("value_type", "''")]),
+        ),
+        (
+            "cas_allocation_override_type",
+            cas_allocation(&[("override_type", "'money'")]),
+        ),
+        (
+            "cas_allocation_distribution_type",
+            cas_allocation(&[("distribution_type", "'x'")]),
+        ),
+    ];
+    for bad in [
+        "'NaN'",
+        "'Infinity'",
+        "'-Infinity'",
+        "10000000000000000",
+        "-10000000000000000",
+    ] {
+        for column in ["value_amount", "override_amount"] {
+            cases.push(("cas_allocation_amounts", cas_allocation(&[(column, bad)])));
+        }
+    }
+    cases
+}
+
 /// Statements that must be refused, each by the check that is named.
-fn refused() -> Vec<(&'static str, String)> {
+fn refused() -> Vec<Case> {
     let mut cases = vec![
         ("account_version", account(OWN, "1", "0", 0)),
         ("account_no_overdraft", account(OWN, "-1", "0", 1)),
@@ -508,35 +584,6 @@ fn refused() -> Vec<(&'static str, String)> {
         ),
         ("adjustment_quantity", adjustment("0")),
         ("adjustment_quantity", adjustment("0.5")),
-        (
-            "enterprise_version",
-            "INSERT INTO enterprise VALUES (gen_random_uuid(), 'x', true, 0, now(), now())".into(),
-        ),
-        ("connection_version", connection(&[("version", "0")])),
-        ("connection_mode", connection(&[("mode", "'SOMETIMES'")])),
-        (
-            "connection_two_enterprises",
-            connection(&[(
-                "partner_enterprise_id",
-                "(SELECT enterprise_id FROM client)",
-            )]),
-        ),
-        (
-            "connection_allocations_reason",
-            connection(&[("allocations_enabled", "false")]),
-        ),
-        (
-            "connection_allocations_reason",
-            connection(&[("allocations_disabled_reason", "'why'")]),
-        ),
-        (
-            "connection_deallocations_reason",
-            connection(&[("deallocations_enabled", "false")]),
-        ),
-        (
-            "connection_deallocations_reason",
-            connection(&[("deallocations_disabled_reason", "'why'")]),
-        ),
     ];
     for bad in &NO_AMOUNTS[..5] {
         // Where nothing else is wrong: this account may be negative.
@@ -548,21 +595,12 @@ fn refused() -> Vec<(&'static str, String)> {
             cases.push(("entry_in_range", entry(numbers, 1, "ADJUST")));
         }
     }
-    for bad in [
-        "'NaN'",
-        "'Infinity'",
-        "'-Infinity'",
-        "10000000000000000",
-        "-10000000000000000",
-    ] {
-        for column in ["value_amount", "override_amount"] {
-            cases.push(("cas_allocation_amounts", cas_allocation(&[(column, bad)])));
-        }
-    }
     for bad in NO_AMOUNTS {
         cases.push(("allocation_quantity", allocation(&[("quantity", bad)])));
         cases.push(("adjustment_quantity", adjustment(bad)));
     }
+    cases.extend(refused_of_network());
+    cases.extend(refused_of_cas());
     cases.extend(refused_of_buckets());
     cases.extend(refused_of_catalogues());
     cases

@@ -9,6 +9,11 @@ use crate::verify::{Office, verify};
 
 const CUSTODY: &str = "custody";
 
+/// Stands for the id of the confirmed connection.
+const NET: &str = "{net}";
+/// Stands for the id of the instant connection.
+const INSTANT: &str = "{instant}";
+
 /// An office whose tables take anything, and can be put back as they were.
 struct Broken {
     office: Office,
@@ -236,87 +241,95 @@ async fn l4_a_journal_that_does_not_add_up() {
     broken.is_sound().await;
 }
 
+/// The account that verification names, and the statement that breaks the invariant there.
+const L5_HARMS: &[(&str, &str)] = &[
+    // No closing movement, or one that lacks a leg.
+    (CUSTODY, "DELETE FROM entry WHERE cause = 'RELEASE'"),
+    (
+        NET,
+        "DELETE FROM entry WHERE cause = 'CLEAR' AND account_id = {net}",
+    ),
+    // A second one, of the same kind or another.
+    (
+        CUSTODY,
+        "SELECT add_entry(custody(), 10, -10, 'RELEASE', id_of('released'))",
+    ),
+    (
+        CUSTODY,
+        "SELECT add_entry(custody(), 20, -20, 'CANCEL', id_of('cleared'))",
+    ),
+    (
+        CUSTODY,
+        "SELECT add_entry(custody(), 30, -30, 'EXPIRE', id_of('open'))",
+    ),
+    // One that moved something else, elsewhere.
+    (
+        NET,
+        "UPDATE entry SET available_delta = available_delta + 1 WHERE cause = 'CLEAR' AND account_id = {net}",
+    ),
+    (
+        "world",
+        "UPDATE entry SET account_id = world(), version = 9 WHERE cause = 'CLEAR' AND account_id = {net}",
+    ),
+    // A status that is not the movement's.
+    (
+        CUSTODY,
+        "UPDATE allocation SET status = 'CLEARED' WHERE client_external_id = 'released'",
+    ),
+    (
+        CUSTODY,
+        "UPDATE allocation SET status = 'RESERVED' WHERE client_external_id = 'released'",
+    ),
+    (
+        CUSTODY,
+        "UPDATE allocation SET closed_cause = 'EXPIRE' WHERE client_external_id = 'released'",
+    ),
+    (
+        CUSTODY,
+        "UPDATE allocation SET closed_cause = NULL WHERE client_external_id = 'cleared'",
+    ),
+    // A record that changed since.
+    (
+        CUSTODY,
+        "UPDATE allocation SET updated_at = updated_at + interval '1 s' WHERE client_external_id = 'open'",
+    ),
+    (
+        CUSTODY,
+        "UPDATE allocation SET updated_at = updated_at + interval '1 s' WHERE client_external_id = 'cleared'",
+    ),
+    // Versions that are not what the movement left.
+    (
+        CUSTODY,
+        "UPDATE allocation SET closed_custody_version = 4 WHERE client_external_id = 'cleared'",
+    ),
+    (
+        NET,
+        "UPDATE allocation SET closed_connection_version = 2 WHERE client_external_id = 'cleared'",
+    ),
+    (
+        NET,
+        "UPDATE allocation SET closed_connection_version = 0 WHERE client_external_id = 'released'",
+    ),
+    (
+        NET,
+        "UPDATE allocation SET closed_connection_version = 2 WHERE client_external_id = 'released'",
+    ),
+    (
+        NET,
+        "UPDATE allocation SET closed_connection_version = 7 WHERE client_external_id = 'released'",
+    ),
+];
+
 #[tokio::test]
 async fn l5_an_end_that_is_none_or_not_the_only_one() {
     let broken = Broken::open().await;
     let net = broken.office.fixture.parties.connection.clone();
-    for (account, harm) in [
-        // No closing movement, or one that lacks a leg.
-        (CUSTODY, "DELETE FROM entry WHERE cause = 'RELEASE'"),
-        (
-            &*net,
-            "DELETE FROM entry WHERE cause = 'CLEAR' AND account_id = {net}",
-        ),
-        // A second one, of the same kind or another.
-        (
-            CUSTODY,
-            "SELECT add_entry(custody(), 10, -10, 'RELEASE', id_of('released'))",
-        ),
-        (
-            CUSTODY,
-            "SELECT add_entry(custody(), 20, -20, 'CANCEL', id_of('cleared'))",
-        ),
-        (
-            CUSTODY,
-            "SELECT add_entry(custody(), 30, -30, 'EXPIRE', id_of('open'))",
-        ),
-        // One that moved something else, elsewhere.
-        (
-            &*net,
-            "UPDATE entry SET available_delta = available_delta + 1 WHERE cause = 'CLEAR' AND account_id = {net}",
-        ),
-        (
-            "world",
-            "UPDATE entry SET account_id = world(), version = 9 WHERE cause = 'CLEAR' AND account_id = {net}",
-        ),
-        // A status that is not the movement's.
-        (
-            CUSTODY,
-            "UPDATE allocation SET status = 'CLEARED' WHERE client_external_id = 'released'",
-        ),
-        (
-            CUSTODY,
-            "UPDATE allocation SET status = 'RESERVED' WHERE client_external_id = 'released'",
-        ),
-        (
-            CUSTODY,
-            "UPDATE allocation SET closed_cause = 'EXPIRE' WHERE client_external_id = 'released'",
-        ),
-        (
-            CUSTODY,
-            "UPDATE allocation SET closed_cause = NULL WHERE client_external_id = 'cleared'",
-        ),
-        // A record that changed since.
-        (
-            CUSTODY,
-            "UPDATE allocation SET updated_at = updated_at + interval '1 s' WHERE client_external_id = 'open'",
-        ),
-        (
-            CUSTODY,
-            "UPDATE allocation SET updated_at = updated_at + interval '1 s' WHERE client_external_id = 'cleared'",
-        ),
-        // Versions that are not what the movement left.
-        (
-            CUSTODY,
-            "UPDATE allocation SET closed_custody_version = 4 WHERE client_external_id = 'cleared'",
-        ),
-        (
-            &*net,
-            "UPDATE allocation SET closed_connection_version = 2 WHERE client_external_id = 'cleared'",
-        ),
-        (
-            &*net,
-            "UPDATE allocation SET closed_connection_version = 0 WHERE client_external_id = 'released'",
-        ),
-        (
-            &*net,
-            "UPDATE allocation SET closed_connection_version = 2 WHERE client_external_id = 'released'",
-        ),
-        (
-            &*net,
-            "UPDATE allocation SET closed_connection_version = 7 WHERE client_external_id = 'released'",
-        ),
-    ] {
+    for &(account, harm) in L5_HARMS {
+        let account = match account {
+            NET => &*net,
+
+            named => named,
+        };
         broken.finds("L5", account, harm).await;
     }
     // The ledger's own types cannot even hold this one.
@@ -328,6 +341,86 @@ async fn l5_an_end_that_is_none_or_not_the_only_one() {
     broken.is_sound().await;
 }
 
+/// The account that verification names, and the statement that breaks the invariant there.
+const L6_HARMS: &[(&str, &str)] = &[
+    // No opening movement, or a second one.
+    (CUSTODY, "DELETE FROM entry WHERE cause_id = id_of('open')"),
+    (
+        CUSTODY,
+        "SELECT add_entry(custody(), -30, 30, 'RESERVE', id_of('open'))",
+    ),
+    (
+        CUSTODY,
+        "UPDATE entry SET cause = 'INSTANT' WHERE cause_id = id_of('open')",
+    ),
+    (INSTANT, "DELETE FROM entry WHERE account_id = {instant}"),
+    // One of another quantity, unit or time.
+    (
+        CUSTODY,
+        "UPDATE allocation SET quantity = quantity + 1 WHERE client_external_id = 'open'",
+    ),
+    (
+        INSTANT,
+        "UPDATE allocation SET quantity = quantity + 1 WHERE client_external_id = 'instant'",
+    ),
+    (
+        CUSTODY,
+        "UPDATE adjustment SET quantity = quantity - 1 WHERE external_id = 'withdrawn'",
+    ),
+    (
+        INSTANT,
+        "UPDATE allocation SET currency = 'ETH' WHERE client_external_id = 'instant'",
+    ),
+    (
+        CUSTODY,
+        "UPDATE allocation SET created_at = created_at - interval '1 s' WHERE client_external_id = 'cleared'",
+    ),
+    (
+        CUSTODY,
+        "UPDATE adjustment SET created_at = created_at - interval '1 s'",
+    ),
+    // Entries without their record.
+    (
+        CUSTODY,
+        "DELETE FROM allocation WHERE client_external_id = 'cleared'",
+    ),
+    (
+        "world",
+        "DELETE FROM adjustment WHERE external_id = 'withdrawn'",
+    ),
+    (
+        NET,
+        "UPDATE entry SET cause_id = '0198a7b2-6a44-7c11-8d4e-000000000001' WHERE cause = 'CLEAR' AND account_id = {net}",
+    ),
+    // Versions that are not what the movement left.
+    (
+        CUSTODY,
+        "UPDATE allocation SET opened_custody_version = 2 WHERE client_external_id = 'open'",
+    ),
+    (
+        NET,
+        "UPDATE allocation SET opened_connection_version = 1 WHERE client_external_id = 'open'",
+    ),
+    (
+        NET,
+        "UPDATE allocation SET opened_connection_version = 0 WHERE client_external_id = 'released'",
+    ),
+    (
+        CUSTODY,
+        "UPDATE allocation SET opened_custody_version = 9223372036854775807 WHERE client_external_id = 'back'",
+    ),
+    (
+        CUSTODY,
+        "UPDATE adjustment SET custody_version = 1 WHERE external_id = 'withdrawn'",
+    ),
+    // One key, two records.
+    (
+        CUSTODY,
+        "UPDATE allocation SET client_external_id = 'open' WHERE client_external_id = 'cleared'",
+    ),
+    (CUSTODY, "UPDATE adjustment SET external_id = 'withdrawn'"),
+];
+
 #[tokio::test]
 async fn l6_a_beginning_that_is_none_or_not_the_only_one() {
     let broken = Broken::open().await;
@@ -335,84 +428,12 @@ async fn l6_a_beginning_that_is_none_or_not_the_only_one() {
         broken.office.fixture.parties.connection.clone(),
         broken.office.instant.clone(),
     );
-    for (account, harm) in [
-        // No opening movement, or a second one.
-        (CUSTODY, "DELETE FROM entry WHERE cause_id = id_of('open')"),
-        (
-            CUSTODY,
-            "SELECT add_entry(custody(), -30, 30, 'RESERVE', id_of('open'))",
-        ),
-        (
-            CUSTODY,
-            "UPDATE entry SET cause = 'INSTANT' WHERE cause_id = id_of('open')",
-        ),
-        (&*instant, "DELETE FROM entry WHERE account_id = {instant}"),
-        // One of another quantity, unit or time.
-        (
-            CUSTODY,
-            "UPDATE allocation SET quantity = quantity + 1 WHERE client_external_id = 'open'",
-        ),
-        (
-            &*instant,
-            "UPDATE allocation SET quantity = quantity + 1 WHERE client_external_id = 'instant'",
-        ),
-        (
-            CUSTODY,
-            "UPDATE adjustment SET quantity = quantity - 1 WHERE external_id = 'withdrawn'",
-        ),
-        (
-            &*instant,
-            "UPDATE allocation SET currency = 'ETH' WHERE client_external_id = 'instant'",
-        ),
-        (
-            CUSTODY,
-            "UPDATE allocation SET created_at = created_at - interval '1 s' WHERE client_external_id = 'cleared'",
-        ),
-        (
-            CUSTODY,
-            "UPDATE adjustment SET created_at = created_at - interval '1 s'",
-        ),
-        // Entries without their record.
-        (
-            CUSTODY,
-            "DELETE FROM allocation WHERE client_external_id = 'cleared'",
-        ),
-        (
-            "world",
-            "DELETE FROM adjustment WHERE external_id = 'withdrawn'",
-        ),
-        (
-            &*net,
-            "UPDATE entry SET cause_id = '0198a7b2-6a44-7c11-8d4e-000000000001' WHERE cause = 'CLEAR' AND account_id = {net}",
-        ),
-        // Versions that are not what the movement left.
-        (
-            CUSTODY,
-            "UPDATE allocation SET opened_custody_version = 2 WHERE client_external_id = 'open'",
-        ),
-        (
-            &*net,
-            "UPDATE allocation SET opened_connection_version = 1 WHERE client_external_id = 'open'",
-        ),
-        (
-            &*net,
-            "UPDATE allocation SET opened_connection_version = 0 WHERE client_external_id = 'released'",
-        ),
-        (
-            CUSTODY,
-            "UPDATE allocation SET opened_custody_version = 9223372036854775807 WHERE client_external_id = 'back'",
-        ),
-        (
-            CUSTODY,
-            "UPDATE adjustment SET custody_version = 1 WHERE external_id = 'withdrawn'",
-        ),
-        // One key, two records.
-        (
-            CUSTODY,
-            "UPDATE allocation SET client_external_id = 'open' WHERE client_external_id = 'cleared'",
-        ),
-        (CUSTODY, "UPDATE adjustment SET external_id = 'withdrawn'"),
-    ] {
+    for &(account, harm) in L6_HARMS {
+        let account = match account {
+            NET => &*net,
+            INSTANT => &*instant,
+            named => named,
+        };
         broken.finds("L6", account, harm).await;
     }
     broken.is_sound().await;

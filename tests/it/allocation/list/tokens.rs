@@ -70,6 +70,44 @@ async fn a_token_serves_any_page_size_and_any_member() {
     );
 }
 
+type Change = fn(&mut ListClientAllocationsRequest);
+
+/// Each makes the request one for another list.
+const CHANGES: [(&str, Change); 11] = [
+    ("ids", |r| r.allocation_ids = vec![r.enterprise_id.clone()]),
+    ("types", |r| {
+        r.types = vec![AllocationType::Allocation.into()]
+    }),
+    ("statuses", |r| {
+        r.statuses = vec![AllocationStatus::Cleared.into()]
+    }),
+    ("currencies", |r| r.currencies = vec!["BTC".into()]),
+    ("connections", |r| {
+        r.connection_ids = vec![r.enterprise_id.clone()]
+    }),
+    ("partners", |r| {
+        r.partner_ids = vec![r.enterprise_id.clone()]
+    }),
+    ("from", |r| {
+        r.created_on_or_after = Some(prost_types::Timestamp::default())
+    }),
+    ("to", |r| {
+        r.created_before = Some(prost_types::Timestamp {
+            seconds: 253_402_300_799,
+            nanos: 0,
+        })
+    }),
+    ("external ids", |r| {
+        r.client_external_ids = vec!["a-1".into()]
+    }),
+    ("field", |r| {
+        r.sort_field = AllocationSortField::Currency.into()
+    }),
+    ("direction", |r| {
+        r.sort_direction = SortDirection::Desc.into()
+    }),
+];
+
 #[tokio::test]
 async fn a_token_serves_no_other_list() {
     let records = Records::make(20).await;
@@ -80,42 +118,7 @@ async fn a_token_serves_no_other_list() {
     };
     let request = second_page(&records, first).await;
     let another = records.earmark.parties(ConnectionMode::Instant).await;
-    type Change = fn(&mut ListClientAllocationsRequest);
-    let changes: [(&str, Change); 11] = [
-        ("ids", |r| r.allocation_ids = vec![r.enterprise_id.clone()]),
-        ("types", |r| {
-            r.types = vec![AllocationType::Allocation.into()]
-        }),
-        ("statuses", |r| {
-            r.statuses = vec![AllocationStatus::Cleared.into()]
-        }),
-        ("currencies", |r| r.currencies = vec!["BTC".into()]),
-        ("connections", |r| {
-            r.connection_ids = vec![r.enterprise_id.clone()]
-        }),
-        ("partners", |r| {
-            r.partner_ids = vec![r.enterprise_id.clone()]
-        }),
-        ("from", |r| {
-            r.created_on_or_after = Some(prost_types::Timestamp::default())
-        }),
-        ("to", |r| {
-            r.created_before = Some(prost_types::Timestamp {
-                seconds: 253_402_300_799,
-                nanos: 0,
-            })
-        }),
-        ("external ids", |r| {
-            r.client_external_ids = vec!["a-1".into()]
-        }),
-        ("field", |r| {
-            r.sort_field = AllocationSortField::Currency.into()
-        }),
-        ("direction", |r| {
-            r.sort_direction = SortDirection::Desc.into()
-        }),
-    ];
-    for (case, change) in changes {
+    for (case, change) in CHANGES {
         let mut changed = request.clone();
         change(&mut changed);
         let listed = records.client().list_client_allocations(changed).await;

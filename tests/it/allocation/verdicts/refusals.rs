@@ -20,6 +20,21 @@ struct Ask<'a> {
     allocation: &'a str,
 }
 
+fn ask<'a>(
+    clients: &Clients,
+    enterprise: &'a str,
+    connection: &'a str,
+    allocation: &'a str,
+) -> Ask<'a> {
+    let clients = clients.clone();
+    Ask {
+        clients,
+        enterprise,
+        connection,
+        allocation,
+    }
+}
+
 impl Ask<'_> {
     async fn clear(&self, fixture: &AllocationFixture) -> Refusal {
         let request = ClearAllocationRequest {
@@ -79,6 +94,24 @@ async fn final_records() -> (AllocationFixture, Allocation, Allocation) {
     (fixture, cleared.expect("set"), released.expect("set"))
 }
 
+async fn final_records_refuse_the_opposite(
+    fixture: &AllocationFixture,
+    member: &Clients,
+    cleared: &Allocation,
+    released: &Allocation,
+) {
+    let Parties {
+        partner_enterprise,
+        connection,
+        ..
+    } = &fixture.parties;
+    let (code, reason) = (Code::FailedPrecondition, "ALREADY_TERMINAL");
+    let clear = ask(member, partner_enterprise, connection, &released.id);
+    clear.clear(fixture).await.expect(code, reason);
+    let release = ask(member, partner_enterprise, connection, &cleared.id);
+    release.release(fixture).await.expect(code, reason);
+}
+
 /// Each call is still wrong in every way that comes later.
 #[tokio::test]
 async fn the_first_check_that_fails_answers_a_partners_verdict() {
@@ -89,30 +122,13 @@ async fn the_first_check_that_fails_answers_a_partners_verdict() {
     let unlicensed = earmark.new_enterprise("Without licence", false).await.id;
     let strangers = earmark.enterprise("Another venue").await.id;
     earmark.partner(&strangers, "Another").await;
-    let everyone = [
-        NOBODY,
-        &bare,
-        &unlicensed,
-        &strangers,
-        &fixture.parties.partner_enterprise,
-    ];
+    let theirs = fixture.parties.partner_enterprise.as_str();
+    let everyone = [NOBODY, &bare, &unlicensed, &strangers, theirs];
     let reader = earmark.with_token(earmark.token("settlement_network_read", &everyone));
-    let ask = |clients: &Clients, enterprise, connection, allocation| {
-        let clients = clients.clone();
-        Ask {
-            clients,
-            enterprise,
-            connection,
-            allocation,
-        }
-    };
-    let (member, theirs) = (
-        earmark.member(&everyone),
-        &fixture.parties.partner_enterprise,
-    );
-    let stranger = earmark.member(&[]);
+    let (member, stranger) = (earmark.member(&everyone), earmark.member(&[]));
     let denied = Code::PermissionDenied;
     let (unauthenticated, missing) = (Code::Unauthenticated, Code::NotFound);
+    let connection = fixture.parties.connection.as_str();
     let steps = [
         (ask(&reader, "x", "x", "x"), denied, "SCOPE_MISSING"),
         (
@@ -146,17 +162,12 @@ async fn the_first_check_that_fails_answers_a_partners_verdict() {
             "CONNECTION_NOT_FOUND",
         ),
         (
-            ask(
-                &member,
-                &strangers,
-                &fixture.parties.connection,
-                &cleared.id,
-            ),
+            ask(&member, &strangers, connection, &cleared.id),
             missing,
             "CONNECTION_NOT_FOUND",
         ),
         (
-            ask(&member, theirs, &fixture.parties.connection, NOBODY),
+            ask(&member, theirs, connection, NOBODY),
             missing,
             "ALLOCATION_NOT_FOUND",
         ),
@@ -164,31 +175,16 @@ async fn the_first_check_that_fails_answers_a_partners_verdict() {
     for (ask, code, reason) in steps {
         ask.partners_verdicts(&fixture, code, reason).await;
     }
-    // The same ladder where the connection does exist.
+    // In the same order where the connection does exist.
     for (enterprise, code, reason) in [
         (NOBODY, missing, "ENTERPRISE_NOT_FOUND"),
         (&*unlicensed, denied, "NO_OES_LICENSE"),
         (&*bare, denied, "PARTNER_ACCESS_DENIED"),
     ] {
-        let ask = ask(
-            &member,
-            enterprise,
-            &fixture.parties.connection,
-            &cleared.id,
-        );
+        let ask = ask(&member, enterprise, connection, &cleared.id);
         ask.partners_verdicts(&fixture, code, reason).await;
     }
-    let theirs = |record| ask(&member, theirs, &fixture.parties.connection, record);
-    let opposite = (Code::FailedPrecondition, "ALREADY_TERMINAL");
-    let (code, reason) = opposite;
-    theirs(&released.id)
-        .clear(&fixture)
-        .await
-        .expect(code, reason);
-    theirs(&cleared.id)
-        .release(&fixture)
-        .await
-        .expect(code, reason);
+    final_records_refuse_the_opposite(&fixture, &member, &cleared, &released).await;
 }
 
 #[tokio::test]
@@ -206,8 +202,9 @@ async fn the_first_check_that_fails_answers_a_cancel() {
     ];
     let reader = earmark.with_token(earmark.token("settlement_network_read", &everyone));
     let (member, stranger) = (earmark.member(&everyone), earmark.member(&[]));
+    let (denied, missing) = (Code::PermissionDenied, Code::NotFound);
     let steps: [(&Clients, &str, &str, Code, &str); 8] = [
-        (&reader, "x", "x", Code::PermissionDenied, "SCOPE_MISSING"),
+        (&reader, "x", "x", denied, "SCOPE_MISSING"),
         (
             &stranger,
             NOBODY,
@@ -222,33 +219,21 @@ async fn the_first_check_that_fails_answers_a_cancel() {
             Code::Unauthenticated,
             "NOT_A_MEMBER",
         ),
-        (
-            &member,
-            NOBODY,
-            NOBODY,
-            Code::NotFound,
-            "ENTERPRISE_NOT_FOUND",
-        ),
-        (
-            &member,
-            &unlicensed,
-            NOBODY,
-            Code::PermissionDenied,
-            "NO_OES_LICENSE",
-        ),
+        (&member, NOBODY, NOBODY, missing, "ENTERPRISE_NOT_FOUND"),
+        (&member, &unlicensed, NOBODY, denied, "NO_OES_LICENSE"),
         // Nor has the partner's enterprise a client.
         (
             &member,
             &fixture.parties.partner_enterprise,
             &cleared.id,
-            Code::NotFound,
+            missing,
             "CLIENT_NOT_FOUND",
         ),
         (
             &member,
             &fixture.parties.enterprise,
             NOBODY,
-            Code::NotFound,
+            missing,
             "ALLOCATION_NOT_FOUND",
         ),
         (
@@ -260,12 +245,7 @@ async fn the_first_check_that_fails_answers_a_cancel() {
         ),
     ];
     for (clients, enterprise, allocation, code, reason) in steps {
-        let ask = Ask {
-            clients: clients.clone(),
-            enterprise,
-            connection: "",
-            allocation,
-        };
+        let ask = ask(clients, enterprise, "", allocation);
         let refused = ask.cancel(&fixture).await.expect(code, reason);
         assert_eq!(refused.metadata["outcome"], "not_applied");
     }
