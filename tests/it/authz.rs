@@ -233,7 +233,7 @@ async fn answer_of(raw: &Raw, path: &str, token: &str, body: Bytes) -> String {
 }
 
 #[tokio::test]
-async fn the_first_check_that_fails_answers() {
+async fn checks_of_every_rpc_run_in_the_documented_order() {
     let world = World::make().await;
     let mut table = Table::new();
     allocation::add_to(&mut table, &world);
@@ -320,7 +320,7 @@ fn tokens_by_scope(earmark: &Earmark) -> Vec<(Scope, String)> {
 }
 
 #[tokio::test]
-async fn every_rpc_wants_a_good_token_with_a_scope_that_serves_it() {
+async fn every_rpc_requires_a_valid_token_with_a_sufficient_scope() {
     let earmark = Earmark::start().await;
     let raw = earmark.raw().await;
     let (faults, more_faults) = token_faults(&earmark);
@@ -388,7 +388,7 @@ async fn scopes_and_audiences_may_be_lists() {
 }
 
 #[tokio::test]
-async fn an_enterprise_is_the_same_in_either_case_of_its_letters() {
+async fn enterprise_ids_are_case_insensitive() {
     let earmark = Earmark::start().await;
     let enterprise = earmark.enterprise("Ours").await.id;
     let claims = earmark.claims("somebody", &[&enterprise.to_uppercase()]);

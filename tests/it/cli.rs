@@ -40,7 +40,7 @@ fn wait_for_health(address: &str, healthy: bool) {
 }
 
 #[test]
-fn help_names_every_command_and_the_variable_of_every_flag() {
+fn help_lists_every_command_and_the_variable_of_every_flag() {
     let overview = run(&mut earmark(&["--help"]));
     assert_eq!(overview.status.code(), Some(0));
     for command in ["serve", "dev", "migrate", "token", "healthcheck"] {
@@ -59,7 +59,7 @@ fn help_names_every_command_and_the_variable_of_every_flag() {
 }
 
 #[test]
-fn serve_names_every_setting_that_it_lacks() {
+fn serve_reports_every_missing_setting() {
     let refused = run(&mut earmark(&["serve"]));
     assert_eq!(refused.status.code(), Some(2));
     let why = text(&refused.stderr);
@@ -84,7 +84,7 @@ fn serve_names_every_setting_that_it_lacks() {
 }
 
 #[test]
-fn serve_refuses_a_database_url_that_it_cannot_honour() {
+fn serve_refuses_an_unsupported_sslmode() {
     let folder = tempfile::tempdir().expect("a folder");
     DevKey::open_or_create(folder.path()).expect("a key");
     let jwks = folder.path().join(JWKS_FILE);
@@ -100,7 +100,7 @@ fn serve_refuses_a_database_url_that_it_cannot_honour() {
 }
 
 #[test]
-fn token_prints_the_token_alone() {
+fn token_prints_the_token_only() {
     let folder = tempfile::tempdir().expect("a folder");
     let data_dir = folder.path().to_str().expect("UTF-8");
     let arguments = ["token", "--scope", "network-admin", "--data-dir", data_dir];
@@ -121,7 +121,7 @@ fn token_prints_the_token_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn serve_waits_for_migrations_and_stops_in_peace() {
+async fn serve_waits_for_migrations_and_stops_cleanly() {
     let database = cluster::database().await;
     migrate::revert_all(&database.url).await.expect("reverted");
     let folder = tempfile::tempdir().expect("a folder");
@@ -177,7 +177,7 @@ async fn serve_waits_for_migrations_and_stops_in_peace() {
 }
 
 #[test]
-fn serve_names_the_one_setting_that_it_lacks() {
+fn serve_reports_a_single_missing_setting() {
     let settings = [
         ("DATABASE_URL", "--database-url"),
         ("EARMARK_JWKS", "--jwks"),
@@ -200,7 +200,7 @@ fn serve_names_the_one_setting_that_it_lacks() {
 }
 
 #[test]
-fn migrate_says_what_is_wrong_with_its_url() {
+fn migrate_explains_an_invalid_url() {
     for (url, why) in [
         ("nonsense", "postgresql://"),
         ("postgresql://h/d?sslmode=sometimes", "sslmode=sometimes"),
@@ -214,7 +214,7 @@ fn migrate_says_what_is_wrong_with_its_url() {
 }
 
 #[test]
-fn a_port_that_is_taken_is_explained() {
+fn serve_explains_that_its_port_is_in_use() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = taken.local_addr().expect("bound").to_string();
     let folder = cluster::own_folder();
@@ -247,7 +247,7 @@ async fn stored(database: &str) -> Vec<i64> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn dev_needs_nothing_and_leaves_nothing_running() {
+async fn dev_needs_no_settings_and_leaves_no_process_running() {
     let folder = cluster::own_folder();
     let data_dir = folder.path().join("data");
     let key_file = data_dir.join("dev-key.pem");
@@ -296,7 +296,7 @@ fn enterprise_of(dev: &Dev) -> &str {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_dev_that_was_killed_is_followed_by_one_that_finds_everything() {
+async fn dev_finds_its_data_after_a_kill() {
     let folder = cluster::own_folder();
     let data_dir = folder.path().join("data");
     let postmaster = || {
@@ -377,7 +377,7 @@ async fn holds_what_was_acknowledged(url: &str, acknowledged: &[String]) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_acknowledged_before_sigterm_is_in_the_database() {
+async fn writes_acknowledged_before_sigterm_are_in_the_database() {
     let database = cluster::database().await;
     let folder = tempfile::tempdir().expect("a folder");
     let key = DevKey::open_or_create(folder.path()).expect("a key");

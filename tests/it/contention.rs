@@ -18,7 +18,7 @@ use crate::support::locks::{hold_owner, somebody_waits};
 const LOCK_WAIT: Duration = Duration::from_millis(100);
 
 #[tokio::test(flavor = "multi_thread")]
-async fn many_calls_on_a_held_owner_delay_the_others_no_more_than_one() {
+async fn many_calls_on_a_locked_owner_delay_others_no_more_than_one() {
     let setup = Setup {
         app: AppSettings {
             writer: WriterSettings {
@@ -69,7 +69,7 @@ async fn make_due(earmark: &Earmark, id: &str) {
 }
 
 #[tokio::test]
-async fn a_held_owner_delays_no_list_that_leaves_it_out() {
+async fn a_locked_owner_does_not_delay_lists_without_it() {
     let setup = Setup {
         app: AppSettings {
             writer: impatient(LOCK_WAIT),

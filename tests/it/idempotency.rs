@@ -122,7 +122,7 @@ async fn fifty_calls_with_one_key_have_one_effect() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_two_contents_under_one_key_one_wins() {
+async fn only_one_of_two_contents_under_one_key_is_applied() {
     let world = World::make().await;
     let answers = fifty(&world, |server, index| {
         let mut client = server.member(&[&world.parties.enterprise]).allocation;
@@ -161,7 +161,7 @@ async fn two_processes_never_spend_a_unit_twice() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_write_is_done_or_not_done_when_its_caller_leaves() {
+async fn a_write_is_applied_in_whole_or_not_at_all_when_its_caller_disconnects() {
     const SEED: u64 = 5;
     let world = World::make().await;
     let server = world.first();
@@ -205,7 +205,7 @@ async fn a_write_is_done_or_not_done_when_its_caller_leaves() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_deadline_says_truly_whether_the_write_may_have_happened() {
+async fn a_deadline_error_reports_correctly_whether_the_write_may_have_been_applied() {
     // A batch that waits for the lock for longer than its callers do.
     let mut setup = Setup::default();
     setup.app.writer.lock_wait = Duration::from_secs(5);
@@ -247,7 +247,7 @@ async fn a_deadline_says_truly_whether_the_write_may_have_happened() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_another_session_wrote_before_it_let_the_lock_go_is_seen() {
+async fn a_write_sees_what_the_previous_lock_holder_committed() {
     let world = World::make().await;
     let server = world.first();
     let parties = &world.parties;

@@ -97,17 +97,17 @@ async fn one_round(trouble: Trouble, commands: usize) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_many_clients_see_is_what_the_reference_allows() {
+async fn concurrent_histories_are_linearizable() {
     one_round(Trouble::Nothing, 4_000).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_answered_is_seen_by_all_however_slow_the_commit() {
+async fn histories_are_linearizable_with_slow_commits() {
     one_round(Trouble::SlowCommits, 3_000).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_answered_outlives_the_process_that_answered() {
+async fn histories_are_linearizable_across_process_kills() {
     one_round(Trouble::Killing, 3_000).await;
 }
 

@@ -52,7 +52,7 @@ const TABLES: &str = "SELECT relname::text FROM pg_class
 
 /// As many rows are sampled as the greediest column wants, or the greediest expression of an index.
 #[tokio::test]
-async fn analyzing_what_the_ledger_writes_samples_few_rows() {
+async fn analyze_of_growing_tables_samples_few_rows() {
     let (_db, client) = migrated().await;
     let columns = "SELECT a.attrelid::regclass || '.' || a.attname FROM pg_attribute a
           WHERE a.attnum > 0 AND NOT a.attisdropped AND a.attstattarget IS DISTINCT FROM 20
@@ -110,7 +110,7 @@ async fn every_key_of_an_owners_table_starts_with_the_owner() {
 }
 
 #[tokio::test]
-async fn every_table_has_a_primary_key_and_every_constraint_a_name_given_by_hand() {
+async fn every_table_has_a_primary_key_and_every_constraint_an_explicit_name() {
     let (_db, client) = migrated().await;
     let keyless = format!(
         "SELECT relname::text FROM pg_class t WHERE relname IN ({TABLES})
@@ -151,7 +151,7 @@ async fn currencies_compare_by_bytes_whatever_the_databases_locale() {
 }
 
 #[tokio::test]
-async fn money_is_numeric_without_a_scale_that_would_round() {
+async fn amounts_are_numeric_without_a_scale_and_with_a_range_check() {
     let (_db, client) = migrated().await;
     let scaled = "SELECT table_name || '.' || column_name FROM information_schema.columns
         WHERE table_schema = 'public' AND (data_type IN ('real', 'double precision', 'money')
@@ -198,7 +198,7 @@ fn believed() -> Schema {
 }
 
 #[tokio::test]
-async fn diesel_knows_the_schema_as_it_is() {
+async fn diesels_schema_matches_the_database() {
     let (_db, client) = migrated().await;
     let mut schema = Schema::new();
     let columns = "SELECT table_name::text, column_name::text, data_type::text, is_nullable::text

@@ -11,7 +11,7 @@ use crate::support::earmark::{Earmark, NOBODY, balance, refusal};
 use crate::support::service::is_replayed;
 
 #[tokio::test]
-async fn a_confirmed_connection_reserves() {
+async fn create_on_a_confirmed_connection_reserves_the_quantity() {
     let earmark = Earmark::start().await;
     let parties = earmark.parties(ConnectionMode::Confirmed).await;
     earmark.deposit(&parties.enterprise, "BTC", "100").await;
@@ -59,7 +59,7 @@ async fn a_confirmed_connection_reserves() {
 }
 
 #[tokio::test]
-async fn an_instant_connection_moves_at_once() {
+async fn create_on_an_instant_connection_moves_the_quantity_at_once() {
     let earmark = Earmark::start().await;
     let parties = earmark.parties(ConnectionMode::Instant).await;
     earmark.deposit(&parties.enterprise, "BTC", "100").await;
@@ -78,7 +78,7 @@ async fn an_instant_connection_moves_at_once() {
 }
 
 #[tokio::test]
-async fn a_repeat_answers_the_record_as_it_stands_and_the_balances_of_its_first_answer() {
+async fn a_replay_returns_the_current_record_and_the_balances_of_the_first_answer() {
     let earmark = Earmark::start().await;
     let parties = earmark.parties(ConnectionMode::Instant).await;
     earmark.deposit(&parties.enterprise, "BTC", "100").await;
@@ -115,7 +115,7 @@ async fn a_repeat_answers_the_record_as_it_stands_and_the_balances_of_its_first_
 }
 
 #[tokio::test]
-async fn too_little_says_how_much_there_is_and_records_nothing() {
+async fn an_insufficient_balance_is_refused_with_the_available_amount() {
     let earmark = Earmark::start().await;
     let parties = earmark.parties(ConnectionMode::Confirmed).await;
     earmark.deposit(&parties.enterprise, "BTC", "100").await;
@@ -143,7 +143,7 @@ async fn too_little_says_how_much_there_is_and_records_nothing() {
 }
 
 #[tokio::test]
-async fn validating_answers_what_the_real_call_would_and_leaves_nothing() {
+async fn validate_only_answers_like_the_real_create_and_writes_nothing() {
     let earmark = Earmark::start().await;
     for mode in [ConnectionMode::Confirmed, ConnectionMode::Instant] {
         let parties = earmark.parties(mode).await;
@@ -196,7 +196,7 @@ async fn validating_answers_what_the_real_call_would_and_leaves_nothing() {
 }
 
 #[tokio::test]
-async fn validating_refuses_what_the_real_call_would() {
+async fn validate_only_refuses_what_the_real_create_refuses() {
     let earmark = Earmark::start().await;
     let parties = earmark.parties(ConnectionMode::Confirmed).await;
     earmark.deposit(&parties.enterprise, "BTC", "100").await;
@@ -224,7 +224,7 @@ async fn validating_refuses_what_the_real_call_would() {
 }
 
 #[tokio::test]
-async fn a_key_stands_for_all_of_its_content() {
+async fn a_key_with_any_other_content_is_refused() {
     let earmark = Earmark::start().await;
     let parties = earmark.parties(ConnectionMode::Confirmed).await;
     let second = earmark
@@ -288,7 +288,7 @@ async fn a_key_stands_for_all_of_its_content() {
 }
 
 #[tokio::test]
-async fn keys_of_two_clients_have_nothing_to_do_with_each_other() {
+async fn two_clients_may_use_the_same_key() {
     let earmark = Earmark::start().await;
     for quantity in ["1", "2"] {
         let parties = earmark.parties(ConnectionMode::Confirmed).await;
@@ -303,7 +303,7 @@ async fn keys_of_two_clients_have_nothing_to_do_with_each_other() {
 }
 
 #[tokio::test]
-async fn the_greatest_amount_passes_and_one_digit_more_does_not() {
+async fn the_largest_amount_is_accepted_and_one_digit_more_is_refused() {
     let earmark = Earmark::start().await;
     let greatest = "9".repeat(28);
     for mode in [ConnectionMode::Confirmed, ConnectionMode::Instant] {
@@ -329,7 +329,7 @@ async fn the_greatest_amount_passes_and_one_digit_more_does_not() {
 }
 
 #[tokio::test]
-async fn amounts_that_are_no_count_of_base_units_are_refused() {
+async fn quantities_that_are_not_whole_base_units_are_refused() {
     let earmark = Earmark::start().await;
     let parties = earmark.parties(ConnectionMode::Confirmed).await;
     let mut client = earmark.member(&[&parties.enterprise]).allocation;
@@ -360,7 +360,7 @@ async fn amounts_that_are_no_count_of_base_units_are_refused() {
 }
 
 #[tokio::test]
-async fn texts_are_counted_in_characters_and_kept_to_the_letter() {
+async fn text_limits_count_characters_and_texts_are_stored_unchanged() {
     let earmark = Earmark::start().await;
     let parties = earmark.parties(ConnectionMode::Confirmed).await;
     earmark.deposit(&parties.enterprise, "BTC", "100").await;
@@ -401,7 +401,7 @@ async fn texts_are_counted_in_characters_and_kept_to_the_letter() {
 }
 
 #[tokio::test]
-async fn all_that_is_wrong_is_said_at_once() {
+async fn create_reports_every_invalid_field() {
     let earmark = Earmark::start().await;
     let mut client = earmark.member(&[]).allocation;
     let refused = refusal(
@@ -444,7 +444,7 @@ async fn all_that_is_wrong_is_said_at_once() {
 }
 
 #[tokio::test]
-async fn a_disabled_direction_refuses_new_ones_and_replays_old_ones() {
+async fn a_disabled_direction_refuses_new_creates_and_replays_earlier_ones() {
     let earmark = Earmark::start().await;
     let parties = earmark.parties(ConnectionMode::Confirmed).await;
     earmark.deposit(&parties.enterprise, "BTC", "100").await;
@@ -477,7 +477,7 @@ async fn a_disabled_direction_refuses_new_ones_and_replays_old_ones() {
 }
 
 #[tokio::test]
-async fn anothers_connection_is_as_unknown_as_one_that_does_not_exist() {
+async fn another_clients_connection_is_refused_like_an_unknown_one() {
     let earmark = Earmark::start().await;
     let ours = earmark.parties(ConnectionMode::Instant).await;
     let theirs = earmark.parties(ConnectionMode::Instant).await;
@@ -516,7 +516,7 @@ async fn anothers_connection_is_as_unknown_as_one_that_does_not_exist() {
 }
 
 #[tokio::test]
-async fn value_is_counted_by_currency_to_the_letter() {
+async fn currencies_are_case_sensitive() {
     let earmark = Earmark::start().await;
     let parties = earmark.parties(ConnectionMode::Instant).await;
     earmark.deposit(&parties.enterprise, "BTC", "100").await;

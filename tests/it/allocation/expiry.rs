@@ -88,7 +88,7 @@ fn assert_expired(record: &Allocation) {
 }
 
 #[tokio::test]
-async fn the_sweep_releases_what_nobody_touches_within_two_seconds() {
+async fn the_sweep_expires_due_reservations_within_two_seconds() {
     let fixture = AllocationFixture::open(ConnectionMode::Confirmed).await;
     let moved = fixture.allocate("50", "moved").await;
     fixture.clear(&moved.id).await;
@@ -121,7 +121,7 @@ async fn the_sweep_releases_what_nobody_touches_within_two_seconds() {
 
 /// A reservation whose create is committed while the read is under way, and was due before it.
 #[tokio::test]
-async fn a_balance_never_shows_what_was_due_though_it_was_committed_behind_the_look_at_the_clock() {
+async fn a_balance_never_shows_a_due_reservation_that_committed_after_the_clock_was_read() {
     let fixture = AllocationFixture::open(ConnectionMode::Confirmed).await;
     let held = fixture.allocate("5", "held").await;
     let url = &fixture.earmark.url;
@@ -151,7 +151,7 @@ async fn a_balance_never_shows_what_was_due_though_it_was_committed_behind_the_l
 }
 
 #[tokio::test]
-async fn what_is_due_later_stays() {
+async fn a_reservation_stays_open_until_its_expire_time() {
     let fixture = AllocationFixture::open(ConnectionMode::Confirmed).await;
     let request = CreateAllocationRequest {
         expire_time: Some(fixture.in_millis(60_000).await),
@@ -170,7 +170,7 @@ async fn what_is_due_later_stays() {
 }
 
 #[tokio::test]
-async fn a_command_of_the_owner_releases_what_is_due_first() {
+async fn a_command_expires_the_owners_due_reservations_first() {
     let fixture = AllocationFixture::open(ConnectionMode::Confirmed).await;
     let first = fixture.allocate("60", "first").await;
     let second = fixture.allocate("40", "second").await;
@@ -188,7 +188,7 @@ async fn a_command_of_the_owner_releases_what_is_due_first() {
 }
 
 #[tokio::test]
-async fn a_command_that_is_refused_or_only_validated_releases_what_is_due_too() {
+async fn a_refused_or_validated_command_expires_due_reservations_too() {
     for validate_only in [false, true] {
         let fixture = AllocationFixture::open(ConnectionMode::Confirmed).await;
         let held = fixture.allocate("100", "held").await;
@@ -206,7 +206,7 @@ async fn a_command_that_is_refused_or_only_validated_releases_what_is_due_too() 
 }
 
 #[tokio::test]
-async fn get_never_shows_a_due_one_as_open() {
+async fn get_never_shows_a_due_reservation_as_open() {
     let fixture = AllocationFixture::open(ConnectionMode::Confirmed).await;
     for round in 0..10 {
         let held = fixture.allocate("1", &format!("{round}")).await;
@@ -218,7 +218,7 @@ async fn get_never_shows_a_due_one_as_open() {
 }
 
 #[tokio::test]
-async fn neither_list_shows_a_due_one_as_open_whatever_it_asks_for() {
+async fn no_list_shows_a_due_reservation_as_open_under_any_filter() {
     let fixture = AllocationFixture::open(ConnectionMode::Confirmed).await;
     for round in 0..5 {
         let held = fixture.allocate("1", &format!("client {round}")).await;
@@ -257,7 +257,7 @@ async fn neither_list_shows_a_due_one_as_open_whatever_it_asks_for() {
 }
 
 #[tokio::test]
-async fn a_list_sees_that_a_due_one_was_changed_even_where_its_page_would_not_have_held_it() {
+async fn a_list_shows_expired_reservations_that_its_page_did_not_select_before() {
     let fixture = AllocationFixture::open(ConnectionMode::Confirmed).await;
     for round in 0..5 {
         let held = fixture.allocate("1", &format!("held {round}")).await;
@@ -311,7 +311,7 @@ async fn a_list_sees_that_a_due_one_was_changed_even_where_its_page_would_not_ha
 }
 
 #[tokio::test]
-async fn a_clear_past_the_end_is_refused_and_a_release_is_a_repeat() {
+async fn after_expiry_clear_is_refused_and_release_is_a_replay() {
     let fixture = AllocationFixture::open(ConnectionMode::Confirmed).await;
     let held = fixture.expiring("a").await;
     fixture.wait_for_end(&held).await;
@@ -326,7 +326,7 @@ async fn a_clear_past_the_end_is_refused_and_a_release_is_a_repeat() {
 }
 
 #[tokio::test]
-async fn the_end_of_a_final_record_means_nothing() {
+async fn the_expire_time_of_a_final_record_has_no_effect() {
     let fixture = AllocationFixture::open(ConnectionMode::Confirmed).await;
     let ends = fixture.allocate("1", "cleared").await;
     let cleared = fixture.clear(&ends.id).await.into_inner().allocation;
@@ -353,7 +353,7 @@ async fn the_end_of_a_final_record_means_nothing() {
 }
 
 #[tokio::test]
-async fn an_end_must_lie_ahead_and_at_most_366_days() {
+async fn expire_time_must_be_in_the_future_and_within_366_days() {
     let fixture = AllocationFixture::open(ConnectionMode::Confirmed).await;
     let create = async |expire_time, validate_only| {
         let request = CreateAllocationRequest {
@@ -391,7 +391,7 @@ async fn an_end_must_lie_ahead_and_at_most_366_days() {
 /// Nobody outside knows the time at which a call is judged, but it lies between two looks at the clock. `decide`'s own
 /// tests know it, and meet the limits to the microsecond.
 #[tokio::test]
-async fn the_limits_of_an_end_are_those_of_the_databases_clock() {
+async fn expire_time_limits_use_the_databases_clock() {
     let fixture = AllocationFixture::open(ConnectionMode::Confirmed).await;
     let now = async || micros(Some(fixture.in_millis(0).await));
     for (index, ahead) in [200, 1_000, 5_000, 25_000].into_iter().enumerate() {
@@ -423,7 +423,7 @@ async fn the_limits_of_an_end_are_those_of_the_databases_clock() {
 }
 
 #[tokio::test]
-async fn an_end_finer_than_a_microsecond_is_rounded_down_and_is_content() {
+async fn expire_time_is_rounded_down_to_microseconds_and_is_part_of_the_keys_content() {
     let fixture = AllocationFixture::open(ConnectionMode::Confirmed).await;
     let whole = fixture.in_millis(60_000).await;
     let finer = Timestamp {
@@ -452,7 +452,7 @@ async fn an_end_finer_than_a_microsecond_is_rounded_down_and_is_content() {
 }
 
 #[tokio::test]
-async fn a_repeat_after_the_end_is_still_a_repeat() {
+async fn a_replay_after_expiry_is_still_a_replay() {
     let fixture = AllocationFixture::open(ConnectionMode::Confirmed).await;
     let held = fixture.expiring("key").await;
     let request = CreateAllocationRequest {
@@ -468,7 +468,7 @@ async fn a_repeat_after_the_end_is_still_a_repeat() {
 }
 
 #[tokio::test]
-async fn what_moves_at_once_has_no_end() {
+async fn an_instant_allocation_takes_no_expire_time() {
     let fixture = AllocationFixture::open(ConnectionMode::Instant).await;
     fixture.allocate("50", "moved").await;
     let ahead = Some(fixture.in_millis(60_000).await);
@@ -489,7 +489,7 @@ async fn what_moves_at_once_has_no_end() {
 }
 
 #[tokio::test]
-async fn expiry_works_whatever_flags_and_licences_say() {
+async fn expiry_ignores_disabled_directions_and_withdrawn_licences() {
     for direction in DIRECTIONS {
         let (fixture, held) = AllocationFixture::with_hold(direction).await;
         fixture.disable_connection().await;
@@ -539,7 +539,7 @@ async fn many_open(earmark: Earmark) -> AllocationFixture {
 }
 
 #[tokio::test]
-async fn commands_of_an_owner_with_more_due_than_a_transaction_releases_wait_and_are_right() {
+async fn commands_wait_while_more_reservations_are_due_than_one_transaction_expires() {
     let fixture = many_due().await;
     let open = "SELECT count(*) FROM allocation WHERE status = 'RESERVED'";
     let calls = (0..50).map(|index| {
@@ -561,7 +561,7 @@ async fn commands_of_an_owner_with_more_due_than_a_transaction_releases_wait_and
 }
 
 #[tokio::test]
-async fn a_validation_and_a_read_wait_until_all_that_was_due_is_released() {
+async fn validations_and_reads_wait_until_all_due_reservations_are_expired() {
     let fixture = many_due().await;
     let request = CreateAllocationRequest {
         validate_only: true,
@@ -588,7 +588,7 @@ async fn a_validation_and_a_read_wait_until_all_that_was_due_is_released() {
 }
 
 #[tokio::test]
-async fn what_is_due_of_one_owner_holds_no_other_up() {
+async fn due_reservations_of_one_owner_do_not_delay_other_owners() {
     let busy = many_open(one_writer().await).await;
     let parties = busy.earmark.parties(ConnectionMode::Confirmed).await;
     busy.earmark
@@ -614,7 +614,7 @@ async fn what_is_due_of_one_owner_holds_no_other_up() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn much_that_is_due_of_one_owner_is_released_though_many_others_are_busy() {
+async fn many_due_reservations_of_one_owner_expire_while_other_owners_are_busy() {
     let fixture = many_open(one_writer().await).await;
     let stop = CancellationToken::new();
     let carried_out = Arc::new(AtomicUsize::new(0));

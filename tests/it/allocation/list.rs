@@ -201,7 +201,7 @@ fn ids(records: &[Allocation]) -> Vec<&str> {
 }
 
 #[tokio::test]
-async fn every_field_sorts_in_both_directions_and_ties_by_creation() {
+async fn every_sort_field_works_in_both_directions_with_ties_in_creation_order() {
     let records = Records::make(60).await;
     let distinct = |field: fn(&Allocation) -> String| -> usize {
         records.all.iter().map(field).collect::<HashSet<_>>().len()

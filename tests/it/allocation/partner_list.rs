@@ -343,7 +343,7 @@ fn filters(venue: &Venue) -> Vec<ListPartnerAllocationsRequest> {
 }
 
 #[tokio::test]
-async fn the_partner_sees_all_records_of_its_clients_and_nobody_elses() {
+async fn a_partner_lists_all_records_on_its_connections_and_no_others() {
     let venue = Venue::make().await;
     let listed = venue.list(venue.request()).await;
     assert_eq!(listed.allocations, venue.all);
@@ -399,7 +399,7 @@ async fn the_partner_sees_all_records_of_its_clients_and_nobody_elses() {
 }
 
 #[tokio::test]
-async fn each_filter_lets_pass_what_fits_and_together_they_are_and() {
+async fn filters_select_matching_records_and_combine_with_and() {
     let venue = Venue::make().await;
     let all = &venue.all;
     let whole = || venue.request();
@@ -451,7 +451,7 @@ async fn each_filter_lets_pass_what_fits_and_together_they_are_and() {
 }
 
 #[tokio::test]
-async fn every_order_walks_by_token_and_by_number_over_all_clients() {
+async fn every_sort_order_pages_over_all_clients_by_token_and_by_number() {
     let venue = Venue::make().await;
     let whole = venue.request();
     for field in [
@@ -502,7 +502,7 @@ async fn walk(venue: &Venue, request: ListPartnerAllocationsRequest, expected: &
 }
 
 #[tokio::test]
-async fn a_page_token_serves_its_own_list_alone() {
+async fn a_page_token_is_refused_by_any_other_list() {
     let venue = Venue::make().await;
     let request = ListPartnerAllocationsRequest {
         page_size: 5,
@@ -556,7 +556,7 @@ async fn a_page_token_serves_its_own_list_alone() {
 }
 
 #[tokio::test]
-async fn only_an_enterprise_with_a_partner_has_such_a_list() {
+async fn only_an_enterprise_with_a_partner_may_list_as_a_partner() {
     let earmark = Earmark::start().await;
     let parties = earmark.parties(ConnectionMode::Confirmed).await;
     let unlicensed = earmark.new_enterprise("Without licence", false).await.id;
@@ -598,7 +598,7 @@ async fn only_an_enterprise_with_a_partner_has_such_a_list() {
 }
 
 #[tokio::test]
-async fn all_that_is_wrong_with_a_partners_list_is_said_at_once() {
+async fn a_partners_list_reports_every_invalid_field() {
     let earmark = Earmark::start().await;
     let request = ListPartnerAllocationsRequest {
         enterprise_id: "x".into(),

@@ -104,7 +104,7 @@ fn request<M>(method: &str, message: M) -> Request<M> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_list_reads_no_records_of_others() {
+async fn a_list_reads_no_rows_of_other_owners() {
     let asking = Asking::start().await;
     let list = async |currencies: &[&str]| {
         let list = ListClientAllocationsRequest {
@@ -136,7 +136,7 @@ async fn a_list_reads_no_records_of_others() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_list_without_a_filter_is_planned_once_whatever_its_page() {
+async fn a_list_without_filters_has_one_plan_for_all_pages() {
     let asking = Asking::start().await;
     // Where it has them all, the enterprise seems largest; and its newest records are newer than any statistics.
     let all = format!("UPDATE allocation SET owner_id = '{ONE}'");
@@ -168,7 +168,7 @@ async fn a_list_without_a_filter_is_planned_once_whatever_its_page() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn either_side_reads_little_for_a_record() {
+async fn get_reads_few_rows_for_either_side() {
     let asking = Asking::start().await;
     for enterprise in [ONE, PARTNER] {
         let id = format!("00000000-0000-0000-0000-{:012x}", RECORDS + 1);
@@ -189,7 +189,7 @@ async fn either_side_reads_little_for_a_record() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_index_of_what_is_open_keeps_an_accounts_key_once() {
+async fn the_index_of_open_reservations_stores_each_account_key_once() {
     let asking = Asking::start().await;
     let sql = "SELECT pg_relation_size('allocation_open') / count(*) FROM allocation WHERE status = 'RESERVED'";
     let row = asking.session.query_one(sql, &[]).await.expect(sql);

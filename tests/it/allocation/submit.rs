@@ -121,7 +121,7 @@ fn reason(result: &SubmitResult) -> &str {
 }
 
 #[tokio::test]
-async fn each_item_has_its_own_result_at_its_own_place() {
+async fn results_are_in_the_order_of_the_items() {
     let fixture = AllocationFixture::open(ConnectionMode::Confirmed).await;
     let before = fixture.allocate("30", "before").await;
     let item = |quantity, key| fixture.parties.item(OUT, quantity, key);
@@ -190,7 +190,7 @@ async fn each_item_has_its_own_result_at_its_own_place() {
 }
 
 #[tokio::test]
-async fn later_items_see_what_earlier_ones_moved() {
+async fn later_items_see_the_balances_that_earlier_items_left() {
     let fixture = AllocationFixture::open(ConnectionMode::Instant).await;
     let item = |kind, quantity, key| fixture.parties.item(kind, quantity, key);
     let items = vec![
@@ -234,7 +234,7 @@ async fn later_items_see_what_earlier_ones_moved() {
 }
 
 #[tokio::test]
-async fn validating_answers_what_the_real_call_does_without_ids_and_times() {
+async fn validate_only_answers_like_the_real_submit_without_ids_and_times() {
     let fixture = AllocationFixture::open(ConnectionMode::Confirmed).await;
     fixture.allocate("10", "before").await;
     let item = |quantity, key| fixture.parties.item(OUT, quantity, key);
@@ -278,7 +278,7 @@ async fn refuses_unknown_types(fixture: &AllocationFixture) {
 }
 
 #[tokio::test]
-async fn an_item_is_refused_as_its_own_call_would_be() {
+async fn an_item_is_refused_like_a_single_create() {
     let fixture = AllocationFixture::open(ConnectionMode::Confirmed).await;
     let instant = fixture
         .earmark
@@ -345,7 +345,7 @@ async fn an_item_is_refused_as_its_own_call_would_be() {
 }
 
 #[tokio::test]
-async fn keys_are_those_of_the_calls_of_one() {
+async fn submit_and_single_creates_share_their_keys() {
     let fixture = AllocationFixture::open(ConnectionMode::Instant).await;
     let out = fixture.allocate("10", "key").await;
     let back = fixture.deallocate("5", "key").await;
@@ -369,7 +369,7 @@ async fn keys_are_those_of_the_calls_of_one() {
 }
 
 #[tokio::test]
-async fn a_thousand_items_are_one_call_and_more_or_none_are_refused() {
+async fn submit_takes_1_to_1000_items() {
     let fixture = AllocationFixture::open(ConnectionMode::Instant).await;
     let items: Vec<_> = (0..1_001)
         .map(|index: usize| {
@@ -407,7 +407,7 @@ async fn a_thousand_items_are_one_call_and_more_or_none_are_refused() {
 }
 
 #[tokio::test]
-async fn the_call_as_a_whole_fails_only_for_who_asks_and_how_much() {
+async fn submit_fails_as_a_whole_only_for_its_caller_or_its_size() {
     let fixture = AllocationFixture::open(ConnectionMode::Confirmed).await;
     let earmark = &fixture.earmark;
     let bare = earmark.enterprise("Without anything").await.id;
@@ -448,7 +448,7 @@ async fn the_call_as_a_whole_fails_only_for_who_asks_and_how_much() {
 }
 
 #[tokio::test]
-async fn an_answer_that_would_be_too_large_leaves_out_the_texts_of_its_last_records() {
+async fn a_submit_answer_near_4_mib_omits_the_texts_of_its_last_records() {
     let fixture = AllocationFixture::open(ConnectionMode::Confirmed).await;
     let deposit = fixture
         .earmark

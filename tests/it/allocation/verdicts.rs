@@ -84,7 +84,7 @@ async fn a_deallocation_is_held_on_the_connection_until_the_partner_acts() {
 }
 
 #[tokio::test]
-async fn a_deallocation_of_an_instant_connection_moves_at_once() {
+async fn a_deallocation_on_an_instant_connection_moves_at_once() {
     let fixture = AllocationFixture::open(ConnectionMode::Instant).await;
     fixture.allocate("60", "a").await;
     let request = fixture.parties.deallocation("BTC", "10", "d");
@@ -125,7 +125,7 @@ async fn a_deallocation_takes_no_more_than_its_connection_has_available() {
 }
 
 #[tokio::test]
-async fn a_connection_that_takes_no_deallocations_still_takes_allocations() {
+async fn disabled_deallocations_do_not_disable_allocations() {
     let fixture = AllocationFixture::open(ConnectionMode::Confirmed).await;
     let moved = fixture.allocate("60", "a").await;
     fixture.clear(&moved.id).await;
@@ -151,7 +151,7 @@ async fn a_connection_that_takes_no_deallocations_still_takes_allocations() {
 }
 
 #[tokio::test]
-async fn clearing_brings_the_value_to_where_it_was_meant_to_go() {
+async fn clear_moves_the_held_value_to_its_destination() {
     for direction in BOTH {
         let (fixture, hold) = AllocationFixture::with_hold(direction).await;
         let answer = fixture.clear(&hold.id).await;
@@ -171,7 +171,7 @@ async fn clearing_brings_the_value_to_where_it_was_meant_to_go() {
 }
 
 #[tokio::test]
-async fn releasing_brings_the_value_back_to_where_it_came_from() {
+async fn release_returns_the_held_value_to_its_origin() {
     for direction in BOTH {
         let (fixture, hold) = AllocationFixture::with_hold(direction).await;
         let answer = fixture.release(&hold.id).await;
@@ -192,7 +192,7 @@ async fn releasing_brings_the_value_back_to_where_it_came_from() {
 }
 
 #[tokio::test]
-async fn cancelling_brings_the_value_back_and_shows_custody_too() {
+async fn cancel_returns_the_held_value_and_shows_the_custody_balance() {
     for direction in BOTH {
         let (fixture, hold) = AllocationFixture::with_hold(direction).await;
         let answer = fixture.cancel(&hold.id).await;
@@ -215,7 +215,7 @@ async fn cancelling_brings_the_value_back_and_shows_custody_too() {
 }
 
 #[tokio::test]
-async fn a_verdict_needs_no_partner_external_id_and_a_cancel_no_reason() {
+async fn partner_external_id_and_the_reason_of_a_cancel_are_optional() {
     let (fixture, first) = AllocationFixture::with_hold(AllocationType::Allocation).await;
     let second = fixture.allocate("1", "second").await;
     let third = fixture.allocate("1", "third").await;
@@ -237,7 +237,7 @@ async fn a_verdict_needs_no_partner_external_id_and_a_cancel_no_reason() {
 }
 
 #[tokio::test]
-async fn verdicts_work_whatever_the_connections_flags_say() {
+async fn verdicts_are_accepted_on_disabled_connections() {
     for direction in BOTH {
         let (fixture, first) = AllocationFixture::with_hold(direction).await;
         let second = fixture.hold(direction, "1", "second").await;
@@ -251,7 +251,7 @@ async fn verdicts_work_whatever_the_connections_flags_say() {
 }
 
 #[tokio::test]
-async fn only_the_callers_own_licence_counts_for_a_verdict() {
+async fn a_verdict_needs_the_licence_of_the_callers_side_only() {
     let (fixture, first) = AllocationFixture::with_hold(AllocationType::Allocation).await;
     let second = fixture.allocate("1", "second").await;
     let third = fixture.allocate("1", "third").await;
@@ -282,7 +282,7 @@ async fn only_the_callers_own_licence_counts_for_a_verdict() {
 }
 
 #[tokio::test]
-async fn texts_of_a_verdict_have_their_limits() {
+async fn verdict_texts_above_their_limits_are_refused() {
     let (fixture, hold) = AllocationFixture::with_hold(AllocationType::Allocation).await;
     let mut clear = fixture.parties.clear(&hold.id);
     for wrong in [String::new(), "x".repeat(129), "a\0b".into()] {
@@ -330,7 +330,7 @@ async fn texts_of_a_verdict_have_their_limits() {
 }
 
 #[tokio::test]
-async fn a_partner_never_learns_of_custody() {
+async fn no_answer_to_a_partner_shows_custody() {
     let fixture = AllocationFixture::open(ConnectionMode::Confirmed).await;
     let earmark = &fixture.earmark;
     let telling = "777000777";

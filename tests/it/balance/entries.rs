@@ -181,7 +181,7 @@ fn filter(random: &mut Random, world: &World, stored: &[Stored], by: &str) -> Li
 }
 
 #[tokio::test]
-async fn every_filter_finds_what_its_words_say_page_by_page() {
+async fn every_filter_selects_the_matching_entries_on_all_pages() {
     const SEED: u64 = 0x5eed_0004;
     let mut random = Random::new(SEED);
     let mut world = World::make().await;
@@ -237,7 +237,7 @@ async fn every_filter_finds_what_its_words_say_page_by_page() {
 }
 
 #[tokio::test]
-async fn between_two_microseconds_nothing_happens() {
+async fn a_time_range_between_two_microseconds_is_empty() {
     let mut world = World::make().await;
     let buyer = world.buyer.clone();
     world.adjust(&buyer, "BTC", "300").await;
@@ -279,7 +279,7 @@ async fn between_two_microseconds_nothing_happens() {
 }
 
 #[tokio::test]
-async fn a_partner_sees_neither_custody_nor_where_value_comes_from() {
+async fn a_partner_sees_no_custody_and_no_world_entries() {
     let mut world = World::make().await;
     let (buyer, venue) = (world.buyer.clone(), world.venue.clone());
     world.adjust(&buyer, "BTC", "1000").await;
@@ -312,7 +312,7 @@ async fn a_partner_sees_neither_custody_nor_where_value_comes_from() {
 }
 
 #[tokio::test]
-async fn what_is_due_is_released_before_the_journal_is_read() {
+async fn due_reservations_are_expired_before_the_journal_is_read() {
     let mut world = World::make().await;
     let buyer = world.buyer.clone();
     world.adjust(&buyer, "BTC", "100").await;
@@ -345,7 +345,7 @@ async fn what_is_due_is_released_before_the_journal_is_read() {
 }
 
 #[tokio::test]
-async fn pages_hold_each_entry_once_while_others_are_written() {
+async fn pages_contain_each_entry_once_while_others_are_written() {
     let mut world = World::make().await;
     let mut random = Random::new(5);
     let buyer = world.buyer.clone();
@@ -375,7 +375,7 @@ async fn pages_hold_each_entry_once_while_others_are_written() {
 }
 
 #[tokio::test]
-async fn a_token_serves_the_list_that_gave_it() {
+async fn a_page_token_is_refused_by_any_other_list() {
     const LIST: &str = "/earmark.balance.v1.BalanceService/ListEntries";
     let mut world = World::make().await;
     let buyer = world.buyer.clone();
@@ -450,7 +450,7 @@ async fn a_token_serves_the_list_that_gave_it() {
 }
 
 #[tokio::test]
-async fn the_first_check_that_fails_answers() {
+async fn checks_of_list_entries_run_in_the_documented_order() {
     let earmark = Earmark::start().await;
     let one = earmark.new_enterprise("One", false).await.id;
     let wrong = ListEntriesRequest {

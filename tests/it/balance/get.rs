@@ -30,7 +30,7 @@ fn sum(answer: &GetBalanceResponse) -> u64 {
 }
 
 #[tokio::test]
-async fn a_balance_comes_with_the_reservations_behind_it() {
+async fn a_balance_is_returned_with_its_open_reservations() {
     let mut world = World::make().await;
     let (buyer, venue) = (world.buyer.clone(), world.venue.clone());
     let connection = world.connections[0].id.clone();
@@ -96,7 +96,7 @@ async fn a_balance_comes_with_the_reservations_behind_it() {
 }
 
 #[tokio::test]
-async fn the_oldest_thousand_reservations_are_shown_and_all_are_counted() {
+async fn the_oldest_1000_reservations_are_listed_and_all_are_counted() {
     let mut world = World::make().await;
     let buyer = world.buyer.clone();
     world.adjust(&buyer, "BTC", "1000000").await;
@@ -137,7 +137,7 @@ async fn the_oldest_thousand_reservations_are_shown_and_all_are_counted() {
 }
 
 #[tokio::test]
-async fn what_is_due_is_released_before_a_read_answers() {
+async fn due_reservations_are_expired_before_a_balance_is_read() {
     let mut world = World::make().await;
     let (buyer, venue) = (world.buyer.clone(), world.venue.clone());
     world.adjust(&buyer, "BTC", "100").await;
@@ -173,7 +173,7 @@ async fn what_is_due_is_released_before_a_read_answers() {
 }
 
 #[tokio::test]
-async fn balance_and_reservations_agree_while_others_write() {
+async fn held_equals_the_sum_of_the_reservations_during_writes() {
     let mut world = World::make().await;
     let buyer = world.buyer.clone();
     world.adjust(&buyer, "BTC", "1000").await;
@@ -225,7 +225,7 @@ async fn balance_and_reservations_agree_while_others_write() {
 }
 
 #[tokio::test]
-async fn the_first_check_that_fails_answers() {
+async fn checks_of_get_balance_run_in_the_documented_order() {
     let earmark = Earmark::start().await;
     let one = earmark.new_enterprise("One", false).await.id;
     let wrong = GetBalanceRequest {

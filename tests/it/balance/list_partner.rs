@@ -34,7 +34,7 @@ fn places(world: &World, networks: &[PartnerNetworkBalance]) -> Vec<usize> {
 }
 
 #[tokio::test]
-async fn a_partner_sees_what_stands_with_each_of_its_connections_and_nothing_of_custody() {
+async fn a_partner_lists_the_balances_of_its_connections_and_no_custody() {
     let mut world = World::make().await;
     for (enterprise, currency) in [
         (world.buyer.clone(), "BTC"),
@@ -150,7 +150,7 @@ fn filter_cases(world: &World) -> Vec<(ListPartnerBalancesRequest, &'static [usi
 }
 
 #[tokio::test]
-async fn filters_are_joined_by_and_their_values_by_or() {
+async fn filters_combine_with_and_and_their_values_with_or() {
     let mut world = World::make().await;
     let buyer = world.buyer.clone();
     world.adjust(&buyer, "BTC", "1000").await;
@@ -174,7 +174,7 @@ async fn filters_are_joined_by_and_their_values_by_or() {
 }
 
 #[tokio::test]
-async fn pages_by_number_and_by_token_hold_each_connection_once() {
+async fn pages_by_number_and_by_token_contain_each_connection_once() {
     let world = World::make().await;
     for size in [1, 2, 3, 4, 500] {
         let first = ListPartnerBalancesRequest {
@@ -224,7 +224,7 @@ async fn pages_by_number_and_by_token_hold_each_connection_once() {
 }
 
 #[tokio::test]
-async fn the_first_check_that_fails_answers() {
+async fn checks_of_list_partner_balances_run_in_the_documented_order() {
     let earmark = Earmark::start().await;
     let venue = earmark.new_enterprise("Venue", false).await.id;
     let request = ListPartnerBalancesRequest {

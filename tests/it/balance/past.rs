@@ -27,7 +27,7 @@ fn held(answer: &GetBalanceResponse) -> &str {
 }
 
 #[tokio::test]
-async fn what_was_answered_is_answered_for_ever() {
+async fn a_past_balance_is_answered_the_same_for_ever() {
     const SEED: u64 = 0x5eed_0003;
     let mut random = Random::new(SEED);
     let mut world = World::make().await;
@@ -102,7 +102,7 @@ async fn what_was_answered_is_answered_for_ever() {
 }
 
 #[tokio::test]
-async fn a_time_between_two_entries_shows_the_earlier_and_is_rounded_down() {
+async fn a_time_between_two_entries_selects_the_earlier_one() {
     let mut world = World::make().await;
     let buyer = world.buyer.clone();
     let before = Timestamp::from(std::time::SystemTime::now());
@@ -134,7 +134,7 @@ async fn a_time_between_two_entries_shows_the_earlier_and_is_rounded_down() {
 }
 
 #[tokio::test]
-async fn the_future_is_refused_unless_an_entry_has_been_there() {
+async fn a_future_time_is_refused_unless_an_entry_is_that_late() {
     let mut world = World::make().await;
     let (buyer, venue) = (world.buyer.clone(), world.venue.clone());
     world.adjust(&buyer, "BTC", "10").await;
@@ -181,7 +181,7 @@ async fn the_future_is_refused_unless_an_entry_has_been_there() {
 }
 
 #[tokio::test]
-async fn a_partners_answer_does_not_change_with_its_clients_custody() {
+async fn custody_entries_do_not_affect_a_partners_answer() {
     let mut world = World::make().await;
     let (buyer, venue) = (world.buyer.clone(), world.venue.clone());
     world.adjust(&buyer, "BTC", "1000").await;

@@ -49,7 +49,7 @@ fn random_moment(random: &mut Random) -> Option<Moment> {
 }
 
 #[tokio::test]
-async fn whatever_is_asked_few_statements_are_prepared() {
+async fn the_number_of_prepared_statements_is_bounded() {
     let mut world = World::make().await;
     for client in [world.buyer.clone(), world.rival.clone()] {
         world.adjust(&client, "BTC", "300").await;

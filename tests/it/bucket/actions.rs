@@ -37,7 +37,7 @@ fn take_own(mut action: BalanceAction) -> BalanceAction {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_topup_adds_and_is_recorded_as_it_was_meant() {
+async fn a_topup_adds_its_amount_and_stores_every_member() {
     let fixture = BucketFixture::open().await;
     fixture.bucket("b", "1.5").await;
     let request = TopupBalanceRequest {
@@ -72,7 +72,7 @@ async fn a_topup_adds_and_is_recorded_as_it_was_meant() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_adjustment_goes_both_ways_but_not_below_zero() {
+async fn an_adjustment_may_be_negative_but_not_overdraw_the_bucket() {
     let fixture = BucketFixture::open().await;
     fixture.bucket("b", "10").await;
     fixture.reserve(reserve("b", "4", "r")).await;
@@ -120,7 +120,7 @@ fn assert_insufficient(refused: Refusal, available: &str, requested: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_reserve_holds_until_it_is_given_back() {
+async fn a_reserve_is_held_until_it_is_unreserved() {
     let fixture = BucketFixture::open().await;
     fixture.bucket("b", "10").await;
     let held = fixture.reserve(reserve("b", "4", "r")).await;
@@ -157,7 +157,7 @@ async fn a_reserve_holds_until_it_is_given_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_deduction_from_a_reserve_keeps_the_rest_or_returns_it() {
+async fn a_deduction_from_a_reserve_keeps_or_returns_the_rest() {
     let fixture = BucketFixture::open().await;
     fixture.bucket("b", "10").await;
     let held = fixture.reserve(reserve("b", "4", "r")).await;
@@ -203,7 +203,7 @@ async fn a_deduction_from_a_reserve_keeps_the_rest_or_returns_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_reserve_that_is_deducted_to_zero_is_completed() {
+async fn a_reserve_is_completed_when_all_of_it_is_deducted() {
     let fixture = BucketFixture::open().await;
     fixture.bucket("b", "10").await;
     let held = fixture.reserve(reserve("b", "4", "r")).await;
@@ -224,7 +224,7 @@ async fn a_reserve_that_is_deducted_to_zero_is_completed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_reserve_that_was_used_in_part_is_completed_when_given_back() {
+async fn a_partly_used_reserve_is_completed_by_unreserve() {
     let fixture = BucketFixture::open().await;
     fixture.bucket("b", "10").await;
     let held = fixture.reserve(reserve("b", "4", "r")).await;
@@ -247,7 +247,7 @@ async fn a_reserve_that_was_used_in_part_is_completed_when_given_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_deduction_from_what_is_left_does_not_touch_reserves() {
+async fn a_deduction_without_a_reserve_takes_available_value_only() {
     let fixture = BucketFixture::open().await;
     fixture.bucket("b", "10").await;
     fixture.reserve(reserve("b", "4", "r")).await;
@@ -290,7 +290,7 @@ macro_rules! keys {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn each_key_works_once_per_kind_of_action() {
+async fn a_request_id_is_unique_per_bucket_and_kind_of_action() {
     let fixture = BucketFixture::open().await;
     fixture.bucket("b", "10").await;
     // One key for all: it is unique per bucket and RPC.
@@ -332,7 +332,7 @@ async fn each_key_works_once_per_kind_of_action() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_replayed_reserve_shows_how_it_stands_now() {
+async fn a_replayed_reserve_shows_its_current_state() {
     let fixture = BucketFixture::open().await;
     fixture.bucket("b", "10").await;
     let held = fixture.reserve(reserve("b", "4", "r")).await;
@@ -349,7 +349,7 @@ async fn a_replayed_reserve_shows_how_it_stands_now() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_validated_action_answers_alike_and_moves_nothing() {
+async fn validate_only_answers_like_the_real_action_and_moves_nothing() {
     let fixture = BucketFixture::open().await;
     fixture.bucket("b", "10").await;
     let before = fixture.get("b").await;
@@ -442,7 +442,7 @@ async fn tries(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn only_an_active_bucket_can_be_used_but_reserves_always() {
+async fn only_an_active_bucket_takes_actions_but_open_reserves_stay_usable() {
     let fixture = BucketFixture::open().await;
     for (index, status) in [
         BucketStatus::Suspended,
@@ -478,7 +478,7 @@ async fn only_an_active_bucket_can_be_used_but_reserves_always() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nothing_can_be_done_with_a_closed_bucket() {
+async fn a_closed_bucket_takes_no_action() {
     let fixture = BucketFixture::open().await;
     fixture.bucket("b", "0").await;
     fixture.bucket("c", "10").await;
@@ -496,7 +496,7 @@ async fn nothing_can_be_done_with_a_closed_bucket() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn only_the_buckets_own_unit_moves() {
+async fn an_action_in_another_unit_than_the_buckets_is_refused() {
     let fixture = BucketFixture::open().await;
     fixture.bucket("b", "10").await;
     let before = fixture.get("b").await;

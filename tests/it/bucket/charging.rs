@@ -118,7 +118,7 @@ fn cents(amount: &str) -> i64 {
 const TOTAL: i64 = 50_000;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn many_clients_on_one_bucket_never_overdraw_it() {
+async fn concurrent_clients_never_overdraw_a_bucket() {
     let fixture = Arc::new(BucketFixture::open().await);
     fixture.bucket("shared", "500").await;
     let clients = (0..CLIENTS).map(|number| tokio::spawn(charge(Arc::clone(&fixture), number)));
@@ -170,7 +170,7 @@ async fn assert_sound(earmark: &Earmark) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn transfers_in_a_ring_lose_nothing() {
+async fn concurrent_transfers_in_a_ring_keep_the_total() {
     let fixture = Arc::new(BucketFixture::open().await);
     let ring = 8;
     for number in 0..ring {
@@ -207,7 +207,7 @@ async fn transfers_in_a_ring_lose_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_processes_charge_one_bucket() {
+async fn two_processes_charging_one_bucket_never_overdraw_it() {
     let fixture = BucketFixture::open().await;
     fixture.bucket("shared", "100").await;
     let other = Earmark::start_on(&fixture.earmark.url, Setup::default()).await;

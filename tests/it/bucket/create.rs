@@ -81,7 +81,7 @@ fn time(seconds: i64, nanos: i32) -> Timestamp {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_member_is_answered_as_it_was_given() {
+async fn create_returns_every_member_as_given() {
     let fixture = BucketFixture::open().await;
     let created = fixture.create(full()).await;
     let quantity = full().remaining_value.expect("set");
@@ -98,7 +98,7 @@ async fn every_member_is_answered_as_it_was_given() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_unset_stays_unset() {
+async fn unset_members_stay_unset() {
     let fixture = BucketFixture::open().await;
     // An empty bucket: nothing has moved.
     let created = fixture.bucket("b", "-0.00").await;
@@ -113,7 +113,7 @@ async fn what_is_unset_stays_unset() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_output_only_is_ignored() {
+async fn output_only_members_are_ignored() {
     let fixture = BucketFixture::open().await;
     let given = Bucket {
         reserved_value: eur("b", "7").remaining_value,
@@ -133,7 +133,7 @@ async fn what_is_output_only_is_ignored() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_repeat_answers_the_bucket_as_it_is_and_the_values_as_they_were() {
+async fn a_replay_returns_the_current_bucket_with_the_first_answers_values() {
     let fixture = BucketFixture::open().await;
     fixture.create(full()).await;
     let first = fixture.bucket("b", "10.50").await;
@@ -153,7 +153,7 @@ async fn a_repeat_answers_the_bucket_as_it_is_and_the_values_as_they_were() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_id_that_is_taken_is_refused() {
+async fn an_id_in_use_is_refused() {
     let fixture = BucketFixture::open().await;
     fixture.bucket("b", "10").await;
     for other in [
@@ -185,7 +185,7 @@ async fn an_id_that_is_taken_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_id_is_made_of_the_request_id() {
+async fn without_an_id_one_is_derived_from_the_request_id() {
     let fixture = BucketFixture::open().await;
     let mut client = fixture.client.clone();
     let mut create = async |key: &str, amount: &str| {
@@ -211,7 +211,7 @@ async fn an_id_is_made_of_the_request_id() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_validated_bucket_is_not_there() {
+async fn validate_only_creates_no_bucket() {
     let fixture = BucketFixture::open().await;
     let request = CreateBucketRequest {
         validate_only: true,
@@ -287,7 +287,7 @@ fn add_101_products(bucket: &mut Bucket) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_cannot_be_stored_is_refused_all_at_once() {
+async fn create_reports_every_invalid_field() {
     let fixture = BucketFixture::open().await;
     let mut client = fixture.client.clone();
     refusal(client.create_bucket(creation(wrong_bucket())).await).expect_invalid(&[
@@ -357,7 +357,7 @@ async fn what_cannot_be_stored_is_refused_all_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_extension_that_json_cannot_hold_is_refused() {
+async fn an_extension_that_jsonb_cannot_store_is_refused() {
     use prost_types::{Struct, Value, value::Kind};
 
     let fixture = BucketFixture::open().await;
@@ -387,7 +387,7 @@ async fn an_extension_that_json_cannot_hold_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_end_that_is_past_makes_it_read_expired() {
+async fn a_bucket_whose_validity_has_ended_reads_as_expired() {
     let fixture = BucketFixture::open().await;
     let past = TimePeriod {
         start_date_time: None,

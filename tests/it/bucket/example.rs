@@ -53,7 +53,7 @@ fn take_start(bucket: &mut Value) -> chrono::DateTime<chrono::Utc> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_sources_example_comes_back_under_the_sources_names() {
+async fn the_tmf_example_round_trips_under_its_own_member_names() {
     let fixture = BucketFixture::open().await;
     fixture
         .create(from_json(BUCKET, as_proto_json(source())))
@@ -79,7 +79,7 @@ async fn the_sources_example_comes_back_under_the_sources_names() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_extended_object_has_what_was_stored_besides() {
+async fn the_extended_object_has_the_additional_members() {
     let fixture = BucketFixture::open().await;
     let mut given = as_proto_json(source());
     let extension = json!({
@@ -120,7 +120,7 @@ async fn the_extended_object_has_what_was_stored_besides() {
 }
 
 #[test]
-fn requests_keep_the_name_of_their_type() {
+fn list_requests_spell_type_without_an_at_sign() {
     let list: ListBucketsRequest = from_json(
         "earmark.bucket.v1.ListBucketsRequest",
         json!({"type": "BucketOracle"}),

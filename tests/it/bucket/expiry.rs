@@ -94,7 +94,7 @@ async fn no_read_shows_a_due_reserve_as_open() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_reserve_that_is_due_cannot_be_used_any_more() {
+async fn a_due_reserve_cannot_be_used() {
     let fixture = BucketFixture::open().await;
     let held = with_reserve(&fixture, "b", 150_000).await;
     due(&fixture, &held).await;
@@ -116,7 +116,7 @@ async fn a_reserve_that_is_due_cannot_be_used_any_more() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_sweep_gives_back_what_nobody_asks_for() {
+async fn the_sweep_expires_due_reserves() {
     let fixture = BucketFixture::open().await;
     with_reserve(&fixture, "b", 100_000).await;
     let sql = "SELECT count(*) FROM bucket_action WHERE status = 'CREATED'";
@@ -130,7 +130,7 @@ async fn the_sweep_gives_back_what_nobody_asks_for() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_reserve_ends_within_a_year_and_a_day() {
+async fn expire_time_of_a_reserve_is_within_366_days() {
     let fixture = BucketFixture::open().await;
     fixture.bucket("b", "10").await;
     let mut client = fixture.client.clone();
@@ -242,7 +242,7 @@ async fn a_bucket_is_not_usable_before_it_is_valid() {
 
 /// A bucket that another session holds delays the reads of nothing but itself, and of it only if something was due.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_held_bucket_delays_no_read_of_others() {
+async fn a_locked_bucket_does_not_delay_reads_of_other_buckets() {
     let fixture = BucketFixture::open().await;
     fixture.bucket("free", "10").await;
     let held = with_reserve(&fixture, "b", 100_000).await;

@@ -21,7 +21,7 @@ async fn fixture() -> BucketFixture {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn only_what_is_asked_for_is_returned() {
+async fn only_the_requested_members_are_returned() {
     let fixture = fixture().await;
     for (fields, shown) in [
         // The source's own example.
@@ -70,7 +70,7 @@ async fn only_what_is_asked_for_is_returned() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_member_is_returned_unless_some_are_asked_for() {
+async fn all_members_are_returned_without_a_fields_argument() {
     let fixture = fixture().await;
     let got = fixture.get("b").await;
     assert_eq!((got.version, got.product.len()), (2, 2));

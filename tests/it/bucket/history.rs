@@ -179,7 +179,7 @@ async fn listed_one_by_one(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_filter_lists_what_fits_it_in_the_order_of_creation() {
+async fn every_filter_lists_matching_actions_in_creation_order() {
     let (fixture, done) = busy().await;
     let times: Vec<Timestamp> = done
         .iter()
@@ -204,7 +204,7 @@ async fn every_filter_lists_what_fits_it_in_the_order_of_creation() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_tenant_sees_its_own_actions_alone() {
+async fn a_tenant_lists_its_own_actions_only() {
     let (fixture, done) = busy().await;
     let stranger = BucketFixture::on(fixture.earmark);
     assert_eq!(
@@ -226,7 +226,7 @@ async fn a_tenant_sees_its_own_actions_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn balances_add_up_by_unit_and_leave_closed_buckets_out() {
+async fn totals_are_per_unit_and_exclude_closed_buckets() {
     let fixture = BucketFixture::open().await;
     for (id, amount, units) in [
         ("a", "0.1", "EUR"),
@@ -273,7 +273,7 @@ async fn balances_add_up_by_unit_and_leave_closed_buckets_out() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_cannot_be_asked_is_refused() {
+async fn invalid_list_arguments_are_refused() {
     let fixture = BucketFixture::open().await;
     let mut client = fixture.client.clone();
     let request = ListBalanceActionsRequest {

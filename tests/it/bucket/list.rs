@@ -54,7 +54,7 @@ fn fits(request: &ListBucketsRequest, bucket: &Bucket) -> bool {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_combination_of_filters_lists_what_fits_it() {
+async fn every_combination_of_filters_lists_matching_buckets() {
     let fixture = BucketFixture::open().await;
     let mut random = Random::new(7);
     let mut buckets = Vec::new();
@@ -93,7 +93,7 @@ async fn every_combination_of_filters_lists_what_fits_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_tenant_sees_its_own_buckets_alone() {
+async fn a_tenant_lists_its_own_buckets_only() {
     let fixture = BucketFixture::open().await;
     fixture.bucket("a", "1").await;
     let other = BucketFixture::on(fixture.earmark);
@@ -109,7 +109,7 @@ async fn a_tenant_sees_its_own_buckets_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn counts_are_in_the_metadata_too() {
+async fn counts_are_in_the_response_metadata_too() {
     let fixture = BucketFixture::open().await;
     for id in ["a", "b", "c"] {
         fixture.bucket(id, "1").await;

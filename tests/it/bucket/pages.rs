@@ -55,7 +55,7 @@ async fn follow(fixture: &BucketFixture, mut request: ListBucketsRequest) -> (Ve
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn tokens_lead_through_every_list_in_its_order() {
+async fn page_tokens_walk_every_list_in_its_order() {
     let fixture = BucketFixture::open().await;
     let all = many(&fixture).await;
     let of_status = |expired: bool| {
@@ -107,7 +107,7 @@ async fn tokens_lead_through_every_list_in_its_order() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_offset_skips_and_past_the_end_is_empty_with_the_total() {
+async fn an_offset_skips_buckets_and_past_the_end_the_page_is_empty() {
     let fixture = BucketFixture::open().await;
     let all = many(&fixture).await;
     for (offset, limit) in [(0, 10), (20, 10), (24, 1), (25, 10), (1_000_000, 1_000)] {
@@ -135,7 +135,7 @@ async fn an_offset_skips_and_past_the_end_is_empty_with_the_total() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn pages_have_100_buckets_unless_asked_and_1000_at_most() {
+async fn pages_have_100_buckets_by_default_and_at_most_1000() {
     let fixture = BucketFixture::open().await;
     let tenant = fixture.tenant;
     let sql = format!(
@@ -181,7 +181,7 @@ async fn pages_have_100_buckets_unless_asked_and_1000_at_most() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_page_cannot_begin_at_two_places() {
+async fn an_offset_and_a_page_token_together_are_refused() {
     let fixture = BucketFixture::open().await;
     many(&fixture).await;
     let listed = fixture
@@ -209,7 +209,7 @@ async fn a_page_cannot_begin_at_two_places() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_token_serves_only_the_list_that_gave_it() {
+async fn a_page_token_is_refused_by_any_other_list() {
     let fixture = BucketFixture::open().await;
     many(&fixture).await;
     let first = ListBucketsRequest {
@@ -285,7 +285,7 @@ async fn a_token_serves_only_the_list_that_gave_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_created_while_paging_comes_at_the_end() {
+async fn buckets_created_while_paging_are_on_the_last_pages() {
     let fixture = BucketFixture::open().await;
     let mut all = many(&fixture).await;
     let request = ListBucketsRequest {

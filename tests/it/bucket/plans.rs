@@ -300,7 +300,7 @@ async fn look(buckets: usize) -> Vec<(String, Cost, Cost)> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn few_statements_are_prepared_whatever_is_asked() {
+async fn the_number_of_prepared_statements_is_bounded() {
     let (session, asking) = filled(10).await;
     drop(session);
     let some = |text: &str, is_set: bool| if is_set { text } else { "" }.to_owned();
@@ -343,7 +343,7 @@ async fn few_statements_are_prepared_whatever_is_asked() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_list_of_buckets_uses_an_index_and_its_last_page_costs_what_the_first_does() {
+async fn every_list_uses_an_index_and_late_pages_cost_what_the_first_does() {
     for (request, first, last) in look(BUCKETS).await {
         for cost in [&first, &last] {
             let by_index = cost.scans.iter().all(|scan| !scan.contains("Seq Scan"));

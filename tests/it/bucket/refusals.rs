@@ -14,7 +14,7 @@ use crate::support::bucket_fixture::{
 use crate::support::earmark::{Authorized, NOBODY, refusal};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn amounts_are_decimals_above_zero() {
+async fn amounts_that_are_not_positive_decimals_are_refused() {
     let fixture = BucketFixture::open().await;
     fixture.bucket("b", "10").await;
     let before = fixture.get("b").await;
@@ -70,7 +70,7 @@ async fn wrong_arguments_of_other_actions(mut client: BucketServiceClient<Author
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_wrong_argument_is_named_at_once() {
+async fn actions_report_every_invalid_field() {
     let fixture = BucketFixture::open().await;
     let mut client = fixture.client.clone();
     let long = |chars: usize| Some("x".repeat(chars));
@@ -128,7 +128,7 @@ async fn every_wrong_argument_is_named_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_foreign_bucket_is_not_found() {
+async fn another_tenants_bucket_is_not_found() {
     let fixture = BucketFixture::open().await;
     fixture.bucket("b", "10").await;
     let held = fixture.reserve(reserve("b", "1", "r")).await;
@@ -161,7 +161,7 @@ async fn a_foreign_bucket_is_not_found() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn only_a_reserve_of_that_bucket_can_be_used() {
+async fn a_reserve_of_another_bucket_is_refused() {
     let fixture = BucketFixture::open().await;
     fixture.bucket("b", "10").await;
     fixture.bucket("c", "10").await;
@@ -186,7 +186,7 @@ async fn only_a_reserve_of_that_bucket_can_be_used() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn ids_are_opaque() {
+async fn bucket_ids_may_contain_any_characters() {
     let fixture = BucketFixture::open().await;
     for id in [
         "0.0.0.1+-balance_group+106463",

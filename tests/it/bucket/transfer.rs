@@ -62,7 +62,7 @@ async fn a_transfer_moves_value_in_one_step() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_cost_is_paid_by_whom_it_says() {
+async fn the_cost_owner_pays_the_cost() {
     let fixture = BucketFixture::open().await;
     fixture.bucket("a", "10").await;
     fixture.bucket("b", "0").await;
@@ -108,7 +108,7 @@ async fn the_cost_is_paid_by_whom_it_says() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_set_aside_is_not_transferred() {
+async fn reserved_value_is_not_transferred() {
     let fixture = BucketFixture::open().await;
     fixture.bucket("a", "10").await;
     fixture.bucket("b", "0").await;
@@ -124,7 +124,7 @@ async fn what_is_set_aside_is_not_transferred() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn both_buckets_must_be_usable_and_of_one_unit() {
+async fn both_buckets_of_a_transfer_must_be_usable_and_have_one_unit() {
     let fixture = BucketFixture::open().await;
     fixture.bucket("a", "10").await;
     fixture.bucket("b", "0").await;
@@ -165,7 +165,7 @@ async fn both_buckets_must_be_usable_and_of_one_unit() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_foreign_tenants_bucket_takes_nothing() {
+async fn a_transfer_to_another_tenants_bucket_is_refused() {
     let fixture = BucketFixture::open().await;
     fixture.bucket("a", "10").await;
     let fixture = {
@@ -187,7 +187,7 @@ async fn a_foreign_tenants_bucket_takes_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_cannot_be_a_transfer_is_refused() {
+async fn invalid_transfer_arguments_are_refused() {
     let fixture = BucketFixture::open().await;
     fixture.bucket("a", "10").await;
     let mut client = fixture.client.clone();

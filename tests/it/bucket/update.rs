@@ -22,7 +22,7 @@ fn to(id: &str, status: BucketStatus) -> UpdateBucketRequest {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_set_changes_and_the_rest_stays() {
+async fn update_changes_the_members_that_are_set_only() {
     let fixture = BucketFixture::open().await;
     let created = Bucket {
         name: Some("old".into()),
@@ -77,7 +77,7 @@ async fn what_is_set_changes_and_the_rest_stays() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn another_version_than_expected_is_refused() {
+async fn an_unexpected_version_is_refused() {
     let fixture = BucketFixture::open().await;
     fixture.bucket("b", "1").await;
     // Movements count too: whoever expects a version has seen the values.
@@ -99,7 +99,7 @@ async fn another_version_than_expected_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn closed_is_final_and_needs_an_empty_bucket() {
+async fn only_an_empty_bucket_can_be_closed_and_closed_is_final() {
     let fixture = BucketFixture::open().await;
     fixture.bucket("b", "2").await;
     let held = fixture.reserve(reserve("b", "1", "r")).await;
@@ -142,7 +142,7 @@ async fn closed_is_final_and_needs_an_empty_bucket() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn any_status_but_closed_may_follow_any_other() {
+async fn every_change_between_open_statuses_is_allowed() {
     let fixture = BucketFixture::open().await;
     fixture.bucket("b", "1").await;
     let open = [
@@ -161,7 +161,7 @@ async fn any_status_but_closed_may_follow_any_other() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_key_works_once() {
+async fn an_update_with_a_used_request_id_is_replayed() {
     let fixture = BucketFixture::open().await;
     fixture.bucket("b", "1").await;
     let mut client = fixture.client.clone();
@@ -204,7 +204,7 @@ async fn a_key_works_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_validated_update_changes_nothing_and_leaves_no_key() {
+async fn validate_only_updates_nothing_and_stores_no_key() {
     let fixture = BucketFixture::open().await;
     let before = fixture.bucket("b", "1").await;
     let request = UpdateBucketRequest {
@@ -226,7 +226,7 @@ async fn a_validated_update_changes_nothing_and_leaves_no_key() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_cannot_be_is_refused() {
+async fn invalid_update_arguments_are_refused() {
     let fixture = BucketFixture::open().await;
     fixture.bucket("b", "1").await;
     let mut client = fixture.client.clone();

@@ -183,7 +183,7 @@ fn operations_that_leave_no_record() -> Vec<(Value, &'static str)> {
 }
 
 #[tokio::test]
-async fn a_patch_is_carried_out_whole_or_not_at_all() {
+async fn a_patch_with_a_failing_operation_changes_nothing() {
     let earmark = Earmark::start().await;
     let client = earmark.firm("1");
     let record = create(&client, example()).await;
@@ -223,7 +223,7 @@ async fn a_patch_is_carried_out_whole_or_not_at_all() {
 }
 
 #[tokio::test]
-async fn what_can_be_judged_without_the_record_is_judged_at_once() {
+async fn a_malformed_patch_is_refused_before_the_record_is_read() {
     let earmark = Earmark::start().await;
     let client = earmark.firm("1");
     let record = create(&client, deal("D")).await;
@@ -282,7 +282,7 @@ async fn a_patch_may_set_the_source_id_unless_another_record_has_it() {
 }
 
 #[tokio::test]
-async fn a_copy_that_doubles_again_and_again_is_stopped() {
+async fn repeated_copies_are_refused_at_the_size_limit() {
     let earmark = Earmark::start().await;
     let client = earmark.firm("1");
     let record = create(&client, example()).await;

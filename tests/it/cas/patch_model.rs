@@ -146,7 +146,7 @@ async fn full_record(client: &Client) -> pb::CasAllocation {
 }
 
 #[tokio::test]
-async fn random_patches_do_what_the_reference_does() {
+async fn random_patches_match_the_reference() {
     let earmark = Earmark::start().await;
     let client = earmark.firm("1");
     let seed = seed();
@@ -208,7 +208,7 @@ async fn send(client: Client, first: pb::CasAllocation, seed: u64) -> Vec<Sent> 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn patches_at_once_are_carried_out_one_after_the_other() {
+async fn concurrent_patches_are_applied_one_after_the_other() {
     let earmark = Earmark::start().await;
     let client = earmark.firm("1");
     let seed = seed();

@@ -74,7 +74,7 @@ async fn wrong_amounts_are_named(client: &Client) {
 }
 
 #[tokio::test]
-async fn what_a_record_cannot_hold_is_named() {
+async fn every_invalid_member_of_a_record_is_reported() {
     let earmark = Earmark::start().await;
     let client = earmark.firm("1");
     let bad = wrong_record();
@@ -136,7 +136,7 @@ async fn what_a_record_cannot_hold_is_named() {
 }
 
 #[tokio::test]
-async fn ids_and_keys_are_judged() {
+async fn invalid_ids_and_keys_are_refused() {
     let earmark = Earmark::start().await;
     let client = earmark.firm("1");
     let refused = get(&client, "").await;
@@ -209,7 +209,7 @@ const WRONG_CRITERIA: &[(&str, &str, &str, &str)] = &[
 ];
 
 #[tokio::test]
-async fn a_search_names_each_criterion_that_cannot_be() {
+async fn a_search_reports_each_invalid_criterion() {
     let earmark = Earmark::start().await;
     let client = earmark.firm("1");
     for &(field, operator, value, wrong) in WRONG_CRITERIA {
@@ -248,7 +248,7 @@ async fn a_search_names_each_criterion_that_cannot_be() {
 }
 
 #[tokio::test]
-async fn a_search_names_what_else_cannot_be() {
+async fn a_search_reports_other_invalid_arguments() {
     let earmark = Earmark::start().await;
     let client = earmark.firm("1");
     let by = |field: &str, direction| pb::SortField {

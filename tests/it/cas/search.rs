@@ -28,7 +28,7 @@ async fn many(client: &Client, count: usize) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn pages_are_numbered_from_one_and_tokens_lead_on() {
+async fn pages_are_numbered_from_one_and_have_page_tokens() {
     let earmark = Earmark::start().await;
     let client = earmark.firm("1");
     let all = many(&client, 7).await;
@@ -74,7 +74,7 @@ async fn pages_are_numbered_from_one_and_tokens_lead_on() {
 }
 
 #[tokio::test]
-async fn a_token_serves_its_own_search_alone() {
+async fn a_page_token_is_refused_by_any_other_search() {
     let earmark = Earmark::start().await;
     let (client, other) = (earmark.firm("1"), earmark.firm("2"));
     many(&client, 3).await;
@@ -121,7 +121,7 @@ async fn a_token_serves_its_own_search_alone() {
 }
 
 #[tokio::test]
-async fn unset_values_are_above_all_others_in_an_order() {
+async fn unset_values_sort_above_all_others() {
     let earmark = Earmark::start().await;
     let client = earmark.firm("1");
     let mut records = Vec::new();
@@ -196,7 +196,7 @@ fn record_to_project() -> pb::CasAllocation {
 }
 
 #[tokio::test]
-async fn a_projection_shows_what_it_names_and_the_id() {
+async fn a_projection_returns_the_named_members_and_the_id() {
     let earmark = Earmark::start().await;
     let client = earmark.firm("1");
     let record = create(&client, record_to_project()).await;
@@ -336,7 +336,7 @@ async fn values_compare_by_their_type() {
 }
 
 #[tokio::test]
-async fn a_criterion_on_an_array_holds_if_an_element_fits() {
+async fn a_criterion_on_an_array_matches_if_any_element_does() {
     let earmark = Earmark::start().await;
     let client = earmark.firm("1");
     let status = |code: Option<&str>| pb::StatusMessage {

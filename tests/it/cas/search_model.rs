@@ -367,7 +367,7 @@ fn compare(one: &Option<Seen>, other: &Option<Seen>) -> Ordering {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_search_finds_what_a_filter_in_memory_finds() {
+async fn random_searches_match_a_filter_in_memory() {
     let seed = std::env::var("EARMARK_SEED").map_or(11, |seed| seed.parse().expect("a number"));
     let mut random = Random::new(seed);
     let earmark = Earmark::start().await;

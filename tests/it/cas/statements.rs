@@ -26,7 +26,7 @@ async fn count_prepared(asking: &Asking) -> i64 {
 }
 
 #[tokio::test]
-async fn searches_of_every_kind_leave_no_statement_prepared() {
+async fn uncommon_searches_leave_no_statement_prepared() {
     let asking = Asking::start().await;
     let mut random = Random::new(7);
     let names: Vec<_> = Field::ALL.iter().map(|field| field.name()).collect();
@@ -58,7 +58,7 @@ async fn searches_of_every_kind_leave_no_statement_prepared() {
 }
 
 #[tokio::test]
-async fn searches_that_are_made_all_the_time_stay_prepared() {
+async fn common_searches_stay_prepared() {
     let asking = Asking::start().await;
     for value in 0..20 {
         for name in ["dealId", "trancheId", "investorAccountId"] {

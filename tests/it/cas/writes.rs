@@ -39,7 +39,7 @@ async fn two_keys_are_refused(client: &Client) {
 }
 
 #[tokio::test]
-async fn a_request_id_lets_each_write_happen_once() {
+async fn a_write_with_a_used_request_id_is_replayed() {
     let earmark = Earmark::start().await;
     let client = earmark.firm("1");
     let creation = |deal_id: &str| pb::CreateAllocationRequest {
@@ -208,7 +208,7 @@ async fn deletes_are_only_validated(client: &Client, id: &str) {
 }
 
 #[tokio::test]
-async fn what_is_only_validated_is_judged_and_not_written() {
+async fn validate_only_checks_and_writes_nothing() {
     let earmark = Earmark::start().await;
     let client = earmark.firm("1");
     let creation = pb::CreateAllocationRequest {
@@ -279,7 +279,7 @@ async fn what_is_only_validated_is_judged_and_not_written() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_patches_at_the_same_time_none_is_lost() {
+async fn concurrent_patches_are_all_applied() {
     const PATCHES: usize = 120;
     let earmark = Earmark::start().await;
     let other = Earmark::start_on(&earmark.url, Setup::default()).await;
@@ -311,7 +311,7 @@ async fn of_patches_at_the_same_time_none_is_lost() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_patches_that_expect_one_version_one_is_carried_out() {
+async fn only_one_of_concurrent_patches_on_one_version_is_applied() {
     let earmark = Earmark::start().await;
     let client = earmark.firm("1");
     let record = create(&client, deal("D")).await;
@@ -336,7 +336,7 @@ async fn of_patches_that_expect_one_version_one_is_carried_out() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_creates_with_one_key_at_the_same_time_one_is_carried_out() {
+async fn only_one_of_concurrent_creates_with_one_key_is_applied() {
     let earmark = Earmark::start().await;
     let other = Earmark::start_on(&earmark.url, Setup::default()).await;
     let clients = [earmark.firm("1"), other.firm("1")];
@@ -365,7 +365,7 @@ async fn of_creates_with_one_key_at_the_same_time_one_is_carried_out() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_updates_to_one_source_id_at_the_same_time_one_gets_it() {
+async fn only_one_of_concurrent_updates_to_one_source_id_is_applied() {
     let earmark = Earmark::start().await;
     let client = earmark.firm("1");
     let mut records = Vec::new();

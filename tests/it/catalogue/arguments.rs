@@ -214,7 +214,7 @@ fn too_many_texts() -> Vec<Case> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_bad_put_names_each_fault_and_writes_nothing() {
+async fn an_invalid_put_reports_every_field_and_writes_nothing() {
     let fixture = CatalogueFixture::open().await;
     wrong_images_are_named(&fixture).await;
     wrong_languages_are_named(&fixture).await;
@@ -231,7 +231,7 @@ async fn a_bad_put_names_each_fault_and_writes_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_just_within_its_limits_passes() {
+async fn values_at_their_limits_are_accepted() {
     let fixture = CatalogueFixture::open().await;
     let mut request = putting("999999999999999999", []);
     request.msrp_price = "9999999999999999.999999999999".into();
@@ -260,7 +260,7 @@ async fn what_is_just_within_its_limits_passes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_other_calls_name_their_faults_too() {
+async fn the_other_calls_report_every_invalid_field_too() {
     let fixture = CatalogueFixture::open().await;
     let client = &fixture.client;
     for langcode in ["e", "en_US", "fr CA", "en-u", "x".repeat(200).as_str()] {

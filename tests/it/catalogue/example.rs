@@ -37,7 +37,7 @@ fn assert_is_the_sources(mut shown: Value) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_sources_example_comes_back_under_the_sources_names() {
+async fn the_documents_example_round_trips_under_its_own_member_names() {
     let fixture = CatalogueFixture::open().await;
     let mut texts = source();
     let mut request = json!({"company_id": COMPANY.to_string(), "msrp_price": "0.5"});
@@ -62,7 +62,7 @@ async fn the_sources_example_comes_back_under_the_sources_names() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_demo_data_has_it_in_languages_of_both_directions() {
+async fn the_demo_data_has_left_to_right_and_right_to_left_languages() {
     let db = database().await;
     let connector = Connector::new(&db.url).expect("a URL");
     let app = App::start(connector, &AppSettings::default()).expect("started");

@@ -10,7 +10,7 @@ use crate::support::catalogue_fixture::{
 };
 
 #[tokio::test(flavor = "multi_thread")]
-async fn each_text_is_served_in_the_first_language_that_has_it() {
+async fn each_text_falls_back_to_the_next_language_that_has_it() {
     let fixture = CatalogueFixture::open().await;
     let canadian = Translation {
         display_name: "fr-CA display".into(),
@@ -51,7 +51,7 @@ async fn each_text_is_served_in_the_first_language_that_has_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn texts_of_every_script_survive_unharmed() {
+async fn texts_in_every_script_are_stored_unchanged() {
     let fixture = CatalogueFixture::open().await;
     let strange = Translation {
         allocation_name: "שלום \u{202b}עברית\u{202c} 123".into(),
@@ -85,7 +85,7 @@ async fn texts_of_every_script_survive_unharmed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_quantity_is_filled_in_as_the_language_has_it() {
+async fn quantities_are_formatted_by_the_rules_of_the_language() {
     let fixture = CatalogueFixture::open().await;
     let only_plural = Translation {
         allocation_plural_label: "de [qty] units".into(),
@@ -130,7 +130,7 @@ async fn a_quantity_is_filled_in_as_the_language_has_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn languages_are_those_of_the_callers_companies_and_english() {
+async fn list_languages_returns_those_of_the_callers_companies_and_english() {
     let fixture = CatalogueFixture::open().await;
     let languages = async |companies: &[i64]| {
         let token = fixture.earmark.company_token("catalogue-read", companies);
@@ -174,7 +174,7 @@ async fn languages_are_those_of_the_callers_companies_and_english() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn currencies_are_those_that_a_price_may_have() {
+async fn list_currencies_returns_those_that_a_price_may_have() {
     let fixture = CatalogueFixture::open().await;
     // Whoever asks, of whichever companies.
     let token = fixture.earmark.token("catalogue-read", &[]);

@@ -44,7 +44,7 @@ async fn ids(fixture: &CatalogueFixture, page_size: i32) -> Vec<Vec<String>> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn allocations_come_in_the_order_of_their_numbers() {
+async fn allocations_are_listed_in_numeric_order_of_their_ids() {
     let fixture = CatalogueFixture::open().await;
     let greatest = "999999999999999999";
     for id in ["10", greatest, "9", "100", "1"] {
@@ -58,7 +58,7 @@ async fn allocations_come_in_the_order_of_their_numbers() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_page_token_serves_only_its_own_list() {
+async fn a_page_token_is_refused_by_any_other_list() {
     let fixture = CatalogueFixture::open().await;
     for id in ["1", "2"] {
         fixture.put(putting(id, [])).await;
@@ -122,7 +122,7 @@ async fn a_page_token_serves_only_its_own_list() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_list_of_all_ends_its_page_before_the_answer_is_too_large() {
+async fn a_list_without_a_page_size_ends_its_page_before_4_mib() {
     let fixture = CatalogueFixture::open().await;
     // 240 KB each.
     fixture.stock(30, 10_000).await;
@@ -134,7 +134,7 @@ async fn a_list_of_all_ends_its_page_before_the_answer_is_too_large() {
 
 /// Prepared once, a list costs one round trip to the database, however long it is and in whatever language.
 #[tokio::test(flavor = "multi_thread")]
-async fn five_hundred_allocations_take_one_round_trip() {
+async fn a_list_of_500_allocations_takes_one_round_trip() {
     let fixture = CatalogueFixture::open().await;
     fixture.stock(499, 20).await;
     fixture.put(putting("500", [("fr", texts("fr"))])).await;
@@ -177,7 +177,7 @@ async fn five_hundred_allocations_take_one_round_trip() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_sources_errors_have_its_texts_to_the_letter() {
+async fn the_documents_errors_have_its_exact_texts() {
     let fixture = CatalogueFixture::open().await;
     let status = async |company_id| {
         let request = ListAvailableAllocationsRequest {

@@ -51,7 +51,7 @@ fn mismatch<T: std::fmt::Debug>(result: Result<T, Status>, expected: &str, actua
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_same_put_again_changes_nothing() {
+async fn a_repeated_put_changes_nothing() {
     let fixture = CatalogueFixture::open().await;
     let mut client = fixture.client.clone();
     let put = client.put_allocation(at("1.50")).await.expect("put");
@@ -78,7 +78,7 @@ async fn the_same_put_again_changes_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_put_replaces_the_record_whole() {
+async fn a_put_replaces_the_whole_record() {
     let fixture = CatalogueFixture::open().await;
     assert_eq!(fixture.put(at("1")).await.version, 1);
     let mut other = putting("1", [("ar", texts("ar"))]);
@@ -91,7 +91,7 @@ async fn a_put_replaces_the_record_whole() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_expected_version_guards_what_came_between() {
+async fn an_unexpected_version_is_refused() {
     let fixture = CatalogueFixture::open().await;
     let mut client = fixture.client.clone();
     mismatch(client.put_allocation(expecting(1, at("1"))).await, "1", "0");
@@ -130,7 +130,7 @@ async fn an_expected_version_guards_what_came_between() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_deleted_is_gone_and_its_id_free_again() {
+async fn a_deleted_allocation_is_not_found_and_its_id_is_free() {
     let fixture = CatalogueFixture::open().await;
     let mut client = fixture.client.clone();
     let nothing = client.delete_allocation(deletion("1")).await;
@@ -151,7 +151,7 @@ async fn what_is_deleted_is_gone_and_its_id_free_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn companies_are_put_by_the_same_rules() {
+async fn puts_of_companies_follow_the_same_rules() {
     let fixture = CatalogueFixture::open().await;
     let mut client = fixture.client.clone();
     let is = |answer: &Response<PutCompanyResponse>, name: &str, version, replayed| {
@@ -200,7 +200,7 @@ async fn an_allocation_needs_its_company() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn validate_only_answers_as_the_call_would_and_writes_nothing() {
+async fn validate_only_answers_like_the_real_call_and_writes_nothing() {
     let fixture = CatalogueFixture::open().await;
     let mut client = fixture.client.clone();
     let only = |request: PutAllocationRequest| PutAllocationRequest {
@@ -246,7 +246,7 @@ async fn validate_only_answers_as_the_call_would_and_writes_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_company_has_room_for_a_thousand_allocations() {
+async fn a_company_has_at_most_1000_allocations() {
     let fixture = CatalogueFixture::open().await;
     fixture.stock(999, 1).await;
     let mut puts = tokio::task::JoinSet::new();

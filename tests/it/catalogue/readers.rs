@@ -107,7 +107,7 @@ async fn read_until(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_reader_sees_half_of_a_change() {
+async fn no_read_mixes_two_states() {
     let (fixture, other) = two().await;
     let is_done = Arc::new(AtomicBool::new(false));
     for id in ["1", "2", "3"] {
@@ -159,7 +159,7 @@ async fn no_reader_sees_half_of_a_change() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_many_puts_on_one_version_one_wins() {
+async fn only_one_of_concurrent_puts_on_one_version_is_applied() {
     let (fixture, other) = two().await;
     fixture.put(in_state("1", 1)).await;
     for version in 1..6 {
@@ -190,7 +190,7 @@ async fn of_many_puts_on_one_version_one_wins() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_same_put_at_once_is_written_once() {
+async fn concurrent_equal_puts_are_written_once() {
     let (fixture, other) = two().await;
     let mut puts = JoinSet::new();
     for index in 0..16 {
@@ -212,7 +212,7 @@ async fn the_same_put_at_once_is_written_once() {
 
 /// A put waits for whoever holds the company, and then sees what that session has written.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_put_judges_what_it_finds_once_the_company_is_free() {
+async fn a_put_waits_for_the_companys_lock_and_reads_after_it() {
     let fixture = CatalogueFixture::open().await;
     fixture.put(in_state("1", 1)).await;
     let mut holder = fixture.earmark.sql().await;

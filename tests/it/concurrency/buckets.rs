@@ -38,7 +38,7 @@ async fn actions_shared_transactions(earmark: &Earmark) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn many_that_reserve_and_deduct_never_overdraw_a_bucket_and_share_transactions() {
+async fn concurrent_reserves_and_deductions_never_overdraw_a_bucket_and_share_transactions() {
     let fixture = BucketFixture::open().await;
     let other = Earmark::start_on(&fixture.earmark.url, Setup::default()).await;
     let clients = [
@@ -123,7 +123,7 @@ impl Tally {
 
 /// Gifts in a circle, and against it: each locks two buckets, in either order of their ids.
 #[tokio::test(flavor = "multi_thread")]
-async fn gifts_that_cross_each_other_all_arrive() {
+async fn concurrent_opposite_transfers_all_succeed() {
     let fixture = BucketFixture::open().await;
     let other = Earmark::start_on(&fixture.earmark.url, Setup::default()).await;
     let clients = [

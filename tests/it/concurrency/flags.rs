@@ -55,7 +55,7 @@ impl Creator<'_> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_flag_or_licence_that_was_acknowledged_binds_every_later_create_in_every_process() {
+async fn an_acknowledged_flag_or_licence_change_binds_later_creates_in_every_process() {
     let pair = Pair::open(ConnectionMode::Confirmed).await;
     let fixture = &pair.fixture;
     let (earmark, parties) = (&fixture.earmark, &fixture.parties);
@@ -93,7 +93,7 @@ async fn a_flag_or_licence_that_was_acknowledged_binds_every_later_create_in_eve
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_partners_licence_that_was_taken_binds_its_later_verdicts_in_every_server() {
+async fn a_withdrawn_partner_licence_binds_later_verdicts_in_every_server() {
     let pair = Pair::open(ConnectionMode::Confirmed).await;
     let (fixture, members) = (&pair.fixture, pair.members());
     let partner = &fixture.parties.partner_enterprise;

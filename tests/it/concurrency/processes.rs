@@ -11,7 +11,7 @@ use crate::support::ledger_dump::assert_sound;
 use crate::support::service::is_replayed;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_key_sent_ten_thousand_times_through_two_processes_has_one_effect() {
+async fn one_key_sent_10000_times_through_two_processes_has_one_effect() {
     const CALLS: usize = 10_000;
     /// On their way at the same time.
     const AT_ONCE: usize = 256;

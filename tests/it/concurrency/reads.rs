@@ -39,7 +39,7 @@ fn number(text: &str) -> i64 {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn validations_beside_writers_change_nothing() {
+async fn concurrent_validations_change_nothing() {
     const ROUNDS: usize = 30;
     let pair = Pair::open(ConnectionMode::Confirmed).await;
     let (fixture, members) = (&pair.fixture, pair.members());
@@ -86,7 +86,7 @@ async fn validations_beside_writers_change_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_read_of_all_balances_never_sees_half_a_movement() {
+async fn a_read_of_all_balances_never_sees_part_of_a_movement() {
     let pair = Pair::open(ConnectionMode::Confirmed).await;
     let (fixture, members) = (&pair.fixture, pair.members());
     let done = AtomicBool::new(false);
@@ -114,7 +114,7 @@ async fn one_read_of_all_balances_never_sees_half_a_movement() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_held_is_always_what_the_reservations_beside_it_explain() {
+async fn a_balance_read_during_writes_equals_its_reservations() {
     let pair = Pair::open(ConnectionMode::Confirmed).await;
     let (fixture, members) = (&pair.fixture, pair.members());
     let done = AtomicBool::new(false);
@@ -148,7 +148,7 @@ async fn what_is_held_is_always_what_the_reservations_beside_it_explain() {
 
 /// Two calls are two moments; but what lies between the moments lies between the answers.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_list_between_two_balances_lies_between_them() {
+async fn a_list_read_between_two_balance_reads_is_consistent_with_both() {
     let pair = Pair::open(ConnectionMode::Confirmed).await;
     let (fixture, members) = (&pair.fixture, pair.members());
     let done = AtomicBool::new(false);

@@ -36,7 +36,7 @@ fn assert_one_effect<T: PartialEq + Debug>(answers: Vec<Result<Response<T>, Stat
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_hundred_clears_of_one_hold_have_one_effect() {
+async fn a_hundred_clears_of_one_reservation_have_one_effect() {
     for direction in [AllocationType::Allocation, AllocationType::Deallocation] {
         let (fixture, hold) = AllocationFixture::with_hold(direction).await;
         let calls = (0..100).map(|_| {
@@ -149,7 +149,7 @@ const SPREAD_US: usize = 800_000;
 const LEAD_US: u32 = 1_500_000;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_clear_release_cancel_and_expiry_exactly_one_wins_each_hold() {
+async fn exactly_one_of_clear_release_cancel_and_expiry_closes_a_reservation() {
     let mut random = Random::new(3);
     let pair = Pair::open(ConnectionMode::Confirmed).await;
     let (fixture, members) = (&pair.fixture, pair.members());
@@ -316,7 +316,7 @@ async fn random_verdict(
 /// Everything that a client, its partner and an administrator do, at random and at once, on several owners and two
 /// servers.
 #[tokio::test(flavor = "multi_thread")]
-async fn whatever_all_do_at_once_every_unit_is_there_in_the_end() {
+async fn random_concurrent_calls_keep_every_invariant() {
     const SEED: u64 = 17;
     let pair = Pair::open(ConnectionMode::Confirmed).await;
     let earmark = &pair.fixture.earmark;

@@ -38,7 +38,7 @@ fn pool_of(url: &str) -> Pool {
 const OWNER: &str = "00000000-0000-0000-0000-00000000000a";
 
 #[tokio::test]
-async fn both_drivers_faults_are_read_alike() {
+async fn errors_of_both_drivers_are_classified_alike() {
     let db = database().await;
     let holder = raw(&db).await;
     let setup = format!(
@@ -91,7 +91,7 @@ async fn both_drivers_faults_are_read_alike() {
 }
 
 #[tokio::test]
-async fn a_lost_connection_is_read_alike() {
+async fn a_lost_connection_is_classified_alike_by_both_drivers() {
     let db = database().await;
     let sql = "SELECT pg_terminate_backend(pg_backend_pid()), pg_sleep(5)";
     let error = raw(&db).await.batch_execute(sql).await.expect_err(sql);
@@ -188,7 +188,7 @@ async fn owners(db: &TestDatabase) -> i64 {
 }
 
 #[tokio::test]
-async fn a_write_that_met_another_is_tried_again_and_then_given_up() {
+async fn a_conflicting_write_is_retried_a_bounded_number_of_times() {
     let db = database().await;
     let pool = pool_of(&db.url);
     let (transaction, runs) = insert(DEADLOCK, u32::MAX);
@@ -203,7 +203,7 @@ async fn a_write_that_met_another_is_tried_again_and_then_given_up() {
 }
 
 #[tokio::test]
-async fn a_connection_lost_before_commit_leaves_nothing_and_is_tried_again() {
+async fn a_write_whose_connection_is_lost_before_commit_is_retried() {
     let db = database().await;
     let pool = pool_of(&db.url);
     let end = "SELECT pg_terminate_backend(pg_backend_pid())";
@@ -237,7 +237,7 @@ async fn a_connection_lost_during_commit_leaves_the_outcome_unknown() {
 }
 
 #[tokio::test]
-async fn a_write_that_was_withdrawn_does_not_begin() {
+async fn a_withdrawn_write_is_not_started() {
     let db = database().await;
     let (transaction, runs) = insert("", 0);
     let late = write::run(&pool_of(&db.url), || false, transaction).await;
@@ -246,7 +246,7 @@ async fn a_write_that_was_withdrawn_does_not_begin() {
 }
 
 #[tokio::test]
-async fn a_write_survives_the_callers_leaving() {
+async fn a_write_commits_after_its_caller_was_dropped() {
     let db = database().await;
     let pool = pool_of(&db.url);
     let (transaction, runs) = insert("SELECT pg_sleep(0.3)", 1);
@@ -263,7 +263,7 @@ async fn a_write_survives_the_callers_leaving() {
 }
 
 #[tokio::test]
-async fn a_read_of_several_statements_sees_one_state_and_cannot_write() {
+async fn a_read_of_several_statements_has_one_snapshot_and_is_read_only() {
     let db = database().await;
     let pool = pool_of(&db.url);
     let other = raw(&db).await;
@@ -290,7 +290,7 @@ async fn a_read_of_several_statements_sees_one_state_and_cannot_write() {
 }
 
 #[tokio::test]
-async fn dead_connections_in_the_pool_cost_no_read() {
+async fn reads_succeed_when_pooled_connections_are_dead() {
     let db = database().await;
     let pool = pool_of(&db.url);
     let select = async || {
@@ -308,7 +308,7 @@ async fn dead_connections_in_the_pool_cost_no_read() {
 }
 
 #[tokio::test]
-async fn a_pool_with_every_connection_in_use_is_overloaded_and_one_without_a_server_unavailable() {
+async fn an_exhausted_pool_is_overloaded_and_an_unreachable_server_unavailable() {
     let own = own_cluster().await;
     let url = own.database("gone").await;
     let settings = PoolSettings {
@@ -332,7 +332,7 @@ async fn a_pool_with_every_connection_in_use_is_overloaded_and_one_without_a_ser
 }
 
 #[tokio::test]
-async fn whoever_waits_for_a_connection_has_it_before_those_who_come_later() {
+async fn a_freed_connection_goes_to_the_longest_waiting_caller() {
     let db = database().await;
     let one = PoolSettings {
         max_size: 1,

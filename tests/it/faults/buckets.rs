@@ -19,7 +19,7 @@ use crate::support::service::is_replayed;
 const LOCK_WAIT: Duration = Duration::from_millis(100);
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_connection_lost_around_commit_makes_no_bucket_twice_and_updates_none_twice() {
+async fn a_connection_lost_around_commit_repeats_no_bucket_creation_and_no_update() {
     join_all(LOST.map(async |fault| {
         let World {
             earmark,
@@ -71,7 +71,7 @@ async fn a_connection_lost_around_commit_makes_no_bucket_twice_and_updates_none_
 
 /// Another session is making the bucket's owner, and does or does not.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_bucket_that_another_session_is_making_waits_and_holds_up_no_other() {
+async fn a_bucket_being_created_elsewhere_is_waited_for_without_delaying_others() {
     join_all(["ROLLBACK", "COMMIT"].map(async |end| {
         let writer = WriterSettings {
             writers: 1,
@@ -112,7 +112,7 @@ async fn a_bucket_that_another_session_is_making_waits_and_holds_up_no_other() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_only_validated_leaves_no_owner() {
+async fn validate_only_creates_no_owner() {
     let fixture = BucketFixture::open().await;
     let mut request = creation(eur("new", "3"));
     request.validate_only = true;

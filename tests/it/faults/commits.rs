@@ -31,7 +31,7 @@ pub(super) fn with_short_sessions(setup: Setup) -> Setup {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_connection_lost_around_commit_costs_no_write_and_doubles_none() {
+async fn a_connection_lost_around_commit_loses_no_write_and_repeats_none() {
     join_all(LOST.map(async |fault| {
         let world = World::make(with_short_sessions(Setup::default())).await;
         let parties = &clients(&world.earmark, 1).await[0];
@@ -54,7 +54,7 @@ async fn a_connection_lost_around_commit_costs_no_write_and_doubles_none() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_whole_batch_is_answered_truly_when_its_commit_is_lost() {
+async fn every_call_of_a_batch_is_answered_correctly_when_its_commit_is_lost() {
     join_all(LOST.map(async |fault| {
         let world = World::make(with_short_sessions(one_patient_writer())).await;
         let earmark = &world.earmark;
@@ -99,7 +99,7 @@ async fn a_whole_batch_is_answered_truly_when_its_commit_is_lost() {
 
 /// A transaction's number that never reached the disk is given to another one after a crash, so it proves nothing.
 #[tokio::test(flavor = "multi_thread")]
-async fn another_transaction_that_got_its_number_after_a_crash_is_not_taken_for_the_lost_one() {
+async fn a_reused_transaction_id_is_not_mistaken_for_the_lost_commit() {
     // Nobody but a COMMIT may bring the journal to the disk.
     let own = own_cluster_with(&[("wal_writer_delay", "10s")]).await;
     let url = own.database("shelf").await;

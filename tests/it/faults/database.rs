@@ -18,7 +18,7 @@ const END: &str = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
                     WHERE datname = current_database() AND application_name = 'earmark'";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_database_that_becomes_read_only_refuses_writes_until_it_takes_them_again() {
+async fn writes_are_refused_while_the_database_is_read_only() {
     let earmark = Earmark::start().await;
     let all = clients(&earmark, 4).await;
     let before = create(&earmark, &all[0], "before").await;
@@ -59,7 +59,7 @@ async fn a_database_that_becomes_read_only_refuses_writes_until_it_takes_them_ag
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn sessions_that_an_administrator_ends_under_load_cost_no_write_and_double_none() {
+async fn terminated_sessions_under_load_lose_no_write_and_repeat_none() {
     const SEED: u64 = 21;
     let earmark = Earmark::start().await;
     let sql = earmark.sql().await;
@@ -76,7 +76,7 @@ async fn sessions_that_an_administrator_ends_under_load_cost_no_write_and_double
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_database_that_is_started_again_under_load_costs_no_write_and_doubles_none() {
+async fn a_database_restart_under_load_loses_no_write_and_repeats_none() {
     const SEED: u64 = 22;
     let own = own_cluster().await;
     let url = own.database("shelf").await;

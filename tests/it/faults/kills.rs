@@ -20,7 +20,7 @@ fn number_of(variable: &str) -> Option<u64> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn kills_at_any_moment_cost_no_acknowledged_write_and_double_none() {
+async fn kills_at_random_moments_lose_no_acknowledged_write_and_repeat_none() {
     let kills = number_of("EARMARK_KILLS").unwrap_or(KILLS);
     let seed = number_of("EARMARK_SEED").unwrap_or_else(|| {
         let now = SystemTime::now().duration_since(UNIX_EPOCH);

@@ -15,7 +15,7 @@ use crate::support::service::is_replayed;
 use earmark::ledger::writer::WriterSettings;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn connections_that_are_cut_under_load_cost_no_write_and_double_none() {
+async fn cut_connections_under_load_lose_no_write_and_repeat_none() {
     const SEED: u64 = 11;
     let world = World::make(Setup::default()).await;
     let load = Load::start(&[&world.earmark], 6, 16, SEED).await;
@@ -32,7 +32,7 @@ async fn connections_that_are_cut_under_load_cost_no_write_and_double_none() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_network_that_stands_still_is_answered_in_time_and_truly() {
+async fn a_stalled_network_is_answered_correctly_and_in_time() {
     // Shorter than a round trip may take, and longer.
     let stalls = [OUTAGE_PATIENCE * 2, LEDGER_ROUND_TRIP_MAX * 2];
     join_all(stalls.map(async |stall| {
@@ -53,7 +53,7 @@ async fn a_network_that_stands_still_is_answered_in_time_and_truly() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_outage_refuses_what_has_waited_for_two_seconds_and_no_later() {
+async fn during_an_outage_commands_are_refused_after_two_seconds() {
     let one = WriterSettings {
         writers: 1,
         ..WriterSettings::default()

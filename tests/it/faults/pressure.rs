@@ -65,7 +65,7 @@ fn assert_all_reserved(submitted: Submitted) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_line_that_is_full_is_refused_at_once_and_other_owners_are_not() {
+async fn a_full_lane_is_refused_at_once_and_other_lanes_are_not() {
     /// Those that fit into the line, and the one that may be under way at that moment.
     const FIT: usize = QUEUE_OWNER_MAX / SUBMIT_ITEMS_MAX;
     let earmark = Earmark::start_with(one_writer()).await;
@@ -117,7 +117,7 @@ async fn a_line_that_is_full_is_refused_at_once_and_other_owners_are_not() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_deadline_that_passes_in_the_queue_withdraws_the_command_for_good() {
+async fn a_command_whose_deadline_passes_in_the_queue_is_never_applied() {
     let earmark = Earmark::start_with(one_patient_writer()).await;
     let all = clients(&earmark, 2).await;
     let (held, other) = (&all[0], &all[1]);
@@ -160,7 +160,7 @@ async fn a_deadline_that_passes_in_the_queue_withdraws_the_command_for_good() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn deadlines_of_an_owner_that_is_tried_again_and_again_say_truly_what_was_applied() {
+async fn deadlines_during_retries_report_correctly_what_was_applied() {
     let earmark = Earmark::start_with(one_writer()).await;
     let held = &clients(&earmark, 1).await[0];
     let token = earmark.token("settlement_network_write", &[&held.enterprise]);
@@ -195,7 +195,7 @@ async fn deadlines_of_an_owner_that_is_tried_again_and_again_say_truly_what_was_
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn thousands_of_commands_of_one_owner_delay_the_others_by_a_few_batches() {
+async fn thousands_of_commands_of_one_owner_delay_others_by_a_few_batches_only() {
     const SUBMISSIONS: usize = 14;
     let earmark = Earmark::start_with(one_writer()).await;
     let all = clients(&earmark, 4).await;

@@ -16,7 +16,7 @@ use crate::support::ledger_dump::assert_sound;
 const SWEPT_WITHIN: Duration = Duration::from_secs(2);
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_processes_that_sweep_release_each_reservation_once_and_in_time() {
+async fn two_sweeping_processes_expire_each_reservation_once_and_in_time() {
     const OWNERS: usize = 25;
     const EACH: usize = 8;
     let db = database().await;
@@ -55,7 +55,7 @@ async fn two_processes_that_sweep_release_each_reservation_once_and_in_time() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_writers_log_tells_in_numbers_how_large_batches_are_and_where_their_time_goes() {
+async fn the_writers_log_reports_batch_sizes_and_timings() {
     let db = database().await;
     let file = tempfile::NamedTempFile::new().expect("a file");
     let log = File::create(file.path()).expect("writable");

@@ -45,7 +45,7 @@ async fn among_neighbours(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn conflicts_that_pass_are_tried_again_and_no_caller_sees_them() {
+async fn transient_conflicts_are_retried_without_an_error() {
     let earmark = Earmark::start_with(one_patient_writer()).await;
     let all = clients(&earmark, 2).await;
     let sql = earmark.sql().await;
@@ -69,7 +69,7 @@ async fn conflicts_that_pass_are_tried_again_and_no_caller_sees_them() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_conflict_that_stays_is_contention_for_those_who_meet_it_alone() {
+async fn a_persistent_conflict_is_contention_for_the_conflicting_command_only() {
     let earmark = Earmark::start_with(one_patient_writer()).await;
     let all = clients(&earmark, 4).await;
     let sql = earmark.sql().await;
@@ -83,7 +83,7 @@ async fn a_conflict_that_stays_is_contention_for_those_who_meet_it_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_command_that_the_database_refuses_harms_no_neighbour() {
+async fn a_command_that_the_database_refuses_does_not_fail_its_batch() {
     let earmark = Earmark::start_with(one_patient_writer()).await;
     let all = clients(&earmark, 4).await;
     let sql = earmark.sql().await;
@@ -100,7 +100,7 @@ async fn a_command_that_the_database_refuses_harms_no_neighbour() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_statement_that_is_cancelled_ends_with_its_own_command() {
+async fn a_cancelled_statement_fails_its_own_command_only() {
     let earmark = Earmark::start_with(one_patient_writer()).await;
     let all = clients(&earmark, 4).await;
     let sql = earmark.sql().await;
@@ -122,7 +122,7 @@ async fn a_statement_that_is_cancelled_ends_with_its_own_command() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_statement_that_takes_too_long_is_ended_by_the_database() {
+async fn a_statement_over_the_time_limit_is_cancelled_by_the_database() {
     let setup = Setup {
         session: Session {
             statement_timeout: Duration::from_millis(500),
@@ -143,7 +143,7 @@ async fn a_statement_that_takes_too_long_is_ended_by_the_database() {
 
 /// As a migration does that takes long: everybody is refused in time rather than at their deadlines.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_table_that_is_locked_for_long_is_contention_and_never_half_applied() {
+async fn a_table_locked_for_long_is_contention_and_nothing_is_applied_in_part() {
     let patience = Duration::from_secs(1);
     let setup = with_writers(WriterSettings {
         patience,

@@ -416,11 +416,11 @@ async fn one_round(trouble: Trouble) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_many_who_charge_a_bucket_see_is_what_the_reference_allows() {
+async fn concurrent_histories_of_buckets_are_linearizable() {
     one_round(Trouble::Nothing).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_charged_outlives_the_process_that_said_so() {
+async fn histories_of_buckets_are_linearizable_across_process_kills() {
     one_round(Trouble::Killing).await;
 }

@@ -274,7 +274,7 @@ fn delay(call: &mut Call, id: uuid::Uuid) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_model_notices_whatever_is_changed_in_what_was_seen() {
+async fn the_model_detects_every_change_to_a_recorded_history() {
     let shape = Shape {
         owners: 2,
         workers: 12,

@@ -17,7 +17,7 @@ fn creating(name: &str, request_id: &str) -> pb::CreateEnterpriseRequest {
 }
 
 #[tokio::test]
-async fn a_repeated_create_answers_the_record_as_it_stands_now() {
+async fn a_replayed_create_returns_the_current_record() {
     let services = Services::start().await;
     let network = services.admin();
     let first = network.create_enterprise(creating("e", "k")).await;
@@ -133,7 +133,7 @@ async fn update_of_a_connection_replays(network: &NetworkClient, connection_id: 
 }
 
 #[tokio::test]
-async fn every_write_replays() {
+async fn every_write_is_replayed_by_its_key() {
     let world = network().await;
     let network = world.services.admin();
     let owner = enterprise(&network, "e").await;
@@ -197,7 +197,7 @@ async fn every_write_replays() {
 }
 
 #[tokio::test]
-async fn a_refused_write_leaves_no_key() {
+async fn a_refused_write_stores_no_key() {
     let world = network().await;
     let network = world.services.admin();
     let request = |expected_version| pb::UpdateEnterpriseRequest {
@@ -235,7 +235,7 @@ async fn a_refused_write_leaves_no_key() {
 }
 
 #[tokio::test]
-async fn the_same_key_is_judged_before_what_the_request_names() {
+async fn a_replay_is_found_before_the_named_records_are_checked() {
     let world = network().await;
     let network = world.services.admin();
     let first = pb::CreateConnectionRequest {
@@ -276,7 +276,7 @@ async fn the_same_key_is_judged_before_what_the_request_names() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_key_many_times_at_once_is_one_record() {
+async fn concurrent_creates_with_one_key_make_one_record() {
     let services = Services::start().await;
     let calls = (0..16).map(|_| {
         let network = services.admin();
@@ -294,7 +294,7 @@ async fn one_key_many_times_at_once_is_one_record() {
 }
 
 #[tokio::test]
-async fn a_key_stands_as_long_as_its_record() {
+async fn a_key_is_kept_as_long_as_its_record() {
     // A whole server, with all that it does by itself.
     let earmark = Earmark::start().await;
     let network = earmark.admin().network;

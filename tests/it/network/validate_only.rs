@@ -102,7 +102,7 @@ async fn validates_writes_of_connections(world: &Network) {
 }
 
 #[tokio::test]
-async fn a_validated_write_answers_what_the_real_one_would_and_leaves_no_trace() {
+async fn validate_only_answers_like_the_real_write_and_writes_nothing() {
     let world = network().await;
     let network = world.services.admin();
     let before = stored(&world.services).await;
@@ -147,7 +147,7 @@ async fn a_validated_write_answers_what_the_real_one_would_and_leaves_no_trace()
 }
 
 #[tokio::test]
-async fn a_validated_write_is_refused_like_the_real_one() {
+async fn validate_only_refuses_what_the_real_write_refuses() {
     let world = network().await;
     let network = world.services.admin();
     let validate = |request: pb::CreateConnectionRequest| pb::CreateConnectionRequest {
@@ -195,7 +195,7 @@ async fn a_validated_write_is_refused_like_the_real_one() {
 }
 
 #[tokio::test]
-async fn a_validated_write_replays_and_finds_a_reused_key() {
+async fn validate_only_replays_and_refuses_a_reused_key() {
     let services = Services::start().await;
     let network = services.admin();
     let request = |name: &str, validate_only| pb::CreateEnterpriseRequest {

@@ -607,7 +607,7 @@ fn refused() -> Vec<Case> {
 }
 
 #[tokio::test]
-async fn every_check_refuses_what_it_is_there_for() {
+async fn every_check_constraint_refuses_invalid_rows() {
     let (_db, client) = migrated().await;
     client.batch_execute(NETWORK).await.expect("a network");
     let mut covered = BTreeSet::new();
@@ -625,7 +625,7 @@ async fn every_check_refuses_what_it_is_there_for() {
 }
 
 #[tokio::test]
-async fn what_is_right_passes_every_check() {
+async fn valid_rows_pass_every_check_constraint() {
     let (_db, client) = migrated().await;
     client.batch_execute(NETWORK).await.expect("a network");
     let greatest = "9999999999999999999999999999";

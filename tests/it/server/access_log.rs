@@ -73,7 +73,7 @@ impl Log {
 }
 
 #[tokio::test]
-async fn every_call_has_its_line() {
+async fn every_call_is_logged_in_one_line() {
     let log = Log::capture();
     let server = Running::start().await;
     let bearer = server.bearer("network-admin");
@@ -130,7 +130,7 @@ async fn every_call_has_its_line() {
 }
 
 #[tokio::test]
-async fn a_caller_that_leaves_has_its_line_too() {
+async fn a_cancelled_call_is_logged_too() {
     let log = Log::capture();
     let server = Running::start().await;
     let bearer = server.bearer("network-admin");

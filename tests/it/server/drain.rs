@@ -17,7 +17,7 @@ async fn ended(server: Running) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn calls_end_before_the_hooks_run() {
+async fn calls_finish_before_the_shutdown_hooks_run() {
     let server = Running::start().await;
     let bearer = server.bearer("network-admin");
     let metadata = [("authorization", bearer.as_str())];
@@ -40,7 +40,7 @@ async fn calls_end_before_the_hooks_run() {
 }
 
 #[tokio::test]
-async fn a_lame_duck_serves_but_says_that_it_will_stop() {
+async fn a_draining_server_serves_calls_and_reports_not_serving() {
     let server = Running::start_with(Settings {
         lame_duck: Duration::from_millis(600),
         ..settings()
@@ -61,7 +61,7 @@ async fn a_lame_duck_serves_but_says_that_it_will_stop() {
 }
 
 #[tokio::test]
-async fn new_calls_of_open_connections_are_told() {
+async fn new_calls_on_open_connections_are_refused_while_draining() {
     let server = Running::start().await;
     let bearer = server.bearer("network-admin");
     let metadata = [("authorization", bearer.as_str())];
@@ -92,7 +92,7 @@ async fn new_calls_of_open_connections_are_told() {
 }
 
 #[tokio::test]
-async fn connections_that_do_not_end_are_cut() {
+async fn connections_that_do_not_close_are_cut() {
     let server = Running::start_with(Settings {
         drain_max: Duration::from_millis(200),
         ..settings()
@@ -117,7 +117,7 @@ async fn connections_that_do_not_end_are_cut() {
 }
 
 #[tokio::test]
-async fn a_second_signal_skips_the_waiting_but_not_the_hooks() {
+async fn a_second_signal_skips_the_drain_but_not_the_hooks() {
     let server = Running::start_with(Settings {
         lame_duck: Duration::from_secs(60),
         drain_max: Duration::from_secs(60),
@@ -135,7 +135,7 @@ async fn a_second_signal_skips_the_waiting_but_not_the_hooks() {
 }
 
 #[tokio::test]
-async fn idle_connections_hold_nothing_up() {
+async fn idle_connections_do_not_delay_the_drain() {
     let server = Running::start().await;
     let _silent = TcpStream::connect(server.address).await.expect("connected");
     let _idle = server.raw().await;

@@ -28,7 +28,7 @@ fn assert_internal(answer: &Answer, outcome: Option<&str>) {
 }
 
 #[tokio::test]
-async fn a_body_that_is_no_message_is_malformed() {
+async fn an_undecodable_body_is_refused_as_malformed() {
     let server = Running::start().await;
     let whole = adjust("x");
     let table = [
@@ -52,7 +52,7 @@ async fn a_body_that_is_no_message_is_malformed() {
 }
 
 #[tokio::test]
-async fn a_compression_that_is_not_served_is_refused_as_grpc_demands() {
+async fn an_unsupported_compression_is_refused_as_grpc_specifies() {
     let server = Running::start().await;
     let answer = call_with(&server, &[("grpc-encoding", "gzip")], adjust("x")).await;
     answer.expect(Code::Unimplemented, "MALFORMED_MESSAGE");
@@ -60,7 +60,7 @@ async fn a_compression_that_is_not_served_is_refused_as_grpc_demands() {
 }
 
 #[tokio::test]
-async fn a_message_over_the_limit_is_too_large() {
+async fn a_request_over_the_size_limit_is_refused() {
     let server = Running::start().await;
     // The greatest that passes: tag and length take five bytes.
     let most = "x".repeat(4 * 1024 * 1024 - 5);
@@ -79,13 +79,13 @@ async fn a_message_over_the_limit_is_too_large() {
 }
 
 #[tokio::test]
-async fn an_answer_over_the_limit_is_our_fault() {
+async fn an_answer_over_the_size_limit_is_an_internal_error() {
     let server = Running::start().await;
     assert_internal(&server.list("answer too much").await, None);
 }
 
 #[tokio::test]
-async fn metadata_over_the_limit_is_refused() {
+async fn metadata_over_the_size_limit_is_refused() {
     let server = Running::start().await;
     let raw = server.raw().await;
     let long = "x".repeat(17 * 1024);
@@ -98,7 +98,7 @@ async fn metadata_over_the_limit_is_refused() {
 }
 
 #[tokio::test]
-async fn what_is_not_there_is_unknown_whoever_asks() {
+async fn an_unknown_method_is_unimplemented_for_every_caller() {
     let server = Running::start().await;
     let bearer = server.bearer("network-admin");
     let raw = server.raw().await;
@@ -119,7 +119,7 @@ async fn what_is_not_there_is_unknown_whoever_asks() {
 }
 
 #[tokio::test]
-async fn the_clients_deadline_is_kept() {
+async fn the_clients_deadline_is_enforced() {
     let server = Running::start().await;
     let started = Instant::now();
     let answer = call_with(&server, &[("grpc-timeout", "100m")], adjust("sleep")).await;
@@ -135,7 +135,7 @@ async fn the_clients_deadline_is_kept() {
 }
 
 #[tokio::test]
-async fn the_servers_deadline_is_kept_whatever_the_client_says() {
+async fn the_servers_deadline_is_enforced_whatever_the_clients_is() {
     let server = Running::start_with(Settings {
         call_max: Duration::from_millis(100),
         ..settings()
@@ -151,7 +151,7 @@ async fn the_servers_deadline_is_kept_whatever_the_client_says() {
 }
 
 #[tokio::test]
-async fn a_panic_costs_one_call() {
+async fn a_panic_fails_its_own_call_only() {
     let server = Running::start().await;
     let bearer = server.bearer("network-admin settlement_network_read");
     let metadata = [("authorization", bearer.as_str())];
@@ -168,7 +168,7 @@ async fn a_panic_costs_one_call() {
 }
 
 #[tokio::test]
-async fn a_status_without_details_never_leaves_the_server() {
+async fn every_status_leaves_the_server_with_details() {
     let server = Running::start().await;
     for what in ["bare status", "bare internal"] {
         assert_internal(&server.adjust(what).await, Some("not_applied"));
@@ -179,7 +179,7 @@ async fn a_status_without_details_never_leaves_the_server() {
 }
 
 #[tokio::test]
-async fn calls_above_the_limit_are_refused_at_once() {
+async fn calls_above_the_concurrency_limit_are_refused_at_once() {
     let server = Running::start_with(Settings {
         calls_max: 2,
         ..settings()
@@ -212,7 +212,7 @@ async fn calls_above_the_limit_are_refused_at_once() {
 }
 
 #[tokio::test]
-async fn a_caller_that_leaves_frees_its_place() {
+async fn a_cancelled_call_frees_its_slot() {
     let server = Running::start_with(Settings {
         calls_max: 1,
         ..settings()

@@ -52,7 +52,7 @@ async fn next(watched: &mut Streaming<HealthCheckResponse>) -> Option<ServingSta
 }
 
 #[tokio::test]
-async fn names_serve_while_the_probe_passes() {
+async fn services_are_serving_while_the_probe_passes() {
     let server = Running::start().await;
     for service in [
         "",
@@ -74,7 +74,7 @@ async fn names_serve_while_the_probe_passes() {
 }
 
 #[tokio::test]
-async fn watch_follows_every_change_until_the_drain() {
+async fn watch_reports_every_change_until_the_drain() {
     let server = Running::start().await;
     wait_for(&server, "", ServingStatus::Serving).await;
     let mut all = watch(&server, "").await;

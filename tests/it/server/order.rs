@@ -10,7 +10,7 @@ use crate::server::running::{ADJUST, Running, adjust};
 use crate::support::raw::frame_bytes;
 
 #[tokio::test]
-async fn the_first_check_that_fails_answers() {
+async fn token_scope_and_body_are_checked_in_this_order() {
     let server = Running::start().await;
     let raw = server.raw().await;
     let malformed = || frame_bytes(0, &[0xff; 8]);
@@ -51,7 +51,7 @@ async fn the_first_check_that_fails_answers() {
 }
 
 #[tokio::test]
-async fn a_handler_learns_who_calls_but_not_the_token() {
+async fn a_handler_receives_the_caller_but_not_the_token() {
     let server = Running::start().await;
     let bearer = server.bearer("network-admin other");
     let metadata = [

@@ -106,7 +106,7 @@ impl Broken {
 }
 
 #[tokio::test]
-async fn l1_value_that_comes_from_nowhere() {
+async fn l1_detects_value_without_a_source() {
     let broken = Broken::open().await;
     for harm in [
         "UPDATE account SET available = available + 1 WHERE account_id = custody()",
@@ -119,7 +119,7 @@ async fn l1_value_that_comes_from_nowhere() {
 }
 
 #[tokio::test]
-async fn l2_an_overdraft() {
+async fn l2_detects_an_overdraft() {
     let broken = Broken::open().await;
     let net = broken.office.fixture.parties.connection.clone();
     for (account, harm) in [
@@ -142,7 +142,7 @@ async fn l2_an_overdraft() {
 }
 
 #[tokio::test]
-async fn l3_held_value_that_nothing_explains() {
+async fn l3_detects_held_value_without_a_reservation() {
     let broken = Broken::open().await;
     let net = broken.office.fixture.parties.connection.clone();
     let nowhere = "0198a7b2-6a44-7c11-8d4e-000000000001";
@@ -175,7 +175,7 @@ async fn l3_held_value_that_nothing_explains() {
 }
 
 #[tokio::test]
-async fn l4_a_journal_that_does_not_add_up() {
+async fn l4_detects_entries_that_do_not_add_up() {
     let broken = Broken::open().await;
     let (net, instant) = (
         broken.office.fixture.parties.connection.clone(),
@@ -321,7 +321,7 @@ const L5_HARMS: &[(&str, &str)] = &[
 ];
 
 #[tokio::test]
-async fn l5_an_end_that_is_none_or_not_the_only_one() {
+async fn l5_detects_a_missing_wrong_or_second_closing_movement() {
     let broken = Broken::open().await;
     let net = broken.office.fixture.parties.connection.clone();
     for &(account, harm) in L5_HARMS {
@@ -422,7 +422,7 @@ const L6_HARMS: &[(&str, &str)] = &[
 ];
 
 #[tokio::test]
-async fn l6_a_beginning_that_is_none_or_not_the_only_one() {
+async fn l6_detects_a_missing_wrong_or_second_opening_movement() {
     let broken = Broken::open().await;
     let (net, instant) = (
         broken.office.fixture.parties.connection.clone(),
@@ -440,7 +440,7 @@ async fn l6_a_beginning_that_is_none_or_not_the_only_one() {
 }
 
 #[tokio::test]
-async fn l7_value_that_does_not_arrive() {
+async fn l7_detects_a_transfer_that_does_not_arrive() {
     let broken = Broken::open().await;
     let owner = broken.office.fixture.parties.enterprise.clone();
     broken

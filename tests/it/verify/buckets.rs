@@ -185,7 +185,7 @@ async fn fill(fixture: &BucketFixture) {
 const OWN: &str = "custody";
 
 #[tokio::test]
-async fn l1_to_l3_of_buckets() {
+async fn l1_to_l3_are_detected_on_buckets() {
     let broken = Broken::open().await;
     for (invariant, account, harm) in [
         (
@@ -236,7 +236,7 @@ async fn l1_to_l3_of_buckets() {
 }
 
 #[tokio::test]
-async fn l4_of_buckets() {
+async fn l4_is_detected_on_buckets() {
     let broken = Broken::open().await;
     for (bucket, account, harm) in [
         (
@@ -268,7 +268,7 @@ async fn l4_of_buckets() {
 }
 
 #[tokio::test]
-async fn l5_of_buckets() {
+async fn l5_is_detected_on_buckets() {
     let broken = Broken::open().await;
     for harm in [
         // An expiry that was not, was twice, or gave back something else.
@@ -431,7 +431,7 @@ const L6_HARMS: &[(&str, &str, &str)] = &[
 ];
 
 #[tokio::test]
-async fn l6_of_buckets() {
+async fn l6_is_detected_on_buckets() {
     let broken = Broken::open().await;
     for &(bucket, account, harm) in L6_HARMS {
         broken.finds("L6", bucket, account, harm).await;
@@ -440,7 +440,7 @@ async fn l6_of_buckets() {
 }
 
 #[tokio::test]
-async fn l7_of_buckets() {
+async fn l7_is_detected_on_buckets() {
     let broken = Broken::open().await;
     broken
         .finds(

@@ -53,7 +53,7 @@ async fn until_running(sql: &Client, number: i64) {
 }
 
 #[tokio::test]
-async fn it_may_last_longer_than_other_calls() {
+async fn a_verification_may_take_longer_than_other_calls() {
     let call_max = Duration::from_millis(1_500);
     let setup = Setup {
         settings: Settings {
@@ -72,7 +72,7 @@ async fn it_may_last_longer_than_other_calls() {
 }
 
 #[tokio::test]
-async fn the_clients_own_deadline_counts() {
+async fn the_clients_deadline_ends_a_verification() {
     let earmark = Earmark::start().await;
     slow_down(&earmark, 60.0).await;
     let mut request = Request::new(VerifyLedgerRequest {});
@@ -89,7 +89,7 @@ async fn the_clients_own_deadline_counts() {
 }
 
 #[tokio::test]
-async fn a_caller_that_leaves_ends_the_statement_that_runs() {
+async fn cancelling_a_verification_cancels_its_statement() {
     let earmark = Earmark::start().await;
     slow_down(&earmark, 60.0).await;
     let sql = earmark.sql().await;
@@ -105,7 +105,7 @@ async fn a_caller_that_leaves_ends_the_statement_that_runs() {
 }
 
 #[tokio::test]
-async fn two_run_at_the_same_time_and_a_third_is_turned_away() {
+async fn at_most_two_verifications_run_at_the_same_time() {
     let earmark = Earmark::start().await;
     let holder = locks::session(&earmark.url).await;
     let lock = "BEGIN; LOCK TABLE account IN ACCESS EXCLUSIVE MODE";
@@ -133,7 +133,7 @@ async fn two_run_at_the_same_time_and_a_third_is_turned_away() {
 }
 
 #[tokio::test]
-async fn a_drain_ends_it_and_says_so() {
+async fn a_drain_ends_a_verification_with_unavailable() {
     let earmark = Earmark::start().await;
     slow_down(&earmark, 60.0).await;
     let answer = earmark
@@ -149,7 +149,7 @@ async fn a_drain_ends_it_and_says_so() {
 }
 
 #[tokio::test]
-async fn a_database_that_ends_the_session_is_unavailable() {
+async fn a_terminated_session_ends_a_verification_with_unavailable() {
     let earmark = Earmark::start().await;
     slow_down(&earmark, 60.0).await;
     let sql = earmark.sql().await;
@@ -179,7 +179,7 @@ const OWNERS: &str = "
     INSERT INTO adjustment SELECT owner_id, owner_id, 'key', 'BTC', 5, 'reason', 'me', '', 1, time FROM made;";
 
 #[tokio::test]
-async fn many_owners_are_taken_in_chunks_and_none_is_forgotten() {
+async fn owners_are_verified_in_chunks_and_none_is_skipped() {
     let earmark = Earmark::start().await;
     let sql = earmark.sql().await;
     sql.batch_execute(OWNERS).await.expect("made");
@@ -224,7 +224,7 @@ async fn many_owners_are_taken_in_chunks_and_none_is_forgotten() {
 }
 
 #[tokio::test]
-async fn at_most_a_thousand_breaches_are_told_and_all_are_counted() {
+async fn at_most_1000_breaches_are_reported_and_all_are_counted() {
     let earmark = Earmark::start().await;
     let sql = earmark.sql().await;
     sql.batch_execute(OWNERS).await.expect("made");

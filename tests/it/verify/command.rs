@@ -15,7 +15,7 @@ fn verify(arguments: &[&str]) -> Output {
 }
 
 #[tokio::test]
-async fn it_ends_with_0_on_a_sound_ledger_and_with_1_on_any_other() {
+async fn verify_exits_with_0_on_a_sound_ledger_and_with_1_otherwise() {
     let office = Office::open().await;
     let server = &office.fixture.earmark;
     let sound = verify(&["--database-url", &server.url]);
@@ -52,7 +52,7 @@ async fn it_ends_with_0_on_a_sound_ledger_and_with_1_on_any_other() {
 }
 
 #[tokio::test]
-async fn it_ends_with_2_where_it_cannot_look() {
+async fn verify_exits_with_2_when_it_cannot_read_the_ledger() {
     let folder = own_folder();
     let empty = folder.path().to_str().expect("UTF-8");
     let unmigrated = database().await;
@@ -83,7 +83,7 @@ async fn it_ends_with_2_where_it_cannot_look() {
 }
 
 #[tokio::test]
-async fn without_a_url_it_finds_the_running_development_server() {
+async fn verify_without_a_url_uses_the_running_development_server() {
     let folder = own_folder();
     let options = own_options(folder.path());
     let data_dir = options.data_dir.clone();

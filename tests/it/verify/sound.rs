@@ -22,7 +22,7 @@ async fn an_empty_ledger_is_sound() {
 }
 
 #[tokio::test]
-async fn records_of_every_kind_and_fate_are_sound() {
+async fn a_ledger_with_every_kind_and_status_of_record_is_sound() {
     let office = Office::open().await;
     let told = verify(&office.fixture.earmark).await;
     told.assert_sound();
@@ -35,7 +35,7 @@ async fn records_of_every_kind_and_fate_are_sound() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn writers_go_on_and_cause_no_breach() {
+async fn verification_during_writes_reports_no_breach() {
     let fixture = Arc::new(AllocationFixture::open(ConnectionMode::Confirmed).await);
     let stop = Arc::new(AtomicBool::new(false));
     let mut writers = JoinSet::new();
@@ -77,7 +77,7 @@ async fn writers_go_on_and_cause_no_breach() {
 }
 
 #[tokio::test]
-async fn what_the_server_writes_is_sound_by_both_ways_to_look() {
+async fn sql_and_invariant_functions_agree_that_the_ledger_is_sound() {
     let seed = Uuid::new_v4().as_u64_pair().1;
     eprintln!("seed {seed}");
     let mut random = Random::new(seed);

@@ -77,7 +77,7 @@ fn reversed(request: &ListClientAllocationsRequest) -> bool {
 }
 
 #[tokio::test]
-async fn each_filter_alone_and_any_of_them_together_let_pass_what_fits() {
+async fn filters_select_matching_records_alone_and_combined() {
     let records = Records::make(60).await;
     const SEED: u64 = 11;
     let mut random = Random::new(SEED);
@@ -121,7 +121,7 @@ async fn each_filter_alone_and_any_of_them_together_let_pass_what_fits() {
 }
 
 #[tokio::test]
-async fn both_bounds_include_their_microsecond() {
+async fn both_time_bounds_are_inclusive() {
     let records = Records::make(5).await;
     let time = records.all[2].created_at.expect("set");
     // Offsets of the two bounds in nanoseconds, and whether the record between them is found.
@@ -196,7 +196,7 @@ fn of_nobody() -> ListClientAllocationsRequest {
 }
 
 #[tokio::test]
-async fn times_that_are_none_or_reversed_are_refused() {
+async fn invalid_and_reversed_time_ranges_are_refused() {
     let earmark = Earmark::start().await;
     let time = |seconds, nanos| Some(Timestamp { seconds, nanos });
     for wrong in [
@@ -229,7 +229,7 @@ async fn times_that_are_none_or_reversed_are_refused() {
 }
 
 #[tokio::test]
-async fn values_that_no_record_could_have_are_refused_one_by_one() {
+async fn each_filter_value_that_no_record_can_have_is_reported() {
     let earmark = Earmark::start().await;
     let request = ListClientAllocationsRequest {
         enterprise_id: "nobody".into(),
@@ -274,7 +274,7 @@ async fn values_that_no_record_could_have_are_refused_one_by_one() {
 }
 
 #[tokio::test]
-async fn a_filter_takes_500_values_and_not_one_more() {
+async fn a_filter_takes_at_most_500_values() {
     let records = Records::make(3).await;
     let of = |count: usize| ListClientAllocationsRequest {
         allocation_ids: vec![records.all[0].id.clone(); count],
@@ -321,7 +321,7 @@ async fn a_filter_takes_500_values_and_not_one_more() {
 }
 
 #[tokio::test]
-async fn ids_of_others_match_nothing() {
+async fn ids_of_other_enterprises_match_nothing() {
     let records = Records::make(10).await;
     let earmark = &records.earmark;
     let theirs = earmark

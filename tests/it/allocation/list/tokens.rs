@@ -37,7 +37,7 @@ fn assert_refused<T: std::fmt::Debug>(result: Result<T, tonic::Status>, case: &s
 }
 
 #[tokio::test]
-async fn a_token_serves_any_page_size_and_any_member() {
+async fn a_page_token_works_with_any_page_size_and_for_any_member() {
     let records = Records::make(20).await;
     let first = ListClientAllocationsRequest {
         page_size: 5,
@@ -109,7 +109,7 @@ const CHANGES: [(&str, Change); 11] = [
 ];
 
 #[tokio::test]
-async fn a_token_serves_no_other_list() {
+async fn a_page_token_is_refused_by_any_other_list() {
     let records = Records::make(20).await;
     let first = ListClientAllocationsRequest {
         page_size: 5,
@@ -209,7 +209,7 @@ async fn an_altered_token_is_refused() {
 
 /// The checksum is no secret: whoever reads the source can make a token up.
 #[tokio::test]
-async fn a_token_that_somebody_made_up_does_no_harm() {
+async fn a_forged_page_token_is_refused_or_selects_only_the_callers_records() {
     let records = Records::make(6).await;
     let mut client = records.client();
     let id = records.all[2].id.as_str();

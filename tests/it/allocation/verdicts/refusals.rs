@@ -114,7 +114,7 @@ async fn final_records_refuse_the_opposite(
 
 /// Each call is still wrong in every way that comes later.
 #[tokio::test]
-async fn the_first_check_that_fails_answers_a_partners_verdict() {
+async fn checks_of_a_partners_verdict_run_in_the_documented_order() {
     let (fixture, cleared, released) = final_records().await;
     assert_eq!(cleared.status(), AllocationStatus::Cleared);
     let earmark = &fixture.earmark;
@@ -188,7 +188,7 @@ async fn the_first_check_that_fails_answers_a_partners_verdict() {
 }
 
 #[tokio::test]
-async fn the_first_check_that_fails_answers_a_cancel() {
+async fn checks_of_a_cancel_run_in_the_documented_order() {
     let (fixture, cleared, _) = final_records().await;
     let earmark = &fixture.earmark;
     let bare = earmark.enterprise("Without anything").await.id;
@@ -252,7 +252,7 @@ async fn the_first_check_that_fails_answers_a_cancel() {
 }
 
 #[tokio::test]
-async fn the_clients_side_gives_no_verdict_even_where_it_is_a_partner_of_others() {
+async fn a_client_cannot_clear_or_release_its_own_record() {
     let (fixture, hold) = AllocationFixture::with_hold(AllocationType::Allocation).await;
     let own = &fixture.parties.enterprise;
     let ask = Ask {
@@ -269,7 +269,7 @@ async fn the_clients_side_gives_no_verdict_even_where_it_is_a_partner_of_others(
 }
 
 #[tokio::test]
-async fn a_verdict_must_name_the_records_own_connection() {
+async fn a_verdict_with_another_connection_than_the_records_is_refused() {
     let (fixture, hold) = AllocationFixture::with_hold(AllocationType::Allocation).await;
     let other = fixture
         .earmark
@@ -289,7 +289,7 @@ async fn a_verdict_must_name_the_records_own_connection() {
 }
 
 #[tokio::test]
-async fn another_partners_records_and_connections_are_as_unknown_as_those_that_do_not_exist() {
+async fn another_partners_records_and_connections_are_refused_like_unknown_ones() {
     let (fixture, hold) = AllocationFixture::with_hold(AllocationType::Allocation).await;
     let earmark = &fixture.earmark;
     let venue = earmark.enterprise("Another venue").await.id;
@@ -335,7 +335,7 @@ async fn another_partners_records_and_connections_are_as_unknown_as_those_that_d
 }
 
 #[tokio::test]
-async fn a_strangers_verdict_does_not_wait_for_the_clients_lock() {
+async fn a_verdict_of_another_partner_is_refused_without_waiting_for_the_owners_lock() {
     let (fixture, hold) = AllocationFixture::with_hold(AllocationType::Allocation).await;
     let earmark = &fixture.earmark;
     let venue = earmark.enterprise("Another venue").await.id;

@@ -23,7 +23,7 @@ async fn later_movements(fixture: &AllocationFixture) {
 }
 
 #[tokio::test]
-async fn the_same_verdict_twice_answers_as_the_first_did_whatever_moved_since() {
+async fn a_repeated_verdict_returns_the_first_answers_balances() {
     for direction in BOTH {
         let (fixture, first) = AllocationFixture::with_hold(direction).await;
         let second = fixture.hold(direction, "1", "second").await;
@@ -80,7 +80,7 @@ async fn assert_replays_of(
 }
 
 #[tokio::test]
-async fn releasing_what_was_cancelled_and_cancelling_what_was_released_are_replays() {
+async fn release_after_cancel_and_cancel_after_release_are_replays() {
     for direction in BOTH {
         let (fixture, hold) = AllocationFixture::with_hold(direction).await;
         let cancelled = fixture.cancel(&hold.id).await.into_inner().allocation;
@@ -93,7 +93,7 @@ async fn releasing_what_was_cancelled_and_cancelling_what_was_released_are_repla
 }
 
 #[tokio::test]
-async fn releasing_and_cancelling_what_expired_are_replays() {
+async fn release_and_cancel_after_expiry_are_replays() {
     for direction in BOTH {
         let (fixture, hold) = AllocationFixture::with_hold(direction).await;
         // Made due by SQL, so that its versions are those of every other hold here.
@@ -113,7 +113,7 @@ async fn releasing_and_cancelling_what_expired_are_replays() {
 }
 
 #[tokio::test]
-async fn clearing_what_moved_at_once_is_a_replay() {
+async fn clear_of_an_instant_allocation_is_a_replay() {
     let fixture = AllocationFixture::open(ConnectionMode::Instant).await;
     for direction in BOTH {
         let moved = fixture.hold(direction, "10", "moved").await;
@@ -157,7 +157,7 @@ async fn assert_terminal(fixture: &AllocationFixture, id: &str, status: Allocati
 }
 
 #[tokio::test]
-async fn the_opposite_verdict_is_refused_with_how_the_record_stands() {
+async fn the_opposite_verdict_is_refused_with_the_records_status() {
     for direction in BOTH {
         let (fixture, hold) = AllocationFixture::with_hold(direction).await;
         fixture.clear(&hold.id).await;
@@ -173,7 +173,7 @@ async fn the_opposite_verdict_is_refused_with_how_the_record_stands() {
 }
 
 #[tokio::test]
-async fn a_repeat_with_another_partner_external_id_is_refused() {
+async fn a_repeated_verdict_with_another_partner_external_id_is_refused() {
     let (fixture, first) = AllocationFixture::with_hold(AllocationType::Allocation).await;
     let second = fixture.allocate("1", "second").await;
     let third = fixture.allocate("1", "third").await;
@@ -210,7 +210,7 @@ async fn a_repeat_with_another_partner_external_id_is_refused() {
 }
 
 #[tokio::test]
-async fn a_replayed_create_shows_the_record_as_it_stands_and_the_balances_of_its_first_answer() {
+async fn a_replayed_create_shows_the_closed_record_and_the_balances_of_its_first_answer() {
     let (fixture, _) = AllocationFixture::with_hold(AllocationType::Allocation).await;
     let create = fixture.parties.deallocation("BTC", "20", "d");
     let first = fixture
@@ -242,7 +242,7 @@ async fn a_replayed_create_shows_the_record_as_it_stands_and_the_balances_of_its
 }
 
 #[tokio::test]
-async fn validating_a_repeat_answers_as_the_repeat_does() {
+async fn validate_only_of_a_repeated_verdict_answers_like_the_replay() {
     let (fixture, first) = AllocationFixture::with_hold(AllocationType::Allocation).await;
     let second = fixture.allocate("1", "second").await;
     let cleared = fixture.clear(&first.id).await.into_inner();

@@ -25,7 +25,7 @@ fn assert_alike(validated: Option<Allocation>, real: Option<Allocation>) {
 }
 
 #[tokio::test]
-async fn validating_a_verdict_answers_what_the_real_one_does_and_changes_nothing() {
+async fn validate_only_answers_like_the_real_verdict_and_writes_nothing() {
     for direction in BOTH {
         let (fixture, first) = AllocationFixture::with_hold(direction).await;
         let second = fixture.hold(direction, "1", "second").await;
@@ -91,7 +91,7 @@ async fn validating_a_verdict_answers_what_the_real_one_does_and_changes_nothing
 }
 
 #[tokio::test]
-async fn validating_a_deallocation_answers_what_the_real_one_does_without_an_id() {
+async fn validate_only_answers_like_the_real_deallocation_without_an_id() {
     for mode in [ConnectionMode::Confirmed, ConnectionMode::Instant] {
         let fixture = AllocationFixture::open(mode).await;
         let moved = fixture.allocate("60", "a").await;
@@ -117,7 +117,7 @@ async fn validating_a_deallocation_answers_what_the_real_one_does_without_an_id(
 }
 
 #[tokio::test]
-async fn validating_refuses_what_the_real_verdict_would() {
+async fn validate_only_refuses_what_the_real_verdict_refuses() {
     let (fixture, hold) = AllocationFixture::with_hold(AllocationType::Allocation).await;
     fixture.clear(&hold.id).await;
     for validate_only in [true, false] {
