@@ -1,4 +1,4 @@
-//! Many at once: whatever meets, each unit moves once, and every invariant holds afterwards.
+//! Concurrent calls: each unit moves once, and every invariant holds afterwards.
 
 mod buckets;
 mod flags;

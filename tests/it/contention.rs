@@ -1,4 +1,4 @@
-//! An owner whose row another session holds, and those who have nothing to do with it.
+//! Owners whose row another session has locked, beside owners that are free.
 
 use std::time::{Duration, Instant};
 
@@ -54,7 +54,7 @@ async fn many_calls_on_a_locked_owner_delay_others_no_more_than_one() {
         let refused = refusal(answer).expect(Code::Aborted, "CONTENTION");
         assert_eq!(refused.metadata["outcome"], "not_applied");
     }
-    // The wait of the batch that is under way, and that of a batch that both are in.
+    // The lock wait of the batch in progress, and that of one batch with both owners.
     assert!(waited < 4 * LOCK_WAIT, "{waited:?}");
     holder.batch_execute("ROLLBACK").await.expect("released");
     let answer = call(held.allocation("BTC", "1", "0")).await;
@@ -137,7 +137,7 @@ async fn a_locked_owner_does_not_delay_lists_without_it() {
             .expect("has nothing to do with the lock"),
         1
     );
-    // What is due there cannot be released, and must not be shown as open.
+    // The due reservation cannot be expired and must not be shown as open.
     refusal(list(&fixture.parties.client).await).expect(Code::Aborted, "CONTENTION");
     refusal(balances(&fixture.parties.connection).await).expect(Code::Aborted, "CONTENTION");
     holder.batch_execute("ROLLBACK").await.expect("released");

@@ -1,4 +1,4 @@
-//! One key, one effect: whatever becomes of the caller, and however many ask at once.
+//! One key has one effect, with cancelled and with concurrent calls.
 
 use std::time::Duration;
 
@@ -187,7 +187,7 @@ async fn a_write_is_applied_in_whole_or_not_at_all_when_its_caller_disconnects()
         left += u32::from(tokio::time::timeout(patience, call).await.is_err());
     }
     assert!(left > 20, "{left} have left");
-    // Whatever became of it: asked again, each is there once.
+    // Whatever the outcome was, a repeat finds each of them applied once.
     let mut replayed = 0;
     for index in 0..80 {
         let request = world.parties.allocation("BTC", "1", &format!("a-{index}"));
@@ -251,7 +251,7 @@ async fn a_write_sees_what_the_previous_lock_holder_committed() {
     let world = World::make().await;
     let server = world.first();
     let parties = &world.parties;
-    // What the other session does while it has the lock, how much is then asked for, and what comes of it.
+    // What the other session does under the lock, the quantity of the call, and its result.
     let move_value = |quantity: i32| {
         format!(
             "WITH moved AS (

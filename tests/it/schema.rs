@@ -1,4 +1,4 @@
-//! The rules of the schema, asked of the catalogs; and those of the source tree, asked of its text.
+//! The rules of the database schema, checked in Postgres's catalogs, and those of the source tree.
 
 mod checks;
 mod imports;
@@ -41,7 +41,7 @@ async fn migrated() -> (TestDatabase, Client) {
     (db, client)
 }
 
-/// What a query answers, each row as one text.
+/// The first column of each row that a query returns.
 async fn texts(client: &Client, sql: &str) -> Vec<String> {
     let rows = client.query(sql, &[]).await.expect(sql);
     rows.iter().map(|row| row.get(0)).collect()
@@ -50,7 +50,7 @@ async fn texts(client: &Client, sql: &str) -> Vec<String> {
 const TABLES: &str = "SELECT relname::text FROM pg_class
     WHERE relkind IN ('r', 'p') AND relnamespace = 'public'::regnamespace AND relname NOT LIKE '\\_\\_diesel%'";
 
-/// As many rows are sampled as the greediest column wants, or the greediest expression of an index.
+/// ANALYZE samples as many rows as the largest statistics target among a table's columns and index expressions needs.
 #[tokio::test]
 async fn analyze_of_growing_tables_samples_few_rows() {
     let (_db, client) = migrated().await;
@@ -169,7 +169,7 @@ async fn amounts_are_numeric_without_a_scale_and_with_a_range_check() {
 /// Table by table: each column's type, and the primary key.
 type Schema = BTreeMap<String, (BTreeMap<String, String>, Vec<String>)>;
 
-/// What diesel believes.
+/// The tables as `src/db/schema.rs` declares them.
 fn believed() -> Schema {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/db/schema.rs");
     let text = fs::read_to_string(path).expect("the schema");

@@ -1,4 +1,4 @@
-//! VerifyLedger and `earmark verify`: silent on a sound ledger, whatever goes on meanwhile; on any other they say where.
+//! VerifyLedger and `earmark verify`: no breach on a sound ledger, also during writes; else owner and account of each.
 
 mod breaches;
 mod buckets;
@@ -16,20 +16,20 @@ use tonic::Status;
 use crate::support::allocation_fixture::AllocationFixture;
 use crate::support::earmark::Earmark;
 
-/// What a verification told.
+/// The events of one verification.
 #[derive(Debug)]
-struct Told {
+struct Verification {
     progress: Vec<VerifyProgress>,
     breaches: Vec<VerifyBreach>,
     summary: VerifySummary,
 }
 
-/// Verifies, and asserts what holds of every stream: progress that rises from nothing to all, and one summary, last.
-async fn verify(earmark: &Earmark) -> Told {
+/// Verifies the ledger and asserts that the stream is well formed: progress rises from 0 to all, one summary ends it.
+async fn verify(earmark: &Earmark) -> Verification {
     try_verify(earmark).await.expect("verified")
 }
 
-async fn try_verify(earmark: &Earmark) -> Result<Told, Status> {
+async fn try_verify(earmark: &Earmark) -> Result<Verification, Status> {
     let mut admin = earmark.admin().balance;
     let answer = admin.verify_ledger(VerifyLedgerRequest {}).await?;
     let mut stream = answer.into_inner();
@@ -42,7 +42,7 @@ async fn try_verify(earmark: &Earmark) -> Result<Told, Status> {
             Event::Summary(event) => summary = Some(event),
         }
     }
-    let told = Told {
+    let told = Verification {
         progress,
         breaches,
         summary: summary.expect("a summary"),
@@ -51,7 +51,7 @@ async fn try_verify(earmark: &Earmark) -> Result<Told, Status> {
     Ok(told)
 }
 
-impl Told {
+impl Verification {
     fn assert_well_formed(&self) {
         let all = self.summary.accounts;
         let ends = (self.progress.first(), self.progress.last());
@@ -74,16 +74,16 @@ impl Told {
     }
 }
 
-/// A desk whose ledger holds a record of every kind and fate, all of BTC; the keys of its records are their fates.
+/// A ledger with a record of every kind and status, all of BTC; each record's key names its status.
 ///
 /// Custody has entries 1 to 10, the connection 1 and 2, the instant connection 1.
-struct Office {
+struct LedgerFixture {
     fixture: AllocationFixture,
-    /// The connection that moves value at once.
+    /// The id of the connection with the mode INSTANT.
     instant: String,
 }
 
-impl Office {
+impl LedgerFixture {
     async fn open() -> Self {
         let fixture = AllocationFixture::open(ConnectionMode::Confirmed).await;
         let withdrawal = AdjustBalanceRequest {

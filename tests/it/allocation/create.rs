@@ -134,7 +134,7 @@ async fn an_insufficient_balance_is_refused_with_the_available_amount() {
         .map(|key| refused.metadata[*key].as_str())
         .collect();
     assert_eq!(numbers, ["100", "101", "BTC"]);
-    // The key is free: a refused request leaves none.
+    // A refused request stores no key.
     let answer = client
         .create_allocation(parties.allocation("BTC", "100", "a-1"))
         .await
@@ -166,7 +166,7 @@ async fn validate_only_answers_like_the_real_create_and_writes_nothing() {
         assert!(!is_replayed(&validated));
         let validated = validated.into_inner();
         assert_eq!(earmark.count(stored).await, before, "nothing is stored");
-        // Other content under the same key: the validation kept no key.
+        // Other content under the same key succeeds, because the validation stored no key.
         let other = CreateAllocationRequest {
             notes: None,
             ..validate.clone()
@@ -185,7 +185,7 @@ async fn validate_only_answers_like_the_real_create_and_writes_nothing() {
         };
         assert_eq!(validated, done);
 
-        // A key that is taken is replayed, id and all.
+        // A used key is replayed, with the record's id.
         let replayed = client.create_allocation(validate).await.expect("replayed");
         assert!(is_replayed(&replayed));
         let replayed = replayed.into_inner();
@@ -267,7 +267,7 @@ async fn a_key_with_any_other_content_is_refused() {
         assert_eq!(refused.metadata["field"], "client_external_id", "{other:?}");
     }
 
-    // Ids are the same in either case, keys are not; and whoever asks may ask again.
+    // Ids are case-insensitive, keys are not; another subject may repeat the call.
     let colleague = earmark.token_of(&earmark.claims("a colleague", &[&parties.enterprise]));
     let shouted = CreateAllocationRequest {
         enterprise_id: first.enterprise_id.to_uppercase(),
@@ -456,7 +456,7 @@ async fn a_disabled_direction_refuses_new_creates_and_replays_earlier_ones() {
         .expect("created");
 
     earmark.enable_allocations(&parties.connection, false).await;
-    // More than there is: the connection answers first.
+    // More than is available, but the connection is checked first.
     let second = parties.allocation("BTC", "1000", "a-2");
     let status = client
         .create_allocation(second)
@@ -484,7 +484,7 @@ async fn another_clients_connection_is_refused_like_an_unknown_one() {
     for parties in [&ours, &theirs] {
         earmark.deposit(&parties.enterprise, "BTC", "100").await;
     }
-    // Even a member of both enterprises.
+    // This holds for a member of both enterprises too.
     let mut client = earmark
         .member(&[&ours.enterprise, &theirs.enterprise])
         .allocation;
@@ -503,7 +503,7 @@ async fn another_clients_connection_is_refused_like_an_unknown_one() {
         );
         refusal(Err::<(), _>(status)).expect(Code::NotFound, "CONNECTION_NOT_FOUND");
     }
-    // The partner's side holds no custody.
+    // The partner's enterprise has no custody account.
     let mut partner = earmark.member(&[&ours.partner_enterprise]).allocation;
     let request = CreateAllocationRequest {
         enterprise_id: ours.partner_enterprise.clone(),

@@ -1,5 +1,5 @@
-//! Expiry: by the command that touches the owner, by the read that meets it, and by the sweep; always by the database's
-//! clock.
+//! Expiry of reservations by commands of their owner, by reads and by the sweep, always by the database's
+//! clock, never by the server's.
 //!
 //! The sweep runs twice a second. To show that something else released what was due, a test makes it due by SQL and acts
 //! at once, several times over.
@@ -35,7 +35,7 @@ const DAYS_366_US: i64 = 366 * 24 * 60 * 60 * 1_000_000;
 impl AllocationFixture {
     /// A reservation of 1 BTC that is due in a moment.
     async fn expiring(&self, key: &str) -> Allocation {
-        // Where the machine is busy a moment may be over before the call is there: what was refused left no key.
+        // On a slow machine the time may have passed before the call arrives: repeat it, a refusal stores no key.
         for millis in [50, 200, 800, 3_200] {
             let request = CreateAllocationRequest {
                 expire_time: Some(self.in_millis(millis).await),
@@ -49,14 +49,14 @@ impl AllocationFixture {
         panic!("too late every time");
     }
 
-    /// Waits until this record's time has come.
+    /// Waits until this record is due.
     async fn wait_for_end(&self, record: &Allocation) {
         let left = micros(record.expire_time) - micros(Some(self.in_millis(0).await));
         let left = Duration::from_micros(u64::try_from(left).unwrap_or(0));
         tokio::time::sleep(left + Duration::from_millis(1)).await;
     }
 
-    /// Makes every reservation of the desk's client due now, behind the server's back.
+    /// Makes every reservation of the client due now, by SQL.
     async fn make_due(&self) {
         let due = format!(
             "UPDATE allocation SET expire_time = clock_timestamp()
@@ -67,7 +67,7 @@ impl AllocationFixture {
         sql.batch_execute(&due).await.expect("made due");
     }
 
-    /// How the record is stored, whatever a read would do about it.
+    /// The record's status as it is stored, without the expiry that a read performs.
     async fn stored_status(&self, id: &str) -> String {
         let sql = format!("SELECT status FROM allocation WHERE id = '{id}'");
         let row = self.earmark.sql().await.query_one(&sql, &[]).await;
@@ -119,7 +119,7 @@ async fn the_sweep_expires_due_reservations_within_two_seconds() {
     assert_eq!(expired.count(), 2);
 }
 
-/// A reservation whose create is committed while the read is under way, and was due before it.
+/// A reservation that was due before a read began and whose create commits during the read.
 #[tokio::test]
 async fn a_balance_never_shows_a_due_reservation_that_committed_after_the_clock_was_read() {
     let fixture = AllocationFixture::open(ConnectionMode::Confirmed).await;
@@ -175,7 +175,7 @@ async fn a_command_expires_the_owners_due_reservations_first() {
     let first = fixture.allocate("60", "first").await;
     let second = fixture.allocate("40", "second").await;
     fixture.make_due().await;
-    // All 100 again, in the very call that needs them.
+    // All 100 are needed by the next call, which expires the due ones first.
     let request = fixture.parties.allocation("BTC", "100", "all of it");
     let answer = fixture.client.clone().create_allocation(request).await;
     let answer = answer.expect("reserved").into_inner();
@@ -335,7 +335,7 @@ async fn the_expire_time_of_a_final_record_has_no_effect() {
     let past = "UPDATE allocation SET expire_time = clock_timestamp()";
     let sql = fixture.earmark.sql().await;
     sql.batch_execute(past).await.expect(past);
-    // Neither a command nor a sweep makes anything of it.
+    // Neither a command nor the sweep changes it.
     fixture.allocate("1", "touches the owner").await;
     tokio::time::sleep(SWEEP_INTERVAL + Duration::from_millis(100)).await;
     let seen = fixture.get(&cleared.as_ref().expect("set").id).await;
@@ -388,8 +388,8 @@ async fn expire_time_must_be_in_the_future_and_within_366_days() {
     assert_eq!(record.allocation.expect("set").expire_time, Some(limit));
 }
 
-/// Nobody outside knows the time at which a call is judged, but it lies between two looks at the clock. `decide`'s own
-/// tests know it, and meet the limits to the microsecond.
+/// The database's time of a call is not visible, but lies between two readings of the clock. The unit tests of
+/// `decide` set it and check the limits to the microsecond.
 #[tokio::test]
 async fn expire_time_limits_use_the_databases_clock() {
     let fixture = AllocationFixture::open(ConnectionMode::Confirmed).await;
@@ -411,7 +411,7 @@ async fn expire_time_limits_use_the_databases_clock() {
             if let Err(status) = answer {
                 refusal(Err::<(), _>(status)).expect_invalid(&["expire_time"]);
             }
-            // Where it must be taken, where it must be refused; in between it may be either.
+            // Bounds for acceptance and for refusal; between them both are correct.
             let (must_take, may_take) = match limit {
                 0 => (end > after, end > before),
                 _ => (end <= before + limit, end <= after + limit),
@@ -480,7 +480,7 @@ async fn an_instant_allocation_takes_no_expire_time() {
     back.expire_time = ahead;
     let answer = fixture.client.clone().create_deallocation(back).await;
     refusal(answer).expect_invalid(&["expire_time"]);
-    // Arguments judged against the record come before its state.
+    // Arguments are compared with the record before its status is checked.
     fixture.disable_connection().await;
     let mut out = fixture.parties.allocation("BTC", "1", "a");
     out.expire_time = ahead;
@@ -509,17 +509,17 @@ async fn expiry_ignores_disabled_directions_and_withdrawn_licences() {
     }
 }
 
-/// One more than a transaction releases.
+/// One more than one transaction expires.
 const MANY: usize = 1_001;
 
-/// A client with so many reservations, all due.
+/// A client with this many due reservations.
 async fn many_due() -> AllocationFixture {
     let fixture = many_open(Earmark::start().await).await;
     fixture.make_due().await;
     fixture
 }
 
-/// The same before they are due.
+/// The same with reservations that are not due yet.
 async fn many_open(earmark: Earmark) -> AllocationFixture {
     let fixture = AllocationFixture::on(earmark, ConnectionMode::Confirmed).await;
     let deposit = fixture

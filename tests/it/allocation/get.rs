@@ -6,7 +6,7 @@ use tonic::Code;
 
 use crate::support::earmark::{Earmark, NOBODY, Parties, Refusal, refusal};
 
-/// A record of new parties.
+/// Creates a record of new parties.
 async fn record(earmark: &Earmark) -> (Parties, Allocation) {
     let parties = earmark.parties(ConnectionMode::Confirmed).await;
     earmark.deposit(&parties.enterprise, "BTC", "100").await;
@@ -19,7 +19,7 @@ async fn record(earmark: &Earmark) -> (Parties, Allocation) {
     (parties, created.into_inner().allocation.expect("set"))
 }
 
-/// What a member of `memberships` is told who asks in the name of `enterprise`.
+/// The answer to a member of `memberships` that names `enterprise`.
 async fn refused(earmark: &Earmark, memberships: &[&str], enterprise: &str, id: &str) -> Refusal {
     let request = GetAllocationRequest {
         enterprise_id: enterprise.into(),
@@ -59,7 +59,7 @@ async fn another_enterprises_record_is_refused_like_an_unknown_one() {
     let earmark = Earmark::start().await;
     let (_, theirs) = record(&earmark).await;
     let (ours, _) = record(&earmark).await;
-    // Another venue of the same client has no more to do with it.
+    // Another partner of the same client has no access either.
     let venue = earmark.enterprise("Venue").await;
     let (parties, record) = record(&earmark).await;
     let beside = Parties {

@@ -28,7 +28,7 @@ struct Records {
     earmark: Earmark,
     parties: Parties,
     client: AllocationServiceClient<Authorized>,
-    /// All of them, by creation.
+    /// All records in the order of creation.
     all: Vec<Allocation>,
 }
 
@@ -71,7 +71,7 @@ impl Records {
         }))
         .await;
         assert!(created.iter().all(Option::is_some));
-        // Five times for all: ties in the order of the last update.
+        // Only five different times, so that the last update has ties.
         earmark
             .sql()
             .await
@@ -103,7 +103,7 @@ impl Records {
         records
     }
 
-    /// The whole list.
+    /// The list with all its pages.
     fn request(&self) -> ListClientAllocationsRequest {
         ListClientAllocationsRequest {
             enterprise_id: self.parties.enterprise.clone(),

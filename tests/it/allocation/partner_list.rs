@@ -26,10 +26,10 @@ const QUANTITIES: [&str; 5] = ["9", "10", "100", "99", "1"];
 const EACH: usize = 40;
 
 /// An enterprise with two partners, three clients connected to both, and another enterprise's partner beside them.
-struct Venue {
+struct PartnerFixture {
     earmark: Earmark,
     enterprise: String,
-    /// Of this enterprise.
+    /// The partners of this enterprise.
     partners: [String; 2],
     /// Each with the first partner's connection.
     clients: Vec<Parties>,
@@ -39,7 +39,7 @@ struct Venue {
     all: Vec<Allocation>,
 }
 
-impl Venue {
+impl PartnerFixture {
     async fn make() -> Self {
         let earmark = Earmark::start().await;
         let first = earmark.parties(ConnectionMode::Confirmed).await;
@@ -81,7 +81,7 @@ impl Venue {
             ];
             fill(&earmark, parties, &connections, &mut random).await;
         }
-        let mut venue = Self {
+        let mut fixture = Self {
             partner: earmark.member(&[&enterprise]).allocation,
             partners: [first.partner, second_partner],
             earmark,
@@ -90,9 +90,9 @@ impl Venue {
             stranger,
             all: Vec::new(),
         };
-        venue.give_verdicts(&mut random).await;
-        venue.all = venue.records_of_clients().await;
-        venue
+        fixture.give_verdicts(&mut random).await;
+        fixture.all = fixture.records_of_clients().await;
+        fixture
     }
 
     /// Clears some, releases some, with ids of its own or without.
@@ -153,7 +153,7 @@ impl Venue {
         all
     }
 
-    /// The whole list.
+    /// The list with all its pages.
     fn request(&self) -> ListPartnerAllocationsRequest {
         ListPartnerAllocationsRequest {
             enterprise_id: self.enterprise.clone(),
@@ -288,9 +288,9 @@ fn ids(records: &[Allocation]) -> Vec<&str> {
 }
 
 /// The filters that a list can have, each by itself.
-fn filters(venue: &Venue) -> Vec<ListPartnerAllocationsRequest> {
-    let all = &venue.all;
-    let whole = || venue.request();
+fn filters(fixture: &PartnerFixture) -> Vec<ListPartnerAllocationsRequest> {
+    let all = &fixture.all;
+    let whole = || fixture.request();
     let some = |pick: fn(&Allocation) -> &String| [pick(&all[3]).clone(), pick(&all[17]).clone()];
     vec![
         ListPartnerAllocationsRequest {
@@ -318,13 +318,13 @@ fn filters(venue: &Venue) -> Vec<ListPartnerAllocationsRequest> {
         },
         ListPartnerAllocationsRequest {
             client_ids: vec![
-                venue.clients[0].client.clone(),
-                venue.clients[2].client.clone(),
+                fixture.clients[0].client.clone(),
+                fixture.clients[2].client.clone(),
             ],
             ..whole()
         },
         ListPartnerAllocationsRequest {
-            partner_ids: vec![venue.partners[1].clone()],
+            partner_ids: vec![fixture.partners[1].clone()],
             ..whole()
         },
         ListPartnerAllocationsRequest {
@@ -344,12 +344,12 @@ fn filters(venue: &Venue) -> Vec<ListPartnerAllocationsRequest> {
 
 #[tokio::test]
 async fn a_partner_lists_all_records_on_its_connections_and_no_others() {
-    let venue = Venue::make().await;
-    let listed = venue.list(venue.request()).await;
-    assert_eq!(listed.allocations, venue.all);
+    let fixture = PartnerFixture::make().await;
+    let listed = fixture.list(fixture.request()).await;
+    assert_eq!(listed.allocations, fixture.all);
     assert_eq!(listed.next_page_token, "");
     let distinct = |field: fn(&Allocation) -> String| -> usize {
-        venue.all.iter().map(field).collect::<HashSet<_>>().len()
+        fixture.all.iter().map(field).collect::<HashSet<_>>().len()
     };
     assert_eq!(distinct(|record| record.client_id.clone()), 3);
     assert_eq!(distinct(|record| record.partner_id.clone()), 2);
@@ -357,10 +357,12 @@ async fn a_partner_lists_all_records_on_its_connections_and_no_others() {
     assert!(distinct(|record| format!("{:?}", record.partner_external_id)) > 5);
 
     let strangers = ListPartnerAllocationsRequest {
-        enterprise_id: venue.stranger.partner_enterprise.clone(),
-        ..venue.request()
+        enterprise_id: fixture.stranger.partner_enterprise.clone(),
+        ..fixture.request()
     };
-    let stranger = venue.earmark.member(&[&venue.stranger.partner_enterprise]);
+    let stranger = fixture
+        .earmark
+        .member(&[&fixture.stranger.partner_enterprise]);
     let theirs = stranger.allocation.clone();
     let theirs = theirs
         .clone()
@@ -371,20 +373,20 @@ async fn a_partner_lists_all_records_on_its_connections_and_no_others() {
     assert!(
         theirs
             .iter()
-            .all(|record| record.partner_id == venue.stranger.partner)
+            .all(|record| record.partner_id == fixture.stranger.partner)
     );
     // Nor by the ids of what is not theirs.
     for request in [
         ListPartnerAllocationsRequest {
-            allocation_ids: vec![venue.all[0].id.clone()],
+            allocation_ids: vec![fixture.all[0].id.clone()],
             ..strangers.clone()
         },
         ListPartnerAllocationsRequest {
-            connection_ids: vec![venue.all[0].connection_id.clone()],
+            connection_ids: vec![fixture.all[0].connection_id.clone()],
             ..strangers.clone()
         },
         ListPartnerAllocationsRequest {
-            partner_ids: venue.partners.to_vec(),
+            partner_ids: fixture.partners.to_vec(),
             ..strangers.clone()
         },
     ] {
@@ -395,38 +397,38 @@ async fn a_partner_lists_all_records_on_its_connections_and_no_others() {
             .await;
         assert_eq!(listed.expect("listed").into_inner().allocations, []);
     }
-    assert_sound(&venue.earmark).await;
+    assert_sound(&fixture.earmark).await;
 }
 
 #[tokio::test]
 async fn filters_select_matching_records_and_combine_with_and() {
-    let venue = Venue::make().await;
-    let all = &venue.all;
-    let whole = || venue.request();
-    for request in filters(&venue) {
-        venue.assert_filters(request).await;
+    let fixture = PartnerFixture::make().await;
+    let all = &fixture.all;
+    let whole = || fixture.request();
+    for request in filters(&fixture) {
+        fixture.assert_filters(request).await;
     }
     let together = ListPartnerAllocationsRequest {
         types: vec![AllocationType::Allocation.into()],
         statuses: vec![1, 2],
         currencies: CURRENCIES[..3].iter().map(ToString::to_string).collect(),
         client_ids: vec![
-            venue.clients[0].client.clone(),
-            venue.clients[1].client.clone(),
+            fixture.clients[0].client.clone(),
+            fixture.clients[1].client.clone(),
         ],
-        partner_ids: venue.partners.to_vec(),
+        partner_ids: fixture.partners.to_vec(),
         created_on_or_after: all[2].created_at,
         created_before: all[all.len() - 3].created_at,
         ..whole()
     };
-    venue.assert_filters(together).await;
+    fixture.assert_filters(together).await;
     // Times are inclusive on both sides.
     let exact = ListPartnerAllocationsRequest {
         created_on_or_after: all[9].created_at,
         created_before: all[9].created_at,
         ..whole()
     };
-    venue.assert_filters(exact).await;
+    fixture.assert_filters(exact).await;
     for nothing in [
         ListPartnerAllocationsRequest {
             allocation_ids: vec![NOBODY.into()],
@@ -437,7 +439,7 @@ async fn filters_select_matching_records_and_combine_with_and() {
             ..whole()
         },
         ListPartnerAllocationsRequest {
-            partner_ids: vec![venue.stranger.partner.clone()],
+            partner_ids: vec![fixture.stranger.partner.clone()],
             ..whole()
         },
         ListPartnerAllocationsRequest {
@@ -445,15 +447,15 @@ async fn filters_select_matching_records_and_combine_with_and() {
             ..whole()
         },
     ] {
-        let listed = venue.list(nothing).await;
+        let listed = fixture.list(nothing).await;
         assert_eq!(listed, ListPartnerAllocationsResponse::default());
     }
 }
 
 #[tokio::test]
 async fn every_sort_order_pages_over_all_clients_by_token_and_by_number() {
-    let venue = Venue::make().await;
-    let whole = venue.request();
+    let fixture = PartnerFixture::make().await;
+    let whole = fixture.request();
     for field in [
         AllocationSortField::Unspecified,
         AllocationSortField::Id,
@@ -465,25 +467,29 @@ async fn every_sort_order_pages_over_all_clients_by_token_and_by_number() {
             if field == AllocationSortField::Unspecified && direction == SortDirection::Desc {
                 continue;
             }
-            for filter in [whole.clone(), filters(&venue)[2].clone()] {
+            for filter in [whole.clone(), filters(&fixture)[2].clone()] {
                 let request = ListPartnerAllocationsRequest {
                     sort_field: field.into(),
                     sort_direction: direction.into(),
                     page_size: 7,
                     ..filter
                 };
-                let expected = venue.expected(&request);
+                let expected = fixture.expected(&request);
                 assert!(expected.len() > 21, "several pages");
-                walk(&venue, request, &expected).await;
+                walk(&fixture, request, &expected).await;
             }
         }
     }
 }
 
-async fn walk(venue: &Venue, request: ListPartnerAllocationsRequest, expected: &[Allocation]) {
+async fn walk(
+    fixture: &PartnerFixture,
+    request: ListPartnerAllocationsRequest,
+    expected: &[Allocation],
+) {
     let (mut by_token, mut next) = (Vec::new(), request.clone());
     loop {
-        let page = venue.list(next.clone()).await;
+        let page = fixture.list(next.clone()).await;
         by_token.extend(page.allocations);
         if page.next_page_token.is_empty() {
             break;
@@ -493,7 +499,7 @@ async fn walk(venue: &Venue, request: ListPartnerAllocationsRequest, expected: &
     assert_eq!(ids(&by_token), ids(expected), "by token: {request:?}");
     let (mut by_number, mut next) = (Vec::new(), request.clone());
     while by_number.len() < expected.len() {
-        let page = venue.list(next.clone()).await;
+        let page = fixture.list(next.clone()).await;
         assert!(!page.allocations.is_empty(), "by number: {next:?}");
         by_number.extend(page.allocations);
         next.page_number += 1;
@@ -503,21 +509,21 @@ async fn walk(venue: &Venue, request: ListPartnerAllocationsRequest, expected: &
 
 #[tokio::test]
 async fn a_page_token_is_refused_by_any_other_list() {
-    let venue = Venue::make().await;
+    let fixture = PartnerFixture::make().await;
     let request = ListPartnerAllocationsRequest {
         page_size: 5,
-        ..venue.request()
+        ..fixture.request()
     };
-    let page = venue.list(request.clone()).await;
+    let page = fixture.list(request.clone()).await;
     let request = ListPartnerAllocationsRequest {
         page_token: page.next_page_token.clone(),
         ..request
     };
-    let next = venue.list(request.clone()).await;
-    assert_eq!(next.allocations, venue.all[5..10]);
+    let next = fixture.list(request.clone()).await;
+    assert_eq!(next.allocations, fixture.all[5..10]);
     let foreign = [
         ListPartnerAllocationsRequest {
-            client_ids: vec![venue.clients[0].client.clone()],
+            client_ids: vec![fixture.clients[0].client.clone()],
             ..request.clone()
         },
         ListPartnerAllocationsRequest {
@@ -525,13 +531,13 @@ async fn a_page_token_is_refused_by_any_other_list() {
             ..request.clone()
         },
         ListPartnerAllocationsRequest {
-            enterprise_id: venue.stranger.partner_enterprise.clone(),
+            enterprise_id: fixture.stranger.partner_enterprise.clone(),
             ..request.clone()
         },
     ];
-    let member = venue
+    let member = fixture
         .earmark
-        .member(&[&venue.enterprise, &venue.stranger.partner_enterprise]);
+        .member(&[&fixture.enterprise, &fixture.stranger.partner_enterprise]);
     for request in foreign {
         let answer = member
             .allocation
@@ -541,12 +547,12 @@ async fn a_page_token_is_refused_by_any_other_list() {
         refusal(answer).expect(Code::InvalidArgument, "PAGE_TOKEN_INVALID");
     }
     let clients_list = ListClientAllocationsRequest {
-        enterprise_id: venue.clients[0].enterprise.clone(),
+        enterprise_id: fixture.clients[0].enterprise.clone(),
         page_size: 5,
         page_token: page.next_page_token,
         ..Default::default()
     };
-    let client = venue.earmark.member(&[&venue.clients[0].enterprise]);
+    let client = fixture.earmark.member(&[&fixture.clients[0].enterprise]);
     let answer = client
         .allocation
         .clone()

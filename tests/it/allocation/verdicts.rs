@@ -19,7 +19,7 @@ use crate::support::service::is_replayed;
 
 const BOTH: [AllocationType; 2] = [AllocationType::Allocation, AllocationType::Deallocation];
 
-/// Custody and connection.
+/// The balances of custody and of the connection.
 type Balances = (Option<Balance>, Option<Balance>);
 
 /// After the hold of `AllocationFixture::with_hold` was cleared.

@@ -142,7 +142,7 @@ async fn all(world: &World, request: &ListEntriesRequest) -> Vec<Entry> {
     }
 }
 
-/// A filter by chance, of values that there are.
+/// A random filter with values that entries have.
 fn filter(random: &mut Random, world: &World, stored: &[Stored], by: &str) -> ListEntriesRequest {
     let mut request = journal(by);
     let pick = |random: &mut Random| &stored[random.number(0..stored.len())];

@@ -1,4 +1,4 @@
-//! GetBalance as it stood: what was answered once is answered for ever.
+//! GetBalance at past times and versions: its answer never changes.
 
 use std::collections::BTreeMap;
 
@@ -139,7 +139,7 @@ async fn a_future_time_is_refused_unless_an_entry_is_that_late() {
     let (buyer, venue) = (world.buyer.clone(), world.venue.clone());
     world.adjust(&buyer, "BTC", "10").await;
     world.create(2, "BTC", "4", false).await;
-    // A clock that was ahead when these entries were made: the journal may lie ahead of the database's clock.
+    // These entries were made by a clock that ran ahead, so they are in the future of the database's clock.
     let sql = "UPDATE entry SET time = time + interval '1 hour'";
     world
         .earmark
@@ -165,7 +165,7 @@ async fn a_future_time_is_refused_unless_an_entry_is_that_late() {
         let later = at(request, Moment::AsOf(later));
         refusal(rpc.get_balance(later).await).expect_invalid(&["as_of"]);
     }
-    // Custody's entry of a later time is no business of the partner's: not even by what is refused.
+    // A later custody entry must not be visible to the partner, not even through a refusal.
     let sql = "UPDATE entry SET time = time + interval '1 hour' WHERE cause = 'ADJUST'";
     world
         .earmark

@@ -1,4 +1,4 @@
-//! Statements are prepared once per connection and kept: there must be few, whatever is asked.
+//! Prepared statements stay on their connection, so their number must be bounded.
 
 use std::sync::Arc;
 
@@ -77,7 +77,7 @@ async fn the_number_of_prepared_statements_is_bounded() {
                     moment: random_moment(&mut random),
                     ..get(enterprise, connection.as_deref(), currency)
                 };
-                // One of the future is refused after it was read.
+                // A time in the future is refused after the statement was prepared.
                 ask.get(request).await;
             }
             1 => {

@@ -1,4 +1,4 @@
-//! Enterprises on both sides of several connections, and chance that moves value between them.
+//! Enterprises on both sides of several connections, and random movements between them.
 
 use earmark::proto::allocation::v1::{
     Allocation, AllocationStatus, CancelAllocationRequest, ClearAllocationRequest,
@@ -28,7 +28,7 @@ pub(super) struct Connection {
     pub(super) partners_id: String,
 }
 
-/// A buyer that is a venue too, a rival of his, and a venue with two partners.
+/// A buyer that is also a venue, a second buyer, and a venue with two partners.
 pub(super) struct World {
     pub(super) earmark: Earmark,
     pub(super) all: Clients,
@@ -38,7 +38,7 @@ pub(super) struct World {
     pub(super) rival: String,
     /// Partner of four connections.
     pub(super) venue: String,
-    /// By creation.
+    /// All connections in the order of creation.
     pub(super) connections: Vec<Connection>,
     open: Vec<(usize, String)>,
     made: usize,
@@ -106,7 +106,7 @@ impl World {
         format!("x-{}", self.made)
     }
 
-    /// Does something that a client or partner could do; what is refused for lack of value is no fault.
+    /// Makes one random call of a client or partner; an insufficient balance is a valid answer.
     pub(super) async fn step(&mut self, random: &mut Random) {
         let at = random.number(0..self.connections.len());
         let currency = CURRENCIES[random.number(0..CURRENCIES.len())];

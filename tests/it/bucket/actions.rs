@@ -13,7 +13,7 @@ use crate::support::bucket_fixture::{
 use crate::support::earmark::{Refusal, refusal};
 use crate::support::service::is_replayed;
 
-/// What every action that is done at once has.
+/// The members that every completed action has.
 fn done(kind: BalanceActionType, bucket: &str, of: &str, key: &str) -> BalanceAction {
     BalanceAction {
         r#type: kind.into(),

@@ -1,4 +1,4 @@
-//! Many at once on one bucket.
+//! Concurrent charging of one bucket.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -26,7 +26,7 @@ struct Got {
     open: Vec<(String, i64)>,
 }
 
-/// Reserves, deducts and gives back by chance; each answer's values must be possible.
+/// Reserves, deducts and unreserves at random; each answer's values must be possible.
 async fn charge(fixture: Arc<BucketFixture>, number: usize) -> Got {
     let mut client = BucketFixture::client(&fixture.earmark, fixture.tenant);
     let mut random = Random::new(number as u64);
@@ -75,7 +75,7 @@ async fn charge(fixture: Arc<BucketFixture>, number: usize) -> Got {
                 let answer = client.deduct_balance(request.clone()).await;
                 let answer = answer.expect("deducted").into_inner();
                 assert_possible(answer.bucket.clone());
-                // Asked twice, done once.
+                // The repeated call is a replay.
                 let again = client.deduct_balance(request).await.expect("replayed");
                 assert_eq!(again.into_inner().balance_action, answer.balance_action);
                 got.deducted += used;
@@ -147,7 +147,7 @@ async fn concurrent_clients_never_overdraw_a_bucket() {
     assert_sound(&fixture.earmark).await;
 }
 
-/// `VerifyLedger` finds nothing.
+/// Asserts that VerifyLedger reports no breach.
 async fn assert_sound(earmark: &Earmark) {
     use earmark::proto::balance::v1::VerifyLedgerRequest;
     use earmark::proto::balance::v1::verify_ledger_response::Event;
@@ -181,7 +181,7 @@ async fn concurrent_transfers_in_a_ring_keep_the_total() {
         tokio::spawn(async move {
             let mut client = BucketFixture::client(&fixture.earmark, fixture.tenant);
             for round in 0..8 {
-                // Half of them one way, half of them the other: both orders of each pair at once.
+                // Half of the transfers go each way, so each pair of buckets is locked from both sides.
                 let step = if number % 2 == 0 { 1 } else { ring - 1 };
                 let from = (number + round) % ring;
                 let to = ((from + step) % ring).to_string();

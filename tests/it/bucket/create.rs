@@ -100,7 +100,7 @@ async fn create_returns_every_member_as_given() {
 #[tokio::test(flavor = "multi_thread")]
 async fn unset_members_stay_unset() {
     let fixture = BucketFixture::open().await;
-    // An empty bucket: nothing has moved.
+    // An empty bucket has no movement.
     let created = fixture.bucket("b", "-0.00").await;
     let expected = Bucket {
         reserved_value: eur("b", "0").remaining_value,
@@ -123,7 +123,7 @@ async fn output_only_members_are_ignored() {
     let created = fixture.create(given).await;
     assert_eq!(values(&created), left("10", "0"));
     assert_eq!(created.version, 2);
-    // Nor does it make the request another one.
+    // It is not part of the key's content either.
     let again = fixture
         .client
         .clone()
@@ -179,7 +179,7 @@ async fn an_id_in_use_is_refused() {
         assert_eq!(refused.metadata["field"], "bucket.id");
         assert_eq!(refused.metadata["outcome"], "not_applied");
     }
-    // It is taken in that tenant alone.
+    // Another tenant may use the same id.
     let other = BucketFixture::on(fixture.earmark);
     assert_eq!(values(&other.bucket("b", "11").await), left("11", "0"));
 }
@@ -223,7 +223,7 @@ async fn validate_only_creates_no_bucket() {
     let refused = client.deduct_balance(deduct("b", "1", "d")).await;
     refusal(refused).expect(Code::NotFound, "BUCKET_NOT_FOUND");
     assert_eq!(fixture.earmark.count("SELECT count(*) FROM owner").await, 0);
-    // What was validated is what the real call answers.
+    // The real call answers what the validation answered.
     assert_eq!(validated, Some(fixture.bucket("b", "10").await));
     let again = client.create_bucket(request).await.expect("replayed");
     assert!(is_replayed(&again));

@@ -1,4 +1,4 @@
-//! The source's own example, created through the API and listed by its product.
+//! The example of TMF654, created through the API and listed by its product.
 
 use earmark::proto::bucket::v1::{Bucket, GetBucketRequest, ListBucketsRequest};
 use serde_json::{Value, json};

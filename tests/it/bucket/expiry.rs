@@ -110,7 +110,7 @@ async fn a_due_reserve_cannot_be_used() {
         .unreserve_balance(unreserve("b", &held.id, "u"))
         .await;
     refusal(refused).expect(Code::FailedPrecondition, "ALREADY_TERMINAL");
-    // What it held can be used at once.
+    // The value that it held is available at once.
     let all = client.deduct_balance(deduct("b", "10", "all")).await;
     all.expect("deducted");
 }
@@ -197,7 +197,7 @@ async fn a_bucket_expires_by_the_databases_clock() {
         let refused = refused.expect(Code::FailedPrecondition, "BUCKET_NOT_USABLE");
         assert_eq!(refused.metadata["status"], "EXPIRED");
     }
-    // What was set aside in time can be used.
+    // A reserve made in time stays usable.
     let from_reserve = DeductBalanceRequest {
         reserve_id: Some(held.id),
         ..deduct("b", "1", "d")
@@ -240,7 +240,7 @@ async fn a_bucket_is_not_usable_before_it_is_valid() {
         .expect("deducted");
 }
 
-/// A bucket that another session holds delays the reads of nothing but itself, and of it only if something was due.
+/// A bucket that another session has locked delays reads of itself only, and only if a reserve is due.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_locked_bucket_does_not_delay_reads_of_other_buckets() {
     let fixture = BucketFixture::open().await;

@@ -1,4 +1,4 @@
-//! What was done, and what there is of it together.
+//! Lists of actions, and totals of balances.
 
 use earmark::proto::bucket::v1::{
     AccumulatedBalance, BalanceAction, BalanceActionType, Bucket, BucketStatus,
@@ -70,7 +70,7 @@ async fn busy() -> (BucketFixture, Vec<BalanceAction>) {
             .balance_action
             .expect("set"),
     );
-    // The reserve is closed by now.
+    // The reserve has been closed by then.
     done[2] = fixture.action(&done[2].id).await;
     (fixture, done)
 }
@@ -107,7 +107,7 @@ fn filter_cases(times: &[Timestamp]) -> Vec<(ListBalanceActionsRequest, &'static
             &[4, 5],
         ),
         (by(&|list| list.bucket_ids = texts(&["a"])), &[0, 3]),
-        // A transfer that came in is told of once, however many of its buckets are asked for.
+        // A transfer is listed once, even if the filter has both of its buckets.
         (by(&|list| list.bucket_ids = texts(&["c"])), &[2, 3, 5]),
         (
             by(&|list| list.bucket_ids = texts(&["c", "a", "c", "unknown"])),

@@ -17,7 +17,7 @@ const USAGES: [UsageType; 3] = [UsageType::Unspecified, UsageType::Voice, UsageT
 const PRODUCTS: [&str; 3] = ["0.0.0.1+-service+1", "100%", "p"];
 const PARTIES: [&str; 2] = ["0.0.0.1+-account+1", "%2B"];
 
-/// Some bucket.
+/// A bucket with random members.
 fn any(random: &mut Random, number: usize) -> Bucket {
     let status = STATUSES[random.number(0..STATUSES.len())];
     let products = PRODUCTS.iter().filter(|_| random.one_in(2));

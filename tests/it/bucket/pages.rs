@@ -167,7 +167,7 @@ async fn pages_have_100_buckets_by_default_and_at_most_1000() {
         assert_eq!((listed.result_count, listed.total_count), (shown, 1_001));
         assert_ne!(listed.next_page_token, "");
     }
-    // All of one moment: then ids are the order, by their bytes.
+    // Buckets of one time are ordered by the bytes of their ids.
     let (found, pages) = follow(
         &fixture,
         ListBucketsRequest {
@@ -223,7 +223,7 @@ async fn a_page_token_is_refused_by_any_other_list() {
         ..first.clone()
     };
     let next = with_token(token.clone());
-    // How much is shown of how many does not matter.
+    // A token is independent of the page size, the type and the fields.
     let shown = ListBucketsRequest {
         limit: 3,
         r#type: "BucketOracle".into(),

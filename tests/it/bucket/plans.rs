@@ -1,4 +1,4 @@
-//! How the lists find what they show: by an index, whatever is asked, and the last page for what the first costs.
+//! Query plans of the lists: always by an index, and the last page costs what the first does.
 //!
 //! The service has a pool of one connection here, so that a test can look at the statements that it prepares.
 

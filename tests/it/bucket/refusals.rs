@@ -1,4 +1,4 @@
-//! Arguments that no action takes, and buckets that are not the caller's.
+//! Invalid arguments of actions, and buckets of other tenants.
 
 use earmark::proto::bucket::v1::bucket_service_client::BucketServiceClient;
 use earmark::proto::bucket::v1::{
@@ -150,7 +150,7 @@ async fn another_tenants_bucket_is_not_found() {
                     .unreserve_balance(unreserve("b", &held.id, "k"))
                     .await,
             ),
-            // Nor does a key that was used before tell of it.
+            // A used key does not reveal it either.
             refusal(client.reserve_balance(reserve("b", "1", "r")).await),
         ];
         for refused in refused {

@@ -36,7 +36,7 @@ async fn a_transfer_moves_value_in_one_step() {
         (None, CostOwner::Unspecified)
     );
     assert_eq!(fixture.action(&action.id).await, action);
-    // Both buckets tell of it.
+    // Both buckets list the transfer.
     for id in ["a", "b"] {
         let request = ListBalanceActionsRequest {
             bucket_ids: vec![id.into()],
@@ -75,7 +75,7 @@ async fn the_cost_owner_pays_the_cost() {
     for (of, cost, owner, a, b) in [
         ("3", "1", CostOwner::Unspecified, "6", "3"),
         ("2", "0.5", CostOwner::Receiver, "4", "4.5"),
-        // The receiver pays out of what it just got.
+        // The receiver pays the cost from the value that it received.
         ("1", "5.5", CostOwner::Receiver, "3", "0"),
         ("1", "2", CostOwner::Originator, "0", "1"),
     ] {

@@ -57,7 +57,7 @@ async fn update_changes_the_members_that_are_set_only() {
     assert_eq!(updated.as_ref(), Some(&expected));
     assert_eq!(fixture.get("b").await, expected);
 
-    // Empty takes away.
+    // An empty member is removed.
     let request = UpdateBucketRequest {
         name: Some(String::new()),
         description: Some(String::new()),
@@ -80,7 +80,7 @@ async fn update_changes_the_members_that_are_set_only() {
 async fn an_unexpected_version_is_refused() {
     let fixture = BucketFixture::open().await;
     fixture.bucket("b", "1").await;
-    // Movements count too: whoever expects a version has seen the values.
+    // Movements increase the version too, because it covers the values.
     fixture.topup(topup("b", "1", "t")).await;
     let version = fixture.get("b").await.version;
     assert_eq!(version, 3);
@@ -175,7 +175,7 @@ async fn an_update_with_a_used_request_id_is_replayed() {
         .update_bucket(to("b", BucketStatus::Active))
         .await
         .expect("done");
-    // The version that it expects is no content: the repeat is the same request.
+    // The expected version is not part of the key's content, so this is a replay.
     let again = UpdateBucketRequest {
         expected_version: Some(99),
         ..request.clone()
@@ -192,7 +192,7 @@ async fn an_update_with_a_used_request_id_is_replayed() {
     let refused = refusal(client.update_bucket(other).await);
     let refused = refused.expect(Code::AlreadyExists, "IDEMPOTENCY_KEY_REUSED");
     assert_eq!(refused.metadata["field"], "request_id");
-    // The key is the bucket's: another one may use it too.
+    // Keys are per bucket, so another bucket may use the same one.
     fixture.bucket("c", "1").await;
     let request = UpdateBucketRequest {
         request_id: "k".into(),

@@ -1,6 +1,6 @@
-//! Random patches, one after the other and many at once, held against a reference that shares no code with the server.
+//! Random patches, sequential and concurrent, compared with a reference that shares no code with the server.
 //!
-//! What is asked follows from a seed, which a failure prints: `EARMARK_PATCH_SEED` plays it again.
+//! The patches follow from a seed, which a failure prints and `EARMARK_PATCH_SEED` repeats.
 
 mod reference;
 
@@ -105,14 +105,14 @@ fn operation(random: &mut Random, document: &Value) -> Value {
     let op = OPS[random.number(0..OPS.len())];
     let path = place(random, document);
     let from = place(random, document);
-    // A move into itself is refused before the record is read: cases tell that, not chance.
+    // A move into itself is refused before the record is read, which has tests of its own.
     let is_inside = path.len() > from.len() && path.starts_with(&from);
     let op = if is_inside && op == "move" {
         "copy"
     } else {
         op
     };
-    // Half of the tests ask for what is there.
+    // Half of the `test` operations expect the present value.
     let fair = document.pointer(&path).filter(|_| op == "test");
     let value = match fair {
         Some(there) if random.one_in(2) => there.clone(),
@@ -242,7 +242,7 @@ async fn concurrent_patches_are_applied_one_after_the_other() {
         written.len()
     );
 
-    // What was refused was wrong at some version that its sender may have met.
+    // A refused patch must fail at one of the versions that it may have been applied to.
     for refused in &sent {
         let Err(end) = &refused.answer else { continue };
         let met: RangeInclusive<usize> =

@@ -1,4 +1,4 @@
-//! The searches that are made all the time find what they show by an index.
+//! Common searches use an index.
 
 use std::collections::BTreeSet;
 

@@ -44,7 +44,7 @@ async fn create_stores_the_given_members_and_the_servers_fields() {
     assert_eq!(record.last_modified_by, record.created_by);
     assert_eq!(record.last_modified_date_time, record.created_date_time);
     assert_eq!(record.version, 1);
-    // Set to nothing is set; an object with nothing in it is none.
+    // An empty string is a value; an object without members is unset.
     assert_eq!(record.deal_id.as_deref(), Some(""));
     assert_eq!(record.tranche_id, None);
     assert_eq!(record.company_id, Some(-3));
@@ -113,7 +113,7 @@ async fn another_firms_record_is_not_found() {
     assert_eq!(reason(refused), "ALLOCATION_NOT_FOUND");
     assert_eq!(found(&other, &[]).await, [""; 0]);
     assert_eq!(get(&acme, &record.id).await.expect("untouched"), record);
-    // A source id is the firm's own.
+    // Source ids are per firm.
     create(&other, sourced("S-1")).await;
 }
 
@@ -157,7 +157,7 @@ async fn every_rpc_requires_a_scope_and_a_firm() {
     let refused = get(&nobodys, &record.id).await.expect_err("no firm");
     assert_eq!(refused.code(), Code::PermissionDenied);
     assert_eq!(detail(&refused, "claim").as_deref(), Some("firm_id"));
-    // Arguments come before the claim.
+    // Arguments are checked before the claim `firm_id`.
     let refused = get(&nobodys, "no UUID").await.expect_err("no id");
     assert_eq!(refused.code(), Code::InvalidArgument);
     writer
@@ -208,7 +208,7 @@ async fn an_update_by_id_or_source_id_replaces_every_writable_member() {
     assert!(micros(updated.last_modified_date_time) > micros(record.last_modified_date_time));
     assert_eq!(get(&client, &record.id).await.expect("there"), updated);
 
-    // By id the source id is content like the rest.
+    // In an update by id the source id is replaced like other members.
     let by_id = |said| pb::UpdateAllocationRequest {
         id: record.id.clone(),
         allocation: Some(said),
@@ -321,7 +321,7 @@ async fn a_replayed_create_returns_the_current_record() {
     );
     assert_eq!(reason::<()>(Err(refused)), "IDEMPOTENCY_KEY_REUSED");
 
-    // What has become of it since is shown.
+    // The replay shows the record with its later changes.
     let update = pb::UpdateAllocationRequest {
         allocation: Some(other),
         ..Default::default()

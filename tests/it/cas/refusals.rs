@@ -1,4 +1,4 @@
-//! Arguments that cannot be: each is named, and nothing is changed.
+//! Invalid arguments: each is reported, and nothing is written.
 
 use prost_types::Timestamp;
 use tonic::Code;

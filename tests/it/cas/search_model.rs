@@ -1,4 +1,4 @@
-//! Random searches, each held against a filter and a sort in memory over the same records.
+//! Random searches, compared with a filter and a sort in memory over the same records.
 
 use std::cmp::Ordering;
 

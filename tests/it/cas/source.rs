@@ -1,4 +1,4 @@
-//! The document's own example: in, through the RPCs, and out again, member for member.
+//! The document's example round-trips through the RPCs member for member.
 
 use serde_json::{Value, json};
 

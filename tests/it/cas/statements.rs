@@ -1,4 +1,4 @@
-//! No combination of criteria stays prepared, but those that are asked for all the time.
+//! Only the statements of common searches stay prepared.
 
 use diesel::QueryDsl;
 use diesel_async::RunQueryDsl;

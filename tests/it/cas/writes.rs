@@ -1,4 +1,4 @@
-//! What every write takes: keys, versions, `validate_only`; and what happens when many come at once.
+//! Keys, versions and `validate_only` of every write; concurrent writes.
 
 use std::collections::BTreeSet;
 
@@ -63,7 +63,7 @@ async fn a_write_with_a_used_request_id_is_replayed() {
     assert_eq!(again.into_inner().allocation.as_ref(), Some(&record));
     let other = client.clone().create_allocation(creation("E")).await;
     assert_eq!(reason(other), "IDEMPOTENCY_KEY_REUSED");
-    // Another firm, another key.
+    // Keys are per firm.
     let theirs = earmark.firm("2").create_allocation(creation("E")).await;
     assert!(!is_replayed(&theirs.expect("created")));
 
@@ -102,13 +102,13 @@ async fn a_write_with_a_used_request_id_is_replayed() {
         assert_eq!(answer.into_inner().allocation.expect("set").version, 3);
     }
 
-    // A repeated delete leaves alone what has come in the record's place.
+    // A repeated delete does not touch a newer record with the same source id.
     delete_by(&client, "S", "R").await.expect("deleted");
     let successor = create(&client, sourced("S")).await;
     let again = delete_by(&client, "S", "R").await;
     assert_eq!(reason(again), "ALLOCATION_NOT_FOUND");
     get(&client, &successor.id).await.expect("there");
-    // So do the record's other keys.
+    // Neither do repeats with the deleted record's other keys.
     let again = client.clone().patch_allocation(addition("x")).await;
     assert_eq!(reason(again), "ALLOCATION_NOT_FOUND");
 

@@ -1,4 +1,4 @@
-//! What is wrong is told by field, all of it at once, and nothing is written.
+//! Invalid arguments: every field is reported, and nothing is written.
 
 use earmark::proto::catalogue::v1::{
     DeleteAllocationRequest, GetAllocationRequest, PricePerUnit, PutAllocationRequest,
@@ -22,7 +22,7 @@ fn unit(number: &str, currency_code: &str) -> Option<PricePerUnit> {
     })
 }
 
-/// A put whose texts in a language are others.
+/// A put with changed texts in one language.
 fn in_language(language: &str, change: impl FnOnce(&mut Translation)) -> PutAllocationRequest {
     changed(|request| change(request.translations.entry(language.into()).or_default()))
 }
@@ -170,7 +170,7 @@ fn wrong_translations() -> Vec<Case> {
         }),
         &["translations[\"en\"].allocation_plural_label"],
     ));
-    // Beside an English singular with a quantity.
+    // The singular label falls back to the English one, which has a quantity, so the plural label needs one too.
     cases.push((
         in_language("de", |german| {
             german.allocation_plural_label = "Einheiten".into()

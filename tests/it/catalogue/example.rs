@@ -1,4 +1,4 @@
-//! The source's own example, put in through the API and read back; and the demo data, which has it too.
+//! The document's example, put through the API and read back; and the demo data, which contains it.
 
 use earmark::app::{App, AppSettings};
 use earmark::db::connect::Connector;

@@ -1,4 +1,4 @@
-//! Which text a reader is served, and what a number of units is called.
+//! Language fallback of texts, and labels for quantities.
 
 use earmark::proto::catalogue::v1::{
     GetAllocationRequest, ListSupportedCurrenciesRequest, ListSupportedLanguagesRequest,
@@ -43,7 +43,7 @@ async fn each_text_falls_back_to_the_next_language_that_has_it() {
         assert_eq!(served("display_name"), display, "{asked}");
         assert_eq!(served("allocation_long_description"), long, "{asked}");
         assert_eq!(shown.served_languages.len(), 6);
-        // A quantity belongs where the label is filled in, not here.
+        // Texts keep the placeholder; only the label of a get has the quantity filled in.
         assert_eq!(shown.allocation_plural_label, format!("{long} [qty] units"));
         let got = fixture.get("1", asked).await;
         assert_eq!((got.allocation, got.label), (Some(shown), None));
@@ -167,7 +167,7 @@ async fn list_languages_returns_those_of_the_callers_companies_and_english() {
     let all = ["ar", "en", "fr-CA", "sw", "zh-Hant"];
     assert_eq!(languages(&[COMPANY, NO_COMPANY, 9]).await, all);
     assert_eq!(languages(&[9]).await, ["en"]);
-    // What is replaced is gone.
+    // Replaced texts are no longer served.
     fixture.put(putting("2", [])).await;
     assert_eq!(languages(&[COMPANY]).await, ["ar", "en", "fr-CA"]);
     assert_eq!(fixture.list(listing("zh-Hant")).await.allocations.len(), 2);
@@ -176,7 +176,7 @@ async fn list_languages_returns_those_of_the_callers_companies_and_english() {
 #[tokio::test(flavor = "multi_thread")]
 async fn list_currencies_returns_those_that_a_price_may_have() {
     let fixture = CatalogueFixture::open().await;
-    // Whoever asks, of whichever companies.
+    // The answer is the same for every caller.
     let token = fixture.earmark.token("catalogue-read", &[]);
     let mut client = fixture.earmark.with_token(token).catalogue;
     let listed = client.list_supported_currencies(ListSupportedCurrenciesRequest {});

@@ -1,4 +1,4 @@
-//! Lists: their order, their pages, what they cost, and the source's three errors.
+//! Lists: order, pages, cost, and the document's three errors.
 
 use std::sync::Arc;
 
@@ -106,7 +106,7 @@ async fn a_page_token_is_refused_by_any_other_list() {
 
     let last = fixture.list(second.clone()).await;
     assert_eq!(last.allocations[0].allocation_id, "2");
-    // What has gone in the meantime leaves an empty last page, no error.
+    // Allocations deleted meanwhile leave an empty last page, not an error.
     let gone = DeleteAllocationRequest {
         company_id: COMPANY,
         allocation_id: "2".into(),
@@ -204,7 +204,7 @@ async fn the_documents_errors_have_its_exact_texts() {
     assert_eq!(empty.message(), "No results found for specified criteria.");
     refusal::<()>(Err(empty)).expect(Code::NotFound, "NO_RESULTS");
 
-    // Somebody else's, whether it is there or not; and a token that says nothing of companies.
+    // Another company, whether it exists or not; and a token without the claim `companies`.
     let foreign = fixture.earmark.company_token("catalogue-read", &[1]);
     let claimless = fixture.earmark.token("catalogue-read", &[]);
     for token in [foreign, claimless] {

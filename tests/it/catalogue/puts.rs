@@ -1,4 +1,4 @@
-//! Writes: each record's own ids are its key, versions count, and `validate_only` writes nothing.
+//! Writes: a record's ids are its key, versions are checked, and `validate_only` writes nothing.
 
 use earmark::proto::catalogue::v1::{
     Company, DeleteAllocationRequest, PutAllocationRequest, PutCompanyRequest, PutCompanyResponse,
@@ -110,7 +110,7 @@ async fn an_unexpected_version_is_refused() {
         let allocation = again.into_inner().allocation.expect("set");
         assert_eq!(allocation.version, 2);
     }
-    // The creation comes late: it cannot undo the price.
+    // A late repeat of the creation does not undo the change of the price.
     mismatch(client.put_allocation(expecting(0, at("1"))).await, "0", "2");
     mismatch(client.put_allocation(expecting(0, at("2"))).await, "0", "2");
     assert_eq!(fixture.only("").await.msrp_price, "2");
@@ -170,7 +170,7 @@ async fn puts_of_companies_follow_the_same_rules() {
     is(&renamed.expect("renamed"), "חברה", 2, false);
     let again = client.put_company(company("חברה", Some(1))).await;
     is(&again.expect("replayed"), "חברה", 2, true);
-    // A catalogue outlives a new name.
+    // Renaming a company keeps its allocations.
     fixture.put(at("1")).await;
     let renamed = client.put_company(company("Company", None)).await;
     is(&renamed.expect("renamed"), "Company", 3, false);
@@ -269,7 +269,7 @@ async fn a_company_has_at_most_1000_allocations() {
     validated.validate_only = true;
     let refused = fixture.client.clone().put_allocation(validated).await;
     refusal(refused).expect(Code::FailedPrecondition, "LIMIT_REACHED");
-    // Those that are there can be changed, and one that goes makes room.
+    // At the limit existing allocations can be changed, and a deletion makes room.
     assert_eq!(fixture.put(putting("500", [])).await.version, 2);
     let mut client = fixture.client.clone();
     client

@@ -1,4 +1,4 @@
-//! Many at once, through two processes: no reader ever sees half of a change, and no writer loses another's.
+//! Concurrent reads and writes through two processes: no read mixes two states, and no write is lost.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -69,8 +69,8 @@ async fn two() -> (CatalogueFixture, Earmark) {
 /// How many states each allocation goes through.
 const STATES: u32 = 40;
 
-/// Lists and gets until it is done: no answer mixes two states, none is older than one before. Returns the number of
-/// lists.
+/// Lists and gets until `is_done`: no answer mixes two states or is older than an earlier one. Returns how many
+/// lists it read.
 async fn read_until(
     is_done: Arc<AtomicBool>,
     mut reader: CatalogueServiceClient<Authorized>,
@@ -123,7 +123,7 @@ async fn no_read_mixes_two_states() {
             }
         });
     }
-    // The third comes and goes.
+    // The third allocation is deleted and created again in turn.
     let mut comings = fixture.client.clone();
     writers.spawn(async move {
         for state in 2..STATES {
@@ -210,7 +210,7 @@ async fn concurrent_equal_puts_are_written_once() {
     assert_eq!(fixture.only("").await.version, 1);
 }
 
-/// A put waits for whoever holds the company, and then sees what that session has written.
+/// A put waits for a session that has locked the company, and then sees what that session has committed.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_put_waits_for_the_companys_lock_and_reads_after_it() {
     let fixture = CatalogueFixture::open().await;
@@ -225,7 +225,7 @@ async fn a_put_waits_for_the_companys_lock_and_reads_after_it() {
         .expect("held");
     let mut writer = fixture.client.clone();
     let put = tokio::spawn(async move { writer.put_allocation(in_state("1", 2)).await });
-    // Readers wait for nobody.
+    // Reads do not wait for the lock.
     assert_eq!(fixture.only("").await.version, 1);
     tokio::time::sleep(Duration::from_millis(100)).await;
     assert!(!put.is_finished());

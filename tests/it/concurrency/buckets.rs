@@ -1,4 +1,4 @@
-//! One bucket that many charge at once, through two servers: it is never overdrawn, and they share their transactions.
+//! Concurrent charging of one bucket through two servers: no overdraft, and calls share transactions.
 
 use earmark::proto::bucket::v1::DeductBalanceRequest;
 use futures_util::future::join_all;
@@ -12,7 +12,7 @@ use crate::support::random::Random;
 const CLIENTS: usize = 64;
 const CHARGES: usize = 12;
 
-/// What a client was granted and refused, in whole EUR.
+/// What one client deducted, reserved and was refused, in whole EUR.
 #[derive(Default)]
 struct Tally {
     deducted: usize,
@@ -20,7 +20,7 @@ struct Tally {
     refused: usize,
 }
 
-/// Entries of one transaction were written by the same `xmin`.
+/// Asserts that actions shared transactions: entries of one transaction have the same `xmin`.
 async fn actions_shared_transactions(earmark: &Earmark) {
     let sql = "SELECT max(movements) FROM (
             SELECT count(DISTINCT (cause, cause_id)) AS movements FROM entry GROUP BY xmin::text) x";
@@ -72,7 +72,7 @@ async fn concurrent_reserves_and_deductions_never_overdraw_a_bucket_and_share_tr
                         continue;
                     }
                 };
-                // Some stay open, some keep the rest, of some it returns.
+                // Some reserves stay open, some keep the rest, some return it.
                 let kept = random.number(0..3);
                 if kept == 0 {
                     tally.held += wanted;
@@ -110,7 +110,7 @@ async fn concurrent_reserves_and_deductions_never_overdraw_a_bucket_and_share_tr
 }
 
 impl Tally {
-    /// Only for want of value, which the refusal tells.
+    /// Asserts that the refusal is an insufficient balance and reports less than was wanted.
     fn refuse(&mut self, status: tonic::Status, wanted: usize) {
         let refused = refusal::<()>(Err(status));
         let refused = refused.expect(Code::FailedPrecondition, "INSUFFICIENT_BALANCE");
@@ -121,7 +121,7 @@ impl Tally {
     }
 }
 
-/// Gifts in a circle, and against it: each locks two buckets, in either order of their ids.
+/// Transfers in both directions of a ring: each locks two buckets, in either order of their ids.
 #[tokio::test(flavor = "multi_thread")]
 async fn concurrent_opposite_transfers_all_succeed() {
     let fixture = BucketFixture::open().await;

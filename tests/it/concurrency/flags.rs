@@ -1,4 +1,4 @@
-//! What NetworkService acknowledged binds every write that begins later, in every process.
+//! A change that NetworkService acknowledged applies to every write that begins later, in every process.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
@@ -11,7 +11,7 @@ use super::Pair;
 use crate::support::earmark::{Clients, Earmark, Parties, refusal};
 use crate::support::ledger_dump::assert_sound;
 
-/// Creates with ever new keys, through many servers.
+/// Creates with new keys through several servers.
 struct Creator<'a> {
     parties: &'a Parties,
     members: Vec<Clients>,
@@ -27,7 +27,7 @@ impl Creator<'_> {
         answer.map(|answer| answer.into_inner().allocation.expect("set"))
     }
 
-    /// Every server refuses for this reason.
+    /// Asserts that every server refuses for this reason.
     async fn all_refuse(&self, code: Code, reason: &str) {
         for refused in join_all((0..6).map(|server| self.create(server))).await {
             let refused = refusal(refused).expect(code, reason);
@@ -35,14 +35,14 @@ impl Creator<'_> {
         }
     }
 
-    /// Every server takes them.
+    /// Asserts that every server accepts creates.
     async fn all_take(&self) {
         for taken in join_all((0..6).map(|server| self.create(server))).await {
             taken.expect("reserved");
         }
     }
 
-    /// Goes on while others change what it meets.
+    /// Creates while others change flags and licences.
     async fn hammer(&self, server: usize, stop: &AtomicBool) {
         while !stop.load(Ordering::Relaxed) {
             if let Err(status) = self.create(server).await {

@@ -1,4 +1,4 @@
-//! Reads and validations beside writers.
+//! Reads and validations during writes.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -15,7 +15,7 @@ use super::Pair;
 use crate::support::allocation_fixture::AllocationFixture;
 use crate::support::ledger_dump::assert_sound;
 
-/// So many holds are made and cleared, cancelled or released, one after the other.
+/// How many reservations are made and closed, one after the other.
 async fn work(fixture: &AllocationFixture, name: &str, rounds: usize) {
     for round in 0..rounds {
         let hold = fixture.allocate("1", &format!("{name} {round}")).await;
@@ -146,13 +146,13 @@ async fn a_balance_read_during_writes_equals_its_reservations() {
     assert!(seen.iter().sum::<usize>() > 3, "{seen:?}");
 }
 
-/// Two calls are two moments; but what lies between the moments lies between the answers.
+/// Two calls have two snapshots; a list read between them must lie between their answers.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_list_read_between_two_balance_reads_is_consistent_with_both() {
     let pair = Pair::open(ConnectionMode::Confirmed).await;
     let (fixture, members) = (&pair.fixture, pair.members());
     let done = AtomicBool::new(false);
-    // Holds are only added, so that what is held only grows.
+    // Reservations are only added, so the held value only grows.
     let writer = async {
         for index in 0..100 {
             let key = format!("{index}");

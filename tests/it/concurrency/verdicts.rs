@@ -1,4 +1,4 @@
-//! Verdicts that race for one hold: one wins, and all others learn of it.
+//! Verdicts that race for one reservation: one is applied, and all others are refused or replayed.
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -102,7 +102,7 @@ async fn a_hundred_releases_and_cancels_through_two_servers_have_one_effect() {
     assert_sound(&fixture.earmark).await;
 }
 
-/// How a race for one hold may end.
+/// How a race for one reservation may end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Winner {
     Clear,
@@ -111,7 +111,7 @@ enum Winner {
     Expiry,
 }
 
-/// What a verdict came to: done by this call, there already, or refused since it stands otherwise.
+/// The result of a verdict: applied by this call, replayed, or refused because of another verdict.
 #[derive(Debug, PartialEq)]
 enum Verdict {
     Done(Option<Allocation>),
@@ -119,7 +119,7 @@ enum Verdict {
     Refused,
 }
 
-/// Gives a verdict at its time, and again as long as the machine is too busy for it.
+/// Gives a verdict at its time, and repeats it while the server is too busy for it.
 async fn verdict<T>(
     time: Instant,
     call: impl AsyncFn() -> Result<Response<T>, Status>,
@@ -215,7 +215,7 @@ async fn exactly_one_of_clear_release_cancel_and_expiry_closes_a_reservation() {
         let winner = assert_one_winner(&dump, &record, verdicts);
         *won.entry(winner).or_default() += 1;
     }
-    // Who wins how often is the machine's affair; that it is a race is what the test needs.
+    // How often each call wins depends on the machine; the test only needs more than one kind of winner.
     assert!(won.len() >= 2, "one alone wins all: {won:?}");
     let cleared = won.get(&Winner::Clear).copied().unwrap_or_default();
     let (custody, connection) = pair.fixture.balances().await;
@@ -232,7 +232,7 @@ fn later(time: Timestamp, micros: usize) -> Timestamp {
     }
 }
 
-/// One of the calls has won, or none of them: then it was expiry. Everybody was told so, and the journal agrees.
+/// One call has won, or expiry has. All answers and the journal must agree on it.
 fn assert_one_winner(
     dump: &Picture,
     record: &Allocation,
@@ -313,8 +313,8 @@ async fn random_verdict(
     }
 }
 
-/// Everything that a client, its partner and an administrator do, at random and at once, on several owners and two
-/// servers.
+/// Random concurrent calls of clients, partners and an administrator on several owners, through two
+/// servers of one database.
 #[tokio::test(flavor = "multi_thread")]
 async fn random_concurrent_calls_keep_every_invariant() {
     const SEED: u64 = 17;

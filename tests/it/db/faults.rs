@@ -1,4 +1,4 @@
-//! Every fault is provoked on a live server, and read both ways: by diesel's kinds and texts, and by SQLSTATE.
+//! Database errors, provoked on a live server and classified from both drivers: by diesel's kinds and by SQLSTATE.
 
 use std::pin::pin;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -128,7 +128,7 @@ async fn serialization_failures_and_deadlocks_are_contention() {
     assert_eq!(DbFault::from(error), DbFault::Serialization);
     two.batch_execute("ROLLBACK").await.expect("rolled back");
 
-    // Whoever waits the full second is the one that Postgres ends.
+    // Postgres cancels the session that waits for the full second.
     one.batch_execute("SET deadlock_timeout = '100s'; BEGIN")
         .await
         .expect("begun");
@@ -220,7 +220,7 @@ async fn a_write_whose_connection_is_lost_before_commit_is_retried() {
 #[tokio::test]
 async fn a_connection_lost_during_commit_leaves_the_outcome_unknown() {
     let db = database().await;
-    // A check that is put off to COMMIT ends the session there.
+    // A deferred constraint terminates the session at COMMIT.
     let sql = "CREATE FUNCTION gone() RETURNS trigger LANGUAGE plpgsql AS $$
                  BEGIN PERFORM pg_terminate_backend(pg_backend_pid()); RETURN NEW; END $$;
                CREATE CONSTRAINT TRIGGER gone AFTER INSERT ON owner
@@ -349,7 +349,7 @@ async fn a_freed_connection_goes_to_the_longest_waiting_caller() {
     let waited = timeout(Duration::from_millis(50), &mut earlier).await;
     assert!(waited.is_err(), "there is one connection, which is in use");
     drop(held);
-    // What comes now asks before the one that waits has been told.
+    // This caller asks before the waiting one has been woken.
     tokio::join!(biased; checkout("later"), earlier);
     assert_eq!(*order.lock().expect("no panic"), ["earlier", "later"]);
 }

@@ -17,7 +17,7 @@ async fn plain_role(db: &TestDatabase, settings: &str) -> String {
         .await
         .expect("a connection");
     let role = format!("plain_{}", &db.name);
-    // Roles belong to the cluster, and outlive the test's database: nobody minds.
+    // Roles belong to the cluster and outlive the test's database, which does no harm.
     let sql = format!(
         "DROP ROLE IF EXISTS \"{role}\"; CREATE ROLE \"{role}\" LOGIN; {}",
         settings.replace("ROLE", &format!("ALTER ROLE \"{role}\" SET"))

@@ -1,4 +1,4 @@
-//! What a caller gets for what he asks of buckets.
+//! Errors of BucketService.
 
 use earmark::proto::bucket::v1::{
     Bucket, BucketStatus, GetBalanceActionRequest, GetBucketRequest, ListBucketsRequest,

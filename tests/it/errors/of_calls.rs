@@ -1,4 +1,4 @@
-//! What a caller gets for what he asks: one server, one network.
+//! Errors of OES calls: one server, one network.
 
 use bytes::Bytes;
 use earmark::limits::REQUEST_BYTES_MAX;

@@ -1,4 +1,4 @@
-//! What a caller gets for what he asks of catalogues.
+//! Errors of CatalogueService.
 
 use earmark::proto::catalogue::v1::{
     DeleteAllocationRequest, ListAvailableAllocationsRequest, PutAllocationRequest,

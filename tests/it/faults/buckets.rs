@@ -1,4 +1,4 @@
-//! The same of buckets: what is written of them has no line in the journal, or an owner who is not there yet.
+//! Faults around writes of buckets, which have no journal entry or an owner that does not exist yet.
 
 use std::time::{Duration, Instant};
 
@@ -29,7 +29,7 @@ async fn a_connection_lost_around_commit_repeats_no_bucket_creation_and_no_updat
         let fixture = BucketFixture::on(earmark);
         let mut client = fixture.client.clone();
         fixture.bucket("giver", "10").await;
-        // Nothing but the bucket's own row says that it was made; and its owner was not there to be locked.
+        // Only the bucket's row shows that it was created; its owner's row did not exist to be locked.
         for amount in ["0", "5"] {
             let id = format!("new {amount}");
             proxy.arm(fault);

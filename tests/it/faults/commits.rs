@@ -1,4 +1,4 @@
-//! A connection that is lost around COMMIT: the answer says what is on disk.
+//! Connections lost around COMMIT: the answer agrees with what is on disk.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! A database that takes no writes, ends sessions, or is started again.
+//! A database that is read-only, terminates sessions, or is restarted.
 
 use std::time::Duration;
 

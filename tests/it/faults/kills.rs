@@ -1,4 +1,4 @@
-//! Servers and database killed at any moment: what was acknowledged stays, and nothing is there twice.
+//! Servers and database killed at random moments: acknowledged writes stay, and none is applied twice.
 
 use std::env;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};

@@ -1,4 +1,4 @@
-//! A network between server and database that is cut, stands still, or is gone for a while.
+//! A network between server and database that is cut, stalls, or is down for a while.
 
 use std::time::{Duration, Instant};
 

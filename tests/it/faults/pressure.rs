@@ -1,5 +1,5 @@
-//! More work than there is room or time for: what is refused is refused at once, and what one owner has waiting is not
-//! in the way of others.
+//! More work than capacity: refusals are immediate, and the queued commands of one owner do not delay those of
+//! other owners.
 
 use std::time::{Duration, Instant};
 
@@ -22,7 +22,7 @@ use crate::support::service::is_replayed;
 
 const CREATE: &str = "/earmark.allocation.v1.AllocationService/CreateAllocation";
 
-/// A single writer, which refuses nobody for waiting.
+/// A single writer without a limit on waiting time.
 fn one_writer() -> Setup {
     with_writers(WriterSettings {
         writers: 1,
@@ -66,7 +66,7 @@ fn assert_all_reserved(submitted: Submitted) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_lane_is_refused_at_once_and_other_lanes_are_not() {
-    /// Those that fit into the line, and the one that may be under way at that moment.
+    /// Those that fit into the lane, and the one that may be in progress at that moment.
     const FIT: usize = QUEUE_OWNER_MAX / SUBMIT_ITEMS_MAX;
     let earmark = Earmark::start_with(one_writer()).await;
     let all = clients(&earmark, 2).await;
@@ -147,7 +147,7 @@ async fn a_command_whose_deadline_passes_in_the_queue_is_never_applied() {
         let outcome = answer.expect(Code::DeadlineExceeded, "DEADLINE");
         assert_eq!(outcome.as_deref(), Some("not_applied"));
     }
-    // Behind all of them in their lines.
+    // Behind all of them in their lanes.
     for parties in [held, other] {
         create(&earmark, parties, "last").await.expect("reserved");
     }

@@ -1,4 +1,4 @@
-//! Two processes of the built binary on one database, and what they say of their work.
+//! Two processes of the built binary on one database, and what they log.
 
 use std::fs::{self, File};
 use std::time::{Duration, Instant};

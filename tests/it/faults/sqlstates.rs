@@ -1,4 +1,4 @@
-//! Faults that the database raises, by their SQLSTATEs.
+//! Errors that the database raises, by their SQLSTATEs.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ use crate::support::ledger_dump::assert_sound;
 use crate::support::service::is_replayed;
 use crate::support::triggers::{fail_first, fail_where, heal, on_insert};
 
-/// Calls that have nothing wrong with them.
+/// The number of valid calls in a batch.
 const NEIGHBOURS: usize = 60;
 /// All but the call that the others wait behind.
 const NOT_THE_PLUG: &str = "NEW.client_external_id <> 'plug'";
@@ -111,7 +111,7 @@ async fn a_cancelled_statement_fails_its_own_command_only() {
     let again = create_with_notes(&earmark, &all[0], "slow", Some("slow")).await;
     assert!(!is_replayed(&again.expect("reserved")), "it left no key");
 
-    // Once is nobody's fault: those who were together are tried apart.
+    // After a failed batch its commands are tried one by one.
     fail_first(&sql, "57014", 1, NOT_THE_PLUG).await;
     let calls = (0..4).map(async |index| create(&earmark, &all[1], &index.to_string()).await);
     let together = in_one_batch(&earmark, &earmark.url, &all[2], join_all(calls)).await;

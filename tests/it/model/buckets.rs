@@ -1,4 +1,4 @@
-//! The same of prepaid buckets: many clients on a few buckets that all of them charge, through both processes.
+//! The model test for prepaid buckets: many clients charge a few buckets through both processes.
 //!
 //! Each key is used for one command only, so the journal says of each movement whose it is. The commands are then done
 //! again in the journal's order by [`check`]: each must lead to what is stored there, and to what its caller was told.
@@ -22,7 +22,7 @@ use tonic_types::StatusExt as _;
 use uuid::Uuid;
 
 use super::seed;
-use super::servers::{Servers, Trouble};
+use super::servers::{Disturbance, Servers};
 use crate::support::bucket_fixture::{
     adjust, amount, creation, deduct, eur, reserve, topup, transfer, unreserve, values,
 };
@@ -59,7 +59,7 @@ enum Command {
     Get,
 }
 
-/// What a caller is told of a bucket.
+/// A bucket's values as an answer shows them.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Seen {
     remaining: i128,
@@ -69,7 +69,7 @@ struct Seen {
 }
 
 #[derive(Clone, Debug)]
-enum Told {
+enum Outcome {
     Done {
         id: Uuid,
         seen: Seen,
@@ -87,12 +87,12 @@ struct Call {
     bucket: usize,
     key: String,
     command: Command,
-    told: Told,
+    told: Outcome,
     asked: u64,
     answered: u64,
 }
 
-/// Everybody at work.
+/// The clients and the state that they share.
 struct Play {
     clients: Vec<BucketServiceClient<Authorized>>,
     seed: u64,
@@ -123,28 +123,28 @@ fn seen(bucket: Option<Bucket>) -> Seen {
     }
 }
 
-fn done(action: Option<BalanceAction>, bucket: Option<Bucket>) -> Told {
-    Told::Done {
+fn done(action: Option<BalanceAction>, bucket: Option<Bucket>) -> Outcome {
+    Outcome::Done {
         id: action.expect("an action").id.parse().expect("a UUID"),
         seen: seen(bucket),
     }
 }
 
-fn refused(status: &Status) -> Told {
+fn refused(status: &Status) -> Outcome {
     let details = status.get_error_details();
     let Some(info) = details.error_info() else {
-        return Told::Lost;
+        return Outcome::Lost;
     };
     if info
         .metadata
         .get("outcome")
         .is_some_and(|told| told == "unknown")
     {
-        return Told::Lost;
+        return Outcome::Lost;
     }
     match &*info.reason {
-        "INSUFFICIENT_BALANCE" => Told::Short(number(&info.metadata["available"])),
-        reason => Told::Refused(reason.into()),
+        "INSUFFICIENT_BALANCE" => Outcome::Short(number(&info.metadata["available"])),
+        reason => Outcome::Refused(reason.into()),
     }
 }
 
@@ -161,7 +161,7 @@ impl Play {
             // Whoever was told nothing asks again, and is told.
             let lost = calls
                 .last()
-                .filter(|call| matches!(call.told, Told::Lost))
+                .filter(|call| matches!(call.told, Outcome::Lost))
                 .cloned();
             let (bucket, key, command) = match lost.or(again) {
                 Some(call) => (call.bucket, call.key, call.command),
@@ -173,17 +173,21 @@ impl Play {
             };
             let server = random.number(0..self.clients.len());
             let call = self.call(server, bucket, key, command).await;
-            if let (Command::Reserve { .. }, Told::Done { id, .. }) = (&call.command, &call.told) {
+            if let (Command::Reserve { .. }, Outcome::Done { id, .. }) = (&call.command, &call.told)
+            {
                 self.reserves.lock().expect("whole").push((bucket, *id));
             }
-            if matches!(call.told, Told::Lost) {
+            if matches!(call.told, Outcome::Lost) {
                 // The server comes back soon.
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
             self.done.fetch_add(1, Ordering::Relaxed);
             calls.push(call);
         }
-        while let Some(call) = calls.last().filter(|call| matches!(call.told, Told::Lost)) {
+        while let Some(call) = calls
+            .last()
+            .filter(|call| matches!(call.told, Outcome::Lost))
+        {
             let Call {
                 bucket,
                 key,
@@ -262,7 +266,7 @@ impl Play {
         bucket: usize,
         key: &str,
         command: &Command,
-    ) -> Result<Told, Status> {
+    ) -> Result<Outcome, Status> {
         let mut client = self.clients[server].clone();
         let bucket = bucket.to_string();
         Ok(match command {
@@ -272,7 +276,7 @@ impl Play {
                     ..Default::default()
                 };
                 let answer = client.get_bucket(request).await?.into_inner();
-                Told::Read(seen(answer.bucket))
+                Outcome::Read(seen(answer.bucket))
             }
             Command::Topup(value) => {
                 let request = topup(&bucket, &text(*value), key);
@@ -347,7 +351,7 @@ fn transfer_request(
 }
 
 /// Plays a round on new buckets, and holds it against the reference.
-async fn one_round(trouble: Trouble) {
+async fn one_round(disturbance: Disturbance) {
     let seed = seed();
     eprintln!("EARMARK_MODEL_SEED={seed}");
     let servers = Servers::start().await;
@@ -371,7 +375,7 @@ async fn one_round(trouble: Trouble) {
     let workers = (0..WORKERS).map(|worker| tokio::spawn(Arc::clone(&play).work(worker)));
     let work = join_all(workers);
     let make_trouble = async {
-        if trouble != Trouble::Killing {
+        if disturbance != Disturbance::Killing {
             return;
         }
         for part in [1, 2] {
@@ -397,11 +401,11 @@ async fn one_round(trouble: Trouble) {
     let mut counts: BTreeMap<String, usize> = BTreeMap::new();
     for call in &calls {
         let name = match &call.told {
-            Told::Done { .. } => "done",
-            Told::Read(_) => "read",
-            Told::Short(_) => "INSUFFICIENT_BALANCE",
-            Told::Refused(reason) => reason,
-            Told::Lost => "lost",
+            Outcome::Done { .. } => "done",
+            Outcome::Read(_) => "read",
+            Outcome::Short(_) => "INSUFFICIENT_BALANCE",
+            Outcome::Refused(reason) => reason,
+            Outcome::Lost => "lost",
         };
         *counts.entry(name.into()).or_default() += 1;
     }
@@ -417,10 +421,10 @@ async fn one_round(trouble: Trouble) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn concurrent_histories_of_buckets_are_linearizable() {
-    one_round(Trouble::Nothing).await;
+    one_round(Disturbance::Nothing).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn histories_of_buckets_are_linearizable_across_process_kills() {
-    one_round(Trouble::Killing).await;
+    one_round(Disturbance::Killing).await;
 }

@@ -1,5 +1,5 @@
-//! What is going to be asked: it follows from the seed alone. Only what nobody can know beforehand is put in later: the
-//! ids that the server gives, and the hour.
+//! The calls of a round, which follow from the seed alone, but for what is known only at run time: the ids that
+//! the server assigns, and times.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -69,7 +69,7 @@ pub(super) enum Expiry {
     Never,
     /// So long after the key was first used.
     After(Duration),
-    /// Before that.
+    /// Before the key was first used.
     Past,
 }
 

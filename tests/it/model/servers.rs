@@ -1,4 +1,4 @@
-//! Two processes of the built binary on one database, and what may befall them.
+//! Two processes of the built binary on one database, and the disturbances that a test causes.
 
 use std::time::{Duration, Instant};
 
@@ -11,23 +11,23 @@ use crate::support::bucket_fixture::BucketFixture;
 use crate::support::cluster::{TestDatabase, database};
 use crate::support::earmark::{Authorized, Earmark};
 
-/// What goes on besides.
+/// What happens to the servers during a round.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Trouble {
+pub(super) enum Disturbance {
     Nothing,
-    /// A COMMIT takes some milliseconds: whoever answers before it is done is found out.
+    /// A COMMIT takes some milliseconds, so an answer before its end is detected.
     SlowCommits,
-    /// A process is killed in the midst of its work, some times, and another one takes its place.
+    /// A process is killed several times during the round and replaced by another one.
     Killing,
 }
 
-impl Trouble {
-    /// The test that makes it.
+impl Disturbance {
+    /// The name of the test that runs with it.
     pub(super) fn test(self) -> &'static str {
         match self {
-            Self::Nothing => "what_many_clients_see_is_what_the_reference_allows",
-            Self::SlowCommits => "what_was_answered_is_seen_by_all_however_slow_the_commit",
-            Self::Killing => "what_was_answered_outlives_the_process_that_answered",
+            Self::Nothing => "concurrent_histories_are_linearizable",
+            Self::SlowCommits => "histories_are_linearizable_with_slow_commits",
+            Self::Killing => "histories_are_linearizable_across_process_kills",
         }
     }
 }
@@ -46,7 +46,7 @@ const SLOW_COMMITS: &str = "
 
 pub(super) struct Servers {
     one: Earmark,
-    /// The one that is killed.
+    /// The process that is killed.
     other: Mutex<Earmark>,
     db: TestDatabase,
 }
@@ -65,7 +65,7 @@ impl Servers {
         }
     }
 
-    /// The one that lives.
+    /// The process that is not killed.
     pub(super) fn one(&self) -> &Earmark {
         &self.one
     }
@@ -80,7 +80,7 @@ impl Servers {
         vec![client(&self.one), client(&other)]
     }
 
-    /// Both, for a tenant at work on its buckets.
+    /// Both, with a tenant's token for BucketService.
     pub(super) async fn bucket_clients(
         &self,
         tenant: Uuid,

@@ -1,4 +1,4 @@
-//! Between the model's words and the protos.
+//! Conversions between the model's types and the protos.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -22,7 +22,7 @@ use crate::support::service::is_replayed;
 
 type Answered<T> = Result<Response<T>, RpcStatus>;
 
-/// One server, as everybody who may call it.
+/// Clients of one server for every kind of caller.
 #[derive(Clone)]
 pub(super) struct ModelClient {
     /// A member of all enterprises.

@@ -1,4 +1,4 @@
-//! Bad arguments: all that is wrong is said at once, before anything is looked up.
+//! Invalid arguments: every field is reported, before anything is looked up.
 
 use earmark::proto::network::v1 as pb;
 

@@ -40,7 +40,7 @@ async fn a_replayed_create_returns_the_current_record() {
         updated.into_inner().enterprise
     );
     assert_eq!(services.count("SELECT count(*) FROM enterprise").await, 1);
-    // The issuer's and the enterprise's, none for an enterprise that was not made.
+    // One key of the issuer and one of the enterprise; none for the enterprise that was not created.
     assert_eq!(services.count("SELECT count(*) FROM owner").await, 2);
 
     // Without a key a repeat is another record.
@@ -263,7 +263,7 @@ async fn a_replay_is_found_before_the_named_records_are_checked() {
     let refused = network.update_connection(update(NOBODY)).await;
     assert_eq!(reason(refused), "IDEMPOTENCY_KEY_REUSED");
 
-    // But the enterprise itself comes before the key.
+    // The enterprise is checked before the key.
     partner(&network, &world.venue.id, "p").await;
     let unknown = pb::CreateClientRequest {
         enterprise_id: NOBODY.into(),
@@ -295,7 +295,7 @@ async fn concurrent_creates_with_one_key_make_one_record() {
 
 #[tokio::test]
 async fn a_key_is_kept_as_long_as_its_record() {
-    // A whole server, with all that it does by itself.
+    // A whole server with its background tasks.
     let earmark = Earmark::start().await;
     let network = earmark.admin().network;
     let create = async |name: &str| {

@@ -30,7 +30,7 @@ async fn hold(services: &Services, owner_id: &str) -> tokio_postgres::Client {
     holder
 }
 
-/// Waits until somebody waits for a lock.
+/// Waits until a session waits for a lock.
 async fn somebody_waits(services: &Services) {
     let sql = "SELECT count(*) FROM pg_stat_activity
                 WHERE datname = current_database() AND wait_event_type = 'Lock'";

@@ -1,4 +1,4 @@
-//! `validate_only` judges everything and answers what the real call would, and leaves no trace.
+//! `validate_only` checks everything, answers like the real call, and writes nothing.
 
 use earmark::proto::network::v1 as pb;
 

@@ -1,4 +1,4 @@
-//! The second wall: what the ledger would never write, the database refuses from anybody.
+//! CHECK constraints: the database refuses invalid rows whoever writes them.
 
 use std::collections::BTreeSet;
 
@@ -7,11 +7,11 @@ use tokio_postgres::error::DbError;
 use super::{migrated, texts};
 
 const OWNER: &str = "'00000000-0000-0000-0000-0000000000aa'";
-/// The owner's own account, and where value comes from.
+/// SQL for the owner's custody account and for its world account.
 const OWN: &str = "'00000000-0000-0000-0000-000000000001'";
 const WORLD: &str = "'00000000-0000-0000-0000-000000000002'";
 
-/// Everything that a number may not be, whatever it stands for.
+/// Values that no amount may have.
 const NO_AMOUNTS: [&str; 6] = [
     "'NaN'",
     "'Infinity'",
@@ -35,7 +35,7 @@ fn entry(numbers: [&str; 4], version: i32, cause: &str) -> String {
     )
 }
 
-/// A reservation, but for what is said otherwise.
+/// An INSERT of an open allocation that is valid but for these columns.
 fn allocation(changes: &[(&str, &str)]) -> String {
     let columns = [
         ("owner_id", OWNER),
@@ -58,7 +58,7 @@ fn allocation(changes: &[(&str, &str)]) -> String {
     insert("allocation", &columns, changes)
 }
 
-/// The statement that inserts these columns, but for what is said otherwise.
+/// The INSERT of these columns with some of them changed.
 fn insert(table: &str, columns: &[(&str, &str)], changes: &[(&str, &str)]) -> String {
     let mut columns = columns.to_vec();
     columns.retain(|(name, _)| changes.iter().all(|(changed, _)| changed != name));
@@ -68,8 +68,7 @@ fn insert(table: &str, columns: &[(&str, &str)], changes: &[(&str, &str)]) -> St
     format!("INSERT INTO {table} ({names}) VALUES ({values})")
 }
 
-/// An active bucket that began empty.
-/// A CAS allocation of which nothing is said, but for the changes.
+/// An INSERT of a CAS allocation that is valid but for these columns.
 fn cas_allocation(changes: &[(&str, &str)]) -> String {
     let columns = [
         ("owner_id", "gen_random_uuid()"),
@@ -105,7 +104,7 @@ fn bucket(changes: &[(&str, &str)]) -> String {
     insert("bucket", &columns, changes)
 }
 
-/// A topup.
+/// An INSERT of a topup that is valid but for these columns.
 fn action(changes: &[(&str, &str)]) -> String {
     let columns = [
         ("owner_id", OWNER),
@@ -127,7 +126,7 @@ fn action(changes: &[(&str, &str)]) -> String {
     insert("bucket_action", &columns, changes)
 }
 
-/// What makes an action of each other kind.
+/// The columns that make a topup an action of another kind.
 const RESERVE: [(&str, &str); 3] = [
     ("type", "'RESERVE'"),
     ("status", "'CREATED'"),
@@ -146,7 +145,7 @@ const TRANSFER: [(&str, &str); 4] = [
     ("receiver_version", "1"),
 ];
 
-/// One of these, but for what is said otherwise.
+/// These columns with some of them changed.
 fn changed<'a>(
     kind: &[(&'a str, &'a str)],
     changes: &[(&'a str, &'a str)],
@@ -157,8 +156,7 @@ fn changed<'a>(
     all
 }
 
-/// Statements on buckets that must be refused, each by the check that is named.
-/// Another company.
+/// An INSERT of another company that is valid but for these columns.
 fn company(changes: &[(&str, &str)]) -> String {
     let columns = [
         (
@@ -174,7 +172,7 @@ fn company(changes: &[(&str, &str)]) -> String {
     insert("catalogue_company", &columns, changes)
 }
 
-/// An allocation of the first one.
+/// An INSERT of an allocation of the first company that is valid but for these columns.
 fn offer(changes: &[(&str, &str)]) -> String {
     let columns = [
         (
@@ -231,12 +229,12 @@ fn refused_of_catalogues() -> Vec<Case> {
 /// The check that must refuse, and the statement.
 type Case = (&'static str, String);
 
-/// An action of this kind, but for these members.
+/// An INSERT of an action of this kind with these columns changed.
 fn of(kind: &[(&'static str, &'static str)], changes: &[(&'static str, &'static str)]) -> String {
     action(&changed(kind, changes))
 }
 
-/// A transfer with a cost.
+/// The columns of a transfer with a cost.
 fn priced() -> Vec<(&'static str, &'static str)> {
     changed(
         &TRANSFER,
@@ -375,7 +373,7 @@ fn refused_of_uses() -> Vec<Case> {
     ]
 }
 
-/// Statements on buckets that must be refused, each by the check that is named.
+/// The statements that must be refused, each with the check that must refuse it.
 fn refused_of_buckets() -> Vec<Case> {
     let priced = priced();
     let mut cases = vec![
@@ -431,7 +429,7 @@ fn adjustment(quantity: &str) -> String {
     )
 }
 
-/// A connection between two enterprises, but for what is said otherwise.
+/// An INSERT of a connection that is valid but for these columns.
 fn connection(changes: &[(&str, &str)]) -> String {
     let columns = [
         ("id", "gen_random_uuid()"),
@@ -532,7 +530,7 @@ fn refused_of_cas() -> Vec<Case> {
     cases
 }
 
-/// Statements that must be refused, each by the check that is named.
+/// The statements that must be refused, each with the check that must refuse it.
 fn refused() -> Vec<Case> {
     let mut cases = vec![
         ("account_version", account(OWN, "1", "0", 0)),

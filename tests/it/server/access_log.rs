@@ -1,4 +1,4 @@
-//! One line per call, whatever becomes of it.
+//! The access log has one line per call, whatever its result.
 
 use std::io;
 use std::sync::{Arc, Mutex, OnceLock};

@@ -1,4 +1,4 @@
-//! The way out.
+//! Shutdown: lame duck, drain, hooks.
 
 use std::time::{Duration, Instant};
 
@@ -66,7 +66,7 @@ async fn new_calls_on_open_connections_are_refused_while_draining() {
     let bearer = server.bearer("network-admin");
     let metadata = [("authorization", bearer.as_str())];
     let raw = server.raw().await;
-    // HTTP/2 lets the client finish what it had begun to send when the server said goodbye.
+    // HTTP/2 lets a client finish requests that it began before GOAWAY.
     let late = async {
         server.seen.wait_for("began sleep a little").await;
         server.shutdown.ask();
@@ -81,7 +81,7 @@ async fn new_calls_on_open_connections_are_refused_while_draining() {
                     assert!(answer.status.get_details_retry_info().is_some());
                     return;
                 }
-                // The connection was faster: the client knows that nothing was done.
+                // The connection closed first, so the client knows that the call was not started.
                 Err(_) => return,
             }
         }

@@ -1,4 +1,4 @@
-//! What goes wrong around a handler: each with the documented code and details, the server unharmed.
+//! Errors outside of handlers: each has the documented code and details, and the server goes on.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,4 @@
-//! Token, then scope, then the body; and what a handler is given.
+//! The order of the checks (token, scope, body), and what a handler receives.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Both sides at work on one connection: their calls, by short names.
+//! A server with a client and a partner on one connection, and short methods for their calls.
 
 use std::collections::BTreeMap;
 
@@ -17,7 +17,7 @@ use tonic::Response;
 
 use super::earmark::{Authorized, Earmark, Parties, balance};
 
-/// A client with a deposit of 100 BTC, its partner, and a server.
+/// A server, a client with a deposit of 100 BTC, and its partner.
 pub(crate) struct AllocationFixture {
     pub(crate) earmark: Earmark,
     pub(crate) parties: Parties,
@@ -30,7 +30,7 @@ impl AllocationFixture {
         Self::on(Earmark::start().await, mode).await
     }
 
-    /// The same on a server that runs already.
+    /// The same on a running server.
     pub(crate) async fn on(earmark: Earmark, mode: ConnectionMode) -> Self {
         let parties = earmark.parties(mode).await;
         earmark.deposit(&parties.enterprise, "BTC", "100").await;
@@ -42,7 +42,7 @@ impl AllocationFixture {
         }
     }
 
-    /// A desk with a reservation of 10 BTC in this direction. Custody and connection, before and after it:
+    /// The same with a reservation of 10 BTC in this direction. Custody and connection before and after it:
     ///
     /// | | custody | connection |
     /// |---|---|---|
@@ -57,7 +57,7 @@ impl AllocationFixture {
         (fixture, hold)
     }
 
-    /// Reserves, or moves at once.
+    /// Creates an allocation or a deallocation, which an instant connection moves at once.
     pub(crate) async fn hold(
         &self,
         direction: AllocationType,
@@ -102,7 +102,7 @@ impl AllocationFixture {
         answer.expect("cancelled")
     }
 
-    /// The record as the client sees it.
+    /// The record as the client's side sees it.
     pub(crate) async fn get(&self, id: &str) -> Allocation {
         let request = GetAllocationRequest {
             enterprise_id: self.parties.enterprise.clone(),
@@ -112,7 +112,7 @@ impl AllocationFixture {
         answer.expect("there").into_inner().allocation.expect("set")
     }
 
-    /// What there is of BTC in custody and on the connection, at one moment.
+    /// The BTC balances of custody and connection, read in one snapshot.
     pub(crate) async fn balances(&self) -> (Option<Balance>, Option<Balance>) {
         let request = ListClientBalancesRequest {
             enterprise_id: self.parties.enterprise.clone(),
@@ -128,7 +128,7 @@ impl AllocationFixture {
         (of(answer.balances), of(connection.balances))
     }
 
-    /// Disables both directions of the connection.
+    /// Disables allocations and deallocations of the connection.
     pub(crate) async fn disable_connection(&self) {
         let request = UpdateConnectionRequest {
             connection_id: self.parties.connection.clone(),
@@ -142,13 +142,13 @@ impl AllocationFixture {
         updated.expect("updated");
     }
 
-    /// So many milliseconds from now, by the database's clock.
+    /// The database's clock plus this many milliseconds.
     pub(crate) async fn in_millis(&self, millis: i64) -> Timestamp {
         in_micros(&self.earmark, millis * 1_000).await
     }
 }
 
-/// So many microseconds from now, by the database's clock.
+/// The database's clock plus this many microseconds.
 pub(crate) async fn in_micros(earmark: &Earmark, micros: i64) -> Timestamp {
     let now = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint";
     let time = earmark.count(now).await + micros;
@@ -176,7 +176,7 @@ impl Parties {
         }
     }
 
-    /// The partner takes a reservation.
+    /// A request by which the partner clears a reservation.
     pub(crate) fn clear(&self, id: &str) -> ClearAllocationRequest {
         ClearAllocationRequest {
             enterprise_id: self.partner_enterprise.clone(),
@@ -187,7 +187,7 @@ impl Parties {
         }
     }
 
-    /// The partner gives a reservation back.
+    /// A request by which the partner releases a reservation.
     pub(crate) fn release(&self, id: &str) -> ReleaseAllocationRequest {
         ReleaseAllocationRequest {
             enterprise_id: self.partner_enterprise.clone(),
@@ -199,7 +199,7 @@ impl Parties {
         }
     }
 
-    /// The client gives a reservation up.
+    /// A request by which the client cancels a reservation.
     pub(crate) fn cancel(&self, id: &str) -> CancelAllocationRequest {
         CancelAllocationRequest {
             enterprise_id: self.enterprise.clone(),
@@ -209,7 +209,7 @@ impl Parties {
         }
     }
 
-    /// An item of many in this direction.
+    /// An item of a submission in this direction.
     pub(crate) fn item(
         &self,
         direction: AllocationType,
@@ -226,7 +226,7 @@ impl Parties {
         }
     }
 
-    /// Many at once.
+    /// A submission of these items.
     pub(crate) fn submission(&self, items: Vec<SubmitItem>) -> SubmitAllocationsRequest {
         SubmitAllocationsRequest {
             enterprise_id: self.enterprise.clone(),

@@ -1,4 +1,4 @@
-//! A tenant at work on its buckets: its calls, by short names.
+//! A server with a tenant of BucketService, and short methods for its calls.
 
 use earmark::proto::bucket::v1::bucket_service_client::BucketServiceClient;
 use earmark::proto::bucket::v1::{
@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::earmark::{Authorized, Earmark};
 
-/// A server, and a tenant of it.
+/// A server and one tenant with read and write scopes.
 pub(crate) struct BucketFixture {
     pub(crate) earmark: Earmark,
     pub(crate) tenant: Uuid,
@@ -23,7 +23,7 @@ impl BucketFixture {
         Self::on(Earmark::start().await)
     }
 
-    /// A new tenant of a server that runs already.
+    /// The same with a new tenant on a running server.
     pub(crate) fn on(earmark: Earmark) -> Self {
         let tenant = Uuid::new_v4();
         Self {
@@ -33,7 +33,7 @@ impl BucketFixture {
         }
     }
 
-    /// Calls of a tenant that may read and write.
+    /// A client whose token has a tenant's read and write scopes.
     pub(crate) fn client(earmark: &Earmark, tenant: Uuid) -> BucketServiceClient<Authorized> {
         let token = earmark.tenant_token("buckets-read buckets-write", tenant);
         earmark.with_token(token).bucket
@@ -44,7 +44,7 @@ impl BucketFixture {
         created.expect("created").into_inner().bucket.expect("set")
     }
 
-    /// A bucket with so many EUR in it.
+    /// Creates a bucket with this amount of EUR.
     pub(crate) async fn bucket(&self, id: &str, amount: &str) -> Bucket {
         self.create(eur(id, amount)).await
     }
@@ -58,7 +58,7 @@ impl BucketFixture {
         got.expect("there").into_inner().bucket.expect("set")
     }
 
-    /// What a bucket has left, and what of it is set aside.
+    /// A bucket's remaining and reserved values.
     pub(crate) async fn values(&self, id: &str) -> (String, String) {
         values(&self.get(id).await)
     }
@@ -85,7 +85,7 @@ impl BucketFixture {
         listed.expect("listed").into_inner()
     }
 
-    /// The ids that a list has.
+    /// The ids of the listed buckets.
     pub(crate) async fn ids(&self, request: ListBucketsRequest) -> Vec<String> {
         ids(&self.list(request).await)
     }
@@ -108,7 +108,7 @@ pub(crate) fn ids(listed: &ListBucketsResponse) -> Vec<String> {
     ids.collect()
 }
 
-/// What a bucket has left, and what of it is set aside.
+/// A bucket's remaining and reserved values.
 pub(crate) fn values(bucket: &Bucket) -> (String, String) {
     let amount = |quantity: &Option<Quantity>| quantity.clone().expect("set").amount;
     (
@@ -117,7 +117,7 @@ pub(crate) fn values(bucket: &Bucket) -> (String, String) {
     )
 }
 
-/// The same as texts.
+/// Remaining and reserved values to compare with [`values`].
 pub(crate) fn left(remaining: &str, reserved: &str) -> (String, String) {
     (remaining.into(), reserved.into())
 }

@@ -1,4 +1,4 @@
-//! A company at work on its catalogue: its calls, by short names.
+//! A server with a company of CatalogueService, and short methods for its calls.
 
 use earmark::proto::catalogue::v1::catalogue_service_client::CatalogueServiceClient;
 use earmark::proto::catalogue::v1::{
@@ -9,15 +9,15 @@ use earmark::proto::catalogue::v1::{
 
 use super::earmark::{Authorized, Earmark};
 
-/// The company's number.
+/// The id of the fixture's company.
 pub(crate) const COMPANY: i64 = 7;
-/// A number that no company has.
+/// An id that the token lists but no company has.
 pub(crate) const NO_COMPANY: i64 = 8;
 
-/// A server, and a company of it.
+/// A server and one company.
 pub(crate) struct CatalogueFixture {
     pub(crate) earmark: Earmark,
-    /// May read and write, for the company and for one that is not there.
+    /// With read and write scopes for [`COMPANY`] and [`NO_COMPANY`].
     pub(crate) client: CatalogueServiceClient<Authorized>,
 }
 
@@ -26,7 +26,7 @@ impl CatalogueFixture {
         Self::on(Earmark::start().await).await
     }
 
-    /// A company of a server that runs already.
+    /// The same on a running server.
     pub(crate) async fn on(earmark: Earmark) -> Self {
         let mut client = client(&earmark);
         let company = PutCompanyRequest {
@@ -55,7 +55,7 @@ impl CatalogueFixture {
         listed.expect("listed").into_inner()
     }
 
-    /// The only allocation, in a language.
+    /// The only allocation of the company, in a language.
     pub(crate) async fn only(&self, langcode: &str) -> Allocation {
         let listed = self.list(listing(langcode)).await;
         assert_eq!(listed.next_page_token, "");
@@ -68,7 +68,7 @@ impl CatalogueFixture {
         got.expect("there").into_inner()
     }
 
-    /// Stores allocations past the service, from 1 on, each with texts of so many characters, which take four bytes each.
+    /// Inserts allocations 1 to `count` by SQL, each with texts of `chars` characters of four bytes.
     pub(crate) async fn stock(&self, count: u32, chars: u32) {
         let sql = format!(
             "INSERT INTO catalogue_allocation
@@ -84,14 +84,14 @@ impl CatalogueFixture {
     }
 }
 
-/// Calls of somebody who may read and write.
+/// A client with read and write scopes for both companies.
 pub(crate) fn client(earmark: &Earmark) -> CatalogueServiceClient<Authorized> {
     let companies = &[COMPANY, NO_COMPANY];
     let token = earmark.company_token("catalogue-read catalogue-write", companies);
     earmark.with_token(token).catalogue
 }
 
-/// All allocations of the company.
+/// A request for all allocations of the company.
 pub(crate) fn listing(langcode: &str) -> ListAvailableAllocationsRequest {
     ListAvailableAllocationsRequest {
         company_id: COMPANY,
@@ -109,7 +109,7 @@ pub(crate) fn get(id: &str, langcode: &str) -> GetAllocationRequest {
     }
 }
 
-/// An allocation in English, and in other languages.
+/// A request that puts an allocation in English and in other languages.
 pub(crate) fn putting<const N: usize>(
     id: &str,
     others: [(&str, Translation); N],
@@ -133,7 +133,7 @@ pub(crate) fn putting<const N: usize>(
     request
 }
 
-/// Texts that all begin so.
+/// Texts that all begin with `with`.
 pub(crate) fn texts(with: &str) -> Translation {
     Translation {
         allocation_name: format!("{with} name"),

@@ -1,4 +1,4 @@
-//! The whole ledger as it is stored, and what must hold of it.
+//! Reads the whole ledger from the database and checks its invariants.
 
 use earmark::ledger::invariant::{Picture, check};
 use earmark::ledger::model::bucket::{
@@ -22,7 +22,7 @@ use uuid::Uuid;
 
 use super::earmark::Earmark;
 
-/// Asserts that every invariant holds, and that all value together is what was ever deposited. Returns all there is.
+/// Asserts that every invariant holds and that the total value equals what was deposited. Returns the whole ledger.
 pub(crate) async fn assert_sound(earmark: &Earmark) -> Picture {
     let sql = earmark.sql().await;
     let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ";
@@ -43,7 +43,7 @@ pub(crate) async fn assert_sound(earmark: &Earmark) -> Picture {
     dump
 }
 
-/// All there is.
+/// All rows of the ledger's tables.
 pub(crate) async fn ledger_dump(sql: &Client) -> Picture {
     Picture {
         accounts: all(sql, "account", account).await,
@@ -167,7 +167,7 @@ fn optional_time(row: &Row, column: &str) -> Option<Time> {
     time.map(Time::from)
 }
 
-/// JSON as it was written is nothing that an invariant speaks of.
+/// Stands for the stored details, which no invariant is about.
 const DETAILS: &str = "{}";
 
 fn bucket(row: &Row) -> Bucket {

@@ -1,8 +1,8 @@
-//! Random that can be repeated: a failure names its seed.
+//! A repeatable random number generator: a failing test prints its seed.
 
 use std::ops::Range;
 
-/// SplitMix64.
+/// The generator SplitMix64, whose state is its seed.
 #[derive(Debug)]
 pub(crate) struct Random(u64);
 
@@ -11,7 +11,7 @@ impl Random {
         Self(seed)
     }
 
-    /// A number of the range, any as likely as another.
+    /// A uniformly distributed number of the range.
     pub(crate) fn number(&mut self, range: Range<usize>) -> usize {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut bits = self.0;
@@ -22,12 +22,12 @@ impl Random {
         range.start + usize::try_from(bits % width).expect("below the width")
     }
 
-    /// True once in `n` times.
+    /// True with probability 1/n.
     pub(crate) fn one_in(&mut self, n: usize) -> bool {
         self.number(0..n) == 0
     }
 
-    /// Some of the values, in their order; at least one, never all of many.
+    /// Some of the values in their order: at least one and, of several, not all.
     pub(crate) fn some_of<T: Clone>(&mut self, values: &[T]) -> Vec<T> {
         let wanted = self.number(1..values.len().max(2));
         let mut picked: Vec<usize> = (0..values.len()).collect();

@@ -1,11 +1,11 @@
-//! Each invariant is broken by SQL, in every way that its statements look for; verification names it, with owner and
-//! account. What it finds unsound, the pure functions find unsound too.
+//! Each invariant is broken by SQL in every way that its statements check; verification reports it with owner and
+//! account. The invariant functions in Rust must find the same breach.
 
 use earmark::ledger::invariant::check;
 use tokio_postgres::Client;
 
 use crate::support::ledger_dump::ledger_dump;
-use crate::verify::{Office, verify};
+use crate::verify::{LedgerFixture, verify};
 
 const CUSTODY: &str = "custody";
 
@@ -14,16 +14,16 @@ const NET: &str = "{net}";
 /// Stands for the id of the instant connection.
 const INSTANT: &str = "{instant}";
 
-/// An office whose tables take anything, and can be put back as they were.
+/// A ledger without CHECK and UNIQUE constraints, whose tables can be restored.
 struct Broken {
-    office: Office,
+    ledger: LedgerFixture,
     sql: Client,
 }
 
 impl Broken {
     async fn open() -> Self {
-        let office = Office::open().await;
-        let sql = office.fixture.earmark.sql().await;
+        let ledger = LedgerFixture::open().await;
+        let sql = ledger.fixture.earmark.sql().await;
         let prepare = "
             DO $$
             DECLARE kept record;
@@ -55,12 +55,12 @@ impl Broken {
                 FROM account WHERE account_id = of_account
             $$";
         sql.batch_execute(prepare).await.expect("prepared");
-        Self { office, sql }
+        Self { ledger, sql }
     }
 
-    /// Does harm, asks for a breach of this invariant at this account of the client's enterprise, and undoes it.
+    /// Breaks the ledger, expects a breach of this invariant at this account of the client, and restores the ledger.
     async fn finds(&self, invariant: &str, account: &str, harm: &str) {
-        let owner = self.office.fixture.parties.enterprise.as_str();
+        let owner = self.ledger.fixture.parties.enterprise.as_str();
         self.finds_of(invariant, owner, account, harm).await;
     }
 
@@ -71,12 +71,12 @@ impl Broken {
     }
 
     async fn names(&self, invariant: &str, owner: &str, account: &str, harm: &str) {
-        let parties = &self.office.fixture.parties;
+        let parties = &self.ledger.fixture.parties;
         let harm = harm
             .replace("{net}", &format!("'{}'", parties.connection))
-            .replace("{instant}", &format!("'{}'", self.office.instant));
+            .replace("{instant}", &format!("'{}'", self.ledger.instant));
         self.sql.batch_execute(&harm).await.expect(&harm);
-        let told = verify(&self.office.fixture.earmark).await;
+        let told = verify(&self.ledger.fixture.earmark).await;
         let found = told.breaches.iter().find(|breach| {
             (&*breach.invariant, &*breach.owner_id, &*breach.account) == (invariant, owner, account)
         });
@@ -101,7 +101,7 @@ impl Broken {
     }
 
     async fn is_sound(&self) {
-        verify(&self.office.fixture.earmark).await.assert_sound();
+        verify(&self.ledger.fixture.earmark).await.assert_sound();
     }
 }
 
@@ -121,7 +121,7 @@ async fn l1_detects_value_without_a_source() {
 #[tokio::test]
 async fn l2_detects_an_overdraft() {
     let broken = Broken::open().await;
-    let net = broken.office.fixture.parties.connection.clone();
+    let net = broken.ledger.fixture.parties.connection.clone();
     for (account, harm) in [
         (
             CUSTODY,
@@ -144,7 +144,7 @@ async fn l2_detects_an_overdraft() {
 #[tokio::test]
 async fn l3_detects_held_value_without_a_reservation() {
     let broken = Broken::open().await;
-    let net = broken.office.fixture.parties.connection.clone();
+    let net = broken.ledger.fixture.parties.connection.clone();
     let nowhere = "0198a7b2-6a44-7c11-8d4e-000000000001";
     for (account, harm) in [
         (
@@ -178,8 +178,8 @@ async fn l3_detects_held_value_without_a_reservation() {
 async fn l4_detects_entries_that_do_not_add_up() {
     let broken = Broken::open().await;
     let (net, instant) = (
-        broken.office.fixture.parties.connection.clone(),
-        broken.office.instant.clone(),
+        broken.ledger.fixture.parties.connection.clone(),
+        broken.ledger.instant.clone(),
     );
     for (account, harm) in [
         (
@@ -249,7 +249,7 @@ const L5_HARMS: &[(&str, &str)] = &[
         NET,
         "DELETE FROM entry WHERE cause = 'CLEAR' AND account_id = {net}",
     ),
-    // A second one, of the same kind or another.
+    // A second closing movement, of the same kind or another.
     (
         CUSTODY,
         "SELECT add_entry(custody(), 10, -10, 'RELEASE', id_of('released'))",
@@ -262,7 +262,7 @@ const L5_HARMS: &[(&str, &str)] = &[
         CUSTODY,
         "SELECT add_entry(custody(), 30, -30, 'EXPIRE', id_of('open'))",
     ),
-    // One that moved something else, elsewhere.
+    // A closing movement of another amount or account.
     (
         NET,
         "UPDATE entry SET available_delta = available_delta + 1 WHERE cause = 'CLEAR' AND account_id = {net}",
@@ -271,7 +271,7 @@ const L5_HARMS: &[(&str, &str)] = &[
         "world",
         "UPDATE entry SET account_id = world(), version = 9 WHERE cause = 'CLEAR' AND account_id = {net}",
     ),
-    // A status that is not the movement's.
+    // A status that differs from the movement's.
     (
         CUSTODY,
         "UPDATE allocation SET status = 'CLEARED' WHERE client_external_id = 'released'",
@@ -288,7 +288,7 @@ const L5_HARMS: &[(&str, &str)] = &[
         CUSTODY,
         "UPDATE allocation SET closed_cause = NULL WHERE client_external_id = 'cleared'",
     ),
-    // A record that changed since.
+    // A record that was changed after its last movement.
     (
         CUSTODY,
         "UPDATE allocation SET updated_at = updated_at + interval '1 s' WHERE client_external_id = 'open'",
@@ -297,7 +297,7 @@ const L5_HARMS: &[(&str, &str)] = &[
         CUSTODY,
         "UPDATE allocation SET updated_at = updated_at + interval '1 s' WHERE client_external_id = 'cleared'",
     ),
-    // Versions that are not what the movement left.
+    // Versions that differ from those of the movement.
     (
         CUSTODY,
         "UPDATE allocation SET closed_custody_version = 4 WHERE client_external_id = 'cleared'",
@@ -323,7 +323,7 @@ const L5_HARMS: &[(&str, &str)] = &[
 #[tokio::test]
 async fn l5_detects_a_missing_wrong_or_second_closing_movement() {
     let broken = Broken::open().await;
-    let net = broken.office.fixture.parties.connection.clone();
+    let net = broken.ledger.fixture.parties.connection.clone();
     for &(account, harm) in L5_HARMS {
         let account = match account {
             NET => &*net,
@@ -332,8 +332,8 @@ async fn l5_detects_a_missing_wrong_or_second_closing_movement() {
         };
         broken.finds("L5", account, harm).await;
     }
-    // The ledger's own types cannot even hold this one.
-    let owner = broken.office.fixture.parties.enterprise.clone();
+    // The ledger's Rust types cannot represent this one.
+    let owner = broken.ledger.fixture.parties.enterprise.clone();
     let harm =
         "UPDATE allocation SET closed_custody_version = NULL WHERE client_external_id = 'cleared'";
     broken.names("L5", &owner, CUSTODY, harm).await;
@@ -392,7 +392,7 @@ const L6_HARMS: &[(&str, &str)] = &[
         NET,
         "UPDATE entry SET cause_id = '0198a7b2-6a44-7c11-8d4e-000000000001' WHERE cause = 'CLEAR' AND account_id = {net}",
     ),
-    // Versions that are not what the movement left.
+    // Versions that differ from those of the movement.
     (
         CUSTODY,
         "UPDATE allocation SET opened_custody_version = 2 WHERE client_external_id = 'open'",
@@ -425,8 +425,8 @@ const L6_HARMS: &[(&str, &str)] = &[
 async fn l6_detects_a_missing_wrong_or_second_opening_movement() {
     let broken = Broken::open().await;
     let (net, instant) = (
-        broken.office.fixture.parties.connection.clone(),
-        broken.office.instant.clone(),
+        broken.ledger.fixture.parties.connection.clone(),
+        broken.ledger.instant.clone(),
     );
     for &(account, harm) in L6_HARMS {
         let account = match account {
@@ -442,7 +442,7 @@ async fn l6_detects_a_missing_wrong_or_second_opening_movement() {
 #[tokio::test]
 async fn l7_detects_a_transfer_that_does_not_arrive() {
     let broken = Broken::open().await;
-    let owner = broken.office.fixture.parties.enterprise.clone();
+    let owner = broken.ledger.fixture.parties.enterprise.clone();
     broken
         .finds(
             "L7",
@@ -457,7 +457,7 @@ async fn l7_detects_a_transfer_that_does_not_arrive() {
             "DELETE FROM entry WHERE account_id = {instant}",
         )
         .await;
-    // It has left its owner, in good order, but no other has it.
+    // The value has left its owner correctly, but no other owner has received it.
     let leaves = "
         INSERT INTO account SELECT owner_id, transit(), unit, 0, 0, 0 FROM account WHERE account_id = custody();
         SELECT add_entry(transit(), 5, 0, 'INSTANT', id_of('open')), add_entry(custody(), -5, 0, 'INSTANT', id_of('open'))";

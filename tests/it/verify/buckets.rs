@@ -1,4 +1,4 @@
-//! The same of buckets: each invariant is broken by SQL in every way that its statements look for.
+//! Each invariant on buckets is broken by SQL in every way that its statements check.
 
 use std::time::Duration;
 
@@ -16,8 +16,8 @@ use crate::support::bucket_fixture::{
 use crate::support::ledger_dump::{assert_sound, ledger_dump};
 use crate::verify::verify;
 
-/// A bucket with an action of every kind and fate, by their keys, and another one. Their tables take anything, and can
-/// be put back as they were.
+/// A bucket with an action of every kind and status, named by their keys, and another bucket. The tables have no CHECK
+/// and UNIQUE constraints and can be restored.
 struct Broken {
     fixture: BucketFixture,
     sql: Client,
@@ -69,8 +69,8 @@ impl Broken {
         Self { fixture, sql }
     }
 
-    /// Does harm, asks for a breach of this invariant at this account of a bucket (none: of all owners), by both ways to
-    /// look, and undoes it.
+    /// Breaks the ledger, expects a breach of this invariant at this account of a bucket (`""`: of all owners) from SQL
+    /// and from the invariant functions, and restores it.
     async fn finds(&self, invariant: &str, bucket: &str, account: &str, harm: &str) {
         let owner = match bucket {
             "" => String::new(),
@@ -177,7 +177,7 @@ async fn fill(fixture: &BucketFixture) {
     // 100 + 10.5 - 0.5 + 2 - 3, less 5 + 2 + 3 + 1 used and 25 held, less 4 + 1.5 given, 6 - 1.5 taken, a crumb.
     let expected = left("71.999999999999", "25");
     while fixture.values("main").await != expected {
-        // The sweep needs its time.
+        // Wait for the sweep.
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
@@ -255,7 +255,7 @@ async fn l4_is_detected_on_buckets() {
             "UPDATE entry SET time = time + interval '1 us' WHERE cause = 'COST' AND cause_id = id_of('given')
               AND account_id <> own()",
         ),
-        // The price is not paid in the same moment as the gift.
+        // The cost is booked at another time than the transfer.
         (
             "main",
             "transit",
@@ -271,26 +271,26 @@ async fn l4_is_detected_on_buckets() {
 async fn l5_is_detected_on_buckets() {
     let broken = Broken::open().await;
     for harm in [
-        // An expiry that was not, was twice, or gave back something else.
+        // An expiry that is missing, doubled, or of another amount.
         "DELETE FROM entry WHERE cause = 'EXPIRE'",
         "SELECT add_entry(6, -6, 'EXPIRE', id_of('expired'))",
         "SELECT add_entry(25, -25, 'EXPIRE', id_of('open'))",
         "UPDATE entry SET available_delta = 5 WHERE cause = 'EXPIRE'",
         "UPDATE bucket_action SET updated_at = updated_at + interval '1 us' WHERE request_id = 'expired'",
         "UPDATE bucket_action SET amount = amount - 6 WHERE request_id = 'expired'",
-        // A status that is not what its uses say.
+        // A status that does not follow from the reserve's uses.
         "UPDATE bucket_action SET status = 'CREATED' WHERE request_id = 'drawn'",
         "UPDATE bucket_action SET status = 'CANCELLED' WHERE request_id = 'drawn'",
         "UPDATE bucket_action SET status = 'CANCELLED' WHERE request_id = 'expired'",
         "UPDATE bucket_action SET status = 'COMPLETED' WHERE request_id = 'given back'",
         "UPDATE bucket_action SET status = 'CREATED' WHERE request_id = 'topup'",
-        // A closing that is none, or another.
+        // A missing or a different closing.
         "UPDATE bucket_action SET closed_cause = 'DEDUCT' WHERE request_id = 'given back'",
         "UPDATE bucket_action SET closed_cause = 'EXPIRE', closed_by = id WHERE request_id = 'drawn'",
         "UPDATE bucket_action SET closed_by = id_of('first part') WHERE request_id = 'drawn'",
         "UPDATE bucket_action SET closed_cause = NULL, closed_by = NULL WHERE request_id = 'drawn'",
         "UPDATE bucket_action SET closed_cause = 'DEDUCT', closed_by = id_of('open part') WHERE request_id = 'open'",
-        // What was used, given back and is left is not what was reserved.
+        // The sum of used, returned and remaining value differs from the reserved value.
         "UPDATE bucket_action SET remaining_amount = 1 WHERE request_id = 'drawn'",
         "UPDATE bucket_action SET amount = amount + 1 WHERE request_id = 'open part'",
         "UPDATE bucket_action SET amount = 31 WHERE request_id = 'open part'",
@@ -300,11 +300,11 @@ async fn l5_is_detected_on_buckets() {
         "DELETE FROM bucket_action WHERE request_id = 'drawn'",
         "UPDATE bucket_action SET reserve_id = id_of('open') WHERE request_id = 'give back'",
         "UPDATE bucket_action SET reserve_id = id_of('topup') WHERE request_id = 'open part'",
-        // A record that changed since.
+        // A record that was changed after its last movement.
         "UPDATE bucket_action SET updated_at = updated_at + interval '1 us' WHERE request_id = 'open'",
         "UPDATE bucket_action SET updated_at = updated_at + interval '1 us' WHERE request_id = 'given back'",
         "UPDATE bucket_action SET updated_at = updated_at + interval '1 us' WHERE request_id = 'topup'",
-        // Final, and not empty.
+        // A final reserve that is not empty.
         "UPDATE bucket SET status = 'CLOSED' WHERE id = 'main'",
     ] {
         broken.finds("L5", "main", OWN, harm).await;
@@ -451,7 +451,7 @@ async fn l7_is_detected_on_buckets() {
               WHERE cause_id = id_of('crumb') AND owner_id = other() AND account_id = transit()",
         )
         .await;
-    // It has left one bucket, in good order, and reached no other.
+    // The value has left one bucket correctly and has reached no other.
     let lost = "DELETE FROM entry WHERE cause_id = id_of('crumb') AND owner_id = other()";
     broken.finds("L7", "main", "transit", lost).await;
     broken

@@ -1,4 +1,4 @@
-//! The RPC itself: how long it may take, who is turned away, what a caller leaves behind.
+//! The RPC VerifyLedger: its deadline, its limit of concurrent calls, its cancellation.
 
 use std::time::Duration;
 
@@ -33,7 +33,7 @@ async fn end_of<T>(mut stream: Streaming<T>) -> Status {
     }
 }
 
-/// Waits until so many statements of verifications run.
+/// Waits until this many statements of verifications run.
 async fn until_running(sql: &Client, number: i64) {
     let running = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() \
                    AND state = 'active' AND wait_event = 'PgSleep'";
@@ -80,7 +80,7 @@ async fn the_clients_deadline_ends_a_verification() {
     let answer = earmark.admin().balance.verify_ledger(request).await;
     let stream = answer.expect("begun").into_inner();
     let status = end_of(stream).await;
-    // The client's own clock may be the first to ring.
+    // The client's own timer may fire first.
     assert!(
         [Code::DeadlineExceeded, Code::Cancelled].contains(&status.code()),
         "{status:?}"
@@ -113,7 +113,7 @@ async fn at_most_two_verifications_run_at_the_same_time() {
     let third = async {
         locks::somebody_waits(&earmark.url).await;
         loop {
-            // The second may not have come yet.
+            // The second call may not have arrived yet.
             let mut request = Request::new(VerifyLedgerRequest {});
             request.set_timeout(Duration::from_millis(300));
             let answer = earmark.admin().balance.verify_ledger(request).await;
@@ -167,7 +167,7 @@ async fn a_terminated_session_ends_a_verification_with_unavailable() {
     refusal::<()>(Err(status)).expect(Code::Unavailable, "DATABASE_UNAVAILABLE");
 }
 
-/// So many owners, from 1 on, each with a deposit of 5.
+/// Inserts this many owners, each with a deposit of 5.
 const OWNERS: &str = "
     CREATE TEMPORARY TABLE made AS
     SELECT lpad(to_hex(n), 32, '0')::uuid AS owner_id, now() AS time FROM generate_series(16, 2515) n;

@@ -7,7 +7,7 @@ use earmark::db::migrate;
 
 use crate::support::cluster::{database, own_folder, own_options};
 use crate::support::process::{earmark, run, text};
-use crate::verify::Office;
+use crate::verify::LedgerFixture;
 
 fn verify(arguments: &[&str]) -> Output {
     let mut command = earmark(&["verify"]);
@@ -16,8 +16,8 @@ fn verify(arguments: &[&str]) -> Output {
 
 #[tokio::test]
 async fn verify_exits_with_0_on_a_sound_ledger_and_with_1_otherwise() {
-    let office = Office::open().await;
-    let server = &office.fixture.earmark;
+    let ledger = LedgerFixture::open().await;
+    let server = &ledger.fixture.earmark;
     let sound = verify(&["--database-url", &server.url]);
     assert_eq!(sound.status.code(), Some(0), "{sound:?}");
     assert_eq!(
@@ -33,7 +33,7 @@ async fn verify_exits_with_0_on_a_sound_ledger_and_with_1_otherwise() {
     server.sql().await.batch_execute(harm).await.expect(harm);
     let broken = run(earmark(&["verify"]).env("DATABASE_URL", &server.url));
     assert_eq!(broken.status.code(), Some(1), "{broken:?}");
-    let owner = &office.fixture.parties.enterprise;
+    let owner = &ledger.fixture.parties.enterprise;
     let printed = text(&broken.stdout);
     let lines: Vec<&str> = printed.lines().collect();
     assert_eq!(

@@ -1,4 +1,4 @@
-//! Sound ledgers: nothing is said of them.
+//! Sound ledgers have no breaches.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,7 +11,7 @@ use crate::support::allocation_fixture::AllocationFixture;
 use crate::support::earmark::Earmark;
 use crate::support::ledger_dump::assert_sound;
 use crate::support::random::Random;
-use crate::verify::{Office, verify};
+use crate::verify::{LedgerFixture, verify};
 
 #[tokio::test]
 async fn an_empty_ledger_is_sound() {
@@ -23,12 +23,12 @@ async fn an_empty_ledger_is_sound() {
 
 #[tokio::test]
 async fn a_ledger_with_every_kind_and_status_of_record_is_sound() {
-    let office = Office::open().await;
-    let told = verify(&office.fixture.earmark).await;
+    let ledger = LedgerFixture::open().await;
+    let told = verify(&ledger.fixture.earmark).await;
     told.assert_sound();
     let count = async |table: &str| {
         let sql = format!("SELECT count(*) FROM {table}");
-        office.fixture.earmark.count(&sql).await
+        ledger.fixture.earmark.count(&sql).await
     };
     assert_eq!(told.summary.accounts, count("account").await);
     assert_eq!(told.summary.entries, count("entry").await);
@@ -99,7 +99,7 @@ async fn sql_and_invariant_functions_agree_that_the_ledger_is_sound() {
                         request.expire_time = Some(fixture.in_millis(5).await);
                     }
                     let answer = fixture.client.clone().create_allocation(request).await;
-                    // Too little is a fine answer too.
+                    // An insufficient balance is a valid answer too.
                     open.extend(
                         answer
                             .ok()

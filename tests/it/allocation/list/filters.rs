@@ -1,4 +1,4 @@
-//! What a list lets pass.
+//! Filters of ListClientAllocations.
 
 use earmark::proto::allocation::v1::{
     Allocation, AllocationStatus, AllocationType, ListClientAllocationsRequest,
@@ -38,7 +38,7 @@ fn set(
         let mut values = random.some_of(&known);
         if random.one_in(3) {
             values.push(nobodys.into());
-            // Twice is as good as once.
+            // A repeated value counts once.
             values.push(values[0].clone());
         }
         values
@@ -133,7 +133,7 @@ async fn both_time_bounds_are_inclusive() {
         (-1_000, -1, false),
         (1, 1_000, false),
         (999, 1_000, false),
-        // Between two microseconds nothing happens.
+        // Times are stored in whole microseconds.
         (1, 1, false),
         (-2, -1, false),
     ] {
@@ -146,7 +146,7 @@ async fn both_time_bounds_are_inclusive() {
         let listed = records.list(request).await;
         assert_eq!(listed.allocations.len() == 1, found, "{from} {to}");
     }
-    // The ends of time.
+    // The smallest and the largest timestamp.
     let request = ListClientAllocationsRequest {
         created_on_or_after: Some(Timestamp {
             seconds: -62_135_596_800,
@@ -353,7 +353,7 @@ async fn ids_of_other_enterprises_match_nothing() {
             ..records.request()
         },
     ];
-    // Even of a member of both.
+    // This holds for a member of both enterprises too.
     let mut both = earmark
         .member(&[&records.parties.enterprise, &theirs.enterprise])
         .allocation;

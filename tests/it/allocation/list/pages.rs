@@ -1,4 +1,4 @@
-//! Page by page.
+//! Pages of ListClientAllocations.
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -1,4 +1,4 @@
-//! Page tokens: what they lead to, and whom they serve.
+//! Page tokens of ListClientAllocations: what they continue, and where they are refused.
 
 use earmark::proto::allocation::v1::{
     AllocationSortField, AllocationStatus, AllocationType, ListClientAllocationsRequest,
@@ -134,7 +134,7 @@ async fn a_page_token_is_refused_by_any_other_list() {
     let listed = both.allocation.list_client_allocations(theirs).await;
     assert_refused(listed, "enterprise");
 
-    // Tokens of one call are none of another, though the two requests look the same on the wire.
+    // Tokens of one RPC are refused by another one, even where both requests have the same encoding.
     let plain = ListClientAllocationsRequest {
         page_size: 5,
         ..records.request()

@@ -1,4 +1,4 @@
-//! Who may give a verdict on what, and which refusal comes first.
+//! Which verdicts are refused, and the order of the checks.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::support::allocation_fixture::AllocationFixture;
 use crate::support::earmark::{Clients, NOBODY, Parties, Refusal, refusal};
 use crate::support::locks::hold_owner;
 
-/// A call whose arguments say all there is to say of it.
+/// A verdict by its caller and arguments.
 struct Ask<'a> {
     clients: Clients,
     enterprise: &'a str,
@@ -85,7 +85,7 @@ impl Ask<'_> {
     }
 }
 
-/// A desk with a cleared record, and one with a released one.
+/// A fixture with a cleared and a released record.
 async fn final_records() -> (AllocationFixture, Allocation, Allocation) {
     let (fixture, first) = AllocationFixture::with_hold(AllocationType::Allocation).await;
     let second = fixture.allocate("1", "second").await;

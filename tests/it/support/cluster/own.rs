@@ -71,7 +71,7 @@ impl OwnCluster {
     }
 }
 
-/// Recovery and all.
+/// Limit for a restart including crash recovery.
 const RESTART_MAX: Duration = Duration::from_secs(60);
 
 fn children_of(parent: i32) -> Vec<i32> {
