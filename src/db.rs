@@ -2,8 +2,9 @@
 
 pub mod coalesce;
 pub mod connect;
-pub mod due;
 pub mod embedded;
+pub(crate) mod enterprise_status;
+pub(crate) mod expired_reservations;
 pub mod json;
 pub mod migrate;
 pub mod pg_error;
@@ -11,6 +12,5 @@ pub mod pool;
 pub mod read;
 pub mod request_key;
 pub mod schema;
-pub mod standing;
-pub mod statement;
+pub(crate) mod statement;
 pub mod write;

@@ -1,8 +1,11 @@
-//! Between proto and model.
+//! Converts requests of the service to commands and the model, and records to its answers.
 
 use prost::Message;
 
-use crate::allocation::model::{Cursor, List, Order, Record, Side, SortField, SortKey};
+use crate::allocation::model::{
+    AllocationOrder, AllocationRecord, AllocationSide, AllocationSortField, AllocationSortKey,
+    Cursor, List,
+};
 use crate::auth::caller::Caller;
 use crate::error::{Error, Result};
 use crate::ledger::command::{
@@ -22,7 +25,7 @@ use crate::types::ids::{AllocationId, EnterpriseId};
 use crate::types::page::{Page, Start};
 use crate::types::unit::Unit;
 
-/// Reads a new allocation: whose, and the command.
+/// Reads a new allocation: the client's enterprise, and the command.
 pub(super) fn create_allocation(
     request: pb::CreateAllocationRequest,
     caller: &Caller,
@@ -38,7 +41,7 @@ pub(super) fn create_allocation(
     create(&request.enterprise_id, &item, request.validate_only, caller)
 }
 
-/// Reads a new deallocation: whose, and the command.
+/// Reads a new deallocation: the client's enterprise, and the command.
 pub(super) fn create_deallocation(
     request: pb::CreateDeallocationRequest,
     caller: &Caller,
@@ -68,13 +71,13 @@ fn create(
     Ok((enterprise, command))
 }
 
-/// What one item asks for, be it alone or one of many.
+/// Reads one item, be it a request of its own or one of a submission.
 fn create_of(read: &mut Reader, item: &pb::SubmitItem, caller: &Caller) -> Create {
     let kind = read.required_enum("type", item.r#type);
     let connection = read.id("connection_id", &item.connection_id);
     let (unit, quantity) = read.amount("amount", item.amount.as_ref());
     let mut create = Create {
-        // What an unreadable type leads to is never used.
+        // An unreadable type is a violation already: this value is never used.
         direction: direction(kind).unwrap_or(Direction::Allocation),
         connection,
         unit,
@@ -89,14 +92,13 @@ fn create_of(read: &mut Reader, item: &pb::SubmitItem, caller: &Caller) -> Creat
     create
 }
 
-/// Many creates as they were read: those that can be judged, and what was wrong with the others.
+/// Many creates as they were read: those that the ledger can judge, and what was wrong with the others.
 pub(super) struct Submission {
-    /// Whose.
     pub enterprise: EnterpriseId,
-    /// What can be judged.
+    /// All items that can be judged, in their order.
     pub command: Command,
-    /// For each item: nothing, or why it cannot be judged.
-    pub faults: Vec<Option<Error>>,
+    /// For each item: why it cannot be judged, or `None`.
+    pub errors: Vec<Option<Error>>,
 }
 
 /// Reads many creates. Only the enterprise and the number of items can fail the call as a whole.
@@ -111,21 +113,21 @@ pub(super) fn submit(request: pb::SubmitAllocationsRequest, caller: &Caller) -> 
     }
     read.finish()?;
     let mut creates = Vec::with_capacity(request.items.len());
-    let mut faults = Vec::with_capacity(request.items.len());
+    let mut errors = Vec::with_capacity(request.items.len());
     for item in &request.items {
         match submit_item(item, caller) {
             Ok(create) => {
                 creates.push(create);
-                faults.push(None);
+                errors.push(None);
             }
-            Err(error) => faults.push(Some(error)),
+            Err(error) => errors.push(Some(error)),
         }
     }
     let command = Command::new(enterprise, request.validate_only, Action::Submit(creates));
     Ok(Submission {
         enterprise,
         command,
-        faults,
+        errors,
     })
 }
 
@@ -136,15 +138,15 @@ fn submit_item(item: &pb::SubmitItem, caller: &Caller) -> Result<Create> {
     Ok(create)
 }
 
-/// The results in the order of the items: what was judged, and what could not be.
+/// Converts the results, in the order of the items: those that were judged, and those that could not be.
 pub(super) fn submitted(
-    faults: Vec<Option<Error>>,
+    errors: Vec<Option<Error>>,
     judged: Vec<Result<AllocationReply>>,
 ) -> pb::SubmitAllocationsResponse {
     let mut judged = judged.into_iter();
-    let results = faults.into_iter().map(|fault| {
-        let result = match fault {
-            Some(fault) => Err(fault),
+    let results = errors.into_iter().map(|error| {
+        let result = match error {
+            Some(error) => Err(error),
             None => judged
                 .next()
                 .unwrap_or_else(|| Err(Error::internal("an item was not judged"))),
@@ -161,13 +163,13 @@ pub(super) fn submitted(
         }
     });
     let mut results: Vec<_> = results.collect();
-    leave_texts_out(&mut results);
+    clear_texts(&mut results);
     pb::SubmitAllocationsResponse { results }
 }
 
-/// Takes notes and reasons out of the last records until clients take the answer: all of it has happened by now, so that
-/// it must not fail. A thousand records without these texts have less than 3 MiB.
-fn leave_texts_out(results: &mut [pb::SubmitResult]) {
+/// Clears notes and reasons of the last records until the answer fits [`RESPONSE_BYTES_MAX`]: the command has been carried
+/// out, so the call must not fail. A thousand records without these texts have less than 3 MiB.
+fn clear_texts(results: &mut [pb::SubmitResult]) {
     let size = |result: &pb::SubmitResult| {
         let len = result.encoded_len();
         1 + prost::length_delimiter_len(len) + len
@@ -187,18 +189,15 @@ fn leave_texts_out(results: &mut [pb::SubmitResult]) {
 
 /// A partner's verdict as it was read.
 pub(super) struct PartnerVerdict {
-    /// Which.
     pub allocation: AllocationId,
-    /// Whose.
     pub partner: Partner,
-    /// Why, if it is given back.
+    /// Why it is released; `None` if it is cleared.
     pub reason: Option<String>,
-    /// Judge only.
     pub validate_only: bool,
 }
 
 impl PartnerVerdict {
-    /// The command, once it is known whose value it is about.
+    /// The command to the owner of the value.
     pub(super) fn command(self, owner: EnterpriseId) -> Command {
         let verdict = match self.reason {
             None => Verdict::Clear(self.partner),
@@ -215,12 +214,12 @@ impl PartnerVerdict {
     }
 }
 
-/// Reads the partner's verdict that takes.
+/// Reads a partner's verdict that takes the value.
 pub(super) fn clear(request: pb::ClearAllocationRequest) -> Result<PartnerVerdict> {
     verdict(&request, None)
 }
 
-/// Reads the partner's verdict that gives back.
+/// Reads a partner's verdict that returns the value.
 pub(super) fn release(request: pb::ReleaseAllocationRequest) -> Result<PartnerVerdict> {
     let common = pb::ClearAllocationRequest {
         enterprise_id: request.enterprise_id,
@@ -232,7 +231,7 @@ pub(super) fn release(request: pb::ReleaseAllocationRequest) -> Result<PartnerVe
     verdict(&common, Some(&request.reason))
 }
 
-/// What both verdicts have, and the reason that only one of them has.
+/// Reads what both verdicts have, and the reason, which only a release has.
 fn verdict(request: &pb::ClearAllocationRequest, reason: Option<&str>) -> Result<PartnerVerdict> {
     let mut read = Reader::new();
     let external_id = request.partner_external_id.as_deref();
@@ -250,7 +249,7 @@ fn verdict(request: &pb::ClearAllocationRequest, reason: Option<&str>) -> Result
     Ok(verdict)
 }
 
-/// Reads what the client gives up: whose, and the command.
+/// Reads the client's cancellation: its enterprise, and the command.
 pub(super) fn cancel(request: pb::CancelAllocationRequest) -> Result<(EnterpriseId, Command)> {
     let mut read = Reader::new();
     let enterprise: EnterpriseId = read.id("enterprise_id", &request.enterprise_id);
@@ -265,8 +264,8 @@ pub(super) fn cancel(request: pb::CancelAllocationRequest) -> Result<(Enterprise
     Ok((enterprise, command))
 }
 
-/// What makes two requests with one key the same. The type is part of the key, and who asks is not content. Tags are for
-/// ever.
+/// The hash by which a repeat of a key is compared: two requests with one key must agree in it. The type is part of the key,
+/// and the caller is not compared. The tags never change, since hashes are stored.
 fn content(create: &Create) -> ContentHash {
     Content::new()
         .field(1, create.connection.0.as_bytes())
@@ -280,7 +279,7 @@ fn content(create: &Create) -> ContentHash {
         .hash()
 }
 
-/// Reads which record of whose.
+/// Reads the request for one record: the enterprise that asks, and the record's id.
 pub(super) fn get(request: &pb::GetAllocationRequest) -> Result<(EnterpriseId, AllocationId)> {
     let mut read = Reader::new();
     let enterprise = read.id("enterprise_id", &request.enterprise_id);
@@ -317,7 +316,13 @@ pub(super) fn client_list(
         page_token: request.page_token,
         client_ids: Vec::new(),
     };
-    list(Side::Client, "client_external_ids", &request, binding).map(|list| (list, binding))
+    list(
+        AllocationSide::Client,
+        "client_external_ids",
+        &request,
+        binding,
+    )
+    .map(|list| (list, binding))
 }
 
 /// Reads a partner's list, and what its page tokens are bound to.
@@ -329,12 +334,18 @@ pub(super) fn partner_list(
     (bound.page_number, bound.page_size) = (0, 0);
     bound.page_token.clear();
     let binding = Binding::new(rpc, &bound);
-    list(Side::Partner, "partner_external_ids", &request, binding).map(|list| (list, binding))
+    list(
+        AllocationSide::Partner,
+        "partner_external_ids",
+        &request,
+        binding,
+    )
+    .map(|list| (list, binding))
 }
 
 /// Reads a list of either side; its own external ids have another name on each.
 fn list(
-    side: Side,
+    side: AllocationSide,
     external_ids: &str,
     request: &pb::ListPartnerAllocationsRequest,
     binding: Binding,
@@ -380,7 +391,7 @@ fn statuses(read: &mut Reader, values: &[i32]) -> Vec<Status> {
     statuses.into_iter().filter_map(status_of).collect()
 }
 
-fn order(read: &mut Reader, field: i32, direction: i32) -> Order {
+fn order(read: &mut Reader, field: i32, direction: i32) -> AllocationOrder {
     let field = read.optional_enum("sort_field", field);
     let direction = read.optional_enum("sort_direction", direction);
     if field.is_none() && direction.is_some() {
@@ -388,30 +399,34 @@ fn order(read: &mut Reader, field: i32, direction: i32) -> Order {
     }
     let field = match field {
         None | Some(pb::AllocationSortField::Unspecified | pb::AllocationSortField::Id) => {
-            SortField::Id
+            AllocationSortField::Id
         }
-        Some(pb::AllocationSortField::UpdatedAt) => SortField::UpdatedAt,
-        Some(pb::AllocationSortField::Quantity) => SortField::Quantity,
-        Some(pb::AllocationSortField::Currency) => SortField::Currency,
+        Some(pb::AllocationSortField::UpdatedAt) => AllocationSortField::UpdatedAt,
+        Some(pb::AllocationSortField::Quantity) => AllocationSortField::Quantity,
+        Some(pb::AllocationSortField::Currency) => AllocationSortField::Currency,
     };
-    Order {
+    AllocationOrder {
         field,
         descending: direction == Some(common::SortDirection::Desc),
     }
 }
 
-/// A token bound to this very sort has this sort's key, and a value that a record could have, unless somebody made it up.
-fn require_cursor_of(order: Order, page: &Page<Cursor>) -> Result<()> {
+/// A token that is bound to this sort has this sort's key, and a value that a record could have, unless it was forged.
+fn require_cursor_of(order: AllocationOrder, page: &Page<Cursor>) -> Result<()> {
     let Start::After(cursor) = &page.start else {
         return Ok(());
     };
     let fits = match (order.field, &cursor.key) {
-        (SortField::Id, None) => true,
-        (SortField::UpdatedAt, Some(SortKey::UpdatedAt(time))) => time.is_storable(),
-        (SortField::Quantity, Some(SortKey::Quantity(text))) => {
+        (AllocationSortField::Id, None) => true,
+        (AllocationSortField::UpdatedAt, Some(AllocationSortKey::UpdatedAt(time))) => {
+            time.is_storable()
+        }
+        (AllocationSortField::Quantity, Some(AllocationSortKey::Quantity(text))) => {
             Amount::parse_quantity(text).is_some()
         }
-        (SortField::Currency, Some(SortKey::Currency(text))) => Unit::parse(text).is_some(),
+        (AllocationSortField::Currency, Some(AllocationSortKey::Currency(text))) => {
+            Unit::parse(text).is_some()
+        }
         _ => false,
     };
     if fits {
@@ -438,9 +453,8 @@ fn status_of(status: pb::AllocationStatus) -> Option<Status> {
     }
 }
 
-/// A record as answers have it.
-impl From<Record> for pb::Allocation {
-    fn from(record: Record) -> Self {
+impl From<AllocationRecord> for pb::Allocation {
+    fn from(record: AllocationRecord) -> Self {
         let kind = match record.direction {
             Direction::Allocation => pb::AllocationType::Allocation,
             Direction::Deallocation => pb::AllocationType::Deallocation,
@@ -474,7 +488,6 @@ impl From<Record> for pb::Allocation {
     }
 }
 
-/// A balance as answers have it.
 impl From<Balance> for common::Balance {
     fn from(balance: Balance) -> Self {
         Self {
@@ -485,10 +498,10 @@ impl From<Balance> for common::Balance {
     }
 }
 
-/// The record of an answer; a new one that was only validated has neither id nor times.
+/// Converts the record of a write. A new one that was only validated has neither id nor times.
 pub(super) fn record(allocation: Allocation) -> pb::Allocation {
     let validated = allocation.id == AllocationId::NIL;
-    let mut record = pb::Allocation::from(Record::from(allocation));
+    let mut record = pb::Allocation::from(AllocationRecord::from(allocation));
     if validated {
         record.id.clear();
         record.created_at = None;

@@ -1,11 +1,11 @@
-//! Between proto and model.
+//! Converts requests of the service to the model, and the model to its answers.
 
 use crate::auth::caller::Caller;
 use crate::balance::model::{
-    Accounts, Balances, ClientList, Entry, EntryCursor, EntryList, Get, Moment, NetworkBalance,
-    PartnerList, PartnerNetworkBalance, Reservation,
+    BalanceClientList, BalanceEntry, BalancePartnerList, BalanceQuery, Balances, EntryAccounts,
+    EntryCursor, EntryList, Moment, NetworkBalance, OpenReservation, PartnerNetworkBalance,
+    PastBalance,
 };
-use crate::balance::store::Past;
 use crate::error::{Error, Result};
 use crate::ledger::command::{Action, Adjust, Command};
 use crate::ledger::invariant::Breach;
@@ -30,7 +30,7 @@ pub(super) fn adjust(request: pb::AdjustBalanceRequest, caller: &Caller) -> Resu
     let external_id = read.external_id("external_id", &request.external_id);
     let reason = read.note("reason", &request.reason);
     read.finish()?;
-    // Tags are for ever.
+    // The tags are stored as part of the hash: they never change.
     let content = Content::new()
         .field(1, unit.as_str())
         .field(2, quantity.to_string())
@@ -55,7 +55,7 @@ pub(super) fn adjust(request: pb::AdjustBalanceRequest, caller: &Caller) -> Resu
 pub(super) fn client_list(
     rpc: &str,
     request: pb::ListClientBalancesRequest,
-) -> Result<(ClientList, Binding)> {
+) -> Result<(BalanceClientList, Binding)> {
     let mut read = Reader::new();
     let enterprise = read.id("enterprise_id", &request.enterprise_id);
     let connections = read.ids("connection_ids", &request.connection_ids);
@@ -78,7 +78,7 @@ pub(super) fn client_list(
     let page = read.page(number, size, &token, binding);
     read.finish()?;
     Ok((
-        ClientList {
+        BalanceClientList {
             enterprise,
             connections,
             partners,
@@ -89,7 +89,7 @@ pub(super) fn client_list(
     ))
 }
 
-/// Balances as answers have them.
+/// Converts the balances of an account, by currency.
 pub(super) fn balances(balances: Balances) -> impl Iterator<Item = (String, common::Balance)> {
     balances
         .into_iter()
@@ -113,7 +113,7 @@ impl From<NetworkBalance> for pb::ClientNetworkBalance {
 pub(super) fn partner_list(
     rpc: &str,
     request: pb::ListPartnerBalancesRequest,
-) -> Result<(PartnerList, Binding)> {
+) -> Result<(BalancePartnerList, Binding)> {
     let mut read = Reader::new();
     let enterprise = read.id("enterprise_id", &request.enterprise_id);
     let partners = read.ids("partner_ids", &request.partner_ids);
@@ -141,7 +141,7 @@ pub(super) fn partner_list(
     );
     let page = read.page(number, size, &token, binding);
     read.finish()?;
-    let list = PartnerList {
+    let list = BalancePartnerList {
         enterprise,
         partners,
         clients,
@@ -167,9 +167,9 @@ impl From<PartnerNetworkBalance> for pb::PartnerNetworkBalance {
     }
 }
 
-/// Reads which balance is asked for.
-pub(super) fn get(request: &pb::GetBalanceRequest) -> Result<Get> {
-    use pb::get_balance_request::Moment as Asked;
+/// Reads the request for one balance.
+pub(super) fn get(request: &pb::GetBalanceRequest) -> Result<BalanceQuery> {
+    use pb::get_balance_request::Moment as Given;
 
     let mut read = Reader::new();
     let enterprise = read.id("enterprise_id", &request.enterprise_id);
@@ -180,10 +180,10 @@ pub(super) fn get(request: &pb::GetBalanceRequest) -> Result<Get> {
     let unit = read.unit("currency", &request.currency);
     let moment = match &request.moment {
         None => Moment::Now,
-        Some(Asked::AsOf(time)) => read
+        Some(Given::AsOf(time)) => read
             .optional_time("as_of", Some(time), Rounding::Down)
             .map_or(Moment::Now, Moment::At),
-        Some(Asked::AsOfVersion(version)) => {
+        Some(Given::AsOfVersion(version)) => {
             if *version < 0 {
                 read.violation("as_of_version", "must not be negative");
             }
@@ -191,7 +191,7 @@ pub(super) fn get(request: &pb::GetBalanceRequest) -> Result<Get> {
         }
     };
     read.finish()?;
-    Ok(Get {
+    Ok(BalanceQuery {
         enterprise,
         connection,
         unit,
@@ -199,9 +199,9 @@ pub(super) fn get(request: &pb::GetBalanceRequest) -> Result<Get> {
     })
 }
 
-/// An account at a moment as answers have it.
-pub(super) fn balance(past: Past, unit: &Unit) -> pb::GetBalanceResponse {
-    let reservation = |reservation: Reservation| pb::Reservation {
+/// Converts an account at a moment.
+pub(super) fn balance(past: PastBalance, unit: &Unit) -> pb::GetBalanceResponse {
+    let reservation = |reservation: OpenReservation| pb::Reservation {
         allocation_id: reservation.allocation.to_string(),
         amount: Some(common::Amount {
             currency: unit.to_string(),
@@ -227,9 +227,9 @@ pub(super) fn entry_list(
     let mut read = Reader::new();
     let enterprise = read.id("enterprise_id", &request.enterprise_id);
     let accounts = match request.connection_id.as_deref() {
-        None => Accounts::All,
-        Some("") => Accounts::Custody,
-        Some(id) => Accounts::Connection(read.id("connection_id", id)),
+        None => EntryAccounts::All,
+        Some("") => EntryAccounts::Custody,
+        Some(id) => EntryAccounts::Connection(read.id("connection_id", id)),
     };
     let unit = Some(&request.currency)
         .filter(|currency| !currency.is_empty())
@@ -252,10 +252,10 @@ pub(super) fn entry_list(
     );
     let page: Page<EntryCursor> = read.page(0, size, &token, binding);
     read.finish()?;
-    // A token's cursor is an entry that the page before has shown, unless somebody made it up.
-    let made_up =
+    // A token's cursor is an entry that the page before has shown, unless it was forged.
+    let is_forged =
         |cursor: &EntryCursor| !cursor.time.is_storable() || Unit::parse(&cursor.unit).is_none();
-    if page.after().is_some_and(made_up) {
+    if page.after().is_some_and(is_forged) {
         return Err(Error::PageTokenInvalid);
     }
     let list = EntryList {
@@ -291,8 +291,8 @@ fn cause(cause: pb::EntryCause) -> Option<Cause> {
     }
 }
 
-impl From<Entry> for pb::Entry {
-    fn from(entry: Entry) -> Self {
+impl From<BalanceEntry> for pb::Entry {
+    fn from(entry: BalanceEntry) -> Self {
         let cause = match entry.cause {
             Cause::Adjust => pb::EntryCause::Adjust,
             Cause::Reserve => pb::EntryCause::Reserve,
@@ -325,21 +325,21 @@ impl From<Entry> for pb::Entry {
 
 impl From<Event> for pb::VerifyLedgerResponse {
     fn from(event: Event) -> Self {
-        use pb::verify_ledger_response::Event as Told;
+        use pb::verify_ledger_response::Event as Sent;
 
-        let told = match event {
-            Event::Progress(progress) => Told::Progress(pb::VerifyProgress {
+        let event = match event {
+            Event::Progress(progress) => Sent::Progress(pb::VerifyProgress {
                 accounts_done: progress.accounts_done,
                 accounts_total: progress.accounts_total,
             }),
-            Event::Breach(breach) => Told::Breach(breach.into()),
-            Event::Summary(summary) => Told::Summary(pb::VerifySummary {
+            Event::Breach(breach) => Sent::Breach(breach.into()),
+            Event::Summary(summary) => Sent::Summary(pb::VerifySummary {
                 accounts: summary.accounts,
                 entries: summary.entries,
                 breaches: summary.breaches,
             }),
         };
-        Self { event: Some(told) }
+        Self { event: Some(event) }
     }
 }
 

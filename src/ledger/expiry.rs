@@ -11,7 +11,7 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::db::pool::Pool;
-use crate::db::{due, read};
+use crate::db::{expired_reservations, read};
 use crate::error::Result;
 use crate::ledger::claim::Claim;
 use crate::ledger::command::{Action, Command, OwnerKind};
@@ -57,7 +57,7 @@ pub fn sweep(pool: Pool, writer: Writer, closing: CancellationToken) -> JoinHand
 
 async fn sweep_once(pool: &Pool, writer: &Writer) {
     let found = read::one(pool, async |connection: &mut AsyncPgConnection| {
-        due::oldest(connection, SWEEP_OWNERS_MAX).await
+        expired_reservations::oldest_owners(connection, SWEEP_OWNERS_MAX).await
     });
     let of = |kind, owners: Vec<OwnerId>| owners.into_iter().map(move |owner| (kind, owner));
     let mut owners: Vec<_> = match found.await {

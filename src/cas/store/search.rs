@@ -12,7 +12,7 @@ use crate::cas::search::{Criterion, Operand, Place, Search, SortKey, Test};
 use crate::db::pg_error::Failure;
 use crate::db::pool::Pool;
 use crate::db::read;
-use crate::db::statement::{Parameter, Statement};
+use crate::db::statement::{SqlText, SqlValue, Statement};
 use crate::error::Result;
 use crate::types::amount::Amount;
 use crate::types::ids::OwnerId;
@@ -47,8 +47,8 @@ pub(in crate::cas) async fn search(pool: &Pool, firm: OwnerId, search: &Search) 
 }
 
 fn statement(firm: OwnerId, search: &Search) -> Statement<(BigInt, Nullable<RowSql>)> {
-    let mut parameters = Parameters(vec![Parameter::Id(firm.0)]);
-    let mut fits = String::from("owner_id = $1");
+    let mut parameters = Parameters(Vec::new());
+    let mut fits = format!("owner_id = {}", parameters.add(firm.0));
     for criterion in &search.criteria {
         fits += &format!(" AND {}", condition(criterion, &mut parameters));
     }
@@ -57,8 +57,8 @@ fn statement(firm: OwnerId, search: &Search) -> Statement<(BigInt, Nullable<RowS
         Some(place) => format!(" AND {}", behind(&search.order, place, &mut parameters)),
     };
     let order = order(&search.order);
-    let limit = parameters.add(Parameter::Count(search.page.fetch()));
-    let skip = parameters.add(Parameter::Count(search.page.skip()));
+    let limit = parameters.add(search.page.fetch());
+    let skip = parameters.add(search.page.skip());
     let text = format!(
         "SELECT c.total, page.*
         FROM (SELECT count(*) AS total FROM cas_allocation WHERE {fits}) c
@@ -67,11 +67,16 @@ fn statement(firm: OwnerId, search: &Search) -> Statement<(BigInt, Nullable<RowS
         ) page ON true
         ORDER BY {order}"
     );
-    if is_common(search) {
-        Statement::new(text, parameters.0)
+    let text = SqlText::new(&text);
+    let statement = if is_common(search) {
+        Statement::new(&text)
     } else {
-        Statement::unkept(text, parameters.0)
-    }
+        Statement::unkept(&text)
+    };
+    let values = parameters.0.into_iter().enumerate();
+    values.fold(statement, |statement, (index, value)| {
+        statement.bind(&format!("p{index}"), value)
+    })
 }
 
 /// Whether this is a search that is made all the time: for one value of a field that has an index in the order of creation,
@@ -88,32 +93,33 @@ fn is_common(search: &Search) -> bool {
     }
 }
 
-/// The parameters of a statement, numbered as they come.
-struct Parameters(Vec<Parameter>);
+/// The values of a statement's parameters, which are named `p0`, `p1` and so on.
+struct Parameters(Vec<SqlValue>);
 
 impl Parameters {
-    /// Adds one, and names it.
-    fn add(&mut self, parameter: impl Into<Parameter>) -> String {
-        self.0.push(parameter.into());
-        format!("${}", self.0.len())
+    /// Adds a value, and returns the parameter as it stands in the text.
+    fn add(&mut self, value: impl Into<SqlValue>) -> String {
+        let parameter = format!(":p{}", self.0.len());
+        self.0.push(value.into());
+        parameter
     }
 }
 
-impl From<&Operand> for Parameter {
+impl From<&Operand> for SqlValue {
     fn from(operand: &Operand) -> Self {
         match operand {
-            Operand::Id(id) => Self::Id(*id),
-            Operand::Text(text) => Self::Text(text.clone()),
-            Operand::Integer(number) => Self::Count(*number),
-            Operand::Decimal(amount) => Self::Decimal(amount.to_decimal()),
+            Operand::Id(id) => (*id).into(),
+            Operand::Text(text) => text.clone().into(),
+            Operand::Integer(number) => (*number).into(),
+            Operand::Decimal(amount) => amount.to_decimal().into(),
             Operand::Time(time) => (*time).into(),
-            Operand::Flag(flag) => Self::Flag(*flag),
+            Operand::Flag(flag) => (*flag).into(),
         }
     }
 }
 
 /// The values of an `in`, which all are of their field's kind.
-fn list(operands: &[Operand]) -> Parameter {
+fn list(operands: &[Operand]) -> SqlValue {
     macro_rules! all {
         ($operand:ident, $to:expr) => {
             operands
@@ -122,16 +128,17 @@ fn list(operands: &[Operand]) -> Parameter {
                     Operand::$operand(value) => Some($to(value.clone())),
                     _ => None,
                 })
-                .collect()
+                .collect::<Vec<_>>()
+                .into()
         };
     }
     match operands {
-        [Operand::Id(_), ..] => Parameter::Ids(all!(Id, |id| id)),
-        [Operand::Integer(_), ..] => Parameter::Counts(all!(Integer, |number| number)),
-        [Operand::Decimal(_), ..] => Parameter::Decimals(all!(Decimal, Amount::to_decimal)),
-        [Operand::Time(_), ..] => Parameter::Times(all!(Time, Time::to_chrono)),
-        [Operand::Flag(_), ..] => Parameter::Flags(all!(Flag, |flag| flag)),
-        [Operand::Text(_), ..] | [] => Parameter::Texts(all!(Text, |text| text)),
+        [Operand::Id(_), ..] => all!(Id, |id| id),
+        [Operand::Integer(_), ..] => all!(Integer, |number| number),
+        [Operand::Decimal(_), ..] => all!(Decimal, Amount::to_decimal),
+        [Operand::Time(_), ..] => all!(Time, Time::to_chrono),
+        [Operand::Flag(_), ..] => all!(Flag, |flag| flag),
+        [Operand::Text(_), ..] | [] => all!(Text, |text| text),
     }
 }
 
@@ -176,7 +183,7 @@ fn compare(value: &str, may_be_null: bool, test: &Test, parameters: &mut Paramet
             return format!("{value} = ANY({})", parameters.add(list(operands)));
         }
         Test::Like(pattern) => {
-            let pattern = parameters.add(Parameter::Text(pattern.clone()));
+            let pattern = parameters.add(pattern.clone());
             return format!("{value} LIKE {pattern}");
         }
     };
@@ -206,7 +213,7 @@ fn order(keys: &[SortKey]) -> String {
 /// Behind a place: what is equal in the keys before, and behind in the next.
 fn behind(keys: &[SortKey], place: &Place, parameters: &mut Parameters) -> String {
     let created_at = parameters.add(place.created_at);
-    let id = parameters.add(Parameter::Id(place.id));
+    let id = parameters.add(place.id);
     let mut behind = format!("(created_at, id) > ({created_at}, {id})");
     // From the least key outwards.
     for (key, value) in keys.iter().zip(&place.values).rev() {

@@ -2,6 +2,7 @@
 //! each allocation a statement returns the texts of the languages that the reader may be served, and of no others.
 
 use std::collections::BTreeSet;
+use std::sync::LazyLock;
 
 use diesel::dsl::exists;
 use diesel::prelude::*;
@@ -16,7 +17,7 @@ use crate::db::pg_error::Failure;
 use crate::db::pool::Pool;
 use crate::db::read;
 use crate::db::schema::{catalogue_allocation, catalogue_company};
-use crate::db::statement::{Parameter, Statement};
+use crate::db::statement::{SqlText, Statement};
 use crate::error::{Error, Result};
 use crate::types::ids::{CompanyId, OwnerId};
 use crate::types::page::Page;
@@ -34,10 +35,10 @@ pub(super) type Row = (
     i64,
 );
 
-/// An allocation with the texts of the languages `$2`. Each text is unpacked once, however many languages there are.
+/// An allocation with the texts of the languages `:tags`. Each text is unpacked once, however many languages there are.
 const SELECT: &str = "SELECT allocation_id, msrp_price, msrp_currency, unit_price, unit_currency, image,
-    (SELECT jsonb_object_agg(key, value) FROM jsonb_each(translations) WHERE key = ANY ($2)), version
-    FROM catalogue_allocation WHERE owner_id = $1";
+    (SELECT jsonb_object_agg(key, value) FROM jsonb_each(translations) WHERE key = ANY (:tags)), version
+    FROM catalogue_allocation WHERE owner_id = :owner";
 
 /// A page of a company's allocations, and one more.
 pub(in crate::catalogue) async fn allocations(
@@ -46,17 +47,18 @@ pub(in crate::catalogue) async fn allocations(
     wanted: &Wanted,
     page: &Page<AllocationNumber>,
 ) -> Result<Vec<Allocation>> {
+    static TEXT: LazyLock<SqlText> = LazyLock::new(|| {
+        SqlText::new(&format!(
+            "{SELECT} AND allocation_id > :after ORDER BY allocation_id LIMIT :limit"
+        ))
+    });
     read::one(pool, async |connection: &mut AsyncPgConnection| {
         let after = page.after().copied();
-        let statement = Statement::<Columns>::new(
-            format!("{SELECT} AND allocation_id > $3 ORDER BY allocation_id LIMIT $4"),
-            vec![
-                Parameter::Id(OwnerId::of_company(company).0),
-                texts(wanted),
-                Parameter::Count(after.unwrap_or(0)),
-                Parameter::Count(page.fetch()),
-            ],
-        );
+        let statement = Statement::<Columns>::new(&TEXT)
+            .bind("owner", OwnerId::of_company(company).0)
+            .bind("tags", tags(wanted))
+            .bind("after", after.unwrap_or(0))
+            .bind("limit", page.fetch());
         let rows: Vec<Row> = statement.load(connection).await?;
         if rows.is_empty() && after.is_none() {
             require_company(connection, company).await?;
@@ -74,15 +76,13 @@ pub(in crate::catalogue) async fn allocation(
     id: AllocationNumber,
     wanted: &Wanted,
 ) -> Result<Allocation> {
+    static TEXT: LazyLock<SqlText> =
+        LazyLock::new(|| SqlText::new(&format!("{SELECT} AND allocation_id = :id")));
     read::one(pool, async |connection: &mut AsyncPgConnection| {
-        let statement = Statement::<Columns>::new(
-            format!("{SELECT} AND allocation_id = $3"),
-            vec![
-                Parameter::Id(OwnerId::of_company(company).0),
-                texts(wanted),
-                Parameter::Count(id),
-            ],
-        );
+        let statement = Statement::<Columns>::new(&TEXT)
+            .bind("owner", OwnerId::of_company(company).0)
+            .bind("tags", tags(wanted))
+            .bind("id", id);
         let row: Option<Row> = statement.get_result(connection).await.optional()?;
         let Some(row) = row else {
             require_company(connection, company).await?;
@@ -98,23 +98,25 @@ pub(in crate::catalogue) async fn languages(
     pool: &Pool,
     companies: &[CompanyId],
 ) -> Result<BTreeSet<String>> {
+    static TEXT: LazyLock<SqlText> = LazyLock::new(|| {
+        SqlText::new(
+            "SELECT DISTINCT unnest(languages) FROM catalogue_allocation WHERE owner_id = ANY (:owners)",
+        )
+    });
     let owners: Vec<_> = companies
         .iter()
         .map(|company| OwnerId::of_company(*company).0)
         .collect();
     read::one(pool, async |connection: &mut AsyncPgConnection| {
-        let statement = Statement::<(Text,)>::new(
-            "SELECT DISTINCT unnest(languages) FROM catalogue_allocation WHERE owner_id = ANY ($1)",
-            vec![Parameter::Ids(owners.clone())],
-        );
+        let statement = Statement::<(Text,)>::new(&TEXT).bind("owners", owners.clone());
         let rows: Vec<(String,)> = statement.load(connection).await?;
         QueryResult::Ok(rows.into_iter().map(|(tag,)| tag).collect())
     })
     .await
 }
 
-fn texts(wanted: &Wanted) -> Parameter {
-    Parameter::Texts(wanted.tags().iter().map(Tag::to_string).collect())
+fn tags(wanted: &Wanted) -> Vec<String> {
+    wanted.tags().iter().map(Tag::to_string).collect()
 }
 
 /// Asked afterwards: companies never go away.

@@ -119,7 +119,7 @@ async fn a_list_reads_no_records_of_others() {
     };
     let (first, last) = ("0".repeat(32), "f".repeat(32));
     list(&[]).await;
-    let plain = format!("'{ONE}', '{first}', '{last}', 101, 101");
+    let plain = format!("'{ONE}', '{first}', '{last}', 101");
     // By the plan that it soon has, whatever the parameters.
     for mode in ["force_generic_plan", "auto"] {
         let sql = format!("SET plan_cache_mode = {mode}");
