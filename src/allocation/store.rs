@@ -28,8 +28,8 @@ use rows::Row;
 pub(super) struct AllocationPage {
     /// What the enterprise that asks may do, if it exists.
     pub enterprise: Option<EnterpriseStatus>,
-    /// Owners of reservations of this list that had expired: these are to be released, and the list to be read again by
-    /// the same clock.
+    /// Owners of reservations of this list that had expired. These are to be released, and the list is to be read again
+    /// by the same clock.
     pub expired: Vec<OwnerId>,
     /// The page and one more.
     pub records: Vec<AllocationRecord>,

@@ -177,8 +177,8 @@ pub(super) struct Cursor {
     pub id: String,
 }
 
-/// A list of balance actions in the order of creation: AND between filters, OR between the values of one, an empty one
-/// lets everything pass.
+/// A list of balance actions in the order of creation: AND between filters, OR between the values of one. An empty filter
+/// lets every action pass.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct ActionList {
     pub kinds: Vec<ActionKind>,

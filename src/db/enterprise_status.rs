@@ -59,7 +59,7 @@ pub(crate) async fn find(
 /// Refuses an enterprise that does not exist (`None`), and one without licence.
 ///
 /// # Errors
-/// [`Error::EnterpriseNotFound`], [`Error::NoOesLicense`].
+/// [`Error::EnterpriseNotFound`] for the first, [`Error::NoOesLicense`] for the second.
 pub(crate) fn require_license(licensed: Option<bool>, id: EnterpriseId) -> Result<()> {
     match licensed {
         Some(true) => Ok(()),
@@ -71,7 +71,7 @@ pub(crate) fn require_license(licensed: Option<bool>, id: EnterpriseId) -> Resul
 /// Refuses an enterprise that was not found, and one without licence.
 ///
 /// # Errors
-/// [`Error::EnterpriseNotFound`], [`Error::NoOesLicense`].
+/// [`Error::EnterpriseNotFound`] for the first, [`Error::NoOesLicense`] for the second.
 pub(crate) fn require_licensed(
     status: Option<EnterpriseStatus>,
     id: EnterpriseId,

@@ -115,7 +115,7 @@ async fn load(
     statement(side, keys).load(&mut db).await
 }
 
-fn statement(side: AllocationSide, keys: &[(i64, &AllocationKey)]) -> Statement<RowSql> {
+fn statement(side: AllocationSide, keys: &[(i64, &AllocationKey)]) -> Statement<FoundRowSql> {
     static TEXTS: SqlTexts<AllocationSide> = SqlTexts::new(text);
 
     let (numbers, keys): (Vec<_>, Vec<&AllocationKey>) = keys.iter().copied().unzip();
@@ -129,7 +129,7 @@ fn statement(side: AllocationSide, keys: &[(i64, &AllocationKey)]) -> Statement<
 
 /// Each key's number, the clock, whether the enterprise has a licence, and the record if there is one for it; nothing for
 /// an enterprise that does not exist.
-type RowSql = (
+type FoundRowSql = (
     BigInt,
     Timestamptz,
     Bool,

@@ -248,8 +248,8 @@ fn uuids<T>(ids: &[T], uuid: impl Fn(&T) -> Uuid) -> Vec<Uuid> {
     ids.iter().map(uuid).collect()
 }
 
-/// Times of creation and, in the order of ids, the cursor, as bounds of the ids: they sort by creation, down to the
-/// microsecond.
+/// Times of creation and, in the order of ids, the cursor, as bounds of the ids, whose order is that of creation
+/// down to the microsecond.
 fn id_range(list: &List) -> (Uuid, Uuid) {
     let mut first = list
         .created_from

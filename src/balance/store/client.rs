@@ -25,10 +25,10 @@ pub(in crate::balance) struct ClientBalances {
     pub network: Vec<NetworkBalance>,
 }
 
-type ConnectionRow = (Uuid, Uuid, String, String, String);
+type ClientConnectionRow = (Uuid, Uuid, String, String, String);
 
-/// Several statements, which see one moment: what is shown, and what of it had expired at this clock (without one,
-/// now).
+/// Several statements, which see one moment: what is shown, and what of it had expired at this clock. Without a clock, it
+/// is the database's.
 pub(in crate::balance) async fn client_balances(
     pool: &Pool,
     list: &BalanceClientList,
@@ -72,7 +72,7 @@ pub(in crate::balance) async fn client_balances(
 async fn connections(
     mut db: &AsyncPgConnection,
     list: &BalanceClientList,
-) -> QueryResult<Vec<ConnectionRow>> {
+) -> QueryResult<Vec<ClientConnectionRow>> {
     let ids: Vec<Uuid> = list.connections.iter().map(|id| id.0).collect();
     let partners: Vec<Uuid> = list.partners.iter().map(|id| id.0).collect();
     let after = list.page.after().map_or(Uuid::nil(), |cursor| cursor.0.0);

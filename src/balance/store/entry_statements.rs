@@ -10,7 +10,7 @@ use crate::types::time::Time;
 use crate::types::unit::Unit;
 
 /// The columns that each of the statements answers.
-pub(super) type Columns = (
+pub(super) type EntryColumns = (
     SqlUuid,
     Text,
     BigInt,
@@ -57,7 +57,7 @@ fn text(shape: &EntryTextShape) -> String {
 }
 
 /// The list's statement, with the parameters that all three texts have.
-fn statement(source: EntrySource, list: &EntryList) -> Statement<Columns> {
+fn statement(source: EntrySource, list: &EntryList) -> Statement<EntryColumns> {
     static TEXTS: SqlTexts<EntryTextShape> = SqlTexts::new(text);
 
     let text = TEXTS.get(EntryTextShape {
@@ -71,7 +71,7 @@ fn statement(source: EntrySource, list: &EntryList) -> Statement<Columns> {
 }
 
 /// Adds where a page begins, as an entry that comes right before it, and the bounds of times.
-fn with_range(statement: Statement<Columns>, list: &EntryList) -> Statement<Columns> {
+fn with_range(statement: Statement<EntryColumns>, list: &EntryList) -> Statement<EntryColumns> {
     let (from, to) = (list.from.unwrap_or(Time::MIN), list.to.unwrap_or(Time::MAX));
     // No account lies before the nil UUID: with it, a time stands before all its entries, the next one behind them.
     let start = if list.descending { to.next() } else { from };
@@ -88,7 +88,7 @@ fn with_range(statement: Statement<Columns>, list: &EntryList) -> Statement<Colu
 }
 
 /// A page of an owner's whole journal.
-pub(super) fn of_journal(list: &EntryList, owner: OwnerId) -> Statement<Columns> {
+pub(super) fn of_journal(list: &EntryList, owner: OwnerId) -> Statement<EntryColumns> {
     with_range(statement(EntrySource::Journal, list), list).bind("owner", owner.0)
 }
 
@@ -96,7 +96,7 @@ pub(super) fn of_journal(list: &EntryList, owner: OwnerId) -> Statement<Columns>
 pub(super) fn of_histories(
     list: &EntryList,
     accounts: &[(OwnerId, AccountId)],
-) -> Statement<Columns> {
+) -> Statement<EntryColumns> {
     let (owners, ids): (Vec<_>, Vec<_>) =
         accounts.iter().map(|(owner, id)| (owner.0, id.0)).unzip();
     let cursor = list.page.after();
@@ -112,7 +112,10 @@ pub(super) fn of_histories(
 }
 
 /// A page of the entries of the records that the list names, as far as they are of these accounts.
-pub(super) fn of_causes(list: &EntryList, accounts: &[(OwnerId, AccountId)]) -> Statement<Columns> {
+pub(super) fn of_causes(
+    list: &EntryList,
+    accounts: &[(OwnerId, AccountId)],
+) -> Statement<EntryColumns> {
     let (owners, ids): (Vec<_>, Vec<_>) =
         accounts.iter().map(|(owner, id)| (owner.0, id.0)).unzip();
     let cause_ids = list.cause_ids.iter();

@@ -72,14 +72,14 @@ pub(in crate::balance) struct BalanceSnapshot {
     pub newest: Option<Time>,
     /// The account's current version; 0 before its first entry.
     pub version: i64,
-    /// Its owner, if a reservation in it had expired: it is to be released, and the account to be read again by the same
-    /// clock.
+    /// Its owner, if a reservation in it had expired. It is to be released, and the account to be read again by the clock of
+    /// the first read.
     pub expired: Vec<OwnerId>,
     /// The account as it was at the moment; none if the version that was asked for does not exist yet.
     pub past: Option<PastBalance>,
 }
 
-type Columns = (
+type BalanceColumns = (
     Timestamptz,
     Nullable<Timestamptz>,
     BigInt,
@@ -198,7 +198,7 @@ fn statement(
     unit: &Unit,
     moment: Moment,
     clock: Time,
-) -> Statement<Columns> {
+) -> Statement<BalanceColumns> {
     static TEXTS: SqlTexts<BalanceTextShape> = SqlTexts::new(text);
 
     let view = match account.side {

@@ -88,8 +88,8 @@ pub(in crate::bucket) fn create(
     })
 }
 
-/// The hash by which a repeat of an id is compared: two requests with one id must agree in it. The tags never change, since
-/// hashes are stored.
+/// The hash by which a repeat of an id is compared: two requests with one id must agree in it. Hashes are stored, so the
+/// tags never change.
 fn create_content(create: &CreateBucket) -> ContentHash {
     Content::new()
         .optional(1, create.name.as_ref())
@@ -136,8 +136,8 @@ pub(in crate::bucket) fn update(
     Ok(move |tenant| Command::on_bucket(tenant, id, validate_only, BucketRequest::Update(update)))
 }
 
-/// The hash by which a repeat of a key is compared: two requests with one key must agree in it. The tags never change, since
-/// hashes are stored.
+/// The hash by which a repeat of a key is compared: two requests with one key must agree in it. Hashes are stored, so the
+/// tags never change.
 fn update_content(update: &UpdateBucket) -> ContentHash {
     let text = |given: &Option<Option<String>>| given.clone().map(Option::unwrap_or_default);
     let validity = update.validity;

@@ -22,8 +22,8 @@ pub(in crate::bucket) fn get(request: &pb::GetBucketRequest) -> Result<(String, 
     Ok((id, view))
 }
 
-/// Reads a list of buckets of the tenant (if the token names one), what to show of each, and what its page tokens are
-/// bound to.
+/// Reads a list of buckets and what to show of each. With them comes what its page tokens are bound to; the tenant, if the
+/// token names one, is part of it.
 pub(in crate::bucket) fn list(
     rpc: &str,
     tenant: Option<TenantId>,
@@ -67,7 +67,8 @@ pub(in crate::bucket) fn list(
     Ok((list, view, binding))
 }
 
-/// Reads a list of balance actions of the tenant (if the token names one), and what its page tokens are bound to.
+/// Reads a list of balance actions. With it comes what its page tokens are bound to; the tenant, if the token names one, is
+/// part of it.
 pub(in crate::bucket) fn action_list(
     rpc: &str,
     tenant: Option<TenantId>,

@@ -26,7 +26,7 @@ const COLUMNS: &str = "a.owner_id, a.id, a.type, a.status, a.bucket_id, a.reques
     a.created_at, a.updated_at";
 
 /// The clock, and `COLUMNS` as SQL types.
-type RowSql = (
+type ActionRowSql = (
     Timestamptz,
     SqlUuid,
     SqlUuid,
@@ -122,7 +122,7 @@ pub(in crate::bucket) async fn action(
         ))
     });
     let rows = read::one(pool, async |db: &mut AsyncPgConnection| {
-        let statement = Statement::<RowSql>::new(&TEXT)
+        let statement = Statement::<ActionRowSql>::new(&TEXT)
             .bind("clock", clock)
             .bind("tenant", tenant.0)
             .bind("id", id.0);
@@ -171,7 +171,11 @@ enum ActionLead {
     Tenant,
 }
 
-fn list_statement(tenant: TenantId, list: &ActionList, clock: Option<Time>) -> Statement<RowSql> {
+fn list_statement(
+    tenant: TenantId,
+    list: &ActionList,
+    clock: Option<Time>,
+) -> Statement<ActionRowSql> {
     static TEXTS: SqlTexts<ActionLead> = SqlTexts::new(list_text);
 
     let lead = match (list.buckets.is_empty(), list.party_accounts.is_empty()) {

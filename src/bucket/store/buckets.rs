@@ -46,7 +46,7 @@ fn joins() -> String {
 }
 
 /// `COLUMNS` as SQL types.
-type RowSql = (
+type BucketRowSql = (
     SqlUuid,
     Text,
     Nullable<Text>,
@@ -135,7 +135,7 @@ pub(in crate::bucket) async fn bucket(
         ))
     });
     let row: Option<(DateTime<Utc>, Row)> = read::one(pool, async |db: &mut AsyncPgConnection| {
-        let statement = Statement::<(Timestamptz, RowSql)>::new(&TEXT)
+        let statement = Statement::<(Timestamptz, BucketRowSql)>::new(&TEXT)
             .bind("clock", clock)
             .bind("owner", owner.0);
         statement.get_result(db).await.optional()
@@ -290,7 +290,7 @@ fn list_statement(
     tenant: TenantId,
     list: &List,
     clock: Option<Time>,
-) -> Statement<(BigInt, Timestamptz, Nullable<RowSql>)> {
+) -> Statement<(BigInt, Timestamptz, Nullable<BucketRowSql>)> {
     static TEXTS: SqlTexts<BucketListShape> = SqlTexts::new(list_text);
 
     let (filter, page) = (&list.filter, &list.page);
@@ -376,8 +376,8 @@ pub(in crate::bucket) async fn accumulated(
     accumulate: &Accumulate,
     clock: Option<Time>,
 ) -> Result<BucketRead<Vec<Accumulated>>> {
-    type RowSql = (Timestamptz, Text, Text, Text, BigInt, Array<SqlUuid>);
-    type Row = (DateTime<Utc>, String, String, String, i64, Vec<Uuid>);
+    type UnitRowSql = (Timestamptz, Text, Text, Text, BigInt, Array<SqlUuid>);
+    type UnitRow = (DateTime<Utc>, String, String, String, i64, Vec<Uuid>);
 
     static TEXT: LazyLock<SqlText> = LazyLock::new(|| {
         SqlText::new(&format!(
@@ -391,9 +391,9 @@ pub(in crate::bucket) async fn accumulated(
             joins = joins()
         ))
     });
-    let rows: Vec<Row> = read::one(pool, async |db: &mut AsyncPgConnection| {
+    let rows: Vec<UnitRow> = read::one(pool, async |db: &mut AsyncPgConnection| {
         let unit = accumulate.unit.as_ref().map(ToString::to_string);
-        let statement = Statement::<RowSql>::new(&TEXT)
+        let statement = Statement::<UnitRowSql>::new(&TEXT)
             .bind("clock", clock)
             .bind("tenant", tenant.0)
             .bind("party_account", accumulate.party_account.clone())

@@ -8,7 +8,10 @@ use earmark::auth::scope;
 use earmark::db::pool::Pool;
 use earmark::ledger::claim::Claim;
 use earmark::proto::allocation::v1::allocation_service_server::AllocationService as _;
-use earmark::proto::allocation::v1::{GetAllocationRequest, ListClientAllocationsRequest};
+use earmark::proto::allocation::v1::{
+    AllocationStatus, GetAllocationRequest, ListClientAllocationsRequest,
+    ListPartnerAllocationsRequest,
+};
 use earmark::rpc::call::Call;
 use tokio_postgres::Client;
 use tonic::Request;
@@ -165,6 +168,51 @@ async fn a_list_without_a_filter_is_planned_once_whatever_its_page() {
     let plain = Prepared::last(&asking.pool, "%LIMIT 501%").await;
     // Postgres tries the plans for given parameters five times.
     assert_eq!(plain.generic_plans, pages - 5);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_has_expired_is_looked_up_by_statements_that_stay_prepared_and_use_an_index() {
+    let asking = Asking::start().await;
+    // Open reservations of which none has expired.
+    for sql in [
+        "UPDATE allocation SET expire_time = now() + interval '1 day'",
+        "VACUUM ANALYZE allocation",
+    ] {
+        asking.session.batch_execute(sql).await.expect(sql);
+    }
+    let statuses = vec![AllocationStatus::Released.into()];
+    let of_client = ListClientAllocationsRequest {
+        enterprise_id: ONE.into(),
+        statuses: statuses.clone(),
+        ..Default::default()
+    };
+    let of_partner = ListPartnerAllocationsRequest {
+        enterprise_id: PARTNER.into(),
+        statuses,
+        ..Default::default()
+    };
+    let of_client = request("ListClientAllocations", of_client);
+    let listed = asking.service.list_client_allocations(of_client).await;
+    listed.expect("listed");
+    let of_partner = request("ListPartnerAllocations", of_partner);
+    let listed = asking.service.list_partner_allocations(of_partner).await;
+    listed.expect("listed");
+    for (form, parameters, most) in [
+        ("SELECT owner_id%", format!("'{ONE}', NULL"), 10),
+        // The partner has a hundred connections.
+        (
+            "SELECT DISTINCT c.client_enterprise_id%",
+            format!("NULL, '{PARTNER}', true, '{{}}', true, '{{}}', true, '{{}}'"),
+            400,
+        ),
+    ] {
+        for mode in ["force_generic_plan", "auto"] {
+            let sql = format!("SET plan_cache_mode = {mode}");
+            asking.session.batch_execute(&sql).await.expect(&sql);
+            let blocks = asking.blocks(form, &parameters).await;
+            assert!(blocks < most, "{mode}: {blocks} for {form}");
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
