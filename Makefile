@@ -6,10 +6,10 @@ CARGO ?= cargo
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help dev test soak kills bench bench-quick bench-long lint fmt tools clean
+.PHONY: help dev test soak kills bench bench-quick bench-long bench-compare lint fmt tools clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 dev: ## build and run a server with its own Postgres and demo data (ARGS="--help" tells more)
 	@scripts/fetch grpcurl || echo "grpcurl could not be fetched: the printed calls need one of your own" >&2
@@ -39,6 +39,9 @@ bench-quick: ## measure what shows whether the design is right, in ten minutes
 
 bench-long: ## measure memory under load, and growth from 10,000 to 10,000,000 rows, in 40 minutes; takes 40 GB of disk
 	@scripts/with-postgres $(CARGO) bench --locked --bench bench -- long $(ARGS)
+
+bench-compare: ## measure two builds in one run, in ten minutes (BASE=commit; ARGS="P1 --rounds 9 --floor 0.98" picks rows and limits)
+	@scripts/bench-compare "$(BASE)" $(ARGS)
 
 lint: ## check format, clippy and the protos; changes nothing
 	@scripts/fetch buf

@@ -349,8 +349,8 @@ pub(crate) fn middle_and_spread(values: impl Iterator<Item = f64>) -> (f64, f64)
     (middle, range / middle)
 }
 
-/// Interpolated between the two nearest values.
-fn quantile(sorted: &[f64], quantile: f64) -> f64 {
+/// Interpolated between the two nearest values, which must be sorted.
+pub(crate) fn quantile(sorted: &[f64], quantile: f64) -> f64 {
     let Some(last) = sorted.len().checked_sub(1) else {
         return f64::NAN;
     };

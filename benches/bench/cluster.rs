@@ -108,10 +108,10 @@ impl BenchCluster {
         Ok(client)
     }
 
-    /// Makes a migrated database.
-    pub(crate) async fn create(&self, name: &str) -> Result<()> {
+    /// Makes a database, migrated by this build of the server.
+    pub(crate) async fn create(&self, name: &str, earmark: &Path) -> Result<()> {
         self.cluster.create_database_if_missing(name).await?;
-        self.earmark(&["migrate"], name).await?;
+        self.run_earmark(earmark, &["migrate"], name).await?;
         Ok(())
     }
 
@@ -123,9 +123,14 @@ impl BenchCluster {
         Ok(())
     }
 
-    /// Runs a command of the binary on a database; what it prints is answered.
-    async fn earmark(&self, arguments: &[&str], database: &str) -> Result<String> {
-        let output = Command::new(&self.earmark)
+    /// Runs a command of the server's program on a database; what it prints is answered.
+    async fn run_earmark(
+        &self,
+        earmark: &Path,
+        arguments: &[&str],
+        database: &str,
+    ) -> Result<String> {
+        let output = Command::new(earmark)
             .args(arguments)
             .env("DATABASE_URL", self.url(database))
             .env("EARMARK_LOG", "warn")
@@ -147,7 +152,7 @@ impl BenchCluster {
 
     /// `earmark verify`: its summary.
     pub(crate) async fn verify(&self, database: &str) -> Result<String> {
-        self.earmark(&["verify"], database).await
+        self.run_earmark(&self.earmark, &["verify"], database).await
     }
 
     /// The rows of a table.

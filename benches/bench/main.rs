@@ -6,6 +6,7 @@
 mod arm;
 mod client;
 mod cluster;
+mod compare;
 mod ids;
 mod pgbench;
 mod plan;
@@ -29,6 +30,7 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::cluster::BenchCluster;
+use crate::compare::{CompareArgs, Comparison};
 use crate::plan::{Bench, Wanted};
 use crate::report::{Machine, Report};
 use crate::screen::Screen;
@@ -69,13 +71,49 @@ fn run(arguments: &[&str]) -> Result<ExitCode> {
             // Cargo adds `--bench`.
             let arguments = arguments.iter().filter(|argument| **argument != "--bench");
             let arguments: Vec<&str> = arguments.copied().collect();
-            compare(runtime, &Wanted::read(&arguments)?)
+            match arguments.as_slice() {
+                ["compare", arguments @ ..] => {
+                    run_comparison(runtime, &CompareArgs::read(arguments)?)
+                }
+                arguments => run_suite(runtime, &Wanted::read(arguments)?),
+            }
         }
     }
 }
 
+/// Measures two builds, and prints how they compare. Ends with success if no row is worse than it may be.
+fn run_comparison(runtime: Runtime, args: &CompareArgs) -> Result<ExitCode> {
+    let comparisons = runtime.block_on(measure_builds(args));
+    runtime.shutdown_background();
+    let comparisons = comparisons?;
+    writeln!(
+        io::stdout().lock(),
+        "{}",
+        compare::table(&comparisons, args.floor)
+    )?;
+    let is_worse = |comparison: &Comparison| comparison.is_worse(args.floor);
+    Ok(if comparisons.iter().any(is_worse) {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    })
+}
+
+async fn measure_builds(args: &CompareArgs) -> Result<Vec<Comparison>> {
+    let folder = folder()?;
+    let screen = Screen::new();
+    let cluster = BenchCluster::start(&folder.join("cluster"), args.head()).await?;
+    let measured = tokio::select! {
+        measured = compare::compare(&cluster, &screen, &folder, args) => measured,
+        interrupted = interrupted() => interrupted.and_then(|()| bail!("interrupted")),
+    };
+    screen.finish();
+    cluster.end().await.context("ending the cluster")?;
+    measured
+}
+
 /// Measures, and tells what came of it. Ends with success if every row reached what it must.
-fn compare(runtime: Runtime, wanted: &Wanted) -> Result<ExitCode> {
+fn run_suite(runtime: Runtime, wanted: &Wanted) -> Result<ExitCode> {
     let report = runtime.block_on(measure(wanted));
     // A load client that was interrupted would go on until its round's end.
     runtime.shutdown_background();

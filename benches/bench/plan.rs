@@ -26,14 +26,14 @@ use crate::screen::Screen;
 use crate::server::Programs;
 
 /// One account, on which everybody waits for everybody. Its few records are there for the planner's statistics.
-const HOT: Network = Network {
+pub(crate) const HOT: Network = Network {
     first: 1,
     enterprises: 1,
     currencies: 1,
     records: 1_000,
 };
 /// 100,000 accounts with a record each.
-const SPREAD: Network = Network {
+pub(crate) const SPREAD: Network = Network {
     first: 1,
     enterprises: 5_000,
     currencies: 20,
@@ -45,16 +45,16 @@ const MILLION: Network = Network {
     ..SPREAD
 };
 /// One enterprise with 1,000,000 records.
-const LARGE: Network = Network {
+pub(crate) const LARGE: Network = Network {
     first: 1,
     enterprises: 1,
     currencies: 20,
     records: 1_000_000,
 };
 
-const CALLERS: usize = 256;
+pub(crate) const CALLERS: usize = 256;
 /// Connections of the callers of one enterprise.
-const CONNECTIONS: usize = 8;
+pub(crate) const CONNECTIONS: usize = 8;
 
 const EARMARK: &str = "Earmark";
 const INTERACTIVE: &str = "pgbench, interactive transaction";
@@ -67,7 +67,7 @@ const SHORT: Span = span(1_000, 2_000);
 /// One of a round's turns: short, so that arms that take turns meet the same machine.
 const TAILS: Span = span(500, 1_500);
 
-const fn span(warm_up_ms: u64, duration_ms: u64) -> Span {
+pub(crate) const fn span(warm_up_ms: u64, duration_ms: u64) -> Span {
     Span {
         warm_up: Duration::from_millis(warm_up_ms),
         duration: Duration::from_millis(duration_ms),

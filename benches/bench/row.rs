@@ -55,6 +55,10 @@ impl Metric {
         self == Self::P99
     }
 
+    pub(crate) fn is_more_better(self) -> bool {
+        self.bound() == Bound::AtLeast
+    }
+
     fn bound(self) -> Bound {
         match self {
             Self::PerSecond => Bound::AtLeast,

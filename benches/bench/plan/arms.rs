@@ -42,7 +42,7 @@ impl Bench<'_> {
             return Ok(());
         }
         self.screen.step(&format!("seeding {name}"));
-        self.cluster.create(name).await?;
+        self.cluster.create(name, &self.programs.earmark).await?;
         seeding.await.with_context(|| format!("seeding {name}"))?;
         self.screen.done(&format!("seeded {name}"));
         seeded.insert(name.into());

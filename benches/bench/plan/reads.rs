@@ -2,9 +2,7 @@
 
 use std::sync::Arc;
 
-use anyhow::{Context, Result, bail};
-use earmark::proto::allocation::v1::allocation_service_client::AllocationServiceClient;
-use tonic::Request;
+use anyhow::{Context, Result};
 
 use super::arms::variables;
 use super::{Bench, EARMARK, INTERACTIVE, LARGE, MILLION, READS, Results, TEXTBOOK};
@@ -158,41 +156,14 @@ impl Bench<'_> {
     ) -> Result<Arm> {
         let tokens = self.tokens(network)?;
         let count = tokens.count();
-        let mut list = List {
-            tokens,
-            page_token: String::new(),
-        };
+        let list = List::first_page(tokens);
         let first: Arc<dyn Work> = Arc::new(list.clone());
-        let arm = self.earmark(name, database, None, (&first, count)).await?;
-        let Some(before) = page.checked_sub(1) else {
-            return Ok(arm);
-        };
-        let How::Served {
-            servers,
-            connections,
-            ..
-        } = arm.how
-        else {
-            bail!("Earmark is a server");
-        };
-        let address = servers.first().context("it has a process")?.address;
-        let mut request = Request::new(list.ask(network.first, before));
-        let token = format!("Bearer {}", list.tokens.of(0)).parse()?;
-        request.metadata_mut().insert("authorization", token);
-        let mut client = AllocationServiceClient::connect(format!("http://{address}")).await?;
-        let answer = client.list_client_allocations(request).await?.into_inner();
-        if answer.next_page_token.is_empty() {
-            bail!("page {before} is the last one");
+        let mut arm = self.earmark(name, database, None, (&first, count)).await?;
+        if let How::Served { servers, work, .. } = &mut arm.how {
+            let address = servers.first().context("it has a process")?.address;
+            *work = Arc::new(list.at_page(page, address).await?);
         }
-        list.page_token = answer.next_page_token;
-        Ok(Arm {
-            how: How::Served {
-                servers,
-                work: Arc::new(list),
-                connections,
-            },
-            ..arm
-        })
+        Ok(arm)
     }
 }
 

@@ -1,11 +1,16 @@
 //! Calls of AllocationService.
 
+use std::net::SocketAddr;
+
+use anyhow::{Result, bail};
 use bytes::Bytes;
+use earmark::proto::allocation::v1::allocation_service_client::AllocationServiceClient;
 use earmark::proto::allocation::v1::{
     AllocationType, CreateAllocationRequest, GetAllocationRequest, ListClientAllocationsRequest,
     SubmitAllocationsRequest, SubmitItem,
 };
 use earmark::proto::common::v1::Amount;
+use tonic::Request;
 use uuid::Uuid;
 
 use super::Tokens;
@@ -106,6 +111,33 @@ pub(crate) struct List {
 impl List {
     /// Records of a page.
     pub(crate) const PAGE: u32 = 100;
+
+    pub(crate) fn first_page(tokens: Tokens) -> Self {
+        Self {
+            tokens,
+            page_token: String::new(),
+        }
+    }
+
+    /// The page with this number, counted from 0, of the network's one enterprise. It is asked for by the token that the
+    /// server at this address gives with the page before.
+    pub(crate) async fn at_page(self, page: u32, address: SocketAddr) -> Result<Self> {
+        let Some(before) = page.checked_sub(1) else {
+            return Ok(self);
+        };
+        let mut request = Request::new(self.ask(self.tokens.network.first, before));
+        let token = format!("Bearer {}", self.tokens.of(0)).parse()?;
+        request.metadata_mut().insert("authorization", token);
+        let mut client = AllocationServiceClient::connect(format!("http://{address}")).await?;
+        let answer = client.list_client_allocations(request).await?.into_inner();
+        if answer.next_page_token.is_empty() {
+            bail!("page {before} is the last one");
+        }
+        Ok(Self {
+            page_token: answer.next_page_token,
+            ..self
+        })
+    }
 
     /// A request of the page by its token, or else by its number.
     pub(crate) fn ask(&self, enterprise: u32, page_number: u32) -> ListClientAllocationsRequest {
