@@ -6,24 +6,36 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::config::{
-    DevArgs, HealthcheckArgs, LogArgs, MigrateArgs, MintArgs, ServeArgs, VerifyArgs,
-};
+#[cfg(feature = "dev")]
+use crate::config::{DevArgs, MintArgs};
+use crate::config::{HealthcheckArgs, LogArgs, MigrateArgs, ServeArgs, VerifyArgs};
 use crate::telemetry;
 
+#[cfg(feature = "dev")]
 mod dev;
 mod healthcheck;
 mod migrate;
 mod serve;
+#[cfg(feature = "dev")]
 mod token;
 mod verify;
+
+/// What a build without the feature `dev` says of the commands that it lacks.
+#[cfg(not(feature = "dev"))]
+const NO_DEV: &str = "This build is for production: it lacks the development commands `dev` and `token`. They are in \
+    builds with cargo's default features.";
 
 /// Earmark sets value aside, and never loses a unit of it.
 ///
 /// A gRPC server on Postgres: a client earmarks part of a balance for a trading partner, and takes it back or lets it
-/// go. To look around, run `earmark dev`: it brings its own database, makes a token, and prints calls to try.
+/// go.
+#[cfg_attr(
+    feature = "dev",
+    doc = " To look around, run `earmark dev`: it brings its own database, makes a token, and prints calls to try."
+)]
 #[derive(Parser)]
 #[command(version, max_term_width = 100, arg_required_else_help = true)]
+#[cfg_attr(not(feature = "dev"), command(after_help = NO_DEV))]
 struct Cli {
     #[command(flatten)]
     log: LogArgs,
@@ -39,10 +51,12 @@ enum Command {
     /// exits. A second signal skips the waiting, not the flush.
     Serve(Box<ServeArgs>),
     /// Serve with a Postgres of its own, for development: no other set-up is needed.
+    #[cfg(feature = "dev")]
     Dev(Box<DevArgs>),
     /// Bring a database's schema up to date. Safe to run while servers of the version before still serve.
     Migrate(MigrateArgs),
     /// Print a token for a server that `earmark dev` runs, and nothing else.
+    #[cfg(feature = "dev")]
     Token(MintArgs),
     /// Ask a server whether it serves. Exits with 0 if it does, else with 1.
     Healthcheck(HealthcheckArgs),
@@ -51,6 +65,14 @@ enum Command {
     /// Prints every breach (at most 1,000) and a summary. Exits with 0 if everything holds, with 1 if something does not,
     /// and with 2 if it could not be checked. It repairs nothing.
     Verify(VerifyArgs),
+    /// Commands of development builds, which this build refuses with a message that says so.
+    #[cfg(not(feature = "dev"))]
+    #[command(hide = true, name = "dev", alias = "token", disable_help_flag = true)]
+    DevelopmentOnly {
+        /// Flags of the command, which are ignored.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        ignored: Vec<String>,
+    },
 }
 
 /// Why a command failed, for the one who ran it.
@@ -99,11 +121,15 @@ fn run(cli: Cli) -> Result<(), Failure> {
     runtime.block_on(async {
         match cli.command {
             Command::Serve(args) => serve::run(*args).await,
+            #[cfg(feature = "dev")]
             Command::Dev(args) => dev::run(*args).await,
             Command::Migrate(args) => migrate::run(&args).await,
+            #[cfg(feature = "dev")]
             Command::Token(args) => token::run(&args),
             Command::Healthcheck(args) => healthcheck::run(args).await,
             Command::Verify(args) => verify::run(args).await,
+            #[cfg(not(feature = "dev"))]
+            Command::DevelopmentOnly { .. } => Err(Failure::setting(NO_DEV)),
         }
     })
 }

@@ -409,8 +409,11 @@ pub struct HealthcheckArgs {
 /// Settings of `verify`.
 #[derive(Args, Clone)]
 pub struct VerifyArgs {
-    /// The database: postgresql://user:password@host:port/name?sslmode=disable|require|verify-full. Without it that of
-    /// the running development server.
+    /// The database: postgresql://user:password@host:port/name?sslmode=disable|require|verify-full.
+    #[cfg_attr(
+        feature = "dev",
+        doc = " Without it that of the running development server."
+    )]
     #[arg(
         long,
         env = "DATABASE_URL",
@@ -421,6 +424,7 @@ pub struct VerifyArgs {
     pub database_url: Option<String>,
 
     /// Where the development server is, if that is meant.
+    #[cfg(feature = "dev")]
     #[command(flatten)]
     pub data: DataDirArgs,
 }

@@ -3,7 +3,6 @@
 pub mod coalesce;
 pub mod connect;
 pub mod due;
-pub mod embedded;
 pub mod json;
 pub mod migrate;
 pub mod pg_error;

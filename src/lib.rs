@@ -38,6 +38,7 @@ pub mod catalogue;
 pub mod cli;
 pub mod config;
 pub mod db;
+#[cfg(feature = "dev")]
 pub mod demo;
 pub mod error;
 pub mod ledger;

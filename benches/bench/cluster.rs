@@ -6,7 +6,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use earmark::db::embedded::{Cluster, Options, State};
+use earmark_dev_postgres::{Cluster, ClusterOptions, ClusterState};
 use serde::Serialize;
 use tokio::process::Command;
 use tokio_postgres::{Client, NoTls};
@@ -51,13 +51,13 @@ pub(crate) struct BenchCluster {
 impl BenchCluster {
     /// Starts a new one. One that an earlier run left is deleted.
     pub(crate) async fn start(folder: &Path, earmark: &Path) -> Result<Self> {
-        let options = Options {
+        let options = ClusterOptions {
             settings: SETTINGS
                 .map(|(name, value)| (name.into(), value.into()))
                 .into(),
             binaries: std::env::var_os("EARMARK_POSTGRES_BIN").map(PathBuf::from),
             fresh: true,
-            ..Options::new(folder)
+            ..ClusterOptions::new(folder)
         };
         let cluster = Cluster::start(options).await?;
         Ok(Self {
@@ -97,7 +97,7 @@ impl BenchCluster {
     /// The postmaster's process.
     pub(crate) fn pid(&self) -> Option<u32> {
         match *self.cluster.state().borrow() {
-            State::Running { pid, .. } => Some(pid),
+            ClusterState::Running { pid, .. } => Some(pid),
             _ => None,
         }
     }

@@ -340,5 +340,5 @@ fn one_or_many<'c>(claims: &'c Claims, name: &str) -> Result<Option<Vec<&'c str>
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "dev"))]
 mod tests;

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use earmark_dev_postgres::{Cluster, ClusterOptions};
 use tokio_util::task::AbortOnDropHandle;
 use uuid::Uuid;
 
@@ -17,7 +18,6 @@ use crate::cli::serve::listen;
 use crate::cli::{Failure, healthcheck, print};
 use crate::config::{DATA_DIR, DevArgs};
 use crate::db::connect::Connector;
-use crate::db::embedded::{Cluster, Options};
 use crate::db::migrate;
 use crate::demo::{self, Demo};
 use crate::server::drain::Shutdown;
@@ -41,10 +41,10 @@ pub(super) async fn run(args: DevArgs) -> Result<(), Failure> {
     let listener = listen(args.server.listen).await?;
     let address = listener.local_addr().map_err(Failure::new)?;
     tracing::info!("starting Postgres; its first start takes some seconds");
-    let cluster = Cluster::start(Options {
+    let cluster = Cluster::start(ClusterOptions {
         binaries: args.postgres_bin.clone(),
         fresh: args.fresh,
-        ..Options::new(&args.data.data_dir)
+        ..ClusterOptions::new(&args.data.data_dir)
     })
     .await
     .map_err(Failure::new)?;

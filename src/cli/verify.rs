@@ -8,11 +8,11 @@ use std::time::Duration;
 use futures_util::TryStreamExt;
 use indicatif::{ProgressBar, ProgressStyle};
 
+#[cfg(feature = "dev")]
 use crate::cli::dev::DATABASE;
 use crate::cli::{Failure, print};
 use crate::config::VerifyArgs;
 use crate::db::connect::Connector;
-use crate::db::embedded;
 use crate::ledger::invariant::Breach;
 use crate::ledger::verify::{self, Event, Progress, Summary};
 use crate::limits::VERIFY_BREACHES_MAX;
@@ -21,12 +21,17 @@ use crate::types::ids::AccountId;
 pub(super) async fn run(args: VerifyArgs) -> Result<(), Failure> {
     let url = match args.database_url {
         Some(url) => url,
-        None => embedded::running_url(&args.data.data_dir, DATABASE).ok_or_else(|| {
-            Failure::setting(format!(
-                "there is no --database-url, and no development server runs in {}",
-                args.data.data_dir.display()
-            ))
-        })?,
+        #[cfg(feature = "dev")]
+        None => {
+            earmark_dev_postgres::running_url(&args.data.data_dir, DATABASE).ok_or_else(|| {
+                Failure::setting(format!(
+                    "there is no --database-url, and no development server runs in {}",
+                    args.data.data_dir.display()
+                ))
+            })?
+        }
+        #[cfg(not(feature = "dev"))]
+        None => return Err(Failure::setting("there is no --database-url")),
     };
     let connector = Connector::new(&url)
         .map_err(|error| Failure::setting(format!("--database-url: {error}")))?;

@@ -2,8 +2,8 @@
 
 use std::process::Output;
 
-use earmark::db::embedded::Cluster;
 use earmark::db::migrate;
+use earmark_dev_postgres::Cluster;
 
 use crate::support::cluster::{database, own_folder, own_options};
 use crate::support::process::{earmark, run, text};

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::time::Duration;
 
-use earmark::db::embedded::{Cluster, Options, State};
+use earmark_dev_postgres::{Cluster, ClusterOptions, ClusterState};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, Uid};
 use tempfile::TempDir;
@@ -54,7 +54,7 @@ impl OwnCluster {
     pub(crate) async fn restarted(&self, times: u32) {
         let mut state = self.cluster.state();
         let again = state.wait_for(
-            |state| matches!(state, State::Running { restarts, .. } if *restarts >= times),
+            |state| matches!(state, ClusterState::Running { restarts, .. } if *restarts >= times),
         );
         let again = tokio::time::timeout(RESTART_MAX, again).await;
         again.expect("it starts again").expect("it is looked after");
@@ -63,7 +63,7 @@ impl OwnCluster {
     /// Its process, and how often it was started again; a panic if it does not run.
     fn running(&self) -> (i32, u32) {
         match &*self.cluster.state().borrow() {
-            State::Running { pid, restarts, .. } => {
+            ClusterState::Running { pid, restarts, .. } => {
                 (i32::try_from(*pid).expect("a process id"), *restarts)
             }
             other => panic!("it does not run: {other:?}"),
@@ -107,11 +107,11 @@ pub(crate) async fn own_cluster_with(settings: &[(&str, &str)]) -> OwnCluster {
 }
 
 /// How a test runs a cluster of its own in a folder.
-pub(crate) fn own_options(folder: &Path) -> Options {
-    Options {
+pub(crate) fn own_options(folder: &Path) -> ClusterOptions {
+    ClusterOptions {
         durable: false,
         binaries: super::binaries(),
-        ..Options::new(folder.join("data"))
+        ..ClusterOptions::new(folder.join("data"))
     }
 }
 

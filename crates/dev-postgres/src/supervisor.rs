@@ -1,4 +1,4 @@
-//! Keeps the server alive until told otherwise.
+//! The task that restarts the server when it ends, until the cluster is stopped or detached.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -8,55 +8,39 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
-use super::error::EmbeddedError;
-use super::home::Home;
-use super::postmaster::Postmaster;
+use crate::data_dir::DataDir;
+use crate::error::EmbeddedError;
+use crate::postmaster::Postmaster;
+use crate::state::ClusterState;
 
 const PAUSE_MIN: Duration = Duration::from_millis(50);
 const PAUSE_MAX: Duration = Duration::from_secs(5);
 
-/// What the server does now.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum State {
-    /// It accepts connections.
-    Running {
-        /// The postmaster's process.
-        pid: u32,
-        /// Whether it was found running.
-        adopted: bool,
-        /// How often it had to be started again.
-        restarts: u32,
-    },
-    /// It died, and is being started again.
-    Restarting {
-        /// How it ended, or why the last attempt failed.
-        reason: String,
-    },
-    /// It was stopped, or is no longer looked after.
-    Ended,
-}
-
+/// What the owner of a cluster asks its supervisor to do.
 #[derive(Debug)]
-pub(super) enum Order {
+pub(crate) enum SupervisorOrder {
+    /// Stop the server, adopted or not.
     Stop,
+    /// Leave the server running without a supervisor.
     Detach,
 }
 
-type Started = (
-    oneshot::Sender<Order>,
+/// The channel for one order, the supervisor's task, and the server's state.
+type SupervisorHandles = (
+    oneshot::Sender<SupervisorOrder>,
     JoinHandle<Result<(), EmbeddedError>>,
-    watch::Receiver<State>,
+    watch::Receiver<ClusterState>,
 );
 
-pub(super) fn spawn(
-    home: Arc<Home>,
+pub(crate) fn spawn(
+    data_dir: Arc<DataDir>,
     settings: Vec<(String, String)>,
     postmaster: Postmaster,
-) -> Started {
+) -> SupervisorHandles {
     let (orders, inbox) = oneshot::channel();
     let (state, observed) = watch::channel(running(&postmaster, 0));
     let supervisor = Supervisor {
-        home,
+        data_dir,
         settings,
         state,
     };
@@ -67,8 +51,8 @@ pub(super) fn spawn(
     )
 }
 
-fn running(postmaster: &Postmaster, restarts: u32) -> State {
-    State::Running {
+fn running(postmaster: &Postmaster, restarts: u32) -> ClusterState {
+    ClusterState::Running {
         pid: postmaster.pid,
         adopted: postmaster.is_adopted(),
         restarts,
@@ -76,16 +60,16 @@ fn running(postmaster: &Postmaster, restarts: u32) -> State {
 }
 
 struct Supervisor {
-    home: Arc<Home>,
+    data_dir: Arc<DataDir>,
     settings: Vec<(String, String)>,
-    state: watch::Sender<State>,
+    state: watch::Sender<ClusterState>,
 }
 
 impl Supervisor {
     async fn run(
         self,
         mut postmaster: Postmaster,
-        mut inbox: oneshot::Receiver<Order>,
+        mut inbox: oneshot::Receiver<SupervisorOrder>,
     ) -> Result<(), EmbeddedError> {
         let mut restarts = 0;
         let socket_dir = postmaster.endpoint.socket_dir.clone();
@@ -96,7 +80,8 @@ impl Supervisor {
             };
             restarts += 1;
             tracing::warn!(pid = postmaster.pid, %ended, restarts, "the embedded Postgres died; starting it again");
-            self.state.send_replace(State::Restarting { reason: ended });
+            self.state
+                .send_replace(ClusterState::Restarting { reason: ended });
             let mut pause = PAUSE_MIN;
             postmaster = loop {
                 tokio::select! {
@@ -104,13 +89,13 @@ impl Supervisor {
                     () = sleep(pause) => {}
                 }
                 match self.start(&socket_dir, &mut inbox).await {
-                    Ok(Attempt::Running(started)) => break started,
-                    Ok(Attempt::Interrupted(order, started)) => {
+                    Ok(RestartAttempt::Running(started)) => break started,
+                    Ok(RestartAttempt::Interrupted(order, started)) => {
                         return self.obey(order, started).await;
                     }
                     Err(error) => {
                         tracing::warn!(%error, "the embedded Postgres cannot be started again yet");
-                        self.state.send_replace(State::Restarting {
+                        self.state.send_replace(ClusterState::Restarting {
                             reason: error.to_string(),
                         });
                     }
@@ -129,19 +114,19 @@ impl Supervisor {
     async fn start(
         &self,
         socket_dir: &Path,
-        inbox: &mut oneshot::Receiver<Order>,
-    ) -> Result<Attempt, EmbeddedError> {
-        // Somebody may have started one by hand in between.
-        if let Some(adopted) = Postmaster::adopt(&self.home).await? {
-            return Ok(Attempt::Running(adopted));
+        inbox: &mut oneshot::Receiver<SupervisorOrder>,
+    ) -> Result<RestartAttempt, EmbeddedError> {
+        // A server may have been started by hand in the meantime.
+        if let Some(adopted) = Postmaster::adopt(&self.data_dir).await? {
+            return Ok(RestartAttempt::Running(adopted));
         }
-        let mut started = Postmaster::spawn(&self.home, &self.settings, Some(socket_dir))?;
+        let mut started = Postmaster::spawn(&self.data_dir, &self.settings, Some(socket_dir))?;
         let ready = tokio::select! {
-            order = inbox => return Ok(Attempt::Interrupted(order, Some(started))),
-            ready = started.ready(&self.home) => ready,
+            order = inbox => return Ok(RestartAttempt::Interrupted(order, Some(started))),
+            ready = started.ready(&self.data_dir) => ready,
         };
         match ready {
-            Ok(()) => Ok(Attempt::Running(started)),
+            Ok(()) => Ok(RestartAttempt::Running(started)),
             Err(error) => {
                 _ = started.stop().await;
                 Err(error)
@@ -149,26 +134,31 @@ impl Supervisor {
         }
     }
 
-    /// An order that never came is the cluster being dropped: as there, an adopted server is left alone.
+    /// Carries out an order. A closed channel means that the [`Cluster`](crate::Cluster) was dropped: a server that was
+    /// started here is then stopped, and an adopted one is left running.
     async fn obey(
         &self,
-        order: Result<Order, oneshot::error::RecvError>,
+        order: Result<SupervisorOrder, oneshot::error::RecvError>,
         postmaster: Option<Postmaster>,
     ) -> Result<(), EmbeddedError> {
         let outcome = match (order, postmaster) {
-            (Ok(Order::Stop), Some(postmaster)) => postmaster.stop().await,
+            (Ok(SupervisorOrder::Stop), Some(postmaster)) => postmaster.stop().await,
             (Err(_dropped), Some(postmaster)) if !postmaster.is_adopted() => {
                 postmaster.stop().await
             }
             _ => Ok(()),
         };
-        self.state.send_replace(State::Ended);
+        self.state.send_replace(ClusterState::Ended);
         outcome
     }
 }
 
-enum Attempt {
+/// What came of one attempt to start the server again.
+enum RestartAttempt {
     Running(Postmaster),
-    /// Told otherwise in the middle of starting.
-    Interrupted(Result<Order, oneshot::error::RecvError>, Option<Postmaster>),
+    /// An order arrived, or the channel was closed, before the new server was ready.
+    Interrupted(
+        Result<SupervisorOrder, oneshot::error::RecvError>,
+        Option<Postmaster>,
+    ),
 }

@@ -1,34 +1,29 @@
-//! What another user can reach, and a place for what it cannot.
+//! Which folders and programs the server's user can access, and copies or other places for those that it cannot.
 //!
-//! Postgres refuses to run as root, so a cluster that root starts belongs to another user, who must be able to
-//! reach both the folder and the binaries. Whether it can is not computed from mode bits (which know nothing of
-//! ACLs or namespaces) but tried, in a child that has become that user.
+//! Postgres refuses to run as root, so a cluster that root starts belongs to another user, who needs access to both
+//! the folder and the programs. Access is tested by a child process that runs as that user, since mode bits do not
+//! show access control lists or mount namespaces.
 
 use std::fs::{self, DirBuilder};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
-use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use nix::errno::Errno;
 
-use super::binaries::Binaries;
-use super::error::{EmbeddedError, IoContext as _};
-use super::home::{CLUSTER, RunAs, short_hash};
+use crate::binaries::PostgresBinaries;
+use crate::error::{EmbeddedError, IoErrorContext as _};
+use crate::paths::{CLUSTER, short_hash};
+use crate::user::{PostgresUser, run_as};
 
-/// Where root puts what the cluster's user could not reach; the second where the first cannot be written.
+/// Folders for what the server's user cannot access elsewhere; the second is used where the first cannot be written.
 const REACHABLE: [&str; 2] = ["/var/lib/earmark", "/var/tmp/earmark"];
 
-/// Sets uid and gid; the standard library also clears the supplementary groups when root sets a uid.
-pub(super) fn become_user(command: &mut Command, user: &RunAs) {
-    command.uid(user.uid).gid(user.gid);
-}
-
-/// Whether `user` can start `program`, standing in `dir`.
-fn can_run(program: &Path, dir: &Path, user: &RunAs) -> Result<bool, EmbeddedError> {
+/// Whether `user` can start `program` with `dir` as its working directory.
+fn can_run(program: &Path, dir: &Path, user: &PostgresUser) -> Result<bool, EmbeddedError> {
     let mut command = Command::new(program);
     command.arg("--version").current_dir(dir);
-    become_user(&mut command, user);
+    run_as(&mut command, user);
     match command.output() {
         Ok(output) => Ok(output.status.success()),
         Err(error) if error.raw_os_error() == Some(Errno::EACCES as i32) => Ok(false),
@@ -39,23 +34,23 @@ fn can_run(program: &Path, dir: &Path, user: &RunAs) -> Result<bool, EmbeddedErr
     }
 }
 
-fn can_run_all(binaries: &Binaries, user: &RunAs) -> Result<bool, EmbeddedError> {
+fn can_run_all(binaries: &PostgresBinaries, user: &PostgresUser) -> Result<bool, EmbeddedError> {
     let root = Path::new("/");
     Ok(can_run(&binaries.program("postgres"), root, user)?
         && can_run(&binaries.program("initdb"), root, user)?)
 }
 
-/// The binaries as they are, or a copy of them where `user` can run it, with the folder of its libraries.
-pub(super) fn binaries(
-    found: Binaries,
-    user: &RunAs,
+/// The programs as found if `user` can run them, else a copy that it can run, with the folder of the copy's libraries.
+pub(crate) fn usable_binaries(
+    found: PostgresBinaries,
+    user: &PostgresUser,
     notes: &mut Vec<String>,
-) -> Result<(Binaries, Option<PathBuf>), EmbeddedError> {
+) -> Result<(PostgresBinaries, Option<PathBuf>), EmbeddedError> {
     if can_run_all(&found, user)? {
         return Ok((found, None));
     }
     let prefix = found.dir.parent().unwrap_or(&found.dir).to_owned();
-    // After an upgrade in place the copy is another one.
+    // The time of the last change is part of the name, so that an upgrade in place leads to a new copy.
     let program = found.program("postgres");
     let changed = fs::metadata(&program).at("inspect", &program)?.mtime();
     let name = format!(
@@ -75,7 +70,7 @@ pub(super) fn binaries(
             copy_tree(&prefix.join(part), &unfinished.join(part))?;
         }
         if let Err(error) = fs::rename(&unfinished, &copy) {
-            // Another process was first, which is as good.
+            // Another process has made the same copy in the meantime.
             _ = fs::remove_dir_all(&unfinished);
             if !copy.join("bin/postgres").is_file() {
                 return Err(error).at("rename the copied Postgres to", &copy);
@@ -89,7 +84,7 @@ pub(super) fn binaries(
         copy.display()
     ));
     Ok((
-        Binaries {
+        PostgresBinaries {
             dir: copy.join("bin"),
             major: found.major,
         },
@@ -97,10 +92,10 @@ pub(super) fn binaries(
     ))
 }
 
-/// The data folder if `user` can reach it, else a folder elsewhere to which a symbolic link in it points.
-pub(super) fn place(
+/// The data folder if `user` can enter it, else a folder elsewhere, to which a symbolic link in the data folder points.
+pub(crate) fn usable_place(
     data_dir: &Path,
-    user: &RunAs,
+    user: &PostgresUser,
     notes: &mut Vec<String>,
 ) -> Result<PathBuf, EmbeddedError> {
     let link = data_dir.join(CLUSTER);
@@ -116,7 +111,7 @@ pub(super) fn place(
     let base = make_reachable_base(user)?;
     let place = base.join(format!("cluster-{}", short_hash(data_dir)));
     if !link.is_symlink() && place.exists() {
-        // Left by a data folder of the same name that was deleted: its data went with it.
+        // It belonged to a data folder of the same path that has been deleted, and its data was to be deleted too.
         fs::remove_dir_all(&place).at("delete the leftover", &place)?;
     }
     DirBuilder::new()
@@ -140,11 +135,11 @@ pub(super) fn place(
     Ok(place)
 }
 
-/// Whether `user` can stand in `dir`, and so reach a folder of its own below it.
-fn can_stand_in(dir: &Path, user: &RunAs) -> Result<bool, EmbeddedError> {
+/// Whether `user` can enter `dir`, and so access a folder of its own below it.
+fn can_stand_in(dir: &Path, user: &PostgresUser) -> Result<bool, EmbeddedError> {
     let mut command = Command::new("/bin/sh");
     command.args(["-c", ":"]).current_dir(dir);
-    become_user(&mut command, user);
+    run_as(&mut command, user);
     match command.status() {
         Ok(status) => Ok(status.success()),
         Err(error) if error.raw_os_error() == Some(Errno::EACCES as i32) => Ok(false),
@@ -155,15 +150,15 @@ fn can_stand_in(dir: &Path, user: &RunAs) -> Result<bool, EmbeddedError> {
     }
 }
 
-/// A folder of root's own that everybody may pass through.
-fn make_reachable_base(user: &RunAs) -> Result<PathBuf, EmbeddedError> {
+/// Makes a folder that root owns and every user can enter.
+fn make_reachable_base(user: &PostgresUser) -> Result<PathBuf, EmbeddedError> {
     let mut problem = String::new();
     for base in REACHABLE.map(Path::new) {
         if let Err(error) = DirBuilder::new().recursive(true).mode(0o755).create(base) {
             problem = format!("{}: {error}", base.display());
             continue;
         }
-        // Not somebody else's, who could exchange what lies in it.
+        // Another owner could replace what is stored in it.
         let safe = fs::symlink_metadata(base).is_ok_and(|meta| meta.is_dir() && meta.uid() == 0);
         if safe && can_stand_in(base, user)? {
             return Ok(base.to_owned());

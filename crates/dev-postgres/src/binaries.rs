@@ -1,4 +1,4 @@
-//! Where the Postgres binaries are on this machine.
+//! The Postgres programs on this machine: where they are searched for, and which versions are supported.
 
 use std::env;
 use std::ffi::OsStr;
@@ -7,22 +7,22 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::error::EmbeddedError;
+use crate::error::EmbeddedError;
 
-/// The oldest and the newest major version that Earmark is tested with.
+/// The major versions that Earmark is tested with, from the oldest to the newest.
 pub const SUPPORTED_MAJORS: std::ops::RangeInclusive<u32> = 15..=18;
 
 /// The folder of a Postgres installation's programs, known to hold `postgres` and `initdb`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Binaries {
-    /// The folder, absolute.
+pub struct PostgresBinaries {
+    /// The absolute path of the folder.
     pub dir: PathBuf,
     /// The major version, for example 15.
     pub major: u32,
 }
 
-impl Binaries {
-    pub(super) fn program(&self, name: &str) -> PathBuf {
+impl PostgresBinaries {
+    pub(crate) fn program(&self, name: &str) -> PathBuf {
         self.dir.join(name)
     }
 }
@@ -37,15 +37,15 @@ impl Binaries {
 /// # Errors
 /// [`EmbeddedError::BinariesUnusable`] for a setting that does not do, else [`EmbeddedError::BinariesNotFound`],
 /// which lists every place with what was wrong there.
-pub fn find_binaries(setting: Option<&Path>) -> Result<Binaries, EmbeddedError> {
+pub fn find_binaries(setting: Option<&Path>) -> Result<PostgresBinaries, EmbeddedError> {
     find_binaries_of(setting, None)
 }
 
 /// As [`find_binaries`], but prefers the version that made an existing cluster.
-pub(super) fn find_binaries_of(
+pub(crate) fn find_binaries_of(
     setting: Option<&Path>,
     preferred: Option<u32>,
-) -> Result<Binaries, EmbeddedError> {
+) -> Result<PostgresBinaries, EmbeddedError> {
     if let Some(path) = setting {
         let as_bin = inspect(path);
         return as_bin
@@ -72,7 +72,7 @@ pub(super) fn find_binaries_of(
     })
 }
 
-/// The folders to look at, in order. Places where there is not even a folder are noted in `looked_at`.
+/// The folders to inspect, in order. Places without any folder are appended to `looked_at` for the error message.
 fn candidates(looked_at: &mut String) -> Vec<(&'static str, PathBuf)> {
     let mut found = Vec::new();
     let before = |found: &Vec<_>| found.len();
@@ -135,7 +135,8 @@ fn candidates(looked_at: &mut String) -> Vec<(&'static str, PathBuf)> {
     found
 }
 
-/// `target/debug/earmark` and `target/debug/deps/it-…` both find `target/tools`.
+/// `tools/postgres/bin` beside each of the four folders above the running program, so that both `target/debug/earmark`
+/// and `target/debug/deps/it-…` lead to `target/tools`.
 fn fetched_by_make() -> Vec<PathBuf> {
     let Ok(program) = env::current_exe() else {
         return Vec::new();
@@ -165,12 +166,12 @@ fn pg_config_bindir() -> Result<PathBuf, String> {
     }
 }
 
-/// Says what is wrong with a folder, or which version it holds.
-fn inspect(dir: &Path) -> Result<Binaries, String> {
+/// The programs of a folder, or what is wrong with it.
+fn inspect(dir: &Path) -> Result<PostgresBinaries, String> {
     if !dir.is_dir() {
         return Err("no such folder".to_owned());
     }
-    // Symbolic links are followed to the installation itself: it is what must be reachable.
+    // Symbolic links are resolved, since the server's user needs access to the installation itself.
     let postgres = fs::canonicalize(dir.join("postgres"))
         .map_err(|_| "no program `postgres` in it".to_owned())?;
     let dir = postgres
@@ -193,7 +194,7 @@ fn inspect(dir: &Path) -> Result<Binaries, String> {
         )
     })?;
     if SUPPORTED_MAJORS.contains(&major) {
-        Ok(Binaries { dir, major })
+        Ok(PostgresBinaries { dir, major })
     } else {
         Err(format!(
             "version {major}, but {} to {} are supported",
@@ -210,8 +211,8 @@ fn major_of(version: &str) -> Option<u32> {
     digits.parse().ok()
 }
 
-/// Whether a file's name says that it is a leftover of the environment's own Postgres settings (PGDATA, PGPORT …).
-pub(super) fn is_postgres_variable(name: &OsStr) -> bool {
+/// Whether an environment variable is one of libpq's or the server's (PGDATA, PGPORT …).
+pub(crate) fn is_postgres_variable(name: &OsStr) -> bool {
     name.to_string_lossy().starts_with("PG")
 }
 

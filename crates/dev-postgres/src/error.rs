@@ -1,4 +1,4 @@
-//! What can go wrong with the embedded cluster, in words for somebody who has never seen it.
+//! The errors of the embedded cluster; each message says what to do.
 
 use std::io;
 use std::path::PathBuf;
@@ -7,7 +7,7 @@ use std::path::PathBuf;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum EmbeddedError {
-    /// No usable Postgres binaries anywhere.
+    /// No usable Postgres programs were found anywhere.
     #[error(
         "no Postgres {oldest} to {newest} found on this machine. Looked at:\n{looked_at}\n\
          Install one (Debian: `apt install postgresql-{newest}` or any version from {oldest}), run \
@@ -23,29 +23,29 @@ pub enum EmbeddedError {
         looked_at: String,
     },
 
-    /// A folder was named explicitly, and it does not do.
+    /// The folder that was named explicitly cannot be used.
     #[error("the Postgres folder that was set, {}, cannot be used: {problem}", path.display())]
     BinariesUnusable {
-        /// The folder as it was set.
+        /// The folder as the user has set it.
         path: PathBuf,
-        /// What is missing there.
+        /// What is missing or wrong in it.
         problem: String,
     },
 
-    /// Somebody else runs a cluster on the same folder.
+    /// Another process runs a cluster on the same data folder.
     #[error(
         "{} is in use by another earmark process{}: stop that one first, or choose another folder with --data-dir",
         path.display(),
         holder.map_or_else(String::new, |pid| format!(" (pid {pid})"))
     )]
     Locked {
-        /// The data folder.
+        /// The data folder that is in use.
         path: PathBuf,
-        /// The process that holds it, where known.
+        /// The pid of the process that holds it, where known.
         holder: Option<u32>,
     },
 
-    /// The cluster on disk was made by another major version than the binaries found.
+    /// The cluster on disk was made by another major version than that of the programs.
     #[error(
         "the cluster in {} was made by Postgres {cluster}, but the binaries in {} are version {binaries}: \
          set EARMARK_POSTGRES_BIN to the folder of version {cluster}, or start anew with --fresh, which deletes the data",
@@ -53,79 +53,79 @@ pub enum EmbeddedError {
         bin.display()
     )]
     VersionMismatch {
-        /// The cluster's folder.
+        /// The folder of the existing cluster.
         path: PathBuf,
-        /// Where the binaries are.
+        /// The folder of the programs that were found.
         bin: PathBuf,
-        /// The cluster's major version.
+        /// The major version that made the cluster.
         cluster: u32,
-        /// The binaries' major version.
+        /// The major version of the programs.
         binaries: u32,
     },
 
-    /// The cluster's files belong to somebody else, so that Postgres would refuse them.
+    /// The cluster belongs to another user, so that Postgres would refuse to serve it.
     #[error(
         "the cluster in {} belongs to user id {owner}, but this process runs as user id {us}: run as that user or \
          as root, or choose another folder with --data-dir",
         path.display()
     )]
     NotOwner {
-        /// The cluster's folder.
+        /// The folder of the existing cluster.
         path: PathBuf,
-        /// Its owner.
+        /// The user id of the cluster's owner.
         owner: u32,
-        /// The user of this process.
+        /// The user id of this process.
         us: u32,
     },
 
-    /// Run as root, with no user to run Postgres as.
+    /// This process is root's, and there is no other user to run Postgres as.
     #[error(
         "Postgres refuses to run as root, and this machine has neither a user `postgres` nor `nobody` to run it as: \
          run as an ordinary user, or give the data folder to one (chown)"
     )]
     NoUser,
 
-    /// Run as root, but the chosen user cannot be used.
+    /// This process is root's, but cannot start one of the chosen user.
     #[error(
         "Postgres must not run as root, and a process cannot be started as user `{user}`: {problem}"
     )]
     UserUnusable {
-        /// The user's name.
+        /// The name of the chosen user.
         user: String,
-        /// What the attempt answered.
+        /// What the system answered to the attempt.
         problem: String,
     },
 
-    /// The folder is held by a running process that does not answer as a Postgres.
+    /// The pid file names a running process that does not answer as a Postgres server.
     #[error(
         "{} names process {pid} as the running Postgres, but it does not answer: if that is no Postgres of this \
          folder, delete the file",
         path.display()
     )]
     PidFileInUse {
-        /// `postmaster.pid`
+        /// The path of `postmaster.pid`.
         path: PathBuf,
-        /// The process that it names.
+        /// The process that the file names.
         pid: u32,
     },
 
-    /// `initdb` failed.
+    /// `initdb` could not make the cluster.
     #[error("initdb could not make a cluster in {}:\n{output}", path.display())]
     Initdb {
         /// The folder of the cluster to be.
         path: PathBuf,
-        /// What initdb printed.
+        /// What `initdb` printed, standard error included.
         output: String,
     },
 
     /// The server ended before it accepted a connection.
     #[error("Postgres ended while starting ({status}). The end of {}:\n{log_tail}", log.display())]
     DiedAtStart {
-        /// Its exit status.
+        /// The exit status of the server.
         status: String,
-        /// The server's log file.
+        /// The path of the server's log.
         log: PathBuf,
-        /// The last lines of it.
+        /// The last lines of that log.
         log_tail: String,
     },
 
@@ -135,22 +135,22 @@ pub enum EmbeddedError {
         log.display()
     )]
     NotReady {
-        /// How long was waited.
+        /// How long was waited, in seconds.
         seconds: u64,
-        /// The last answer.
+        /// What the last attempt answered.
         last: String,
-        /// The server's log file.
+        /// The path of the server's log.
         log: PathBuf,
-        /// The last lines of it.
+        /// The last lines of that log.
         log_tail: String,
     },
 
-    /// The server did not end.
+    /// The server has not ended after an immediate shutdown.
     #[error("Postgres (pid {pid}) did not stop within {seconds} s, although told to stop at once")]
     NotStopped {
-        /// The postmaster.
+        /// The pid of the server's main process.
         pid: u32,
-        /// How long was waited.
+        /// How long was waited, in seconds.
         seconds: u64,
     },
 
@@ -161,11 +161,11 @@ pub enum EmbeddedError {
     /// A file or folder could not be used.
     #[error("cannot {action} {}: {source}", path.display())]
     Io {
-        /// A verb.
+        /// What was to be done, as a verb.
         action: &'static str,
-        /// The file or folder.
+        /// The file or folder it was to be done to.
         path: PathBuf,
-        /// The system's answer.
+        /// What the system answered.
         source: io::Error,
     },
 
@@ -174,12 +174,12 @@ pub enum EmbeddedError {
     SupervisorGone,
 }
 
-/// Gives an [`io::Error`] the action and the path that it lacks.
-pub(super) trait IoContext<T> {
+/// Adds the action and the path to an [`io::Error`], which has neither.
+pub(crate) trait IoErrorContext<T> {
     fn at(self, action: &'static str, path: impl Into<PathBuf>) -> Result<T, EmbeddedError>;
 }
 
-impl<T> IoContext<T> for io::Result<T> {
+impl<T> IoErrorContext<T> for io::Result<T> {
     fn at(self, action: &'static str, path: impl Into<PathBuf>) -> Result<T, EmbeddedError> {
         self.map_err(|source| EmbeddedError::Io {
             action,
