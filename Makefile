@@ -4,6 +4,8 @@
 CARGO ?= cargo
 # Arguments for `make dev` and `make test`, for example ARGS="--listen 127.0.0.1:6000".
 ARGS ?=
+# The server is a program of its own beside the benchmark's.
+BENCH = $(CARGO) build --locked --release --bin earmark && scripts/with-postgres $(CARGO) run --locked --release -p earmark-bench --
 
 .DEFAULT_GOAL := help
 .PHONY: help dev test soak kills bench bench-quick bench-long bench-compare lint fmt tools clean
@@ -32,13 +34,13 @@ kills: ## kill servers and Postgres 20 times under load, release build (EARMARK_
 		--nocapture kills_at_any_moment
 
 bench: ## measure every service beside pgbench and a textbook server, in 40 minutes (ARGS="P4" picks rows; nothing else should run)
-	@scripts/with-postgres $(CARGO) bench --locked --bench bench -- whole $(ARGS)
+	@$(BENCH) whole $(ARGS)
 
 bench-quick: ## measure what shows whether the design is right, in ten minutes
-	@scripts/with-postgres $(CARGO) bench --locked --bench bench -- quick $(ARGS)
+	@$(BENCH) quick $(ARGS)
 
 bench-long: ## measure memory under load, and growth from 10,000 to 10,000,000 rows, in 40 minutes; takes 40 GB of disk
-	@scripts/with-postgres $(CARGO) bench --locked --bench bench -- long $(ARGS)
+	@$(BENCH) long $(ARGS)
 
 bench-compare: ## measure two builds in one run, in ten minutes (BASE=commit; ARGS="P1 --rounds 9 --floor 0.98" picks rows and limits)
 	@scripts/bench-compare "$(BASE)" $(ARGS)

@@ -16,6 +16,8 @@ mod cas;
 mod catalogue;
 /// The binary: settings, exit codes, signals.
 mod cli;
+/// The client library: a create, a replay, errors, a retry.
+mod client;
 /// Many at once, in one process and in two: verdicts that race, flags that bind, reads beside writers.
 mod concurrency;
 /// An owner that another session holds.
