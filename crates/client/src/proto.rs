@@ -1,11 +1,6 @@
 //! The code that is generated from the protos: messages and clients, a module for each package.
 
-#![expect(
-    clippy::all,
-    clippy::allow_attributes,
-    unused_qualifications,
-    reason = "generated code"
-)]
+#![expect(clippy::all, unused_qualifications, reason = "generated code")]
 
 pub mod common {
     pub mod v1 {
