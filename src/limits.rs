@@ -146,10 +146,15 @@ pub const PARK_MIN: Duration = Duration::from_millis(100);
 pub const PARK_MAX: Duration = Duration::from_secs(1);
 /// Items of one `SubmitAllocations`.
 pub const SUBMIT_ITEMS_MAX: usize = 1_000;
-/// How long a command waits for a database that does not answer.
+/// How long a command waits for a database to which there is no connection, or that answers neither a statement nor a
+/// probe.
 pub const OUTAGE_PATIENCE: Duration = Duration::from_secs(2);
-/// A writer's longest round trip: a batch takes milliseconds, and waits for each lock at most `OWNER_LOCK_WAIT_MAX`; past
-/// this the network stands still.
+/// How long a writer waits for an answer before it probes the database by another connection.
+pub const OUTAGE_PROBE_AFTER: Duration = Duration::from_secs(1);
+/// How long probes stay without an answer before that is an outage: a machine that has too much to do still answers.
+pub const OUTAGE_PROBE_WAIT: Duration = Duration::from_millis(1_500);
+/// A writer's longest round trip: it takes milliseconds, and waits for each lock at most `OWNER_LOCK_WAIT_MAX`; past this
+/// the connection is given up, though the database may answer others.
 pub const LEDGER_ROUND_TRIP_MAX: Duration = Duration::from_secs(7);
 
 /// Breaches that a verification tells of: whoever reads them has enough to do; all are counted.

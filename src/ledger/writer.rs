@@ -8,6 +8,7 @@
 
 mod attempt;
 mod link;
+mod outage;
 mod queue;
 mod task;
 
@@ -23,6 +24,7 @@ use crate::db::connect::Connector;
 use crate::error::{Error, Outcome, Result};
 use crate::ledger::claim::Claim;
 use crate::ledger::command::{Command, Reply};
+use crate::ledger::writer::outage::{LastAnswer, OutageClock};
 use crate::ledger::writer::queue::{Queue, Ticket};
 use crate::ledger::writer::task::Task;
 use crate::limits::{DB_LOCK_WAIT_MAX, OWNER_LOCK_WAIT_MAX, WRITERS_DEFAULT_MAX};
@@ -73,11 +75,14 @@ impl Writer {
             session.lock_timeout = settings.lock_wait;
             session.generic_plans = true;
         });
+        let last_answer = LastAnswer::new();
         let threads = (0..settings.writers.max(1)).map(|index| {
             let (queue, connector) = (Arc::clone(&queue), connector.clone());
+            let clock = OutageClock::new(connector.clone(), last_answer.clone());
             let patience = settings.patience;
             on_own_thread(index, async move {
-                Task::new(index, queue, connector, patience).run().await;
+                let task = Task::new(index, queue, connector, Arc::new(clock), patience);
+                task.run().await;
             })
         });
         let ends = threads.collect::<io::Result<_>>()?;

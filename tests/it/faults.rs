@@ -6,6 +6,7 @@ mod commits;
 mod database;
 mod kills;
 mod network;
+mod outage;
 mod pressure;
 mod processes;
 mod sqlstates;
@@ -108,7 +109,7 @@ async fn in_one_batch<T>(
     let rest = async {
         somebody_waits(database_url).await;
         let let_go = async {
-            // Well below the two seconds after which a writer counts as stuck.
+            // Longer than the calls need to arrive, and well below what any of them waits for an owner.
             tokio::time::sleep(Duration::from_millis(400)).await;
             holder.batch_execute("COMMIT").await.expect("let go");
         };

@@ -14,6 +14,7 @@ use crate::ledger::decide::{Judgement, decide, fill_past, past_balances};
 use crate::ledger::state::State;
 use crate::ledger::store::{Lock, Needs, Proof, Store, StoreError};
 use crate::ledger::writer::micros;
+use crate::ledger::writer::outage::OutageClock;
 use crate::limits::LEDGER_ROUND_TRIP_MAX;
 use crate::types::ids::OwnerId;
 
@@ -78,18 +79,24 @@ struct Times {
 }
 
 /// Locks, reads, judges, writes, commits.
-pub(super) async fn attempt(store: &Store, commands: &[&Command], lock: Lock) -> Attempt {
-    let judged = match bounded(before_commit(store, commands, lock)).await {
+pub(super) async fn attempt(
+    store: &Store,
+    clock: &OutageClock,
+    commands: &[&Command],
+    lock: Lock,
+) -> Attempt {
+    let judged = match before_commit(store, clock, commands, lock).await {
         Ok(judged) => judged,
         Err(Failure::Lost) => return Attempt::Failed(Failure::Lost),
         Err(failure) => {
-            return match bounded(rollback(store)).await {
+            return match round_trip(clock, rollback(store)).await {
                 Ok(()) => Attempt::Failed(failure),
                 Err(_) => Attempt::Failed(Failure::Lost),
             };
         }
     };
     let committing = Instant::now();
+    clock.sent();
     let committed = timeout(LEDGER_ROUND_TRIP_MAX, store.commit()).await;
     tracing::debug!(
         commands = commands.len(),
@@ -101,8 +108,12 @@ pub(super) async fn attempt(store: &Store, commands: &[&Command], lock: Lock) ->
         "batch committed"
     );
     match committed {
-        Ok(Ok(())) => Attempt::Committed(judged.verdicts),
+        Ok(Ok(())) => {
+            clock.answered();
+            Attempt::Committed(judged.verdicts)
+        }
         Ok(Err(error)) if DbFault::from(&error).is_surely_aborted() => {
+            clock.answered();
             Attempt::Failed(failure(StoreError::Postgres(error)))
         }
         _ => Attempt::InDoubt(Doubt {
@@ -115,13 +126,14 @@ pub(super) async fn attempt(store: &Store, commands: &[&Command], lock: Lock) ->
 
 async fn before_commit(
     store: &Store,
+    clock: &OutageClock,
     commands: &[&Command],
     lock: Lock,
-) -> Result<Judged, StoreError> {
+) -> Result<Judged, Failure> {
     let mut times = Times::default();
     let begun = Instant::now();
     let needs = Needs::of(commands);
-    let snapshot = store.begin(&needs, lock).await?;
+    let snapshot = round_trip(clock, store.begin(&needs, lock)).await?;
     times.read = begun.elapsed();
 
     let judging = Instant::now();
@@ -143,9 +155,10 @@ async fn before_commit(
     let owners: Vec<Uuid> = state.owners.keys().map(|owner| owner.0).collect();
     let proof = Proof::of(&changes);
     if !changes.is_empty() {
-        store.write(&changes).await?;
+        round_trip(clock, store.write(&changes)).await?;
     }
-    let mut judged = answers(store, &state, judgements).await?.into_iter();
+    let judged = round_trip(clock, answers(store, &state, judgements)).await?;
+    let mut judged = judged.into_iter();
     times.write = writing.elapsed();
 
     let verdicts = commands.iter().map(|command| match blocked(command) {
@@ -200,11 +213,20 @@ async fn rollback(store: &Store) -> Result<(), StoreError> {
     Ok(store.rollback().await?)
 }
 
-async fn bounded<T>(work: impl Future<Output = Result<T, StoreError>>) -> Result<T, Failure> {
-    match timeout(LEDGER_ROUND_TRIP_MAX, work).await {
+/// A round trip that lasts longer than any may is given up with its connection.
+async fn round_trip<T>(
+    clock: &OutageClock,
+    work: impl Future<Output = Result<T, StoreError>>,
+) -> Result<T, Failure> {
+    clock.sent();
+    let result = match timeout(LEDGER_ROUND_TRIP_MAX, work).await {
         Ok(result) => result.map_err(failure),
         Err(_) => Err(Failure::Lost),
+    };
+    if !matches!(result, Err(Failure::Lost)) {
+        clock.answered();
     }
+    result
 }
 
 fn failure(error: StoreError) -> Failure {

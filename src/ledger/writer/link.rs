@@ -1,14 +1,17 @@
 //! The writer's connection: made when needed, made anew when lost.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::db::connect::Connector;
 use crate::ledger::store::Store;
 use crate::ledger::writer::attempt::Doubt;
 use crate::ledger::writer::jitter;
+use crate::ledger::writer::outage::OutageClock;
+use crate::limits::LEDGER_ROUND_TRIP_MAX;
 
 /// How long to ask what became of a transaction: its locks are gone when the server notices the lost connection.
 const DOUBT_PATIENCE: Duration = Duration::from_secs(15);
@@ -16,20 +19,19 @@ const BACK_OFF_MAX: Duration = Duration::from_millis(500);
 
 pub(super) struct Link {
     connector: Connector,
+    clock: Arc<OutageClock>,
     store: Option<Store>,
-    /// Since when there is no store.
-    lost: Option<Instant>,
     /// Goes on while nobody waits for it, so that an outage ends as soon as it can.
     connecting: Option<AbortOnDropHandle<Store>>,
 }
 
 impl Link {
     /// Begins to connect: the first command need not wait for it.
-    pub(super) fn new(connector: Connector) -> Self {
+    pub(super) fn new(connector: Connector, clock: Arc<OutageClock>) -> Self {
         let mut link = Self {
             connector,
+            clock,
             store: None,
-            lost: None,
             connecting: None,
         };
         link.begin();
@@ -47,21 +49,18 @@ impl Link {
             self.store = None;
         }
         if self.store.is_none() {
-            self.lost.get_or_insert_with(Instant::now);
+            self.clock.disconnected();
             if self.connecting.is_none() {
                 self.begin();
             }
             let connected = timeout_at(until, self.connecting.as_mut()?).await.ok()?;
             self.connecting = None;
             self.store = connected.ok();
-            self.lost = None;
+            if self.store.is_some() {
+                self.clock.connected();
+            }
         }
         self.store.as_ref()
-    }
-
-    /// Since when a connection has been waited for; now, if there may be one.
-    pub(super) fn waits_since(&self) -> Instant {
-        self.lost.unwrap_or_else(Instant::now)
     }
 
     /// Gives the connection up.
@@ -76,9 +75,15 @@ impl Link {
             return Some(true);
         };
         let until = Instant::now() + DOUBT_PATIENCE;
+        let clock = Arc::clone(&self.clock);
         while let Some(store) = self.store(until).await {
-            match timeout_at(until, store.was_written(&doubt.owners, proof)).await {
-                Ok(Ok(was_written)) => return Some(was_written),
+            clock.sent();
+            let asked = timeout_at(until, store.was_written(&doubt.owners, proof)).await;
+            match asked {
+                Ok(Ok(was_written)) => {
+                    clock.answered();
+                    return Some(was_written);
+                }
                 Err(_) => {
                     // It is in the middle of a transaction.
                     self.drop_store();
@@ -99,9 +104,10 @@ async fn connect(connector: Connector) -> Store {
     let mut back_off = Duration::from_millis(20);
     loop {
         let failed = match connector.connect().await {
-            Ok((client, _)) => match Store::prepare(client).await {
-                Ok(store) => return store,
-                Err(error) => error.to_string(),
+            Ok((client, _)) => match timeout(LEDGER_ROUND_TRIP_MAX, Store::prepare(client)).await {
+                Ok(Ok(store)) => return store,
+                Ok(Err(error)) => error.to_string(),
+                Err(_) => "no answer while its statements were prepared".into(),
             },
             Err(error) => error.to_string(),
         };

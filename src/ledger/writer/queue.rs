@@ -68,6 +68,11 @@ impl Ticket {
         }
     }
 
+    /// Whether its caller still waits for the answer.
+    pub(super) fn is_awaited(&self) -> bool {
+        !self.answer.is_closed()
+    }
+
     pub(super) fn answer(self, result: Result<Reply>) {
         // A caller that has left is answered by nobody; its command stands.
         _ = self.answer.send(result);

@@ -1,14 +1,12 @@
 //! One writer at work: takes batches from its queue, and answers every command.
 
 use std::collections::HashSet;
-use std::future::Future;
 use std::panic::AssertUnwindSafe;
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep};
 
 use crate::db::connect::Connector;
 use crate::error::{Error, Outcome};
@@ -16,6 +14,7 @@ use crate::ledger::command::Command;
 use crate::ledger::store::Lock;
 use crate::ledger::writer::attempt::{Attempt, Failure, Verdict, attempt};
 use crate::ledger::writer::link::Link;
+use crate::ledger::writer::outage::OutageClock;
 use crate::ledger::writer::queue::{Batch, Queue, Ticket, answer_all};
 use crate::ledger::writer::{jitter, micros};
 use crate::limits::OUTAGE_PATIENCE;
@@ -23,13 +22,14 @@ use crate::types::ids::OwnerId;
 
 /// How often a batch is tried that lost a conflict.
 const CONFLICT_TRIES: u32 = 3;
-/// How often a writer that is stuck looks at its queue.
-const OUTAGE_LOOK: Duration = Duration::from_millis(250);
+/// How often a batch is tried whose connection is lost each time, if that takes longer than an outage may last.
+const LOSS_TRIES: u32 = 2;
 
 pub(super) struct Task {
     /// Names it in the log.
     index: usize,
     queue: Arc<Queue>,
+    clock: Arc<OutageClock>,
     link: Link,
     patience: Duration,
 }
@@ -39,23 +39,25 @@ impl Task {
         index: usize,
         queue: Arc<Queue>,
         connector: Connector,
+        clock: Arc<OutageClock>,
         patience: Duration,
     ) -> Self {
         Self {
             index,
             queue,
-            link: Link::new(connector),
+            link: Link::new(connector, Arc::clone(&clock)),
+            clock,
             patience,
         }
     }
 
     pub(super) async fn run(mut self) {
-        let queue = Arc::clone(&self.queue);
+        let (queue, clock) = (Arc::clone(&self.queue), Arc::clone(&self.clock));
         while let Some(batch) = queue.next().await {
             self.log(&batch);
-            // However long it takes to carry this out, whoever waits behind it gets an answer in time.
+            // Should the database not answer, whoever waits behind this batch is told in time.
             let Batch { tickets, lines, .. } = batch;
-            let work = while_watched(&queue, self.carry_out(tickets));
+            let work = clock.while_watched(&queue, self.carry_out(tickets));
             // A fault of ours costs its batch, whose callers are told, and not every batch after it.
             if AssertUnwindSafe(work).catch_unwind().await.is_err() {
                 tracing::error!(writer = self.index, "a batch panicked");
@@ -105,11 +107,13 @@ impl Task {
         mut batch: Vec<Ticket>,
         put_off: &mut PutOff,
     ) -> Result<(), (Vec<Ticket>, Error)> {
-        let link_waits_since = self.link.waits_since();
-        let waits_since = |ticket: &Ticket| ticket.since.max(link_waits_since);
         let mut lock = Lock::Wait;
         let mut conflicts = 0;
+        let mut losses = 0;
+        let mut first_loss = None;
         loop {
+            let disconnected_since = self.clock.waits_since();
+            let waits_since = |ticket: &Ticket| ticket.since.max(disconnected_since);
             let Some(first) = batch.iter().map(waits_since).min() else {
                 return Ok(());
             };
@@ -123,12 +127,22 @@ impl Task {
                 continue;
             };
             let commands: Vec<&Command> = batch.iter().map(|ticket| &ticket.command).collect();
-            match attempt(store, &commands, lock).await {
+            match attempt(store, &self.clock, &commands, lock).await {
                 Attempt::Committed(verdicts) => {
                     deliver(batch, verdicts, put_off);
                     return Ok(());
                 }
-                Attempt::Failed(Failure::Lost) => self.link.drop_store(),
+                Attempt::Failed(Failure::Lost) => {
+                    self.link.drop_store();
+                    losses += 1;
+                    let since: &mut Instant = first_loss.get_or_insert_with(Instant::now);
+                    if losses >= LOSS_TRIES && since.elapsed() >= OUTAGE_PATIENCE {
+                        // One of these commands may be what ends each connection, or takes too long.
+                        batch.retain(Ticket::is_awaited);
+                        let error = Error::DatabaseUnavailable(Outcome::NotApplied);
+                        return Err((batch, error));
+                    }
+                }
                 Attempt::Failed(Failure::Unavailable(error)) => {
                     // Another connection may lead to a server that takes writes.
                     self.link.drop_store();
@@ -168,18 +182,6 @@ impl Task {
                     }
                 }
             }
-        }
-    }
-}
-
-/// Runs the writer's work. Once it has lasted for as long as an outage may, commands behind it that have waited for as
-/// long are refused: nothing of them was sent.
-async fn while_watched(queue: &Queue, work: impl Future<Output = ()>) {
-    let mut work = pin!(work);
-    let begun = Instant::now();
-    while timeout(OUTAGE_LOOK, &mut work).await.is_err() {
-        if begun.elapsed() >= OUTAGE_PATIENCE {
-            queue.refuse_since(Instant::now() - OUTAGE_PATIENCE);
         }
     }
 }

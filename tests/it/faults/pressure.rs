@@ -23,7 +23,7 @@ use crate::support::service::is_replayed;
 const CREATE: &str = "/earmark.allocation.v1.AllocationService/CreateAllocation";
 
 /// A single writer, which refuses nobody for waiting.
-fn one_writer() -> Setup {
+pub(super) fn one_writer() -> Setup {
     with_writers(WriterSettings {
         writers: 1,
         patience: Duration::from_secs(60),
@@ -38,10 +38,14 @@ fn full_submission(parties: &Parties, name: &str) -> SubmitAllocationsRequest {
     parties.submission(items.collect())
 }
 
-type Submitted = Result<Response<SubmitAllocationsResponse>, Status>;
+pub(super) type Submitted = Result<Response<SubmitAllocationsResponse>, Status>;
 
 /// Calls in a task of its own; the answer comes with how long it took.
-fn submit(earmark: &Earmark, parties: &Parties, name: &str) -> JoinHandle<(Submitted, Duration)> {
+pub(super) fn submit(
+    earmark: &Earmark,
+    parties: &Parties,
+    name: &str,
+) -> JoinHandle<(Submitted, Duration)> {
     let request = full_submission(parties, name);
     let mut client = earmark.member(&[&parties.enterprise]).allocation;
     tokio::spawn(async move {
@@ -52,7 +56,7 @@ fn submit(earmark: &Earmark, parties: &Parties, name: &str) -> JoinHandle<(Submi
 }
 
 #[track_caller]
-fn assert_all_reserved(submitted: Submitted) {
+pub(super) fn assert_all_reserved(submitted: Submitted) {
     let results = submitted.expect("accepted").into_inner().results;
     assert_eq!(results.len(), SUBMIT_ITEMS_MAX);
     for result in results {

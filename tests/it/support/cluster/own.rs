@@ -44,6 +44,12 @@ impl OwnCluster {
         }
     }
 
+    /// Stops all processes of the server where they are: it holds its connections, and answers nothing.
+    pub(crate) fn freeze(&self) -> Frozen {
+        let (postmaster, _) = self.running();
+        Frozen::new([vec![postmaster], children_of(postmaster)].concat())
+    }
+
     /// Stops the server as its administrator would, who does not wait for sessions; it is started again by itself.
     pub(crate) fn restart(&self) {
         let (postmaster, _) = self.running();
@@ -67,6 +73,26 @@ impl OwnCluster {
                 (i32::try_from(*pid).expect("a process id"), *restarts)
             }
             other => panic!("it does not run: {other:?}"),
+        }
+    }
+}
+
+/// Processes that stand still until this is dropped.
+pub(crate) struct Frozen(Vec<i32>);
+
+impl Frozen {
+    pub(crate) fn new(pids: Vec<i32>) -> Self {
+        for pid in &pids {
+            _ = kill(Pid::from_raw(*pid), Signal::SIGSTOP);
+        }
+        Self(pids)
+    }
+}
+
+impl Drop for Frozen {
+    fn drop(&mut self) {
+        for pid in &self.0 {
+            _ = kill(Pid::from_raw(*pid), Signal::SIGCONT);
         }
     }
 }
