@@ -1,6 +1,6 @@
 //! The way out.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use earmark::server::Settings;
 use tokio::net::TcpStream;
@@ -42,20 +42,25 @@ async fn calls_end_before_the_hooks_run() {
 #[tokio::test]
 async fn a_lame_duck_serves_but_says_that_it_will_stop() {
     let server = Running::start_with(Settings {
-        lame_duck: Duration::from_millis(600),
+        lame_duck: Duration::from_secs(60),
         ..settings()
     })
     .await;
     let raw = server.raw().await;
     server.shutdown.ask();
-    tokio::time::sleep(Duration::from_millis(50)).await;
     let check = "/grpc.health.v1.Health/Check";
-    let health = raw.call(check, &[], frame_bytes(0, &[])).await;
-    assert_eq!(&health.body[5..], [8, 2], "status: NOT_SERVING");
+    let not_serving = async {
+        while raw.call(check, &[], frame_bytes(0, &[])).await.body[5..] != [8, 2] {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    let in_time = tokio::time::timeout(Duration::from_secs(10), not_serving);
+    in_time.await.expect("status: NOT_SERVING");
     let answer = server.adjust("x").await;
     assert_eq!(answer.status.code(), Code::Ok, "even on a new connection");
 
     let address = server.address;
+    server.shutdown.ask();
     ended(server).await;
     assert!(TcpStream::connect(address).await.is_err());
 }
@@ -105,11 +110,10 @@ async fn connections_that_do_not_end_are_cut() {
         server.seen.wait_for("began sleep").await;
         server.shutdown.ask();
     };
-    let started = Instant::now();
     let (cut, ()) = tokio::join!(raw.try_call(ADJUST, &metadata, adjust("sleep")), drain);
     assert!(cut.is_err(), "{cut:?}");
+    // The call itself would take twice as long as `ended` waits.
     let events = ended(server).await;
-    assert!(started.elapsed() < Duration::from_secs(3));
     assert_eq!(
         events,
         ["began sleep", "closed the writer", "closed the pools"]
@@ -124,14 +128,12 @@ async fn a_second_signal_skips_the_waiting_but_not_the_hooks() {
         ..settings()
     })
     .await;
-    let started = Instant::now();
     server.shutdown.ask();
     server.shutdown.ask();
     assert_eq!(
         ended(server).await,
         ["closed the writer", "closed the pools"]
     );
-    assert!(started.elapsed() < Duration::from_secs(3));
 }
 
 #[tokio::test]
@@ -141,8 +143,6 @@ async fn idle_connections_hold_nothing_up() {
     let _idle = server.raw().await;
     let _channel = server.channel().await;
     tokio::time::sleep(Duration::from_millis(50)).await;
-    let started = Instant::now();
     server.shutdown.ask();
     ended(server).await;
-    assert!(started.elapsed() < Duration::from_secs(2));
 }

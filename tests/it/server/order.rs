@@ -18,8 +18,6 @@ async fn the_first_check_that_fails_answers() {
         server.bearer("settlement_network_read"),
         server.bearer("network-admin"),
     );
-    let expired = server.bearer_for("network-admin", Duration::ZERO);
-    tokio::time::sleep(Duration::from_millis(10)).await;
 
     let missing = raw.call(ADJUST, &[], malformed()).await;
     let outcome = missing.expect(Code::Unauthenticated, "TOKEN_MISSING");
@@ -29,6 +27,8 @@ async fn the_first_check_that_fails_answers() {
     let bad = raw.call(ADJUST, &bad, malformed()).await;
     bad.expect(Code::Unauthenticated, "TOKEN_INVALID");
 
+    let expired = server.bearer_for("network-admin", Duration::ZERO);
+    tokio::time::sleep(Duration::from_millis(10)).await;
     let within_leeway = [("authorization", expired.as_str())];
     let within_leeway = raw.call(ADJUST, &within_leeway, adjust("")).await;
     assert_eq!(within_leeway.status.code(), Code::Ok, "five seconds");

@@ -53,7 +53,7 @@ pub(crate) struct Seen {
 }
 
 impl Seen {
-    fn add(&self, event: impl Into<String>) {
+    pub(crate) fn add(&self, event: impl Into<String>) {
         self.events.lock().expect("no panic").push(event.into());
     }
 
@@ -206,6 +206,7 @@ impl Fake {
             "bare internal" => return Err(Status::internal("secret")),
             "sleep" => tokio::time::sleep(Duration::from_secs(20)).await,
             "sleep a little" => tokio::time::sleep(Duration::from_millis(300)).await,
+            held if held.starts_with("hold") => self.seen.wait_for("let go").await,
             "take and sleep" => {
                 assert!(call.claim.take());
                 tokio::time::sleep(Duration::from_secs(20)).await;
