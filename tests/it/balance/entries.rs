@@ -316,7 +316,7 @@ async fn what_is_due_is_released_before_the_journal_is_read() {
     let mut world = World::make().await;
     let buyer = world.buyer.clone();
     world.adjust(&buyer, "BTC", "100").await;
-    let soon = SystemTime::now() + Duration::from_millis(300);
+    let soon = SystemTime::now() + Duration::from_secs(2);
     let request = CreateAllocationRequest {
         enterprise_id: buyer.clone(),
         connection_id: world.connections[0].id.clone(),
@@ -331,7 +331,7 @@ async fn what_is_due_is_released_before_the_journal_is_read() {
     let mut rpc = world.all.allocation.clone();
     let created = rpc.create_allocation(request).await.expect("created");
     let id = created.into_inner().allocation.expect("set").id;
-    tokio::time::sleep(Duration::from_millis(310)).await;
+    tokio::time::sleep(Duration::from_millis(2_010)).await;
     let expired = ListEntriesRequest {
         connection_id: Some(String::new()),
         causes: vec![EntryCause::Expire.into()],

@@ -141,7 +141,7 @@ async fn what_is_due_is_released_before_a_read_answers() {
     let mut world = World::make().await;
     let (buyer, venue) = (world.buyer.clone(), world.venue.clone());
     world.adjust(&buyer, "BTC", "100").await;
-    let soon = SystemTime::now() + Duration::from_millis(300);
+    let soon = SystemTime::now() + Duration::from_secs(2);
     let request = CreateAllocationRequest {
         enterprise_id: buyer.clone(),
         connection_id: world.connections[0].id.clone(),
@@ -159,7 +159,7 @@ async fn what_is_due_is_released_before_a_read_answers() {
     assert_eq!(held.balance, balance("70", "30", 2));
     let expire_time = held.reservations[0].expire_time.expect("set");
     assert_eq!(expire_time.seconds, Timestamp::from(soon).seconds);
-    tokio::time::sleep(Duration::from_millis(310)).await;
+    tokio::time::sleep(Duration::from_millis(2_010)).await;
     let released = world.get(get(&buyer, None, "BTC")).await;
     assert_eq!(released.balance, balance("100", "0", 3));
     assert_eq!(released.reservation_count, 0);

@@ -24,11 +24,18 @@ async fn with_reserve(till: &Till, id: &str, micros: i64) -> BalanceAction {
         ..eur(id, "10")
     };
     till.create(bucket).await;
-    let request = ReserveBalanceRequest {
-        expire_time: Some(in_micros(&till.earmark, micros).await),
-        ..reserve(id, "4", "r")
-    };
-    till.reserve(request).await
+    // On a busy machine the time may be over before the call is there: what was refused left no key.
+    for micros in [micros, 4 * micros, 16 * micros] {
+        let request = ReserveBalanceRequest {
+            expire_time: Some(in_micros(&till.earmark, micros).await),
+            ..reserve(id, "4", "r")
+        };
+        match till.client.clone().reserve_balance(request).await {
+            Ok(answer) => return answer.into_inner().balance_action.expect("set"),
+            Err(status) => refusal(Err::<(), _>(status)).expect_invalid(&["expire_time"]),
+        };
+    }
+    panic!("too late every time");
 }
 
 /// Waits, by the database's clock, until the reserve is due.
@@ -125,8 +132,9 @@ async fn the_sweep_gives_back_what_nobody_asks_for() {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    let in_time = tokio::time::timeout(Duration::from_millis(2_100), given_back);
-    in_time.await.expect("within two seconds");
+    // Two seconds, and what a busy machine adds.
+    let in_time = tokio::time::timeout(Duration::from_secs(5), given_back);
+    in_time.await.expect("swept");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -220,7 +228,7 @@ async fn a_bucket_expires_by_the_databases_clock() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bucket_is_not_usable_before_it_is_valid() {
     let till = Till::open().await;
-    let start = in_micros(&till.earmark, 400_000).await;
+    let start = in_micros(&till.earmark, 2_000_000).await;
     let bucket = Bucket {
         valid_for: Some(TimePeriod {
             start_date_time: Some(start),
@@ -233,7 +241,7 @@ async fn a_bucket_is_not_usable_before_it_is_valid() {
     let refused = refusal(client.deduct_balance(deduct("b", "1", "d")).await);
     let refused = refused.expect(Code::FailedPrecondition, "BUCKET_NOT_USABLE");
     assert_eq!(refused.metadata["status"], "ACTIVE");
-    tokio::time::sleep(Duration::from_millis(500)).await;
+    tokio::time::sleep(Duration::from_millis(2_100)).await;
     client
         .deduct_balance(deduct("b", "1", "d"))
         .await
@@ -251,8 +259,9 @@ async fn a_held_bucket_delays_no_read_of_others() {
     let owner: String = row.expect("there").get(0);
     let holder = locks::hold_owner(&till.earmark.url, &owner).await;
     due(&till, &held).await;
-    let free = tokio::time::timeout(Duration::from_millis(500), till.values("free"));
-    assert_eq!(free.await.expect("at once"), left("10", "0"));
+    // Whoever waits for the other session does so for five seconds.
+    let free = tokio::time::timeout(Duration::from_secs(3), till.values("free"));
+    assert_eq!(free.await.expect("waits for nobody"), left("10", "0"));
     drop(holder);
     assert_eq!(till.values("b").await, left("10", "0"));
 }

@@ -145,7 +145,7 @@ async fn verdict<T>(
 /// Over how long ends and verdicts are spread.
 const SPREAD_US: usize = 800_000;
 /// Until the first of them.
-const LEAD_US: u32 = 1_500_000;
+const LEAD_US: u32 = 3_000_000;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn of_clear_release_cancel_and_expiry_exactly_one_wins_each_hold() {

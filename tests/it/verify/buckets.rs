@@ -150,7 +150,7 @@ async fn fill(till: &Till) {
         let request = part(&drawn.id, of, key, keep_rest);
         client.deduct_balance(request).await.expect("deducted");
     }
-    let soon = std::time::SystemTime::now() + Duration::from_millis(400);
+    let soon = std::time::SystemTime::now() + Duration::from_secs(2);
     let expiring = ReserveBalanceRequest {
         expire_time: Some(Timestamp::from(soon)),
         ..reserve("main", "7", "expired")
@@ -173,7 +173,7 @@ async fn fill(till: &Till) {
     ] {
         client.transfer_balance(request).await.expect("given");
     }
-    tokio::time::sleep(Duration::from_millis(450)).await;
+    tokio::time::sleep(Duration::from_millis(2_050)).await;
     // 100 + 10.5 - 0.5 + 2 - 3, less 5 + 2 + 3 + 1 used and 25 held, less 4 + 1.5 given, 6 - 1.5 taken, a crumb.
     let expected = left("71.999999999999", "25");
     while till.values("main").await != expected {

@@ -76,7 +76,7 @@ async fn the_clients_own_deadline_counts() {
     let earmark = Earmark::start().await;
     slow_down(&earmark, 60.0).await;
     let mut request = Request::new(VerifyLedgerRequest {});
-    request.set_timeout(Duration::from_millis(700));
+    request.set_timeout(Duration::from_secs(3));
     let answer = earmark.admin().balance.verify_ledger(request).await;
     let stream = answer.expect("begun").into_inner();
     let status = end_of(stream).await;
