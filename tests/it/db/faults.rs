@@ -249,15 +249,15 @@ async fn a_write_that_was_withdrawn_does_not_begin() {
 async fn a_write_survives_the_callers_leaving() {
     let db = database().await;
     let pool = pool_of(&db.url);
-    let (transaction, runs) = insert("SELECT pg_sleep(0.3)", 1);
+    let (transaction, runs) = insert("SELECT pg_sleep(3)", 1);
     let call = write::run(&pool, || true, transaction);
-    _ = timeout(Duration::from_millis(100), call).await;
+    _ = timeout(Duration::from_secs(1), call).await;
     assert_eq!(owners(&db).await, 0, "still running");
     let mut waited = 0;
     while owners(&db).await == 0 {
         tokio::time::sleep(Duration::from_millis(50)).await;
         waited += 1;
-        assert!(waited < 100, "never committed");
+        assert!(waited < 300, "never committed");
     }
     assert_eq!(runs.load(Ordering::SeqCst), 1);
 }
