@@ -34,7 +34,7 @@ fn is_healthy(address: &str) -> bool {
 fn wait_for_health(address: &str, healthy: bool) {
     let started = Instant::now();
     while is_healthy(address) != healthy {
-        assert!(started.elapsed() < Duration::from_secs(10), "{address}");
+        assert!(started.elapsed() < Duration::from_secs(30), "{address}");
         std::thread::sleep(Duration::from_millis(50));
     }
 }
@@ -147,7 +147,7 @@ async fn serve_waits_for_migrations_and_stops_in_peace() {
         ];
         let started = Instant::now();
         while !run(&mut earmark(&liveness)).status.success() {
-            assert!(started.elapsed() < Duration::from_secs(10));
+            assert!(started.elapsed() < Duration::from_secs(30));
         }
         assert!(!is_healthy(&address), "no schema yet");
 
@@ -160,7 +160,7 @@ async fn serve_waits_for_migrations_and_stops_in_peace() {
         server.send(Signal::SIGTERM);
         std::thread::sleep(Duration::from_millis(100));
         assert!(!is_healthy(&address), "lame, but alive");
-        assert_eq!(server.ended_within(Duration::from_secs(5)), Some(0));
+        assert_eq!(server.ended_within(Duration::from_secs(20)), Some(0));
 
         serve.env("EARMARK_LAME_DUCK", "60s");
         let mut server = Started::spawn(&mut serve);
@@ -169,7 +169,7 @@ async fn serve_waits_for_migrations_and_stops_in_peace() {
         std::thread::sleep(Duration::from_millis(100));
         server.send(Signal::SIGTERM);
         assert_eq!(
-            server.ended_within(Duration::from_secs(5)),
+            server.ended_within(Duration::from_secs(20)),
             Some(0),
             "the second signal skips the waiting"
         );
@@ -274,7 +274,7 @@ async fn dev_needs_nothing_and_leaves_nothing_running() {
     let started = Instant::now();
     let mut second = Dev::start(&data_dir);
     let took = started.elapsed();
-    assert!(took < Duration::from_secs(5), "second start: {took:?}");
+    assert!(took < Duration::from_secs(15), "second start: {took:?}");
     assert_eq!(stored(second.database()).await, loaded);
     assert!(second.greeting.contains(enterprise_of(&first)));
     assert_eq!(second.end(Signal::SIGINT), Some(0));

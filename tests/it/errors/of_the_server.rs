@@ -108,7 +108,7 @@ async fn overload() -> Vec<Case> {
     let holder = hold_owner(&earmark.url, &parties.enterprise).await;
     let token = earmark.token("settlement_network_write", &[&parties.enterprise]);
     let bearer = format!("Bearer {token}");
-    let metadata = [("authorization", bearer.as_str()), ("grpc-timeout", "2S")];
+    let metadata = [("authorization", bearer.as_str()), ("grpc-timeout", "4S")];
     let raw = earmark.raw().await;
     let request = frame(&parties.allocation("BTC", "1", "a-1"));
     let others = async {

@@ -16,7 +16,7 @@ use crate::support::picture::assert_sound;
 use crate::support::service::is_replayed;
 use crate::support::till::{Till, creation, eur, left, topup, transfer, values};
 
-const LOCK_WAIT: Duration = Duration::from_millis(100);
+const LOCK_WAIT: Duration = Duration::from_millis(400);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_connection_lost_around_commit_makes_no_bucket_twice_and_updates_none_twice() {

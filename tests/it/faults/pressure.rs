@@ -9,6 +9,7 @@ use earmark::proto::allocation::v1::submit_result::Outcome;
 use earmark::proto::allocation::v1::{
     AllocationType, SubmitAllocationsRequest, SubmitAllocationsResponse,
 };
+use earmark::server::Settings;
 use futures_util::future::join_all;
 use tokio::task::JoinHandle;
 use tonic::{Code, Response, Status};
@@ -22,13 +23,21 @@ use crate::support::service::is_replayed;
 
 const CREATE: &str = "/earmark.allocation.v1.AllocationService/CreateAllocation";
 
-/// A single writer, which refuses nobody for waiting.
+/// A single writer, which refuses nobody for waiting; calls may take longer than those of a server in use, for a slow
+/// machine needs long for tens of thousands of commands.
 pub(super) fn one_writer() -> Setup {
-    with_writers(WriterSettings {
+    let setup = with_writers(WriterSettings {
         writers: 1,
         patience: Duration::from_secs(60),
         ..WriterSettings::default()
-    })
+    });
+    Setup {
+        settings: Settings {
+            call_max: Duration::from_secs(110),
+            ..setup.settings
+        },
+        ..setup
+    }
 }
 
 /// As many items as one call may have, each of 1 BTC.
@@ -83,24 +92,23 @@ async fn a_line_that_is_full_is_refused_at_once_and_other_owners_are_not() {
     }
     somebody_waits(&earmark.url).await;
     // Fills what room there is; whoever is not refused soon has a place, or a slow machine.
-    let mut refused_in = Vec::new();
+    let mut refused = 0;
     for index in FIT..FIT + 20 {
         let mut next = submit(&earmark, held, &format!("{index}"));
-        match tokio::time::timeout(Duration::from_secs(1), &mut next).await {
-            Ok(refused) => {
-                let (refused, elapsed) = refused.expect("no panic");
-                assert_refused(refused, Code::ResourceExhausted, "OVERLOADED");
-                refused_in.push(elapsed);
+        match tokio::time::timeout(Duration::from_secs(3), &mut next).await {
+            Ok(answer) => {
+                let (answer, _) = answer.expect("no panic");
+                assert_refused(answer, Code::ResourceExhausted, "OVERLOADED");
+                refused += 1;
             }
             Err(_) => accepted.push(next),
         }
-        if refused_in.len() == 5 {
+        if refused == 5 {
             break;
         }
     }
-    // Some of the thousand items' way is the test's own: the quickest shows that nothing was waited for.
-    let quickest = refused_in.iter().min().expect("the line is full");
-    assert!(*quickest < Duration::from_millis(200), "{refused_in:?}");
+    // Nothing in the line moves while the owner is held: whoever was answered had not waited for it.
+    assert_eq!(refused, 5, "the line is full");
     let (late, accepted): (Vec<_>, Vec<_>) =
         accepted.into_iter().partition(|call| call.is_finished());
     for refused in late {
@@ -127,7 +135,7 @@ async fn a_deadline_that_passes_in_the_queue_withdraws_the_command_for_good() {
     let (held, other) = (&all[0], &all[1]);
     let ids = [held.enterprise.as_str(), other.enterprise.as_str()];
     let bearer = format!("Bearer {}", earmark.token("settlement_network_write", &ids));
-    let metadata = [("authorization", bearer.as_str()), ("grpc-timeout", "300m")];
+    let metadata = [("authorization", bearer.as_str()), ("grpc-timeout", "1S")];
     let raw = earmark.raw().await;
     let holder = hold_owner(&earmark.url, &held.enterprise).await;
     let queued = async {

@@ -125,7 +125,7 @@ async fn a_statement_that_is_cancelled_ends_with_its_own_command() {
 async fn a_statement_that_takes_too_long_is_ended_by_the_database() {
     let setup = Setup {
         session: Session {
-            statement_timeout: Duration::from_millis(500),
+            statement_timeout: Duration::from_secs(2),
             ..Session::default()
         },
         ..Setup::default()

@@ -346,7 +346,7 @@ async fn a_strangers_verdict_does_not_wait_for_the_clients_lock() {
         allocation: &hold.id,
     };
     // How long it takes would tell that the connection exists.
-    let refused = tokio::time::timeout(Duration::from_secs(2), ask.clear(&desk)).await;
+    let refused = tokio::time::timeout(Duration::from_secs(4), ask.clear(&desk)).await;
     let refused = refused.expect("at once");
     refused.expect(Code::NotFound, "CONNECTION_NOT_FOUND");
 }
