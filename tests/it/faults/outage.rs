@@ -84,7 +84,7 @@ async fn batches_that_take_longer_than_an_outage_may_keep_nobody_from_an_answer(
             refused[0]
         );
         for submission in submissions {
-            assert_all_reserved(submission.await.expect("no panic").0);
+            assert_all_reserved(submission.await.expect("no panic"));
         }
         let picture = assert_sound(&earmark).await;
         assert_eq!(picture.allocations.len(), 2_010, "{sleeps:?}");
