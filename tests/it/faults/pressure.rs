@@ -70,6 +70,16 @@ pub(super) fn assert_all_reserved(submitted: Submitted) {
     }
 }
 
+const WARM_SUBMISSIONS: usize = 3;
+
+/// The first batches of a new connection also make its plans, which are worth little while the tables are empty.
+async fn warm_up(earmark: &Earmark, parties: &Parties) {
+    for index in 0..WARM_SUBMISSIONS {
+        let warm = submit(earmark, parties, &format!("warm-{index}"));
+        assert_all_reserved(warm.await.expect("no panic"));
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_line_that_is_full_is_refused_at_once_and_other_owners_are_not() {
     /// Those that fit into the line, and the one that may be under way at that moment.
@@ -78,6 +88,7 @@ async fn a_line_that_is_full_is_refused_at_once_and_other_owners_are_not() {
     let all = clients(&earmark, 2).await;
     let (held, free) = (&all[0], &all[1]);
     earmark.deposit(&held.enterprise, "BTC", "1000000").await;
+    warm_up(&earmark, held).await;
     let holder = hold_owner(&earmark.url, &held.enterprise).await;
     let mut accepted = Vec::new();
     for index in 0..FIT {
@@ -118,7 +129,8 @@ async fn a_line_that_is_full_is_refused_at_once_and_other_owners_are_not() {
         assert_all_reserved(call.await.expect("no panic"));
     }
     let picture = assert_sound(&earmark).await;
-    assert_eq!(picture.allocations.len(), count * SUBMIT_ITEMS_MAX + 1);
+    let submitted = (WARM_SUBMISSIONS + count) * SUBMIT_ITEMS_MAX;
+    assert_eq!(picture.allocations.len(), submitted + 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -206,11 +218,7 @@ async fn thousands_of_commands_of_one_owner_delay_the_others_by_a_few_batches() 
     let all = clients(&earmark, 5).await;
     let (hot, others) = (&all[0], &all[1..4]);
     earmark.deposit(&hot.enterprise, "BTC", "1000000").await;
-    // The first batches of a new connection also make its plans.
-    for index in 0..3 {
-        let warm = submit(&earmark, hot, &format!("warm-{index}"));
-        assert_all_reserved(warm.await.expect("no panic"));
-    }
+    warm_up(&earmark, hot).await;
     // The crowd is in the queue before the others come: reading its requests keeps a slow machine busy for seconds.
     let holder = hold_owner(&earmark.url, &hot.enterprise).await;
     let crowd: Vec<_> = (0..SUBMISSIONS)
