@@ -1,4 +1,4 @@
-//! AllocationService: what a client sets aside for its partners.
+//! AllocationService: value that clients reserve for their partners.
 
 mod convert;
 mod model;

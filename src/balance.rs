@@ -1,4 +1,4 @@
-//! BalanceService: what a client holds in custody, and what stands with its connections.
+//! BalanceService: balances in custody and of connections, and the journal behind them.
 
 mod convert;
 mod model;

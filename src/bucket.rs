@@ -1,4 +1,4 @@
-//! BucketService: prepaid buckets and what is done with their value.
+//! BucketService: prepaid buckets, and the actions that move their value.
 
 mod convert;
 mod model;

@@ -6,29 +6,41 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::cli::failure::CliFailure;
-use crate::config::{
-    DevArgs, HealthcheckArgs, LogArgs, MigrateArgs, MintArgs, ServeArgs, VerifyArgs,
-};
+#[cfg(feature = "dev")]
+use crate::config::{DevArgs, MintArgs};
+use crate::config::{HealthcheckArgs, LogArgs, MigrateArgs, ServeArgs, VerifyArgs};
 use crate::telemetry;
 
+#[cfg(feature = "dev")]
 mod dev;
 mod failure;
+#[cfg(feature = "dev")]
 mod greeting;
 mod healthcheck;
 mod listen;
 mod migrate;
 mod output;
 mod serve;
+#[cfg(feature = "dev")]
 mod token;
 mod verify;
+
+/// What a build without the feature `dev` prints about the commands that it lacks.
+#[cfg(not(feature = "dev"))]
+const NO_DEV: &str = "This build is for production: it lacks the development commands `dev` and `token`. They are in \
+    builds with cargo's default features.";
 
 /// Earmark is a gRPC ledger service on PostgreSQL that reserves value for a purpose.
 ///
 /// Clients allocate parts of their balances to trading partners, and get them back or have them cleared; tenants
-/// reserve and use prepaid balances. To try it, run `earmark dev`: it starts a PostgreSQL of its own, loads demo data,
-/// and prints a token and calls to copy.
+/// reserve and use prepaid balances.
+#[cfg_attr(
+    feature = "dev",
+    doc = " To try it, run `earmark dev`: it starts a PostgreSQL of its own, loads demo data, and prints a token and calls to copy."
+)]
 #[derive(Parser)]
 #[command(version, max_term_width = 100, arg_required_else_help = true)]
+#[cfg_attr(not(feature = "dev"), command(after_help = NO_DEV))]
 struct Cli {
     #[command(flatten)]
     log: LogArgs,
@@ -48,10 +60,12 @@ enum CliCommand {
     ///
     /// PostgreSQL's programs must be installed; nothing else is needed. Everything is stored in the data folder. When
     /// the server serves, it prints a token for a day and calls to copy.
+    #[cfg(feature = "dev")]
     Dev(Box<DevArgs>),
     /// Apply the migrations that a database lacks. Servers of the previous version can keep serving meanwhile
     Migrate(MigrateArgs),
     /// Print a token for a server that `earmark dev` runs, signed with the key in its data folder
+    #[cfg(feature = "dev")]
     Token(MintArgs),
     /// Check the health of a server. Exits with 0 if it is SERVING, else with 1
     Healthcheck(HealthcheckArgs),
@@ -62,6 +76,14 @@ enum CliCommand {
     /// PostgreSQL cannot remove old row versions, and migrations of the ledger's tables may fail: on a large
     /// database, run it at a quiet time.
     Verify(VerifyArgs),
+    /// Commands of development builds, which this build refuses with a message that says so.
+    #[cfg(not(feature = "dev"))]
+    #[command(hide = true, name = "dev", alias = "token", disable_help_flag = true)]
+    DevelopmentOnly {
+        /// Flags of the command, which are ignored.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        ignored: Vec<String>,
+    },
 }
 
 /// Runs the command that the process's arguments name, and returns its exit code. A failure is
@@ -94,11 +116,15 @@ fn run(cli: Cli) -> Result<(), CliFailure> {
     runtime.block_on(async {
         match cli.command {
             CliCommand::Serve(args) => serve::run(*args).await,
+            #[cfg(feature = "dev")]
             CliCommand::Dev(args) => dev::run(*args).await,
             CliCommand::Migrate(args) => migrate::run(&args).await,
+            #[cfg(feature = "dev")]
             CliCommand::Token(args) => token::run(&args),
             CliCommand::Healthcheck(args) => healthcheck::run(args).await,
             CliCommand::Verify(args) => verify::run(args).await,
+            #[cfg(not(feature = "dev"))]
+            CliCommand::DevelopmentOnly { .. } => Err(CliFailure::setting(NO_DEV)),
         }
     })
 }

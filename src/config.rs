@@ -209,7 +209,7 @@ pub(crate) struct ServerArgs {
     )]
     pub(crate) streams_max: u32,
 
-    /// The longest time that a call may take
+    /// The longest time that a call may take, such as 500ms, 30s or 2m
     ///
     /// A call that takes longer ends with DEADLINE_EXCEEDED, or earlier if its client has set a shorter deadline.
     /// Health checks, reflection and VerifyLedger are exempt. Too low: long lists end before they are complete. Too
@@ -223,7 +223,7 @@ pub(crate) struct ServerArgs {
     )]
     pub(crate) call_max: Duration,
 
-    /// How long calls in progress may continue at a shutdown, once no new ones are accepted
+    /// How long calls in progress may continue at a shutdown, once no new ones are accepted, such as 25s or 2m
     ///
     /// After this time the connections that still have calls are closed, and writes that were accepted are committed.
     /// Too low: clients lose responses. Too high: restarts take longer, and the platform may kill the process first:
@@ -292,7 +292,7 @@ pub(crate) struct ServeArgs {
     #[command(flatten)]
     pub(crate) server: ServerArgs,
 
-    /// How long the server still accepts calls at a shutdown, after its health has changed to NOT_SERVING
+    /// How long the server still accepts calls at a shutdown, after its health has changed to NOT_SERVING, such as 5s
     ///
     /// Load balancers need this time to notice and to send calls elsewhere. Too low: they still send calls, which then
     /// fail with UNAVAILABLE. Too high: restarts take longer.
@@ -364,7 +364,7 @@ pub(crate) struct MintArgs {
     #[arg(long, env = "EARMARK_TOKEN_SCOPE", value_name = "SCOPES")]
     pub(crate) scope: String,
 
-    /// The UUID of an enterprise that the bearer is a member of; several are separated by commas, up to 100
+    /// The UUID of an enterprise that the bearer is a member of. For several (up to 100): repeat it, or use commas
     #[arg(
         long,
         env = "EARMARK_TOKEN_ENTERPRISE",
@@ -382,7 +382,7 @@ pub(crate) struct MintArgs {
     )]
     pub(crate) firm_id: Option<String>,
 
-    /// The number of a company whose catalogue the bearer may use; several are separated by commas, up to 100
+    /// The number of a company whose catalogue the bearer may use. For several (up to 100): repeat it, or use commas
     #[arg(
         long,
         env = "EARMARK_TOKEN_COMPANY",
@@ -395,7 +395,7 @@ pub(crate) struct MintArgs {
     #[arg(long, env = "EARMARK_TOKEN_TENANT", value_name = "UUID")]
     pub(crate) tenant: Option<Uuid>,
 
-    /// The bearer's name (claim sub), which is stored with what the bearer writes
+    /// The bearer's name (claim sub), which is stored with what the bearer writes: 1 to 255 characters
     #[arg(
         long,
         env = "EARMARK_TOKEN_SUBJECT",
@@ -405,7 +405,7 @@ pub(crate) struct MintArgs {
     )]
     pub(crate) subject: String,
 
-    /// How long the token is valid, from now on
+    /// How long the token is valid from now on, such as 30m, 1h or 7days
     #[arg(
         long,
         env = "EARMARK_TOKEN_TTL",
@@ -438,7 +438,7 @@ pub(crate) struct HealthcheckArgs {
     #[arg(long, env = "EARMARK_SERVICE", value_name = "NAME", default_value = "")]
     pub(crate) service: String,
 
-    /// How long to wait for the answer; a later one counts as a failure
+    /// How long to wait for the answer, such as 500ms or 3s; no answer in this time is a failure
     #[arg(
         long,
         env = "EARMARK_TIMEOUT",
@@ -452,10 +452,13 @@ pub(crate) struct HealthcheckArgs {
 /// Settings of `earmark verify`.
 #[derive(Args, Clone)]
 pub(crate) struct VerifyArgs {
-    /// The PostgreSQL database, as for serve. Without it: that of the development server in the data folder
+    /// The PostgreSQL database, as for serve
     ///
-    /// It is written postgresql://user:password@host:port/name?sslmode=verify-full. The development
-    /// server must be running.
+    /// It is written postgresql://user:password@host:port/name?sslmode=verify-full.
+    #[cfg_attr(
+        feature = "dev",
+        doc = " Without it: that of the running development server in the data folder."
+    )]
     #[arg(
         long,
         env = "DATABASE_URL",
@@ -465,6 +468,7 @@ pub(crate) struct VerifyArgs {
     )]
     pub(crate) database_url: Option<String>,
 
+    #[cfg(feature = "dev")]
     #[command(flatten)]
     pub(crate) data: DataDirArgs,
 }

@@ -2,8 +2,8 @@
 
 pub(crate) mod coalesce;
 pub mod connect;
-pub mod due;
-pub mod embedded;
+pub(crate) mod enterprise_status;
+pub(crate) mod expired_reservations;
 pub(crate) mod json;
 pub mod migrate;
 pub mod pg_error;
@@ -16,6 +16,5 @@ pub mod request_key;
     reason = "its modules and columns are the tables and columns of `migrations/`"
 )]
 pub mod schema;
-pub mod standing;
-pub mod statement;
+pub(crate) mod statement;
 pub mod write;

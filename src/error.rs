@@ -1,6 +1,7 @@
 //! The error of every call, as one closed enum.
 //!
-//! The variants stand in order of precedence: where several apply to a call, the one that stands first answers it.
+//! The variants are in order of precedence: where several apply to a call, the first one is answered. The last group is
+//! about the server rather than the call; [`Error::ShuttingDown`] and [`Error::Overloaded`] come before everything else.
 
 use crate::types::amount::Amount;
 use crate::types::ids::{

@@ -1,15 +1,28 @@
-//! The heart: what value does, and who may make it do so. See `lib.rs` for the invariants.
+//! The double-entry ledger and its group-commit writer. The invariants L1 to L7 are stated in `lib.rs`.
 //!
-//! Services hand a `Command` to the `Writer`; it takes all that waits, locks the owners, reads their `State`, lets
-//! `decide` judge each command in order, writes the effects, commits, and only then answers.
+//! Services hand a [`kind::Command`] to the [`engine::Writer`]. A writer takes the commands that wait, locks their owners,
+//! reads what they name, lets each command's kind judge it in order, writes the changes, commits, and answers.
+//!
+//! `engine` treats all kinds of records alike, through the traits in `kind`. The folders `oes`, `adjustment` and `bucket`
+//! are the kinds; `kinds` is their registry.
 
+pub mod account;
+pub mod adjustment;
+pub mod books;
+pub mod breach;
+pub mod bucket;
 pub mod claim;
-pub mod command;
-pub mod decide;
+pub mod engine;
+mod enterprise;
 pub mod expiry;
 pub mod invariant;
-pub mod model;
-pub mod state;
-pub mod store;
+pub mod kind;
+pub mod kinds;
+pub mod oes;
+mod store_error;
+mod stored_enum;
+mod table;
+#[cfg(test)]
+mod tests;
+pub mod verification;
 pub mod verify;
-pub mod writer;

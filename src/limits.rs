@@ -161,10 +161,15 @@ pub const OWNER_LOCK_WAIT_MAX: Duration = Duration::from_millis(100);
 pub const PARK_MIN: Duration = Duration::from_millis(100);
 /// The longest pause before the commands of such an owner are tried again.
 pub const PARK_MAX: Duration = Duration::from_secs(1);
-/// How long a command waits in the queue for a database that does not answer; after that DATABASE_UNAVAILABLE.
+/// How long a command waits in the queue for a database to which there is no connection, or that answers neither a
+/// statement nor a probe; after that DATABASE_UNAVAILABLE.
 pub const OUTAGE_PATIENCE: Duration = Duration::from_secs(2);
-/// The longest round trip of a writer; after that the connection counts as lost. A batch takes milliseconds, and waits
-/// for locks at most [`OWNER_LOCK_WAIT_MAX`].
+/// How long a writer waits for an answer before it probes the database by another connection.
+pub const OUTAGE_PROBE_AFTER: Duration = Duration::from_secs(1);
+/// How long probes have no answer before that is an outage: a machine that is only overloaded still answers.
+pub const OUTAGE_PROBE_WAIT: Duration = Duration::from_millis(1_500);
+/// The longest round trip of a writer; after that the connection is closed, though the database may answer others. It
+/// takes milliseconds, and waits for each lock at most [`OWNER_LOCK_WAIT_MAX`].
 pub const LEDGER_ROUND_TRIP_MAX: Duration = Duration::from_secs(7);
 
 // Expiry of reservations.

@@ -9,7 +9,9 @@
 #![allow(
     clippy::too_many_lines,
     missing_docs,
-    reason = "generated code: the protos document messages and RPCs, but prost and tonic add items of their own"
+    rustdoc::broken_intra_doc_links,
+    rustdoc::invalid_rust_codeblocks,
+    reason = "generated code: prost and tonic add items without docs, and the comments of protos are no rustdoc"
 )]
 
 /// An encoded `google.protobuf.FileDescriptorSet` with every file of `proto/` and their imports, for reflection.

@@ -1,14 +1,18 @@
-//! Between proto and model.
+//! Converts requests of the service to commands and the model, and records to its answers.
 
 use prost::Message;
 
-use crate::allocation::model::{Cursor, List, Order, Record, Side, SortField, SortKey};
+use crate::allocation::model::{
+    AllocationOrder, AllocationSide, AllocationSortField, AllocationSortKey, Cursor, List,
+};
 use crate::auth::caller::Caller;
 use crate::error::{Error, Result};
-use crate::ledger::command::{
-    Action, AllocationReply, Close, Command, Create, Origin, Partner, Verdict,
+use crate::ledger::account::Balance;
+use crate::ledger::kind::{Command, Origin};
+use crate::ledger::oes::model::{Allocation, AllocationRecord, AllocationTerms, Direction, Status};
+use crate::ledger::oes::request::{
+    AllocationReply, CloseAllocation, CreateAllocation, PartnerSide, SubmitAllocations, Verdict,
 };
-use crate::ledger::model::{Allocation, Balance, Direction, Status};
 use crate::limits::{ID_CHARS_MAX, RESPONSE_BYTES_MAX, SUBMIT_ITEMS_MAX};
 use crate::proto::allocation::v1 as pb;
 use crate::proto::allocation::v1::submit_result::Outcome;
@@ -22,11 +26,11 @@ use crate::types::ids::{AllocationId, EnterpriseId};
 use crate::types::page::{Page, Start};
 use crate::types::unit::Unit;
 
-/// Reads a new allocation: whose, and the command.
+/// Reads a new allocation: the client's enterprise, and the command.
 pub(super) fn create_allocation(
     request: pb::CreateAllocationRequest,
     caller: &Caller,
-) -> Result<(EnterpriseId, Command)> {
+) -> Result<(EnterpriseId, Command<CreateAllocation>)> {
     let item = pb::SubmitItem {
         r#type: pb::AllocationType::Allocation.into(),
         connection_id: request.connection_id,
@@ -38,11 +42,11 @@ pub(super) fn create_allocation(
     create(&request.enterprise_id, &item, request.validate_only, caller)
 }
 
-/// Reads a new deallocation: whose, and the command.
+/// Reads a new deallocation: the client's enterprise, and the command.
 pub(super) fn create_deallocation(
     request: pb::CreateDeallocationRequest,
     caller: &Caller,
-) -> Result<(EnterpriseId, Command)> {
+) -> Result<(EnterpriseId, Command<CreateAllocation>)> {
     let item = pb::SubmitItem {
         r#type: pb::AllocationType::Deallocation.into(),
         connection_id: request.connection_id,
@@ -59,22 +63,22 @@ fn create(
     item: &pb::SubmitItem,
     validate_only: bool,
     caller: &Caller,
-) -> Result<(EnterpriseId, Command)> {
+) -> Result<(EnterpriseId, Command<CreateAllocation>)> {
     let mut read = Reader::new();
     let enterprise: EnterpriseId = read.id("enterprise_id", enterprise_id);
     let create = create_of(&mut read, item, caller);
     read.finish()?;
-    let command = Command::new(enterprise, validate_only, Action::Create(create));
+    let command = Command::new(enterprise, validate_only, create);
     Ok((enterprise, command))
 }
 
-/// What one item asks for, be it alone or one of many.
-fn create_of(read: &mut Reader, item: &pb::SubmitItem, caller: &Caller) -> Create {
+/// Reads one item, be it a request of its own or one of a submission.
+fn create_of(read: &mut Reader, item: &pb::SubmitItem, caller: &Caller) -> CreateAllocation {
     let kind = read.required_enum("type", item.r#type);
     let connection = read.id("connection_id", &item.connection_id);
     let (unit, quantity) = read.amount("amount", item.amount.as_ref());
-    let mut create = Create {
-        // What an unreadable type leads to is never used.
+    let terms = AllocationTerms {
+        // An unreadable type is a violation already: this value is never used.
         direction: direction(kind).unwrap_or(Direction::Allocation),
         connection,
         unit,
@@ -83,20 +87,18 @@ fn create_of(read: &mut Reader, item: &pb::SubmitItem, caller: &Caller) -> Creat
         notes: read.optional_note("notes", item.notes.as_deref()),
         expire_time: read.optional_time("expire_time", item.expire_time.as_ref(), Rounding::Down),
         initiated_by: caller.subject.clone(),
-        content: ContentHash([0; 32]),
     };
-    create.content = content(&create);
-    create
+    let content = content(&terms);
+    CreateAllocation { terms, content }
 }
 
-/// Many creates as they were read: those that can be judged, and what was wrong with the others.
+/// Many creates as they were read: those that the ledger can judge, and what was wrong with the others.
 pub(super) struct Submission {
-    /// Whose.
     pub enterprise: EnterpriseId,
-    /// What can be judged.
-    pub command: Command,
-    /// For each item: nothing, or why it cannot be judged.
-    pub faults: Vec<Option<Error>>,
+    /// All items that can be judged, in their order.
+    pub command: Command<SubmitAllocations>,
+    /// For each item: why it cannot be judged, or `None`.
+    pub errors: Vec<Option<Error>>,
 }
 
 /// Reads many creates. Only the enterprise and the number of items can fail the call as a whole.
@@ -111,40 +113,44 @@ pub(super) fn submit(request: pb::SubmitAllocationsRequest, caller: &Caller) -> 
     }
     read.finish()?;
     let mut creates = Vec::with_capacity(request.items.len());
-    let mut faults = Vec::with_capacity(request.items.len());
+    let mut errors = Vec::with_capacity(request.items.len());
     for item in &request.items {
         match submit_item(item, caller) {
             Ok(create) => {
                 creates.push(create);
-                faults.push(None);
+                errors.push(None);
             }
-            Err(error) => faults.push(Some(error)),
+            Err(error) => errors.push(Some(error)),
         }
     }
-    let command = Command::new(enterprise, request.validate_only, Action::Submit(creates));
+    let command = Command::new(
+        enterprise,
+        request.validate_only,
+        SubmitAllocations(creates),
+    );
     Ok(Submission {
         enterprise,
         command,
-        faults,
+        errors,
     })
 }
 
-fn submit_item(item: &pb::SubmitItem, caller: &Caller) -> Result<Create> {
+fn submit_item(item: &pb::SubmitItem, caller: &Caller) -> Result<CreateAllocation> {
     let mut read = Reader::new();
     let create = create_of(&mut read, item, caller);
     read.finish()?;
     Ok(create)
 }
 
-/// The results in the order of the items: what was judged, and what could not be.
+/// Converts the results, in the order of the items: those that were judged, and those that could not be.
 pub(super) fn submitted(
-    faults: Vec<Option<Error>>,
+    errors: Vec<Option<Error>>,
     judged: Vec<Result<AllocationReply>>,
 ) -> pb::SubmitAllocationsResponse {
     let mut judged = judged.into_iter();
-    let results = faults.into_iter().map(|fault| {
-        let result = match fault {
-            Some(fault) => Err(fault),
+    let results = errors.into_iter().map(|error| {
+        let result = match error {
+            Some(error) => Err(error),
             None => judged
                 .next()
                 .unwrap_or_else(|| Err(Error::internal("an item was not judged"))),
@@ -161,13 +167,13 @@ pub(super) fn submitted(
         }
     });
     let mut results: Vec<_> = results.collect();
-    leave_texts_out(&mut results);
+    clear_texts(&mut results);
     pb::SubmitAllocationsResponse { results }
 }
 
-/// Takes notes and reasons out of the last records until clients take the answer: all of it has happened by now, so that
-/// it must not fail. A thousand records without these texts have less than 3 MiB.
-fn leave_texts_out(results: &mut [pb::SubmitResult]) {
+/// Clears notes and reasons of the last records until the answer fits [`RESPONSE_BYTES_MAX`]: the command has been carried
+/// out, so the call must not fail. A thousand records without these texts have less than 3 MiB.
+fn clear_texts(results: &mut [pb::SubmitResult]) {
     let size = |result: &pb::SubmitResult| {
         let len = result.encoded_len();
         1 + prost::length_delimiter_len(len) + len
@@ -187,19 +193,16 @@ fn leave_texts_out(results: &mut [pb::SubmitResult]) {
 
 /// A partner's verdict as it was read.
 pub(super) struct PartnerVerdict {
-    /// Which.
     pub allocation: AllocationId,
-    /// Whose.
-    pub partner: Partner,
-    /// Why, if it is given back.
+    pub partner: PartnerSide,
+    /// Why it is released; `None` if it is cleared.
     pub reason: Option<String>,
-    /// Judge only.
     pub validate_only: bool,
 }
 
 impl PartnerVerdict {
-    /// The command, once it is known whose value it is about.
-    pub(super) fn command(self, owner: EnterpriseId) -> Command {
+    /// The command to the owner of the value.
+    pub(super) fn command(self, owner: EnterpriseId) -> Command<CloseAllocation> {
         let verdict = match self.reason {
             None => Verdict::Clear(self.partner),
             Some(reason) => Verdict::Release {
@@ -207,20 +210,20 @@ impl PartnerVerdict {
                 reason,
             },
         };
-        let close = Close {
+        let close = CloseAllocation {
             allocation: self.allocation,
             verdict,
         };
-        Command::new(owner, self.validate_only, Action::Close(close))
+        Command::new(owner, self.validate_only, close)
     }
 }
 
-/// Reads the partner's verdict that takes.
+/// Reads a partner's verdict that takes the value.
 pub(super) fn clear(request: pb::ClearAllocationRequest) -> Result<PartnerVerdict> {
     verdict(&request, None)
 }
 
-/// Reads the partner's verdict that gives back.
+/// Reads a partner's verdict that returns the value.
 pub(super) fn release(request: pb::ReleaseAllocationRequest) -> Result<PartnerVerdict> {
     let common = pb::ClearAllocationRequest {
         enterprise_id: request.enterprise_id,
@@ -232,13 +235,13 @@ pub(super) fn release(request: pb::ReleaseAllocationRequest) -> Result<PartnerVe
     verdict(&common, Some(&request.reason))
 }
 
-/// What both verdicts have, and the reason that only one of them has.
+/// Reads what both verdicts have, and the reason, which only a release has.
 fn verdict(request: &pb::ClearAllocationRequest, reason: Option<&str>) -> Result<PartnerVerdict> {
     let mut read = Reader::new();
     let external_id = request.partner_external_id.as_deref();
     let verdict = PartnerVerdict {
         allocation: read.id("allocation_id", &request.allocation_id),
-        partner: Partner {
+        partner: PartnerSide {
             enterprise: read.id("enterprise_id", &request.enterprise_id),
             connection: read.id("connection_id", &request.connection_id),
             external_id: external_id.map(|id| read.external_id("partner_external_id", id)),
@@ -250,37 +253,36 @@ fn verdict(request: &pb::ClearAllocationRequest, reason: Option<&str>) -> Result
     Ok(verdict)
 }
 
-/// Reads what the client gives up: whose, and the command.
-pub(super) fn cancel(request: pb::CancelAllocationRequest) -> Result<(EnterpriseId, Command)> {
+/// Reads the client's cancellation: its enterprise, and the command.
+pub(super) fn cancel(
+    request: pb::CancelAllocationRequest,
+) -> Result<(EnterpriseId, Command<CloseAllocation>)> {
     let mut read = Reader::new();
     let enterprise: EnterpriseId = read.id("enterprise_id", &request.enterprise_id);
-    let close = Close {
+    let close = CloseAllocation {
         allocation: read.id("allocation_id", &request.allocation_id),
         verdict: Verdict::Cancel {
             reason: read.optional_note("reason", request.reason.as_deref()),
         },
     };
     read.finish()?;
-    let command = Command::new(enterprise, request.validate_only, Action::Close(close));
+    let command = Command::new(enterprise, request.validate_only, close);
     Ok((enterprise, command))
 }
 
-/// What makes two requests with one key the same. The type is part of the key, and who asks is not content. Tags are for
-/// ever.
-fn content(create: &Create) -> ContentHash {
+/// The hash by which a repeat of a key is compared: two requests with one key must agree in it. The type is part of the key,
+/// and the caller is not compared. The tags never change, since hashes are stored.
+fn content(terms: &AllocationTerms) -> ContentHash {
     Content::new()
-        .field(1, create.connection.0.as_bytes())
-        .field(2, create.unit.as_str())
-        .field(3, create.quantity.to_string())
-        .optional(4, create.notes.as_ref())
-        .optional(
-            5,
-            create.expire_time.map(|time| time.micros().to_be_bytes()),
-        )
+        .field(1, terms.connection.0.as_bytes())
+        .field(2, terms.unit.as_str())
+        .field(3, terms.quantity.to_string())
+        .optional(4, terms.notes.as_ref())
+        .optional(5, terms.expire_time.map(|time| time.micros().to_be_bytes()))
         .hash()
 }
 
-/// Reads which record of whose.
+/// Reads the request for one record: the enterprise that asks, and the record's id.
 pub(super) fn get(request: &pb::GetAllocationRequest) -> Result<(EnterpriseId, AllocationId)> {
     let mut read = Reader::new();
     let enterprise = read.id("enterprise_id", &request.enterprise_id);
@@ -317,7 +319,13 @@ pub(super) fn client_list(
         page_token: request.page_token,
         client_ids: Vec::new(),
     };
-    list(Side::Client, "client_external_ids", &request, binding).map(|list| (list, binding))
+    list(
+        AllocationSide::Client,
+        "client_external_ids",
+        &request,
+        binding,
+    )
+    .map(|list| (list, binding))
 }
 
 /// Reads a partner's list, and what its page tokens are bound to.
@@ -329,12 +337,18 @@ pub(super) fn partner_list(
     (bound.page_number, bound.page_size) = (0, 0);
     bound.page_token.clear();
     let binding = Binding::new(rpc, &bound);
-    list(Side::Partner, "partner_external_ids", &request, binding).map(|list| (list, binding))
+    list(
+        AllocationSide::Partner,
+        "partner_external_ids",
+        &request,
+        binding,
+    )
+    .map(|list| (list, binding))
 }
 
 /// Reads a list of either side; its own external ids have another name on each.
 fn list(
-    side: Side,
+    side: AllocationSide,
     external_ids: &str,
     request: &pb::ListPartnerAllocationsRequest,
     binding: Binding,
@@ -380,7 +394,7 @@ fn statuses(read: &mut Reader, values: &[i32]) -> Vec<Status> {
     statuses.into_iter().filter_map(status_of).collect()
 }
 
-fn order(read: &mut Reader, field: i32, direction: i32) -> Order {
+fn order(read: &mut Reader, field: i32, direction: i32) -> AllocationOrder {
     let field = read.optional_enum("sort_field", field);
     let direction = read.optional_enum("sort_direction", direction);
     if field.is_none() && direction.is_some() {
@@ -388,30 +402,34 @@ fn order(read: &mut Reader, field: i32, direction: i32) -> Order {
     }
     let field = match field {
         None | Some(pb::AllocationSortField::Unspecified | pb::AllocationSortField::Id) => {
-            SortField::Id
+            AllocationSortField::Id
         }
-        Some(pb::AllocationSortField::UpdatedAt) => SortField::UpdatedAt,
-        Some(pb::AllocationSortField::Quantity) => SortField::Quantity,
-        Some(pb::AllocationSortField::Currency) => SortField::Currency,
+        Some(pb::AllocationSortField::UpdatedAt) => AllocationSortField::UpdatedAt,
+        Some(pb::AllocationSortField::Quantity) => AllocationSortField::Quantity,
+        Some(pb::AllocationSortField::Currency) => AllocationSortField::Currency,
     };
-    Order {
+    AllocationOrder {
         field,
         descending: direction == Some(common::SortDirection::Desc),
     }
 }
 
-/// A token bound to this very sort has this sort's key, and a value that a record could have, unless somebody made it up.
-fn require_cursor_of(order: Order, page: &Page<Cursor>) -> Result<()> {
+/// A token that is bound to this sort has this sort's key, and a value that a record could have, unless it was forged.
+fn require_cursor_of(order: AllocationOrder, page: &Page<Cursor>) -> Result<()> {
     let Start::After(cursor) = &page.start else {
         return Ok(());
     };
     let fits = match (order.field, &cursor.key) {
-        (SortField::Id, None) => true,
-        (SortField::UpdatedAt, Some(SortKey::UpdatedAt(time))) => time.is_storable(),
-        (SortField::Quantity, Some(SortKey::Quantity(text))) => {
+        (AllocationSortField::Id, None) => true,
+        (AllocationSortField::UpdatedAt, Some(AllocationSortKey::UpdatedAt(time))) => {
+            time.is_storable()
+        }
+        (AllocationSortField::Quantity, Some(AllocationSortKey::Quantity(text))) => {
             Amount::parse_quantity(text).is_some()
         }
-        (SortField::Currency, Some(SortKey::Currency(text))) => Unit::parse(text).is_some(),
+        (AllocationSortField::Currency, Some(AllocationSortKey::Currency(text))) => {
+            Unit::parse(text).is_some()
+        }
         _ => false,
     };
     if fits {
@@ -438,10 +456,10 @@ fn status_of(status: pb::AllocationStatus) -> Option<Status> {
     }
 }
 
-/// A record as answers have it.
-impl From<Record> for pb::Allocation {
-    fn from(record: Record) -> Self {
-        let kind = match record.direction {
+impl From<AllocationRecord> for pb::Allocation {
+    fn from(record: AllocationRecord) -> Self {
+        let terms = record.terms;
+        let kind = match terms.direction {
             Direction::Allocation => pb::AllocationType::Allocation,
             Direction::Deallocation => pb::AllocationType::Deallocation,
         };
@@ -455,26 +473,25 @@ impl From<Record> for pb::Allocation {
             r#type: kind.into(),
             status: status.into(),
             amount: Some(common::Amount {
-                currency: record.unit.to_string(),
-                quantity: record.quantity.to_string(),
+                currency: terms.unit.to_string(),
+                quantity: terms.quantity.to_string(),
             }),
-            connection_id: record.connection.to_string(),
+            connection_id: terms.connection.to_string(),
             client_id: record.client.to_string(),
             partner_id: record.partner.to_string(),
-            client_external_id: record.client_external_id,
+            client_external_id: terms.client_external_id,
             partner_external_id: record.partner_external_id,
-            initiated_by: record.initiated_by,
-            notes: record.notes,
+            initiated_by: terms.initiated_by,
+            notes: terms.notes,
             reason: record.reason,
             retriable: false,
-            expire_time: record.expire_time.map(timestamp),
+            expire_time: terms.expire_time.map(timestamp),
             created_at: Some(timestamp(record.created_at)),
             updated_at: Some(timestamp(record.updated_at)),
         }
     }
 }
 
-/// A balance as answers have it.
 impl From<Balance> for common::Balance {
     fn from(balance: Balance) -> Self {
         Self {
@@ -485,10 +502,10 @@ impl From<Balance> for common::Balance {
     }
 }
 
-/// The record of an answer; a new one that was only validated has neither id nor times.
+/// Converts the record of a write. A new one that was only validated has neither id nor times.
 pub(super) fn record(allocation: Allocation) -> pb::Allocation {
-    let validated = allocation.id == AllocationId::NIL;
-    let mut record = pb::Allocation::from(Record::from(allocation));
+    let validated = allocation.record.id == AllocationId::NIL;
+    let mut record = pb::Allocation::from(allocation.record);
     if validated {
         record.id.clear();
         record.created_at = None;

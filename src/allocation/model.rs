@@ -1,128 +1,58 @@
-//! What the service reads: records, and how a list is filtered and sorted.
+//! Allocations as the service reads them, and how a list is filtered and sorted.
 
 use serde::{Deserialize, Serialize};
 
-use crate::ledger::model::{Allocation, Direction, Status};
-use crate::types::amount::Amount;
+use crate::ledger::oes::model::{AllocationRecord, Direction, Status};
 use crate::types::ids::{AllocationId, ClientId, ConnectionId, EnterpriseId, PartnerId};
 use crate::types::page::Page;
 use crate::types::time::Time;
 use crate::types::unit::Unit;
 
-/// An allocation or deallocation as callers see it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Record {
-    /// Orders by creation.
-    pub id: AllocationId,
-    /// Which way value moves.
-    pub direction: Direction,
-    /// Where it stands.
-    pub status: Status,
-    /// Of what.
-    pub unit: Unit,
-    /// How much.
-    pub quantity: Amount,
-    /// Between client and partner.
-    pub connection: ConnectionId,
-    /// Whose custody.
-    pub client: ClientId,
-    /// Set aside for whom.
-    pub partner: PartnerId,
-    /// The client's own id.
-    pub client_external_id: String,
-    /// The partner's own id.
-    pub partner_external_id: Option<String>,
-    /// The subject of the token that created it.
-    pub initiated_by: String,
-    /// The client's notes.
-    pub notes: Option<String>,
-    /// Why it was released.
-    pub reason: Option<String>,
-    /// When it is released by itself.
-    pub expire_time: Option<Time>,
-    /// The opening movement's time.
-    pub created_at: Time,
-    /// The last movement's time.
-    pub updated_at: Time,
-}
-
-impl From<Allocation> for Record {
-    fn from(allocation: Allocation) -> Self {
-        Self {
-            id: allocation.id,
-            direction: allocation.direction,
-            status: allocation.status,
-            unit: allocation.unit,
-            quantity: allocation.quantity,
-            connection: allocation.connection,
-            client: allocation.client,
-            partner: allocation.partner,
-            client_external_id: allocation.client_external_id,
-            partner_external_id: allocation.partner_external_id,
-            initiated_by: allocation.initiated_by,
-            notes: allocation.notes,
-            reason: allocation.reason,
-            expire_time: allocation.expire_time,
-            created_at: allocation.created_at,
-            updated_at: allocation.updated_at,
-        }
-    }
-}
-
 /// A list: AND between filters, OR between the values of one, an empty one lets everything pass.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct List {
-    /// Who asks.
+    /// The enterprise that asks.
     pub enterprise: EnterpriseId,
-    /// As whom.
-    pub side: Side,
-    /// Only these.
+    /// The side on which it asks.
+    pub side: AllocationSide,
     pub ids: Vec<AllocationId>,
-    /// Only of these types.
     pub directions: Vec<Direction>,
-    /// Only in these statuses.
     pub statuses: Vec<Status>,
-    /// Only of these currencies.
     pub units: Vec<Unit>,
-    /// Only of these connections.
     pub connections: Vec<ConnectionId>,
-    /// Only of these clients.
+    /// Always empty in a client's list.
     pub clients: Vec<ClientId>,
-    /// Only of these partners.
     pub partners: Vec<PartnerId>,
-    /// Only created then or later.
+    /// The first time of creation that is listed.
     pub created_from: Option<Time>,
-    /// Only created then or before.
+    /// The last time of creation that is listed.
     pub created_to: Option<Time>,
-    /// Only with these own ids of the side that asks.
+    /// The own ids that the side which asks has given.
     pub external_ids: Vec<String>,
-    /// In which order.
-    pub order: Order,
-    /// Which part.
+    pub order: AllocationOrder,
     pub page: Page<Cursor>,
 }
 
-/// As whom an enterprise asks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Side {
-    /// Whose custody it is.
+/// The side on which an enterprise reads allocations.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum AllocationSide {
+    /// The enterprise of the client, which owns the value.
     Client,
-    /// For whom it is set aside.
+    /// The enterprise of the partner that the value is reserved for.
     Partner,
 }
 
 /// The order of a list; ties are broken by creation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Order {
-    /// By what first.
-    pub field: SortField,
-    /// Highest first.
+pub(super) struct AllocationOrder {
+    pub field: AllocationSortField,
+    /// Whether the highest value comes first.
     pub descending: bool,
 }
 
-/// What a list is sorted by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum SortField {
+/// The field that a list is sorted by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum AllocationSortField {
     /// By id, which is the order of creation too.
     Id,
     /// By the last movement's time.
@@ -136,31 +66,32 @@ pub(super) enum SortField {
 /// The last record of the page before.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Cursor {
-    /// Its id.
     pub id: AllocationId,
-    /// What it was sorted by; none where that is the id.
-    pub key: Option<SortKey>,
+    /// Its value of the field that the list is sorted by; `None` where that is the id.
+    pub key: Option<AllocationSortKey>,
 }
 
-/// A value that a list is sorted by.
+/// A record's value of the field that a list is sorted by.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) enum SortKey {
-    /// In microseconds.
+pub(super) enum AllocationSortKey {
     UpdatedAt(Time),
-    /// As a decimal string.
+    /// A decimal as answers have it.
     Quantity(String),
-    /// The currency.
     Currency(String),
 }
 
-impl Order {
-    /// The cursor that leads behind a record.
-    pub(super) fn cursor(self, record: &Record) -> Cursor {
+impl AllocationOrder {
+    /// The cursor of the page that follows a record.
+    pub(super) fn cursor(self, record: &AllocationRecord) -> Cursor {
         let key = match self.field {
-            SortField::Id => None,
-            SortField::UpdatedAt => Some(SortKey::UpdatedAt(record.updated_at)),
-            SortField::Quantity => Some(SortKey::Quantity(record.quantity.to_string())),
-            SortField::Currency => Some(SortKey::Currency(record.unit.to_string())),
+            AllocationSortField::Id => None,
+            AllocationSortField::UpdatedAt => Some(AllocationSortKey::UpdatedAt(record.updated_at)),
+            AllocationSortField::Quantity => Some(AllocationSortKey::Quantity(
+                record.terms.quantity.to_string(),
+            )),
+            AllocationSortField::Currency => {
+                Some(AllocationSortKey::Currency(record.terms.unit.to_string()))
+            }
         };
         Cursor { id: record.id, key }
     }

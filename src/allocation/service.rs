@@ -1,28 +1,34 @@
-//! The RPCs: convert in, authorise, call, convert out.
+//! The handlers: convert in, authorise, call, convert out.
 
 use tonic::{Request, Response, Status};
 
-use crate::allocation::convert::{self, PartnerVerdict};
-use crate::allocation::model::{List, Record};
-use crate::allocation::store::{self, Asked, Found, Records};
+use crate::allocation::convert;
+use crate::allocation::model::List;
+use crate::allocation::store::{self, AllocationKey, AllocationsById, FoundAllocation};
 use crate::db::coalesce::Coalescer;
+use crate::db::enterprise_status::{
+    EnterpriseStatus, require_client, require_license, require_partner,
+};
 use crate::db::pool::Pool;
-use crate::db::standing::{Standing, require_client, require_license, require_partner};
 use crate::error::{Error, Result};
-use crate::ledger::command::{AllocationReply, Command, Origin, OwnerKind, Reply};
+use crate::ledger::account::OwnerKind;
+use crate::ledger::engine::Writer;
 use crate::ledger::expiry::release_due;
-use crate::ledger::writer::Writer;
+use crate::ledger::kind::Origin;
+use crate::ledger::oes::model::AllocationRecord;
+use crate::ledger::oes::request::PartnerSide;
 use crate::proto::allocation::v1 as pb;
 use crate::proto::allocation::v1::allocation_service_server::AllocationService as Rpcs;
-use crate::rpc::call::{Answer, Call, answer};
+use crate::rpc::call::{Answer, answer};
 use crate::rpc::page_token::Binding;
 use crate::rpc::paging;
+use crate::types::ids::EnterpriseId;
 
-/// The service.
+/// Reserves value for partners, takes their verdicts, and lists the records of both sides.
 #[derive(Clone, Debug)]
 pub struct AllocationService {
     pool: Pool,
-    records: Coalescer<Asked, Found>,
+    records: Coalescer<AllocationKey, FoundAllocation>,
     writer: Writer,
 }
 
@@ -30,52 +36,38 @@ impl AllocationService {
     /// Reads from the pool, and by id from a pool whose connections plan for all parameters; writes through the writer.
     pub fn new(pool: Pool, by_id: Pool, writer: Writer) -> Self {
         Self {
-            records: Coalescer::start(Records(by_id)),
+            records: Coalescer::start(AllocationsById(by_id)),
             pool,
             writer,
         }
     }
 
-    /// Carries a command out that is about one record.
-    async fn carry_out(&self, command: Command, call: Call) -> Result<AllocationReply> {
-        match self.writer.submit(command, call.claim).await? {
-            Reply::Allocation(reply) => Ok(*reply),
-            other => Err(Error::internal(format!(
-                "answered as something else: {other:?}"
-            ))),
-        }
-    }
-
-    /// Carries a partner's verdict out: the writer works for the client's enterprise, which the connection leads to.
-    async fn carry_out_verdict(
-        &self,
-        verdict: PartnerVerdict,
-        call: Call,
-    ) -> Result<AllocationReply> {
-        let (enterprise, connection) = (verdict.partner.enterprise, verdict.partner.connection);
-        call.caller.require_member(enterprise)?;
-        let (standing, client) = store::route(&self.pool, enterprise, connection).await?;
+    /// The client's enterprise, which owns the value of a partner's verdict: the connection leads to it. Refuses an
+    /// enterprise that is no side of the connection.
+    async fn owner_of(&self, partner: &PartnerSide) -> Result<EnterpriseId> {
+        let (enterprise, connection) = (partner.enterprise, partner.connection);
+        let (status, client) = store::route(&self.pool, enterprise, connection).await?;
         let Some(client) = client else {
-            require_partner(standing, enterprise)?;
+            require_partner(status, enterprise)?;
             return Err(Error::ConnectionNotFound(connection));
         };
-        self.carry_out(verdict.command(client), call).await
+        Ok(client)
     }
 
-    /// A page of a list, after what is due in it has been released.
+    /// A page of a list, after the reservations of it that had expired have been released.
     async fn page(
         &self,
         list: &List,
         binding: Binding,
-        authorise: impl Fn(Option<Standing>) -> Result<()>,
+        authorise: impl Fn(Option<EnterpriseStatus>) -> Result<()>,
     ) -> Result<(Vec<pb::Allocation>, String)> {
         let mut read = store::list(&self.pool, list, None).await?;
-        authorise(read.standing)?;
-        let clock = read.standing.map(|standing| standing.clock);
-        while release_due(&self.writer, OwnerKind::Enterprise, &read.due).await? {
+        authorise(read.enterprise)?;
+        let clock = read.enterprise.map(|status| status.clock);
+        while release_due(&self.writer, OwnerKind::Enterprise, &read.expired).await? {
             read = store::list(&self.pool, list, clock).await?;
         }
-        let cursor = |record: &Record| list.order.cursor(record);
+        let cursor = |record: &AllocationRecord| list.order.cursor(record);
         let size = list.page.size;
         Ok(paging::finish(
             read.records,
@@ -97,7 +89,7 @@ impl Rpcs for AllocationService {
         answer(request, async |call, message| {
             let (enterprise, command) = convert::create_allocation(message, &call.caller)?;
             call.caller.require_member(enterprise)?;
-            let reply = self.carry_out(command, call).await?;
+            let reply = self.writer.submit(command, call.claim).await?;
             let message = pb::CreateAllocationResponse {
                 allocation: Some(convert::record(reply.allocation)),
                 custody_balance: Some(reply.custody.into()),
@@ -115,7 +107,7 @@ impl Rpcs for AllocationService {
         answer(request, async |call, message| {
             let (enterprise, command) = convert::create_deallocation(message, &call.caller)?;
             call.caller.require_member(enterprise)?;
-            let reply = self.carry_out(command, call).await?;
+            let reply = self.writer.submit(command, call.claim).await?;
             let message = pb::CreateDeallocationResponse {
                 allocation: Some(convert::record(reply.allocation)),
                 custody_balance: Some(reply.custody.into()),
@@ -133,14 +125,8 @@ impl Rpcs for AllocationService {
         answer(request, async |call, message| {
             let submission = convert::submit(message, &call.caller)?;
             call.caller.require_member(submission.enterprise)?;
-            match self.writer.submit(submission.command, call.claim).await? {
-                Reply::Submitted(judged) => {
-                    Ok(Answer::fresh(convert::submitted(submission.faults, judged)))
-                }
-                other => Err(Error::internal(format!(
-                    "answered as something else: {other:?}"
-                ))),
-            }
+            let judged = self.writer.submit(submission.command, call.claim).await?;
+            Ok(Answer::fresh(convert::submitted(submission.errors, judged)))
         })
         .await
     }
@@ -151,8 +137,13 @@ impl Rpcs for AllocationService {
     ) -> Result<Response<pb::ClearAllocationResponse>, Status> {
         answer(request, async |call, message| {
             let verdict = convert::clear(message)?;
-            let reply = self.carry_out_verdict(verdict, call).await?;
-            // A partner never learns of custody.
+            call.caller.require_member(verdict.partner.enterprise)?;
+            let owner = self.owner_of(&verdict.partner).await?;
+            let reply = self
+                .writer
+                .submit(verdict.command(owner), call.claim)
+                .await?;
+            // A partner's answer has no balance of the client's custody.
             let message = pb::ClearAllocationResponse {
                 allocation: Some(convert::record(reply.allocation)),
                 connection_balance: Some(reply.connection.into()),
@@ -168,8 +159,13 @@ impl Rpcs for AllocationService {
     ) -> Result<Response<pb::ReleaseAllocationResponse>, Status> {
         answer(request, async |call, message| {
             let verdict = convert::release(message)?;
-            let reply = self.carry_out_verdict(verdict, call).await?;
-            // A partner never learns of custody.
+            call.caller.require_member(verdict.partner.enterprise)?;
+            let owner = self.owner_of(&verdict.partner).await?;
+            let reply = self
+                .writer
+                .submit(verdict.command(owner), call.claim)
+                .await?;
+            // A partner's answer has no balance of the client's custody.
             let message = pb::ReleaseAllocationResponse {
                 allocation: Some(convert::record(reply.allocation)),
                 connection_balance: Some(reply.connection.into()),
@@ -186,7 +182,7 @@ impl Rpcs for AllocationService {
         answer(request, async |call, message| {
             let (enterprise, command) = convert::cancel(message)?;
             call.caller.require_member(enterprise)?;
-            let reply = self.carry_out(command, call).await?;
+            let reply = self.writer.submit(command, call.claim).await?;
             let message = pb::CancelAllocationResponse {
                 allocation: Some(convert::record(reply.allocation)),
                 custody_balance: Some(reply.custody.into()),
@@ -204,11 +200,11 @@ impl Rpcs for AllocationService {
         answer(request, async |call, message| {
             let (enterprise, id) = convert::get(&message)?;
             call.caller.require_member(enterprise)?;
-            let asked = Asked { enterprise, id };
-            let mut found = self.records.read(asked).await?;
+            let key = AllocationKey { enterprise, id };
+            let mut found = self.records.read(key).await?;
             require_license(found.licensed, enterprise)?;
-            if release_due(&self.writer, OwnerKind::Enterprise, &found.due).await? {
-                found = self.records.read(asked).await?;
+            if release_due(&self.writer, OwnerKind::Enterprise, &found.expired).await? {
+                found = self.records.read(key).await?;
             }
             let record = found.record.ok_or(Error::AllocationNotFound(id))?;
             Ok(Answer::fresh(pb::GetAllocationResponse {
@@ -225,7 +221,7 @@ impl Rpcs for AllocationService {
         answer(request, async |call, message| {
             let (list, binding) = convert::client_list(call.rpc.path, message)?;
             call.caller.require_member(list.enterprise)?;
-            let authorise = |standing| require_client(standing, list.enterprise).map(|_| ());
+            let authorise = |status| require_client(status, list.enterprise).map(|_| ());
             let (allocations, next_page_token) = self.page(&list, binding, authorise).await?;
             Ok(Answer::fresh(pb::ListClientAllocationsResponse {
                 allocations,
@@ -242,7 +238,7 @@ impl Rpcs for AllocationService {
         answer(request, async |call, message| {
             let (list, binding) = convert::partner_list(call.rpc.path, message)?;
             call.caller.require_member(list.enterprise)?;
-            let authorise = |standing| require_partner(standing, list.enterprise).map(|_| ());
+            let authorise = |status| require_partner(status, list.enterprise).map(|_| ());
             let (allocations, next_page_token) = self.page(&list, binding, authorise).await?;
             Ok(Answer::fresh(pb::ListPartnerAllocationsResponse {
                 allocations,

@@ -419,8 +419,8 @@ mod tests {
         let long = " ".repeat(2 * 1024 * 1024);
         let long = Jwks::open(JwksSource::Url(serve("200 OK", long))).await;
         assert!(matches!(long, Err(JwksError::TooLarge)), "{long:?}");
-        let nobody = Jwks::open(JwksSource::Url("http://127.0.0.1:1/".into())).await;
-        assert!(matches!(nobody, Err(JwksError::Unreadable(_))));
+        let unreachable = Jwks::open(JwksSource::Url("http://127.0.0.1:1/".into())).await;
+        assert!(matches!(unreachable, Err(JwksError::Unreadable(_))));
     }
 
     #[tokio::test]

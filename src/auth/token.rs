@@ -348,5 +348,5 @@ fn one_or_many<'c>(claims: &'c TokenClaims, name: &str) -> Result<Option<Vec<&'c
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "dev"))]
 mod tests;

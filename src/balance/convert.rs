@@ -1,15 +1,16 @@
-//! Between proto and model.
+//! Converts requests of the service to the model, and the model to its answers.
 
 use crate::auth::caller::Caller;
 use crate::balance::model::{
-    Accounts, Balances, ClientList, Entry, EntryCursor, EntryList, Get, Moment, NetworkBalance,
-    PartnerList, PartnerNetworkBalance, Reservation,
+    BalanceClientList, BalanceEntry, BalancePartnerList, BalanceQuery, Balances, EntryAccounts,
+    EntryCursor, EntryList, Moment, NetworkBalance, OpenReservation, PartnerNetworkBalance,
+    PastBalance,
 };
-use crate::balance::store::Past;
 use crate::error::{Error, Result};
-use crate::ledger::command::{Action, Adjust, Command};
-use crate::ledger::invariant::Breach;
-use crate::ledger::model::Cause;
+use crate::ledger::account::Cause;
+use crate::ledger::adjustment::request::AdjustCustody;
+use crate::ledger::breach::Breach;
+use crate::ledger::kind::Command;
 use crate::ledger::verify::Event;
 use crate::limits::ID_CHARS_MAX;
 use crate::proto::balance::v1 as pb;
@@ -22,7 +23,10 @@ use crate::types::page::Page;
 use crate::types::unit::Unit;
 
 /// Reads a deposit or withdrawal.
-pub(super) fn adjust(request: pb::AdjustBalanceRequest, caller: &Caller) -> Result<Command> {
+pub(super) fn adjust(
+    request: pb::AdjustBalanceRequest,
+    caller: &Caller,
+) -> Result<Command<AdjustCustody>> {
     let mut read = Reader::new();
     let enterprise: EnterpriseId = read.id("enterprise_id", &request.enterprise_id);
     let unit = read.unit("currency", &request.currency);
@@ -30,13 +34,13 @@ pub(super) fn adjust(request: pb::AdjustBalanceRequest, caller: &Caller) -> Resu
     let external_id = read.external_id("external_id", &request.external_id);
     let reason = read.note("reason", &request.reason);
     read.finish()?;
-    // Tags are for ever.
+    // The tags are stored as part of the hash: they never change.
     let content = Content::new()
         .field(1, unit.as_str())
         .field(2, quantity.to_string())
         .field(3, &reason)
         .hash();
-    let adjust = Adjust {
+    let adjust = AdjustCustody {
         unit,
         quantity,
         external_id,
@@ -44,18 +48,14 @@ pub(super) fn adjust(request: pb::AdjustBalanceRequest, caller: &Caller) -> Resu
         initiated_by: caller.subject.clone(),
         content,
     };
-    Ok(Command::new(
-        enterprise,
-        request.validate_only,
-        Action::Adjust(adjust),
-    ))
+    Ok(Command::new(enterprise, request.validate_only, adjust))
 }
 
 /// Reads a client's list, and what its page tokens are bound to.
 pub(super) fn client_list(
     rpc: &str,
     request: pb::ListClientBalancesRequest,
-) -> Result<(ClientList, Binding)> {
+) -> Result<(BalanceClientList, Binding)> {
     let mut read = Reader::new();
     let enterprise = read.id("enterprise_id", &request.enterprise_id);
     let connections = read.ids("connection_ids", &request.connection_ids);
@@ -78,7 +78,7 @@ pub(super) fn client_list(
     let page = read.page(number, size, &token, binding);
     read.finish()?;
     Ok((
-        ClientList {
+        BalanceClientList {
             enterprise,
             connections,
             partners,
@@ -89,7 +89,7 @@ pub(super) fn client_list(
     ))
 }
 
-/// Balances as answers have them.
+/// Converts the balances of an account, by currency.
 pub(super) fn balances(balances: Balances) -> impl Iterator<Item = (String, common::Balance)> {
     balances
         .into_iter()
@@ -113,7 +113,7 @@ impl From<NetworkBalance> for pb::ClientNetworkBalance {
 pub(super) fn partner_list(
     rpc: &str,
     request: pb::ListPartnerBalancesRequest,
-) -> Result<(PartnerList, Binding)> {
+) -> Result<(BalancePartnerList, Binding)> {
     let mut read = Reader::new();
     let enterprise = read.id("enterprise_id", &request.enterprise_id);
     let partners = read.ids("partner_ids", &request.partner_ids);
@@ -141,7 +141,7 @@ pub(super) fn partner_list(
     );
     let page = read.page(number, size, &token, binding);
     read.finish()?;
-    let list = PartnerList {
+    let list = BalancePartnerList {
         enterprise,
         partners,
         clients,
@@ -167,9 +167,9 @@ impl From<PartnerNetworkBalance> for pb::PartnerNetworkBalance {
     }
 }
 
-/// Reads which balance is asked for.
-pub(super) fn get(request: &pb::GetBalanceRequest) -> Result<Get> {
-    use pb::get_balance_request::Moment as Asked;
+/// Reads the request for one balance.
+pub(super) fn get(request: &pb::GetBalanceRequest) -> Result<BalanceQuery> {
+    use pb::get_balance_request::Moment as Given;
 
     let mut read = Reader::new();
     let enterprise = read.id("enterprise_id", &request.enterprise_id);
@@ -180,10 +180,10 @@ pub(super) fn get(request: &pb::GetBalanceRequest) -> Result<Get> {
     let unit = read.unit("currency", &request.currency);
     let moment = match &request.moment {
         None => Moment::Now,
-        Some(Asked::AsOf(time)) => read
+        Some(Given::AsOf(time)) => read
             .optional_time("as_of", Some(time), Rounding::Down)
             .map_or(Moment::Now, Moment::At),
-        Some(Asked::AsOfVersion(version)) => {
+        Some(Given::AsOfVersion(version)) => {
             if *version < 0 {
                 read.violation("as_of_version", "must not be negative");
             }
@@ -191,7 +191,7 @@ pub(super) fn get(request: &pb::GetBalanceRequest) -> Result<Get> {
         }
     };
     read.finish()?;
-    Ok(Get {
+    Ok(BalanceQuery {
         enterprise,
         connection,
         unit,
@@ -199,9 +199,9 @@ pub(super) fn get(request: &pb::GetBalanceRequest) -> Result<Get> {
     })
 }
 
-/// An account at a moment as answers have it.
-pub(super) fn balance(past: Past, unit: &Unit) -> pb::GetBalanceResponse {
-    let reservation = |reservation: Reservation| pb::Reservation {
+/// Converts an account at a moment.
+pub(super) fn balance(past: PastBalance, unit: &Unit) -> pb::GetBalanceResponse {
+    let reservation = |reservation: OpenReservation| pb::Reservation {
         allocation_id: reservation.allocation.to_string(),
         amount: Some(common::Amount {
             currency: unit.to_string(),
@@ -227,9 +227,9 @@ pub(super) fn entry_list(
     let mut read = Reader::new();
     let enterprise = read.id("enterprise_id", &request.enterprise_id);
     let accounts = match request.connection_id.as_deref() {
-        None => Accounts::All,
-        Some("") => Accounts::Custody,
-        Some(id) => Accounts::Connection(read.id("connection_id", id)),
+        None => EntryAccounts::All,
+        Some("") => EntryAccounts::Custody,
+        Some(id) => EntryAccounts::Connection(read.id("connection_id", id)),
     };
     let unit = Some(&request.currency)
         .filter(|currency| !currency.is_empty())
@@ -252,10 +252,10 @@ pub(super) fn entry_list(
     );
     let page: Page<EntryCursor> = read.page(0, size, &token, binding);
     read.finish()?;
-    // A token's cursor is an entry that the page before has shown, unless somebody made it up.
-    let made_up =
+    // A token's cursor is an entry that the page before has shown, unless it was forged.
+    let is_forged =
         |cursor: &EntryCursor| !cursor.time.is_storable() || Unit::parse(&cursor.unit).is_none();
-    if page.after().is_some_and(made_up) {
+    if page.after().is_some_and(is_forged) {
         return Err(Error::PageTokenInvalid);
     }
     let list = EntryList {
@@ -272,42 +272,24 @@ pub(super) fn entry_list(
     Ok((list, binding))
 }
 
+/// What the proto puts in front of a cause's stored name.
+const CAUSE_PREFIX: &str = "ENTRY_CAUSE_";
+
 fn cause(cause: pb::EntryCause) -> Option<Cause> {
     match cause {
         pb::EntryCause::Unspecified => None,
-        pb::EntryCause::Adjust => Some(Cause::Adjust),
-        pb::EntryCause::Reserve => Some(Cause::Reserve),
-        pb::EntryCause::Clear => Some(Cause::Clear),
-        pb::EntryCause::Release => Some(Cause::Release),
-        pb::EntryCause::Cancel => Some(Cause::Cancel),
-        pb::EntryCause::Expire => Some(Cause::Expire),
-        pb::EntryCause::Instant => Some(Cause::Instant),
-        pb::EntryCause::Opening => Some(Cause::Opening),
-        pb::EntryCause::Topup => Some(Cause::Topup),
-        pb::EntryCause::Deduct => Some(Cause::Deduct),
-        pb::EntryCause::Unreserve => Some(Cause::Unreserve),
-        pb::EntryCause::Transfer => Some(Cause::Transfer),
-        pb::EntryCause::Cost => Some(Cause::Cost),
+        cause => Cause::parse(cause.as_str_name().strip_prefix(CAUSE_PREFIX)?),
     }
 }
 
-impl From<Entry> for pb::Entry {
-    fn from(entry: Entry) -> Self {
-        let cause = match entry.cause {
-            Cause::Adjust => pb::EntryCause::Adjust,
-            Cause::Reserve => pb::EntryCause::Reserve,
-            Cause::Clear => pb::EntryCause::Clear,
-            Cause::Release => pb::EntryCause::Release,
-            Cause::Cancel => pb::EntryCause::Cancel,
-            Cause::Expire => pb::EntryCause::Expire,
-            Cause::Instant => pb::EntryCause::Instant,
-            Cause::Opening => pb::EntryCause::Opening,
-            Cause::Topup => pb::EntryCause::Topup,
-            Cause::Deduct => pb::EntryCause::Deduct,
-            Cause::Unreserve => pb::EntryCause::Unreserve,
-            Cause::Transfer => pb::EntryCause::Transfer,
-            Cause::Cost => pb::EntryCause::Cost,
-        };
+fn entry_cause(cause: Cause) -> pb::EntryCause {
+    let name = [CAUSE_PREFIX, cause.as_str()].concat();
+    pb::EntryCause::from_str_name(&name).unwrap_or_default()
+}
+
+impl From<BalanceEntry> for pb::Entry {
+    fn from(entry: BalanceEntry) -> Self {
+        let cause = entry_cause(entry.cause);
         Self {
             account: entry.account.name().into(),
             unit: entry.unit.to_string(),
@@ -325,21 +307,21 @@ impl From<Entry> for pb::Entry {
 
 impl From<Event> for pb::VerifyLedgerResponse {
     fn from(event: Event) -> Self {
-        use pb::verify_ledger_response::Event as Told;
+        use pb::verify_ledger_response::Event as Sent;
 
-        let told = match event {
-            Event::Progress(progress) => Told::Progress(pb::VerifyProgress {
+        let event = match event {
+            Event::Progress(progress) => Sent::Progress(pb::VerifyProgress {
                 accounts_done: progress.accounts_done,
                 accounts_total: progress.accounts_total,
             }),
-            Event::Breach(breach) => Told::Breach(breach.into()),
-            Event::Summary(summary) => Told::Summary(pb::VerifySummary {
+            Event::Breach(breach) => Sent::Breach(breach.into()),
+            Event::Summary(summary) => Sent::Summary(pb::VerifySummary {
                 accounts: summary.accounts,
                 entries: summary.entries,
                 breaches: summary.breaches,
             }),
         };
-        Self { event: Some(told) }
+        Self { event: Some(event) }
     }
 }
 
@@ -357,5 +339,24 @@ impl From<Breach> for pb::VerifyBreach {
             expected: breach.expected,
             actual: breach.actual,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ledger::kinds::VERIFICATIONS;
+
+    #[test]
+    fn every_cause_of_the_ledger_has_a_value_in_the_proto() {
+        for verification in VERIFICATIONS {
+            let closing = verification
+                .closing
+                .map_or(&[][..], |closing| closing.causes);
+            for stored in verification.opening_causes.iter().chain(closing) {
+                assert_eq!(cause(entry_cause(*stored)), Some(*stored));
+            }
+        }
+        assert_eq!(cause(pb::EntryCause::Unspecified), None);
     }
 }

@@ -1,10 +1,10 @@
-//! What the service reads.
+//! Balances and entries as the service reads them, and what a read can ask for.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::ledger::model::{Balance, Cause};
+use crate::ledger::account::{Balance, Cause};
 use crate::types::amount::Amount;
 use crate::types::ids::{
     AccountId, AllocationId, ClientId, ConnectionId, EnterpriseId, OwnerId, PartnerId,
@@ -13,215 +13,198 @@ use crate::types::page::Page;
 use crate::types::time::Time;
 use crate::types::unit::Unit;
 
-/// Balances by currency.
+/// The balances of one account, by currency.
 pub(super) type Balances = BTreeMap<Unit, Balance>;
 
 /// A client's list: AND between filters, OR between the values of one, an empty one lets everything pass.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct ClientList {
-    /// Whose balances.
+pub(super) struct BalanceClientList {
+    /// The enterprise whose client's balances are listed.
     pub enterprise: EnterpriseId,
-    /// Only these connections.
     pub connections: Vec<ConnectionId>,
-    /// Only connections to these partners.
     pub partners: Vec<PartnerId>,
     /// Only these currencies, in custody too.
     pub units: Vec<Unit>,
-    /// Which part of the connections.
+    /// The page of the connections; custody is on every page.
     pub page: Page<Cursor>,
 }
 
-/// The last connection of the page before; ids sort by creation.
+/// The last connection of the page before. Ids sort by creation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Cursor(pub ConnectionId);
 
-/// What stands with one connection.
+/// The balances of one connection, as its client sees them.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NetworkBalance {
-    /// The connection.
+pub(super) struct NetworkBalance {
     pub connection: ConnectionId,
-    /// The partner at its other end.
     pub partner: PartnerId,
     /// The partner's own id of the connection; empty if it has none.
     pub partners_connection_id: String,
-    /// The connection's name.
     pub name: String,
-    /// The partner's institution identifier.
     pub institution_identifier: String,
-    /// By currency.
     pub balances: Balances,
 }
 
 /// A partner's list: AND between filters, OR between the values of one, an empty one lets everything pass.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct PartnerList {
-    /// Whose partners' balances.
+pub(super) struct BalancePartnerList {
+    /// The enterprise whose partners' balances are listed.
     pub enterprise: EnterpriseId,
-    /// Only connections to these partners.
     pub partners: Vec<PartnerId>,
-    /// Only connections to these clients.
     pub clients: Vec<ClientId>,
-    /// Only these connections.
     pub connections: Vec<ConnectionId>,
-    /// Only connections with these partner's own ids.
+    /// The partner's own ids of the connections.
     pub partners_connection_ids: Vec<String>,
-    /// Only these currencies.
     pub units: Vec<Unit>,
-    /// Which part of the connections.
+    /// The page of the connections, in the order of their creation.
     pub page: Page<Cursor>,
 }
 
-/// A connection of a partner.
+/// A connection as its partner sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct PartnerConnection {
     /// The client's enterprise, which owns the account.
     pub owner: OwnerId,
-    /// The connection, and its account.
+    /// The connection, whose account has the same id.
     pub id: ConnectionId,
-    /// The client at its other end.
     pub client: ClientId,
-    /// The partner.
     pub partner: PartnerId,
     /// The partner's own id of the connection; empty if it has none.
     pub partners_connection_id: String,
-    /// The connection's name.
     pub name: String,
 }
 
-/// What stands with one connection of a partner.
+/// The balances of one connection, as its partner sees them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct PartnerNetworkBalance {
-    /// The connection.
     pub connection: PartnerConnection,
-    /// By currency.
     pub balances: Balances,
 }
 
-/// Which balance is asked for.
+/// The balance that is asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Get {
-    /// Who asks.
+pub(super) struct BalanceQuery {
+    /// The enterprise that asks.
     pub enterprise: EnterpriseId,
-    /// Which connection; none is custody.
+    /// The connection whose account is meant; `None` stands for custody.
     pub connection: Option<ConnectionId>,
-    /// Of what.
     pub unit: Unit,
-    /// When.
     pub moment: Moment,
 }
 
-/// Which moment of an account is asked for.
+/// The moment at which an account is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Moment {
-    /// As it stands.
+    /// The moment of the read itself.
     Now,
-    /// After all that happened then or before.
+    /// After all entries of this time or before.
     At(Time),
-    /// At this version.
+    /// After the entry that made this version; 0 is the account before its first entry.
     Version(i64),
 }
 
-/// An account, and who looks at it.
+/// An account, and the side of it that reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Account {
-    /// Whose.
+pub(super) struct BalanceAccount {
     pub owner: OwnerId,
-    /// Which.
     pub id: AccountId,
-    /// Who looks.
-    pub side: Side,
+    pub side: BalanceSide,
 }
 
-/// The two ends of a connection.
+/// The two sides of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Side {
-    /// The owner of all the accounts.
+pub(super) enum BalanceSide {
+    /// The client, which owns the accounts and sees all of them.
     Client,
-    /// Sees its connections' accounts and nothing else of their owners.
+    /// The partner, which sees its connections' accounts and nothing else of their owners.
     Partner,
 }
 
-/// A part of what is held.
+/// An open reservation: a part of what an account holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Reservation {
-    /// The record.
+pub(super) struct OpenReservation {
     pub allocation: AllocationId,
-    /// How much.
     pub quantity: Amount,
-    /// The opening movement's time.
+    /// The time of the movement that opened it.
     pub created_at: Time,
-    /// When it is released by itself.
+    /// The time at which it is released unless it is closed before; `None` is never.
     pub expire_time: Option<Time>,
+}
+
+/// An account at one of its versions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct PastBalance {
+    /// The amounts, and the version that they belong to.
+    pub balance: Balance,
+    /// A time that, asked for as `as_of`, leads to the same answer for ever.
+    pub as_of: Time,
+    /// The oldest of the reservations that were open, at most [`crate::limits::RESERVATIONS_SHOWN_MAX`].
+    pub reservations: Vec<OpenReservation>,
+    /// The number of reservations that were open.
+    pub count: i64,
+    /// The sum of all that were open, as a decimal that may have more digits than an amount.
+    pub total: String,
 }
 
 /// A list of the journal: AND between filters, OR between the values of one, an empty one lets everything pass.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct EntryList {
-    /// Who asks.
+    /// The enterprise that asks.
     pub enterprise: EnterpriseId,
-    /// Of which accounts.
-    pub accounts: Accounts,
-    /// Only of this currency.
+    pub accounts: EntryAccounts,
     pub unit: Option<Unit>,
-    /// Only then or later.
+    /// The first time that is listed.
     pub from: Option<Time>,
-    /// Only then or before.
+    /// The last time that is listed.
     pub to: Option<Time>,
-    /// Only with these causes.
     pub causes: Vec<Cause>,
     /// Only of these allocations (their ids) or adjustments (their external ids).
     pub cause_ids: Vec<String>,
-    /// Newest first.
+    /// Whether the newest entry comes first.
     pub descending: bool,
-    /// Which part.
     pub page: Page<EntryCursor>,
 }
 
-/// Whose entries are asked for.
+/// The accounts whose entries are asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Accounts {
+pub(super) enum EntryAccounts {
     /// Every account that the enterprise may see.
     All,
-    /// Its custody.
+    /// The account of its client.
     Custody,
-    /// This connection.
+    /// The account of this connection.
     Connection(ConnectionId),
 }
 
 /// The last entry of the page before: the key that the journal is sorted by.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct EntryCursor {
-    /// Its time.
     pub time: Time,
-    /// Its account.
     pub account: AccountId,
-    /// Its currency.
     pub unit: String,
 }
 
 /// A line of the journal as callers see it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Entry {
-    /// Which account.
+pub(super) struct BalanceEntry {
     pub account: AccountId,
-    /// Of what.
     pub unit: Unit,
-    /// What was added to `available`.
+    /// What the entry added to `available`.
     pub available_delta: Amount,
-    /// What was added to `held`.
+    /// What the entry added to `held`.
     pub held_delta: Amount,
-    /// The account after it.
+    /// The balance that the entry left; its version is the entry's.
     pub after: Balance,
-    /// What made the movement.
+    /// The kind of movement that the entry is part of.
     pub cause: Cause,
     /// The record behind it: an allocation's id or an adjustment's external id.
     pub cause_id: String,
-    /// When.
+    /// The movement's time, which all its entries have.
     pub time: Time,
 }
 
-impl Entry {
-    /// The cursor that leads behind it.
+impl BalanceEntry {
+    /// The cursor of the page that follows this entry.
     pub(super) fn cursor(&self) -> EntryCursor {
         EntryCursor {
             time: self.time,

@@ -1,4 +1,4 @@
-//! The RPCs: convert in, authorise, call, convert out.
+//! The handlers: convert in, authorise, call, convert out.
 
 use std::sync::Arc;
 
@@ -8,18 +8,22 @@ use tokio::sync::Semaphore;
 use tonic::{Request, Response, Status};
 
 use crate::balance::model::{
-    Account, Accounts, Cursor, Entry, Get, Moment, NetworkBalance, PartnerNetworkBalance, Side,
+    BalanceAccount, BalanceEntry, BalanceQuery, BalanceSide, Cursor, EntryAccounts, Moment,
+    NetworkBalance, PartnerNetworkBalance, PastBalance,
 };
-use crate::balance::store::{Past, Snapshot};
+use crate::balance::store::BalanceSnapshot;
 use crate::balance::{convert, store};
 use crate::db::connect::Connector;
+use crate::db::enterprise_status::{
+    EnterpriseStatus, require_client, require_licensed, require_partner,
+};
 use crate::db::pool::Pool;
-use crate::db::standing::{Standing, require_client, require_licensed, require_partner};
 use crate::error::{Error, Result};
-use crate::ledger::command::{Origin, OwnerKind, Reply};
+use crate::ledger::account::OwnerKind;
+use crate::ledger::engine::Writer;
 use crate::ledger::expiry::release_due;
+use crate::ledger::kind::Origin;
 use crate::ledger::verify::{self, VerifyError};
-use crate::ledger::writer::Writer;
 use crate::limits::VERIFY_AT_ONCE_MAX;
 use crate::proto::balance::v1 as pb;
 use crate::proto::balance::v1::balance_service_server::BalanceService as Rpcs;
@@ -27,7 +31,7 @@ use crate::rpc::call::{Answer, Answers, answer, answer_stream};
 use crate::rpc::paging;
 use crate::types::ids::AccountId;
 
-/// The service.
+/// Adjusts balances, reads them now and in the past, and verifies the ledger.
 #[derive(Clone, Debug)]
 pub struct BalanceService {
     pool: Pool,
@@ -55,13 +59,9 @@ impl Rpcs for BalanceService {
         request: Request<pb::AdjustBalanceRequest>,
     ) -> Result<Response<pb::AdjustBalanceResponse>, Status> {
         answer(request, async |call, message| {
-            // The scope serves every enterprise: no membership, no licence.
+            // The scope covers every enterprise: neither membership nor a licence is required.
             let command = convert::adjust(message, &call.caller)?;
-            let Reply::Adjustment(reply) = self.writer.submit(command, call.claim).await? else {
-                return Err(Error::internal(
-                    "an adjustment was answered as something else",
-                ));
-            };
+            let reply = self.writer.submit(command, call.claim).await?;
             let message = pb::AdjustBalanceResponse {
                 custody_balance: Some(reply.custody.into()),
             };
@@ -78,9 +78,9 @@ impl Rpcs for BalanceService {
             let (list, binding) = convert::client_list(call.rpc.path, message)?;
             call.caller.require_member(list.enterprise)?;
             let mut read = store::client_balances(&self.pool, &list, None).await?;
-            let client = require_client(read.standing, list.enterprise)?;
-            let clock = read.standing.map(|standing| standing.clock);
-            while release_due(&self.writer, OwnerKind::Enterprise, &read.due).await? {
+            let client = require_client(read.enterprise, list.enterprise)?;
+            let clock = read.enterprise.map(|status| status.clock);
+            while release_due(&self.writer, OwnerKind::Enterprise, &read.expired).await? {
                 read = store::client_balances(&self.pool, &list, clock).await?;
             }
             let found = read.found;
@@ -111,8 +111,8 @@ impl Rpcs for BalanceService {
         answer(request, async |call, message| {
             let (list, binding) = convert::partner_list(call.rpc.path, message)?;
             call.caller.require_member(list.enterprise)?;
-            let (standing, connections) = store::connections(&self.pool, &list).await?;
-            let clock = require_partner(standing, list.enterprise)?.clock;
+            let (status, connections) = store::connections(&self.pool, &list).await?;
+            let clock = require_partner(status, list.enterprise)?.clock;
             let balances = || {
                 store::balances(
                     &self.pool,
@@ -122,9 +122,9 @@ impl Rpcs for BalanceService {
                     clock,
                 )
             };
-            let (mut due, mut network) = balances().await?;
-            while release_due(&self.writer, OwnerKind::Enterprise, &due).await? {
-                (due, network) = balances().await?;
+            let (mut expired, mut network) = balances().await?;
+            while release_due(&self.writer, OwnerKind::Enterprise, &expired).await? {
+                (expired, network) = balances().await?;
             }
             let cursor = |network: &PartnerNetworkBalance| Cursor(network.connection.id);
             let (network_balances, next_page_token) =
@@ -142,19 +142,19 @@ impl Rpcs for BalanceService {
         request: Request<pb::GetBalanceRequest>,
     ) -> Result<Response<pb::GetBalanceResponse>, Status> {
         answer(request, async |call, message| {
-            let get = convert::get(&message)?;
-            call.caller.require_member(get.enterprise)?;
-            let (standing, connection) = store::account(&self.pool, &get).await?;
-            let standing = require_licensed(standing, get.enterprise)?;
-            let account = account(standing, &get, connection)?;
-            let (unit, clock) = (&get.unit, standing.clock);
-            let snapshot = || store::snapshot(&self.pool, &account, unit, get.moment, clock);
-            let mut seen = snapshot().await?;
-            while release_due(&self.writer, OwnerKind::Enterprise, &seen.due).await? {
-                seen = snapshot().await?;
+            let query = convert::get(&message)?;
+            call.caller.require_member(query.enterprise)?;
+            let (status, connection) = store::account(&self.pool, &query).await?;
+            let status = require_licensed(status, query.enterprise)?;
+            let account = account(status, &query, connection)?;
+            let (unit, clock) = (&query.unit, status.clock);
+            let snapshot = || store::snapshot(&self.pool, &account, unit, query.moment, clock);
+            let mut read = snapshot().await?;
+            while release_due(&self.writer, OwnerKind::Enterprise, &read.expired).await? {
+                read = snapshot().await?;
             }
-            let past = judge(get.moment, seen)?;
-            Ok(Answer::fresh(convert::balance(past, &get.unit)))
+            let past = require_reached(query.moment, read)?;
+            Ok(Answer::fresh(convert::balance(past, unit)))
         })
         .await
     }
@@ -167,19 +167,19 @@ impl Rpcs for BalanceService {
             let (list, binding) = convert::entry_list(call.rpc.path, message)?;
             call.caller.require_member(list.enterprise)?;
             let read = store::visible(&self.pool, &list).await?;
-            let standing = require_licensed(read.standing, list.enterprise)?;
-            require_side(standing)?;
-            if list.accounts == Accounts::Custody && standing.client.is_none() {
+            let status = require_licensed(read.enterprise, list.enterprise)?;
+            require_client_or_partner(status)?;
+            if list.accounts == EntryAccounts::Custody && status.client.is_none() {
                 return Err(Error::ClientNotFound(None));
             }
-            release_due(&self.writer, OwnerKind::Enterprise, &read.due).await?;
+            release_due(&self.writer, OwnerKind::Enterprise, &read.expired).await?;
             let entries = store::entries(&self.pool, &list, &read.found).await?;
             let (entries, next_page_token) = paging::finish(
                 entries,
                 list.page.size,
                 binding,
                 0,
-                Entry::cursor,
+                BalanceEntry::cursor,
                 Into::into,
             );
             Ok(Answer::fresh(pb::ListEntriesResponse {
@@ -197,16 +197,16 @@ impl Rpcs for BalanceService {
         request: Request<pb::VerifyLedgerRequest>,
     ) -> Result<Response<Self::VerifyLedgerStream>, Status> {
         answer_stream(request, async |_call, _message| {
-            // The scope serves every enterprise: no membership, no licence.
-            let place = Arc::clone(&self.verifying)
+            // The scope covers every enterprise: neither membership nor a licence is required.
+            let permit = Arc::clone(&self.verifying)
                 .try_acquire_owned()
                 .map_err(|_| Error::Overloaded)?;
             let events = verify::start(&self.connector)
                 .await
                 .map_err(VerifyError::into_error)?;
             Ok(events.map(move |event| {
-                // Held for as long as the stream is.
-                let _place = &place;
+                // Released when the stream is dropped.
+                let _permit = &permit;
                 event.map(Into::into).map_err(VerifyError::into_error)
             }))
         })
@@ -214,9 +214,9 @@ impl Rpcs for BalanceService {
     }
 }
 
-/// Refuses an enterprise that is nobody's client and nobody's partner.
-fn require_side(standing: Standing) -> Result<()> {
-    if standing.client.is_some() || standing.has_partner {
+/// Refuses an enterprise that has neither a client nor a partner.
+fn require_client_or_partner(status: EnterpriseStatus) -> Result<()> {
+    if status.client.is_some() || status.has_partner {
         Ok(())
     } else {
         Err(Error::ClientNotFound(None))
@@ -224,14 +224,18 @@ fn require_side(standing: Standing) -> Result<()> {
 }
 
 /// The account that is asked for; `connection` is the one that was named, if it has a side in the enterprise.
-fn account(standing: Standing, get: &Get, connection: Option<Account>) -> Result<Account> {
-    require_side(standing)?;
-    match get.connection {
+fn account(
+    status: EnterpriseStatus,
+    query: &BalanceQuery,
+    connection: Option<BalanceAccount>,
+) -> Result<BalanceAccount> {
+    require_client_or_partner(status)?;
+    match query.connection {
         Some(id) => connection.ok_or(Error::ConnectionNotFound(id)),
-        None if standing.client.is_some() => Ok(Account {
-            owner: get.enterprise.into(),
+        None if status.client.is_some() => Ok(BalanceAccount {
+            owner: query.enterprise.into(),
             id: AccountId::OWN,
-            side: Side::Client,
+            side: BalanceSide::Client,
         }),
         None => Err(Error::invalid(
             "connection_id",
@@ -240,8 +244,8 @@ fn account(standing: Standing, get: &Get, connection: Option<Account>) -> Result
     }
 }
 
-/// What was asked for, unless it lies in the future.
-fn judge(moment: Moment, snapshot: Snapshot) -> Result<Past> {
+/// The account at the moment that was asked for; refuses a moment that lies in the future.
+fn require_reached(moment: Moment, snapshot: BalanceSnapshot) -> Result<PastBalance> {
     let newest = snapshot.newest.unwrap_or(snapshot.clock);
     match moment {
         Moment::At(time) if time > snapshot.clock.max(newest) => Err(Error::invalid(

@@ -1,18 +1,18 @@
-//! What the service shows and lists. What a bucket's value does is the ledger's.
+//! Buckets and balance actions as the service shows and lists them. Their value is the ledger's.
 
 mod details;
 
 use serde::{Deserialize, Serialize};
 
-pub(super) use details::{ActionDetails, Class, Details, RecurringPeriod, Reference};
+pub(super) use details::{ActionDetails, BucketDetails, ObjectClass, RecurringPeriod, Reference};
 
 use crate::error::Error;
-use crate::ledger::command::bucket::BucketReply;
-use crate::ledger::model::Balance;
-use crate::ledger::model::bucket::{
-    ActionKind, ActionStatus, BalanceAction, BucketStatus, CostOwner, Performed, UsageType,
+use crate::ledger::account::Balance;
+use crate::ledger::bucket::model::{
+    ActionEffect, ActionKind, ActionStatus, BalanceAction, BucketStatus, CostOwner, UsageType,
     Validity,
 };
+use crate::ledger::bucket::request::BucketReply;
 use crate::types::amount::Amount;
 use crate::types::ids::{ActionId, OwnerId, TenantId};
 use crate::types::page::Page;
@@ -21,33 +21,28 @@ use crate::types::unit::Unit;
 
 /// A bucket as callers see it.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Record {
+pub(super) struct BucketRecord {
     /// Unique in the tenant.
     pub id: String,
-    /// For people.
     pub name: Option<String>,
-    /// For people.
     pub description: Option<String>,
-    /// As it reads now: an active one past its end is EXPIRED.
+    /// The status at the time of the read: an active bucket past its end is EXPIRED.
     pub status: BucketStatus,
-    /// What its value is used for.
     pub usage_type: Option<UsageType>,
-    /// Of what.
     pub unit: Unit,
-    /// What is left, and what is set aside.
+    /// What is left in the bucket, and what its open reserves hold.
     pub balance: Balance,
-    /// When it may be used.
+    /// The period in which the bucket may be used.
     pub validity: Validity,
-    /// Higher after each update and each movement.
+    /// Grows with each update and each movement.
     pub version: i64,
-    /// All that is only shown.
-    pub details: Details,
-    /// The opening movement's time.
+    pub details: BucketDetails,
+    /// The time of the movement that opened it.
     pub created_at: Time,
 }
 
-impl Record {
-    /// Where a list goes on behind it.
+impl BucketRecord {
+    /// The cursor of the page that follows it.
     pub(super) fn cursor(&self) -> Cursor {
         Cursor {
             created_at: self.created_at,
@@ -57,7 +52,7 @@ impl Record {
 }
 
 /// A bucket as a command left it.
-impl TryFrom<&BucketReply> for Record {
+impl TryFrom<&BucketReply> for BucketRecord {
     type Error = Error;
 
     fn try_from(reply: &BucketReply) -> Result<Self, Error> {
@@ -72,7 +67,7 @@ impl TryFrom<&BucketReply> for Record {
             balance: reply.balance,
             validity: bucket.validity,
             version: bucket.version_with(&reply.balance),
-            details: Details::parse(&bucket.details)?,
+            details: BucketDetails::parse(&bucket.details.0)?,
             created_at: bucket.created_at,
         })
     }
@@ -80,50 +75,45 @@ impl TryFrom<&BucketReply> for Record {
 
 /// A balance action as callers see it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Action {
-    /// Orders by creation.
+pub(super) struct BucketActionRecord {
+    /// Ids are in the order of creation.
     pub id: ActionId,
-    /// What was done.
     pub kind: ActionKind,
-    /// Where it stands.
     pub status: ActionStatus,
     /// The bucket's id in the tenant.
     pub bucket: String,
-    /// The key.
+    /// The key, unique per bucket and kind of action.
     pub request_id: String,
-    /// Of what.
     pub unit: Unit,
-    /// How much.
     pub amount: Amount,
     /// Of a reserve: what it still holds.
     pub remaining: Option<Amount>,
-    /// Of a reserve: when it is released by itself.
+    /// Of a reserve: the time at which it is released unless it is closed before.
     pub expire_time: Option<Time>,
-    /// The reserve that it is about.
+    /// The reserve that was released, or that was drawn from.
     pub reserve: Option<ActionId>,
-    /// Of a transfer: the bucket that took, by its id in the tenant.
+    /// Of a transfer: the bucket that received the amount, by its id in the tenant.
     pub receiver: Option<String>,
-    /// Of a transfer: what was paid for it, and by whom.
+    /// Of a transfer: what it cost, and which side paid.
     pub cost: Option<(Amount, CostOwner)>,
-    /// The token's subject.
+    /// The subject of the token that created it.
     pub initiated_by: String,
-    /// All that is only shown.
     pub details: ActionDetails,
-    /// The movement's time.
+    /// The time of its movement.
     pub created_at: Time,
-    /// The time of the last movement that touched it.
+    /// The time of the last movement that changed it.
     pub updated_at: Time,
 }
 
-impl Action {
-    /// Where a list goes on behind it.
+impl BucketActionRecord {
+    /// The cursor of the page that follows it.
     pub(super) fn cursor(&self) -> ActionCursor {
         ActionCursor(self.id)
     }
 }
 
 /// An action as a command left it.
-impl TryFrom<BalanceAction> for Action {
+impl TryFrom<BalanceAction> for BucketActionRecord {
     type Error = Error;
 
     fn try_from(action: BalanceAction) -> Result<Self, Error> {
@@ -141,75 +131,65 @@ impl TryFrom<BalanceAction> for Action {
             receiver: None,
             cost: None,
             initiated_by: action.initiated_by,
-            details: ActionDetails::parse(&action.details)?,
+            details: ActionDetails::parse(&action.details.0)?,
             created_at: action.created_at,
             updated_at: action.updated_at,
         };
-        match action.what {
-            Performed::Topup | Performed::Adjust | Performed::Deduct(None) => {}
-            Performed::Transfer(transfer) => {
+        match action.effect {
+            ActionEffect::Topup | ActionEffect::Adjust | ActionEffect::Deduct(None) => {}
+            ActionEffect::Transfer(transfer) => {
                 shown.receiver = Some(transfer.receiver_bucket);
                 shown.cost = transfer.cost.map(|cost| (cost.amount, cost.owner));
             }
-            Performed::Reserve(reserve) => {
+            ActionEffect::Reserve(reserve) => {
                 shown.remaining = Some(reserve.remaining);
                 shown.expire_time = reserve.expire_time;
             }
-            Performed::Unreserve { reserve } => shown.reserve = Some(reserve),
-            Performed::Deduct(Some(drawn)) => shown.reserve = Some(drawn.reserve),
+            ActionEffect::Unreserve { reserve } => shown.reserve = Some(reserve),
+            ActionEffect::Deduct(Some(drawn)) => shown.reserve = Some(drawn.reserve),
         }
         Ok(shown)
     }
 }
 
-/// Which buckets: AND between filters, `None` lets everything pass.
+/// The filters of a list of buckets: AND between them, `None` lets everything pass.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Filter {
-    /// Only with this product.
+pub(super) struct BucketFilter {
+    /// A product that the bucket serves.
     pub product: Option<String>,
-    /// Only of this party account.
     pub party_account: Option<String>,
-    /// Only those that read so.
+    /// The status at the time of the read.
     pub status: Option<BucketStatus>,
-    /// Only of this usage type.
     pub usage_type: Option<UsageType>,
 }
 
 /// A list of buckets in the order of creation, then of ids by their bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct List {
-    /// Which.
-    pub filter: Filter,
-    /// Which part of them.
+    pub filter: BucketFilter,
     pub page: Page<Cursor>,
 }
 
 /// The last bucket of the page before.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Cursor {
-    /// When it was created.
     pub created_at: Time,
-    /// Its id.
     pub id: String,
 }
 
-/// A list of balance actions in the order of creation: AND between filters, OR between the values of one, an empty one
-/// lets everything pass.
+/// A list of balance actions in the order of creation: AND between filters, OR between the values of one. An empty filter
+/// lets every action pass.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct ActionList {
-    /// Only of these kinds.
     pub kinds: Vec<ActionKind>,
-    /// Only of these buckets, or transfers to them.
+    /// Buckets by their ids in the tenant: their own actions, and transfers to them.
     pub buckets: Vec<String>,
-    /// Only of these party accounts.
     pub party_accounts: Vec<String>,
-    /// Only with these keys.
     pub request_ids: Vec<String>,
-    /// Only then or later.
+    /// The first time that is listed.
     pub from: Option<Time>,
-    /// Only then or before.
+    /// The last time that is listed.
     pub to: Option<Time>,
-    /// Which part.
     pub page: Page<ActionCursor>,
 }
 
@@ -217,40 +197,37 @@ pub(super) struct ActionList {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct ActionCursor(pub ActionId);
 
-/// Which party account's balances are added up.
+/// The party account whose balances are added up.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Accumulate {
-    /// Whose.
     pub party_account: String,
-    /// Only of this.
+    /// The only unit that is added up; `None` stands for each.
     pub unit: Option<Unit>,
 }
 
-/// What buckets hold of one unit together.
+/// What the buckets of a party account hold of one unit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Accumulated {
-    /// Of what.
     pub unit: Unit,
-    /// Decimals that may have more digits than an amount.
+    /// A decimal that may have more digits than an amount.
     pub available: String,
-    /// In the same form.
+    /// A decimal in the same form.
     pub held: String,
-    /// How many buckets.
+    /// The number of buckets.
     pub buckets: i64,
 }
 
-/// What a read shows, unless something in it was due: then that is to be released, and the read repeated by its clock.
+/// What a read found. If something in it had expired, that is to be released, and the read repeated by its clock.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Seen<T> {
-    /// What is shown.
-    pub shown: T,
-    /// The database's clock when it was first read.
+pub(super) struct BucketRead<T> {
+    pub found: T,
+    /// The database's clock when this was first read; `None` if that read found nothing.
     pub clock: Option<Time>,
-    /// Buckets of which a reserve was due then.
-    pub due: Vec<OwnerId>,
+    /// Buckets that had open reserves whose expire time was past then.
+    pub expired: Vec<OwnerId>,
 }
 
-/// Makes the id of a bucket for which the caller gave only a request id.
+/// The id of a bucket for which the caller gave only a request id.
 pub(super) fn made_id(tenant: TenantId, request_id: &str) -> String {
     uuid::Uuid::new_v5(&tenant.0, request_id.as_bytes()).to_string()
 }

@@ -1,14 +1,16 @@
-//! The RPCs: convert in, authorise, call, convert out. The tenant of a write is asked for as its command is made.
+//! The handlers: convert in, authorise, call, convert out.
 
 use tonic::{Request, Response, Status};
 
-use crate::bucket::model::{Action, Record, Seen};
+use crate::bucket::model::{BucketActionRecord, BucketRead, BucketRecord};
 use crate::bucket::{convert, store};
 use crate::db::pool::Pool;
 use crate::error::{Error, Result};
-use crate::ledger::command::{Command, Origin, OwnerKind, Reply};
+use crate::ledger::account::OwnerKind;
+use crate::ledger::bucket::request::BucketRequest;
+use crate::ledger::engine::Writer;
 use crate::ledger::expiry::release_due;
-use crate::ledger::writer::Writer;
+use crate::ledger::kind::{Command, Origin};
 use crate::proto::bucket::v1 as pb;
 use crate::proto::bucket::v1::bucket_service_server::BucketService as Rpcs;
 use crate::rpc::call::{Answer, Call, answer};
@@ -16,20 +18,20 @@ use crate::rpc::paging;
 use crate::types::ids::OwnerId;
 use crate::types::time::Time;
 
-/// How many records an answer has.
+/// Metadata of a list: the number of records in the answer.
 const RESULT_COUNT: &str = "x-result-count";
-/// How many there are on all pages.
+/// Metadata of a list: the number of records on all pages.
 const TOTAL_COUNT: &str = "x-total-count";
 
 /// What the answer of every write has.
-struct Acted {
+struct BucketAnswer {
     /// None where no value was to be moved.
     action: Option<pb::BalanceAction>,
     bucket: Option<pb::Bucket>,
-    is_replayed: bool,
+    replayed: bool,
 }
 
-/// The service.
+/// Creates buckets, moves their value, and lists both.
 #[derive(Clone, Debug)]
 pub struct BucketService {
     pool: Pool,
@@ -42,38 +44,31 @@ impl BucketService {
         Self { pool, writer }
     }
 
-    /// Reads until nothing that is shown was due when it was first read.
-    async fn see<T, F>(&self, read: impl Fn(Option<Time>) -> F) -> Result<T>
+    /// Reads until nothing that is shown had expired when it was first read.
+    async fn read<T, F>(&self, read: impl Fn(Option<Time>) -> F) -> Result<T>
     where
-        F: Future<Output = Result<Seen<T>>>,
+        F: Future<Output = Result<BucketRead<T>>>,
     {
-        let mut seen = read(None).await?;
+        let mut result = read(None).await?;
         loop {
-            seen.due.sort_unstable();
-            seen.due.dedup();
-            if !release_due(&self.writer, OwnerKind::Bucket, &seen.due).await? {
-                return Ok(seen.shown);
+            result.expired.sort_unstable();
+            result.expired.dedup();
+            if !release_due(&self.writer, OwnerKind::Bucket, &result.expired).await? {
+                return Ok(result.found);
             }
-            seen = read(seen.clock).await?;
+            result = read(result.clock).await?;
         }
     }
 
-    /// Carries a write out.
-    async fn act(&self, command: Command, call: Call) -> Result<Acted> {
-        let reply = match self.writer.submit(command, call.claim).await? {
-            Reply::Bucket(reply) => *reply,
-            other => {
-                return Err(Error::internal(format!(
-                    "answered as something else: {other:?}"
-                )));
-            }
-        };
-        let bucket = Record::try_from(&reply)?;
-        let action = reply.action.map(Action::try_from).transpose()?;
-        Ok(Acted {
+    /// Carries out a command on one bucket.
+    async fn carry_out(&self, command: Command<BucketRequest>, call: Call) -> Result<BucketAnswer> {
+        let reply = self.writer.submit(command, call.claim).await?;
+        let bucket = BucketRecord::try_from(&reply)?;
+        let action = reply.action.map(BucketActionRecord::try_from).transpose()?;
+        Ok(BucketAnswer {
             action: action.map(Into::into),
             bucket: Some(convert::base(bucket)),
-            is_replayed: reply.origin == Origin::Replayed,
+            replayed: reply.origin == Origin::Replayed,
         })
     }
 }
@@ -88,14 +83,14 @@ impl Rpcs for BucketService {
             let (list, view, binding) = convert::list(call.rpc.path, call.caller.tenant, message)?;
             let tenant = call.caller.require_tenant()?;
             let listed = self
-                .see(|clock| store::buckets(&self.pool, tenant, &list, clock))
+                .read(|clock| store::buckets(&self.pool, tenant, &list, clock))
                 .await?;
             let (buckets, next_page_token) = paging::finish(
                 listed.records,
                 list.page.size,
                 binding,
                 0,
-                Record::cursor,
+                BucketRecord::cursor,
                 |record| view.show(record),
             );
             let count = buckets.len();
@@ -121,7 +116,7 @@ impl Rpcs for BucketService {
             let tenant = call.caller.require_tenant()?;
             let owner = OwnerId::of_bucket(tenant, &id);
             let found = self
-                .see(|clock| store::bucket(&self.pool, owner, clock))
+                .read(|clock| store::bucket(&self.pool, owner, clock))
                 .await?;
             let record = found.ok_or(Error::BucketNotFound(id))?;
             Ok(Answer::fresh(pb::GetBucketResponse {
@@ -137,10 +132,11 @@ impl Rpcs for BucketService {
     ) -> Result<Response<pb::CreateBucketResponse>, Status> {
         answer(request, async |call, message| {
             let command = convert::create(message, &call.caller)?;
-            let acted = self.act(command, call).await?;
-            let bucket = acted.bucket;
+            let tenant = call.caller.require_tenant()?;
+            let reply = self.carry_out(command(tenant), call).await?;
+            let bucket = reply.bucket;
             let message = pb::CreateBucketResponse { bucket };
-            Ok(Answer::new(message, acted.is_replayed))
+            Ok(Answer::new(message, reply.replayed))
         })
         .await
     }
@@ -151,10 +147,11 @@ impl Rpcs for BucketService {
     ) -> Result<Response<pb::UpdateBucketResponse>, Status> {
         answer(request, async |call, message| {
             let command = convert::update(message, &call.caller)?;
-            let acted = self.act(command, call).await?;
-            let bucket = acted.bucket;
+            let tenant = call.caller.require_tenant()?;
+            let reply = self.carry_out(command(tenant), call).await?;
+            let bucket = reply.bucket;
             let message = pb::UpdateBucketResponse { bucket };
-            Ok(Answer::new(message, acted.is_replayed))
+            Ok(Answer::new(message, reply.replayed))
         })
         .await
     }
@@ -165,12 +162,13 @@ impl Rpcs for BucketService {
     ) -> Result<Response<pb::TopupBalanceResponse>, Status> {
         answer(request, async |call, message| {
             let command = convert::topup(&message, &call.caller)?;
-            let acted = self.act(command, call).await?;
+            let tenant = call.caller.require_tenant()?;
+            let reply = self.carry_out(command(tenant), call).await?;
             let message = pb::TopupBalanceResponse {
-                balance_action: acted.action,
-                bucket: acted.bucket,
+                balance_action: reply.action,
+                bucket: reply.bucket,
             };
-            Ok(Answer::new(message, acted.is_replayed))
+            Ok(Answer::new(message, reply.replayed))
         })
         .await
     }
@@ -181,12 +179,13 @@ impl Rpcs for BucketService {
     ) -> Result<Response<pb::AdjustBalanceResponse>, Status> {
         answer(request, async |call, message| {
             let command = convert::adjust(&message, &call.caller)?;
-            let acted = self.act(command, call).await?;
+            let tenant = call.caller.require_tenant()?;
+            let reply = self.carry_out(command(tenant), call).await?;
             let message = pb::AdjustBalanceResponse {
-                balance_action: acted.action,
-                bucket: acted.bucket,
+                balance_action: reply.action,
+                bucket: reply.bucket,
             };
-            Ok(Answer::new(message, acted.is_replayed))
+            Ok(Answer::new(message, reply.replayed))
         })
         .await
     }
@@ -197,12 +196,13 @@ impl Rpcs for BucketService {
     ) -> Result<Response<pb::TransferBalanceResponse>, Status> {
         answer(request, async |call, message| {
             let command = convert::transfer(&message, &call.caller)?;
-            let acted = self.act(command, call).await?;
+            let tenant = call.caller.require_tenant()?;
+            let reply = self.carry_out(command(tenant), call).await?;
             let message = pb::TransferBalanceResponse {
-                balance_action: acted.action,
-                bucket: acted.bucket,
+                balance_action: reply.action,
+                bucket: reply.bucket,
             };
-            Ok(Answer::new(message, acted.is_replayed))
+            Ok(Answer::new(message, reply.replayed))
         })
         .await
     }
@@ -213,12 +213,13 @@ impl Rpcs for BucketService {
     ) -> Result<Response<pb::ReserveBalanceResponse>, Status> {
         answer(request, async |call, message| {
             let command = convert::reserve(&message, &call.caller)?;
-            let acted = self.act(command, call).await?;
+            let tenant = call.caller.require_tenant()?;
+            let reply = self.carry_out(command(tenant), call).await?;
             let message = pb::ReserveBalanceResponse {
-                balance_action: acted.action,
-                bucket: acted.bucket,
+                balance_action: reply.action,
+                bucket: reply.bucket,
             };
-            Ok(Answer::new(message, acted.is_replayed))
+            Ok(Answer::new(message, reply.replayed))
         })
         .await
     }
@@ -229,12 +230,13 @@ impl Rpcs for BucketService {
     ) -> Result<Response<pb::UnreserveBalanceResponse>, Status> {
         answer(request, async |call, message| {
             let command = convert::unreserve(&message, &call.caller)?;
-            let acted = self.act(command, call).await?;
+            let tenant = call.caller.require_tenant()?;
+            let reply = self.carry_out(command(tenant), call).await?;
             let message = pb::UnreserveBalanceResponse {
-                balance_action: acted.action,
-                bucket: acted.bucket,
+                balance_action: reply.action,
+                bucket: reply.bucket,
             };
-            Ok(Answer::new(message, acted.is_replayed))
+            Ok(Answer::new(message, reply.replayed))
         })
         .await
     }
@@ -245,12 +247,13 @@ impl Rpcs for BucketService {
     ) -> Result<Response<pb::DeductBalanceResponse>, Status> {
         answer(request, async |call, message| {
             let command = convert::deduct(&message, &call.caller)?;
-            let acted = self.act(command, call).await?;
+            let tenant = call.caller.require_tenant()?;
+            let reply = self.carry_out(command(tenant), call).await?;
             let message = pb::DeductBalanceResponse {
-                balance_action: acted.action,
-                bucket: acted.bucket,
+                balance_action: reply.action,
+                bucket: reply.bucket,
             };
-            Ok(Answer::new(message, acted.is_replayed))
+            Ok(Answer::new(message, reply.replayed))
         })
         .await
     }
@@ -263,7 +266,7 @@ impl Rpcs for BucketService {
             let accumulate = convert::accumulate(&message)?;
             let tenant = call.caller.require_tenant()?;
             let found = self
-                .see(|clock| store::accumulated(&self.pool, tenant, &accumulate, clock))
+                .read(|clock| store::accumulated(&self.pool, tenant, &accumulate, clock))
                 .await?;
             Ok(Answer::fresh(pb::GetAccumulatedBalanceResponse {
                 accumulated_balances: found.into_iter().map(Into::into).collect(),
@@ -280,14 +283,14 @@ impl Rpcs for BucketService {
             let (list, binding) = convert::action_list(call.rpc.path, call.caller.tenant, message)?;
             let tenant = call.caller.require_tenant()?;
             let found = self
-                .see(|clock| store::actions(&self.pool, tenant, &list, clock))
+                .read(|clock| store::actions(&self.pool, tenant, &list, clock))
                 .await?;
             let (balance_actions, next_page_token) = paging::finish(
                 found,
                 list.page.size,
                 binding,
                 0,
-                Action::cursor,
+                BucketActionRecord::cursor,
                 Into::into,
             );
             Ok(Answer::fresh(pb::ListBalanceActionsResponse {
@@ -306,7 +309,7 @@ impl Rpcs for BucketService {
             let id = convert::get_action(&message)?;
             let tenant = call.caller.require_tenant()?;
             let found = self
-                .see(|clock| store::action(&self.pool, tenant, id, clock))
+                .read(|clock| store::action(&self.pool, tenant, id, clock))
                 .await?;
             let action = found.ok_or(Error::ActionNotFound(id))?;
             Ok(Answer::fresh(pb::GetBalanceActionResponse {

@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use earmark_dev_postgres::{Cluster, ClusterOptions};
 use tokio_util::task::AbortOnDropHandle;
 use uuid::Uuid;
 
@@ -19,7 +20,6 @@ use crate::cli::listen::listen;
 use crate::cli::output::print;
 use crate::config::DevArgs;
 use crate::db::connect::Connector;
-use crate::db::embedded::{Cluster, Options};
 use crate::db::migrate;
 use crate::demo::{self, DemoIds};
 use crate::server::drain::Shutdown;
@@ -39,10 +39,10 @@ pub(super) async fn run(args: DevArgs) -> Result<(), CliFailure> {
     let listener = listen(args.server.listen).await?;
     let address = listener.local_addr().map_err(CliFailure::new)?;
     tracing::info!("starting PostgreSQL; its first start takes some seconds");
-    let cluster = Cluster::start(Options {
+    let cluster = Cluster::start(ClusterOptions {
         binaries: args.postgres_bin.clone(),
         fresh: args.fresh,
-        ..Options::new(&args.data.data_dir)
+        ..ClusterOptions::new(&args.data.data_dir)
     })
     .await
     .map_err(CliFailure::new)?;

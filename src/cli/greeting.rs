@@ -68,12 +68,12 @@ export TOKEN={token}
   -d '{{\"company_id\": {company}, \"langcode\": \"fr-CA\"}}' \\
   {address} earmark.catalogue.v1.CatalogueService/ListAvailableAllocations
 
-The token is valid for a day. It has every scope, and stands for both demo enterprises, the tenant {tenant}, the firm
-{firm} and the company {company}. For a token that may only read:
+The token is valid for a day. It has every scope, both demo enterprises, the tenant {tenant}, the firm {firm}
+and the company {company}. For a token that may only read:
   {earmark} token --scope settlement_network_read --enterprise {enterprise}{data_dir}
 The database:
   psql '{database}'
-README.md has a longer tour. Ctrl-C stops the server and its PostgreSQL.
+docs/tour.md has a longer tour. Ctrl-C stops the server and its PostgreSQL.
 "
     )
 }

@@ -54,7 +54,8 @@ pub(super) async fn check(address: &str, service: &str) -> Result<(), CliFailure
     match response.into_inner().status() {
         ServingStatus::Serving => Ok(()),
         other => Err(CliFailure::new(format!(
-            "{address} is {}: it is shutting down, or its database does not answer or lacks migrations; its log says which",
+            "{address} is {}: the server is shutting down, its database does not answer, or the database lacks migrations \
+             (run `earmark migrate`)",
             other.as_str_name()
         ))),
     }

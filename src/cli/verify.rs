@@ -8,13 +8,13 @@ use std::time::Duration;
 use futures_util::TryStreamExt;
 use indicatif::{ProgressBar, ProgressStyle};
 
+#[cfg(feature = "dev")]
 use crate::cli::dev::DATABASE;
 use crate::cli::failure::CliFailure;
 use crate::cli::output::print;
 use crate::config::VerifyArgs;
 use crate::db::connect::Connector;
-use crate::db::embedded;
-use crate::ledger::invariant::Breach;
+use crate::ledger::breach::Breach;
 use crate::ledger::verify::{self, Event, Progress, Summary};
 use crate::limits::VERIFY_BREACHES_MAX;
 use crate::types::ids::AccountId;
@@ -22,12 +22,17 @@ use crate::types::ids::AccountId;
 pub(super) async fn run(args: VerifyArgs) -> Result<(), CliFailure> {
     let url = match args.database_url {
         Some(url) => url,
-        None => embedded::running_url(&args.data.data_dir, DATABASE).ok_or_else(|| {
-            CliFailure::setting(format!(
-                "give --database-url or start `earmark dev`: no development server runs in {}",
-                args.data.data_dir.display()
-            ))
-        })?,
+        #[cfg(feature = "dev")]
+        None => {
+            earmark_dev_postgres::running_url(&args.data.data_dir, DATABASE).ok_or_else(|| {
+                CliFailure::setting(format!(
+                    "give --database-url or start `earmark dev`: no development server runs in {}",
+                    args.data.data_dir.display()
+                ))
+            })?
+        }
+        #[cfg(not(feature = "dev"))]
+        None => return Err(CliFailure::setting("give --database-url")),
     };
     let connector = Connector::new(&url)
         .map_err(|error| CliFailure::setting(format!("--database-url: {error}")))?;
@@ -158,7 +163,7 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::ledger::invariant::Invariant;
+    use crate::ledger::breach::Invariant;
     use crate::types::ids::OwnerId;
     use crate::types::unit::Unit;
 

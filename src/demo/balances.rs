@@ -58,8 +58,7 @@ async fn allocations(
             amount,
             client_external_id: external_id.into(),
             notes: Some("Demo data".into()),
-            expire_time: None,
-            validate_only: false,
+            ..Default::default()
         };
         let answer = rpc.create_allocation(request).await?.into_inner();
         Ok::<_, Status>(answer.allocation.unwrap_or_default().id)
@@ -93,8 +92,7 @@ async fn allocations(
         amount: amount("BTC", "20000000"),
         client_external_id: "demo-5".into(),
         notes: Some("Demo data".into()),
-        expire_time: None,
-        validate_only: false,
+        ..Default::default()
     };
     rpc.create_deallocation(back).await.map(|_| ())
 }

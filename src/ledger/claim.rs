@@ -1,4 +1,4 @@
-//! Who has a queued write: the writer that takes it, or the deadline that withdraws it.
+//! Decides whether a queued write is carried out by a writer or withdrawn at its deadline.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -19,8 +19,8 @@ impl Claim {
         Self::default()
     }
 
-    /// Takes the write in order to carry it out; false if it was withdrawn. Taking twice is no harm: a batch that failed
-    /// is tried again.
+    /// Takes the write in order to carry it out; false if it was withdrawn. Taking twice is no harm: a batch that
+    /// failed is tried again.
     pub fn take(&self) -> bool {
         self.0
             .compare_exchange(OPEN, TAKEN, Ordering::AcqRel, Ordering::Acquire)

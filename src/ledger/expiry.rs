@@ -1,5 +1,5 @@
-//! Expiry: what is due is released by the command that touches its owner (`decide`), by the read that meets it, and by
-//! the sweep. It is always written, never computed.
+//! Expiry: a reservation whose `expire_time` has passed is released by the next command on its owner, by a read that finds
+//! it, or by the sweep, whichever is first. Its release is always a movement in the journal; it is never only assumed.
 
 use std::panic::AssertUnwindSafe;
 
@@ -11,15 +11,19 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::db::pool::Pool;
-use crate::db::{due, read};
+use crate::db::{expired_reservations, read};
 use crate::error::Result;
+use crate::ledger::account::OwnerKind;
+use crate::ledger::bucket::model::Buckets;
 use crate::ledger::claim::Claim;
-use crate::ledger::command::{Action, Command, OwnerKind};
-use crate::ledger::writer::Writer;
+use crate::ledger::engine::Writer;
+use crate::ledger::kind::{Command, ReleaseDue};
+use crate::ledger::oes::model::OesRecords;
 use crate::limits::{SWEEP_INTERVAL, SWEEP_OWNERS_MAX, SWEEP_ROUND_MAX};
 use crate::types::ids::OwnerId;
 
-/// Releases the due reservations of these owners of one kind; false if there are no owners. A read that found some reads again.
+/// Releases the due reservations of these owners, all of one kind; false if there are no owners. A read that found due
+/// reservations releases them and reads again.
 ///
 /// # Errors
 /// Those of the writer; above all [`crate::error::Error::Overloaded`].
@@ -29,13 +33,22 @@ pub async fn release_due(writer: &Writer, kind: OwnerKind, owners: &[OwnerId]) -
 }
 
 async fn release(writer: &Writer, kind: OwnerKind, owner: OwnerId) -> Result<()> {
-    // Nobody waits for this by its own right: it is carried out whatever becomes of the read.
-    let command = Command::new(owner, false, Action::Expire(kind));
-    writer.submit(command, Claim::new()).await.map(|_| ())
+    // It has a claim of its own: it is carried out even if the read that asked for it is cancelled.
+    let claim = Claim::new();
+    match kind {
+        OwnerKind::Enterprise => {
+            let command = Command::new(owner, false, ReleaseDue::<OesRecords>::default());
+            writer.submit(command, claim).await
+        }
+        OwnerKind::Bucket => {
+            let command = Command::new(owner, false, ReleaseDue::<Buckets>::default());
+            writer.submit(command, claim).await
+        }
+    }
 }
 
-/// Releases what no command and no read meets. It only proposes: `decide` finds nothing to do where another process was
-/// first.
+/// Releases what no command and no read touches, until `closing`. Where another process was first, the judgement under
+/// the owner's lock finds nothing to release.
 pub fn sweep(pool: Pool, writer: Writer, closing: CancellationToken) -> JoinHandle<()> {
     tokio::spawn(async move {
         let mut ticks = interval(SWEEP_INTERVAL);
@@ -43,11 +56,11 @@ pub fn sweep(pool: Pool, writer: Writer, closing: CancellationToken) -> JoinHand
         let rounds = async {
             loop {
                 ticks.tick().await;
-                // What has been handed to the writer is carried out without us; an owner that another session holds must
-                // not keep all others waiting.
+                // Commands that the writer has are carried out even if the round ends; an owner that another session has
+                // locked must not delay all others.
                 let round = timeout(SWEEP_ROUND_MAX, sweep_once(&pool, &writer));
                 if AssertUnwindSafe(round).catch_unwind().await.is_err() {
-                    tracing::error!("a sweep panicked");
+                    tracing::error!("a round of the sweep panicked");
                 }
             }
         };
@@ -57,20 +70,20 @@ pub fn sweep(pool: Pool, writer: Writer, closing: CancellationToken) -> JoinHand
 
 async fn sweep_once(pool: &Pool, writer: &Writer) {
     let found = read::one(pool, async |connection: &mut AsyncPgConnection| {
-        due::oldest(connection, SWEEP_OWNERS_MAX).await
+        expired_reservations::oldest_owners(connection, SWEEP_OWNERS_MAX).await
     });
     let of = |kind, owners: Vec<OwnerId>| owners.into_iter().map(move |owner| (kind, owner));
     let mut owners: Vec<_> = match found.await {
         Ok((enterprises, buckets)) => of(OwnerKind::Enterprise, enterprises)
             .chain(of(OwnerKind::Bucket, buckets))
             .collect(),
-        // The next tick tries again; health says what there is to say of the database.
+        // The next tick tries again; health reports the state of the database.
         Err(error) => {
-            tracing::debug!(?error, "the sweep could not look");
+            tracing::debug!(?error, "the sweep could not read what is due");
             return;
         }
     };
-    // Processes that sweep together start at different owners.
+    // Processes that sweep at the same time start at different owners.
     let start = usize::from(uuid::Uuid::new_v4().as_bytes()[0]) % owners.len().max(1);
     owners.rotate_left(start);
     let released = join_all(
@@ -80,6 +93,6 @@ async fn sweep_once(pool: &Pool, writer: &Writer) {
     )
     .await;
     for error in released.into_iter().filter_map(Result::err) {
-        tracing::debug!(?error, "the sweep could not release");
+        tracing::debug!(?error, "the sweep could not release a due reservation");
     }
 }

@@ -1,13 +1,13 @@
-//! Checks what is stored against the invariants of `lib.rs`, without stopping anybody: finds, never repairs.
+//! Checks the stored ledger against the invariants of `lib.rs` while servers go on serving. It repairs nothing.
 //!
 //! All statements see one snapshot, on a connection of their own. The owners are taken in chunks, so that neither side
-//! needs memory for more than one; what is told is told as it is found. [`check`](crate::ledger::invariant::check) says
-//! the same of a ledger in memory.
+//! needs memory for more than one. Events are sent as they are found. [`check`](crate::ledger::invariant::check) checks
+//! the same invariants of a ledger in memory.
 //!
-//! What it costs others: the snapshot keeps Postgres from tidying up old versions of rows while it lives, and a
-//! migration that changes one of these tables gives up waiting for it.
+//! While the snapshot lives Postgres cannot remove old row versions, and a migration that changes one of these tables
+//! gives up waiting for it.
 
-mod sql;
+mod checks;
 
 use futures_util::TryStreamExt;
 use thiserror::Error;
@@ -19,19 +19,19 @@ use uuid::Uuid;
 use crate::db::connect::{ConnectError, Connector};
 use crate::db::pg_error::DbError;
 use crate::error::{self, Outcome};
-use crate::ledger::invariant::{Breach, Invariant};
+use crate::ledger::breach::{Breach, Invariant};
 use crate::limits::{VERIFY_BREACHES_MAX, VERIFY_CHUNK_ENTRIES, VERIFY_CHUNK_OWNERS};
 use crate::types::ids::{AccountId, OwnerId};
 use crate::types::unit::Unit;
 
-/// What is told of a verification: progress and breaches in any order, and last the summary.
+/// What a verification reports: progress and breaches in any order, and last the summary.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
     /// How far it has come.
     Progress(Progress),
     /// A breach; those above [`VERIFY_BREACHES_MAX`] are only counted.
     Breach(Breach),
-    /// All is checked.
+    /// Everything has been checked.
     Summary(Summary),
 }
 
@@ -55,22 +55,22 @@ pub struct Summary {
     pub breaches: i64,
 }
 
-/// Why a verification could not be finished. It then says nothing of what it has not told.
+/// Why a verification could not be finished. Whatever it has not reported is unchecked.
 #[derive(Debug, Error)]
 pub enum VerifyError {
-    /// No connection.
+    /// No connection to the database could be made.
     #[error(transparent)]
     Connect(#[from] ConnectError),
     /// There are no tables.
     #[error("the database has no ledger: `earmark migrate` makes one")]
     NoLedger,
-    /// A statement failed.
+    /// A statement of the verification failed.
     #[error("the database failed: {0:?}")]
     Database(DbError),
 }
 
 impl VerifyError {
-    /// What a caller is told.
+    /// The answer to the caller; the cause goes to the log.
     pub fn into_error(self) -> error::Error {
         match self {
             Self::Connect(error) => {
@@ -131,8 +131,8 @@ const NO_PARAMETERS: [Uuid; 0] = [];
 /// Progress that may wait for a reader.
 const ROOM_FOR_PROGRESS: usize = 64;
 
-/// No limit of time, a plan for each chunk by its size, and one processor at the most: it is the writers that are in a
-/// hurry.
+/// No limit of time, a plan for each chunk by its size, and one processor at the most: it is the writers that
+/// are in a hurry.
 const BEGIN: &str = "\
     SET statement_timeout = 0; SET plan_cache_mode = force_custom_plan; SET jit = off; SET work_mem = '64MB'; \
     SET max_parallel_workers_per_gather = 0; \
@@ -151,11 +151,11 @@ struct Run {
 impl Run {
     async fn prepare(client: Client) -> Result<Self, tokio_postgres::Error> {
         client.batch_execute(BEGIN).await?;
-        let totals = client.query_one(sql::TOTALS, &[]).await?;
+        let totals = client.query_one(checks::TOTALS, &[]).await?;
         Ok(Self {
-            owners: client.prepare(sql::OWNERS).await?,
-            per_chunk: prepare_all(&client, &sql::PER_CHUNK).await?,
-            over_all: prepare_all(&client, &sql::OVER_ALL).await?,
+            owners: client.prepare(checks::OWNERS).await?,
+            per_chunk: prepare_all(&client, &checks::per_chunk()).await?,
+            over_all: prepare_all(&client, &checks::OVER_ALL).await?,
             accounts: totals.get(0),
             entries: totals.get(1),
             client,
@@ -206,11 +206,11 @@ impl Run {
 
 async fn prepare_all(
     client: &Client,
-    checks: &[(Invariant, &str)],
+    checks: &[(Invariant, impl AsRef<str>)],
 ) -> Result<Vec<(Invariant, Statement)>, tokio_postgres::Error> {
     let mut statements = Vec::with_capacity(checks.len());
-    for (invariant, sql) in checks {
-        statements.push((*invariant, client.prepare(sql).await?));
+    for (invariant, text) in checks {
+        statements.push((*invariant, client.prepare(text.as_ref()).await?));
     }
     Ok(statements)
 }
@@ -253,17 +253,17 @@ impl Chunk {
     }
 }
 
-/// Counts what is found, and tells it.
+/// Counts the breaches and sends the events to the caller.
 struct Report {
     events: mpsc::Sender<Result<Event, VerifyError>>,
     breaches: i64,
 }
 
 impl Report {
-    /// Told only if breaches and the summary would still find room.
+    /// Sent only if breaches and the summary would still find room.
     fn progress(&self, progress: Progress) {
-        let told = usize::try_from(self.breaches).unwrap_or(usize::MAX);
-        let reserved = VERIFY_BREACHES_MAX.saturating_sub(told) + 1;
+        let sent = usize::try_from(self.breaches).unwrap_or(usize::MAX);
+        let reserved = VERIFY_BREACHES_MAX.saturating_sub(sent) + 1;
         if self.events.capacity() > reserved {
             _ = self.events.try_send(Ok(Event::Progress(progress)));
         }
@@ -277,7 +277,7 @@ impl Report {
         let mut rows = std::pin::pin!(rows);
         while let Some(row) = rows.try_next().await? {
             self.breaches += 1;
-            if usize::try_from(self.breaches).is_ok_and(|told| told <= VERIFY_BREACHES_MAX) {
+            if usize::try_from(self.breaches).is_ok_and(|count| count <= VERIFY_BREACHES_MAX) {
                 let breach = breach(invariant, &row)?;
                 // Fails only if nobody reads any more, and then this task is about to end.
                 _ = self.events.send(Ok(Event::Breach(breach))).await;

@@ -1,4 +1,4 @@
-//! AllocationService through a real channel.
+//! AllocationService over a real channel.
 
 mod create;
 mod expiry;

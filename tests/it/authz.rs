@@ -233,7 +233,7 @@ async fn answer_of(raw: &Raw, path: &str, token: &str, body: Bytes) -> String {
 }
 
 #[tokio::test]
-async fn the_first_check_that_fails_answers() {
+async fn checks_of_every_rpc_run_in_the_documented_order() {
     let world = World::make().await;
     let mut table = Table::new();
     allocation::add_to(&mut table, &world);
@@ -256,11 +256,11 @@ async fn the_first_check_that_fails_answers() {
     assert!(table.is_empty(), "no such RPC: {:?}", table.keys());
 }
 
-#[tokio::test]
-async fn every_rpc_wants_a_good_token_with_a_scope_that_serves_it() {
-    let earmark = Earmark::start().await;
-    let raw = earmark.raw().await;
-    // The scopes do serve, but each token has a fault.
+/// An error's reason, and the `authorization` that provokes it.
+type TokenFault = (&'static str, Option<String>);
+
+/// Tokens whose scopes do serve, each with a fault; the second list is long, so not every RPC is called with it.
+fn token_faults(earmark: &Earmark) -> (Vec<TokenFault>, Vec<TokenFault>) {
     let scope = "settlement_network_read settlement_network_write network-admin buckets-read buckets-write \
          allocations-read allocations-write catalogue-read catalogue-write";
     let mut claims = earmark.claims("somebody", &[]);
@@ -276,13 +276,13 @@ async fn every_rpc_wants_a_good_token_with_a_scope_that_serves_it() {
         "Bearer eyJhbGciOiJub25lIn0.{}.",
         &head[head.find('.').expect("two") + 1..]
     );
-    let faults = [
+    let faults = vec![
         ("TOKEN_MISSING", None),
         ("TOKEN_INVALID", Some("Bearer a.b.c".into())),
         ("TOKEN_EXPIRED", Some(altered("exp", json!(1_700_000_000)))),
     ];
     let forged = signature.replace(|c: char| c.is_ascii_digit(), "x");
-    let more_faults = [
+    let more_faults = vec![
         ("TOKEN_MISSING", Some(String::new())),
         ("TOKEN_MISSING", Some("Basic YTpi".into())),
         ("TOKEN_MISSING", Some(good.clone())),
@@ -299,6 +299,11 @@ async fn every_rpc_wants_a_good_token_with_a_scope_that_serves_it() {
         ("TOKEN_INVALID", Some(altered("firm_id", json!(1.5)))),
         ("TOKEN_INVALID", Some(altered("companies", json!(["1"])))),
     ];
+    (faults, more_faults)
+}
+
+/// Each scope with a token that has no other.
+fn tokens_by_scope(earmark: &Earmark) -> Vec<(Scope, String)> {
     let scopes = [
         Scope::NetworkRead,
         Scope::NetworkWrite,
@@ -310,7 +315,16 @@ async fn every_rpc_wants_a_good_token_with_a_scope_that_serves_it() {
         Scope::CatalogueRead,
         Scope::CatalogueWrite,
     ];
-    let scopes = scopes.map(|scope| (scope, earmark.token(scope.name(), &[])));
+    let with_token = |scope: Scope| (scope, earmark.token(scope.name(), &[]));
+    scopes.into_iter().map(with_token).collect()
+}
+
+#[tokio::test]
+async fn every_rpc_requires_a_valid_token_with_a_sufficient_scope() {
+    let earmark = Earmark::start().await;
+    let raw = earmark.raw().await;
+    let (faults, more_faults) = token_faults(&earmark);
+    let scopes = tokens_by_scope(&earmark);
     let unknown = ["", "network", "network-admin2", "SETTLEMENT_NETWORK_READ"];
     let unknown = unknown.map(|scope| format!("Bearer {}", earmark.token(scope, &[])));
     // A body that is no message: nobody looks at it yet.
@@ -374,7 +388,7 @@ async fn scopes_and_audiences_may_be_lists() {
 }
 
 #[tokio::test]
-async fn an_enterprise_is_the_same_in_either_case_of_its_letters() {
+async fn enterprise_ids_are_case_insensitive() {
     let earmark = Earmark::start().await;
     let enterprise = earmark.enterprise("Ours").await.id;
     let claims = earmark.claims("somebody", &[&enterprise.to_uppercase()]);

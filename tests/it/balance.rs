@@ -1,4 +1,4 @@
-//! BalanceService through a real channel.
+//! BalanceService over a real channel.
 
 mod adjust;
 mod entries;

@@ -112,7 +112,7 @@ fn sourced(source_id: &str) -> pb::CasAllocation {
     }
 }
 
-/// How much.
+/// An allocation value with this amount.
 fn cash(amount: &str) -> pb::AllocationValue {
     pb::AllocationValue {
         r#type: pb::AllocationValueType::Cash.into(),

@@ -34,13 +34,13 @@ fn is_healthy(address: &str) -> bool {
 fn wait_for_health(address: &str, healthy: bool) {
     let started = Instant::now();
     while is_healthy(address) != healthy {
-        assert!(started.elapsed() < Duration::from_secs(10), "{address}");
+        assert!(started.elapsed() < Duration::from_secs(30), "{address}");
         std::thread::sleep(Duration::from_millis(50));
     }
 }
 
 #[test]
-fn help_names_every_command_and_the_variable_of_every_flag() {
+fn help_lists_every_command_and_the_variable_of_every_flag() {
     let overview = run(&mut earmark(&["--help"]));
     assert_eq!(overview.status.code(), Some(0));
     for command in ["serve", "dev", "migrate", "token", "healthcheck"] {
@@ -59,7 +59,7 @@ fn help_names_every_command_and_the_variable_of_every_flag() {
 }
 
 #[test]
-fn serve_names_every_setting_that_it_lacks() {
+fn serve_reports_every_missing_setting() {
     let refused = run(&mut earmark(&["serve"]));
     assert_eq!(refused.status.code(), Some(2));
     let why = text(&refused.stderr);
@@ -84,7 +84,7 @@ fn serve_names_every_setting_that_it_lacks() {
 }
 
 #[test]
-fn serve_refuses_a_database_url_that_it_cannot_honour() {
+fn serve_refuses_an_unsupported_sslmode() {
     let folder = tempfile::tempdir().expect("a folder");
     DevKey::open_or_create(folder.path()).expect("a key");
     let jwks = folder.path().join(JWKS_FILE);
@@ -100,7 +100,7 @@ fn serve_refuses_a_database_url_that_it_cannot_honour() {
 }
 
 #[test]
-fn token_prints_the_token_alone() {
+fn token_prints_the_token_only() {
     let folder = tempfile::tempdir().expect("a folder");
     let data_dir = folder.path().to_str().expect("UTF-8");
     let arguments = ["token", "--scope", "network-admin", "--data-dir", data_dir];
@@ -121,7 +121,7 @@ fn token_prints_the_token_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn serve_waits_for_migrations_and_stops_in_peace() {
+async fn serve_waits_for_migrations_and_stops_cleanly() {
     let database = cluster::database().await;
     migrate::revert_all(&database.url).await.expect("reverted");
     let folder = tempfile::tempdir().expect("a folder");
@@ -147,7 +147,7 @@ async fn serve_waits_for_migrations_and_stops_in_peace() {
         ];
         let started = Instant::now();
         while !run(&mut earmark(&liveness)).status.success() {
-            assert!(started.elapsed() < Duration::from_secs(10));
+            assert!(started.elapsed() < Duration::from_secs(30));
         }
         assert!(!is_healthy(&address), "no schema yet");
 
@@ -160,7 +160,7 @@ async fn serve_waits_for_migrations_and_stops_in_peace() {
         server.send(Signal::SIGTERM);
         std::thread::sleep(Duration::from_millis(100));
         assert!(!is_healthy(&address), "lame, but alive");
-        assert_eq!(server.ended_within(Duration::from_secs(5)), Some(0));
+        assert_eq!(server.ended_within(Duration::from_secs(20)), Some(0));
 
         serve.env("EARMARK_LAME_DUCK", "60s");
         let mut server = Started::spawn(&mut serve);
@@ -169,7 +169,7 @@ async fn serve_waits_for_migrations_and_stops_in_peace() {
         std::thread::sleep(Duration::from_millis(100));
         server.send(Signal::SIGTERM);
         assert_eq!(
-            server.ended_within(Duration::from_secs(5)),
+            server.ended_within(Duration::from_secs(20)),
             Some(0),
             "the second signal skips the waiting"
         );
@@ -177,7 +177,7 @@ async fn serve_waits_for_migrations_and_stops_in_peace() {
 }
 
 #[test]
-fn serve_names_the_one_setting_that_it_lacks() {
+fn serve_reports_a_single_missing_setting() {
     let settings = [
         ("DATABASE_URL", "--database-url"),
         ("EARMARK_JWKS", "--jwks"),
@@ -200,7 +200,7 @@ fn serve_names_the_one_setting_that_it_lacks() {
 }
 
 #[test]
-fn migrate_says_what_is_wrong_with_its_url() {
+fn migrate_explains_an_invalid_url() {
     for (url, why) in [
         ("nonsense", "postgresql://"),
         ("postgresql://h/d?sslmode=sometimes", "sslmode=sometimes"),
@@ -214,7 +214,7 @@ fn migrate_says_what_is_wrong_with_its_url() {
 }
 
 #[test]
-fn a_port_that_is_taken_is_explained() {
+fn serve_explains_that_its_port_is_in_use() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = taken.local_addr().expect("bound").to_string();
     let folder = cluster::own_folder();
@@ -247,7 +247,7 @@ async fn stored(database: &str) -> Vec<i64> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn dev_needs_nothing_and_leaves_nothing_running() {
+async fn dev_needs_no_settings_and_leaves_no_process_running() {
     let folder = cluster::own_folder();
     let data_dir = folder.path().join("data");
     let key_file = data_dir.join("dev-key.pem");
@@ -274,7 +274,7 @@ async fn dev_needs_nothing_and_leaves_nothing_running() {
     let started = Instant::now();
     let mut second = Dev::start(&data_dir);
     let took = started.elapsed();
-    assert!(took < Duration::from_secs(5), "second start: {took:?}");
+    assert!(took < Duration::from_secs(15), "second start: {took:?}");
     assert_eq!(stored(second.database()).await, loaded);
     assert!(second.greeting.contains(enterprise_of(&first)));
     assert_eq!(second.end(Signal::SIGINT), Some(0));
@@ -296,7 +296,7 @@ fn enterprise_of(dev: &Dev) -> &str {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_dev_that_was_killed_is_followed_by_one_that_finds_everything() {
+async fn dev_finds_its_data_after_a_kill() {
     let folder = cluster::own_folder();
     let data_dir = folder.path().join("data");
     let postmaster = || {
@@ -323,8 +323,61 @@ async fn a_dev_that_was_killed_is_followed_by_one_that_finds_everything() {
     assert!(!data_dir.join("postgres/postmaster.pid").exists());
 }
 
+/// Callers that deposit under new keys and note each key that was acknowledged, until a call is refused.
+fn depositing_callers(
+    channel: &Channel,
+    enterprise: &str,
+    token: &str,
+    acknowledged: &Arc<Mutex<Vec<String>>>,
+) -> tokio::task::JoinSet<Status> {
+    let mut callers = tokio::task::JoinSet::new();
+    for caller in 0..20 {
+        let mut client = BalanceServiceClient::new(channel.clone());
+        let (enterprise, token) = (enterprise.to_owned(), token.to_owned());
+        let acknowledged = Arc::clone(acknowledged);
+        callers.spawn(async move {
+            let mut number = 0;
+            loop {
+                number += 1;
+                let external_id = format!("{caller}/{number}");
+                let deposit = AdjustBalanceRequest {
+                    enterprise_id: enterprise.clone(),
+                    currency: "BTC".into(),
+                    quantity: "1".into(),
+                    external_id: external_id.clone(),
+                    reason: "load".into(),
+                    validate_only: false,
+                };
+                match client.adjust_balance(with_token(deposit, &token)).await {
+                    Ok(_) => acknowledged.lock().expect("unpoisoned").push(external_id),
+                    Err(status) => return status,
+                }
+            }
+        });
+    }
+    callers
+}
+
+/// The database has an adjustment for each of these keys, and a balance that is the sum of all adjustments.
+async fn holds_what_was_acknowledged(url: &str, acknowledged: &[String]) {
+    let (client, connection) = tokio_postgres::connect(url, NoTls)
+        .await
+        .expect("a connection");
+    tokio::spawn(connection);
+    let sql = "SELECT count(*) FROM adjustment WHERE external_id = ANY($1)";
+    let found = client.query_one(sql, &[&acknowledged]).await.expect(sql);
+    assert_eq!(found.get::<_, i64>(0), acknowledged.len() as i64);
+    let sql =
+        "SELECT available = (SELECT count(*) FROM adjustment) FROM account WHERE available > 0";
+    let whole = client.query_one(sql, &[]).await.expect(sql);
+    assert!(
+        whole.get::<_, bool>(0),
+        "not a unit more or less than the records say"
+    );
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_acknowledged_before_sigterm_is_in_the_database() {
+async fn writes_acknowledged_before_sigterm_are_in_the_database() {
     let database = cluster::database().await;
     let folder = tempfile::tempdir().expect("a folder");
     let key = DevKey::open_or_create(folder.path()).expect("a key");
@@ -354,31 +407,7 @@ async fn what_was_acknowledged_before_sigterm_is_in_the_database() {
     let channel = endpoint.connect().await.expect("connected");
     let enterprise = enterprise_with_client(&channel, &token).await;
     let acknowledged = Arc::new(Mutex::new(Vec::new()));
-    let mut callers = tokio::task::JoinSet::new();
-    for caller in 0..20 {
-        let mut client = BalanceServiceClient::new(channel.clone());
-        let (enterprise, token) = (enterprise.clone(), token.clone());
-        let acknowledged = Arc::clone(&acknowledged);
-        callers.spawn(async move {
-            let mut number = 0;
-            loop {
-                number += 1;
-                let external_id = format!("{caller}/{number}");
-                let deposit = AdjustBalanceRequest {
-                    enterprise_id: enterprise.clone(),
-                    currency: "BTC".into(),
-                    quantity: "1".into(),
-                    external_id: external_id.clone(),
-                    reason: "load".into(),
-                    validate_only: false,
-                };
-                match client.adjust_balance(with_token(deposit, &token)).await {
-                    Ok(_) => acknowledged.lock().expect("unpoisoned").push(external_id),
-                    Err(status) => return status,
-                }
-            }
-        });
-    }
+    let callers = depositing_callers(&channel, &enterprise, &token, &acknowledged);
     let enough = Instant::now();
     while acknowledged.lock().expect("unpoisoned").len() < 100 {
         assert!(enough.elapsed() < Duration::from_secs(20), "too slow");
@@ -398,20 +427,7 @@ async fn what_was_acknowledged_before_sigterm_is_in_the_database() {
     assert!(ends.iter().all(refused), "{ends:?}");
 
     let acknowledged = std::mem::take(&mut *acknowledged.lock().expect("unpoisoned"));
-    let (client, connection) = tokio_postgres::connect(&database.url, NoTls)
-        .await
-        .expect("a connection");
-    tokio::spawn(connection);
-    let sql = "SELECT count(*) FROM adjustment WHERE external_id = ANY($1)";
-    let found = client.query_one(sql, &[&acknowledged]).await.expect(sql);
-    assert_eq!(found.get::<_, i64>(0), acknowledged.len() as i64);
-    let sql =
-        "SELECT available = (SELECT count(*) FROM adjustment) FROM account WHERE available > 0";
-    let whole = client.query_one(sql, &[]).await.expect(sql);
-    assert!(
-        whole.get::<_, bool>(0),
-        "not a unit more or less than the records say"
-    );
+    holds_what_was_acknowledged(&database.url, &acknowledged).await;
 }
 
 /// An enterprise that can hold custody.

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use earmark::db::embedded::{Cluster, EmbeddedError, Options, State, find_binaries};
+use earmark_dev_postgres::{Cluster, ClusterOptions, ClusterState, EmbeddedError, find_binaries};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -18,7 +18,7 @@ async fn start(folder: &Path) -> Cluster {
 
 fn pid(cluster: &Cluster) -> i32 {
     match *cluster.state().borrow() {
-        State::Running { pid, .. } => i32::try_from(pid).expect("a pid"),
+        ClusterState::Running { pid, .. } => i32::try_from(pid).expect("a pid"),
         ref other => panic!("not running but {other:?}"),
     }
 }
@@ -92,7 +92,7 @@ async fn fresh_deletes_the_data_even_of_a_server_that_runs() {
         .await
         .expect("created");
     cluster.detach().await.expect("detached");
-    let cluster = Cluster::start(Options {
+    let cluster = Cluster::start(ClusterOptions {
         fresh: true,
         ..options(folder.path())
     })
@@ -141,7 +141,7 @@ async fn a_server_left_running_is_adopted_and_stopped() {
     assert_eq!(pid(&cluster), left);
     assert!(matches!(
         *cluster.state().borrow(),
-        State::Running { adopted: true, .. }
+        ClusterState::Running { adopted: true, .. }
     ));
     assert_eq!(
         ask(&cluster, "postgres", "SELECT current_user::text").await,
@@ -190,7 +190,7 @@ async fn a_stale_pid_file_that_names_a_living_stranger_is_removed() {
     let cluster = start(folder.path()).await;
     assert!(matches!(
         *cluster.state().borrow(),
-        State::Running { adopted: false, .. }
+        ClusterState::Running { adopted: false, .. }
     ));
     assert!(
         stranger.try_wait().expect("its state").is_none(),
@@ -214,7 +214,7 @@ async fn a_killed_server_is_started_again_with_its_data_and_its_url() {
     let (url, first) = (cluster.url("shelf"), pid(&cluster));
     let mut state = cluster.state();
     kill(Pid::from_raw(first), Signal::SIGKILL).expect("killed");
-    let again = |state: &State| matches!(state, State::Running { restarts: 1, .. });
+    let again = |state: &ClusterState| matches!(state, ClusterState::Running { restarts: 1, .. });
     tokio::time::timeout(Duration::from_secs(20), state.wait_for(again))
         .await
         .expect("in time")
@@ -238,10 +238,10 @@ async fn an_adopted_server_that_dies_is_started_again() {
     let cluster = start(folder.path()).await;
     let mut state = cluster.state();
     kill(Pid::from_raw(pid(&cluster)), Signal::SIGKILL).expect("killed");
-    let again = |state: &State| {
+    let again = |state: &ClusterState| {
         matches!(
             state,
-            State::Running {
+            ClusterState::Running {
                 adopted: false,
                 restarts: 1,
                 ..
@@ -267,8 +267,8 @@ async fn a_server_whose_folder_was_deleted_does_not_disturb_its_successor() {
     let cluster = start(folder.path()).await;
     assert_ne!(pid(&cluster), left);
     cluster.stop().await.expect("stopped");
-    // It would end by itself within a minute.
-    kill(Pid::from_raw(left), Signal::SIGQUIT).expect("still there");
+    // It ends by itself within a minute: on a slow machine it may have ended already.
+    _ = kill(Pid::from_raw(left), Signal::SIGQUIT);
     until("the old server ends", || !is_alive(left)).await;
     fs::remove_dir(socket_dir).expect("empty now");
 }

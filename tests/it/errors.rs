@@ -1,6 +1,6 @@
-//! Every reason of an error is provoked through a real channel, and carries what is documented.
+//! Every error reason is provoked through a real channel and has the documented code, details and metadata.
 //!
-//! A reason without a case fails the test, and so does one that `documented` does not know: that does not compile.
+//! A reason without a case fails the test; a reason that `documented` does not list does not compile.
 
 mod of_buckets;
 mod of_calls;
@@ -23,17 +23,17 @@ use tonic_types::{ErrorDetails, StatusExt};
 /// Which details an error has besides ErrorInfo.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Details {
-    /// None.
+    /// No details but ErrorInfo.
     Nothing,
-    /// Field paths.
+    /// BadRequest: field paths and descriptions.
     BadRequest,
-    /// Which record of which kind.
+    /// ResourceInfo: kind and id of the record.
     Resource(&'static str),
-    /// When to try again.
+    /// RetryInfo: when to try again.
     Retry,
-    /// Which request to ask the operators about.
+    /// RequestInfo: the request id, for support.
     Request,
-    /// What stood in the way.
+    /// PreconditionFailure: the unmet condition.
     Precondition,
 }
 

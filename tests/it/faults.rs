@@ -1,11 +1,12 @@
-//! What goes wrong around the ledger's writers: every caller gets an answer that is true, in time, and no other caller
-//! pays for it.
+//! Faults around the ledger's writers: every caller is answered correctly and in time, and other callers are not
+//! affected.
 
 mod buckets;
 mod commits;
 mod database;
 mod kills;
 mod network;
+mod outage;
 mod pressure;
 mod processes;
 mod sqlstates;
@@ -14,7 +15,7 @@ use std::fmt::Debug;
 use std::time::Duration;
 
 use earmark::app::AppSettings;
-use earmark::ledger::writer::WriterSettings;
+use earmark::ledger::engine::WriterSettings;
 use earmark::proto::allocation::v1::CreateAllocationResponse;
 use earmark::proto::network::v1::ConnectionMode;
 use tonic::{Code, Response, Status};
@@ -25,7 +26,7 @@ use crate::support::earmark::{Earmark, Parties, Setup, refusal};
 use crate::support::locks::{hold_owner, somebody_waits};
 use crate::support::proxy::Proxy;
 
-/// What a machine that has too much to do may add to a limit.
+/// Added to time limits for a slow machine.
 const SLACK: Duration = Duration::from_secs(6);
 
 /// A server that reaches its database through a network that can fail.
@@ -55,8 +56,8 @@ fn with_writers(writer: WriterSettings) -> Setup {
     }
 }
 
-/// A single writer, which waits long for an owner that another session holds: whoever comes meanwhile is in its next
-/// batch.
+/// A single writer with a long lock wait: commands that arrive while it waits for a locked owner form its next
+/// batch of commands.
 fn one_patient_writer() -> Setup {
     with_writers(WriterSettings {
         writers: 1,
@@ -76,7 +77,7 @@ async fn clients(earmark: &Earmark, count: usize) -> Vec<Parties> {
     all
 }
 
-/// Reserves 1 BTC.
+/// Creates an allocation of 1 BTC.
 async fn create(
     earmark: &Earmark,
     parties: &Parties,
@@ -97,7 +98,7 @@ async fn create_with_notes(
     client.create_allocation(request).await
 }
 
-/// Makes these calls while the only writer waits for the owner of `plug`, so that they are all in its next batch.
+/// Makes these calls while the only writer waits for the locked owner of `plug`, so that one batch has them all.
 async fn in_one_batch<T>(
     earmark: &Earmark,
     database_url: &str,
@@ -108,7 +109,7 @@ async fn in_one_batch<T>(
     let rest = async {
         somebody_waits(database_url).await;
         let let_go = async {
-            // Well below the two seconds after which a writer counts as stuck.
+            // Longer than the calls need to arrive, and well below what any of them waits for an owner.
             tokio::time::sleep(Duration::from_millis(400)).await;
             holder.batch_execute("COMMIT").await.expect("let go");
         };

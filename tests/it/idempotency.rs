@@ -1,6 +1,6 @@
-//! One key, one effect: whatever becomes of the caller, and however many ask at once.
+//! One key has one effect, with cancelled and with concurrent calls.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use earmark::proto::allocation::v1::AllocationStatus;
 use earmark::proto::balance::v1::AdjustBalanceRequest;
@@ -8,10 +8,10 @@ use earmark::proto::network::v1::{ConnectionMode, CreateEnterpriseRequest};
 use futures_util::future::join_all;
 use tonic::{Code, Response, Status};
 
-use crate::support::chance::Chance;
 use crate::support::earmark::{Earmark, Parties, Setup, balance, refusal};
+use crate::support::ledger_dump::assert_sound;
 use crate::support::locks::{hold_owner, somebody_waits};
-use crate::support::picture::assert_sound;
+use crate::support::random::Random;
 use crate::support::raw::frame;
 use crate::support::service::is_replayed;
 
@@ -122,7 +122,7 @@ async fn fifty_calls_with_one_key_have_one_effect() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_two_contents_under_one_key_one_wins() {
+async fn only_one_of_two_contents_under_one_key_is_applied() {
     let world = World::make().await;
     let answers = fifty(&world, |server, index| {
         let mut client = server.member(&[&world.parties.enterprise]).allocation;
@@ -161,11 +161,11 @@ async fn two_processes_never_spend_a_unit_twice() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_write_is_done_or_not_done_when_its_caller_leaves() {
+async fn a_write_is_applied_in_whole_or_not_at_all_when_its_caller_disconnects() {
     const SEED: u64 = 5;
     let world = World::make().await;
     let server = world.first();
-    let mut chance = Chance::new(SEED);
+    let mut random = Random::new(SEED);
     let client = server.member(&[&world.parties.enterprise]).allocation;
     let admin = server.admin().network;
     let enterprise = |index: usize| CreateEnterpriseRequest {
@@ -173,9 +173,20 @@ async fn a_write_is_done_or_not_done_when_its_caller_leaves() {
         request_id: format!("e-{index}"),
         ..Default::default()
     };
+    // How long such a call takes on this machine: about half of those that follow leave before they are answered.
+    let begun = Instant::now();
+    for warm in 80..90 {
+        let request = CreateEnterpriseRequest {
+            name: "warm".into(),
+            ..enterprise(warm)
+        };
+        let made = admin.clone().create_enterprise(request).await;
+        made.expect("created");
+    }
+    let usual = begun.elapsed() / 10;
     let mut left = 0;
     for index in 0..80 {
-        let patience = Duration::from_micros(chance.number(0..4_000) as u64);
+        let patience = usual * random.number(0..2_000) as u32 / 1_000;
         let (mut client, mut admin) = (client.clone(), admin.clone());
         let request = world.parties.allocation("BTC", "1", &format!("a-{index}"));
         let call = async {
@@ -187,7 +198,7 @@ async fn a_write_is_done_or_not_done_when_its_caller_leaves() {
         left += u32::from(tokio::time::timeout(patience, call).await.is_err());
     }
     assert!(left > 20, "{left} have left");
-    // Whatever became of it: asked again, each is there once.
+    // Whatever the outcome was, a repeat finds each of them applied once.
     let mut replayed = 0;
     for index in 0..80 {
         let request = world.parties.allocation("BTC", "1", &format!("a-{index}"));
@@ -205,7 +216,7 @@ async fn a_write_is_done_or_not_done_when_its_caller_leaves() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_deadline_says_truly_whether_the_write_may_have_happened() {
+async fn a_deadline_error_reports_correctly_whether_the_write_may_have_been_applied() {
     // A batch that waits for the lock for longer than its callers do.
     let mut setup = Setup::default();
     setup.app.writer.lock_wait = Duration::from_secs(5);
@@ -214,7 +225,7 @@ async fn a_deadline_says_truly_whether_the_write_may_have_happened() {
     let enterprise = world.parties.enterprise.as_str();
     let token = server.token("settlement_network_write", &[enterprise]);
     let bearer = format!("Bearer {token}");
-    let metadata = [("authorization", bearer.as_str()), ("grpc-timeout", "300m")];
+    let metadata = [("authorization", bearer.as_str()), ("grpc-timeout", "1S")];
     let raw = server.raw().await;
     let call = async |key: &str| {
         let request = frame(&world.parties.allocation("BTC", "1", key));
@@ -247,11 +258,11 @@ async fn a_deadline_says_truly_whether_the_write_may_have_happened() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_another_session_wrote_before_it_let_the_lock_go_is_seen() {
+async fn a_write_sees_what_the_previous_lock_holder_committed() {
     let world = World::make().await;
     let server = world.first();
     let parties = &world.parties;
-    // What the other session does while it has the lock, how much is then asked for, and what comes of it.
+    // What the other session does under the lock, the quantity of the call, and its result.
     let move_value = |quantity: i32| {
         format!(
             "WITH moved AS (

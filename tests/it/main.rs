@@ -2,43 +2,45 @@
 
 mod support;
 
-/// Allocations: create, get, list.
+/// AllocationService: create, get, list, submit, verdicts, expiry.
 mod allocation;
-/// Who may call what, and which check answers first.
+/// Authorization: which caller may call which RPC, and the order of the checks.
 mod authz;
-/// Balances: adjust; lists of both sides, single ones now and then, the journal.
+/// BalanceService: adjustments, the lists of both sides, current and past balances, the journal.
 mod balance;
-/// Buckets: the source's example, lists, actions, charging at the same time.
+/// BucketService: the TMF654 example, lists, actions, concurrent charging.
 mod bucket;
-/// CAS allocations: the document's endpoints, patches, searches.
+/// CasAllocationService: the endpoints of the document, JSON Patch, searches.
 mod cas;
-/// Catalogues: the source's example, languages, labels, puts; readers beside writers.
+/// CatalogueService: the document's example, languages, labels, puts, concurrent readers.
 mod catalogue;
 /// The binary: settings, exit codes, signals.
 mod cli;
-/// Many at once, in one process and in two: verdicts that race, flags that bind, reads beside writers.
+/// The client library: a create, a replay, errors, a retry.
+mod client;
+/// Concurrency in one process and in two: racing verdicts, flags, reads during writes.
 mod concurrency;
-/// An owner that another session holds.
+/// Owners whose row another session has locked.
 mod contention;
-/// What the services rely on: sessions, faults, retries, migrations.
+/// The database layer: sessions, errors, retries, migrations, TLS.
 mod db;
-/// The development cluster: started, adopted, kept alive.
+/// README.md and `docs/`: their tours, tables and links.
+mod docs;
+/// The embedded Postgres cluster: start, adoption, supervision.
 mod embedded;
-/// Every reason of an error, provoked.
+/// Every error reason, provoked over a real channel.
 mod errors;
-/// What goes wrong around the ledger: network, database, processes. Every answer is true, and nobody else pays.
+/// Faults of network, database and processes: answers stay correct, and other callers are not affected.
 mod faults;
-/// Keys, callers that leave, deadlines: each write has one effect.
+/// Idempotency: keys, cancelled calls and deadlines; each write has one effect.
 mod idempotency;
-/// Random commands through two processes, held against a reference.
+/// Random commands through two processes, compared with a reference model.
 mod model;
-/// NetworkService: who may hold balances.
+/// NetworkService: enterprises, clients, partners, connections.
 mod network;
-/// README.md: its tour, its tables.
-mod readme;
-/// The rules of the schema and of the source tree.
+/// The rules of the database schema and of the source tree.
 mod schema;
-/// What stands around every service: layers, health, the way down.
+/// The server around the services: layers, health, reflection, shutdown.
 mod server;
-/// Verification: clean ledgers, and every way of breaking one.
+/// VerifyLedger: sound ledgers, and every way to break one.
 mod verify;

@@ -1,8 +1,8 @@
 //! Random commands of many clients, through two processes of the built binary on one database, held against a reference
 //! that shares no code with the server.
 //!
-//! What is asked follows from a seed, which a failure prints: `EARMARK_MODEL_SEED` plays it again. How the calls meet is
-//! the machine's doing. `make soak` goes on for a million commands.
+//! The calls follow from a seed, which a failure prints and `EARMARK_MODEL_SEED` repeats. How calls interleave
+//! depends on the machine. `make soak` runs a million commands.
 
 mod buckets;
 mod call;
@@ -23,9 +23,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use plan::Shape;
 use report::{Counts, Progress, recipe};
 use round::play;
-use servers::{Servers, Trouble};
+use servers::{Disturbance, Servers};
 
-/// A number that the environment may set.
+/// A number from an environment variable, if it is set.
 fn number(name: &str) -> Option<u64> {
     let value = env::var(name).ok()?;
     Some(value.parse().unwrap_or_else(|_| panic!("{name}={value}")))
@@ -77,12 +77,12 @@ fn assert_busy_enough(counts: &Counts) {
     }
 }
 
-async fn one_round(trouble: Trouble, commands: usize) {
+async fn one_round(disturbance: Disturbance, commands: usize) {
     let (seed, shape) = (seed(), shape(commands));
-    eprintln!("{}", recipe(seed, shape, trouble));
+    eprintln!("{}", recipe(seed, shape, disturbance));
     let servers = Servers::start().await;
     let progress = Arc::new(Progress::quiet());
-    let played = play(&servers, seed, shape, trouble, &progress).await;
+    let played = play(&servers, seed, shape, disturbance, &progress).await;
     let findings = played.check();
     let entries = servers.verify().await;
     let counts = &played.counts;
@@ -97,18 +97,18 @@ async fn one_round(trouble: Trouble, commands: usize) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_many_clients_see_is_what_the_reference_allows() {
-    one_round(Trouble::Nothing, 4_000).await;
+async fn concurrent_histories_are_linearizable() {
+    one_round(Disturbance::Nothing, 4_000).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_answered_is_seen_by_all_however_slow_the_commit() {
-    one_round(Trouble::SlowCommits, 3_000).await;
+async fn histories_are_linearizable_with_slow_commits() {
+    one_round(Disturbance::SlowCommits, 3_000).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_answered_outlives_the_process_that_answered() {
-    one_round(Trouble::Killing, 3_000).await;
+async fn histories_are_linearizable_across_process_kills() {
+    one_round(Disturbance::Killing, 3_000).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -122,18 +122,22 @@ async fn a_million_commands_leave_no_breach() {
     let servers = Servers::start().await;
     let mut counts = Counts::default();
     let mut findings = check::Findings::default();
-    let troubles = [Trouble::Nothing, Trouble::SlowCommits, Trouble::Killing];
+    let troubles = [
+        Disturbance::Nothing,
+        Disturbance::SlowCommits,
+        Disturbance::Killing,
+    ];
     let mut worked = std::time::Duration::ZERO;
     for round in 0.. {
         if progress.done() >= goal {
             break;
         }
-        let (seed, trouble) = (first_seed + round, troubles[round as usize % 3]);
-        let played = play(&servers, seed, shape(ROUND), trouble, &progress).await;
+        let (seed, disturbance) = (first_seed + round, troubles[round as usize % 3]);
+        let played = play(&servers, seed, shape(ROUND), disturbance, &progress).await;
         let found = played.check();
         let rate = played.counts.total() as f64 / played.worked.as_secs_f64();
         progress.say(&format!(
-            "round {round}, seed {seed}, {trouble:?}: {rate:.0} commands/s; {}",
+            "round {round}, seed {seed}, {disturbance:?}: {rate:.0} commands/s; {}",
             found.line()
         ));
         worked += played.worked;

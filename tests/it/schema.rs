@@ -1,6 +1,9 @@
-//! The rules of the schema, asked of the catalogs; and those of the source tree, asked of its text.
+//! The rules of the database schema, checked in Postgres's catalogs, and those of the source tree.
 
 mod checks;
+mod imports;
+mod names;
+mod sources;
 mod tree;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -38,7 +41,7 @@ async fn migrated() -> (TestDatabase, Client) {
     (db, client)
 }
 
-/// What a query answers, each row as one text.
+/// The first column of each row that a query returns.
 async fn texts(client: &Client, sql: &str) -> Vec<String> {
     let rows = client.query(sql, &[]).await.expect(sql);
     rows.iter().map(|row| row.get(0)).collect()
@@ -47,9 +50,9 @@ async fn texts(client: &Client, sql: &str) -> Vec<String> {
 const TABLES: &str = "SELECT relname::text FROM pg_class
     WHERE relkind IN ('r', 'p') AND relnamespace = 'public'::regnamespace AND relname NOT LIKE '\\_\\_diesel%'";
 
-/// As many rows are sampled as the greediest column wants, or the greediest expression of an index.
+/// ANALYZE samples as many rows as the largest statistics target among a table's columns and index expressions needs.
 #[tokio::test]
-async fn analyzing_what_the_ledger_writes_samples_few_rows() {
+async fn analyze_of_growing_tables_samples_few_rows() {
     let (_db, client) = migrated().await;
     let columns = "SELECT a.attrelid::regclass || '.' || a.attname FROM pg_attribute a
           WHERE a.attnum > 0 AND NOT a.attisdropped AND a.attstattarget IS DISTINCT FROM 20
@@ -107,7 +110,7 @@ async fn every_key_of_an_owners_table_starts_with_the_owner() {
 }
 
 #[tokio::test]
-async fn every_table_has_a_primary_key_and_every_constraint_a_name_given_by_hand() {
+async fn every_table_has_a_primary_key_and_every_constraint_an_explicit_name() {
     let (_db, client) = migrated().await;
     let keyless = format!(
         "SELECT relname::text FROM pg_class t WHERE relname IN ({TABLES})
@@ -148,7 +151,7 @@ async fn currencies_compare_by_bytes_whatever_the_databases_locale() {
 }
 
 #[tokio::test]
-async fn money_is_numeric_without_a_scale_that_would_round() {
+async fn amounts_are_numeric_without_a_scale_and_with_a_range_check() {
     let (_db, client) = migrated().await;
     let scaled = "SELECT table_name || '.' || column_name FROM information_schema.columns
         WHERE table_schema = 'public' AND (data_type IN ('real', 'double precision', 'money')
@@ -166,7 +169,7 @@ async fn money_is_numeric_without_a_scale_that_would_round() {
 /// Table by table: each column's type, and the primary key.
 type Schema = BTreeMap<String, (BTreeMap<String, String>, Vec<String>)>;
 
-/// What diesel believes.
+/// The tables as `src/db/schema.rs` declares them.
 fn believed() -> Schema {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/db/schema.rs");
     let text = fs::read_to_string(path).expect("the schema");
@@ -195,7 +198,7 @@ fn believed() -> Schema {
 }
 
 #[tokio::test]
-async fn diesel_knows_the_schema_as_it_is() {
+async fn diesels_schema_matches_the_database() {
     let (_db, client) = migrated().await;
     let mut schema = Schema::new();
     let columns = "SELECT table_name::text, column_name::text, data_type::text, is_nullable::text

@@ -1,4 +1,4 @@
-//! The server around the services: layers, health, reflection, drain. The services here are fakes.
+//! The server around the services: layers, health, reflection, drain. The services are fakes.
 
 mod access_log;
 mod drain;

@@ -1,4 +1,4 @@
-//! VerifyLedger and `earmark verify`: silent on a sound ledger, whatever goes on meanwhile; on any other they say where.
+//! VerifyLedger and `earmark verify`: no breach on a sound ledger, also during writes; else owner and account of each.
 
 mod breaches;
 mod buckets;
@@ -13,23 +13,23 @@ use earmark::proto::balance::v1::{
 use earmark::proto::network::v1::ConnectionMode;
 use tonic::Status;
 
-use crate::support::desk::Desk;
+use crate::support::allocation_fixture::AllocationFixture;
 use crate::support::earmark::Earmark;
 
-/// What a verification told.
+/// The events of one verification.
 #[derive(Debug)]
-struct Told {
+struct Verification {
     progress: Vec<VerifyProgress>,
     breaches: Vec<VerifyBreach>,
     summary: VerifySummary,
 }
 
-/// Verifies, and asserts what holds of every stream: progress that rises from nothing to all, and one summary, last.
-async fn verify(earmark: &Earmark) -> Told {
+/// Verifies the ledger and asserts that the stream is well formed: progress rises from 0 to all, one summary ends it.
+async fn verify(earmark: &Earmark) -> Verification {
     try_verify(earmark).await.expect("verified")
 }
 
-async fn try_verify(earmark: &Earmark) -> Result<Told, Status> {
+async fn try_verify(earmark: &Earmark) -> Result<Verification, Status> {
     let mut admin = earmark.admin().balance;
     let answer = admin.verify_ledger(VerifyLedgerRequest {}).await?;
     let mut stream = answer.into_inner();
@@ -42,7 +42,7 @@ async fn try_verify(earmark: &Earmark) -> Result<Told, Status> {
             Event::Summary(event) => summary = Some(event),
         }
     }
-    let told = Told {
+    let told = Verification {
         progress,
         breaches,
         summary: summary.expect("a summary"),
@@ -51,7 +51,7 @@ async fn try_verify(earmark: &Earmark) -> Result<Told, Status> {
     Ok(told)
 }
 
-impl Told {
+impl Verification {
     fn assert_well_formed(&self) {
         let all = self.summary.accounts;
         let ends = (self.progress.first(), self.progress.last());
@@ -74,49 +74,49 @@ impl Told {
     }
 }
 
-/// A desk whose ledger holds a record of every kind and fate, all of BTC; the keys of its records are their fates.
+/// A ledger with a record of every kind and status, all of BTC; each record's key names its status.
 ///
 /// Custody has entries 1 to 10, the connection 1 and 2, the instant connection 1.
-struct Office {
-    desk: Desk,
-    /// The connection that moves value at once.
+struct LedgerFixture {
+    fixture: AllocationFixture,
+    /// The id of the connection with the mode INSTANT.
     instant: String,
 }
 
-impl Office {
+impl LedgerFixture {
     async fn open() -> Self {
-        let desk = Desk::open(ConnectionMode::Confirmed).await;
+        let fixture = AllocationFixture::open(ConnectionMode::Confirmed).await;
         let withdrawal = AdjustBalanceRequest {
-            enterprise_id: desk.parties.enterprise.clone(),
+            enterprise_id: fixture.parties.enterprise.clone(),
             currency: "BTC".into(),
             quantity: "-5".into(),
             external_id: "withdrawn".into(),
             reason: "a test's withdrawal".into(),
             validate_only: false,
         };
-        let withdrawn = desk
+        let withdrawn = fixture
             .earmark
             .admin()
             .balance
             .adjust_balance(withdrawal)
             .await;
         withdrawn.expect("withdrawn");
-        desk.allocate("30", "open").await;
-        let cleared = desk.allocate("20", "cleared").await;
-        desk.clear(&cleared.id).await;
-        let released = desk.allocate("10", "released").await;
-        desk.release(&released.id).await;
-        let cancelled = desk.allocate("3", "cancelled").await;
-        desk.cancel(&cancelled.id).await;
-        let instant = desk
+        fixture.allocate("30", "open").await;
+        let cleared = fixture.allocate("20", "cleared").await;
+        fixture.clear(&cleared.id).await;
+        let released = fixture.allocate("10", "released").await;
+        fixture.release(&released.id).await;
+        let cancelled = fixture.allocate("3", "cancelled").await;
+        fixture.cancel(&cancelled.id).await;
+        let instant = fixture
             .earmark
-            .connection(&desk.parties, ConnectionMode::Instant)
+            .connection(&fixture.parties, ConnectionMode::Instant)
             .await;
-        let mut at_once = desk.parties.allocation("BTC", "6", "instant");
+        let mut at_once = fixture.parties.allocation("BTC", "6", "instant");
         at_once.connection_id.clone_from(&instant);
-        let moved = desk.client.clone().create_allocation(at_once).await;
+        let moved = fixture.client.clone().create_allocation(at_once).await;
         moved.expect("allocated");
-        desk.deallocate("4", "back").await;
-        Self { desk, instant }
+        fixture.deallocate("4", "back").await;
+        Self { fixture, instant }
     }
 }

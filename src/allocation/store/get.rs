@@ -1,68 +1,71 @@
 //! Records by id: all that are asked for at the same time, in one statement.
 
 use chrono::{DateTime, Utc};
+use diesel::QueryResult;
 use diesel::dsl::{AsSelect, SqlTypeOf};
 use diesel::pg::Pg;
-use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
-use diesel::sql_types::{self, Array, BigInt, Bool, Timestamptz};
-use diesel::{QueryResult, SelectableHelper};
+use diesel::sql_types::{BigInt, Bool, Timestamptz};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
-use uuid::Uuid;
 
-use super::Row;
-use crate::allocation::model::{Record, Side};
+use super::rows::Row;
+use crate::allocation::model::AllocationSide;
 use crate::db::coalesce::ReadMany;
 use crate::db::pool::Pool;
 use crate::db::read;
+use crate::db::statement::{SqlTexts, Statement, select_list};
 use crate::error::Result;
+use crate::ledger::oes::model::AllocationRecord;
 use crate::types::ids::{AllocationId, EnterpriseId, OwnerId};
 
-/// An enterprise asks for a record, on whichever side of it it stands.
+/// A record, and the enterprise that asks for it as its client or as its partner.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::allocation) struct Asked {
+pub(in crate::allocation) struct AllocationKey {
     pub(in crate::allocation) enterprise: EnterpriseId,
     pub(in crate::allocation) id: AllocationId,
 }
 
-/// What was found.
+/// What was found by a key.
 #[derive(Debug)]
-pub(in crate::allocation) struct Found {
+pub(in crate::allocation) struct FoundAllocation {
     /// Whether the enterprise that asks has a licence; `None` if there is no such enterprise.
     pub(in crate::allocation) licensed: Option<bool>,
-    /// The record's owner, if the record was due: it is to be released before it is shown.
-    pub(in crate::allocation) due: Vec<OwnerId>,
-    pub(in crate::allocation) record: Option<Record>,
+    /// The record's owner, if the record had expired: it is to be released before it is shown.
+    pub(in crate::allocation) expired: Vec<OwnerId>,
+    pub(in crate::allocation) record: Option<AllocationRecord>,
 }
 
-/// Reads records by id.
+/// Reads records by id, many in one statement.
 #[derive(Debug)]
-pub(in crate::allocation) struct Records(pub(in crate::allocation) Pool);
+pub(in crate::allocation) struct AllocationsById(pub(in crate::allocation) Pool);
 
-impl ReadMany for Records {
-    type Key = Asked;
-    type Value = Found;
+impl ReadMany for AllocationsById {
+    type Key = AllocationKey;
+    type Value = FoundAllocation;
 
-    fn read(&self, keys: &[Asked]) -> impl Future<Output = Result<Vec<Result<Found>>>> + Send {
+    fn read(
+        &self,
+        keys: &[AllocationKey],
+    ) -> impl Future<Output = Result<Vec<Result<FoundAllocation>>>> + Send {
         get_all(&self.0, keys)
     }
 }
 
-/// What there is of each key, and who asks: one statement, and another for what is not the caller's own as a client.
-async fn get_all(pool: &Pool, keys: &[Asked]) -> Result<Vec<Result<Found>>> {
+/// What there is of each key, and who asks: one statement, and another for those of which the enterprise is not the client.
+async fn get_all(pool: &Pool, keys: &[AllocationKey]) -> Result<Vec<Result<FoundAllocation>>> {
     let rows = read::one(pool, async |connection: &mut AsyncPgConnection| {
         let db = &*connection;
-        let mut rows: Vec<Option<Known>> = keys.iter().map(|_| None).collect();
+        let mut rows: Vec<Option<KeyAnswer>> = keys.iter().map(|_| None).collect();
         let all: Vec<_> = (0..).zip(keys).collect();
-        fill(&mut rows, load(db, Side::Client, &all).await?);
+        fill(&mut rows, load(db, AllocationSide::Client, &all).await?);
         let others: Vec<_> = all
             .into_iter()
             .zip(&rows)
             .filter_map(|(key, known)| {
-                matches!(known, Some(Known { row: None, .. })).then_some(key)
+                matches!(known, Some(KeyAnswer { row: None, .. })).then_some(key)
             })
             .collect();
         if !others.is_empty() {
-            fill(&mut rows, load(db, Side::Partner, &others).await?);
+            fill(&mut rows, load(db, AllocationSide::Partner, &others).await?);
         }
         QueryResult::Ok(rows)
     })
@@ -71,108 +74,101 @@ async fn get_all(pool: &Pool, keys: &[Asked]) -> Result<Vec<Result<Found>>> {
 }
 
 /// An enterprise that is there, and the record that it asks for.
-struct Known {
+struct KeyAnswer {
     now: DateTime<Utc>,
     licensed: bool,
     row: Option<Row>,
 }
 
-fn fill(rows: &mut [Option<Known>], answers: Vec<(i64, DateTime<Utc>, bool, Option<Row>)>) {
+fn fill(rows: &mut [Option<KeyAnswer>], answers: Vec<(i64, DateTime<Utc>, bool, Option<Row>)>) {
     for (number, now, licensed, row) in answers {
         let place = usize::try_from(number).ok();
         if let Some(place) = place.and_then(|place| rows.get_mut(place)) {
-            *place = Some(Known { now, licensed, row });
+            *place = Some(KeyAnswer { now, licensed, row });
         }
     }
 }
 
-fn found(known: Option<Known>) -> Result<Found> {
-    let mut due = Vec::new();
+fn found(known: Option<KeyAnswer>) -> Result<FoundAllocation> {
+    let mut expired = Vec::new();
     let (mut licensed, mut record) = (None, None);
     if let Some(known) = known {
         licensed = Some(known.licensed);
         if let Some(row) = known.row {
-            if row.is_due(Some(known.now.into())) {
-                due.push(OwnerId(row.owner_id));
+            if row.is_expired(Some(known.now.into())) {
+                expired.push(OwnerId(row.owner_id));
             }
-            record = Some(Record::try_from(row)?);
+            record = Some(AllocationRecord::try_from(row)?);
         }
     }
-    Ok(Found {
+    Ok(FoundAllocation {
         licensed,
-        due,
+        expired,
         record,
     })
 }
 
 async fn load(
     mut db: &AsyncPgConnection,
-    side: Side,
-    keys: &[(i64, &Asked)],
+    side: AllocationSide,
+    keys: &[(i64, &AllocationKey)],
 ) -> QueryResult<Vec<(i64, DateTime<Utc>, bool, Option<Row>)>> {
-    let query = GetQuery {
-        columns: Option::<Row>::as_select(),
-        side,
-        numbers: keys.iter().map(|(number, _)| *number).collect(),
-        enterprises: keys.iter().map(|(_, key)| key.enterprise.0).collect(),
-        ids: keys.iter().map(|(_, key)| key.id.0).collect(),
-    };
-    query.load(&mut db).await
+    statement(side, keys).load(&mut db).await
+}
+
+fn statement(side: AllocationSide, keys: &[(i64, &AllocationKey)]) -> Statement<FoundRowSql> {
+    static TEXTS: SqlTexts<AllocationSide> = SqlTexts::new(text);
+
+    let (numbers, keys): (Vec<_>, Vec<&AllocationKey>) = keys.iter().copied().unzip();
+    let enterprises: Vec<_> = keys.iter().map(|key| key.enterprise.0).collect();
+    let ids: Vec<_> = keys.iter().map(|key| key.id.0).collect();
+    Statement::new(&TEXTS.get(side))
+        .bind("numbers", numbers)
+        .bind("enterprises", enterprises)
+        .bind("ids", ids)
 }
 
 /// Each key's number, the clock, whether the enterprise has a licence, and the record if there is one for it; nothing for
-/// an enterprise that is not there.
-struct GetQuery {
-    columns: AsSelect<Option<Row>, Pg>,
-    side: Side,
-    numbers: Vec<i64>,
-    enterprises: Vec<Uuid>,
-    ids: Vec<Uuid>,
+/// an enterprise that does not exist.
+type FoundRowSql = (
+    BigInt,
+    Timestamptz,
+    Bool,
+    SqlTypeOf<AsSelect<Option<Row>, Pg>>,
+);
+
+fn text(side: &AllocationSide) -> String {
+    let columns = select_list::<Row>();
+    let records = match side {
+        AllocationSide::Client => {
+            r#"LEFT JOIN "allocation" ON "allocation"."owner_id" = k.enterprise_id AND "allocation"."id" = k.id"#
+        }
+        // By the record's own id, through the index that is for nothing else: a partner may have more connections than
+        // could be looked through. LIMIT keeps any plan to that order.
+        AllocationSide::Partner => {
+            r#"CROSS JOIN LATERAL (
+            SELECT * FROM "allocation" a WHERE uuid_send(a."id") = uuid_send(k.id) LIMIT 1
+        ) "allocation"
+        JOIN "connection" c ON c."id" = "allocation"."connection_id"
+            AND c."partner_enterprise_id" = k.enterprise_id"#
+        }
+    };
+    format!(
+        r#"SELECT k.n, statement_timestamp(), e.oes_licensed, {columns}
+        FROM unnest(:numbers, :enterprises, :ids) k(n, enterprise_id, id)
+        JOIN "enterprise" e ON e."id" = k.enterprise_id
+        {records}"#
+    )
 }
 
-impl QueryFragment<Pg> for GetQuery {
-    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
-        out.push_sql("SELECT k.n, statement_timestamp(), e.oes_licensed, ");
-        self.columns.walk_ast(out.reborrow())?;
-        out.push_sql(" FROM unnest(");
-        out.push_bind_param::<Array<BigInt>, _>(&self.numbers)?;
-        out.push_sql(", ");
-        out.push_bind_param::<Array<sql_types::Uuid>, _>(&self.enterprises)?;
-        out.push_sql(", ");
-        out.push_bind_param::<Array<sql_types::Uuid>, _>(&self.ids)?;
-        out.push_sql(match self.side {
-            Side::Client => {
-                r#") k(n, enterprise_id, id)
-                JOIN "enterprise" e ON e."id" = k.enterprise_id
-                LEFT JOIN "allocation" ON "allocation"."owner_id" = k.enterprise_id AND "allocation"."id" = k.id"#
-            }
-            // By the record's own id, through the index that is for nothing else: a partner may have more connections than
-            // could be looked through. LIMIT keeps any plan to that order.
-            Side::Partner => {
-                r#") k(n, enterprise_id, id)
-                JOIN "enterprise" e ON e."id" = k.enterprise_id
-                CROSS JOIN LATERAL (
-                    SELECT * FROM "allocation" a WHERE uuid_send(a."id") = uuid_send(k.id) LIMIT 1
-                ) "allocation"
-                JOIN "connection" c ON c."id" = "allocation"."connection_id"
-                    AND c."partner_enterprise_id" = k.enterprise_id"#
-            }
-        });
-        Ok(())
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_parameter_of_either_text_has_a_value() {
+        for side in [AllocationSide::Client, AllocationSide::Partner] {
+            statement(side, &[]).sql().expect("complete");
+        }
     }
-}
-
-impl Query for GetQuery {
-    type SqlType = (
-        BigInt,
-        Timestamptz,
-        Bool,
-        SqlTypeOf<AsSelect<Option<Row>, Pg>>,
-    );
-}
-
-/// Prepared once for each side.
-impl QueryId for GetQuery {
-    type QueryId = ();
-    const HAS_STATIC_QUERY_ID: bool = false;
 }

@@ -1,4 +1,4 @@
-//! The lists, as SQL text: diesel cannot say LATERAL.
+//! The lists.
 //!
 //! A client's list reads one owner. A partner's starts from its connections and takes, of each, no more than the page
 //! needs, in order: by creation, the cost of a page does not depend on how much there is.
@@ -6,313 +6,242 @@
 //! The texts are few and bounded, since each is prepared once per connection and kept: a filter that an index serves
 //! appears only when it is set; the others stand there always, and let everything pass while they are empty.
 //!
-//! The list that everybody asks for, a client's by creation without a filter, has a text of its own, whose plan Postgres
+//! The list that is asked for most, a client's by creation without a filter, has a text of its own, whose plan Postgres
 //! makes once: planning the others takes about as long as reading their page.
 
 use diesel::dsl::{AsSelect, SqlTypeOf};
 use diesel::pg::Pg;
-use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
-use diesel::sql_types::{self, Array, BigInt, Bool, Numeric, Text, Timestamptz};
-use diesel::{QueryResult, SelectableHelper};
 use rust_decimal::Decimal;
 use uuid::Uuid;
 
-use super::Row;
-use crate::allocation::model::{List, Side, SortField, SortKey};
-use crate::ledger::model::Status;
+use super::rows::Row;
+use crate::allocation::model::{AllocationSide, AllocationSortField, AllocationSortKey, List};
+use crate::db::statement::{SqlTexts, SqlValue, Statement, any_condition, select_list};
+use crate::ledger::oes::model::Status;
 use crate::limits::PAGE_SIZE_MAX;
 use crate::types::ids::ordered_id;
 
-/// The largest page and one more.
-const PLAIN_MAX: &str = "501";
-const _: () = assert!(PAGE_SIZE_MAX == 500);
+/// One more than the largest page.
+const PLAIN_MAX: u32 = PAGE_SIZE_MAX + 1;
 
-/// A list as the driver takes it.
-pub(super) struct ListQuery {
-    columns: AsSelect<Row, Pg>,
-    side: Side,
-    enterprise: Uuid,
-    first_id: Uuid,
-    last_id: Uuid,
-    ids: Vec<Uuid>,
-    types: Filter,
-    statuses: Filter,
-    currencies: Filter,
-    connections: Vec<Uuid>,
-    clients: Vec<Uuid>,
-    partners: Vec<Uuid>,
-    external_ids: Vec<String>,
-    field: SortField,
+/// What the text of a list depends on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct AllocationListShape {
+    side: AllocationSide,
+    field: AllocationSortField,
     descending: bool,
-    after: Option<After>,
-    limit: i64,
-    offset: i64,
-    limit_each: i64,
+    /// Whether it begins behind a cursor, in an order other than that of ids.
+    is_after: bool,
+    /// Whether it is a client's by creation, without a filter and without records to skip.
     is_plain: bool,
+    /// Whether the only status asked for is RESERVED.
+    only_reserved: bool,
+    has_ids: bool,
+    has_connections: bool,
+    has_clients: bool,
+    has_partners: bool,
+    has_external_ids: bool,
 }
 
-/// A filter that stands in the text whether it is set or not.
-struct Filter {
-    unset: bool,
-    values: Vec<&'static str>,
-    texts: Vec<String>,
-}
-
-/// Where the page begins, in an order other than that of ids.
-struct After {
-    key: Key,
-    id: Uuid,
-}
-
-enum Key {
-    Time(chrono::DateTime<chrono::Utc>),
-    Number(Decimal),
-    Text(String),
-}
-
-impl ListQuery {
-    pub(super) fn new(list: &List) -> Self {
-        let (first_id, last_id) = id_range(list);
-        let by_name = |values: Vec<&'static str>| Filter {
-            unset: values.is_empty(),
-            values,
-            texts: Vec::new(),
-        };
-        let currencies: Vec<String> = list.units.iter().map(ToString::to_string).collect();
+impl AllocationListShape {
+    fn of(list: &List, is_after: bool) -> Self {
+        let is_plain = list.side == AllocationSide::Client
+            && list.order.field == AllocationSortField::Id
+            && list.page.skip() == 0
+            && list.ids.is_empty()
+            && list.directions.is_empty()
+            && list.statuses.is_empty()
+            && list.units.is_empty()
+            && list.connections.is_empty()
+            && list.clients.is_empty()
+            && list.partners.is_empty()
+            && list.external_ids.is_empty();
         Self {
-            columns: Row::as_select(),
             side: list.side,
-            enterprise: list.enterprise.0,
-            first_id,
-            last_id,
-            ids: list.ids.iter().map(|id| id.0).collect(),
-            types: by_name(list.directions.iter().map(|kind| kind.as_str()).collect()),
-            statuses: by_name(list.statuses.iter().map(|status| status.as_str()).collect()),
-            currencies: Filter {
-                unset: currencies.is_empty(),
-                values: Vec::new(),
-                texts: currencies,
-            },
-            connections: list.connections.iter().map(|id| id.0).collect(),
-            clients: list.clients.iter().map(|id| id.0).collect(),
-            partners: list.partners.iter().map(|id| id.0).collect(),
-            external_ids: list.external_ids.clone(),
             field: list.order.field,
             descending: list.order.descending,
-            after: after(list),
-            limit: list.page.fetch(),
-            offset: list.page.skip(),
-            limit_each: list.page.fetch() + list.page.skip(),
-            is_plain: is_plain(list),
+            is_after,
+            is_plain,
+            only_reserved: list.statuses == [Status::Reserved],
+            has_ids: !list.ids.is_empty(),
+            has_connections: !list.connections.is_empty(),
+            // A client's own list has no such filter.
+            has_clients: list.side == AllocationSide::Partner && !list.clients.is_empty(),
+            has_partners: !list.partners.is_empty(),
+            has_external_ids: !list.external_ids.is_empty(),
         }
     }
 
-    /// A plan for all parameters is as good here as one for these, and saves planning; but Postgres has to see it. Of an
-    /// unknown limit it expects a tenth of what is below: of all that an enterprise has, that would seem more than a page.
-    /// A tenth of a tenth of the largest page seems less, wherever the page lies.
-    fn push_plain<'b>(&'b self, out: &mut AstPass<'_, 'b, Pg>) -> QueryResult<()> {
-        out.push_sql(
-            r#" FROM (SELECT * FROM (SELECT * FROM "allocation" WHERE "allocation"."owner_id" = "#,
+    fn text(&self) -> String {
+        let columns = select_list::<Row>();
+        let from = match self.side {
+            _ if self.is_plain => self.plain(),
+            AllocationSide::Client => self.of_client(),
+            AllocationSide::Partner => self.of_partner(),
+        };
+        format!("SELECT {columns} FROM {from}")
+    }
+
+    /// A plan for all parameters is as good here as one for these, and saves planning. Postgres takes it only where it
+    /// estimates that it costs no more. The planner assumes that an unknown LIMIT returns 10 % of its input; of all that an
+    /// enterprise has, that would be more than a page. Two nested LIMITs above that of the largest page keep the estimate
+    /// below a page, wherever the page lies.
+    fn plain(&self) -> String {
+        let order = self.order();
+        format!(
+            r#"(SELECT * FROM (
+                SELECT * FROM "allocation"
+                WHERE "allocation"."owner_id" = :enterprise AND "allocation"."id" BETWEEN :first_id AND :last_id
+                {order} LIMIT {PLAIN_MAX}
+            ) "allocation" {order} LIMIT :limit) "allocation" {order} LIMIT :limit"#
+        )
+    }
+
+    fn of_client(&self) -> String {
+        let connections = any_condition(
+            self.has_connections,
+            r#""allocation"."connection_id""#,
+            "connections",
         );
-        out.push_bind_param::<sql_types::Uuid, _>(&self.enterprise)?;
-        out.push_sql(r#" AND "allocation"."id" BETWEEN "#);
-        out.push_bind_param::<sql_types::Uuid, _>(&self.first_id)?;
-        out.push_sql(" AND ");
-        out.push_bind_param::<sql_types::Uuid, _>(&self.last_id)?;
-        self.push_order(out);
-        out.push_sql(" LIMIT ");
-        out.push_sql(PLAIN_MAX);
-        for _ in 0..2 {
-            out.push_sql(r#") "allocation""#);
-            self.push_order(out);
-            out.push_sql(" LIMIT ");
-            out.push_bind_param::<BigInt, _>(&self.limit)?;
-        }
-        Ok(())
+        let partners = any_condition(
+            self.has_partners,
+            r#""allocation"."partner_id""#,
+            "partners",
+        );
+        format!(
+            r#""allocation" WHERE "allocation"."owner_id" = :enterprise{connections}{partners}{filters}
+            {order} LIMIT :limit OFFSET :offset"#,
+            filters = self.filters(),
+            order = self.order(),
+        )
+    }
+
+    fn of_partner(&self) -> String {
+        let connections =
+            any_condition(self.has_connections, r#""connection"."id""#, "connections");
+        let clients = any_condition(self.has_clients, r#""connection"."client_id""#, "clients");
+        let partners = any_condition(
+            self.has_partners,
+            r#""connection"."partner_id""#,
+            "partners",
+        );
+        format!(
+            r#""connection" CROSS JOIN LATERAL (
+                SELECT * FROM "allocation"
+                WHERE "allocation"."owner_id" = "connection"."client_enterprise_id"
+                  AND "allocation"."connection_id" = "connection"."id"{filters}
+                {order} LIMIT :limit_of_connection
+            ) "allocation"
+            WHERE "connection"."partner_enterprise_id" = :enterprise{connections}{clients}{partners}
+            {order} LIMIT :limit OFFSET :offset"#,
+            filters = self.filters(),
+            order = self.order(),
+        )
     }
 
     /// What the records themselves must fit.
-    fn push_filters<'b>(&'b self, out: &mut AstPass<'_, 'b, Pg>) -> QueryResult<()> {
-        out.push_sql(r#" AND "allocation"."id" BETWEEN "#);
-        out.push_bind_param::<sql_types::Uuid, _>(&self.first_id)?;
-        out.push_sql(" AND ");
-        out.push_bind_param::<sql_types::Uuid, _>(&self.last_id)?;
-        for (column, filter) in [
-            (r#""allocation"."type""#, &self.types),
-            (r#""allocation"."status""#, &self.statuses),
-            (r#""allocation"."currency""#, &self.currencies),
-        ] {
-            out.push_sql(" AND (");
-            out.push_bind_param::<Bool, _>(&filter.unset)?;
-            out.push_sql(" OR ");
-            out.push_sql(column);
-            out.push_sql(" = ANY(");
-            if filter.texts.is_empty() {
-                out.push_bind_param::<Array<Text>, _>(&filter.values)?;
-            } else {
-                out.push_bind_param::<Array<Text>, _>(&filter.texts)?;
-            }
-            out.push_sql("))");
-        }
-        if self.statuses.values == [Status::Reserved.as_str()] {
-            // Said once more, as the index of what is open has it.
-            out.push_sql(r#" AND "allocation"."status" = 'RESERVED'"#);
-        }
-        push_any::<sql_types::Uuid, _>(out, r#""allocation"."id""#, &self.ids)?;
-        let external_id = match self.side {
-            Side::Client => r#""allocation"."client_external_id""#,
-            Side::Partner => r#""allocation"."partner_external_id""#,
-        };
-        push_any::<Text, _>(out, external_id, &self.external_ids)?;
-        self.push_after(out)
-    }
-
-    fn push_after<'b>(&'b self, out: &mut AstPass<'_, 'b, Pg>) -> QueryResult<()> {
-        let Some(After { key, id }) = &self.after else {
-            return Ok(());
-        };
-        let (reached, passed) = if self.descending {
-            (" <= ", " < ")
+    fn filters(&self) -> String {
+        // Once more as a literal, as the index of what is open has it.
+        let reserved = if self.only_reserved {
+            r#" AND "allocation"."status" = 'RESERVED'"#
         } else {
-            (" >= ", " > ")
+            ""
         };
-        out.push_sql(" AND ");
-        out.push_sql(column(self.field));
-        out.push_sql(reached);
-        key.push(out)?;
-        out.push_sql(" AND (");
-        out.push_sql(column(self.field));
-        out.push_sql(passed);
-        key.push(out)?;
-        out.push_sql(r#" OR "allocation"."id" > "#);
-        out.push_bind_param::<sql_types::Uuid, _>(id)?;
-        out.push_sql(")");
-        Ok(())
+        let external_id = match self.side {
+            AllocationSide::Client => r#""allocation"."client_external_id""#,
+            AllocationSide::Partner => r#""allocation"."partner_external_id""#,
+        };
+        let ids = any_condition(self.has_ids, r#""allocation"."id""#, "ids");
+        let external_ids = any_condition(self.has_external_ids, external_id, "external_ids");
+        format!(
+            r#" AND "allocation"."id" BETWEEN :first_id AND :last_id
+              AND (:every_type OR "allocation"."type" = ANY(:types))
+              AND (:every_status OR "allocation"."status" = ANY(:statuses))
+              AND (:every_currency OR "allocation"."currency" = ANY(:currencies)){reserved}{ids}{external_ids}{after}"#,
+            after = self.after(),
+        )
     }
 
-    fn push_order(&self, out: &mut AstPass<'_, '_, Pg>) {
-        out.push_sql(" ORDER BY ");
-        out.push_sql(column(self.field));
-        out.push_sql(if self.descending { " DESC" } else { " ASC" });
-        if self.field != SortField::Id {
-            out.push_sql(r#", "allocation"."id" ASC"#);
+    /// Behind the cursor. An index can begin at the first of the two conditions.
+    fn after(&self) -> String {
+        if !self.is_after {
+            return String::new();
+        }
+        let column = self.column();
+        let behind = if self.descending { "<" } else { ">" };
+        format!(
+            r#" AND {column} {behind}= :after_key
+              AND ({column} {behind} :after_key OR "allocation"."id" > :after_id)"#
+        )
+    }
+
+    fn order(&self) -> String {
+        let direction = if self.descending { "DESC" } else { "ASC" };
+        let then_id = match self.field {
+            AllocationSortField::Id => "",
+            _ => r#", "allocation"."id" ASC"#,
+        };
+        format!("ORDER BY {} {direction}{then_id}", self.column())
+    }
+
+    fn column(&self) -> &'static str {
+        match self.field {
+            AllocationSortField::Id => r#""allocation"."id""#,
+            AllocationSortField::UpdatedAt => r#""allocation"."updated_at""#,
+            AllocationSortField::Quantity => r#""allocation"."quantity""#,
+            // By bytes, whatever the database's locale.
+            AllocationSortField::Currency => r#""allocation"."currency" COLLATE "C""#,
         }
     }
 }
 
-impl QueryFragment<Pg> for ListQuery {
-    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
-        out.push_sql("SELECT ");
-        self.columns.walk_ast(out.reborrow())?;
-        if self.is_plain {
-            return self.push_plain(&mut out);
-        }
-        match self.side {
-            Side::Client => {
-                out.push_sql(r#" FROM "allocation" WHERE "allocation"."owner_id" = "#);
-                out.push_bind_param::<sql_types::Uuid, _>(&self.enterprise)?;
-                push_any::<sql_types::Uuid, _>(
-                    &mut out,
-                    r#""allocation"."connection_id""#,
-                    &self.connections,
-                )?;
-                push_any::<sql_types::Uuid, _>(
-                    &mut out,
-                    r#""allocation"."partner_id""#,
-                    &self.partners,
-                )?;
-                self.push_filters(&mut out)?;
-            }
-            Side::Partner => {
-                out.push_sql(
-                    r#" FROM "connection" CROSS JOIN LATERAL (SELECT * FROM "allocation"
-                    WHERE "allocation"."owner_id" = "connection"."client_enterprise_id"
-                      AND "allocation"."connection_id" = "connection"."id""#,
-                );
-                self.push_filters(&mut out)?;
-                self.push_order(&mut out);
-                out.push_sql(" LIMIT ");
-                out.push_bind_param::<BigInt, _>(&self.limit_each)?;
-                out.push_sql(r#") "allocation" WHERE "connection"."partner_enterprise_id" = "#);
-                out.push_bind_param::<sql_types::Uuid, _>(&self.enterprise)?;
-                push_any::<sql_types::Uuid, _>(
-                    &mut out,
-                    r#""connection"."id""#,
-                    &self.connections,
-                )?;
-                push_any::<sql_types::Uuid, _>(
-                    &mut out,
-                    r#""connection"."client_id""#,
-                    &self.clients,
-                )?;
-                push_any::<sql_types::Uuid, _>(
-                    &mut out,
-                    r#""connection"."partner_id""#,
-                    &self.partners,
-                )?;
-            }
-        }
-        self.push_order(&mut out);
-        out.push_sql(" LIMIT ");
-        out.push_bind_param::<BigInt, _>(&self.limit)?;
-        out.push_sql(" OFFSET ");
-        out.push_bind_param::<BigInt, _>(&self.offset)
+/// The page of a list, and one record more.
+pub(super) fn statement(list: &List) -> Statement<SqlTypeOf<AsSelect<Row, Pg>>> {
+    static TEXTS: SqlTexts<AllocationListShape> = SqlTexts::new(AllocationListShape::text);
+
+    let after = after(list);
+    let shape = AllocationListShape::of(list, after.is_some());
+    let (first_id, last_id) = id_range(list);
+    let statement = Statement::new(&TEXTS.get(shape))
+        .bind("enterprise", list.enterprise.0)
+        .bind("first_id", first_id)
+        .bind("last_id", last_id)
+        .bind("limit", list.page.fetch());
+    if shape.is_plain {
+        return statement;
     }
-}
-
-impl Query for ListQuery {
-    type SqlType = SqlTypeOf<AsSelect<Row, Pg>>;
-}
-
-/// Prepared once for each text.
-impl QueryId for ListQuery {
-    type QueryId = ();
-    const HAS_STATIC_QUERY_ID: bool = false;
-}
-
-impl Key {
-    fn push<'b>(&'b self, out: &mut AstPass<'_, 'b, Pg>) -> QueryResult<()> {
-        match self {
-            Self::Time(time) => out.push_bind_param::<Timestamptz, _>(time),
-            Self::Number(number) => out.push_bind_param::<Numeric, _>(number),
-            Self::Text(text) => out.push_bind_param::<Text, _>(text),
-        }
+    let types: Vec<_> = list.directions.iter().map(|kind| kind.as_str()).collect();
+    let statuses: Vec<_> = list.statuses.iter().map(|status| status.as_str()).collect();
+    let currencies: Vec<_> = list.units.iter().map(ToString::to_string).collect();
+    let mut statement = statement
+        .bind("every_type", types.is_empty())
+        .bind("types", types)
+        .bind("every_status", statuses.is_empty())
+        .bind("statuses", statuses)
+        .bind("every_currency", currencies.is_empty())
+        .bind("currencies", currencies)
+        .bind("offset", list.page.skip())
+        .bind_if_named("ids", uuids(&list.ids, |id| id.0))
+        .bind_if_named("connections", uuids(&list.connections, |id| id.0))
+        .bind_if_named("clients", uuids(&list.clients, |id| id.0))
+        .bind_if_named("partners", uuids(&list.partners, |id| id.0))
+        .bind_if_named("external_ids", list.external_ids.clone());
+    if shape.side == AllocationSide::Partner {
+        let limit = list.page.fetch() + list.page.skip();
+        statement = statement.bind("limit_of_connection", limit);
     }
-}
-
-fn column(field: SortField) -> &'static str {
-    match field {
-        SortField::Id => r#""allocation"."id""#,
-        SortField::UpdatedAt => r#""allocation"."updated_at""#,
-        SortField::Quantity => r#""allocation"."quantity""#,
-        // By bytes, whatever the database's locale.
-        SortField::Currency => r#""allocation"."currency" COLLATE "C""#,
+    if let Some((key, id)) = after {
+        statement = statement.bind("after_key", key).bind("after_id", id);
     }
+    statement
 }
 
-fn push_any<'b, ST, T>(
-    out: &mut AstPass<'_, 'b, Pg>,
-    column: &str,
-    values: &'b Vec<T>,
-) -> QueryResult<()>
-where
-    Vec<T>: diesel::serialize::ToSql<Array<ST>, Pg>,
-    Pg: sql_types::HasSqlType<ST>,
-    ST: 'static,
-{
-    if values.is_empty() {
-        return Ok(());
-    }
-    out.push_sql(" AND ");
-    out.push_sql(column);
-    out.push_sql(" = ANY(");
-    out.push_bind_param::<Array<ST>, _>(values)?;
-    out.push_sql(")");
-    Ok(())
+fn uuids<T>(ids: &[T], uuid: impl Fn(&T) -> Uuid) -> Vec<Uuid> {
+    ids.iter().map(uuid).collect()
 }
 
-/// Times of creation and, in the order of ids, the cursor, as bounds of the ids: they sort by creation, down to the
-/// microsecond.
+/// Times of creation and, in the order of ids, the cursor, as bounds of the ids, whose order is that of creation
+/// down to the microsecond.
 fn id_range(list: &List) -> (Uuid, Uuid) {
     let mut first = list
         .created_from
@@ -320,7 +249,7 @@ fn id_range(list: &List) -> (Uuid, Uuid) {
     let mut last = list
         .created_to
         .map_or(Uuid::max(), |time| ordered_id(time, [0xff; 8]));
-    if let (SortField::Id, Some(cursor)) = (list.order.field, list.page.after()) {
+    if let (AllocationSortField::Id, Some(cursor)) = (list.order.field, list.page.after()) {
         let id = cursor.id.0.as_u128();
         if list.order.descending {
             last = last.min(Uuid::from_u128(id.saturating_sub(1)));
@@ -331,30 +260,107 @@ fn id_range(list: &List) -> (Uuid, Uuid) {
     (first, last)
 }
 
-/// Whether it is a client's by creation, without a filter, and without a number of pages to skip.
-fn is_plain(list: &List) -> bool {
-    list.side == Side::Client
-        && list.order.field == SortField::Id
-        && list.page.skip() == 0
-        && list.ids.is_empty()
-        && list.directions.is_empty()
-        && list.statuses.is_empty()
-        && list.units.is_empty()
-        && list.connections.is_empty()
-        && list.clients.is_empty()
-        && list.partners.is_empty()
-        && list.external_ids.is_empty()
-}
-
-fn after(list: &List) -> Option<After> {
+/// The cursor's value and id, in an order other than that of ids.
+fn after(list: &List) -> Option<(SqlValue, Uuid)> {
     let cursor = list.page.after()?;
     let key = match cursor.key.as_ref()? {
-        SortKey::UpdatedAt(time) => Key::Time(time.to_chrono()),
-        SortKey::Quantity(text) => Key::Number(Decimal::from_str_exact(text).ok()?),
-        SortKey::Currency(text) => Key::Text(text.clone()),
+        AllocationSortKey::UpdatedAt(time) => (*time).into(),
+        AllocationSortKey::Quantity(text) => Decimal::from_str_exact(text).ok()?.into(),
+        AllocationSortKey::Currency(text) => text.clone().into(),
     };
-    Some(After {
-        key,
-        id: cursor.id.0,
-    })
+    Some((key, cursor.id.0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::allocation::model::{AllocationOrder, Cursor};
+    use crate::types::ids::{AllocationId, ClientId, ConnectionId, EnterpriseId, PartnerId};
+    use crate::types::page::{Page, Start};
+    use crate::types::time::Time;
+
+    fn key(field: AllocationSortField) -> Option<AllocationSortKey> {
+        match field {
+            AllocationSortField::Id => None,
+            AllocationSortField::UpdatedAt => Some(AllocationSortKey::UpdatedAt(Time::MIN)),
+            AllocationSortField::Quantity => Some(AllocationSortKey::Quantity("1.5".into())),
+            AllocationSortField::Currency => Some(AllocationSortKey::Currency("EUR".into())),
+        }
+    }
+
+    /// A list in which each bit sets a filter.
+    fn list(
+        side: AllocationSide,
+        field: AllocationSortField,
+        is_after: bool,
+        filters: u32,
+    ) -> List {
+        let bit = |bit: u32| usize::from(filters & (1 << bit) > 0);
+        let id = AllocationId(Uuid::nil());
+        List {
+            enterprise: EnterpriseId(Uuid::nil()),
+            side,
+            ids: vec![id; bit(0)],
+            directions: Vec::new(),
+            statuses: vec![Status::Reserved; bit(1)],
+            units: Vec::new(),
+            connections: vec![ConnectionId(Uuid::nil()); bit(2)],
+            clients: vec![ClientId(Uuid::nil()); bit(3)],
+            partners: vec![PartnerId(Uuid::nil()); bit(4)],
+            created_from: None,
+            created_to: None,
+            external_ids: vec![String::new(); bit(5)],
+            order: AllocationOrder {
+                field,
+                descending: bit(6) > 0,
+            },
+            page: Page {
+                size: 1,
+                start: match is_after {
+                    true => Start::After(Cursor {
+                        id,
+                        key: key(field),
+                    }),
+                    false => Start::Skip(bit(7) as u64),
+                },
+            },
+        }
+    }
+
+    #[test]
+    fn every_parameter_of_every_text_has_a_value() {
+        for side in [AllocationSide::Client, AllocationSide::Partner] {
+            for field in [
+                AllocationSortField::Id,
+                AllocationSortField::UpdatedAt,
+                AllocationSortField::Quantity,
+                AllocationSortField::Currency,
+            ] {
+                for (is_after, filters) in [false, true]
+                    .into_iter()
+                    .flat_map(|is_after| (0..256).map(move |filters| (is_after, filters)))
+                {
+                    let list = list(side, field, is_after, filters);
+                    let sql = statement(&list).sql();
+                    assert!(sql.is_ok(), "{sql:?}: {list:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_list_without_a_filter_has_the_plain_text() {
+        let is_plain = |filters| {
+            let list = list(
+                AllocationSide::Client,
+                AllocationSortField::Id,
+                false,
+                filters,
+            );
+            let sql = statement(&list).sql().expect("complete");
+            sql.contains("LIMIT 501")
+        };
+        assert!(is_plain(0));
+        assert!((0..6).all(|filter| !is_plain(1 << filter)));
+    }
 }

@@ -6,12 +6,12 @@ use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use tokio::try_join;
 use uuid::Uuid;
 
-use super::{Found, accounts};
-use crate::balance::model::{Balances, ClientList, NetworkBalance};
+use super::accounts::{BalanceRead, accounts};
+use crate::balance::model::{BalanceClientList, Balances, NetworkBalance};
 use crate::db::pg_error::TransactionError;
 use crate::db::pool::Pool;
 use crate::db::schema::{connection, partner};
-use crate::db::{due, read, standing};
+use crate::db::{enterprise_status, expired_reservations, read};
 use crate::error::Result;
 use crate::types::ids::{AccountId, ConnectionId, PartnerId};
 use crate::types::time::Time;
@@ -19,25 +19,26 @@ use crate::types::time::Time;
 /// What a client's list shows: a page of connections and one more.
 #[derive(Debug)]
 pub(in crate::balance) struct ClientBalances {
-    /// By currency.
+    /// The balances of the client's own account, by currency.
     pub custody: Balances,
-    /// By creation of the connection.
+    /// The connections of the page and one more, in the order of their creation.
     pub network: Vec<NetworkBalance>,
 }
 
-type ConnectionRow = (Uuid, Uuid, String, String, String);
+type ClientConnectionRow = (Uuid, Uuid, String, String, String);
 
-/// Several statements, which see one moment: what is shown, and what of it was due at this clock (without one, now).
+/// Several statements, which see one moment: what is shown, and what of it had expired at this clock. Without a clock,
+/// it is the database's.
 pub(in crate::balance) async fn client_balances(
     pool: &Pool,
-    list: &ClientList,
+    list: &BalanceClientList,
     clock: Option<Time>,
-) -> Result<Found<ClientBalances>> {
+) -> Result<BalanceRead<ClientBalances>> {
     read::snapshot(pool, async |connection: &mut AsyncPgConnection| {
         let db = &*connection;
-        let (standing, due, connections) = try_join!(
-            standing::find(db, list.enterprise),
-            due::of_client(db, list.enterprise, clock),
+        let (enterprise, expired, connections) = try_join!(
+            enterprise_status::find(db, list.enterprise),
+            expired_reservations::owners_of_client(db, list.enterprise, clock),
             connections(db, list)
         )?;
         let mut ids = vec![AccountId::OWN.0];
@@ -59,9 +60,9 @@ pub(in crate::balance) async fn client_balances(
                 },
             )
             .collect();
-        Ok::<_, TransactionError>(Found {
-            standing,
-            due,
+        Ok::<_, TransactionError>(BalanceRead {
+            enterprise,
+            expired,
             found: ClientBalances { custody, network },
         })
     })
@@ -70,8 +71,8 @@ pub(in crate::balance) async fn client_balances(
 
 async fn connections(
     mut db: &AsyncPgConnection,
-    list: &ClientList,
-) -> QueryResult<Vec<ConnectionRow>> {
+    list: &BalanceClientList,
+) -> QueryResult<Vec<ClientConnectionRow>> {
     let ids: Vec<Uuid> = list.connections.iter().map(|id| id.0).collect();
     let partners: Vec<Uuid> = list.partners.iter().map(|id| id.0).collect();
     let after = list.page.after().map_or(Uuid::nil(), |cursor| cursor.0.0);

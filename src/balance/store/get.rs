@@ -8,43 +8,46 @@ use rust_decimal::Decimal;
 use tokio::try_join;
 use uuid::Uuid;
 
-use super::amount;
-use crate::balance::model::{Account, Get, Moment, Reservation, Side};
+use super::accounts::amount;
+use crate::balance::model::{
+    BalanceAccount, BalanceQuery, BalanceSide, Moment, OpenReservation, PastBalance,
+};
+use crate::db::enterprise_status::{self, EnterpriseStatus};
 use crate::db::pool::Pool;
 use crate::db::read;
 use crate::db::schema::connection;
-use crate::db::standing::{self, Standing};
-use crate::db::statement::{Parameter, Statement};
+use crate::db::statement::{SqlTexts, Statement};
 use crate::error::{Error, Result};
-use crate::ledger::model::Balance;
+use crate::ledger::account::Balance;
 use crate::limits::RESERVATIONS_SHOWN_MAX;
 use crate::types::ids::{AccountId, AllocationId, OwnerId};
 use crate::types::time::Time;
 use crate::types::unit::Unit;
 
-/// The enterprise that asks, and the connection that is named, if one of its sides is the enterprise's: one round trip.
+/// What the enterprise that asks may do, and the account of the connection that is named, if one of its sides is the
+/// enterprise's: one round trip.
 pub(in crate::balance) async fn account(
     pool: &Pool,
-    get: &Get,
-) -> Result<(Option<Standing>, Option<Account>)> {
-    let (standing, row) = read::one(pool, async |connection: &mut AsyncPgConnection| {
+    get: &BalanceQuery,
+) -> Result<(Option<EnterpriseStatus>, Option<BalanceAccount>)> {
+    let (status, row) = read::one(pool, async |connection: &mut AsyncPgConnection| {
         let db = &*connection;
-        try_join!(standing::find(db, get.enterprise), find(db, get))
+        try_join!(enterprise_status::find(db, get.enterprise), find(db, get))
     })
     .await?;
-    let account = row.map(|(id, owner)| Account {
+    let account = row.map(|(id, owner)| BalanceAccount {
         owner: OwnerId(owner),
         id: AccountId(id),
         side: if owner == get.enterprise.0 {
-            Side::Client
+            BalanceSide::Client
         } else {
-            Side::Partner
+            BalanceSide::Partner
         },
     });
-    Ok((standing, account))
+    Ok((status, account))
 }
 
-async fn find(mut db: &AsyncPgConnection, get: &Get) -> QueryResult<Option<(Uuid, Uuid)>> {
+async fn find(mut db: &AsyncPgConnection, get: &BalanceQuery) -> QueryResult<Option<(Uuid, Uuid)>> {
     let Some(id) = get.connection else {
         return Ok(None);
     };
@@ -60,37 +63,23 @@ async fn find(mut db: &AsyncPgConnection, get: &Get) -> QueryResult<Option<(Uuid
         .optional()
 }
 
-/// What one statement saw.
+/// An account at a moment, and what says whether that moment has been reached.
 #[derive(Debug)]
-pub(in crate::balance) struct Snapshot {
-    /// The database's clock.
+pub(in crate::balance) struct BalanceSnapshot {
+    /// The database's clock when the statement ran.
     pub clock: Time,
-    /// The newest entry that the asking side may know of: a client's of its whole enterprise, a partner's of this account.
+    /// The time of the newest entry that the side that asks may see: a client's of its whole enterprise, a partner's of this account.
     pub newest: Option<Time>,
-    /// The account's version now.
+    /// The account's current version; 0 before its first entry.
     pub version: i64,
-    /// Its owner, if a reservation in it was due: to be released, and the account to be read again by the same clock.
-    pub due: Vec<OwnerId>,
-    /// What was asked for; none if that version does not exist yet.
-    pub past: Option<Past>,
+    /// Its owner, if a reservation in it had expired. It is to be released, and the account to be read again by the clock
+    /// of the first read.
+    pub expired: Vec<OwnerId>,
+    /// The account as it was at the moment; none if the version that was asked for does not exist yet.
+    pub past: Option<PastBalance>,
 }
 
-/// An account at one of its versions.
-#[derive(Debug)]
-pub(in crate::balance) struct Past {
-    /// What it held.
-    pub balance: Balance,
-    /// The time that leads to the same answer for ever.
-    pub as_of: Time,
-    /// The oldest of the reservations that were open.
-    pub reservations: Vec<Reservation>,
-    /// How many were open.
-    pub count: i64,
-    /// Their sum.
-    pub total: String,
-}
-
-type Columns = (
+type BalanceColumns = (
     Timestamptz,
     Nullable<Timestamptz>,
     BigInt,
@@ -112,7 +101,7 @@ struct Row {
     clock: DateTime<Utc>,
     newest: Option<DateTime<Utc>>,
     latest: i64,
-    is_due: bool,
+    is_expired: bool,
     version: Option<i64>,
     available: Option<Decimal>,
     held: Option<Decimal>,
@@ -125,14 +114,14 @@ struct Row {
     expire_time: Option<DateTime<Utc>>,
 }
 
-/// Reads an account at a moment, and whether anything in it was due at this clock.
+/// Reads an account at a moment, and whether any reservation in it had expired at this clock.
 pub(in crate::balance) async fn snapshot(
     pool: &Pool,
-    account: &Account,
+    account: &BalanceAccount,
     unit: &Unit,
     moment: Moment,
     clock: Time,
-) -> Result<Snapshot> {
+) -> Result<BalanceSnapshot> {
     let rows: Vec<Row> = read::one(pool, async |connection: &mut AsyncPgConnection| {
         statement(account, unit, moment, clock)
             .load(connection)
@@ -143,7 +132,7 @@ pub(in crate::balance) async fn snapshot(
         return Err(Error::internal("a balance was answered without a row"));
     };
     let past = match first.version {
-        Some(version) => Some(Past {
+        Some(version) => Some(PastBalance {
             balance: Balance {
                 available: amount(first.available.unwrap_or_default())?,
                 held: amount(first.held.unwrap_or_default())?,
@@ -159,22 +148,26 @@ pub(in crate::balance) async fn snapshot(
         }),
         None => None,
     };
-    Ok(Snapshot {
+    Ok(BalanceSnapshot {
         clock: first.clock.into(),
         newest: first.newest.map(Time::from),
         version: first.latest,
-        due: first.is_due.then_some(account.owner).into_iter().collect(),
+        expired: first
+            .is_expired
+            .then_some(account.owner)
+            .into_iter()
+            .collect(),
         past,
     })
 }
 
-fn reservation(row: &Row) -> Result<Option<Reservation>> {
+fn reservation(row: &Row) -> Result<Option<OpenReservation>> {
     let (Some(id), Some(quantity), Some(created_at)) =
         (row.allocation, row.quantity, row.created_at)
     else {
         return Ok(None);
     };
-    Ok(Some(Reservation {
+    Ok(Some(OpenReservation {
         allocation: AllocationId(id),
         quantity: amount(quantity)?,
         created_at: created_at.into(),
@@ -182,49 +175,86 @@ fn reservation(row: &Row) -> Result<Option<Reservation>> {
     }))
 }
 
-/// Nine texts: three moments of custody, of a connection as its client sees it, and as its partner does.
-fn statement(account: &Account, unit: &Unit, moment: Moment, clock: Time) -> Statement<Columns> {
-    let mut parameters = vec![
-        Parameter::Id(account.owner.0),
-        Parameter::Id(account.id.0),
-        Parameter::Text(unit.to_string()),
-        clock.into(),
-    ];
-    let (search, version) = match moment {
-        Moment::Now => ("", "SELECT version FROM latest"),
-        Moment::At(time) => {
-            parameters.push(time.into());
-            (SEARCH, "SELECT low AS version FROM search WHERE low = high")
-        }
-        Moment::Version(version) => {
-            parameters.push(Parameter::Count(version));
-            ("", "SELECT $5 AS version FROM latest WHERE $5 <= version")
-        }
+/// Whose look at which kind of account the text is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum AccountView {
+    Custody,
+    ConnectionOfClient,
+    ConnectionOfPartner,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum MomentKind {
+    Now,
+    At,
+    Version,
+}
+
+/// What the text depends on: nine are possible.
+type BalanceTextShape = (AccountView, MomentKind);
+
+fn statement(
+    account: &BalanceAccount,
+    unit: &Unit,
+    moment: Moment,
+    clock: Time,
+) -> Statement<BalanceColumns> {
+    static TEXTS: SqlTexts<BalanceTextShape> = SqlTexts::new(text);
+
+    let view = match account.side {
+        BalanceSide::Partner => AccountView::ConnectionOfPartner,
+        BalanceSide::Client if account.id == AccountId::OWN => AccountView::Custody,
+        BalanceSide::Client => AccountView::ConnectionOfClient,
     };
-    let open = if account.id == AccountId::OWN {
-        "a.type = 'ALLOCATION'"
-    } else {
-        "a.type = 'DEALLOCATION' AND a.connection_id = $2"
+    let kind = match moment {
+        Moment::Now => MomentKind::Now,
+        Moment::At(_) => MomentKind::At,
+        Moment::Version(_) => MomentKind::Version,
     };
-    const NEWEST_OF_OWNER: &str = "(SELECT max(e.time) FROM entry e WHERE e.owner_id = $1)";
+    let statement = Statement::new(&TEXTS.get((view, kind)))
+        .bind("owner", account.owner.0)
+        .bind("account", account.id.0)
+        .bind("unit", unit.to_string())
+        .bind("clock", clock);
+    match moment {
+        Moment::Now => statement,
+        Moment::At(time) => statement.bind("time", time),
+        Moment::Version(version) => statement.bind("version", version),
+    }
+}
+
+fn text((view, moment): &BalanceTextShape) -> String {
+    const NEWEST_OF_OWNER: &str = "(SELECT max(e.time) FROM entry e WHERE e.owner_id = :owner)";
     const NEWEST_OF_OWNER_THEN: &str =
-        "(SELECT max(e.time) FROM entry e WHERE e.owner_id = $1 AND e.time <= $5)";
-    const NEWEST_OF_ACCOUNT: &str = "(SELECT e.time FROM entry e WHERE e.owner_id = $1 AND e.account_id = $2 \
-        AND e.unit = $3 AND e.version = latest.version)";
-    let (newest, as_of) = match (account.side, moment) {
-        (Side::Client, Moment::Now) => (NEWEST_OF_OWNER, NEWEST_OF_OWNER),
-        (Side::Client, Moment::At(_)) => (NEWEST_OF_OWNER, NEWEST_OF_OWNER_THEN),
-        (Side::Client, Moment::Version(_)) => (NEWEST_OF_OWNER, "p.time"),
-        (Side::Partner, _) => (NEWEST_OF_ACCOUNT, "p.time"),
+        "(SELECT max(e.time) FROM entry e WHERE e.owner_id = :owner AND e.time <= :time)";
+    const NEWEST_OF_ACCOUNT: &str = "(SELECT e.time FROM entry e WHERE e.owner_id = :owner AND e.account_id = :account \
+        AND e.unit = :unit AND e.version = latest.version)";
+    let (search, version) = match moment {
+        MomentKind::Now => ("", "SELECT version FROM latest"),
+        MomentKind::At => (SEARCH, "SELECT low AS version FROM search WHERE low = high"),
+        MomentKind::Version => (
+            "",
+            "SELECT :version AS version FROM latest WHERE :version <= version",
+        ),
     };
-    let text = TEXT
-        .replace("{search}", search)
+    let open = match view {
+        AccountView::Custody => "a.type = 'ALLOCATION'",
+        AccountView::ConnectionOfClient | AccountView::ConnectionOfPartner => {
+            "a.type = 'DEALLOCATION' AND a.connection_id = :account"
+        }
+    };
+    let (newest, as_of) = match (view, moment) {
+        (AccountView::ConnectionOfPartner, _) => (NEWEST_OF_ACCOUNT, "p.time"),
+        (_, MomentKind::Now) => (NEWEST_OF_OWNER, NEWEST_OF_OWNER),
+        (_, MomentKind::At) => (NEWEST_OF_OWNER, NEWEST_OF_OWNER_THEN),
+        (_, MomentKind::Version) => (NEWEST_OF_OWNER, "p.time"),
+    };
+    TEXT.replace("{search}", search)
         .replace("{version}", version)
         .replace("{open}", open)
         .replace("{newest}", newest)
         .replace("{as_of}", as_of)
-        .replace("{limit}", &RESERVATIONS_SHOWN_MAX.to_string());
-    Statement::new(text, parameters)
+        .replace("{limit}", &RESERVATIONS_SHOWN_MAX.to_string())
 }
 
 /// Versions run 1, 2, 3 … and times never go back (L4), so the version at a time is found by halving: some twenty
@@ -233,11 +263,11 @@ const SEARCH: &str = "\
     search(low, high) AS (\
         SELECT 0::bigint, version FROM latest \
         UNION ALL \
-        SELECT CASE WHEN e.time <= $5 THEN s.mid ELSE s.low END, CASE WHEN e.time <= $5 THEN s.high ELSE s.mid - 1 END \
+        SELECT CASE WHEN e.time <= :time THEN s.mid ELSE s.low END, CASE WHEN e.time <= :time THEN s.high ELSE s.mid - 1 END \
         FROM (SELECT low, high, (low + high + 1) / 2 AS mid FROM search WHERE low < high) s \
         CROSS JOIN LATERAL (\
             SELECT e.time FROM entry e \
-            WHERE e.owner_id = $1 AND e.account_id = $2 AND e.unit = $3 AND e.version = s.mid LIMIT 1\
+            WHERE e.owner_id = :owner AND e.account_id = :account AND e.unit = :unit AND e.version = s.mid LIMIT 1\
         ) e\
     ), ";
 
@@ -247,7 +277,7 @@ const SEARCH: &str = "\
 const TEXT: &str = "\
     WITH RECURSIVE latest AS MATERIALIZED (\
         SELECT coalesce((\
-            SELECT a.version FROM account a WHERE a.owner_id = $1 AND a.account_id = $2 AND a.unit = $3\
+            SELECT a.version FROM account a WHERE a.owner_id = :owner AND a.account_id = :account AND a.unit = :unit\
         ), 0) AS version\
     ), {search}point AS MATERIALIZED (\
         SELECT p.version, e.available, e.held, coalesce(e.time, 'epoch') AS time, \
@@ -256,26 +286,51 @@ const TEXT: &str = "\
         FROM ({version}) p \
         LEFT JOIN LATERAL (\
             SELECT e.available, e.held, e.time FROM entry e \
-            WHERE e.owner_id = $1 AND e.account_id = $2 AND e.unit = $3 AND e.version = p.version LIMIT 1\
+            WHERE e.owner_id = :owner AND e.account_id = :account AND e.unit = :unit AND e.version = p.version LIMIT 1\
         ) e ON true\
     ), open AS MATERIALIZED (\
         SELECT a.id, a.quantity, a.created_at, a.expire_time \
         FROM point p JOIN allocation a ON a.created_at <= p.time \
-        WHERE a.owner_id = $1 AND a.currency = $3 AND a.status = 'RESERVED' AND {open} \
+        WHERE a.owner_id = :owner AND a.currency = :unit AND a.status = 'RESERVED' AND {open} \
         UNION ALL \
         SELECT a.id, a.quantity, a.created_at, a.expire_time \
         FROM point p \
         JOIN entry e ON e.version > p.version AND e.cause_id < p.next_id \
-        JOIN allocation a ON a.owner_id = $1 AND a.id = e.cause_id AND a.created_at <= p.time \
-        WHERE e.owner_id = $1 AND e.account_id = $2 AND e.unit = $3 AND e.held_delta < 0\
+        JOIN allocation a ON a.owner_id = :owner AND a.id = e.cause_id AND a.created_at <= p.time \
+        WHERE e.owner_id = :owner AND e.account_id = :account AND e.unit = :unit AND e.held_delta < 0\
     ) \
     SELECT clock_timestamp(), {newest}, latest.version, \
         EXISTS (\
             SELECT FROM allocation a \
-            WHERE a.owner_id = $1 AND a.currency = $3 AND a.status = 'RESERVED' AND a.expire_time <= $4 AND {open}\
+            WHERE a.owner_id = :owner AND a.currency = :unit AND a.status = 'RESERVED' AND a.expire_time <= :clock AND {open}\
         ), p.version, p.available, p.held, coalesce({as_of}, 'epoch'), \
         t.count, t.total, o.id, o.quantity, o.created_at, o.expire_time \
     FROM latest LEFT JOIN point p ON true \
     CROSS JOIN (SELECT count(*), trim_scale(coalesce(sum(quantity), 0))::text AS total FROM open) t \
     LEFT JOIN LATERAL (SELECT * FROM open ORDER BY created_at, id LIMIT {limit}) o ON true \
     ORDER BY o.created_at, o.id";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_parameter_of_every_text_has_a_value() {
+        let account = |id, side| BalanceAccount {
+            owner: OwnerId(Uuid::nil()),
+            id,
+            side,
+        };
+        for account in [
+            account(AccountId::OWN, BalanceSide::Client),
+            account(AccountId(Uuid::nil()), BalanceSide::Client),
+            account(AccountId(Uuid::nil()), BalanceSide::Partner),
+        ] {
+            for moment in [Moment::Now, Moment::At(Time::MIN), Moment::Version(1)] {
+                let statement = statement(&account, &Unit::stored("EUR"), moment, Time::MIN);
+                let sql = statement.sql().expect("complete");
+                assert!(!sql.contains('{'), "{sql}");
+            }
+        }
+    }
+}

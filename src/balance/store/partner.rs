@@ -7,14 +7,14 @@ use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use tokio::try_join;
 use uuid::Uuid;
 
-use super::accounts;
-use crate::balance::model::{PartnerConnection, PartnerList, PartnerNetworkBalance};
-use crate::db::due::{self, Part};
+use super::accounts::accounts;
+use crate::balance::model::{BalancePartnerList, PartnerConnection, PartnerNetworkBalance};
+use crate::db::enterprise_status::{self, EnterpriseStatus};
+use crate::db::expired_reservations::{self, ReservationFilter};
 use crate::db::pg_error::TransactionError;
 use crate::db::pool::Pool;
 use crate::db::read;
 use crate::db::schema::connection;
-use crate::db::standing::{self, Standing};
 use crate::error::Result;
 use crate::types::ids::{ClientId, ConnectionId, EnterpriseId, OwnerId, PartnerId};
 use crate::types::time::Time;
@@ -31,17 +31,17 @@ struct Row {
     partners_connection_id: String,
 }
 
-/// The enterprise that asks, and a page of the connections of its partners and one more: one round trip.
+/// What the enterprise that asks may do, and a page of the connections of its partners and one more: one round trip.
 pub(in crate::balance) async fn connections(
     pool: &Pool,
-    list: &PartnerList,
-) -> Result<(Option<Standing>, Vec<PartnerConnection>)> {
-    let (standing, rows) = read::one(pool, async |connection: &mut AsyncPgConnection| {
+    list: &BalancePartnerList,
+) -> Result<(Option<EnterpriseStatus>, Vec<PartnerConnection>)> {
+    let (status, rows) = read::one(pool, async |connection: &mut AsyncPgConnection| {
         let db = &*connection;
-        // Sent in this order: the clock is looked at before the connections are.
+        // Sent in this order: the clock is read before the connections are.
         try_join!(
             biased;
-            standing::find(db, list.enterprise),
+            enterprise_status::find(db, list.enterprise),
             load(db, list)
         )
     })
@@ -54,12 +54,12 @@ pub(in crate::balance) async fn connections(
         partners_connection_id: row.partners_connection_id,
         name: row.name,
     };
-    Ok((standing, rows.into_iter().map(connection).collect()))
+    Ok((status, rows.into_iter().map(connection).collect()))
 }
 
 /// The texts that this makes are two, since each is prepared once per connection and kept: a filter that an index serves
 /// appears only when it is set; the others stand there always and let everything pass while empty.
-async fn load(mut db: &AsyncPgConnection, list: &PartnerList) -> QueryResult<Vec<Row>> {
+async fn load(mut db: &AsyncPgConnection, list: &BalancePartnerList) -> QueryResult<Vec<Row>> {
     let partners: Vec<Uuid> = list.partners.iter().map(|id| id.0).collect();
     let clients: Vec<Uuid> = list.clients.iter().map(|id| id.0).collect();
     let after = list.page.after().map_or(Uuid::nil(), |cursor| cursor.0.0);
@@ -95,8 +95,8 @@ async fn load(mut db: &AsyncPgConnection, list: &PartnerList) -> QueryResult<Vec
     query.load(&mut db).await
 }
 
-/// What stands with these connections, in their order, and whose reservations among it were due at this clock: two
-/// statements, which see one moment.
+/// What stands with these connections, in their order, and the owners of reservations among it that had expired at this
+/// clock: two statements, which see one moment.
 pub(in crate::balance) async fn balances(
     pool: &Pool,
     enterprise: EnterpriseId,
@@ -112,19 +112,21 @@ pub(in crate::balance) async fn balances(
     owners.dedup();
     let page: Vec<ConnectionId> = connections.iter().map(|found| found.id).collect();
     let ids: Vec<Uuid> = page.iter().map(|id| id.0).collect();
-    let part = Part {
+    let filter = ReservationFilter {
         connections: &page,
-        ..Part::default()
+        ..ReservationFilter::default()
     };
-    let (due, mut balances) = read::snapshot(pool, async |connection: &mut AsyncPgConnection| {
-        let db = &*connection;
-        let due = async {
-            let due = due::of_partner(db, enterprise, part, Some(clock)).await?;
-            Ok::<_, TransactionError>(due)
-        };
-        try_join!(due, accounts(db, owners.clone(), ids.clone(), units))
-    })
-    .await?;
+    let (expired, mut balances) =
+        read::snapshot(pool, async |connection: &mut AsyncPgConnection| {
+            let db = &*connection;
+            let expired = async {
+                let owners =
+                    expired_reservations::owners_of_partner(db, enterprise, filter, Some(clock));
+                Ok::<_, TransactionError>(owners.await?)
+            };
+            try_join!(expired, accounts(db, owners.clone(), ids.clone(), units))
+        })
+        .await?;
     let network = connections
         .iter()
         .map(|connection| PartnerNetworkBalance {
@@ -132,5 +134,5 @@ pub(in crate::balance) async fn balances(
             connection: connection.clone(),
         })
         .collect();
-    Ok((due, network))
+    Ok((expired, network))
 }

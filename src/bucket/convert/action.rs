@@ -1,23 +1,25 @@
-//! Balance actions: as callers ask for them, and as answers have them.
+//! Balance actions: the requests of writes, and the actions as answers show them.
 
 use crate::auth::caller::Caller;
-use crate::bucket::convert::bucket::time_bytes;
-use crate::bucket::convert::{cost_owner_of, quantity_that};
-use crate::bucket::model::{Action, ActionDetails, RecurringPeriod};
+use crate::bucket::convert::values::{cost_owner_of, quantity_that, time_bytes};
+use crate::bucket::model::{ActionDetails, BucketActionRecord, RecurringPeriod};
 use crate::error::Result;
-use crate::ledger::command::Command;
-use crate::ledger::command::bucket::{Act, BucketRequest, Deed, DrawFrom, GiveTo, Quantity};
-use crate::ledger::model::bucket::{ActionKind, ActionStatus, CostOwner};
+use crate::ledger::bucket::model::{ActionStatus, CostOwner};
+use crate::ledger::bucket::request::{
+    ActionRequest, BucketOperation, BucketRequest, PerformAction, Quantity, ReserveDraw,
+    TransferRequest,
+};
+use crate::ledger::kind::Command;
 use crate::limits::NAME_CHARS_MAX;
 use crate::proto::bucket::v1 as pb;
 use crate::rpc::read::{Reader, Rounding, timestamp};
 use crate::types::amount::Amount;
 use crate::types::content::{Content, ContentHash};
-use crate::types::ids::{ActionId, OwnerId};
+use crate::types::ids::{ActionId, OwnerId, TenantId};
 use crate::types::unit::Unit;
 
-/// What the requests of all actions have; the messages themselves share no type.
-struct Asked {
+/// What the requests of all actions have in common; the messages themselves share no type.
+struct ActionInput {
     read: Reader,
     bucket: String,
     request_id: String,
@@ -25,7 +27,7 @@ struct Asked {
     validate_only: bool,
 }
 
-macro_rules! asked {
+macro_rules! action_input {
     ($request:ident) => {{
         let mut read = Reader::new();
         let mut text = |field: &str, text: &Option<String>| {
@@ -37,7 +39,7 @@ macro_rules! asked {
             reason: read.optional_note("reason", $request.reason.as_deref()),
             ..ActionDetails::default()
         };
-        Asked {
+        ActionInput {
             bucket: read.external_id("bucket_id", &$request.bucket_id),
             request_id: read.external_id("request_id", &$request.request_id),
             validate_only: $request.validate_only,
@@ -47,8 +49,8 @@ macro_rules! asked {
     }};
 }
 
-impl Asked {
-    /// A required amount above zero.
+impl ActionInput {
+    /// Reads a required amount above zero.
     fn amount(&mut self, field: &str, given: Option<&pb::ActionAmount>) -> Quantity {
         let is_above_zero = |amount: Amount| !amount.is_negative() && !amount.is_zero();
         quantity_that(
@@ -60,47 +62,41 @@ impl Asked {
         )
     }
 
-    fn command(self, deed: Deed, caller: &Caller) -> Result<Command> {
-        self.command_of(caller, |_| deed)
-    }
-
-    /// The command, once nothing is wrong and the tenant is known.
-    fn command_of(
+    /// What makes the command, given the tenant; an error if anything that was read is wrong.
+    fn command(
         self,
         caller: &Caller,
-        deed: impl FnOnce(&dyn Fn(&str) -> OwnerId) -> Deed,
-    ) -> Result<Command> {
+        action: impl FnOnce(TenantId) -> ActionRequest,
+    ) -> Result<impl FnOnce(TenantId) -> Command<BucketRequest>> {
         self.read.finish()?;
-        let tenant = caller.require_tenant()?;
-        let deed = deed(&|bucket| OwnerId::of_bucket(tenant, bucket));
-        let act = Act {
-            content: content(&deed, &self.details),
-            request_id: self.request_id,
-            deed,
-            details: self.details.json(),
-            initiated_by: caller.subject.clone(),
-        };
-        let request = BucketRequest::Act(act);
-        Ok(Command::on_bucket(
-            tenant,
-            self.bucket,
-            self.validate_only,
-            request,
-        ))
+        let initiated_by = caller.subject.clone();
+        Ok(move |tenant| {
+            let action = action(tenant);
+            let act = PerformAction {
+                content: content(&action, &self.details),
+                request_id: self.request_id,
+                action,
+                details: self.details.json(),
+                initiated_by,
+            };
+            let operation = BucketOperation::Act(act);
+            BucketRequest::command(tenant, self.bucket, self.validate_only, operation)
+        })
     }
 }
 
-/// What makes two requests with one key the same. The kind is part of the key. Tags are for ever.
-fn content(deed: &Deed, details: &ActionDetails) -> ContentHash {
+/// The hash by which a repeat of a key is compared: two requests with one key must agree in it. The kind is part of the key.
+/// The tags never change, since hashes are stored.
+fn content(action: &ActionRequest, details: &ActionDetails) -> ContentHash {
     let content = Content::new().field(1, details.json());
     let of = |content: Content, quantity: &Quantity| {
         content
             .field(2, quantity.amount.to_string())
             .field(3, quantity.unit.as_str())
     };
-    match deed {
-        Deed::Topup(quantity) | Deed::Adjust(quantity) => of(content, quantity),
-        Deed::Transfer(give) => {
+    match action {
+        ActionRequest::Topup(quantity) | ActionRequest::Adjust(quantity) => of(content, quantity),
+        ActionRequest::Transfer(give) => {
             let content = of(content, &give.quantity).field(4, &give.receiver_bucket);
             match &give.cost {
                 None => content,
@@ -110,13 +106,13 @@ fn content(deed: &Deed, details: &ActionDetails) -> ContentHash {
                     .field(7, owner.as_str()),
             }
         }
-        Deed::Reserve {
+        ActionRequest::Reserve {
             quantity,
             expire_time,
         } => of(content, quantity).optional(8, expire_time.map(time_bytes)),
-        Deed::Unreserve { reserve } => content.field(9, reserve.0.as_bytes()),
+        ActionRequest::Unreserve { reserve } => content.field(9, reserve.0.as_bytes()),
         // Whether the rest stays is among the details.
-        Deed::Deduct { quantity, from } => {
+        ActionRequest::Deduct { quantity, from } => {
             let reserve = from.map(|from| from.reserve);
             of(content, quantity).optional(9, reserve.map(|reserve| *reserve.0.as_bytes()))
         }
@@ -124,131 +120,131 @@ fn content(deed: &Deed, details: &ActionDetails) -> ContentHash {
     .hash()
 }
 
-/// Reads a top-up.
+/// Reads a top-up; returns what makes the command, given the tenant.
 pub(in crate::bucket) fn topup(
     request: &pb::TopupBalanceRequest,
     caller: &Caller,
-) -> Result<Command> {
-    let mut asked = asked!(request);
-    let quantity = asked.amount("amount", request.amount.as_ref());
-    let period = asked
+) -> Result<impl FnOnce(TenantId) -> Command<BucketRequest>> {
+    let mut input = action_input!(request);
+    let quantity = input.amount("amount", request.amount.as_ref());
+    let period = input
         .read
         .optional_enum("recurring_period", request.recurring_period);
     let period = period.and_then(period_of);
     match request.number_of_periods {
         Some(number) if number < 1 => {
-            asked
+            input
                 .read
                 .violation("number_of_periods", "must be at least 1");
         }
         Some(_) if period.is_none() => {
             let why = "must not be set without recurring_period";
-            asked.read.violation("number_of_periods", why);
+            input.read.violation("number_of_periods", why);
         }
         _ => {}
     }
-    asked.details.is_auto_topup = request.is_auto_topup;
-    asked.details.recurring_period = period;
-    asked.details.number_of_periods = request.number_of_periods;
-    asked.command(Deed::Topup(quantity), caller)
+    input.details.is_auto_topup = request.is_auto_topup;
+    input.details.recurring_period = period;
+    input.details.number_of_periods = request.number_of_periods;
+    input.command(caller, move |_| ActionRequest::Topup(quantity))
 }
 
-/// Reads a correction.
+/// Reads a correction; returns what makes the command, given the tenant.
 pub(in crate::bucket) fn adjust(
     request: &pb::AdjustBalanceRequest,
     caller: &Caller,
-) -> Result<Command> {
-    let mut asked = asked!(request);
+) -> Result<impl FnOnce(TenantId) -> Command<BucketRequest>> {
+    let mut input = action_input!(request);
     let given = request.amount.as_ref();
     let is_any = |amount: Amount| !amount.is_zero();
-    let quantity = quantity_that(&mut asked.read, "amount", given, is_any, "must not be zero");
-    let kind = asked.read.optional_enum("adjust_type", request.adjust_type);
-    asked.details.is_recurring = Some(kind == Some(pb::AdjustType::Recurring));
-    asked.command(Deed::Adjust(quantity), caller)
+    let quantity = quantity_that(&mut input.read, "amount", given, is_any, "must not be zero");
+    let kind = input.read.optional_enum("adjust_type", request.adjust_type);
+    input.details.is_recurring = Some(kind == Some(pb::AdjustType::Recurring));
+    input.command(caller, move |_| ActionRequest::Adjust(quantity))
 }
 
-/// Reads a transfer.
+/// Reads a transfer to another bucket; returns what makes the command, given the tenant.
 pub(in crate::bucket) fn transfer(
     request: &pb::TransferBalanceRequest,
     caller: &Caller,
-) -> Result<Command> {
-    let mut asked = asked!(request);
-    let quantity = asked.amount("amount", request.amount.as_ref());
-    let receiver_bucket = asked
+) -> Result<impl FnOnce(TenantId) -> Command<BucketRequest>> {
+    let mut input = action_input!(request);
+    let quantity = input.amount("amount", request.amount.as_ref());
+    let receiver_bucket = input
         .read
         .external_id("receiver_bucket_id", &request.receiver_bucket_id);
-    if receiver_bucket == asked.bucket && !receiver_bucket.is_empty() {
-        asked
+    if receiver_bucket == input.bucket && !receiver_bucket.is_empty() {
+        input
             .read
             .violation("receiver_bucket_id", "must be another bucket");
     }
     let cost = request.transfer_cost.as_ref();
-    let cost = cost.map(|cost| asked.amount("transfer_cost", Some(cost)));
-    let owner = asked.read.optional_enum("cost_owner", request.cost_owner);
+    let cost = cost.map(|cost| input.amount("transfer_cost", Some(cost)));
+    let owner = input.read.optional_enum("cost_owner", request.cost_owner);
     if cost.is_none() && owner.is_some() {
         let why = "must not be set without transfer_cost";
-        asked.read.violation("cost_owner", why);
+        input.read.violation("cost_owner", why);
     }
     let owner = owner
         .and_then(cost_owner_of)
         .unwrap_or(CostOwner::Originator);
-    asked.command_of(caller, |owner_of| {
-        Deed::Transfer(GiveTo {
+    input.command(caller, move |tenant| {
+        ActionRequest::Transfer(TransferRequest {
             quantity,
-            receiver: owner_of(&receiver_bucket),
+            receiver: OwnerId::of_bucket(tenant, &receiver_bucket),
             receiver_bucket,
             cost: cost.map(|cost| (cost, owner)),
         })
     })
 }
 
-/// Reads what is to be set aside.
+/// Reads a reserve; returns what makes the command, given the tenant.
 pub(in crate::bucket) fn reserve(
     request: &pb::ReserveBalanceRequest,
     caller: &Caller,
-) -> Result<Command> {
-    let mut asked = asked!(request);
-    let quantity = asked.amount("amount", request.amount.as_ref());
+) -> Result<impl FnOnce(TenantId) -> Command<BucketRequest>> {
+    let mut input = action_input!(request);
+    let quantity = input.amount("amount", request.amount.as_ref());
     let expire_time = request.expire_time.as_ref();
-    let expire_time = asked
+    let expire_time = input
         .read
         .optional_time("expire_time", expire_time, Rounding::Down);
-    let deed = Deed::Reserve {
+    let action = ActionRequest::Reserve {
         quantity,
         expire_time,
     };
-    asked.command(deed, caller)
+    input.command(caller, move |_| action)
 }
 
-/// Reads what is to be given back.
+/// Reads the release of a reserve; returns what makes the command, given the tenant.
 pub(in crate::bucket) fn unreserve(
     request: &pb::UnreserveBalanceRequest,
     caller: &Caller,
-) -> Result<Command> {
-    let mut asked = asked!(request);
-    let reserve = asked.read.id("reserve_id", &request.reserve_id);
-    asked.command(Deed::Unreserve { reserve }, caller)
+) -> Result<impl FnOnce(TenantId) -> Command<BucketRequest>> {
+    let mut input = action_input!(request);
+    let reserve = input.read.id("reserve_id", &request.reserve_id);
+    input.command(caller, move |_| ActionRequest::Unreserve { reserve })
 }
 
-/// Reads what is to be taken out.
+/// Reads a deduction, from a reserve or from what is available; returns what makes the command, given the tenant.
 pub(in crate::bucket) fn deduct(
     request: &pb::DeductBalanceRequest,
     caller: &Caller,
-) -> Result<Command> {
-    let mut asked = asked!(request);
-    let quantity = asked.amount("amount", request.amount.as_ref());
+) -> Result<impl FnOnce(TenantId) -> Command<BucketRequest>> {
+    let mut input = action_input!(request);
+    let quantity = input.amount("amount", request.amount.as_ref());
     let reserve: Option<ActionId> = request
         .reserve_id
         .as_ref()
-        .map(|id| asked.read.id("reserve_id", id));
+        .map(|id| input.read.id("reserve_id", id));
     if request.keep_rest && reserve.is_none() {
         let why = "must not be set without reserve_id";
-        asked.read.violation("keep_rest", why);
+        input.read.violation("keep_rest", why);
     }
     let keep_rest = request.keep_rest;
-    asked.details.keep_rest = reserve.map(|_| keep_rest);
-    let from = reserve.map(|reserve| DrawFrom { reserve, keep_rest });
-    asked.command(Deed::Deduct { quantity, from }, caller)
+    input.details.keep_rest = reserve.map(|_| keep_rest);
+    let from = reserve.map(|reserve| ReserveDraw { reserve, keep_rest });
+    input.command(caller, move |_| ActionRequest::Deduct { quantity, from })
 }
 
 fn period_of(period: pb::RecurringPeriod) -> Option<RecurringPeriod> {
@@ -260,9 +256,9 @@ fn period_of(period: pb::RecurringPeriod) -> Option<RecurringPeriod> {
     }
 }
 
-/// An action as answers have it; a new one that was only validated has neither id nor dates.
-impl From<Action> for pb::BalanceAction {
-    fn from(action: Action) -> Self {
+/// A new action that was only validated has neither id nor dates.
+impl From<BucketActionRecord> for pb::BalanceAction {
+    fn from(action: BucketActionRecord) -> Self {
         let details = action.details;
         let is_stored = action.id != ActionId::NIL;
         let is_final = action.status != ActionStatus::Created;
@@ -315,28 +311,5 @@ fn in_units(amount: Amount, unit: &Unit) -> pb::ActionAmount {
     pb::ActionAmount {
         amount: amount.to_string(),
         units: unit.to_string(),
-    }
-}
-
-impl From<ActionKind> for pb::BalanceActionType {
-    fn from(kind: ActionKind) -> Self {
-        match kind {
-            ActionKind::Topup => Self::Topup,
-            ActionKind::Adjust => Self::Adjust,
-            ActionKind::Transfer => Self::Transfer,
-            ActionKind::Reserve => Self::Reserve,
-            ActionKind::Unreserve => Self::Unreserve,
-            ActionKind::Deduct => Self::Deduct,
-        }
-    }
-}
-
-impl From<ActionStatus> for pb::BalanceActionStatus {
-    fn from(status: ActionStatus) -> Self {
-        match status {
-            ActionStatus::Created => Self::Created,
-            ActionStatus::Completed => Self::Completed,
-            ActionStatus::Cancelled => Self::Cancelled,
-        }
     }
 }

@@ -1,4 +1,4 @@
-//! Buckets: as callers give them, and as answers have them.
+//! The requests that create and update buckets.
 
 use std::collections::HashSet;
 
@@ -6,27 +6,26 @@ use prost_types::{Struct, Value as Member, value::Kind};
 use serde_json::{Map, Number, Value};
 
 use crate::auth::caller::Caller;
-use crate::bucket::convert::fields::Fields;
-use crate::bucket::convert::{period, quantity, status_of, usage_of};
-use crate::bucket::model::{Class, Details, Record, Reference, made_id};
+use crate::bucket::convert::values::{period, quantity, status_of, time_bytes, usage_of};
+use crate::bucket::model::{BucketDetails, ObjectClass, Reference, made_id};
 use crate::error::Result;
-use crate::ledger::command::Command;
-use crate::ledger::command::bucket::{BucketRequest, CreateBucket, UpdateBucket};
-use crate::ledger::model::bucket::{BucketStatus, UsageType, Validity};
+use crate::ledger::bucket::model::{BucketStatus, UsageType};
+use crate::ledger::bucket::request::{BucketOperation, BucketRequest, CreateBucket, UpdateBucket};
+use crate::ledger::kind::Command;
 use crate::limits::{
     BUCKET_BYTES_MAX, BUCKET_EXTENSION_BYTES_MAX, BUCKET_REFERENCES_MAX, ID_CHARS_MAX,
     LINK_CHARS_MAX, NAME_CHARS_MAX, NOTE_CHARS_MAX,
 };
 use crate::proto::bucket::v1 as pb;
-use crate::rpc::read::{Reader, Rounding, timestamp};
+use crate::rpc::read::{Reader, Rounding};
 use crate::types::content::{Content, ContentHash};
-use crate::types::time::Time;
+use crate::types::ids::TenantId;
 
-/// Reads a new bucket.
+/// Reads a new bucket; returns what makes the command, given the tenant.
 pub(in crate::bucket) fn create(
     request: pb::CreateBucketRequest,
     caller: &Caller,
-) -> Result<Command> {
+) -> Result<impl FnOnce(TenantId) -> Command<BucketRequest> + use<>> {
     let mut read = Reader::new();
     let given = request.bucket.unwrap_or_else(|| {
         read.violation("bucket", "is required");
@@ -61,7 +60,6 @@ pub(in crate::bucket) fn create(
         read.violation("bucket", format!("must have at most {kib} KiB as JSON"));
     }
     read.finish()?;
-    let tenant = caller.require_tenant()?;
 
     let mut create = CreateBucket {
         id_given: id.is_some(),
@@ -82,17 +80,16 @@ pub(in crate::bucket) fn create(
         content: ContentHash([0; 32]),
     };
     create.content = create_content(&create);
-    // One of the two is there.
-    let id = id.unwrap_or_else(|| made_id(tenant, &request_id.unwrap_or_default()));
-    Ok(Command::on_bucket(
-        tenant,
-        id,
-        request.validate_only,
-        BucketRequest::Create(create),
-    ))
+    let validate_only = request.validate_only;
+    Ok(move |tenant| {
+        // One of the two is given.
+        let id = id.unwrap_or_else(|| made_id(tenant, &request_id.unwrap_or_default()));
+        BucketRequest::command(tenant, id, validate_only, BucketOperation::Create(create))
+    })
 }
 
-/// What makes two requests with one id the same. Tags are for ever.
+/// The hash by which a repeat of an id is compared: two requests with one id must agree in it. Hashes are stored, so
+/// the tags never change.
 fn create_content(create: &CreateBucket) -> ContentHash {
     Content::new()
         .optional(1, create.name.as_ref())
@@ -108,15 +105,11 @@ fn create_content(create: &CreateBucket) -> ContentHash {
         .hash()
 }
 
-pub(super) fn time_bytes(time: Time) -> [u8; 8] {
-    time.micros().to_be_bytes()
-}
-
-/// Reads a change.
+/// Reads a change of a bucket; returns what makes the command, given the tenant.
 pub(in crate::bucket) fn update(
     request: pb::UpdateBucketRequest,
     caller: &Caller,
-) -> Result<Command> {
+) -> Result<impl FnOnce(TenantId) -> Command<BucketRequest> + use<>> {
     let mut read = Reader::new();
     let id = read.external_id("bucket_id", &request.bucket_id);
     let name = read.optional_text("name", request.name.as_deref(), NAME_CHARS_MAX);
@@ -126,7 +119,6 @@ pub(in crate::bucket) fn update(
     let validity = validity.map(|given| period(&mut read, "valid_for", Some(given)));
     let request_id = read.optional_external_id("request_id", &request.request_id);
     read.finish()?;
-    let tenant = caller.require_tenant()?;
 
     let not_empty = |text: String| Some(text).filter(|text| !text.is_empty());
     let mut update = UpdateBucket {
@@ -140,15 +132,14 @@ pub(in crate::bucket) fn update(
         content: ContentHash([0; 32]),
     };
     update.content = update_content(&update);
-    Ok(Command::on_bucket(
-        tenant,
-        id,
-        request.validate_only,
-        BucketRequest::Update(update),
-    ))
+    let validate_only = request.validate_only;
+    Ok(move |tenant| {
+        BucketRequest::command(tenant, id, validate_only, BucketOperation::Update(update))
+    })
 }
 
-/// What makes two requests with one key the same. Tags are for ever.
+/// The hash by which a repeat of a key is compared: two requests with one key must agree in it. Hashes are stored, so
+/// the tags never change.
 fn update_content(update: &UpdateBucket) -> ContentHash {
     let text = |given: &Option<Option<String>>| given.clone().map(Option::unwrap_or_default);
     let validity = update.validity;
@@ -165,9 +156,9 @@ fn update_content(update: &UpdateBucket) -> ContentHash {
         .hash()
 }
 
-fn details(read: &mut Reader, given: &pb::Bucket) -> Details {
+fn details(read: &mut Reader, given: &pb::Bucket) -> BucketDetails {
     let quantity = given.remaining_value.clone().unwrap_or_default();
-    Details {
+    BucketDetails {
         href: read.optional_text("bucket.href", given.href.as_deref(), LINK_CHARS_MAX),
         confirmation_date: read.optional_time(
             "bucket.confirmation_date",
@@ -195,7 +186,7 @@ fn details(read: &mut Reader, given: &pb::Bucket) -> Details {
         class: class(
             read,
             "bucket",
-            Class {
+            ObjectClass {
                 name: given.r#type.clone(),
                 base: given.base_type.clone(),
                 schema_location: given.schema_location.clone(),
@@ -204,7 +195,7 @@ fn details(read: &mut Reader, given: &pb::Bucket) -> Details {
         quantity_class: class(
             read,
             "bucket.remaining_value",
-            Class {
+            ObjectClass {
                 name: quantity.r#type,
                 base: quantity.base_type,
                 schema_location: quantity.schema_location,
@@ -217,7 +208,7 @@ fn details(read: &mut Reader, given: &pb::Bucket) -> Details {
     }
 }
 
-fn class(read: &mut Reader, field: &str, class: Class) -> Class {
+fn class(read: &mut Reader, field: &str, class: ObjectClass) -> ObjectClass {
     for (member, text, chars_max) in [
         ("type", &class.name, NAME_CHARS_MAX),
         ("base_type", &class.base, NAME_CHARS_MAX),
@@ -254,7 +245,7 @@ fn references<R: Clone + Into<Reference>>(
     references.collect()
 }
 
-/// Judges a reference.
+/// Reads a reference: each of its texts has a length at most.
 fn reference(read: &mut Reader, field: &str, given: Reference) -> Reference {
     read.required_text(&format!("{field}.id"), &given.id, ID_CHARS_MAX);
     for (member, text, chars_max) in [
@@ -287,7 +278,7 @@ fn extension(read: &mut Reader, given: &Struct) -> Map<String, Value> {
     extension
 }
 
-/// As JSON; `None` if Postgres could not hold it.
+/// Converts an object to JSON; `None` if Postgres could not store it.
 fn map(members: &Struct) -> Option<Map<String, Value>> {
     let members = members.fields.iter().map(|(name, member)| {
         let name = Some(name).filter(|name| !name.contains('\0'))?;
@@ -309,100 +300,5 @@ fn value(member: &Member) -> Option<Value> {
             Value::Array(values?)
         }
         Some(Kind::StructValue(members)) => Value::Object(map(members)?),
-    })
-}
-
-fn members(map: Map<String, Value>) -> Struct {
-    let fields = map.into_iter().map(|(name, value)| (name, member(value)));
-    Struct {
-        fields: fields.collect(),
-    }
-}
-
-fn member(value: Value) -> Member {
-    let kind = match value {
-        Value::Null => Kind::NullValue(0),
-        Value::Bool(value) => Kind::BoolValue(value),
-        Value::Number(number) => Kind::NumberValue(number.as_f64().unwrap_or_default()),
-        Value::String(text) => Kind::StringValue(text),
-        Value::Array(values) => Kind::ListValue(prost_types::ListValue {
-            values: values.into_iter().map(member).collect(),
-        }),
-        Value::Object(map) => Kind::StructValue(members(map)),
-    };
-    Member { kind: Some(kind) }
-}
-
-/// What a read shows of each bucket.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::bucket) struct View {
-    /// Whether further members are shown.
-    pub(super) is_extended: bool,
-    /// Which members are.
-    pub(super) fields: Fields,
-}
-
-impl View {
-    /// A bucket as this read shows it.
-    pub(in crate::bucket) fn show(&self, record: Record) -> pb::Bucket {
-        let extension = record.details.extension.clone().map(members);
-        let mut bucket = base(record);
-        if self.is_extended {
-            bucket.extension = extension;
-        }
-        self.fields.narrow(&mut bucket);
-        bucket
-    }
-}
-
-/// A bucket as the answers of writes have it.
-pub(in crate::bucket) fn base(record: Record) -> pb::Bucket {
-    let details = record.details;
-    let class = details.quantity_class;
-    let quantity = |amount: crate::types::amount::Amount| pb::Quantity {
-        amount: amount.to_string(),
-        units: record.unit.to_string(),
-        r#type: class.name.clone(),
-        base_type: class.base.clone(),
-        schema_location: class.schema_location.clone(),
-    };
-    pb::Bucket {
-        id: record.id,
-        href: details.href,
-        confirmation_date: details.confirmation_date.map(timestamp),
-        description: record.description,
-        is_shared: details.is_shared,
-        name: record.name,
-        remaining_value_name: details.remaining_value_name,
-        requested_date: details.requested_date.map(timestamp),
-        logical_resource: details
-            .logical_resource
-            .into_iter()
-            .map(Into::into)
-            .collect(),
-        party_account: details.party_account.map(Into::into),
-        product: details.product.into_iter().map(Into::into).collect(),
-        related_party: details.related_party.into_iter().map(Into::into).collect(),
-        remaining_value: Some(quantity(record.balance.available)),
-        reserved_value: Some(quantity(record.balance.held)),
-        status: pb::BucketStatus::from(record.status).into(),
-        usage_type: record
-            .usage_type
-            .map_or(pb::UsageType::Unspecified, Into::into)
-            .into(),
-        valid_for: time_period(record.validity),
-        version: record.version,
-        r#type: details.class.name,
-        base_type: details.class.base,
-        schema_location: details.class.schema_location,
-        extension: None,
-    }
-}
-
-fn time_period(validity: Validity) -> Option<pb::TimePeriod> {
-    let is_set = validity.from.is_some() || validity.to.is_some();
-    is_set.then(|| pb::TimePeriod {
-        start_date_time: validity.from.map(timestamp),
-        end_date_time: validity.to.map(timestamp),
     })
 }

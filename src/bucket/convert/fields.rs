@@ -123,7 +123,7 @@ const MEMBERS: &[Member] = &[
 ];
 
 impl Fields {
-    /// Every member.
+    /// The choice of every member.
     pub(super) fn all() -> Self {
         Self(MEMBERS.iter().map(|_| Choice::Whole).collect())
     }

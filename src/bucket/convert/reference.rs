@@ -1,6 +1,6 @@
 //! References: four messages that have most of their members in common.
 
-use crate::bucket::model::{Class, Reference};
+use crate::bucket::model::{ObjectClass, Reference};
 use crate::proto::bucket::v1 as pb;
 
 /// Converts both ways; members that only some kinds have come last.
@@ -12,7 +12,7 @@ macro_rules! reference {
                     id: given.id,
                     href: given.href,
                     name: given.name,
-                    class: Class {
+                    class: ObjectClass {
                         name: given.r#type,
                         base: given.base_type,
                         schema_location: given.schema_location,

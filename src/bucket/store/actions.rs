@@ -1,5 +1,7 @@
 //! Balance actions.
 
+use std::sync::LazyLock;
+
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
 use diesel::sql_types::{Nullable, Numeric, Text, Timestamptz, Uuid as SqlUuid};
@@ -7,13 +9,13 @@ use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use rust_decimal::Decimal;
 use uuid::Uuid;
 
-use super::{CLOCK, amount, unknown};
-use crate::bucket::model::{Action, ActionDetails, ActionList, Seen};
+use super::columns::{CLOCK, amount, unknown};
+use crate::bucket::model::{ActionDetails, ActionList, BucketActionRecord, BucketRead};
 use crate::db::pool::Pool;
 use crate::db::read;
-use crate::db::statement::{Parameter, Statement};
+use crate::db::statement::{SqlText, SqlTexts, Statement};
 use crate::error::Result;
-use crate::ledger::model::bucket::{ActionKind, ActionStatus, CostOwner};
+use crate::ledger::bucket::model::{ActionKind, ActionStatus, CostOwner};
 use crate::types::ids::{ActionId, OwnerId, TenantId, ordered_id};
 use crate::types::time::Time;
 use crate::types::unit::Unit;
@@ -24,7 +26,7 @@ const COLUMNS: &str = "a.owner_id, a.id, a.type, a.status, a.bucket_id, a.reques
     a.created_at, a.updated_at";
 
 /// The clock, and `COLUMNS` as SQL types.
-type RowSql = (
+type ActionRowSql = (
     Timestamptz,
     SqlUuid,
     SqlUuid,
@@ -71,14 +73,14 @@ struct Row {
 }
 
 impl Row {
-    /// The bucket, if this is a reserve that is shown as open although it was due.
-    fn due(&self) -> Option<OwnerId> {
+    /// The bucket, if this is a reserve that is stored as open although its expire time has passed.
+    fn expired_owner(&self) -> Option<OwnerId> {
         let is_open = self.status == ActionStatus::Created.as_str();
         let is_past = self.expire_time.is_some_and(|time| time <= self.clock);
         (is_open && is_past).then_some(OwnerId(self.owner))
     }
 
-    fn action(self) -> Result<Action> {
+    fn action(self) -> Result<BucketActionRecord> {
         let cost = match (self.cost, &self.cost_owner) {
             (Some(cost), Some(owner)) => {
                 let owner = CostOwner::parse(owner).ok_or_else(|| unknown("cost owner"))?;
@@ -86,7 +88,7 @@ impl Row {
             }
             _ => None,
         };
-        Ok(Action {
+        Ok(BucketActionRecord {
             id: ActionId(self.id),
             kind: ActionKind::parse(&self.kind).ok_or_else(|| unknown("type"))?,
             status: ActionStatus::parse(&self.status).ok_or_else(|| unknown("status"))?,
@@ -107,26 +109,31 @@ impl Row {
     }
 }
 
-/// An action of the tenant's.
+/// An action of the tenant's, if there is one with this id.
 pub(in crate::bucket) async fn action(
     pool: &Pool,
     tenant: TenantId,
     id: ActionId,
     clock: Option<Time>,
-) -> Result<Seen<Option<Action>>> {
+) -> Result<BucketRead<Option<BucketActionRecord>>> {
+    static TEXT: LazyLock<SqlText> = LazyLock::new(|| {
+        SqlText::new(&format!(
+            "SELECT {CLOCK}, {COLUMNS} FROM bucket_action a WHERE a.tenant = :tenant AND a.id = :id"
+        ))
+    });
     let rows = read::one(pool, async |db: &mut AsyncPgConnection| {
-        let text = format!(
-            "SELECT {CLOCK}, {COLUMNS} FROM bucket_action a WHERE a.tenant = $2 AND a.id = $3"
-        );
-        let parameters = vec![clock.into(), Parameter::Id(tenant.0), Parameter::Id(id.0)];
-        Statement::<RowSql>::new(text, parameters).load(db).await
+        let statement = Statement::<ActionRowSql>::new(&TEXT)
+            .bind("clock", clock)
+            .bind("tenant", tenant.0)
+            .bind("id", id.0);
+        statement.load(db).await
     })
     .await?;
-    let seen = seen(rows, clock)?;
-    Ok(Seen {
-        shown: seen.shown.into_iter().next(),
-        clock: seen.clock,
-        due: seen.due,
+    let read = read_of(rows, clock)?;
+    Ok(BucketRead {
+        found: read.found.into_iter().next(),
+        clock: read.clock,
+        expired: read.expired,
     })
 }
 
@@ -136,87 +143,94 @@ pub(in crate::bucket) async fn actions(
     tenant: TenantId,
     list: &ActionList,
     clock: Option<Time>,
-) -> Result<Seen<Vec<Action>>> {
+) -> Result<BucketRead<Vec<BucketActionRecord>>> {
     let rows = read::one(pool, async |db: &mut AsyncPgConnection| {
         list_statement(tenant, list, clock).load(db).await
     })
     .await?;
-    seen(rows, clock)
+    read_of(rows, clock)
 }
 
-fn seen(rows: Vec<Row>, clock: Option<Time>) -> Result<Seen<Vec<Action>>> {
-    Ok(Seen {
+fn read_of(rows: Vec<Row>, clock: Option<Time>) -> Result<BucketRead<Vec<BucketActionRecord>>> {
+    Ok(BucketRead {
         clock: rows
             .as_slice()
             .first()
             .map(|row| row.clock.into())
             .or(clock),
-        due: rows.iter().filter_map(Row::due).collect(),
-        shown: rows.into_iter().map(Row::action).collect::<Result<_>>()?,
+        expired: rows.iter().filter_map(Row::expired_owner).collect(),
+        found: rows.into_iter().map(Row::action).collect::<Result<_>>()?,
     })
 }
 
-/// Where a list seeks; in each, ids are the order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Lead {
+/// What a list of actions is found by. Each way leads to the actions in the order of their ids.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum ActionLead {
     Buckets,
     PartyAccounts,
     Tenant,
 }
 
-fn list_statement(tenant: TenantId, list: &ActionList, clock: Option<Time>) -> Statement<RowSql> {
+fn list_statement(
+    tenant: TenantId,
+    list: &ActionList,
+    clock: Option<Time>,
+) -> Statement<ActionRowSql> {
+    static TEXTS: SqlTexts<ActionLead> = SqlTexts::new(list_text);
+
     let lead = match (list.buckets.is_empty(), list.party_accounts.is_empty()) {
-        (false, _) => Lead::Buckets,
-        (true, false) => Lead::PartyAccounts,
-        (true, true) => Lead::Tenant,
+        (false, _) => ActionLead::Buckets,
+        (true, false) => ActionLead::PartyAccounts,
+        (true, true) => ActionLead::Tenant,
     };
-    let owners = list
-        .buckets
-        .iter()
-        .map(|id| OwnerId::of_bucket(tenant, id).0);
-    let (first, last) = id_range(list);
-    let parameters = vec![
-        clock.into(),
-        Parameter::Id(tenant.0),
-        Parameter::Ids(each_once(owners.collect())),
-        Parameter::Texts(each_once(list.party_accounts.clone())),
-        Parameter::Texts(list.kinds.iter().map(|kind| kind.as_str().into()).collect()),
-        Parameter::Texts(list.request_ids.clone()),
-        Parameter::Id(first),
-        Parameter::Id(last),
-        Parameter::Count(list.page.fetch()),
-    ];
-    Statement::new(list_text(lead), parameters)
+    let (first_id, last_id) = id_range(list);
+    let kinds: Vec<_> = list.kinds.iter().map(|kind| kind.as_str()).collect();
+    let statement = Statement::new(&TEXTS.get(lead))
+        .bind("clock", clock)
+        .bind("party_accounts", each_once(list.party_accounts.clone()))
+        .bind("kinds", kinds)
+        .bind("request_ids", list.request_ids.clone())
+        .bind("first_id", first_id)
+        .bind("last_id", last_id)
+        .bind("limit", list.page.fetch());
+    match lead {
+        ActionLead::Buckets => {
+            let buckets = list.buckets.iter();
+            let owners = buckets.map(|id| OwnerId::of_bucket(tenant, id).0);
+            statement.bind("owners", each_once(owners.collect()))
+        }
+        ActionLead::PartyAccounts | ActionLead::Tenant => statement.bind("tenant", tenant.0),
+    }
 }
 
-/// Three texts, since each is prepared once per connection and kept: the filters that lead nowhere stand in all of them.
-fn list_text(lead: Lead) -> String {
-    const FILTERS: &str = "id BETWEEN $7 AND $8
-        AND ($4 = '{}' OR party_account_id = ANY($4))
-        AND ($5 = '{}' OR type = ANY($5))
-        AND ($6 = '{}' OR request_id = ANY($6))
-        ORDER BY id LIMIT $9";
+/// Filters that no index serves stand in every text, and let everything pass while they are empty.
+fn list_text(lead: &ActionLead) -> String {
+    const FILTERS: &str = "id BETWEEN :first_id AND :last_id
+        AND (:party_accounts = '{}' OR party_account_id = ANY(:party_accounts))
+        AND (:kinds = '{}' OR type = ANY(:kinds))
+        AND (:request_ids = '{}' OR request_id = ANY(:request_ids))
+        ORDER BY id LIMIT :limit";
     let from = match lead {
-        Lead::Buckets => format!(
-            "unnest($3) k(owner_id) CROSS JOIN LATERAL (
+        // The second part: transfers that came in from buckets that are not asked for themselves.
+        ActionLead::Buckets => format!(
+            "unnest(:owners) k(owner_id) CROSS JOIN LATERAL (
                 (SELECT * FROM bucket_action WHERE owner_id = k.owner_id AND {FILTERS})
                 UNION ALL
-                -- Transfers that came in from buckets that are not asked for themselves.
                 (SELECT * FROM bucket_action
-                    WHERE receiver_owner_id = k.owner_id AND owner_id <> ALL($3) AND {FILTERS})
+                    WHERE receiver_owner_id = k.owner_id AND owner_id <> ALL(:owners) AND {FILTERS})
             ) a"
         ),
-        Lead::PartyAccounts => format!(
-            "unnest($4) k(party_account) CROSS JOIN LATERAL (
+        ActionLead::PartyAccounts => format!(
+            "unnest(:party_accounts) k(party_account) CROSS JOIN LATERAL (
                 SELECT * FROM bucket_action
-                WHERE tenant = $2 AND party_account_id = k.party_account AND {FILTERS}
+                WHERE tenant = :tenant AND party_account_id = k.party_account AND {FILTERS}
             ) a"
         ),
-        Lead::Tenant => {
-            format!("(SELECT * FROM bucket_action WHERE tenant = $2 AND {FILTERS}) a")
+        ActionLead::Tenant => {
+            format!("(SELECT * FROM bucket_action WHERE tenant = :tenant AND {FILTERS}) a")
         }
     };
-    format!("SELECT {CLOCK}, {COLUMNS} FROM {from} ORDER BY a.id LIMIT $9")
+    format!("SELECT {CLOCK}, {COLUMNS} FROM {from} ORDER BY a.id LIMIT :limit")
 }
 
 fn each_once<T: Ord>(mut values: Vec<T>) -> Vec<T> {
@@ -236,4 +250,30 @@ fn id_range(list: &ActionList) -> (Uuid, Uuid) {
     let after = list.page.after().map(|cursor| cursor.0.0.as_u128());
     let after = after.map_or(Uuid::nil(), |id| Uuid::from_u128(id.saturating_add(1)));
     (first.max(after), last)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::page::{Page, Start};
+
+    #[test]
+    fn every_parameter_of_every_text_has_a_value() {
+        for (buckets, party_accounts) in [(0, 0), (1, 0), (0, 1), (1, 1)] {
+            let list = ActionList {
+                kinds: Vec::new(),
+                buckets: vec![String::new(); buckets],
+                party_accounts: vec![String::new(); party_accounts],
+                request_ids: Vec::new(),
+                from: None,
+                to: None,
+                page: Page {
+                    size: 1,
+                    start: Start::Skip(0),
+                },
+            };
+            let sql = list_statement(TenantId(Uuid::nil()), &list, None).sql();
+            assert!(sql.is_ok(), "{sql:?}: {list:?}");
+        }
+    }
 }

@@ -1,6 +1,7 @@
 //! Buckets with what is in them.
 
 use std::fmt::Write as _;
+use std::sync::LazyLock;
 
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
@@ -11,37 +12,41 @@ use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use rust_decimal::Decimal;
 use uuid::Uuid;
 
-use super::{CLOCK, amount, unknown};
-use crate::bucket::model::{Accumulate, Accumulated, Details, Filter, List, Record, Seen};
+use super::columns::{CLOCK, amount, unknown};
+use crate::bucket::model::{
+    Accumulate, Accumulated, BucketDetails, BucketFilter, BucketRead, BucketRecord, List,
+};
 use crate::db::pool::Pool;
 use crate::db::read;
-use crate::db::statement::{Parameter, Statement};
+use crate::db::statement::{SqlText, SqlTexts, Statement};
 use crate::error::Result;
-use crate::ledger::model::Balance;
-use crate::ledger::model::bucket::{BucketStatus, UsageType, Validity};
+use crate::ledger::account::Balance;
+use crate::ledger::bucket::model::{BucketStatus, UsageType, Validity};
 use crate::types::ids::{AccountId, OwnerId, TenantId};
 use crate::types::time::Time;
 use crate::types::unit::Unit;
 
-/// The columns of a bucket `b`, of its account `a`, and whether a reserve of it was due.
+/// The columns of a bucket `b`, of its account `a`, and whether a reserve of it has expired
+/// but is stored as open.
 const COLUMNS: &str = "b.owner_id, b.id, b.name, b.description, b.status, b.usage_type, b.unit, b.valid_from, b.valid_to,
     b.details::text, b.version, b.created_at,
-    coalesce(a.available, 0), coalesce(a.held, 0), coalesce(a.version, 0), d.due IS NOT NULL";
+    coalesce(a.available, 0), coalesce(a.held, 0), coalesce(a.version, 0), d.expired IS NOT NULL";
 
-/// Behind a bucket `b`: its account, unless nothing was ever in it, and one due reserve. LIMIT keeps any plan to looking
+/// Behind a bucket `b`: its account, unless nothing was ever in it, and one expired reserve that is
+/// stored as open. LIMIT keeps any plan to looking
 /// these up for each bucket.
 fn joins() -> String {
     format!(
         "LEFT JOIN LATERAL (SELECT available, held, version FROM account
             WHERE owner_id = b.owner_id AND account_id = '{own}' AND unit = b.unit LIMIT 1) a ON true
-        LEFT JOIN LATERAL (SELECT true AS due FROM bucket_action
+        LEFT JOIN LATERAL (SELECT true AS expired FROM bucket_action
             WHERE owner_id = b.owner_id AND status = 'CREATED' AND expire_time <= {CLOCK} LIMIT 1) d ON true",
         own = AccountId::OWN
     )
 }
 
 /// `COLUMNS` as SQL types.
-type RowSql = (
+type BucketRowSql = (
     SqlUuid,
     Text,
     Nullable<Text>,
@@ -78,16 +83,16 @@ struct Row {
     available: Decimal,
     held: Decimal,
     account_version: i64,
-    is_due: bool,
+    has_expired: bool,
 }
 
 impl Row {
-    fn due(&self) -> Option<OwnerId> {
-        self.is_due.then_some(OwnerId(self.owner))
+    fn expired_owner(&self) -> Option<OwnerId> {
+        self.has_expired.then_some(OwnerId(self.owner))
     }
 
-    /// The bucket as it reads at this clock.
-    fn record(self, clock: Time) -> Result<Record> {
+    /// The bucket, with the status that it has at this clock.
+    fn record(self, clock: Time) -> Result<BucketRecord> {
         let status = BucketStatus::parse(&self.status).ok_or_else(|| unknown("status"))?;
         let usage_type = match &self.usage_type {
             Some(text) => Some(UsageType::parse(text).ok_or_else(|| unknown("usage type"))?),
@@ -97,7 +102,7 @@ impl Row {
             from: self.valid_from.map(Into::into),
             to: self.valid_to.map(Into::into),
         };
-        Ok(Record {
+        Ok(BucketRecord {
             id: self.id,
             name: self.name,
             description: self.description,
@@ -111,49 +116,52 @@ impl Row {
             },
             validity,
             version: self.version + self.account_version,
-            details: Details::parse(&self.details)?,
+            details: BucketDetails::parse(&self.details)?,
             created_at: self.created_at.into(),
         })
     }
 }
 
-/// A bucket by its owner.
+/// The bucket that is this owner, if there is one.
 pub(in crate::bucket) async fn bucket(
     pool: &Pool,
     owner: OwnerId,
     clock: Option<Time>,
-) -> Result<Seen<Option<Record>>> {
-    let row: Option<(DateTime<Utc>, Row)> = read::one(pool, async |db: &mut AsyncPgConnection| {
-        let text = format!(
-            "SELECT {CLOCK}, {COLUMNS} FROM bucket b {joins} WHERE b.owner_id = $2",
+) -> Result<BucketRead<Option<BucketRecord>>> {
+    static TEXT: LazyLock<SqlText> = LazyLock::new(|| {
+        SqlText::new(&format!(
+            "SELECT {CLOCK}, {COLUMNS} FROM bucket b {joins} WHERE b.owner_id = :owner",
             joins = joins()
-        );
-        let parameters = vec![clock.into(), Parameter::Id(owner.0)];
-        let bucket = Statement::<(Timestamptz, RowSql)>::new(text, parameters);
-        bucket.get_result(db).await.optional()
+        ))
+    });
+    let row: Option<(DateTime<Utc>, Row)> = read::one(pool, async |db: &mut AsyncPgConnection| {
+        let statement = Statement::<(Timestamptz, BucketRowSql)>::new(&TEXT)
+            .bind("clock", clock)
+            .bind("owner", owner.0);
+        statement.get_result(db).await.optional()
     })
     .await?;
     let Some((clock, row)) = row else {
-        return Ok(Seen {
-            shown: None,
+        return Ok(BucketRead {
+            found: None,
             clock,
-            due: Vec::new(),
+            expired: Vec::new(),
         });
     };
     let clock = Time::from(clock);
-    Ok(Seen {
-        due: row.due().into_iter().collect(),
-        shown: Some(row.record(clock)?),
+    Ok(BucketRead {
+        expired: row.expired_owner().into_iter().collect(),
+        found: Some(row.record(clock)?),
         clock: Some(clock),
     })
 }
 
-/// A page of a list.
+/// What a list found.
 #[derive(Clone, Debug, PartialEq)]
-pub(in crate::bucket) struct Listed {
-    /// The page and one more.
-    pub(in crate::bucket) records: Vec<Record>,
-    /// How many there are on all pages.
+pub(in crate::bucket) struct BucketPage {
+    /// The page's buckets and one more.
+    pub(in crate::bucket) records: Vec<BucketRecord>,
+    /// The number of buckets on all pages.
     pub(in crate::bucket) total: i64,
 }
 
@@ -163,47 +171,69 @@ pub(in crate::bucket) async fn buckets(
     tenant: TenantId,
     list: &List,
     clock: Option<Time>,
-) -> Result<Seen<Listed>> {
+) -> Result<BucketRead<BucketPage>> {
     let rows: Vec<(i64, DateTime<Utc>, Option<Row>)> =
         read::one(pool, async |db: &mut AsyncPgConnection| {
             list_statement(tenant, list, clock).load(db).await
         })
         .await?;
-    let mut seen = Seen {
-        shown: Listed {
+    let mut read = BucketRead {
+        found: BucketPage {
             records: Vec::with_capacity(rows.len()),
             total: 0,
         },
         clock,
-        due: Vec::new(),
+        expired: Vec::new(),
     };
     for (total, clock, row) in rows {
         let clock = Time::from(clock);
-        (seen.shown.total, seen.clock) = (total, Some(clock));
+        (read.found.total, read.clock) = (total, Some(clock));
         if let Some(row) = row {
-            seen.due.extend(row.due());
-            seen.shown.records.push(row.record(clock)?);
+            read.expired.extend(row.expired_owner());
+            read.found.records.push(row.record(clock)?);
         }
     }
-    Ok(seen)
+    Ok(read)
 }
 
-/// Where a list seeks. Its other filters, if there are any, are held against what it finds: so the texts are two for each
-/// of these, since each is prepared once per connection and kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Lead {
+/// The filter that a list of buckets is found by: the one that leaves the least.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum BucketLead {
     PartyAccount,
     Product,
     UsageType,
-    /// Any but EXPIRED.
+    /// Any status but EXPIRED, which has a row of its own.
     Status,
+    /// Buckets that are stored as EXPIRED, and active ones past their end.
     Expired,
     Tenant,
 }
 
-impl Lead {
-    /// The filter that leaves the least.
-    fn of(filter: &Filter) -> Self {
+/// What the text of a list depends on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct BucketListShape {
+    lead: BucketLead,
+    /// Whether any other filter is set. Then all of them stand in the text, and let everything pass while they are NULL.
+    has_other_filters: bool,
+}
+
+impl BucketListShape {
+    fn of(filter: &BucketFilter) -> Self {
+        let filters = [
+            filter.product.is_some(),
+            filter.party_account.is_some(),
+            filter.status.is_some(),
+            filter.usage_type.is_some(),
+        ];
+        Self {
+            lead: BucketLead::of(filter),
+            has_other_filters: filters.iter().filter(|is_set| **is_set).count() > 1,
+        }
+    }
+}
+
+impl BucketLead {
+    fn of(filter: &BucketFilter) -> Self {
         match (filter.status, filter.usage_type) {
             _ if filter.party_account.is_some() => Self::PartyAccount,
             _ if filter.product.is_some() => Self::Product,
@@ -214,73 +244,78 @@ impl Lead {
         }
     }
 
-    /// The conditions by which it seeks; of several, each finds a part.
+    /// The conditions that an index serves. Where there are several, each finds a part of the list.
     fn conditions(self) -> Vec<String> {
         let ended = format!("b.valid_to < {CLOCK}");
         match self {
-            Self::PartyAccount => vec!["b.tenant = $2 AND b.party_account_id = $8".into()],
-            Self::Product => vec!["k.tenant = $2 AND k.product_id = $7".into()],
-            Self::UsageType => vec!["b.tenant = $2 AND b.usage_type = $10".into()],
+            Self::PartyAccount => {
+                vec!["b.tenant = :tenant AND b.party_account_id = :party_account".into()]
+            }
+            Self::Product => vec!["k.tenant = :tenant AND k.product_id = :product".into()],
+            Self::UsageType => vec!["b.tenant = :tenant AND b.usage_type = :usage_type".into()],
             Self::Status => vec![format!(
-                "b.tenant = $2 AND b.status = $9 AND (b.status <> 'ACTIVE' OR b.valid_to IS NULL OR NOT {ended})"
+                "b.tenant = :tenant AND b.status = :status
+                AND (b.status <> 'ACTIVE' OR b.valid_to IS NULL OR NOT {ended})"
             )],
             Self::Expired => vec![
-                "b.tenant = $2 AND b.status = 'EXPIRED'".into(),
-                format!("b.tenant = $2 AND b.status = 'ACTIVE' AND {ended}"),
+                "b.tenant = :tenant AND b.status = 'EXPIRED'".into(),
+                format!("b.tenant = :tenant AND b.status = 'ACTIVE' AND {ended}"),
             ],
-            Self::Tenant => vec!["b.tenant = $2".into()],
+            Self::Tenant => vec!["b.tenant = :tenant".into()],
+        }
+    }
+
+    /// What stands in the text beside the lead, if any other filter is set.
+    fn other_filters(self) -> String {
+        let status_and_usage_type = format!(
+            " AND (:status IS NULL OR :status =
+                CASE WHEN b.status = 'ACTIVE' AND b.valid_to < {CLOCK} THEN 'EXPIRED' ELSE b.status END)
+            AND (:usage_type IS NULL OR b.usage_type = :usage_type)"
+        );
+        match self {
+            // LIMIT keeps any plan from reading all products.
+            Self::PartyAccount => format!(
+                "{status_and_usage_type} AND (:product IS NULL OR (
+                    SELECT true FROM bucket_product p
+                    WHERE p.owner_id = b.owner_id AND p.product_id = :product LIMIT 1
+                ))"
+            ),
+            // A product and a party account lead wherever they are set.
+            _ => status_and_usage_type,
         }
     }
 }
-
-/// The filters that may stand beside one that leads.
-const OTHERS: &str = " AND ($9 IS NULL OR $9 =
-        CASE WHEN b.status = 'ACTIVE' AND b.valid_to < coalesce($1, statement_timestamp()) THEN 'EXPIRED' ELSE b.status END)
-    AND ($10 IS NULL OR b.usage_type = $10)";
-/// A product leads, unless a party account does. LIMIT keeps any plan from reading all products.
-const OF_THE_PRODUCT: &str = " AND ($7 IS NULL
-    OR (SELECT true FROM bucket_product p WHERE p.owner_id = b.owner_id AND p.product_id = $7 LIMIT 1))";
 
 fn list_statement(
     tenant: TenantId,
     list: &List,
     clock: Option<Time>,
-) -> Statement<(BigInt, Timestamptz, Nullable<RowSql>)> {
+) -> Statement<(BigInt, Timestamptz, Nullable<BucketRowSql>)> {
+    static TEXTS: SqlTexts<BucketListShape> = SqlTexts::new(list_text);
+
     let (filter, page) = (&list.filter, &list.page);
-    let lead = Lead::of(filter);
-    let filters = [
-        filter.product.is_some(),
-        filter.party_account.is_some(),
-        filter.status.is_some(),
-        filter.usage_type.is_some(),
-    ];
-    let is_alone = filters.iter().filter(|is_set| **is_set).count() <= 1;
     let (after_time, after_id) = match page.after() {
         Some(cursor) => (cursor.created_at, cursor.id.clone()),
         // Before everything.
         None => (Time::MIN, String::new()),
     };
-    let parameters = vec![
-        clock.into(),
-        Parameter::Id(tenant.0),
-        after_time.into(),
-        Parameter::Text(after_id),
-        Parameter::Count(page.fetch()),
-        Parameter::Count(page.skip()),
-        Parameter::OptionalText(filter.product.clone()),
-        Parameter::OptionalText(filter.party_account.clone()),
-        Parameter::OptionalText(filter.status.map(|status| status.as_str().into())),
-        Parameter::OptionalText(
-            filter
-                .usage_type
-                .map(|usage_type| usage_type.as_str().into()),
-        ),
-        Parameter::Count(page.fetch() + page.skip()),
-    ];
-    Statement::new(list_text(lead, is_alone), parameters)
+    let status = filter.status.map(|status| status.as_str());
+    let usage_type = filter.usage_type.map(|usage_type| usage_type.as_str());
+    Statement::new(&TEXTS.get(BucketListShape::of(filter)))
+        .bind("clock", clock)
+        .bind("tenant", tenant.0)
+        .bind("after_time", after_time)
+        .bind("after_id", after_id)
+        .bind("limit", page.fetch())
+        .bind("offset", page.skip())
+        .bind("limit_of_part", page.fetch() + page.skip())
+        .bind_if_named("product", filter.product.clone())
+        .bind_if_named("party_account", filter.party_account.clone())
+        .bind_if_named("status", status)
+        .bind_if_named("usage_type", usage_type)
 }
 
-fn list_text(lead: Lead, is_alone: bool) -> String {
+fn list_text(shape: &BucketListShape) -> String {
     const BUCKETS: &str = "bucket b";
     /// Page by page in the order of the product's buckets.
     const OF_PRODUCT: &str = "bucket_product k CROSS JOIN LATERAL
@@ -288,23 +323,23 @@ fn list_text(lead: Lead, is_alone: bool) -> String {
     /// All of them, in whichever way is cheapest.
     const ALL_OF_PRODUCT: &str =
         "bucket_product k JOIN bucket b ON b.owner_id = k.owner_id AND b.tenant = k.tenant";
-    let (from, counted, time, id) = match (lead, is_alone) {
-        (Lead::Product, true) => (
+    let (from, counted, time, id) = match (shape.lead, shape.has_other_filters) {
+        (BucketLead::Product, false) => (
             OF_PRODUCT,
             "bucket_product k",
             "k.created_at",
             "k.bucket_id",
         ),
-        (Lead::Product, false) => (OF_PRODUCT, ALL_OF_PRODUCT, "k.created_at", "k.bucket_id"),
+        (BucketLead::Product, true) => (OF_PRODUCT, ALL_OF_PRODUCT, "k.created_at", "k.bucket_id"),
         _ => (BUCKETS, BUCKETS, "b.created_at", "b.id"),
     };
-    let others = match (lead, is_alone) {
-        (_, true) => String::new(),
-        (Lead::PartyAccount, false) => format!("{OTHERS}{OF_THE_PRODUCT}"),
-        (_, false) => OTHERS.into(),
+    let others = if shape.has_other_filters {
+        shape.lead.other_filters()
+    } else {
+        String::new()
     };
     let (mut total, mut parts) = (String::new(), String::new());
-    for (index, condition) in lead.conditions().iter().enumerate() {
+    for (index, condition) in shape.lead.conditions().iter().enumerate() {
         let (plus, union) = if index == 0 {
             ("", "")
         } else {
@@ -317,16 +352,16 @@ fn list_text(lead: Lead, is_alone: bool) -> String {
         );
         _ = write!(
             parts,
-            "{union}(SELECT b.* FROM {from} WHERE {condition}{others} AND ({time}, {id}) > ($3, $4)
-                ORDER BY {time}, {id} LIMIT $11)"
+            "{union}(SELECT b.* FROM {from} WHERE {condition}{others} AND ({time}, {id}) > (:after_time, :after_id)
+                ORDER BY {time}, {id} LIMIT :limit_of_part)"
         );
     }
     format!(
         "SELECT c.total, c.clock, page.*
-        FROM (SELECT {total} AS total, {CLOCK} AS clock OFFSET 0) c
+        FROM (SELECT {CLOCK} AS clock, {total} AS total OFFSET 0) c
         LEFT JOIN (
             SELECT {COLUMNS}
-            FROM (SELECT * FROM ({parts}) b ORDER BY created_at, id LIMIT $5 OFFSET $6) b
+            FROM (SELECT * FROM ({parts}) b ORDER BY created_at, id LIMIT :limit OFFSET :offset) b
             {joins}
         ) page ON true
         ORDER BY page.created_at, page.id",
@@ -340,44 +375,82 @@ pub(in crate::bucket) async fn accumulated(
     tenant: TenantId,
     accumulate: &Accumulate,
     clock: Option<Time>,
-) -> Result<Seen<Vec<Accumulated>>> {
-    type RowSql = (Timestamptz, Text, Text, Text, BigInt, Array<SqlUuid>);
-    type Row = (DateTime<Utc>, String, String, String, i64, Vec<Uuid>);
+) -> Result<BucketRead<Vec<Accumulated>>> {
+    type UnitRowSql = (Timestamptz, Text, Text, Text, BigInt, Array<SqlUuid>);
+    type UnitRow = (DateTime<Utc>, String, String, String, i64, Vec<Uuid>);
 
-    let rows: Vec<Row> = read::one(pool, async |db: &mut AsyncPgConnection| {
-        let text = format!(
+    static TEXT: LazyLock<SqlText> = LazyLock::new(|| {
+        SqlText::new(&format!(
             "SELECT {CLOCK}, b.unit, trim_scale(sum(coalesce(a.available, 0)))::text,
                 trim_scale(sum(coalesce(a.held, 0)))::text, count(*),
-                coalesce(array_agg(b.owner_id) FILTER (WHERE d.due), '{{}}')
+                coalesce(array_agg(b.owner_id) FILTER (WHERE d.expired), '{{}}')
             FROM bucket b {joins}
-            WHERE b.tenant = $2 AND b.party_account_id = $3 AND b.status <> 'CLOSED'
-                AND ($4 IS NULL OR b.unit = $4)
+            WHERE b.tenant = :tenant AND b.party_account_id = :party_account AND b.status <> 'CLOSED'
+                AND (:unit IS NULL OR b.unit = :unit)
             GROUP BY b.unit ORDER BY b.unit",
             joins = joins()
-        );
-        let parameters = vec![
-            clock.into(),
-            Parameter::Id(tenant.0),
-            Parameter::Text(accumulate.party_account.clone()),
-            Parameter::OptionalText(accumulate.unit.as_ref().map(ToString::to_string)),
-        ];
-        Statement::<RowSql>::new(text, parameters).load(db).await
+        ))
+    });
+    let rows: Vec<UnitRow> = read::one(pool, async |db: &mut AsyncPgConnection| {
+        let unit = accumulate.unit.as_ref().map(ToString::to_string);
+        let statement = Statement::<UnitRowSql>::new(&TEXT)
+            .bind("clock", clock)
+            .bind("tenant", tenant.0)
+            .bind("party_account", accumulate.party_account.clone())
+            .bind("unit", unit);
+        statement.load(db).await
     })
     .await?;
-    let mut seen = Seen {
-        shown: Vec::with_capacity(rows.len()),
+    let mut read = BucketRead {
+        found: Vec::with_capacity(rows.len()),
         clock,
-        due: Vec::new(),
+        expired: Vec::new(),
     };
-    for (clock, unit, available, held, buckets, due) in rows {
-        seen.clock = Some(clock.into());
-        seen.due.extend(due.into_iter().map(OwnerId));
-        seen.shown.push(Accumulated {
+    for (clock, unit, available, held, buckets, expired) in rows {
+        read.clock = Some(clock.into());
+        read.expired.extend(expired.into_iter().map(OwnerId));
+        read.found.push(Accumulated {
             unit: Unit::stored(&unit),
             available,
             held,
             buckets,
         });
     }
-    Ok(seen)
+    Ok(read)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::page::{Page, Start};
+
+    #[test]
+    fn every_parameter_of_every_text_has_a_value() {
+        let statuses = [
+            None,
+            Some(BucketStatus::Active),
+            Some(BucketStatus::Suspended),
+            Some(BucketStatus::Expired),
+        ];
+        for (status, bits) in statuses
+            .into_iter()
+            .flat_map(|status| (0..8).map(move |bits| (status, bits)))
+        {
+            let is_set = |bit: u32| bits & (1 << bit) > 0;
+            let list = List {
+                filter: BucketFilter {
+                    product: is_set(0).then(String::new),
+                    party_account: is_set(1).then(String::new),
+                    status,
+                    usage_type: is_set(2).then_some(UsageType::Voice),
+                },
+                page: Page {
+                    size: 1,
+                    start: Start::Skip(0),
+                },
+            };
+            let sql = list_statement(TenantId(Uuid::nil()), &list, None).sql();
+            assert!(sql.is_ok(), "{sql:?}: {list:?}");
+        }
+    }
 }

@@ -14,7 +14,7 @@ use crate::cas::search::{
 use crate::db::pg_error::TransactionError;
 use crate::db::pool::Pool;
 use crate::db::read;
-use crate::db::statement::{Parameter, Statement};
+use crate::db::statement::{SqlText, SqlValue, Statement};
 use crate::error::Result;
 use crate::types::amount::Amount;
 use crate::types::ids::OwnerId;
@@ -53,8 +53,8 @@ pub(in crate::cas) async fn search(
 }
 
 fn statement(firm: OwnerId, search: &CasSearch) -> Statement<(BigInt, Nullable<CasRowSql>)> {
-    let mut parameters = Parameters(vec![Parameter::Id(firm.0)]);
-    let mut fits = String::from("owner_id = $1");
+    let mut parameters = Parameters(Vec::new());
+    let mut fits = format!("owner_id = {}", parameters.add(firm.0));
     for criterion in &search.criteria {
         fits += &format!(" AND {}", condition(criterion, &mut parameters));
     }
@@ -63,8 +63,8 @@ fn statement(firm: OwnerId, search: &CasSearch) -> Statement<(BigInt, Nullable<C
         Some(position) => format!(" AND {}", after(&search.order, position, &mut parameters)),
     };
     let order = order(&search.order);
-    let limit = parameters.add(Parameter::Count(search.page.fetch()));
-    let skip = parameters.add(Parameter::Count(search.page.skip()));
+    let limit = parameters.add(search.page.fetch());
+    let skip = parameters.add(search.page.skip());
     let text = format!(
         "SELECT c.total, page.*
         FROM (SELECT count(*) AS total FROM cas_allocation WHERE {fits}) c
@@ -73,11 +73,16 @@ fn statement(firm: OwnerId, search: &CasSearch) -> Statement<(BigInt, Nullable<C
         ) page ON true
         ORDER BY {order}"
     );
-    if is_common(search) {
-        Statement::new(text, parameters.0)
+    let text = SqlText::new(&text);
+    let statement = if is_common(search) {
+        Statement::new(&text)
     } else {
-        Statement::unkept(text, parameters.0)
-    }
+        Statement::unkept(&text)
+    };
+    let values = parameters.0.into_iter().enumerate();
+    values.fold(statement, |statement, (index, value)| {
+        statement.bind(&format!("p{index}"), value)
+    })
 }
 
 /// Whether the statement of this search stays prepared: it has one criterion, `=` on a field with an index and few
@@ -98,32 +103,33 @@ fn is_common(search: &CasSearch) -> bool {
     }
 }
 
-/// The parameters of a statement, numbered in the order in which they are added.
-struct Parameters(Vec<Parameter>);
+/// The values of a statement's parameters, which are named `p0`, `p1` and so on.
+struct Parameters(Vec<SqlValue>);
 
 impl Parameters {
-    /// Adds a parameter and returns its placeholder.
-    fn add(&mut self, parameter: impl Into<Parameter>) -> String {
-        self.0.push(parameter.into());
-        format!("${}", self.0.len())
+    /// Adds a value, and returns the parameter as it stands in the text.
+    fn add(&mut self, value: impl Into<SqlValue>) -> String {
+        let parameter = format!(":p{}", self.0.len());
+        self.0.push(value.into());
+        parameter
     }
 }
 
-impl From<&CasOperand> for Parameter {
+impl From<&CasOperand> for SqlValue {
     fn from(operand: &CasOperand) -> Self {
         match operand {
-            CasOperand::Id(id) => Self::Id(*id),
-            CasOperand::Text(text) => Self::Text(text.clone()),
-            CasOperand::Integer(number) => Self::Count(*number),
-            CasOperand::Decimal(amount) => Self::Decimal(amount.to_decimal()),
+            CasOperand::Id(id) => (*id).into(),
+            CasOperand::Text(text) => text.clone().into(),
+            CasOperand::Integer(number) => (*number).into(),
+            CasOperand::Decimal(amount) => amount.to_decimal().into(),
             CasOperand::Time(time) => (*time).into(),
-            CasOperand::Flag(flag) => Self::Flag(*flag),
+            CasOperand::Flag(flag) => (*flag).into(),
         }
     }
 }
 
 /// The values of `in` as one array parameter. They are all of the type of their field.
-fn list(operands: &[CasOperand]) -> Parameter {
+fn list(operands: &[CasOperand]) -> SqlValue {
     macro_rules! all {
         ($operand:ident, $to:expr) => {
             operands
@@ -132,16 +138,17 @@ fn list(operands: &[CasOperand]) -> Parameter {
                     CasOperand::$operand(value) => Some($to(value.clone())),
                     _ => None,
                 })
-                .collect()
+                .collect::<Vec<_>>()
+                .into()
         };
     }
     match operands {
-        [CasOperand::Id(_), ..] => Parameter::Ids(all!(Id, |id| id)),
-        [CasOperand::Integer(_), ..] => Parameter::Counts(all!(Integer, |number| number)),
-        [CasOperand::Decimal(_), ..] => Parameter::Decimals(all!(Decimal, Amount::to_decimal)),
-        [CasOperand::Time(_), ..] => Parameter::Times(all!(Time, Time::to_chrono)),
-        [CasOperand::Flag(_), ..] => Parameter::Flags(all!(Flag, |flag| flag)),
-        [CasOperand::Text(_), ..] | [] => Parameter::Texts(all!(Text, |text| text)),
+        [CasOperand::Id(_), ..] => all!(Id, |id| id),
+        [CasOperand::Integer(_), ..] => all!(Integer, |number| number),
+        [CasOperand::Decimal(_), ..] => all!(Decimal, Amount::to_decimal),
+        [CasOperand::Time(_), ..] => all!(Time, Time::to_chrono),
+        [CasOperand::Flag(_), ..] => all!(Flag, |flag| flag),
+        [CasOperand::Text(_), ..] | [] => all!(Text, |text| text),
     }
 }
 
@@ -191,7 +198,7 @@ fn compare(
             return format!("{value} = ANY({})", parameters.add(list(operands)));
         }
         Comparison::Like(pattern) => {
-            let pattern = parameters.add(Parameter::Text(pattern.clone()));
+            let pattern = parameters.add(pattern.clone());
             return format!("{value} LIKE {pattern}");
         }
     };
@@ -221,7 +228,7 @@ fn order(keys: &[CasSortKey]) -> String {
 /// The condition for records after a position: equal in the first keys and greater in the next one.
 fn after(keys: &[CasSortKey], position: &CasSortPosition, parameters: &mut Parameters) -> String {
     let created_at = parameters.add(position.created_at);
-    let id = parameters.add(Parameter::Id(position.id));
+    let id = parameters.add(position.id);
     let mut after = format!("(created_at, id) > ({created_at}, {id})");
     // From the least significant key to the most significant one.
     for (key, value) in keys.iter().zip(&position.values).rev() {

@@ -2,6 +2,7 @@
 //! each allocation a read returns only the texts in the languages that the reader may be served.
 
 use std::collections::BTreeSet;
+use std::sync::LazyLock;
 
 use diesel::dsl::exists;
 use diesel::prelude::*;
@@ -17,7 +18,7 @@ use crate::db::pg_error::TransactionError;
 use crate::db::pool::Pool;
 use crate::db::read;
 use crate::db::schema::{catalogue_allocation, catalogue_company};
-use crate::db::statement::{Parameter, Statement};
+use crate::db::statement::{SqlText, Statement};
 use crate::error::{Error, Result};
 use crate::types::ids::{CompanyId, OwnerId};
 use crate::types::page::Page;
@@ -35,11 +36,10 @@ pub(super) type Row = (
     i64,
 );
 
-/// Selects allocations with the texts in the languages `$2`. The JSON of all texts is unpacked once,
-/// not once a language.
+/// An allocation with the texts of the languages `:tags`. Each text is unpacked once, however many languages there are.
 const SELECT: &str = "SELECT allocation_id, msrp_price, msrp_currency, unit_price, unit_currency, image,
-    (SELECT jsonb_object_agg(key, value) FROM jsonb_each(translations) WHERE key = ANY ($2)), version
-    FROM catalogue_allocation WHERE owner_id = $1";
+    (SELECT jsonb_object_agg(key, value) FROM jsonb_each(translations) WHERE key = ANY (:tags)), version
+    FROM catalogue_allocation WHERE owner_id = :owner";
 
 /// The allocations of a page, and one more if another page follows.
 pub(in crate::catalogue) async fn allocations(
@@ -48,17 +48,18 @@ pub(in crate::catalogue) async fn allocations(
     languages: &LanguageFallback,
     page: &Page<AllocationNumber>,
 ) -> Result<Vec<CatalogueAllocation>> {
+    static TEXT: LazyLock<SqlText> = LazyLock::new(|| {
+        SqlText::new(&format!(
+            "{SELECT} AND allocation_id > :after ORDER BY allocation_id LIMIT :limit"
+        ))
+    });
     read::one(pool, async |connection: &mut AsyncPgConnection| {
         let after = page.after().copied();
-        let statement = Statement::<CatalogueRowSql>::new(
-            format!("{SELECT} AND allocation_id > $3 ORDER BY allocation_id LIMIT $4"),
-            vec![
-                Parameter::Id(OwnerId::of_company(company).0),
-                texts(languages),
-                Parameter::Count(after.unwrap_or(0)),
-                Parameter::Count(page.fetch()),
-            ],
-        );
+        let statement = Statement::<CatalogueRowSql>::new(&TEXT)
+            .bind("owner", OwnerId::of_company(company).0)
+            .bind("tags", tags(languages))
+            .bind("after", after.unwrap_or(0))
+            .bind("limit", page.fetch());
         let rows: Vec<Row> = statement.load(connection).await?;
         if rows.is_empty() && after.is_none() {
             require_company(connection, company).await?;
@@ -76,15 +77,13 @@ pub(in crate::catalogue) async fn allocation(
     id: AllocationNumber,
     languages: &LanguageFallback,
 ) -> Result<CatalogueAllocation> {
+    static TEXT: LazyLock<SqlText> =
+        LazyLock::new(|| SqlText::new(&format!("{SELECT} AND allocation_id = :id")));
     read::one(pool, async |connection: &mut AsyncPgConnection| {
-        let statement = Statement::<CatalogueRowSql>::new(
-            format!("{SELECT} AND allocation_id = $3"),
-            vec![
-                Parameter::Id(OwnerId::of_company(company).0),
-                texts(languages),
-                Parameter::Count(id),
-            ],
-        );
+        let statement = Statement::<CatalogueRowSql>::new(&TEXT)
+            .bind("owner", OwnerId::of_company(company).0)
+            .bind("tags", tags(languages))
+            .bind("id", id);
         let row: Option<Row> = statement.get_result(connection).await.optional()?;
         let Some(row) = row else {
             require_company(connection, company).await?;
@@ -100,29 +99,29 @@ pub(in crate::catalogue) async fn languages(
     pool: &Pool,
     companies: &[CompanyId],
 ) -> Result<BTreeSet<String>> {
+    static TEXT: LazyLock<SqlText> = LazyLock::new(|| {
+        SqlText::new(
+            "SELECT DISTINCT unnest(languages) FROM catalogue_allocation WHERE owner_id = ANY (:owners)",
+        )
+    });
     let owners: Vec<_> = companies
         .iter()
         .map(|company| OwnerId::of_company(*company).0)
         .collect();
     read::one(pool, async |connection: &mut AsyncPgConnection| {
-        let statement = Statement::<(Text,)>::new(
-            "SELECT DISTINCT unnest(languages) FROM catalogue_allocation WHERE owner_id = ANY ($1)",
-            vec![Parameter::Ids(owners.clone())],
-        );
+        let statement = Statement::<(Text,)>::new(&TEXT).bind("owners", owners.clone());
         let rows: Vec<(String,)> = statement.load(connection).await?;
         QueryResult::Ok(rows.into_iter().map(|(tag,)| tag).collect())
     })
     .await
 }
 
-fn texts(languages: &LanguageFallback) -> Parameter {
-    Parameter::Texts(
-        languages
-            .tags()
-            .iter()
-            .map(LanguageTag::to_string)
-            .collect(),
-    )
+fn tags(languages: &LanguageFallback) -> Vec<String> {
+    languages
+        .tags()
+        .iter()
+        .map(LanguageTag::to_string)
+        .collect()
 }
 
 /// Refuses a company that does not exist. May run after the read that found nothing, because

@@ -8,21 +8,18 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use uuid::Uuid;
 
-use crate::ledger::invariant::{Breach, Invariant, Picture, Shown, Total, breach};
-use crate::ledger::model::bucket::{
-    ActionStatus, BalanceAction, Bucket, BucketStatus, CostOwner, Drawn, Performed, Reserve,
-    ReserveClosing,
+use crate::ledger::account::{AccountKey, Cause};
+use crate::ledger::breach::{Breach, Invariant};
+use crate::ledger::bucket::model::{
+    ActionEffect, ActionStatus, BalanceAction, Bucket, BucketStatus, CostOwner, Reserve,
+    ReserveClosing, ReserveUse, Transfer,
 };
-use crate::ledger::model::{AccountKey, Cause};
+use crate::ledger::invariant::dump::LedgerDump;
+use crate::ledger::invariant::report::{ExactSum, ShownBalance, breach, own_account};
 use crate::types::amount::Amount;
 use crate::types::ids::{AccountId, ActionId, OwnerId};
 use crate::types::time::Time;
 use crate::types::unit::Unit;
-
-/// The account that a bucket's value is in.
-pub(super) fn own(action: &BalanceAction) -> AccountKey {
-    key(AccountId::OWN, &action.unit)
-}
 
 fn key(account: AccountId, unit: &Unit) -> AccountKey {
     AccountKey {
@@ -32,12 +29,12 @@ fn key(account: AccountId, unit: &Unit) -> AccountKey {
 }
 
 /// What entries of buckets may name, by owner: a receiver's entries name the originator's transfer.
-pub(super) fn records(picture: &Picture) -> HashSet<(OwnerId, Uuid)> {
-    let buckets = picture.buckets.iter();
+pub(super) fn records(dump: &LedgerDump) -> HashSet<(OwnerId, Uuid)> {
+    let buckets = dump.buckets.iter();
     let mut records: HashSet<_> = buckets.map(|found| (found.owner, found.owner.0)).collect();
-    for action in &picture.actions {
+    for action in &dump.actions {
         records.insert((action.owner, action.id.0));
-        if let Performed::Transfer(transfer) = &action.what {
+        if let ActionEffect::Transfer(transfer) = &action.effect {
             records.insert((transfer.receiver, action.id.0));
         }
     }
@@ -45,37 +42,33 @@ pub(super) fn records(picture: &Picture) -> HashSet<(OwnerId, Uuid)> {
 }
 
 /// L6: each record's movements are in the journal as it says, once; and nothing else is there in its name.
-pub(super) fn once(picture: &Picture) -> Vec<Breach> {
-    let mut asked = Legs::new();
-    for bucket in &picture.buckets {
+pub(super) fn once(dump: &LedgerDump) -> Vec<Breach> {
+    let mut asked = ExpectedLegs::new();
+    for bucket in &dump.buckets {
         ask_for_opening(&mut asked, bucket);
     }
-    for action in &picture.actions {
+    for action in &dump.actions {
         ask_for_action(&mut asked, action);
     }
-    compare(picture, Invariant::L6, &asked, |cause| {
-        cause != Cause::Expire
-    })
+    compare(dump, Invariant::L6, &asked, |cause| cause != Cause::EXPIRE)
 }
 
 /// L5: a reserve is what its uses made of it; a closed bucket is empty.
-pub(super) fn finality(picture: &Picture) -> Vec<Breach> {
-    let mut asked = Legs::new();
-    for action in &picture.actions {
-        ask_for_expiry(&mut asked, picture, action);
+pub(super) fn finality(dump: &LedgerDump) -> Vec<Breach> {
+    let mut asked = ExpectedLegs::new();
+    for action in &dump.actions {
+        ask_for_expiry(&mut asked, dump, action);
     }
-    let mut breaches = compare(picture, Invariant::L5, &asked, |cause| {
-        cause == Cause::Expire
-    });
-    breaches.extend(picture.actions.iter().filter_map(unfinished));
-    breaches.extend(reserves(picture));
-    breaches.extend(closed_buckets(picture));
+    let mut breaches = compare(dump, Invariant::L5, &asked, |cause| cause == Cause::EXPIRE);
+    breaches.extend(dump.actions.iter().filter_map(unfinished));
+    breaches.extend(reserves(dump));
+    breaches.extend(closed_buckets(dump));
     breaches
 }
 
 /// One account's part of a movement, as its record has it.
 #[derive(PartialEq)]
-struct Leg {
+struct ExpectedLeg {
     time: Time,
     /// None where the record does not say.
     version: Option<i64>,
@@ -83,9 +76,9 @@ struct Leg {
     held: Amount,
 }
 
-type Legs = BTreeMap<(OwnerId, AccountKey, Cause, Uuid), Leg>;
+type ExpectedLegs = BTreeMap<(OwnerId, AccountKey, Cause, Uuid), ExpectedLeg>;
 
-fn ask_for_opening(asked: &mut Legs, bucket: &Bucket) {
+fn ask_for_opening(asked: &mut ExpectedLegs, bucket: &Bucket) {
     if bucket.opened_amount.is_zero() {
         return;
     }
@@ -96,150 +89,156 @@ fn ask_for_opening(asked: &mut Legs, bucket: &Bucket) {
     ];
     for (account, version, available) in legs {
         let place = (bucket.owner, key(account, &bucket.unit));
-        let leg = Leg {
+        let leg = ExpectedLeg {
             time,
             version,
             available,
             held: Amount::ZERO,
         };
-        asked.insert((place.0, place.1, Cause::Opening, bucket.owner.0), leg);
+        asked.insert((place.0, place.1, Cause::OPENING, bucket.owner.0), leg);
     }
 }
 
-fn ask_for_action(asked: &mut Legs, action: &BalanceAction) {
-    let (amount, taken, zero) = (action.amount, action.amount.negated(), Amount::ZERO);
-    let cause = action.kind().cause();
-    let mut ask = |owner, account, cause, time, version, available, held| {
-        let leg = Leg {
+/// The legs that the movements of one action must have.
+struct ActionLegs<'a> {
+    required: &'a mut ExpectedLegs,
+    action: &'a BalanceAction,
+}
+
+impl ActionLegs<'_> {
+    fn add(
+        &mut self,
+        (owner, account): (OwnerId, AccountId),
+        (cause, time): (Cause, Time),
+        version: Option<i64>,
+        available: Amount,
+        held: Amount,
+    ) {
+        let leg = ExpectedLeg {
             time,
             version,
             available,
             held,
         };
-        asked.insert((owner, key(account, &action.unit), cause, action.id.0), leg);
-    };
-    let (owner, time, version) = (action.owner, action.created_at, action.own_version);
-    let mut own = |version, available, held| {
-        ask(
-            owner,
-            AccountId::OWN,
-            cause,
-            time,
-            Some(version),
-            available,
-            held,
-        );
-    };
-    match &action.what {
-        Performed::Topup | Performed::Adjust => {
-            own(version, amount, zero);
-            ask(owner, AccountId::WORLD, cause, time, None, taken, zero);
+        let key = key(account, &self.action.unit);
+        self.required
+            .insert((owner, key, cause, self.action.id.0), leg);
+    }
+
+    /// A leg of the action's own movement in the account of its bucket.
+    fn add_own(&mut self, available: Amount, held: Amount) {
+        let action = self.action;
+        let movement = (action.kind().cause(), action.created_at);
+        let own = (action.owner, AccountId::OWN);
+        self.add(own, movement, Some(action.own_version), available, held);
+    }
+
+    /// A leg of the action's own movement in the world account of its bucket.
+    fn add_world(&mut self, available: Amount) {
+        let action = self.action;
+        let movement = (action.kind().cause(), action.created_at);
+        let world = (action.owner, AccountId::WORLD);
+        self.add(world, movement, None, available, Amount::ZERO);
+    }
+
+    fn add_transfer(&mut self, transfer: &Transfer) {
+        let action = self.action;
+        let (owner, receiver) = (action.owner, transfer.receiver);
+        let (amount, zero) = (action.amount, Amount::ZERO);
+        let (mut of_owner, mut of_receiver) = (action.own_version, transfer.receiver_version);
+        if let Some(cost) = transfer.cost {
+            let (payer, version) = match cost.owner {
+                CostOwner::Originator => (owner, &mut of_owner),
+                CostOwner::Receiver => (receiver, &mut of_receiver),
+            };
+            // The price is paid right after the transfer.
+            let movement = (Cause::COST, action.created_at.next());
+            let (own, world) = ((payer, AccountId::OWN), (payer, AccountId::WORLD));
+            self.add(own, movement, Some(*version), cost.amount.negated(), zero);
+            self.add(world, movement, None, cost.amount, zero);
+            *version -= 1;
         }
-        Performed::Reserve(_) => own(version, taken, amount),
-        Performed::Unreserve { .. } => own(version, amount, taken),
-        Performed::Deduct(None) => {
-            own(version, taken, zero);
-            ask(owner, AccountId::WORLD, cause, time, None, amount, zero);
-        }
-        Performed::Deduct(Some(drawn)) => {
-            let held = taken.checked_sub(drawn.returned).unwrap_or(taken);
-            own(version, drawn.returned, held);
-            ask(owner, AccountId::WORLD, cause, time, None, amount, zero);
-        }
-        Performed::Transfer(transfer) => {
-            let receiver = transfer.receiver;
-            let (mut of_owner, mut of_receiver) = (version, transfer.receiver_version);
-            if let Some(cost) = transfer.cost {
-                let (payer, left) = match cost.owner {
-                    CostOwner::Originator => (owner, &mut of_owner),
-                    CostOwner::Receiver => (receiver, &mut of_receiver),
-                };
-                // The price is paid right after the gift.
-                let (paid, later) = (Some(*left), time.next());
-                *left -= 1;
-                let price = cost.amount;
-                ask(
-                    payer,
-                    AccountId::OWN,
-                    Cause::Cost,
-                    later,
-                    paid,
-                    price.negated(),
-                    zero,
-                );
-                ask(
-                    payer,
-                    AccountId::WORLD,
-                    Cause::Cost,
-                    later,
-                    None,
-                    price,
-                    zero,
-                );
-            }
-            let of_receiver = Some(of_receiver);
-            ask(
-                owner,
-                AccountId::OWN,
-                cause,
-                time,
-                Some(of_owner),
-                taken,
-                zero,
-            );
-            ask(owner, AccountId::TRANSIT, cause, time, None, amount, zero);
-            ask(
-                receiver,
-                AccountId::OWN,
-                cause,
-                time,
-                of_receiver,
-                amount,
-                zero,
-            );
-            ask(receiver, AccountId::TRANSIT, cause, time, None, taken, zero);
+        let movement = (Cause::TRANSFER, action.created_at);
+        for (owner, version, amount) in [
+            (owner, of_owner, amount.negated()),
+            (receiver, of_receiver, amount),
+        ] {
+            let (own, transit) = ((owner, AccountId::OWN), (owner, AccountId::TRANSIT));
+            self.add(own, movement, Some(version), amount, zero);
+            self.add(transit, movement, None, amount.negated(), zero);
         }
     }
 }
 
+fn ask_for_action(asked: &mut ExpectedLegs, action: &BalanceAction) {
+    let (amount, taken, zero) = (action.amount, action.amount.negated(), Amount::ZERO);
+    let mut legs = ActionLegs {
+        required: asked,
+        action,
+    };
+    match &action.effect {
+        ActionEffect::Topup | ActionEffect::Adjust => {
+            legs.add_own(amount, zero);
+            legs.add_world(taken);
+        }
+        ActionEffect::Reserve(_) => legs.add_own(taken, amount),
+        ActionEffect::Unreserve { .. } => legs.add_own(amount, taken),
+        ActionEffect::Deduct(None) => {
+            legs.add_own(taken, zero);
+            legs.add_world(amount);
+        }
+        ActionEffect::Deduct(Some(used)) => {
+            let held = taken.checked_sub(used.returned).unwrap_or(taken);
+            legs.add_own(used.returned, held);
+            legs.add_world(amount);
+        }
+        ActionEffect::Transfer(transfer) => legs.add_transfer(transfer),
+    }
+}
+
 /// An expiry gives back all that was not used.
-fn ask_for_expiry(asked: &mut Legs, picture: &Picture, action: &BalanceAction) {
+fn ask_for_expiry(asked: &mut ExpectedLegs, dump: &LedgerDump, action: &BalanceAction) {
     let is_expired = action
         .reserve()
         .and_then(|reserve| reserve.closed)
-        .is_some_and(|closed| closed.cause == Cause::Expire);
+        .is_some_and(|closed| closed.cause == Cause::EXPIRE);
     if !is_expired {
         return;
     }
-    let Some(rest) = Uses::of(picture, action).rest(action).0 else {
+    let Some(rest) = Uses::of(dump, action).rest(action).0 else {
         return;
     };
-    let leg = Leg {
+    let leg = ExpectedLeg {
         time: action.updated_at,
         version: None,
         available: rest,
         held: rest.negated(),
     };
-    let place = (action.owner, own(action), Cause::Expire, action.id.0);
+    let place = (
+        action.owner,
+        own_account(action),
+        Cause::EXPIRE,
+        action.id.0,
+    );
     asked.insert(place, leg);
 }
 
 /// Holds what records ask for against what the journal has of them.
 fn compare(
-    picture: &Picture,
+    dump: &LedgerDump,
     invariant: Invariant,
-    asked: &Legs,
+    asked: &ExpectedLegs,
     of_invariant: fn(Cause) -> bool,
 ) -> Vec<Breach> {
-    let records = records(picture);
-    let mut found: HashMap<(OwnerId, AccountKey, Cause, Uuid), Vec<Leg>> = HashMap::new();
-    for entry in &picture.entries {
+    let records = records(dump);
+    let mut found: HashMap<(OwnerId, AccountKey, Cause, Uuid), Vec<ExpectedLeg>> = HashMap::new();
+    for entry in &dump.entries {
         let is_ours = records.contains(&(entry.owner, entry.cause_id));
         if !is_ours || !of_invariant(entry.cause) {
             continue;
         }
         let place = (entry.owner, entry.key.clone(), entry.cause, entry.cause_id);
-        found.entry(place).or_default().push(Leg {
+        found.entry(place).or_default().push(ExpectedLeg {
             time: entry.time,
             version: Some(entry.after.version),
             available: entry.available_delta,
@@ -253,7 +252,7 @@ fn compare(
         let fits = match (asked, found) {
             (Some(asked), [only]) => {
                 let version = asked.version.or(only.version);
-                Leg { version, ..*asked } == *only
+                ExpectedLeg { version, ..*asked } == *only
             }
             _ => false,
         };
@@ -267,7 +266,7 @@ fn compare(
     differs.collect()
 }
 
-impl std::fmt::Display for Leg {
+impl std::fmt::Display for ExpectedLeg {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self {
             time,
@@ -293,7 +292,7 @@ fn unfinished(action: &BalanceAction) -> Option<Breach> {
     let (id, status) = (action.id, action.status.as_str());
     Some(breach(
         Invariant::L5,
-        (action.owner, &own(action)),
+        (action.owner, &own_account(action)),
         format!("{id} COMPLETED at {}", action.created_at),
         format!("{id} {status} at {}", action.updated_at),
     ))
@@ -302,8 +301,8 @@ fn unfinished(action: &BalanceAction) -> Option<Breach> {
 /// What was done with one reserve.
 #[derive(Default)]
 struct Uses {
-    used: Total,
-    returned: Total,
+    used: ExactSum,
+    returned: ExactSum,
     /// How often something of it was given back.
     given_back: usize,
     /// The last action that used it, and whether that gave the rest back.
@@ -311,14 +310,14 @@ struct Uses {
 }
 
 impl Uses {
-    fn of(picture: &Picture, reserve: &BalanceAction) -> Self {
+    fn of(dump: &LedgerDump, reserve: &BalanceAction) -> Self {
         let mut uses = Self::default();
-        for action in &picture.actions {
-            let (used, returned) = match &action.what {
-                Performed::Unreserve { reserve: of } if *of == reserve.id => {
+        for action in &dump.actions {
+            let (used, returned) = match &action.effect {
+                ActionEffect::Unreserve { reserve: of } if *of == reserve.id => {
                     (Amount::ZERO, action.amount)
                 }
-                Performed::Deduct(Some(Drawn {
+                ActionEffect::Deduct(Some(ReserveUse {
                     reserve: of,
                     returned,
                 })) if *of == reserve.id => (action.amount, *returned),
@@ -343,8 +342,8 @@ impl Uses {
     }
 
     /// What they left of it.
-    fn rest(&self, reserve: &BalanceAction) -> Total {
-        let mut rest = Total::default();
+    fn rest(&self, reserve: &BalanceAction) -> ExactSum {
+        let mut rest = ExactSum::default();
         rest.add(reserve.amount);
         for gone in [self.used, self.returned] {
             rest = match gone.0 {
@@ -361,7 +360,7 @@ impl Uses {
 
 /// How a reserve stands.
 #[derive(Debug, PartialEq)]
-struct Standing {
+struct ReserveState {
     status: ActionStatus,
     remaining: Amount,
     closed: Option<ReserveClosing>,
@@ -369,7 +368,7 @@ struct Standing {
     given_back: usize,
 }
 
-impl std::fmt::Display for Standing {
+impl std::fmt::Display for ReserveState {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let closed = self
             .closed
@@ -388,16 +387,16 @@ impl std::fmt::Display for Standing {
 }
 
 /// Reserves that are not what their uses made of them, and uses of none.
-fn reserves(picture: &Picture) -> Vec<Breach> {
+fn reserves(dump: &LedgerDump) -> Vec<Breach> {
     let mut breaches = Vec::new();
     let mut known: HashSet<(OwnerId, ActionId)> = HashSet::new();
-    for action in &picture.actions {
+    for action in &dump.actions {
         let Some(reserve) = action.reserve() else {
             continue;
         };
         known.insert((action.owner, action.id));
-        let uses = Uses::of(picture, action);
-        let actual = Standing {
+        let uses = Uses::of(dump, action);
+        let actual = ReserveState {
             status: action.status,
             remaining: reserve.remaining,
             closed: reserve.closed,
@@ -412,22 +411,22 @@ fn reserves(picture: &Picture) -> Vec<Breach> {
             });
             breaches.push(breach(
                 Invariant::L5,
-                (action.owner, &own(action)),
+                (action.owner, &own_account(action)),
                 format!("{id} {expected}"),
                 format!("{id} {actual}"),
             ));
         }
     }
-    for action in &picture.actions {
-        let named = match &action.what {
-            Performed::Unreserve { reserve } => *reserve,
-            Performed::Deduct(Some(drawn)) => drawn.reserve,
+    for action in &dump.actions {
+        let named = match &action.effect {
+            ActionEffect::Unreserve { reserve } => *reserve,
+            ActionEffect::Deduct(Some(drawn)) => drawn.reserve,
             _ => continue,
         };
         if !known.contains(&(action.owner, named)) {
             breaches.push(breach(
                 Invariant::L5,
-                (action.owner, &own(action)),
+                (action.owner, &own_account(action)),
                 format!("{} uses a reserve", action.id),
                 format!("{} uses {named}", action.id),
             ));
@@ -437,23 +436,23 @@ fn reserves(picture: &Picture) -> Vec<Breach> {
 }
 
 /// How a reserve must stand; none if more was used than it held.
-fn made_by(action: &BalanceAction, reserve: &Reserve, uses: &Uses) -> Option<Standing> {
+fn made_by(action: &BalanceAction, reserve: &Reserve, uses: &Uses) -> Option<ReserveState> {
     let rest = uses.rest(action).0.filter(|rest| !rest.is_negative())?;
     let last = uses.last.map(|(time, ..)| time);
     let expiry = reserve.closed.filter(|closed| {
         let is_later = last.is_none_or(|last| last < action.updated_at);
-        closed.cause == Cause::Expire && !rest.is_zero() && is_later
+        closed.cause == Cause::EXPIRE && !rest.is_zero() && is_later
     });
     let closed = match expiry {
         Some(_) => Some(ReserveClosing {
-            cause: Cause::Expire,
+            cause: Cause::EXPIRE,
             by: action.id.0,
         }),
         None if rest.is_zero() => uses.last.map(|(_, closing, _)| closing),
         None => None,
     };
     let was_used = !uses.used.is_zero();
-    Some(Standing {
+    Some(ReserveState {
         status: match closed {
             None => ActionStatus::Created,
             Some(_) if was_used => ActionStatus::Completed,
@@ -471,14 +470,14 @@ fn made_by(action: &BalanceAction, reserve: &Reserve, uses: &Uses) -> Option<Sta
     })
 }
 
-fn closed_buckets(picture: &Picture) -> Vec<Breach> {
-    let closed: HashMap<OwnerId, &Bucket> = picture
+fn closed_buckets(dump: &LedgerDump) -> Vec<Breach> {
+    let closed: HashMap<OwnerId, &Bucket> = dump
         .buckets
         .iter()
         .filter(|bucket| bucket.status == BucketStatus::Closed)
         .map(|bucket| (bucket.owner, bucket))
         .collect();
-    let full = picture.accounts.iter().filter(|account| {
+    let full = dump.accounts.iter().filter(|account| {
         let balance = account.balance;
         account.key.account == AccountId::OWN
             && closed.contains_key(&account.owner)
@@ -489,7 +488,7 @@ fn closed_buckets(picture: &Picture) -> Vec<Breach> {
             Invariant::L5,
             (account.owner, &account.key),
             "nothing in a closed bucket",
-            Shown(account.balance).to_string(),
+            ShownBalance(account.balance).to_string(),
         )
     })
     .collect()

@@ -4,33 +4,40 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use uuid::Uuid;
 
-use crate::ledger::invariant::{Breach, Invariant, Picture, Place, Shown, breach};
-use crate::ledger::model::{Balance, Cause, Entry};
+use crate::ledger::account::{Balance, Cause, Entry};
+use crate::ledger::breach::{Breach, Invariant};
+use crate::ledger::invariant::dump::LedgerDump;
+use crate::ledger::invariant::report::{AccountPath, ShownBalance, breach};
 use crate::types::amount::Amount;
 use crate::types::ids::OwnerId;
 use crate::types::time::Time;
 
 /// L4: an account equals the sum of its entries, its versions run 1, 2, 3 …, and times never go back.
-pub(super) fn journal(picture: &Picture) -> Vec<Breach> {
-    let entries = entries_by_account(picture);
-    let accounts: HashMap<Place<'_>, Balance> = picture
+pub(super) fn journal(dump: &LedgerDump) -> Vec<Breach> {
+    let entries = entries_by_account(dump);
+    let accounts: HashMap<AccountPath<'_>, Balance> = dump
         .accounts
         .iter()
         .map(|account| ((account.owner, &account.key), account.balance))
         .collect();
-    let places: BTreeSet<Place<'_>> = entries.keys().chain(accounts.keys()).copied().collect();
+    let places: BTreeSet<AccountPath<'_>> =
+        entries.keys().chain(accounts.keys()).copied().collect();
     places
         .into_iter()
         .filter_map(|place| {
             let entries = entries.get(&place).map_or(&[][..], Vec::as_slice);
             account_breach(place, accounts.get(&place).copied(), entries)
         })
-        .chain(time_breaches(picture))
+        .chain(time_breaches(dump))
         .collect()
 }
 
 /// The first entry, or else the account, that does not follow from the entries before it.
-fn account_breach(place: Place<'_>, stored: Option<Balance>, entries: &[&Entry]) -> Option<Breach> {
+fn account_breach(
+    place: AccountPath<'_>,
+    stored: Option<Balance>,
+    entries: &[&Entry],
+) -> Option<Breach> {
     let mut before = Balance::default();
     let mut last_time = None;
     for entry in entries {
@@ -41,12 +48,12 @@ fn account_breach(place: Place<'_>, stored: Option<Balance>, entries: &[&Entry])
         if !follows {
             let expected = format!(
                 "{} and then {} available, {} held, as version {}",
-                Shown(before),
+                ShownBalance(before),
                 entry.available_delta,
                 entry.held_delta,
                 before.version + 1
             );
-            let actual = Shown(entry.after).to_string();
+            let actual = ShownBalance(entry.after).to_string();
             return Some(breach(Invariant::L4, place, expected, actual));
         }
         if last_time.is_some_and(|last| entry.time <= last) {
@@ -62,17 +69,20 @@ fn account_breach(place: Place<'_>, stored: Option<Balance>, entries: &[&Entry])
     }
     let stored = stored.unwrap_or_default();
     (stored != before).then(|| {
-        let (expected, actual) = (Shown(before).to_string(), Shown(stored).to_string());
+        let (expected, actual) = (
+            ShownBalance(before).to_string(),
+            ShownBalance(stored).to_string(),
+        );
         breach(Invariant::L4, place, expected, actual)
     })
 }
 
 /// All entries of a movement bear one time, and no two movements of an owner bear the same.
-fn time_breaches(picture: &Picture) -> Vec<Breach> {
+fn time_breaches(dump: &LedgerDump) -> Vec<Breach> {
     let mut times: HashMap<(OwnerId, Cause, Uuid), Time> = HashMap::new();
     let mut movements: HashMap<(OwnerId, Time), (Cause, Uuid)> = HashMap::new();
     let mut breaches = Vec::new();
-    for entry in &picture.entries {
+    for entry in &dump.entries {
         let (owner, movement) = (entry.owner, (entry.cause, entry.cause_id));
         let time = *times
             .entry((owner, entry.cause, entry.cause_id))
@@ -94,9 +104,9 @@ fn time_breaches(picture: &Picture) -> Vec<Breach> {
 }
 
 /// The journal of each account, by version.
-pub(super) fn entries_by_account(picture: &Picture) -> BTreeMap<Place<'_>, Vec<&Entry>> {
+pub(super) fn entries_by_account(dump: &LedgerDump) -> BTreeMap<AccountPath<'_>, Vec<&Entry>> {
     let mut accounts: BTreeMap<_, Vec<&Entry>> = BTreeMap::new();
-    for entry in &picture.entries {
+    for entry in &dump.entries {
         accounts
             .entry((entry.owner, &entry.key))
             .or_default()
@@ -109,8 +119,8 @@ pub(super) fn entries_by_account(picture: &Picture) -> BTreeMap<Place<'_>, Vec<&
 }
 
 pub(super) fn version_at(
-    entries: &BTreeMap<Place<'_>, Vec<&Entry>>,
-    place: Place<'_>,
+    entries: &BTreeMap<AccountPath<'_>, Vec<&Entry>>,
+    place: AccountPath<'_>,
     time: Time,
 ) -> i64 {
     let entries = entries.get(&place).map_or(&[][..], Vec::as_slice);

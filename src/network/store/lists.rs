@@ -1,219 +1,178 @@
 //! The two filtered lists, as SQL text: diesel's DSL has no UNION of two ordered and limited queries.
 //!
-//! A filter that is not set is left out of the text: with `x = ANY($1) OR $1 is empty` a generic plan could not use the
+//! A filter that is not set is left out of the text: with `x = ANY(:x) OR :x is empty` a generic plan could not use the
 //! index on `x`. So a list has at most 2⁶ texts, each prepared once per connection when it is first used. A filter with
 //! any number of values is one parameter.
 
 use diesel::dsl::{AsSelect, SqlTypeOf};
 use diesel::pg::Pg;
-use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
-use diesel::sql_types::{Array, BigInt, Bool, Text};
-use diesel::{QueryResult, SelectableHelper, sql_types};
 use uuid::Uuid;
 
 use super::rows::{NetworkConnectionRow, NetworkPartnerRow};
+use crate::db::statement::{SqlText, SqlTexts, Statement, any_condition, select_list};
 use crate::network::model::NetworkFilter;
+use crate::types::ids::EnterpriseId;
 
-/// The arguments of a list in the types of the driver.
-pub(super) struct NetworkLookup {
-    pub(super) enterprise: Uuid,
-    pub(super) connection_ids: Vec<Uuid>,
-    pub(super) client_ids: Vec<Uuid>,
-    pub(super) partner_ids: Vec<Uuid>,
-    pub(super) partners_connection_ids: Vec<String>,
-    pub(super) names: Vec<String>,
-    pub(super) active: Option<bool>,
-    /// The id behind which the list begins; the nil UUID sorts before all others.
-    pub(super) after: Uuid,
-    pub(super) limit: i64,
+/// What the text of a list depends on: the filters that are set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct NetworkListShape {
+    has_connection_ids: bool,
+    has_client_ids: bool,
+    has_partner_ids: bool,
+    has_partners_connection_ids: bool,
+    has_names: bool,
+    has_active: bool,
 }
 
-impl NetworkLookup {
-    pub(super) fn new(enterprise: Uuid, filter: &NetworkFilter, after: Uuid, limit: i64) -> Self {
+impl NetworkListShape {
+    fn of(filter: &NetworkFilter) -> Self {
         Self {
-            enterprise,
-            connection_ids: filter.connection_ids.iter().map(|id| id.0).collect(),
-            client_ids: filter.client_ids.iter().map(|id| id.0).collect(),
-            partner_ids: filter.partner_ids.iter().map(|id| id.0).collect(),
-            partners_connection_ids: filter.partners_connection_ids.clone(),
-            names: filter.names.clone(),
-            active: filter.active,
-            after,
-            limit,
+            has_connection_ids: !filter.connection_ids.is_empty(),
+            has_client_ids: !filter.client_ids.is_empty(),
+            has_partner_ids: !filter.partner_ids.is_empty(),
+            has_partners_connection_ids: !filter.partners_connection_ids.is_empty(),
+            has_names: !filter.names.is_empty(),
+            has_active: filter.active.is_some(),
         }
     }
 
     /// Whether a filter other than those on partner ids and names applies to connections.
     fn filters_connections(&self) -> bool {
-        !self.connection_ids.is_empty()
-            || !self.client_ids.is_empty()
-            || !self.partners_connection_ids.is_empty()
-            || self.active.is_some()
+        self.has_connection_ids
+            || self.has_client_ids
+            || self.has_partners_connection_ids
+            || self.has_active
     }
 
-    fn push_connection_filters<'b>(&'b self, out: &mut AstPass<'_, 'b, Pg>) -> QueryResult<()> {
-        push_ids(out, r#""connection"."id""#, &self.connection_ids)?;
-        push_ids(out, r#""connection"."client_id""#, &self.client_ids)?;
-        push_texts(
-            out,
-            r#""connection"."partners_connection_id""#,
-            &self.partners_connection_ids,
-        )?;
-        if let Some(active) = &self.active {
-            out.push_sql(
-                r#" AND ("connection"."allocations_enabled" OR "connection"."deallocations_enabled") = "#,
-            );
-            out.push_bind_param::<Bool, _>(active)?;
-        }
-        Ok(())
-    }
-}
-
-/// The connections with a side in the enterprise. Each side is an index scan in the order of the list. The two sides of
-/// a connection are always different enterprises, so none is listed twice.
-pub(super) struct NetworkConnectionList {
-    lookup: NetworkLookup,
-    columns: AsSelect<NetworkConnectionRow, Pg>,
-}
-
-impl NetworkConnectionList {
-    pub(super) fn new(lookup: NetworkLookup) -> Self {
-        let columns = NetworkConnectionRow::as_select();
-        Self { lookup, columns }
-    }
-}
-
-impl QueryFragment<Pg> for NetworkConnectionList {
-    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
-        let lookup = &self.lookup;
-        for (opening, side) in [
-            ("(", r#""client_enterprise_id""#),
-            (") UNION ALL (", r#""partner_enterprise_id""#),
-        ] {
-            out.push_sql(opening);
-            out.push_sql("SELECT ");
-            self.columns.walk_ast(out.reborrow())?;
-            out.push_sql(r#" FROM "connection" WHERE "connection"."#);
-            out.push_sql(side);
-            out.push_sql(" = ");
-            out.push_bind_param::<sql_types::Uuid, _>(&lookup.enterprise)?;
-            push_ids(
-                &mut out,
-                r#""connection"."partner_id""#,
-                &lookup.partner_ids,
-            )?;
-            push_texts(&mut out, r#""connection"."name""#, &lookup.names)?;
-            lookup.push_connection_filters(&mut out)?;
-            push_page(&mut out, r#""connection"."id""#, lookup)?;
-        }
-        out.push_sql(r#") ORDER BY "id" LIMIT "#);
-        out.push_bind_param::<BigInt, _>(&lookup.limit)
-    }
-}
-
-/// The partners of the enterprise, and those that its client has a connection to. With many partners of other
-/// enterprises (seen with 200,000) the planner starts from the enterprise's own records, so a page costs as much
-/// as these are many.
-pub(super) struct NetworkPartnerList {
-    lookup: NetworkLookup,
-    columns: AsSelect<NetworkPartnerRow, Pg>,
-}
-
-impl NetworkPartnerList {
-    pub(super) fn new(lookup: NetworkLookup) -> Self {
-        let columns = NetworkPartnerRow::as_select();
-        Self { lookup, columns }
-    }
-}
-
-impl QueryFragment<Pg> for NetworkPartnerList {
-    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
-        let lookup = &self.lookup;
-        out.push_sql("SELECT ");
-        self.columns.walk_ast(out.reborrow())?;
-        out.push_sql(
-            r#" FROM "partner" WHERE "partner"."id" IN (
-            SELECT own."id" FROM "partner" own WHERE own."enterprise_id" = "#,
+    /// The connections with a side in the enterprise. Each side is an index scan in the order of the list. The two sides
+    /// of a connection are always different enterprises, so none is listed twice.
+    fn connections(&self) -> String {
+        let columns = select_list::<NetworkConnectionRow>();
+        let partner_ids = any_condition(
+            self.has_partner_ids,
+            r#""connection"."partner_id""#,
+            "partner_ids",
         );
-        out.push_bind_param::<sql_types::Uuid, _>(&lookup.enterprise)?;
-        out.push_sql(
-            r#" UNION ALL SELECT "connection"."partner_id" FROM "connection"
-            WHERE "connection"."client_enterprise_id" = "#,
-        );
-        out.push_bind_param::<sql_types::Uuid, _>(&lookup.enterprise)?;
-        out.push_sql(")");
-        push_ids(&mut out, r#""partner"."id""#, &lookup.partner_ids)?;
-        push_texts(&mut out, r#""partner"."name""#, &lookup.names)?;
-        if lookup.filters_connections() {
-            out.push_sql(
-                r#" AND EXISTS (SELECT FROM "connection" WHERE "connection"."partner_id" = "partner"."id" AND "#,
-            );
-            out.push_bind_param::<sql_types::Uuid, _>(&lookup.enterprise)?;
-            out.push_sql(
-                r#" IN ("connection"."client_enterprise_id", "connection"."partner_enterprise_id")"#,
-            );
-            lookup.push_connection_filters(&mut out)?;
-            out.push_sql(")");
-        }
-        push_page(&mut out, r#""partner"."id""#, lookup)
+        let names = any_condition(self.has_names, r#""connection"."name""#, "names");
+        let filters = self.connection_filters();
+        let of_side = |side: &str| {
+            format!(
+                r#"SELECT {columns} FROM "connection" WHERE "connection"."{side}" = :enterprise
+                {partner_ids}{names}{filters}
+                AND "connection"."id" > :after ORDER BY "connection"."id" LIMIT :limit"#
+            )
+        };
+        format!(
+            r#"({}) UNION ALL ({}) ORDER BY "id" LIMIT :limit"#,
+            of_side("client_enterprise_id"),
+            of_side("partner_enterprise_id"),
+        )
+    }
+
+    /// The partners of the enterprise, and those that its client has a connection to. With many partners of other
+    /// enterprises (seen with 200,000) the planner starts from the enterprise's own records, so a page costs as much
+    /// as these are many.
+    fn partners(&self) -> String {
+        let columns = select_list::<NetworkPartnerRow>();
+        let partner_ids = any_condition(self.has_partner_ids, r#""partner"."id""#, "partner_ids");
+        let names = any_condition(self.has_names, r#""partner"."name""#, "names");
+        let connected = if self.filters_connections() {
+            format!(
+                r#" AND EXISTS (SELECT FROM "connection" WHERE "connection"."partner_id" = "partner"."id"
+                AND :enterprise IN ("connection"."client_enterprise_id", "connection"."partner_enterprise_id"){})"#,
+                self.connection_filters(),
+            )
+        } else {
+            String::new()
+        };
+        format!(
+            r#"SELECT {columns} FROM "partner" WHERE "partner"."id" IN (
+                SELECT own."id" FROM "partner" own WHERE own."enterprise_id" = :enterprise
+                UNION ALL
+                SELECT "connection"."partner_id" FROM "connection"
+                WHERE "connection"."client_enterprise_id" = :enterprise
+            ){partner_ids}{names}{connected}
+            AND "partner"."id" > :after ORDER BY "partner"."id" LIMIT :limit"#
+        )
+    }
+
+    fn connection_filters(&self) -> String {
+        let active = if self.has_active {
+            r#" AND ("connection"."allocations_enabled" OR "connection"."deallocations_enabled") = :active"#
+        } else {
+            ""
+        };
+        [
+            any_condition(
+                self.has_connection_ids,
+                r#""connection"."id""#,
+                "connection_ids",
+            ),
+            any_condition(
+                self.has_client_ids,
+                r#""connection"."client_id""#,
+                "client_ids",
+            ),
+            any_condition(
+                self.has_partners_connection_ids,
+                r#""connection"."partners_connection_id""#,
+                "partners_connection_ids",
+            ),
+            active.into(),
+        ]
+        .concat()
     }
 }
 
-/// Adds the condition to begin behind the cursor, the order, and the limit.
-fn push_page<'b>(
-    out: &mut AstPass<'_, 'b, Pg>,
-    id: &str,
-    lookup: &'b NetworkLookup,
-) -> QueryResult<()> {
-    out.push_sql(&format!(" AND {id} > "));
-    out.push_bind_param::<sql_types::Uuid, _>(&lookup.after)?;
-    out.push_sql(&format!(" ORDER BY {id} LIMIT "));
-    out.push_bind_param::<BigInt, _>(&lookup.limit)
+/// At most `limit` connections of the list, in the order of ids, behind `after`; the nil UUID is before all others.
+pub(super) fn connections(
+    enterprise: EnterpriseId,
+    filter: &NetworkFilter,
+    after: Uuid,
+    limit: i64,
+) -> Statement<SqlTypeOf<AsSelect<NetworkConnectionRow, Pg>>> {
+    static TEXTS: SqlTexts<NetworkListShape> = SqlTexts::new(NetworkListShape::connections);
+    let text = TEXTS.get(NetworkListShape::of(filter));
+    statement(&text, enterprise, filter, after, limit)
 }
 
-fn push_ids<'b>(
-    out: &mut AstPass<'_, 'b, Pg>,
-    column: &str,
-    ids: &'b Vec<Uuid>,
-) -> QueryResult<()> {
-    if ids.is_empty() {
-        return Ok(());
+/// The same for partners.
+pub(super) fn partners(
+    enterprise: EnterpriseId,
+    filter: &NetworkFilter,
+    after: Uuid,
+    limit: i64,
+) -> Statement<SqlTypeOf<AsSelect<NetworkPartnerRow, Pg>>> {
+    static TEXTS: SqlTexts<NetworkListShape> = SqlTexts::new(NetworkListShape::partners);
+    let text = TEXTS.get(NetworkListShape::of(filter));
+    statement(&text, enterprise, filter, after, limit)
+}
+
+fn statement<Row>(
+    text: &SqlText,
+    enterprise: EnterpriseId,
+    filter: &NetworkFilter,
+    after: Uuid,
+    limit: i64,
+) -> Statement<Row> {
+    let mut statement = Statement::new(text)
+        .bind("enterprise", enterprise.0)
+        .bind("after", after)
+        .bind("limit", limit)
+        .bind_if_named("connection_ids", uuids(&filter.connection_ids, |id| id.0))
+        .bind_if_named("client_ids", uuids(&filter.client_ids, |id| id.0))
+        .bind_if_named("partner_ids", uuids(&filter.partner_ids, |id| id.0))
+        .bind_if_named(
+            "partners_connection_ids",
+            filter.partners_connection_ids.clone(),
+        )
+        .bind_if_named("names", filter.names.clone());
+    if let Some(active) = filter.active {
+        statement = statement.bind("active", active);
     }
-    out.push_sql(&format!(" AND {column} = ANY("));
-    out.push_bind_param::<Array<sql_types::Uuid>, _>(ids)?;
-    out.push_sql(")");
-    Ok(())
+    statement
 }
 
-fn push_texts<'b>(
-    out: &mut AstPass<'_, 'b, Pg>,
-    column: &str,
-    texts: &'b Vec<String>,
-) -> QueryResult<()> {
-    if texts.is_empty() {
-        return Ok(());
-    }
-    out.push_sql(&format!(" AND {column} = ANY("));
-    out.push_bind_param::<Array<Text>, _>(texts)?;
-    out.push_sql(")");
-    Ok(())
-}
-
-/// Implements for each list what diesel needs: the columns of its rows, and that each SQL text is prepared separately.
-macro_rules! list_queries {
-    ($($list:ident gives $row:ident;)*) => {$(
-        impl Query for $list {
-            type SqlType = SqlTypeOf<AsSelect<$row, Pg>>;
-        }
-
-        impl QueryId for $list {
-            type QueryId = ();
-            const HAS_STATIC_QUERY_ID: bool = false;
-        }
-    )*};
-}
-
-list_queries! {
-    NetworkConnectionList gives NetworkConnectionRow;
-    NetworkPartnerList gives NetworkPartnerRow;
+fn uuids<T>(ids: &[T], uuid: impl Fn(&T) -> Uuid) -> Vec<Uuid> {
+    ids.iter().map(uuid).collect()
 }

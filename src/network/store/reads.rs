@@ -5,7 +5,7 @@ use diesel::prelude::*;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use uuid::Uuid;
 
-use super::lists::{NetworkConnectionList, NetworkLookup, NetworkPartnerList};
+use super::lists;
 use super::rows::{
     NetworkClientRow, NetworkConnectionRow, NetworkEnterpriseRow, NetworkPartnerRow,
 };
@@ -141,8 +141,8 @@ pub(in crate::network) async fn partners(
     page: &Page<Uuid>,
 ) -> Result<Vec<NetworkPartner>> {
     read::one(pool, async |connection: &mut AsyncPgConnection| {
-        let lookup = NetworkLookup::new(enterprise.0, filter, after(page), page.fetch());
-        let rows: Vec<NetworkPartnerRow> = NetworkPartnerList::new(lookup).load(connection).await?;
+        let list = lists::partners(enterprise, filter, after(page), page.fetch());
+        let rows: Vec<NetworkPartnerRow> = list.load(connection).await?;
         if rows.is_empty() {
             require_enterprise(connection, enterprise).await?;
         }
@@ -186,9 +186,8 @@ pub(in crate::network) async fn connections(
     page: &Page<Uuid>,
 ) -> Result<Vec<NetworkConnection>> {
     read::one(pool, async |connection: &mut AsyncPgConnection| {
-        let lookup = NetworkLookup::new(enterprise.0, filter, after(page), page.fetch());
-        let rows: Vec<NetworkConnectionRow> =
-            NetworkConnectionList::new(lookup).load(connection).await?;
+        let list = lists::connections(enterprise, filter, after(page), page.fetch());
+        let rows: Vec<NetworkConnectionRow> = list.load(connection).await?;
         if rows.is_empty() {
             require_enterprise(connection, enterprise).await?;
         }

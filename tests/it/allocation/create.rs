@@ -11,7 +11,7 @@ use crate::support::earmark::{Earmark, NOBODY, balance, refusal};
 use crate::support::service::is_replayed;
 
 #[tokio::test]
-async fn a_confirmed_connection_reserves() {
+async fn create_on_a_confirmed_connection_reserves_the_quantity() {
     let earmark = Earmark::start().await;
     let parties = earmark.parties(ConnectionMode::Confirmed).await;
     earmark.deposit(&parties.enterprise, "BTC", "100").await;
@@ -59,7 +59,7 @@ async fn a_confirmed_connection_reserves() {
 }
 
 #[tokio::test]
-async fn an_instant_connection_moves_at_once() {
+async fn create_on_an_instant_connection_moves_the_quantity_at_once() {
     let earmark = Earmark::start().await;
     let parties = earmark.parties(ConnectionMode::Instant).await;
     earmark.deposit(&parties.enterprise, "BTC", "100").await;
@@ -78,7 +78,7 @@ async fn an_instant_connection_moves_at_once() {
 }
 
 #[tokio::test]
-async fn a_repeat_answers_the_record_as_it_stands_and_the_balances_of_its_first_answer() {
+async fn a_replay_returns_the_current_record_and_the_balances_of_the_first_answer() {
     let earmark = Earmark::start().await;
     let parties = earmark.parties(ConnectionMode::Instant).await;
     earmark.deposit(&parties.enterprise, "BTC", "100").await;
@@ -115,7 +115,7 @@ async fn a_repeat_answers_the_record_as_it_stands_and_the_balances_of_its_first_
 }
 
 #[tokio::test]
-async fn too_little_says_how_much_there_is_and_records_nothing() {
+async fn an_insufficient_balance_is_refused_with_the_available_amount() {
     let earmark = Earmark::start().await;
     let parties = earmark.parties(ConnectionMode::Confirmed).await;
     earmark.deposit(&parties.enterprise, "BTC", "100").await;
@@ -134,7 +134,7 @@ async fn too_little_says_how_much_there_is_and_records_nothing() {
         .map(|key| refused.metadata[*key].as_str())
         .collect();
     assert_eq!(numbers, ["100", "101", "BTC"]);
-    // The key is free: a refused request leaves none.
+    // A refused request stores no key.
     let answer = client
         .create_allocation(parties.allocation("BTC", "100", "a-1"))
         .await
@@ -143,7 +143,7 @@ async fn too_little_says_how_much_there_is_and_records_nothing() {
 }
 
 #[tokio::test]
-async fn validating_answers_what_the_real_call_would_and_leaves_nothing() {
+async fn validate_only_answers_like_the_real_create_and_writes_nothing() {
     let earmark = Earmark::start().await;
     for mode in [ConnectionMode::Confirmed, ConnectionMode::Instant] {
         let parties = earmark.parties(mode).await;
@@ -166,7 +166,7 @@ async fn validating_answers_what_the_real_call_would_and_leaves_nothing() {
         assert!(!is_replayed(&validated));
         let validated = validated.into_inner();
         assert_eq!(earmark.count(stored).await, before, "nothing is stored");
-        // Other content under the same key: the validation kept no key.
+        // Other content under the same key succeeds, because the validation stored no key.
         let other = CreateAllocationRequest {
             notes: None,
             ..validate.clone()
@@ -185,7 +185,7 @@ async fn validating_answers_what_the_real_call_would_and_leaves_nothing() {
         };
         assert_eq!(validated, done);
 
-        // A key that is taken is replayed, id and all.
+        // A used key is replayed, with the record's id.
         let replayed = client.create_allocation(validate).await.expect("replayed");
         assert!(is_replayed(&replayed));
         let replayed = replayed.into_inner();
@@ -196,7 +196,7 @@ async fn validating_answers_what_the_real_call_would_and_leaves_nothing() {
 }
 
 #[tokio::test]
-async fn validating_refuses_what_the_real_call_would() {
+async fn validate_only_refuses_what_the_real_create_refuses() {
     let earmark = Earmark::start().await;
     let parties = earmark.parties(ConnectionMode::Confirmed).await;
     earmark.deposit(&parties.enterprise, "BTC", "100").await;
@@ -224,7 +224,7 @@ async fn validating_refuses_what_the_real_call_would() {
 }
 
 #[tokio::test]
-async fn a_key_stands_for_all_of_its_content() {
+async fn a_key_with_any_other_content_is_refused() {
     let earmark = Earmark::start().await;
     let parties = earmark.parties(ConnectionMode::Confirmed).await;
     let second = earmark
@@ -267,7 +267,7 @@ async fn a_key_stands_for_all_of_its_content() {
         assert_eq!(refused.metadata["field"], "client_external_id", "{other:?}");
     }
 
-    // Ids are the same in either case, keys are not; and whoever asks may ask again.
+    // Ids are case-insensitive, keys are not; another subject may repeat the call.
     let colleague = earmark.token_of(&earmark.claims("a colleague", &[&parties.enterprise]));
     let shouted = CreateAllocationRequest {
         enterprise_id: first.enterprise_id.to_uppercase(),
@@ -288,7 +288,7 @@ async fn a_key_stands_for_all_of_its_content() {
 }
 
 #[tokio::test]
-async fn keys_of_two_clients_have_nothing_to_do_with_each_other() {
+async fn two_clients_may_use_the_same_key() {
     let earmark = Earmark::start().await;
     for quantity in ["1", "2"] {
         let parties = earmark.parties(ConnectionMode::Confirmed).await;
@@ -303,7 +303,7 @@ async fn keys_of_two_clients_have_nothing_to_do_with_each_other() {
 }
 
 #[tokio::test]
-async fn the_greatest_amount_passes_and_one_digit_more_does_not() {
+async fn the_largest_amount_is_accepted_and_one_digit_more_is_refused() {
     let earmark = Earmark::start().await;
     let greatest = "9".repeat(28);
     for mode in [ConnectionMode::Confirmed, ConnectionMode::Instant] {
@@ -329,7 +329,7 @@ async fn the_greatest_amount_passes_and_one_digit_more_does_not() {
 }
 
 #[tokio::test]
-async fn amounts_that_are_no_count_of_base_units_are_refused() {
+async fn quantities_that_are_not_whole_base_units_are_refused() {
     let earmark = Earmark::start().await;
     let parties = earmark.parties(ConnectionMode::Confirmed).await;
     let mut client = earmark.member(&[&parties.enterprise]).allocation;
@@ -360,7 +360,7 @@ async fn amounts_that_are_no_count_of_base_units_are_refused() {
 }
 
 #[tokio::test]
-async fn texts_are_counted_in_characters_and_kept_to_the_letter() {
+async fn text_limits_count_characters_and_texts_are_stored_unchanged() {
     let earmark = Earmark::start().await;
     let parties = earmark.parties(ConnectionMode::Confirmed).await;
     earmark.deposit(&parties.enterprise, "BTC", "100").await;
@@ -401,7 +401,7 @@ async fn texts_are_counted_in_characters_and_kept_to_the_letter() {
 }
 
 #[tokio::test]
-async fn all_that_is_wrong_is_said_at_once() {
+async fn create_reports_every_invalid_field() {
     let earmark = Earmark::start().await;
     let mut client = earmark.member(&[]).allocation;
     let refused = refusal(
@@ -430,8 +430,7 @@ async fn all_that_is_wrong_is_said_at_once() {
         amount: Some(Amount::default()),
         client_external_id: "x".repeat(129),
         notes: Some("x".repeat(1_001)),
-        validate_only: false,
-        expire_time: None,
+        ..Default::default()
     };
     refusal(client.create_allocation(everything).await).expect_invalid(&[
         "enterprise_id",
@@ -444,7 +443,7 @@ async fn all_that_is_wrong_is_said_at_once() {
 }
 
 #[tokio::test]
-async fn a_disabled_direction_refuses_new_ones_and_replays_old_ones() {
+async fn a_disabled_direction_refuses_new_creates_and_replays_earlier_ones() {
     let earmark = Earmark::start().await;
     let parties = earmark.parties(ConnectionMode::Confirmed).await;
     earmark.deposit(&parties.enterprise, "BTC", "100").await;
@@ -456,7 +455,7 @@ async fn a_disabled_direction_refuses_new_ones_and_replays_old_ones() {
         .expect("created");
 
     earmark.enable_allocations(&parties.connection, false).await;
-    // More than there is: the connection answers first.
+    // More than is available, but the connection is checked first.
     let second = parties.allocation("BTC", "1000", "a-2");
     let status = client
         .create_allocation(second)
@@ -477,14 +476,14 @@ async fn a_disabled_direction_refuses_new_ones_and_replays_old_ones() {
 }
 
 #[tokio::test]
-async fn anothers_connection_is_as_unknown_as_one_that_does_not_exist() {
+async fn another_clients_connection_is_refused_like_an_unknown_one() {
     let earmark = Earmark::start().await;
     let ours = earmark.parties(ConnectionMode::Instant).await;
     let theirs = earmark.parties(ConnectionMode::Instant).await;
     for parties in [&ours, &theirs] {
         earmark.deposit(&parties.enterprise, "BTC", "100").await;
     }
-    // Even a member of both enterprises.
+    // This holds for a member of both enterprises too.
     let mut client = earmark
         .member(&[&ours.enterprise, &theirs.enterprise])
         .allocation;
@@ -503,7 +502,7 @@ async fn anothers_connection_is_as_unknown_as_one_that_does_not_exist() {
         );
         refusal(Err::<(), _>(status)).expect(Code::NotFound, "CONNECTION_NOT_FOUND");
     }
-    // The partner's side holds no custody.
+    // The partner's enterprise has no custody account.
     let mut partner = earmark.member(&[&ours.partner_enterprise]).allocation;
     let request = CreateAllocationRequest {
         enterprise_id: ours.partner_enterprise.clone(),
@@ -516,7 +515,7 @@ async fn anothers_connection_is_as_unknown_as_one_that_does_not_exist() {
 }
 
 #[tokio::test]
-async fn value_is_counted_by_currency_to_the_letter() {
+async fn currencies_are_case_sensitive() {
     let earmark = Earmark::start().await;
     let parties = earmark.parties(ConnectionMode::Instant).await;
     earmark.deposit(&parties.enterprise, "BTC", "100").await;

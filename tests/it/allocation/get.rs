@@ -6,7 +6,7 @@ use tonic::Code;
 
 use crate::support::earmark::{Earmark, NOBODY, Parties, Refusal, refusal};
 
-/// A record of new parties.
+/// Creates a record of new parties.
 async fn record(earmark: &Earmark) -> (Parties, Allocation) {
     let parties = earmark.parties(ConnectionMode::Confirmed).await;
     earmark.deposit(&parties.enterprise, "BTC", "100").await;
@@ -19,7 +19,7 @@ async fn record(earmark: &Earmark) -> (Parties, Allocation) {
     (parties, created.into_inner().allocation.expect("set"))
 }
 
-/// What a member of `memberships` is told who asks in the name of `enterprise`.
+/// The answer to a member of `memberships` that names `enterprise`.
 async fn refused(earmark: &Earmark, memberships: &[&str], enterprise: &str, id: &str) -> Refusal {
     let request = GetAllocationRequest {
         enterprise_id: enterprise.into(),
@@ -55,11 +55,11 @@ async fn both_sides_see_the_same_record() {
 }
 
 #[tokio::test]
-async fn a_strangers_record_is_as_unknown_as_one_that_does_not_exist() {
+async fn another_enterprises_record_is_refused_like_an_unknown_one() {
     let earmark = Earmark::start().await;
     let (_, theirs) = record(&earmark).await;
     let (ours, _) = record(&earmark).await;
-    // Another venue of the same client has no more to do with it.
+    // Another partner of the same client has no access either.
     let venue = earmark.enterprise("Venue").await;
     let (parties, record) = record(&earmark).await;
     let beside = Parties {
@@ -80,7 +80,7 @@ async fn a_strangers_record_is_as_unknown_as_one_that_does_not_exist() {
 }
 
 #[tokio::test]
-async fn who_is_no_member_learns_nothing_of_enterprises() {
+async fn a_non_member_cannot_find_out_which_enterprises_exist() {
     let earmark = Earmark::start().await;
     let (parties, record) = record(&earmark).await;
     let (stranger, _) = self::record(&earmark).await;
@@ -104,7 +104,7 @@ async fn who_is_no_member_learns_nothing_of_enterprises() {
 }
 
 #[tokio::test]
-async fn only_the_callers_own_licence_counts() {
+async fn get_needs_the_licence_of_the_callers_side_only() {
     let earmark = Earmark::start().await;
     let (parties, record) = record(&earmark).await;
     let (client, partner) = (&parties.enterprise, &parties.partner_enterprise);
@@ -123,7 +123,7 @@ async fn only_the_callers_own_licence_counts() {
 }
 
 #[tokio::test]
-async fn ids_that_are_none_are_refused() {
+async fn malformed_ids_are_refused() {
     let earmark = Earmark::start().await;
     let (parties, record) = record(&earmark).await;
     let bare = record.id.replace('-', "");

@@ -17,8 +17,8 @@ use earmark::proto::network::v1::ConnectionMode;
 use futures_util::future::join_all;
 use prost_types::Timestamp;
 
-use crate::support::chance::Chance;
 use crate::support::earmark::{Authorized, Earmark, Parties};
+use crate::support::random::Random;
 
 const CURRENCIES: [&str; 5] = ["BTC", "ETH", "a.b", "btc", "Z-9"];
 const QUANTITIES: [&str; 6] = ["9", "10", "100", "99", "1", "12345678901234567890"];
@@ -28,7 +28,7 @@ struct Records {
     earmark: Earmark,
     parties: Parties,
     client: AllocationServiceClient<Authorized>,
-    /// All of them, by creation.
+    /// All records in the order of creation.
     all: Vec<Allocation>,
 }
 
@@ -56,12 +56,12 @@ impl Records {
                 .deposit(&parties.enterprise, currency, &plenty)
                 .await;
         }
-        let mut chance = Chance::new(7);
+        let mut random = Random::new(7);
         let requests = (0..count).map(|index| {
-            let currency = CURRENCIES[chance.number(0..CURRENCIES.len())];
-            let quantity = QUANTITIES[chance.number(0..QUANTITIES.len())];
+            let currency = CURRENCIES[random.number(0..CURRENCIES.len())];
+            let quantity = QUANTITIES[random.number(0..QUANTITIES.len())];
             let mut request = parties.allocation(currency, quantity, &format!("a-{index}"));
-            request.connection_id = connections[chance.number(0..connections.len())].clone();
+            request.connection_id = connections[random.number(0..connections.len())].clone();
             request
         });
         let client = earmark.member(&[&parties.enterprise]).allocation;
@@ -71,7 +71,7 @@ impl Records {
         }))
         .await;
         assert!(created.iter().all(Option::is_some));
-        // Five times for all: ties in the order of the last update.
+        // Only five different times, so that the last update has ties.
         earmark
             .sql()
             .await
@@ -103,7 +103,7 @@ impl Records {
         records
     }
 
-    /// The whole list.
+    /// The list with all its pages.
     fn request(&self) -> ListClientAllocationsRequest {
         ListClientAllocationsRequest {
             enterprise_id: self.parties.enterprise.clone(),
@@ -201,7 +201,7 @@ fn ids(records: &[Allocation]) -> Vec<&str> {
 }
 
 #[tokio::test]
-async fn every_field_sorts_in_both_directions_and_ties_by_creation() {
+async fn every_sort_field_works_in_both_directions_with_ties_in_creation_order() {
     let records = Records::make(60).await;
     let distinct = |field: fn(&Allocation) -> String| -> usize {
         records.all.iter().map(field).collect::<HashSet<_>>().len()

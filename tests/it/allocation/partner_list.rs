@@ -16,9 +16,9 @@ use futures_util::future::join_all;
 use prost_types::Timestamp;
 use tonic::Code;
 
-use crate::support::chance::Chance;
 use crate::support::earmark::{Authorized, Earmark, NOBODY, Parties, refusal};
-use crate::support::picture::assert_sound;
+use crate::support::ledger_dump::assert_sound;
+use crate::support::random::Random;
 
 const CURRENCIES: [&str; 4] = ["BTC", "ETH", "a.b", "btc"];
 const QUANTITIES: [&str; 5] = ["9", "10", "100", "99", "1"];
@@ -26,10 +26,10 @@ const QUANTITIES: [&str; 5] = ["9", "10", "100", "99", "1"];
 const EACH: usize = 40;
 
 /// An enterprise with two partners, three clients connected to both, and another enterprise's partner beside them.
-struct Venue {
+struct PartnerFixture {
     earmark: Earmark,
     enterprise: String,
-    /// Of this enterprise.
+    /// The partners of this enterprise.
     partners: [String; 2],
     /// Each with the first partner's connection.
     clients: Vec<Parties>,
@@ -39,7 +39,7 @@ struct Venue {
     all: Vec<Allocation>,
 }
 
-impl Venue {
+impl PartnerFixture {
     async fn make() -> Self {
         let earmark = Earmark::start().await;
         let first = earmark.parties(ConnectionMode::Confirmed).await;
@@ -64,7 +64,7 @@ impl Venue {
                 .await;
             clients.push(parties);
         }
-        let mut chance = Chance::new(11);
+        let mut random = Random::new(11);
         for parties in &clients {
             let at = |partner: &str| Parties {
                 partner: partner.into(),
@@ -79,9 +79,9 @@ impl Venue {
                     .connection(&at(&stranger.partner), ConnectionMode::Confirmed)
                     .await,
             ];
-            fill(&earmark, parties, &connections, &mut chance).await;
+            fill(&earmark, parties, &connections, &mut random).await;
         }
-        let mut venue = Self {
+        let mut fixture = Self {
             partner: earmark.member(&[&enterprise]).allocation,
             partners: [first.partner, second_partner],
             earmark,
@@ -90,13 +90,13 @@ impl Venue {
             stranger,
             all: Vec::new(),
         };
-        venue.give_verdicts(&mut chance).await;
-        venue.all = venue.records_of_clients().await;
-        venue
+        fixture.give_verdicts(&mut random).await;
+        fixture.all = fixture.records_of_clients().await;
+        fixture
     }
 
     /// Clears some, releases some, with ids of its own or without.
-    async fn give_verdicts(&self, chance: &mut Chance) {
+    async fn give_verdicts(&self, random: &mut Random) {
         let open = self.records_of_clients().await;
         let open = open
             .iter()
@@ -106,10 +106,10 @@ impl Venue {
                 enterprise_id: self.enterprise.clone(),
                 connection_id: record.connection_id.clone(),
                 allocation_id: record.id.clone(),
-                partner_external_id: (!chance.one_in(4)).then(|| format!("p-{}", index % 9)),
+                partner_external_id: (!random.one_in(4)).then(|| format!("p-{}", index % 9)),
                 validate_only: false,
             };
-            match chance.number(0..3) {
+            match random.number(0..3) {
                 0 => {
                     let cleared = self.partner.clone().clear_allocation(clear).await;
                     cleared.expect("cleared");
@@ -153,7 +153,7 @@ impl Venue {
         all
     }
 
-    /// The whole list.
+    /// The list with all its pages.
     fn request(&self) -> ListPartnerAllocationsRequest {
         ListPartnerAllocationsRequest {
             enterprise_id: self.enterprise.clone(),
@@ -195,19 +195,19 @@ impl Venue {
 }
 
 /// Reserves and moves on a client's connections, in both directions.
-async fn fill(earmark: &Earmark, parties: &Parties, connections: &[String], chance: &mut Chance) {
+async fn fill(earmark: &Earmark, parties: &Parties, connections: &[String], random: &mut Random) {
     for currency in CURRENCIES {
         earmark
             .deposit(&parties.enterprise, currency, "1000000")
             .await;
     }
     let items = (0..EACH).map(|index| {
-        let currency = CURRENCIES[chance.number(0..CURRENCIES.len())];
-        let quantity = QUANTITIES[chance.number(0..QUANTITIES.len())];
+        let currency = CURRENCIES[random.number(0..CURRENCIES.len())];
+        let quantity = QUANTITIES[random.number(0..QUANTITIES.len())];
         let request = parties.allocation(currency, quantity, &format!("a-{index}"));
         SubmitItem {
             r#type: AllocationType::Allocation.into(),
-            connection_id: connections[chance.number(0..connections.len())].clone(),
+            connection_id: connections[random.number(0..connections.len())].clone(),
             amount: request.amount,
             client_external_id: request.client_external_id,
             ..Default::default()
@@ -288,9 +288,9 @@ fn ids(records: &[Allocation]) -> Vec<&str> {
 }
 
 /// The filters that a list can have, each by itself.
-fn filters(venue: &Venue) -> Vec<ListPartnerAllocationsRequest> {
-    let all = &venue.all;
-    let whole = || venue.request();
+fn filters(fixture: &PartnerFixture) -> Vec<ListPartnerAllocationsRequest> {
+    let all = &fixture.all;
+    let whole = || fixture.request();
     let some = |pick: fn(&Allocation) -> &String| [pick(&all[3]).clone(), pick(&all[17]).clone()];
     vec![
         ListPartnerAllocationsRequest {
@@ -318,13 +318,13 @@ fn filters(venue: &Venue) -> Vec<ListPartnerAllocationsRequest> {
         },
         ListPartnerAllocationsRequest {
             client_ids: vec![
-                venue.clients[0].client.clone(),
-                venue.clients[2].client.clone(),
+                fixture.clients[0].client.clone(),
+                fixture.clients[2].client.clone(),
             ],
             ..whole()
         },
         ListPartnerAllocationsRequest {
-            partner_ids: vec![venue.partners[1].clone()],
+            partner_ids: vec![fixture.partners[1].clone()],
             ..whole()
         },
         ListPartnerAllocationsRequest {
@@ -343,13 +343,13 @@ fn filters(venue: &Venue) -> Vec<ListPartnerAllocationsRequest> {
 }
 
 #[tokio::test]
-async fn the_partner_sees_all_records_of_its_clients_and_nobody_elses() {
-    let venue = Venue::make().await;
-    let listed = venue.list(venue.request()).await;
-    assert_eq!(listed.allocations, venue.all);
+async fn a_partner_lists_all_records_on_its_connections_and_no_others() {
+    let fixture = PartnerFixture::make().await;
+    let listed = fixture.list(fixture.request()).await;
+    assert_eq!(listed.allocations, fixture.all);
     assert_eq!(listed.next_page_token, "");
     let distinct = |field: fn(&Allocation) -> String| -> usize {
-        venue.all.iter().map(field).collect::<HashSet<_>>().len()
+        fixture.all.iter().map(field).collect::<HashSet<_>>().len()
     };
     assert_eq!(distinct(|record| record.client_id.clone()), 3);
     assert_eq!(distinct(|record| record.partner_id.clone()), 2);
@@ -357,10 +357,12 @@ async fn the_partner_sees_all_records_of_its_clients_and_nobody_elses() {
     assert!(distinct(|record| format!("{:?}", record.partner_external_id)) > 5);
 
     let strangers = ListPartnerAllocationsRequest {
-        enterprise_id: venue.stranger.partner_enterprise.clone(),
-        ..venue.request()
+        enterprise_id: fixture.stranger.partner_enterprise.clone(),
+        ..fixture.request()
     };
-    let stranger = venue.earmark.member(&[&venue.stranger.partner_enterprise]);
+    let stranger = fixture
+        .earmark
+        .member(&[&fixture.stranger.partner_enterprise]);
     let theirs = stranger.allocation.clone();
     let theirs = theirs
         .clone()
@@ -371,20 +373,20 @@ async fn the_partner_sees_all_records_of_its_clients_and_nobody_elses() {
     assert!(
         theirs
             .iter()
-            .all(|record| record.partner_id == venue.stranger.partner)
+            .all(|record| record.partner_id == fixture.stranger.partner)
     );
     // Nor by the ids of what is not theirs.
     for request in [
         ListPartnerAllocationsRequest {
-            allocation_ids: vec![venue.all[0].id.clone()],
+            allocation_ids: vec![fixture.all[0].id.clone()],
             ..strangers.clone()
         },
         ListPartnerAllocationsRequest {
-            connection_ids: vec![venue.all[0].connection_id.clone()],
+            connection_ids: vec![fixture.all[0].connection_id.clone()],
             ..strangers.clone()
         },
         ListPartnerAllocationsRequest {
-            partner_ids: venue.partners.to_vec(),
+            partner_ids: fixture.partners.to_vec(),
             ..strangers.clone()
         },
     ] {
@@ -395,38 +397,38 @@ async fn the_partner_sees_all_records_of_its_clients_and_nobody_elses() {
             .await;
         assert_eq!(listed.expect("listed").into_inner().allocations, []);
     }
-    assert_sound(&venue.earmark).await;
+    assert_sound(&fixture.earmark).await;
 }
 
 #[tokio::test]
-async fn each_filter_lets_pass_what_fits_and_together_they_are_and() {
-    let venue = Venue::make().await;
-    let all = &venue.all;
-    let whole = || venue.request();
-    for request in filters(&venue) {
-        venue.assert_filters(request).await;
+async fn filters_select_matching_records_and_combine_with_and() {
+    let fixture = PartnerFixture::make().await;
+    let all = &fixture.all;
+    let whole = || fixture.request();
+    for request in filters(&fixture) {
+        fixture.assert_filters(request).await;
     }
     let together = ListPartnerAllocationsRequest {
         types: vec![AllocationType::Allocation.into()],
         statuses: vec![1, 2],
         currencies: CURRENCIES[..3].iter().map(ToString::to_string).collect(),
         client_ids: vec![
-            venue.clients[0].client.clone(),
-            venue.clients[1].client.clone(),
+            fixture.clients[0].client.clone(),
+            fixture.clients[1].client.clone(),
         ],
-        partner_ids: venue.partners.to_vec(),
+        partner_ids: fixture.partners.to_vec(),
         created_on_or_after: all[2].created_at,
         created_before: all[all.len() - 3].created_at,
         ..whole()
     };
-    venue.assert_filters(together).await;
+    fixture.assert_filters(together).await;
     // Times are inclusive on both sides.
     let exact = ListPartnerAllocationsRequest {
         created_on_or_after: all[9].created_at,
         created_before: all[9].created_at,
         ..whole()
     };
-    venue.assert_filters(exact).await;
+    fixture.assert_filters(exact).await;
     for nothing in [
         ListPartnerAllocationsRequest {
             allocation_ids: vec![NOBODY.into()],
@@ -437,7 +439,7 @@ async fn each_filter_lets_pass_what_fits_and_together_they_are_and() {
             ..whole()
         },
         ListPartnerAllocationsRequest {
-            partner_ids: vec![venue.stranger.partner.clone()],
+            partner_ids: vec![fixture.stranger.partner.clone()],
             ..whole()
         },
         ListPartnerAllocationsRequest {
@@ -445,15 +447,15 @@ async fn each_filter_lets_pass_what_fits_and_together_they_are_and() {
             ..whole()
         },
     ] {
-        let listed = venue.list(nothing).await;
+        let listed = fixture.list(nothing).await;
         assert_eq!(listed, ListPartnerAllocationsResponse::default());
     }
 }
 
 #[tokio::test]
-async fn every_order_walks_by_token_and_by_number_over_all_clients() {
-    let venue = Venue::make().await;
-    let whole = venue.request();
+async fn every_sort_order_pages_over_all_clients_by_token_and_by_number() {
+    let fixture = PartnerFixture::make().await;
+    let whole = fixture.request();
     for field in [
         AllocationSortField::Unspecified,
         AllocationSortField::Id,
@@ -465,25 +467,29 @@ async fn every_order_walks_by_token_and_by_number_over_all_clients() {
             if field == AllocationSortField::Unspecified && direction == SortDirection::Desc {
                 continue;
             }
-            for filter in [whole.clone(), filters(&venue)[2].clone()] {
+            for filter in [whole.clone(), filters(&fixture)[2].clone()] {
                 let request = ListPartnerAllocationsRequest {
                     sort_field: field.into(),
                     sort_direction: direction.into(),
                     page_size: 7,
                     ..filter
                 };
-                let expected = venue.expected(&request);
+                let expected = fixture.expected(&request);
                 assert!(expected.len() > 21, "several pages");
-                walk(&venue, request, &expected).await;
+                walk(&fixture, request, &expected).await;
             }
         }
     }
 }
 
-async fn walk(venue: &Venue, request: ListPartnerAllocationsRequest, expected: &[Allocation]) {
+async fn walk(
+    fixture: &PartnerFixture,
+    request: ListPartnerAllocationsRequest,
+    expected: &[Allocation],
+) {
     let (mut by_token, mut next) = (Vec::new(), request.clone());
     loop {
-        let page = venue.list(next.clone()).await;
+        let page = fixture.list(next.clone()).await;
         by_token.extend(page.allocations);
         if page.next_page_token.is_empty() {
             break;
@@ -493,7 +499,7 @@ async fn walk(venue: &Venue, request: ListPartnerAllocationsRequest, expected: &
     assert_eq!(ids(&by_token), ids(expected), "by token: {request:?}");
     let (mut by_number, mut next) = (Vec::new(), request.clone());
     while by_number.len() < expected.len() {
-        let page = venue.list(next.clone()).await;
+        let page = fixture.list(next.clone()).await;
         assert!(!page.allocations.is_empty(), "by number: {next:?}");
         by_number.extend(page.allocations);
         next.page_number += 1;
@@ -502,22 +508,22 @@ async fn walk(venue: &Venue, request: ListPartnerAllocationsRequest, expected: &
 }
 
 #[tokio::test]
-async fn a_page_token_serves_its_own_list_alone() {
-    let venue = Venue::make().await;
+async fn a_page_token_is_refused_by_any_other_list() {
+    let fixture = PartnerFixture::make().await;
     let request = ListPartnerAllocationsRequest {
         page_size: 5,
-        ..venue.request()
+        ..fixture.request()
     };
-    let page = venue.list(request.clone()).await;
+    let page = fixture.list(request.clone()).await;
     let request = ListPartnerAllocationsRequest {
         page_token: page.next_page_token.clone(),
         ..request
     };
-    let next = venue.list(request.clone()).await;
-    assert_eq!(next.allocations, venue.all[5..10]);
+    let next = fixture.list(request.clone()).await;
+    assert_eq!(next.allocations, fixture.all[5..10]);
     let foreign = [
         ListPartnerAllocationsRequest {
-            client_ids: vec![venue.clients[0].client.clone()],
+            client_ids: vec![fixture.clients[0].client.clone()],
             ..request.clone()
         },
         ListPartnerAllocationsRequest {
@@ -525,13 +531,13 @@ async fn a_page_token_serves_its_own_list_alone() {
             ..request.clone()
         },
         ListPartnerAllocationsRequest {
-            enterprise_id: venue.stranger.partner_enterprise.clone(),
+            enterprise_id: fixture.stranger.partner_enterprise.clone(),
             ..request.clone()
         },
     ];
-    let member = venue
+    let member = fixture
         .earmark
-        .member(&[&venue.enterprise, &venue.stranger.partner_enterprise]);
+        .member(&[&fixture.enterprise, &fixture.stranger.partner_enterprise]);
     for request in foreign {
         let answer = member
             .allocation
@@ -541,12 +547,12 @@ async fn a_page_token_serves_its_own_list_alone() {
         refusal(answer).expect(Code::InvalidArgument, "PAGE_TOKEN_INVALID");
     }
     let clients_list = ListClientAllocationsRequest {
-        enterprise_id: venue.clients[0].enterprise.clone(),
+        enterprise_id: fixture.clients[0].enterprise.clone(),
         page_size: 5,
         page_token: page.next_page_token,
         ..Default::default()
     };
-    let client = venue.earmark.member(&[&venue.clients[0].enterprise]);
+    let client = fixture.earmark.member(&[&fixture.clients[0].enterprise]);
     let answer = client
         .allocation
         .clone()
@@ -556,7 +562,7 @@ async fn a_page_token_serves_its_own_list_alone() {
 }
 
 #[tokio::test]
-async fn only_an_enterprise_with_a_partner_has_such_a_list() {
+async fn only_an_enterprise_with_a_partner_may_list_as_a_partner() {
     let earmark = Earmark::start().await;
     let parties = earmark.parties(ConnectionMode::Confirmed).await;
     let unlicensed = earmark.new_enterprise("Without licence", false).await.id;
@@ -598,7 +604,7 @@ async fn only_an_enterprise_with_a_partner_has_such_a_list() {
 }
 
 #[tokio::test]
-async fn all_that_is_wrong_with_a_partners_list_is_said_at_once() {
+async fn a_partners_list_reports_every_invalid_field() {
     let earmark = Earmark::start().await;
     let request = ListPartnerAllocationsRequest {
         enterprise_id: "x".into(),

@@ -15,14 +15,14 @@ use prost_types::Timestamp;
 use tonic::Code;
 use tonic_types::StatusExt;
 
-use crate::support::desk::Desk;
+use crate::support::allocation_fixture::AllocationFixture;
 use crate::support::earmark::{NOBODY, balance, refusal};
-use crate::support::picture::assert_sound;
+use crate::support::ledger_dump::assert_sound;
 
 const OUT: AllocationType = AllocationType::Allocation;
 const BACK: AllocationType = AllocationType::Deallocation;
 
-impl Desk {
+impl AllocationFixture {
     async fn submit(&self, items: Vec<SubmitItem>) -> Vec<SubmitResult> {
         self.send(self.parties.submission(items)).await
     }
@@ -46,6 +46,10 @@ impl Desk {
         results
     }
 
+    #[expect(
+        clippy::needless_update,
+        reason = "a new field has tests of its own, and need not be passed here"
+    )]
     /// What the call of its own answers for an item: a record, or an error in an item's form.
     async fn alone(&self, item: SubmitItem, validate_only: bool) -> Outcome {
         let kind = item.r#type();
@@ -57,6 +61,7 @@ impl Desk {
             notes: item.notes,
             expire_time: item.expire_time,
             validate_only,
+            ..Default::default()
         };
         let mut client = self.client.clone();
         let answer = if kind == OUT {
@@ -71,6 +76,7 @@ impl Desk {
                 notes: request.notes,
                 expire_time: request.expire_time,
                 validate_only,
+                ..Default::default()
             };
             let answer = client.create_deallocation(request).await;
             answer.map(|answer| answer.into_inner().allocation)
@@ -121,15 +127,15 @@ fn reason(result: &SubmitResult) -> &str {
 }
 
 #[tokio::test]
-async fn each_item_has_its_own_result_at_its_own_place() {
-    let desk = Desk::open(ConnectionMode::Confirmed).await;
-    let before = desk.allocate("30", "before").await;
-    let item = |quantity, key| desk.parties.item(OUT, quantity, key);
+async fn results_are_in_the_order_of_the_items() {
+    let fixture = AllocationFixture::open(ConnectionMode::Confirmed).await;
+    let before = fixture.allocate("30", "before").await;
+    let item = |quantity, key| fixture.parties.item(OUT, quantity, key);
     let unknown = SubmitItem {
         connection_id: NOBODY.into(),
         ..item("1", "unknown")
     };
-    let results = desk
+    let results = fixture
         .submit(vec![
             item("50", "a"),
             item("0", "b"),
@@ -140,7 +146,7 @@ async fn each_item_has_its_own_result_at_its_own_place() {
             unknown,
             item("50", "a"),
             item("51", "a"),
-            desk.parties.item(BACK, "1", "a"),
+            fixture.parties.item(BACK, "1", "a"),
             item("1", "b"),
             SubmitItem::default(),
         ])
@@ -150,7 +156,7 @@ async fn each_item_has_its_own_result_at_its_own_place() {
         assert_eq!(record.status(), AllocationStatus::Reserved);
         let amount = record.amount.as_ref().expect("set");
         assert_eq!(amount.quantity, expected);
-        assert_eq!(desk.get(&record.id).await, *record);
+        assert_eq!(fixture.get(&record.id).await, *record);
         assert!(!results[index].replayed);
     }
     assert_eq!(record(&results[3]), &before);
@@ -171,15 +177,16 @@ async fn each_item_has_its_own_result_at_its_own_place() {
     }
     let created: Vec<_> = [0, 4].map(|index| record(&results[index])).into();
     assert!(created[0].id < created[1].id);
-    assert_eq!(desk.balances().await.0, balance("0", "100", 4));
-    let picture = assert_sound(&desk.earmark).await;
-    assert_eq!(picture.allocations.len(), 3);
+    assert_eq!(fixture.balances().await.0, balance("0", "100", 4));
+    let dump = assert_sound(&fixture.earmark).await;
+    assert_eq!(dump.allocations.len(), 3);
 
     // The same call again: nothing new, and what was refused is judged anew.
-    desk.earmark
-        .deposit(&desk.parties.enterprise, "BTC", "1")
+    fixture
+        .earmark
+        .deposit(&fixture.parties.enterprise, "BTC", "1")
         .await;
-    let again = desk
+    let again = fixture
         .submit(vec![item("50", "a"), item("1", "b"), item("20", "d")])
         .await;
     assert_eq!(record(&again[0]), created[0]);
@@ -189,9 +196,9 @@ async fn each_item_has_its_own_result_at_its_own_place() {
 }
 
 #[tokio::test]
-async fn later_items_see_what_earlier_ones_moved() {
-    let desk = Desk::open(ConnectionMode::Instant).await;
-    let item = |kind, quantity, key| desk.parties.item(kind, quantity, key);
+async fn later_items_see_the_balances_that_earlier_items_left() {
+    let fixture = AllocationFixture::open(ConnectionMode::Instant).await;
+    let item = |kind, quantity, key| fixture.parties.item(kind, quantity, key);
     let items = vec![
         item(BACK, "1", "too early"),
         item(OUT, "100", "all"),
@@ -204,8 +211,8 @@ async fn later_items_see_what_earlier_ones_moved() {
     // Validated together they see each other too, and leave nothing.
     for validate_only in [true, true, false] {
         let results = match validate_only {
-            true => desk.validate(items.clone()).await,
-            false => desk.submit(items.clone()).await,
+            true => fixture.validate(items.clone()).await,
+            false => fixture.submit(items.clone()).await,
         };
         let refused: Vec<_> = [0, 2, 5].map(|index| reason(&results[index])).into();
         assert_eq!(refused, ["INSUFFICIENT_BALANCE"; 3]);
@@ -223,20 +230,20 @@ async fn later_items_see_what_earlier_ones_moved() {
             })
             .into();
         assert_eq!(available, ["0", "0", "100"]);
-        let picture = assert_sound(&desk.earmark).await;
+        let dump = assert_sound(&fixture.earmark).await;
         let made = if validate_only { 0 } else { 4 };
-        assert_eq!(picture.allocations.len(), made);
+        assert_eq!(dump.allocations.len(), made);
     }
-    let (custody, connection) = desk.balances().await;
+    let (custody, connection) = fixture.balances().await;
     assert_eq!(custody, balance("100", "0", 5));
     assert_eq!(connection, balance("0", "0", 4));
 }
 
 #[tokio::test]
-async fn validating_answers_what_the_real_call_does_without_ids_and_times() {
-    let desk = Desk::open(ConnectionMode::Confirmed).await;
-    desk.allocate("10", "before").await;
-    let item = |quantity, key| desk.parties.item(OUT, quantity, key);
+async fn validate_only_answers_like_the_real_submit_without_ids_and_times() {
+    let fixture = AllocationFixture::open(ConnectionMode::Confirmed).await;
+    fixture.allocate("10", "before").await;
+    let item = |quantity, key| fixture.parties.item(OUT, quantity, key);
     let items = vec![
         item("10", "before"),
         item("40", "a"),
@@ -246,9 +253,9 @@ async fn validating_answers_what_the_real_call_does_without_ids_and_times() {
         item("x", "invalid"),
         item("50", "b"),
     ];
-    let validated = desk.validate(items.clone()).await;
-    assert_eq!(assert_sound(&desk.earmark).await.allocations.len(), 1);
-    let mut real = desk.submit(items).await;
+    let validated = fixture.validate(items.clone()).await;
+    assert_eq!(assert_sound(&fixture.earmark).await.allocations.len(), 1);
+    let mut real = fixture.submit(items).await;
     for result in real.iter_mut().skip(1) {
         if let Some(Outcome::Allocation(record)) = &mut result.outcome {
             record.id.clear();
@@ -258,20 +265,38 @@ async fn validating_answers_what_the_real_call_does_without_ids_and_times() {
     assert_eq!(validated, real);
 }
 
+/// A single call has its type by its name, so only an item can have a wrong one.
+async fn refuses_unknown_types(fixture: &AllocationFixture) {
+    for kind in [0, 3, -1] {
+        let typeless = SubmitItem {
+            r#type: kind,
+            ..fixture.parties.item(OUT, "1", "key")
+        };
+        let results = fixture.submit(vec![typeless]).await;
+        let Some(Outcome::Error(error)) = &results[0].outcome else {
+            panic!("{results:?}");
+        };
+        let expected = [("field", "type"), ("violations_total", "1")]
+            .map(|(key, value)| (key.to_owned(), value.to_owned()));
+        assert_eq!(error.code, Code::InvalidArgument as i32);
+        assert_eq!(error.metadata, BTreeMap::from(expected));
+    }
+}
+
 #[tokio::test]
-async fn an_item_is_refused_as_its_own_call_would_be() {
-    let desk = Desk::open(ConnectionMode::Confirmed).await;
-    let instant = desk
+async fn an_item_is_refused_like_a_single_create() {
+    let fixture = AllocationFixture::open(ConnectionMode::Confirmed).await;
+    let instant = fixture
         .earmark
-        .connection(&desk.parties, ConnectionMode::Instant)
+        .connection(&fixture.parties, ConnectionMode::Instant)
         .await;
-    let disabled = desk
+    let disabled = fixture
         .earmark
-        .connection(&desk.parties, ConnectionMode::Confirmed)
+        .connection(&fixture.parties, ConnectionMode::Confirmed)
         .await;
-    desk.earmark.enable_allocations(&disabled, false).await;
-    desk.allocate("10", "before").await;
-    let item = || desk.parties.item(OUT, "1", "key");
+    fixture.earmark.enable_allocations(&disabled, false).await;
+    fixture.allocate("10", "before").await;
+    let item = || fixture.parties.item(OUT, "1", "key");
     let on = |connection: &str| SubmitItem {
         connection_id: connection.into(),
         ..item()
@@ -280,7 +305,7 @@ async fn an_item_is_refused_as_its_own_call_would_be() {
         expire_time: Some(Timestamp { seconds, nanos: 0 }),
         ..item()
     };
-    let later = desk.in_millis(60_000).await;
+    let later = fixture.in_millis(60_000).await;
     let refused = [
         on(""),
         on("no id"),
@@ -306,108 +331,94 @@ async fn an_item_is_refused_as_its_own_call_would_be() {
             notes: Some("𝄞".repeat(1_001)),
             ..item()
         },
-        desk.parties.item(OUT, "91", "too much"),
-        desk.parties.item(BACK, "1", "nothing there"),
-        desk.parties.item(OUT, "11", "before"),
-        desk.parties.item(BACK, "1.5", "no whole number"),
+        fixture.parties.item(OUT, "91", "too much"),
+        fixture.parties.item(BACK, "1", "nothing there"),
+        fixture.parties.item(OUT, "11", "before"),
+        fixture.parties.item(BACK, "1.5", "no whole number"),
     ];
     for validate_only in [false, true] {
         let results = match validate_only {
-            true => desk.validate(refused.to_vec()).await,
-            false => desk.submit(refused.to_vec()).await,
+            true => fixture.validate(refused.to_vec()).await,
+            false => fixture.submit(refused.to_vec()).await,
         };
         for (item, result) in refused.iter().zip(results) {
-            let alone = desk.alone(item.clone(), validate_only).await;
+            let alone = fixture.alone(item.clone(), validate_only).await;
             assert!(matches!(alone, Outcome::Error(_)), "{item:?}: {alone:?}");
             assert_eq!(result.outcome, Some(alone), "{item:?}");
         }
     }
-    // A type is what a call of its own has by its name.
-    for kind in [0, 3, -1] {
-        let typeless = SubmitItem {
-            r#type: kind,
-            ..item()
-        };
-        let results = desk.submit(vec![typeless]).await;
-        let Some(Outcome::Error(error)) = &results[0].outcome else {
-            panic!("{results:?}");
-        };
-        let expected = [("field", "type"), ("violations_total", "1")]
-            .map(|(key, value)| (key.to_owned(), value.to_owned()));
-        assert_eq!(error.code, Code::InvalidArgument as i32);
-        assert_eq!(error.metadata, BTreeMap::from(expected));
-    }
+    refuses_unknown_types(&fixture).await;
 }
 
 #[tokio::test]
-async fn keys_are_those_of_the_calls_of_one() {
-    let desk = Desk::open(ConnectionMode::Instant).await;
-    let out = desk.allocate("10", "key").await;
-    let back = desk.deallocate("5", "key").await;
+async fn submit_and_single_creates_share_their_keys() {
+    let fixture = AllocationFixture::open(ConnectionMode::Instant).await;
+    let out = fixture.allocate("10", "key").await;
+    let back = fixture.deallocate("5", "key").await;
     let items = [(OUT, "10"), (BACK, "5")].map(|(kind, quantity)| {
-        let item = desk.parties.item(kind, quantity, "key");
+        let item = fixture.parties.item(kind, quantity, "key");
         SubmitItem {
             notes: None,
             ..item
         }
     });
-    let results = desk.submit(items.into()).await;
+    let results = fixture.submit(items.into()).await;
     assert!(results.iter().all(|result| result.replayed));
     assert_eq!([record(&results[0]), record(&results[1])], [&out, &back]);
-    let submitted = desk.submit(vec![desk.parties.item(OUT, "1", "other")]);
+    let submitted = fixture.submit(vec![fixture.parties.item(OUT, "1", "other")]);
     let submitted = submitted.await;
-    let alone = desk.parties.item(OUT, "1", "other");
-    let Outcome::Allocation(alone) = desk.alone(alone, false).await else {
+    let alone = fixture.parties.item(OUT, "1", "other");
+    let Outcome::Allocation(alone) = fixture.alone(alone, false).await else {
         panic!("a replay");
     };
     assert_eq!(record(&submitted[0]), &alone);
 }
 
 #[tokio::test]
-async fn a_thousand_items_are_one_call_and_more_or_none_are_refused() {
-    let desk = Desk::open(ConnectionMode::Instant).await;
+async fn submit_takes_1_to_1000_items() {
+    let fixture = AllocationFixture::open(ConnectionMode::Instant).await;
     let items: Vec<_> = (0..1_001)
         .map(|index: usize| {
             // As much back as out: 100 is enough for all of them.
             let kind = if index.is_multiple_of(2) { OUT } else { BACK };
-            desk.parties.item(kind, "100", &format!("item {index}"))
+            fixture.parties.item(kind, "100", &format!("item {index}"))
         })
         .collect();
     for refused in [items.clone(), Vec::new()] {
         for validate_only in [true, false] {
             let request = SubmitAllocationsRequest {
                 validate_only,
-                ..desk.parties.submission(refused.clone())
+                ..fixture.parties.submission(refused.clone())
             };
-            let answer = desk.client.clone().submit_allocations(request).await;
+            let answer = fixture.client.clone().submit_allocations(request).await;
             let refused = refusal(answer).expect_invalid(&["items"]);
             assert_eq!(refused.metadata["outcome"], "not_applied");
         }
     }
     let items = items[..1_000].to_vec();
-    let validated = desk.validate(items.clone()).await;
+    let validated = fixture.validate(items.clone()).await;
     assert!(validated.iter().all(|result| record(result).id.is_empty()));
-    let results = desk.submit(items.clone()).await;
+    let results = fixture.submit(items.clone()).await;
     let ids: Vec<_> = results.iter().map(|result| &record(result).id).collect();
     assert!(ids.is_sorted_by(|a, b| a < b), "in the order of the items");
-    let again = desk.submit(items).await;
+    let again = fixture.submit(items).await;
     for (first, again) in results.iter().zip(&again) {
         assert!(again.replayed && !first.replayed);
         assert_eq!(again.outcome, first.outcome);
     }
-    let (custody, connection) = desk.balances().await;
+    let (custody, connection) = fixture.balances().await;
     assert_eq!(custody, balance("100", "0", 1_001));
     assert_eq!(connection, balance("0", "0", 1_000));
-    assert_sound(&desk.earmark).await;
+    assert_sound(&fixture.earmark).await;
 }
 
 #[tokio::test]
-async fn the_call_as_a_whole_fails_only_for_who_asks_and_how_much() {
-    let desk = Desk::open(ConnectionMode::Confirmed).await;
-    let earmark = &desk.earmark;
+async fn submit_fails_as_a_whole_only_for_its_caller_or_its_size() {
+    let fixture = AllocationFixture::open(ConnectionMode::Confirmed).await;
+    let earmark = &fixture.earmark;
     let bare = earmark.enterprise("Without anything").await.id;
     let unlicensed = earmark.new_enterprise("Without licence", false).await.id;
-    let everyone = [NOBODY, &bare, &unlicensed, &desk.parties.enterprise];
+    let everyone = [NOBODY, &bare, &unlicensed, &fixture.parties.enterprise];
     let reader = earmark.with_token(earmark.token("settlement_network_read", &everyone));
     let (member, stranger) = (earmark.member(&everyone), earmark.member(&[]));
     // Items that are all invalid, and none: they change nothing about who may ask.
@@ -428,13 +439,13 @@ async fn the_call_as_a_whole_fails_only_for_who_asks_and_how_much() {
     for (clients, enterprise, code, reason) in steps {
         let request = SubmitAllocationsRequest {
             enterprise_id: enterprise.into(),
-            ..desk.parties.submission(invalid.clone())
+            ..fixture.parties.submission(invalid.clone())
         };
         let answer = clients.allocation.clone().submit_allocations(request).await;
         let refused = refusal(answer).expect(code, reason);
         assert_eq!(refused.metadata["outcome"], "not_applied");
     }
-    let results = desk.submit(invalid).await;
+    let results = fixture.submit(invalid).await;
     assert!(
         results
             .iter()
@@ -443,21 +454,23 @@ async fn the_call_as_a_whole_fails_only_for_who_asks_and_how_much() {
 }
 
 #[tokio::test]
-async fn an_answer_that_would_be_too_large_leaves_out_the_texts_of_its_last_records() {
-    let desk = Desk::open(ConnectionMode::Confirmed).await;
-    let deposit = desk.earmark.deposit(&desk.parties.enterprise, "BTC", "900");
+async fn a_submit_answer_near_4_mib_omits_the_texts_of_its_last_records() {
+    let fixture = AllocationFixture::open(ConnectionMode::Confirmed).await;
+    let deposit = fixture
+        .earmark
+        .deposit(&fixture.parties.enterprise, "BTC", "900");
     deposit.await;
     let notes = Some("𝄞".repeat(1_000));
     let items: Vec<_> = (0..1_000)
         .map(|index| SubmitItem {
             notes: notes.clone(),
-            ..desk.parties.item(OUT, "1", &format!("{index}"))
+            ..fixture.parties.item(OUT, "1", &format!("{index}"))
         })
         .collect();
-    let size = desk.parties.submission(items.clone()).encoded_len();
+    let size = fixture.parties.submission(items.clone()).encoded_len();
     assert!(size < REQUEST_BYTES_MAX, "a request that may be made");
     for replayed in [false, true] {
-        let results = desk.submit(items.clone()).await;
+        let results = fixture.submit(items.clone()).await;
         assert!(results.iter().all(|result| result.replayed == replayed));
         let records: Vec<_> = results.iter().map(record).collect();
         let whole = records.iter().filter(|record| record.notes == notes);
@@ -465,6 +478,6 @@ async fn an_answer_that_would_be_too_large_leaves_out_the_texts_of_its_last_reco
         assert_eq!(records[0].notes, notes);
         let last = records[999];
         assert_eq!(last.notes, None);
-        assert_eq!(desk.get(&last.id).await.notes, notes);
+        assert_eq!(fixture.get(&last.id).await.notes, notes);
     }
 }

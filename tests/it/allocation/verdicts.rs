@@ -12,17 +12,17 @@ use earmark::proto::common::v1::Balance;
 use earmark::proto::network::v1::{ConnectionMode, UpdateConnectionRequest};
 use tonic::Code;
 
-use crate::support::desk::Desk;
+use crate::support::allocation_fixture::AllocationFixture;
 use crate::support::earmark::{NOBODY, balance, refusal};
-use crate::support::picture::assert_sound;
+use crate::support::ledger_dump::assert_sound;
 use crate::support::service::is_replayed;
 
 const BOTH: [AllocationType; 2] = [AllocationType::Allocation, AllocationType::Deallocation];
 
-/// Custody and connection.
+/// The balances of custody and of the connection.
 type Balances = (Option<Balance>, Option<Balance>);
 
-/// After the hold of `Desk::with_hold` was cleared.
+/// After the hold of `AllocationFixture::with_hold` was cleared.
 fn cleared(direction: AllocationType) -> Balances {
     match direction {
         AllocationType::Deallocation => (balance("50", "0", 4), balance("50", "0", 3)),
@@ -30,7 +30,7 @@ fn cleared(direction: AllocationType) -> Balances {
     }
 }
 
-/// After the hold of `Desk::with_hold` was given back.
+/// After the hold of `AllocationFixture::with_hold` was given back.
 fn given_back(direction: AllocationType) -> Balances {
     match direction {
         AllocationType::Deallocation => (balance("40", "0", 3), balance("60", "0", 3)),
@@ -49,26 +49,26 @@ fn ended(hold: &Allocation, status: AllocationStatus, shown: &Allocation) -> All
 }
 
 /// Both sides see this record, and custody and connection stand so.
-async fn assert_stands(desk: &Desk, record: &Allocation, balances: &Balances) {
-    assert_eq!(&desk.get(&record.id).await, record);
+async fn assert_stands(fixture: &AllocationFixture, record: &Allocation, balances: &Balances) {
+    assert_eq!(&fixture.get(&record.id).await, record);
     let request = GetAllocationRequest {
-        enterprise_id: desk.parties.partner_enterprise.clone(),
+        enterprise_id: fixture.parties.partner_enterprise.clone(),
         allocation_id: record.id.clone(),
     };
-    let answer = desk.partner.clone().get_allocation(request).await;
+    let answer = fixture.partner.clone().get_allocation(request).await;
     let seen = answer.expect("the partner's too").into_inner().allocation;
     assert_eq!(seen.as_ref(), Some(record));
-    assert_eq!(&desk.balances().await, balances);
+    assert_eq!(&fixture.balances().await, balances);
 }
 
 #[tokio::test]
 async fn a_deallocation_is_held_on_the_connection_until_the_partner_acts() {
-    let desk = Desk::open(ConnectionMode::Confirmed).await;
-    let moved = desk.allocate("60", "same key").await;
-    desk.clear(&moved.id).await;
-    let mut request = desk.parties.deallocation("BTC", "10", "same key");
+    let fixture = AllocationFixture::open(ConnectionMode::Confirmed).await;
+    let moved = fixture.allocate("60", "same key").await;
+    fixture.clear(&moved.id).await;
+    let mut request = fixture.parties.deallocation("BTC", "10", "same key");
     request.notes = Some("on its way back".into());
-    let answer = desk.client.clone().create_deallocation(request).await;
+    let answer = fixture.client.clone().create_deallocation(request).await;
     let answer = answer.expect("a deallocation may have an allocation's key");
     assert!(!is_replayed(&answer));
     let answer = answer.into_inner();
@@ -80,15 +80,15 @@ async fn a_deallocation_is_held_on_the_connection_until_the_partner_acts() {
     assert_eq!(answer.custody_balance, balance("40", "0", 3));
     assert_eq!(answer.connection_balance, balance("50", "10", 2));
     let balances = (answer.custody_balance, answer.connection_balance);
-    assert_stands(&desk, &record, &balances).await;
+    assert_stands(&fixture, &record, &balances).await;
 }
 
 #[tokio::test]
-async fn a_deallocation_of_an_instant_connection_moves_at_once() {
-    let desk = Desk::open(ConnectionMode::Instant).await;
-    desk.allocate("60", "a").await;
-    let request = desk.parties.deallocation("BTC", "10", "d");
-    let answer = desk.client.clone().create_deallocation(request).await;
+async fn a_deallocation_on_an_instant_connection_moves_at_once() {
+    let fixture = AllocationFixture::open(ConnectionMode::Instant).await;
+    fixture.allocate("60", "a").await;
+    let request = fixture.parties.deallocation("BTC", "10", "d");
+    let answer = fixture.client.clone().create_deallocation(request).await;
     let answer = answer.expect("moved").into_inner();
     let record = answer.allocation.expect("set");
     assert_eq!(record.status(), AllocationStatus::Cleared);
@@ -96,7 +96,7 @@ async fn a_deallocation_of_an_instant_connection_moves_at_once() {
     assert_eq!(answer.custody_balance, balance("50", "0", 3));
     assert_eq!(answer.connection_balance, balance("50", "0", 2));
     assert_stands(
-        &desk,
+        &fixture,
         &record,
         &(balance("50", "0", 3), balance("50", "0", 2)),
     )
@@ -106,55 +106,55 @@ async fn a_deallocation_of_an_instant_connection_moves_at_once() {
 #[tokio::test]
 async fn a_deallocation_takes_no_more_than_its_connection_has_available() {
     for mode in [ConnectionMode::Confirmed, ConnectionMode::Instant] {
-        let desk = Desk::open(mode).await;
-        let moved = desk.allocate("60", "a").await;
+        let fixture = AllocationFixture::open(mode).await;
+        let moved = fixture.allocate("60", "a").await;
         if mode == ConnectionMode::Confirmed {
-            desk.clear(&moved.id).await;
+            fixture.clear(&moved.id).await;
         }
-        desk.deallocate("20", "d-1").await;
+        fixture.deallocate("20", "d-1").await;
         // Neither custody nor what is held counts.
-        let request = desk.parties.deallocation("BTC", "41", "d-2");
-        let answer = desk.client.clone().create_deallocation(request).await;
+        let request = fixture.parties.deallocation("BTC", "41", "d-2");
+        let answer = fixture.client.clone().create_deallocation(request).await;
         let refused = refusal(answer).expect(Code::FailedPrecondition, "INSUFFICIENT_BALANCE");
         let numbers = ["available", "requested", "currency", "outcome"]
             .map(|key| refused.metadata[key].clone());
         assert_eq!(numbers, ["40", "41", "BTC", "not_applied"]);
-        desk.deallocate("40", "d-2").await;
-        assert_sound(&desk.earmark).await;
+        fixture.deallocate("40", "d-2").await;
+        assert_sound(&fixture.earmark).await;
     }
 }
 
 #[tokio::test]
-async fn a_connection_that_takes_no_deallocations_still_takes_allocations() {
-    let desk = Desk::open(ConnectionMode::Confirmed).await;
-    let moved = desk.allocate("60", "a").await;
-    desk.clear(&moved.id).await;
-    let held = desk.deallocate("20", "d-1").await;
+async fn disabled_deallocations_do_not_disable_allocations() {
+    let fixture = AllocationFixture::open(ConnectionMode::Confirmed).await;
+    let moved = fixture.allocate("60", "a").await;
+    fixture.clear(&moved.id).await;
+    let held = fixture.deallocate("20", "d-1").await;
     let update = UpdateConnectionRequest {
-        connection_id: desk.parties.connection.clone(),
+        connection_id: fixture.parties.connection.clone(),
         deallocations_enabled: Some(false),
         disabled_reason: Some("under review".into()),
         ..Default::default()
     };
-    let mut admin = desk.earmark.admin().network;
+    let mut admin = fixture.earmark.admin().network;
     admin.update_connection(update).await.expect("disabled");
     // More than there is: the connection answers first.
-    let request = desk.parties.deallocation("BTC", "1000", "d-2");
-    let status = desk.client.clone().create_deallocation(request).await;
+    let request = fixture.parties.deallocation("BTC", "1000", "d-2");
+    let status = fixture.client.clone().create_deallocation(request).await;
     let status = status.expect_err("disabled");
     assert!(status.message().contains("under review"), "{status:?}");
     let refused = refusal(Err::<(), _>(status));
     let refused = refused.expect(Code::FailedPrecondition, "CONNECTION_INACTIVE");
     assert_eq!(refused.metadata["direction"], "deallocation");
-    desk.allocate("1", "a-2").await;
-    desk.clear(&held.id).await;
+    fixture.allocate("1", "a-2").await;
+    fixture.clear(&held.id).await;
 }
 
 #[tokio::test]
-async fn clearing_brings_the_value_to_where_it_was_meant_to_go() {
+async fn clear_moves_the_held_value_to_its_destination() {
     for direction in BOTH {
-        let (desk, hold) = Desk::with_hold(direction).await;
-        let answer = desk.clear(&hold.id).await;
+        let (fixture, hold) = AllocationFixture::with_hold(direction).await;
+        let answer = fixture.clear(&hold.id).await;
         assert!(!is_replayed(&answer));
         let answer = answer.into_inner();
         let record = answer.allocation.expect("set");
@@ -165,16 +165,16 @@ async fn clearing_brings_the_value_to_where_it_was_meant_to_go() {
         assert_eq!(record, expected);
         let balances = cleared(direction);
         assert_eq!(answer.connection_balance, balances.1);
-        assert_stands(&desk, &record, &balances).await;
-        assert_sound(&desk.earmark).await;
+        assert_stands(&fixture, &record, &balances).await;
+        assert_sound(&fixture.earmark).await;
     }
 }
 
 #[tokio::test]
-async fn releasing_brings_the_value_back_to_where_it_came_from() {
+async fn release_returns_the_held_value_to_its_origin() {
     for direction in BOTH {
-        let (desk, hold) = Desk::with_hold(direction).await;
-        let answer = desk.release(&hold.id).await;
+        let (fixture, hold) = AllocationFixture::with_hold(direction).await;
+        let answer = fixture.release(&hold.id).await;
         assert!(!is_replayed(&answer));
         let answer = answer.into_inner();
         let record = answer.allocation.expect("set");
@@ -186,16 +186,16 @@ async fn releasing_brings_the_value_back_to_where_it_came_from() {
         assert_eq!(record, expected);
         let balances = given_back(direction);
         assert_eq!(answer.connection_balance, balances.1);
-        assert_stands(&desk, &record, &balances).await;
-        assert_sound(&desk.earmark).await;
+        assert_stands(&fixture, &record, &balances).await;
+        assert_sound(&fixture.earmark).await;
     }
 }
 
 #[tokio::test]
-async fn cancelling_brings_the_value_back_and_shows_custody_too() {
+async fn cancel_returns_the_held_value_and_shows_the_custody_balance() {
     for direction in BOTH {
-        let (desk, hold) = Desk::with_hold(direction).await;
-        let answer = desk.cancel(&hold.id).await;
+        let (fixture, hold) = AllocationFixture::with_hold(direction).await;
+        let answer = fixture.cancel(&hold.id).await;
         assert!(!is_replayed(&answer));
         let answer = answer.into_inner();
         let record = answer.allocation.expect("set");
@@ -209,116 +209,120 @@ async fn cancelling_brings_the_value_back_and_shows_custody_too() {
             (answer.custody_balance, answer.connection_balance),
             balances
         );
-        assert_stands(&desk, &record, &balances).await;
-        assert_sound(&desk.earmark).await;
+        assert_stands(&fixture, &record, &balances).await;
+        assert_sound(&fixture.earmark).await;
     }
 }
 
 #[tokio::test]
-async fn a_verdict_needs_no_partner_external_id_and_a_cancel_no_reason() {
-    let (desk, first) = Desk::with_hold(AllocationType::Allocation).await;
-    let second = desk.allocate("1", "second").await;
-    let third = desk.allocate("1", "third").await;
-    let mut clear = desk.parties.clear(&first.id);
+async fn partner_external_id_and_the_reason_of_a_cancel_are_optional() {
+    let (fixture, first) = AllocationFixture::with_hold(AllocationType::Allocation).await;
+    let second = fixture.allocate("1", "second").await;
+    let third = fixture.allocate("1", "third").await;
+    let mut clear = fixture.parties.clear(&first.id);
     clear.partner_external_id = None;
-    let answer = desk.partner.clone().clear_allocation(clear).await;
+    let answer = fixture.partner.clone().clear_allocation(clear).await;
     let cleared = answer.expect("cleared").into_inner().allocation;
     assert_eq!(cleared.expect("set").partner_external_id, None);
-    let mut release = desk.parties.release(&second.id);
+    let mut release = fixture.parties.release(&second.id);
     release.partner_external_id = None;
-    let answer = desk.partner.clone().release_allocation(release).await;
+    let answer = fixture.partner.clone().release_allocation(release).await;
     let released = answer.expect("released").into_inner().allocation;
     assert_eq!(released.expect("set").partner_external_id, None);
-    let mut cancel = desk.parties.cancel(&third.id);
+    let mut cancel = fixture.parties.cancel(&third.id);
     cancel.reason = None;
-    let answer = desk.client.clone().cancel_allocation(cancel).await;
+    let answer = fixture.client.clone().cancel_allocation(cancel).await;
     let cancelled = answer.expect("cancelled").into_inner().allocation;
     assert_eq!(cancelled.expect("set").reason, None);
 }
 
 #[tokio::test]
-async fn verdicts_work_whatever_the_connections_flags_say() {
+async fn verdicts_are_accepted_on_disabled_connections() {
     for direction in BOTH {
-        let (desk, first) = Desk::with_hold(direction).await;
-        let second = desk.hold(direction, "1", "second").await;
-        let third = desk.hold(direction, "1", "third").await;
-        desk.disable_connection().await;
-        desk.clear(&first.id).await;
-        desk.release(&second.id).await;
-        desk.cancel(&third.id).await;
-        assert_sound(&desk.earmark).await;
+        let (fixture, first) = AllocationFixture::with_hold(direction).await;
+        let second = fixture.hold(direction, "1", "second").await;
+        let third = fixture.hold(direction, "1", "third").await;
+        fixture.disable_connection().await;
+        fixture.clear(&first.id).await;
+        fixture.release(&second.id).await;
+        fixture.cancel(&third.id).await;
+        assert_sound(&fixture.earmark).await;
     }
 }
 
 #[tokio::test]
-async fn only_the_callers_own_licence_counts_for_a_verdict() {
-    let (desk, first) = Desk::with_hold(AllocationType::Allocation).await;
-    let second = desk.allocate("1", "second").await;
-    let third = desk.allocate("1", "third").await;
+async fn a_verdict_needs_the_licence_of_the_callers_side_only() {
+    let (fixture, first) = AllocationFixture::with_hold(AllocationType::Allocation).await;
+    let second = fixture.allocate("1", "second").await;
+    let third = fixture.allocate("1", "third").await;
     let (client, partner) = (
-        desk.parties.enterprise.as_str(),
-        desk.parties.partner_enterprise.as_str(),
+        fixture.parties.enterprise.as_str(),
+        fixture.parties.partner_enterprise.as_str(),
     );
-    desk.earmark.license(client, false).await;
-    let cancel = desk.parties.cancel(&third.id);
-    let answer = desk.client.clone().cancel_allocation(cancel).await;
+    fixture.earmark.license(client, false).await;
+    let cancel = fixture.parties.cancel(&third.id);
+    let answer = fixture.client.clone().cancel_allocation(cancel).await;
     refusal(answer).expect(Code::PermissionDenied, "NO_OES_LICENSE");
-    desk.clear(&first.id).await;
-    desk.release(&second.id).await;
+    fixture.clear(&first.id).await;
+    fixture.release(&second.id).await;
 
-    desk.earmark.license(client, true).await;
-    desk.earmark.license(partner, false).await;
-    let clear = desk.parties.clear(&third.id);
-    let answer = desk.partner.clone().clear_allocation(clear).await;
+    fixture.earmark.license(client, true).await;
+    fixture.earmark.license(partner, false).await;
+    let clear = fixture.parties.clear(&third.id);
+    let answer = fixture.partner.clone().clear_allocation(clear).await;
     refusal(answer).expect(Code::PermissionDenied, "NO_OES_LICENSE");
-    let release = desk.parties.release(&third.id);
-    let answer = desk.partner.clone().release_allocation(release).await;
+    let release = fixture.parties.release(&third.id);
+    let answer = fixture.partner.clone().release_allocation(release).await;
     refusal(answer).expect(Code::PermissionDenied, "NO_OES_LICENSE");
     // Not even a replay: the licence comes first.
-    let clear = desk.parties.clear(&first.id);
-    let answer = desk.partner.clone().clear_allocation(clear).await;
+    let clear = fixture.parties.clear(&first.id);
+    let answer = fixture.partner.clone().clear_allocation(clear).await;
     refusal(answer).expect(Code::PermissionDenied, "NO_OES_LICENSE");
-    desk.cancel(&third.id).await;
+    fixture.cancel(&third.id).await;
 }
 
 #[tokio::test]
-async fn texts_of_a_verdict_have_their_limits() {
-    let (desk, hold) = Desk::with_hold(AllocationType::Allocation).await;
-    let mut clear = desk.parties.clear(&hold.id);
+async fn verdict_texts_above_their_limits_are_refused() {
+    let (fixture, hold) = AllocationFixture::with_hold(AllocationType::Allocation).await;
+    let mut clear = fixture.parties.clear(&hold.id);
     for wrong in [String::new(), "x".repeat(129), "a\0b".into()] {
         clear.partner_external_id = Some(wrong.clone());
-        let answer = desk.partner.clone().clear_allocation(clear.clone()).await;
+        let answer = fixture
+            .partner
+            .clone()
+            .clear_allocation(clear.clone())
+            .await;
         refusal(answer).expect_invalid(&["partner_external_id"]);
         let release = ReleaseAllocationRequest {
             partner_external_id: Some(wrong),
             reason: String::new(),
-            ..desk.parties.release(&hold.id)
+            ..fixture.parties.release(&hold.id)
         };
-        let answer = desk.partner.clone().release_allocation(release).await;
+        let answer = fixture.partner.clone().release_allocation(release).await;
         let refused = refusal(answer).expect_invalid(&["partner_external_id", "reason"]);
         assert_eq!(refused.metadata["violations_total"], "2");
     }
     for wrong in ["x".repeat(1_001), "a\0b".into()] {
         let release = ReleaseAllocationRequest {
             reason: wrong.clone(),
-            ..desk.parties.release(&hold.id)
+            ..fixture.parties.release(&hold.id)
         };
-        let answer = desk.partner.clone().release_allocation(release).await;
+        let answer = fixture.partner.clone().release_allocation(release).await;
         refusal(answer).expect_invalid(&["reason"]);
         let cancel = CancelAllocationRequest {
             reason: Some(wrong),
-            ..desk.parties.cancel(&hold.id)
+            ..fixture.parties.cancel(&hold.id)
         };
-        let answer = desk.client.clone().cancel_allocation(cancel).await;
+        let answer = fixture.client.clone().cancel_allocation(cancel).await;
         refusal(answer).expect_invalid(&["reason"]);
     }
     let (reason, own_id) = ("𝄞".repeat(1_000), "𝄞".repeat(128));
     let release = ReleaseAllocationRequest {
         reason: reason.clone(),
         partner_external_id: Some(own_id.clone()),
-        ..desk.parties.release(&hold.id)
+        ..fixture.parties.release(&hold.id)
     };
-    let answer = desk.partner.clone().release_allocation(release).await;
+    let answer = fixture.partner.clone().release_allocation(release).await;
     let record = answer.expect("released").into_inner().allocation;
     let record = record.expect("set");
     assert_eq!(record.reason, Some(reason));
@@ -326,42 +330,50 @@ async fn texts_of_a_verdict_have_their_limits() {
 }
 
 #[tokio::test]
-async fn a_partner_never_learns_of_custody() {
-    let desk = Desk::open(ConnectionMode::Confirmed).await;
-    let earmark = &desk.earmark;
+async fn no_answer_to_a_partner_shows_custody() {
+    let fixture = AllocationFixture::open(ConnectionMode::Confirmed).await;
+    let earmark = &fixture.earmark;
     let telling = "777000777";
     let deposit = "777000677";
     earmark
-        .deposit(&desk.parties.enterprise, "BTC", deposit)
+        .deposit(&fixture.parties.enterprise, "BTC", deposit)
         .await;
-    let custody = desk.balances().await.0.expect("set");
+    let custody = fixture.balances().await.0.expect("set");
     assert_eq!(custody.available, telling);
     let mut said = Vec::new();
     let mut hear = |what: String| said.push(what);
     for (index, direction) in BOTH.into_iter().enumerate() {
         let key = |name: &str| format!("{name}-{index}");
-        let first = desk.hold(direction, "1", &key("first")).await;
-        hear(format!("{:?}", desk.clear(&first.id).await));
-        hear(format!("{:?}", desk.clear(&first.id).await));
-        let release = desk.parties.release(&first.id);
-        let answer = desk.partner.clone().release_allocation(release).await;
+        let first = fixture.hold(direction, "1", &key("first")).await;
+        hear(format!("{:?}", fixture.clear(&first.id).await));
+        hear(format!("{:?}", fixture.clear(&first.id).await));
+        let release = fixture.parties.release(&first.id);
+        let answer = fixture.partner.clone().release_allocation(release).await;
         hear(format!("{:?}", refusal(answer)));
-        let second = desk.hold(direction, "1", &key("second")).await;
-        hear(format!("{:?}", desk.release(&second.id).await));
-        hear(format!("{:?}", desk.release(&second.id).await));
-        let mut clear = desk.parties.clear(&second.id);
-        let answer = desk.partner.clone().clear_allocation(clear.clone()).await;
+        let second = fixture.hold(direction, "1", &key("second")).await;
+        hear(format!("{:?}", fixture.release(&second.id).await));
+        hear(format!("{:?}", fixture.release(&second.id).await));
+        let mut clear = fixture.parties.clear(&second.id);
+        let answer = fixture
+            .partner
+            .clone()
+            .clear_allocation(clear.clone())
+            .await;
         hear(format!("{:?}", refusal(answer)));
         clear.allocation_id = NOBODY.into();
-        let answer = desk.partner.clone().clear_allocation(clear).await;
+        let answer = fixture.partner.clone().clear_allocation(clear).await;
         hear(format!("{:?}", refusal(answer)));
-        desk.allocate("2", &key("more")).await;
-        let more = desk.earmark.deposit(&desk.parties.enterprise, "BTC", "2");
+        fixture.allocate("2", &key("more")).await;
+        let more = fixture
+            .earmark
+            .deposit(&fixture.parties.enterprise, "BTC", "2");
         more.await;
         if index == 0 {
-            let cleared = desk.allocate("5", "to deallocate").await;
-            hear(format!("{:?}", desk.clear(&cleared.id).await));
-            let refill = desk.earmark.deposit(&desk.parties.enterprise, "BTC", "6");
+            let cleared = fixture.allocate("5", "to deallocate").await;
+            hear(format!("{:?}", fixture.clear(&cleared.id).await));
+            let refill = fixture
+                .earmark
+                .deposit(&fixture.parties.enterprise, "BTC", "6");
             refill.await;
         }
     }

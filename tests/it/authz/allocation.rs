@@ -69,19 +69,13 @@ fn create_allocation(world: &World) -> Vec<Step> {
         connection_id: world.parties.connection.clone(),
         ..disabled.clone()
     };
+    let stranger = || world.member(&[&world.stranger]);
+    let member = || world.member(&[enterprise]);
     vec![
         step("INVALID_REQUEST", world.nobody(), &invalid),
         step("NOT_A_MEMBER", world.nobody(), &of(NOBODY)),
-        step(
-            "NOT_A_MEMBER",
-            world.member(&[&world.stranger]),
-            &of(NOBODY),
-        ),
-        step(
-            "NOT_A_MEMBER",
-            world.member(&[&world.stranger]),
-            &of(enterprise),
-        ),
+        step("NOT_A_MEMBER", stranger(), &of(NOBODY)),
+        step("NOT_A_MEMBER", stranger(), &of(enterprise)),
         step("ENTERPRISE_NOT_FOUND", world.member(&[NOBODY]), &of(NOBODY)),
         step(
             "NO_OES_LICENSE",
@@ -93,29 +87,13 @@ fn create_allocation(world: &World) -> Vec<Step> {
             world.member(&[&world.without_client]),
             &of(&world.without_client),
         ),
-        step(
-            "IDEMPOTENCY_KEY_REUSED",
-            world.member(&[enterprise]),
-            &of(enterprise),
-        ),
+        step("IDEMPOTENCY_KEY_REUSED", member(), &of(enterprise)),
         // Its connection is disabled and its custody gone by now.
-        step(REPLAYED, world.member(&[enterprise]), &world.create(TAKEN)),
-        step(
-            "CONNECTION_NOT_FOUND",
-            world.member(&[enterprise]),
-            &unknown,
-        ),
-        step("INVALID_REQUEST", world.member(&[enterprise]), &too_late),
-        step(
-            "CONNECTION_INACTIVE",
-            world.member(&[enterprise]),
-            &disabled,
-        ),
-        step(
-            "INSUFFICIENT_BALANCE",
-            world.member(&[enterprise]),
-            &too_much,
-        ),
+        step(REPLAYED, member(), &world.create(TAKEN)),
+        step("CONNECTION_NOT_FOUND", member(), &unknown),
+        step("INVALID_REQUEST", member(), &too_late),
+        step("CONNECTION_INACTIVE", member(), &disabled),
+        step("INSUFFICIENT_BALANCE", member(), &too_much),
     ]
 }
 

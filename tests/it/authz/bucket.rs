@@ -10,10 +10,10 @@ use prost_types::Timestamp;
 use uuid::Uuid;
 
 use super::{REPLAYED, SERVED, Step, TAKEN, Table, add, step};
-use crate::support::earmark::{Earmark, NOBODY};
-use crate::support::till::{
-    Till, adjust, amount, creation, deduct, eur, reserve, topup, transfer, unreserve,
+use crate::support::bucket_fixture::{
+    BucketFixture, adjust, amount, creation, deduct, eur, reserve, topup, transfer, unreserve,
 };
+use crate::support::earmark::{Earmark, NOBODY};
 
 const GREATEST: &str = "9999999999999999";
 
@@ -29,7 +29,7 @@ struct World<'w> {
 /// `bucket` has 98 EUR left, `suspended` 100, `closed` nothing. Every kind of action has used the key on `bucket`.
 async fn world(earmark: &Earmark) -> World<'_> {
     let tenant = Uuid::new_v4();
-    let mut client = Till::client(earmark, tenant);
+    let mut client = BucketFixture::client(earmark, tenant);
     for (id, amount) in [
         ("bucket", "100"),
         ("suspended", "100"),

@@ -8,8 +8,8 @@ use earmark::proto::catalogue::v1::{
 use prost::Message;
 
 use super::{REPLAYED, SERVED, Step, Table, add, step};
+use crate::support::catalogue_fixture::{COMPANY, NO_COMPANY, client, get, listing, putting};
 use crate::support::earmark::Earmark;
-use crate::support::shop::{COMPANY, NO_COMPANY, client, get, listing, putting};
 
 const SCOPES: &str = "catalogue-read catalogue-write";
 const OF_NOBODY: i64 = 9;

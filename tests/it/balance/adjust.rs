@@ -48,7 +48,7 @@ async fn a_deposit_adds_and_a_withdrawal_takes() {
 }
 
 #[tokio::test]
-async fn a_repeat_shows_the_balance_of_its_first_answer() {
+async fn a_replay_shows_the_balance_of_the_first_answer() {
     let earmark = Earmark::start().await;
     let enterprise = client_side(&earmark).await;
     let mut admin = earmark.admin().balance;
@@ -97,7 +97,7 @@ async fn a_repeat_shows_the_balance_of_its_first_answer() {
 }
 
 #[tokio::test]
-async fn only_what_is_available_can_be_withdrawn() {
+async fn a_withdrawal_takes_at_most_the_available_balance() {
     let earmark = Earmark::start().await;
     let parties = earmark.parties(ConnectionMode::Confirmed).await;
     earmark.deposit(&parties.enterprise, "BTC", "100").await;
@@ -122,7 +122,7 @@ async fn only_what_is_available_can_be_withdrawn() {
 }
 
 #[tokio::test]
-async fn all_that_a_client_has_of_a_currency_has_at_most_28_digits() {
+async fn a_clients_total_in_a_currency_has_at_most_28_digits() {
     let earmark = Earmark::start().await;
     let parties = earmark.parties(ConnectionMode::Instant).await;
     let mut admin = earmark.admin().balance;
@@ -158,7 +158,7 @@ async fn all_that_a_client_has_of_a_currency_has_at_most_28_digits() {
 }
 
 #[tokio::test]
-async fn validating_answers_the_balance_to_come_and_leaves_nothing() {
+async fn validate_only_answers_the_resulting_balance_and_writes_nothing() {
     let earmark = Earmark::start().await;
     let enterprise = client_side(&earmark).await;
     let mut admin = earmark.admin().balance;
@@ -187,7 +187,7 @@ async fn validating_answers_the_balance_to_come_and_leaves_nothing() {
 }
 
 #[tokio::test]
-async fn only_the_networks_administrator_adjusts_and_needs_no_membership() {
+async fn only_a_network_administrator_may_adjust_and_needs_no_membership() {
     let earmark = Earmark::start().await;
     let enterprise = client_side(&earmark).await;
     let mut member = earmark.member(&[&enterprise]).balance;
@@ -218,7 +218,7 @@ async fn an_adjustment_needs_an_enterprise_with_a_client_but_no_licence() {
 }
 
 #[tokio::test]
-async fn arguments_are_judged_all_at_once() {
+async fn adjust_reports_every_invalid_field() {
     let earmark = Earmark::start().await;
     let mut admin = earmark.admin().balance;
     let refused = refusal(admin.adjust_balance(AdjustBalanceRequest::default()).await);
@@ -250,7 +250,7 @@ async fn arguments_are_judged_all_at_once() {
 }
 
 #[tokio::test]
-async fn texts_at_their_limit_pass() {
+async fn texts_at_their_limits_are_accepted() {
     let earmark = Earmark::start().await;
     let enterprise = client_side(&earmark).await;
     let request = AdjustBalanceRequest {

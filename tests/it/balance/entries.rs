@@ -12,8 +12,8 @@ use tonic::Code;
 use uuid::Uuid;
 
 use super::world::{CURRENCIES, World, journal};
-use crate::support::chance::Chance;
 use crate::support::earmark::{Earmark, NOBODY, refusal};
+use crate::support::random::Random;
 
 const CUSTODY: Uuid = Uuid::from_u128(1);
 
@@ -142,48 +142,48 @@ async fn all(world: &World, request: &ListEntriesRequest) -> Vec<Entry> {
     }
 }
 
-/// A filter by chance, of values that there are.
-fn filter(chance: &mut Chance, world: &World, stored: &[Stored], by: &str) -> ListEntriesRequest {
+/// A random filter with values that entries have.
+fn filter(random: &mut Random, world: &World, stored: &[Stored], by: &str) -> ListEntriesRequest {
     let mut request = journal(by);
-    let pick = |chance: &mut Chance| &stored[chance.number(0..stored.len())];
-    match chance.number(0..8) {
+    let pick = |random: &mut Random| &stored[random.number(0..stored.len())];
+    match random.number(0..8) {
         0 | 1 => request.connection_id = Some(String::new()),
         2..=4 => {
-            let at = chance.number(0..world.connections.len());
+            let at = random.number(0..world.connections.len());
             request.connection_id = Some(world.connections[at].id.clone());
         }
         _ => {}
     }
-    if chance.one_in(2) {
-        request.currency = CURRENCIES[chance.number(0..CURRENCIES.len())].into();
+    if random.one_in(2) {
+        request.currency = CURRENCIES[random.number(0..CURRENCIES.len())].into();
     }
-    if chance.one_in(3) {
-        request.time_on_or_after = Some(time(pick(chance).micros));
+    if random.one_in(3) {
+        request.time_on_or_after = Some(time(pick(random).micros));
     }
-    if chance.one_in(3) {
-        let to = pick(chance).micros;
+    if random.one_in(3) {
+        let to = pick(random).micros;
         let from = request.time_on_or_after.as_ref().map_or(to, micros);
         request.time_before = Some(time(to.max(from)));
     }
-    if chance.one_in(3) {
-        request.causes = chance.some_of(&[1, 2, 3, 4, 5, 7]);
+    if random.one_in(3) {
+        request.causes = random.some_of(&[1, 2, 3, 4, 5, 7]);
     }
-    if chance.one_in(3) {
-        let ids = (0..chance.number(1..40)).map(|_| pick(chance).entry.cause_id.clone());
+    if random.one_in(3) {
+        let ids = (0..random.number(1..40)).map(|_| pick(random).entry.cause_id.clone());
         request.cause_ids = ids.collect();
         request.cause_ids.extend([NOBODY.into(), "nothing".into()]);
     }
-    if chance.one_in(2) {
+    if random.one_in(2) {
         request.sort_direction = SortDirection::Desc.into();
     }
-    request.page_size = [0, 1, 2, 7, 30, 500][chance.number(0..6)];
+    request.page_size = [0, 1, 2, 7, 30, 500][random.number(0..6)];
     request
 }
 
 #[tokio::test]
-async fn every_filter_finds_what_its_words_say_page_by_page() {
+async fn every_filter_selects_the_matching_entries_on_all_pages() {
     const SEED: u64 = 0x5eed_0004;
-    let mut chance = Chance::new(SEED);
+    let mut random = Random::new(SEED);
     let mut world = World::make().await;
     for client in [world.buyer.clone(), world.rival.clone()] {
         for currency in CURRENCIES {
@@ -191,7 +191,7 @@ async fn every_filter_finds_what_its_words_say_page_by_page() {
         }
     }
     for _ in 0..300 {
-        world.step(&mut chance).await;
+        world.step(&mut random).await;
     }
     let stored = stored(&world).await;
     assert!(
@@ -216,8 +216,8 @@ async fn every_filter_finds_what_its_words_say_page_by_page() {
     }
     let mut found = 0;
     for round in 0..250 {
-        let by = &enterprises[chance.number(0..3)];
-        let mut request = filter(&mut chance, &world, &stored, by);
+        let by = &enterprises[random.number(0..3)];
+        let mut request = filter(&mut random, &world, &stored, by);
         if *by == world.venue && request.connection_id.as_deref() == Some("") {
             continue;
         }
@@ -237,7 +237,7 @@ async fn every_filter_finds_what_its_words_say_page_by_page() {
 }
 
 #[tokio::test]
-async fn between_two_microseconds_nothing_happens() {
+async fn a_time_range_between_two_microseconds_is_empty() {
     let mut world = World::make().await;
     let buyer = world.buyer.clone();
     world.adjust(&buyer, "BTC", "300").await;
@@ -279,7 +279,7 @@ async fn between_two_microseconds_nothing_happens() {
 }
 
 #[tokio::test]
-async fn a_partner_sees_neither_custody_nor_where_value_comes_from() {
+async fn a_partner_sees_no_custody_and_no_world_entries() {
     let mut world = World::make().await;
     let (buyer, venue) = (world.buyer.clone(), world.venue.clone());
     world.adjust(&buyer, "BTC", "1000").await;
@@ -312,11 +312,11 @@ async fn a_partner_sees_neither_custody_nor_where_value_comes_from() {
 }
 
 #[tokio::test]
-async fn what_is_due_is_released_before_the_journal_is_read() {
+async fn due_reservations_are_expired_before_the_journal_is_read() {
     let mut world = World::make().await;
     let buyer = world.buyer.clone();
     world.adjust(&buyer, "BTC", "100").await;
-    let soon = SystemTime::now() + Duration::from_millis(300);
+    let soon = SystemTime::now() + Duration::from_secs(2);
     let request = CreateAllocationRequest {
         enterprise_id: buyer.clone(),
         connection_id: world.connections[0].id.clone(),
@@ -331,7 +331,7 @@ async fn what_is_due_is_released_before_the_journal_is_read() {
     let mut rpc = world.all.allocation.clone();
     let created = rpc.create_allocation(request).await.expect("created");
     let id = created.into_inner().allocation.expect("set").id;
-    tokio::time::sleep(Duration::from_millis(310)).await;
+    tokio::time::sleep(Duration::from_millis(2_010)).await;
     let expired = ListEntriesRequest {
         connection_id: Some(String::new()),
         causes: vec![EntryCause::Expire.into()],
@@ -345,9 +345,9 @@ async fn what_is_due_is_released_before_the_journal_is_read() {
 }
 
 #[tokio::test]
-async fn pages_hold_each_entry_once_while_others_are_written() {
+async fn pages_contain_each_entry_once_while_others_are_written() {
     let mut world = World::make().await;
-    let mut chance = Chance::new(5);
+    let mut random = Random::new(5);
     let buyer = world.buyer.clone();
     for _ in 0..60 {
         world.adjust(&buyer, "BTC", "10").await;
@@ -367,7 +367,7 @@ async fn pages_hold_each_entry_once_while_others_are_written() {
                 break;
             }
             request.page_token = page.next_page_token;
-            world.close(&mut chance).await;
+            world.close(&mut random).await;
         }
         request.page_token = String::new();
         assert_eq!(listed, all(&world, &request).await);
@@ -375,7 +375,7 @@ async fn pages_hold_each_entry_once_while_others_are_written() {
 }
 
 #[tokio::test]
-async fn a_token_serves_the_list_that_gave_it() {
+async fn a_page_token_is_refused_by_any_other_list() {
     const LIST: &str = "/earmark.balance.v1.BalanceService/ListEntries";
     let mut world = World::make().await;
     let buyer = world.buyer.clone();
@@ -450,7 +450,7 @@ async fn a_token_serves_the_list_that_gave_it() {
 }
 
 #[tokio::test]
-async fn the_first_check_that_fails_answers() {
+async fn checks_of_list_entries_run_in_the_documented_order() {
     let earmark = Earmark::start().await;
     let one = earmark.new_enterprise("One", false).await.id;
     let wrong = ListEntriesRequest {

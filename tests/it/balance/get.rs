@@ -12,8 +12,8 @@ use prost_types::Timestamp;
 use tonic::Code;
 
 use super::world::{World, get};
-use crate::support::chance::Chance;
 use crate::support::earmark::{Earmark, NOBODY, balance, refusal};
+use crate::support::random::Random;
 
 const EPOCH: Timestamp = Timestamp {
     seconds: 0,
@@ -30,7 +30,7 @@ fn sum(answer: &GetBalanceResponse) -> u64 {
 }
 
 #[tokio::test]
-async fn a_balance_comes_with_the_reservations_behind_it() {
+async fn a_balance_is_returned_with_its_open_reservations() {
     let mut world = World::make().await;
     let (buyer, venue) = (world.buyer.clone(), world.venue.clone());
     let connection = world.connections[0].id.clone();
@@ -74,7 +74,7 @@ async fn a_balance_comes_with_the_reservations_behind_it() {
         assert_eq!(answer.reservation_count, 0);
     }
     // A deallocation is held in the connection.
-    let mut chance = Chance::new(0);
+    let mut random = Random::new(0);
     while world
         .get(get(&venue, Some(&connection), "BTC"))
         .await
@@ -82,7 +82,7 @@ async fn a_balance_comes_with_the_reservations_behind_it() {
         == balance("0", "0", 0)
     {
         world.create(0, "BTC", "10", false).await;
-        world.close(&mut chance).await;
+        world.close(&mut random).await;
     }
     world.create(0, "BTC", "4", true).await;
     let theirs = world.get(get(&venue, Some(&connection), "BTC")).await;
@@ -96,7 +96,7 @@ async fn a_balance_comes_with_the_reservations_behind_it() {
 }
 
 #[tokio::test]
-async fn the_oldest_thousand_reservations_are_shown_and_all_are_counted() {
+async fn the_oldest_1000_reservations_are_listed_and_all_are_counted() {
     let mut world = World::make().await;
     let buyer = world.buyer.clone();
     world.adjust(&buyer, "BTC", "1000000").await;
@@ -137,11 +137,11 @@ async fn the_oldest_thousand_reservations_are_shown_and_all_are_counted() {
 }
 
 #[tokio::test]
-async fn what_is_due_is_released_before_a_read_answers() {
+async fn due_reservations_are_expired_before_a_balance_is_read() {
     let mut world = World::make().await;
     let (buyer, venue) = (world.buyer.clone(), world.venue.clone());
     world.adjust(&buyer, "BTC", "100").await;
-    let soon = SystemTime::now() + Duration::from_millis(300);
+    let soon = SystemTime::now() + Duration::from_secs(2);
     let request = CreateAllocationRequest {
         enterprise_id: buyer.clone(),
         connection_id: world.connections[0].id.clone(),
@@ -159,7 +159,7 @@ async fn what_is_due_is_released_before_a_read_answers() {
     assert_eq!(held.balance, balance("70", "30", 2));
     let expire_time = held.reservations[0].expire_time.expect("set");
     assert_eq!(expire_time.seconds, Timestamp::from(soon).seconds);
-    tokio::time::sleep(Duration::from_millis(310)).await;
+    tokio::time::sleep(Duration::from_millis(2_010)).await;
     let released = world.get(get(&buyer, None, "BTC")).await;
     assert_eq!(released.balance, balance("100", "0", 3));
     assert_eq!(released.reservation_count, 0);
@@ -173,15 +173,15 @@ async fn what_is_due_is_released_before_a_read_answers() {
 }
 
 #[tokio::test]
-async fn balance_and_reservations_agree_while_others_write() {
+async fn held_equals_the_sum_of_the_reservations_during_writes() {
     let mut world = World::make().await;
     let buyer = world.buyer.clone();
     world.adjust(&buyer, "BTC", "1000").await;
     let connection = world.connections[4].id.clone();
-    let mut chance = Chance::new(1);
+    let mut random = Random::new(1);
     for _ in 0..20 {
         world.create(4, "BTC", "9", false).await;
-        world.close(&mut chance).await;
+        world.close(&mut random).await;
     }
     let reader = world.all.balance.clone();
     let (done, is_done) = tokio::sync::watch::channel(false);
@@ -212,10 +212,10 @@ async fn balance_and_reservations_agree_while_others_write() {
         })
         .collect();
     for _ in 0..150 {
-        let back = chance.one_in(2);
+        let back = random.one_in(2);
         world.create(4, "BTC", "3", back).await;
-        if !chance.one_in(3) {
-            world.close(&mut chance).await;
+        if !random.one_in(3) {
+            world.close(&mut random).await;
         }
     }
     done.send(true).expect("readers");
@@ -225,7 +225,7 @@ async fn balance_and_reservations_agree_while_others_write() {
 }
 
 #[tokio::test]
-async fn the_first_check_that_fails_answers() {
+async fn checks_of_get_balance_run_in_the_documented_order() {
     let earmark = Earmark::start().await;
     let one = earmark.new_enterprise("One", false).await.id;
     let wrong = GetBalanceRequest {

@@ -9,8 +9,8 @@ use earmark::proto::common::v1::Balance;
 use earmark::proto::network::v1::{ConnectionMode, CreateConnectionRequest};
 use tonic::Code;
 
-use crate::support::chance::Chance;
 use crate::support::earmark::{Earmark, NOBODY, Parties, Refusal, balance, refusal};
+use crate::support::random::Random;
 
 /// A client whose custody and connections hold two currencies, apart from one connection that was never used.
 struct World {
@@ -98,7 +98,7 @@ fn ids(connections: &[ClientNetworkBalance]) -> Vec<&str> {
 }
 
 #[tokio::test]
-async fn custody_and_every_connection_are_shown() {
+async fn the_list_shows_custody_and_every_connection() {
     let world = World::make().await;
     let listed = world.list(world.request()).await;
     assert_eq!(listed.client_id, world.parties.client);
@@ -133,7 +133,7 @@ async fn custody_and_every_connection_are_shown() {
 }
 
 #[tokio::test]
-async fn the_partners_own_id_of_a_connection_is_shown() {
+async fn the_list_shows_the_partners_id_of_a_connection() {
     let world = World::make().await;
     let request = CreateConnectionRequest {
         client_id: world.parties.client.clone(),
@@ -152,11 +152,11 @@ async fn the_partners_own_id_of_a_connection_is_shown() {
 }
 
 #[tokio::test]
-async fn filters_of_connections_leave_custody_alone_and_those_of_currencies_leave_empty_maps() {
+async fn connection_filters_keep_custody_and_currency_filters_may_leave_empty_maps() {
     let world = World::make().await;
     let whole = world.list(world.request()).await;
     const SEED: u64 = 3;
-    let mut chance = Chance::new(SEED);
+    let mut random = Random::new(SEED);
     let partners = [
         world.parties.partner.clone(),
         world.second_partner.clone(),
@@ -168,14 +168,14 @@ async fn filters_of_connections_leave_custody_alone_and_those_of_currencies_leav
     for round in 0..120 {
         let mut request = world.request();
         // Each alone first, then any of them together.
-        if round % 3 == 0 || (round >= 30 && chance.one_in(2)) {
-            request.connection_ids = chance.some_of(&known);
+        if round % 3 == 0 || (round >= 30 && random.one_in(2)) {
+            request.connection_ids = random.some_of(&known);
         }
-        if round % 3 == 1 || (round >= 30 && chance.one_in(2)) {
-            request.partner_ids = chance.some_of(&partners);
+        if round % 3 == 1 || (round >= 30 && random.one_in(2)) {
+            request.partner_ids = random.some_of(&partners);
         }
-        if round % 3 == 2 || (round >= 30 && chance.one_in(2)) {
-            request.currencies = chance.some_of(&currencies);
+        if round % 3 == 2 || (round >= 30 && random.one_in(2)) {
+            request.currencies = random.some_of(&currencies);
         }
         let mut expected = whole.clone();
         let passes =
@@ -199,7 +199,7 @@ async fn filters_of_connections_leave_custody_alone_and_those_of_currencies_leav
 }
 
 #[tokio::test]
-async fn pages_make_the_whole_list_and_each_shows_custody() {
+async fn pages_add_up_to_the_whole_list_and_each_shows_custody() {
     let world = World::make().await;
     let whole = world.list(world.request()).await;
     for page_size in [1, 2, 3, 4, 100] {
@@ -239,7 +239,7 @@ async fn pages_make_the_whole_list_and_each_shows_custody() {
 }
 
 #[tokio::test]
-async fn a_token_serves_its_own_filter_alone() {
+async fn a_page_token_is_refused_with_another_filter() {
     let world = World::make().await;
     let first = ListClientBalancesRequest {
         page_size: 1,
@@ -288,7 +288,7 @@ async fn a_token_serves_its_own_filter_alone() {
 }
 
 #[tokio::test]
-async fn arguments_are_judged_all_at_once() {
+async fn the_list_reports_every_invalid_field() {
     let world = World::make().await;
     let request = ListClientBalancesRequest {
         enterprise_id: String::new(),
@@ -326,7 +326,7 @@ async fn arguments_are_judged_all_at_once() {
 }
 
 #[tokio::test]
-async fn only_a_licensed_enterprise_with_a_client_has_balances() {
+async fn only_a_licensed_enterprise_with_a_client_may_list_balances() {
     let world = World::make().await;
     let earmark = &world.earmark;
     let list = async |enterprise: &str| {

@@ -34,7 +34,7 @@ fn places(world: &World, networks: &[PartnerNetworkBalance]) -> Vec<usize> {
 }
 
 #[tokio::test]
-async fn a_partner_sees_what_stands_with_each_of_its_connections_and_nothing_of_custody() {
+async fn a_partner_lists_the_balances_of_its_connections_and_no_custody() {
     let mut world = World::make().await;
     for (enterprise, currency) in [
         (world.buyer.clone(), "BTC"),
@@ -71,49 +71,45 @@ async fn a_partner_sees_what_stands_with_each_of_its_connections_and_nothing_of_
     assert_eq!(balances.len(), 2);
 
     // The buyer's own partner sees its one connection alone.
-    let desk = ListPartnerBalancesRequest {
+    let fixture = ListPartnerBalancesRequest {
         enterprise_id: world.buyer.clone(),
         ..Default::default()
     };
-    let listed = list(&world, desk).await;
+    let listed = list(&world, fixture).await;
     assert_eq!(places(&world, &listed.network_balances), [3]);
 }
 
-#[tokio::test]
-async fn filters_are_joined_by_and_their_values_by_or() {
-    let mut world = World::make().await;
-    let buyer = world.buyer.clone();
-    world.adjust(&buyer, "BTC", "1000").await;
-    world.create(2, "BTC", "300", false).await;
+/// Filters, and the places of the connections that they let pass.
+fn filter_cases(world: &World) -> Vec<(ListPartnerBalancesRequest, &'static [usize])> {
     let [spot, futures] = [0, 2].map(|place| world.connections[place].partner.clone());
     let [buyers, rivals] = [0, 1].map(|place| world.connections[place].client.clone());
     let of = |place: usize| world.connections[place].id.clone();
-    let cases: Vec<(ListPartnerBalancesRequest, &[usize])> = vec![
+    vec![
         (
             ListPartnerBalancesRequest {
                 partner_ids: vec![futures.clone()],
-                ..request(&world)
+                ..request(world)
             },
             &[2, 4],
         ),
         (
             ListPartnerBalancesRequest {
                 partner_ids: vec![futures.clone(), spot.clone(), NOBODY.into()],
-                ..request(&world)
+                ..request(world)
             },
             &[0, 1, 2, 4],
         ),
         (
             ListPartnerBalancesRequest {
                 client_ids: vec![rivals.clone()],
-                ..request(&world)
+                ..request(world)
             },
             &[1],
         ),
         (
             ListPartnerBalancesRequest {
                 connection_ids: vec![of(4), of(0)],
-                ..request(&world)
+                ..request(world)
             },
             &[0, 4],
         ),
@@ -121,14 +117,14 @@ async fn filters_are_joined_by_and_their_values_by_or() {
             // Another partner's connection matches nothing.
             ListPartnerBalancesRequest {
                 connection_ids: vec![of(3), NOBODY.into()],
-                ..request(&world)
+                ..request(world)
             },
             &[],
         ),
         (
             ListPartnerBalancesRequest {
                 partners_connection_ids: vec!["S-1".into()],
-                ..request(&world)
+                ..request(world)
             },
             &[0, 2],
         ),
@@ -138,7 +134,7 @@ async fn filters_are_joined_by_and_their_values_by_or() {
                 client_ids: vec![buyers.clone()],
                 partner_ids: vec![spot.clone()],
                 connection_ids: vec![of(0), of(1), of(2)],
-                ..request(&world)
+                ..request(world)
             },
             &[0],
         ),
@@ -146,11 +142,20 @@ async fn filters_are_joined_by_and_their_values_by_or() {
             ListPartnerBalancesRequest {
                 partner_ids: vec![spot],
                 client_ids: vec![NOBODY.into()],
-                ..request(&world)
+                ..request(world)
             },
             &[],
         ),
-    ];
+    ]
+}
+
+#[tokio::test]
+async fn filters_combine_with_and_and_their_values_with_or() {
+    let mut world = World::make().await;
+    let buyer = world.buyer.clone();
+    world.adjust(&buyer, "BTC", "1000").await;
+    world.create(2, "BTC", "300", false).await;
+    let cases = filter_cases(&world);
     for (request, expected) in cases {
         let listed = list(&world, request.clone()).await;
         let found = places(&world, &listed.network_balances);
@@ -158,7 +163,7 @@ async fn filters_are_joined_by_and_their_values_by_or() {
     }
     for (currencies, expected) in [(vec!["BTC"], 1), (vec!["ETH"], 0), (vec!["btc", "BTC"], 1)] {
         let request = ListPartnerBalancesRequest {
-            connection_ids: vec![of(2)],
+            connection_ids: vec![world.connections[2].id.clone()],
             currencies: currencies.into_iter().map(Into::into).collect(),
             ..request(&world)
         };
@@ -169,7 +174,7 @@ async fn filters_are_joined_by_and_their_values_by_or() {
 }
 
 #[tokio::test]
-async fn pages_by_number_and_by_token_hold_each_connection_once() {
+async fn pages_by_number_and_by_token_contain_each_connection_once() {
     let world = World::make().await;
     for size in [1, 2, 3, 4, 500] {
         let first = ListPartnerBalancesRequest {
@@ -219,7 +224,7 @@ async fn pages_by_number_and_by_token_hold_each_connection_once() {
 }
 
 #[tokio::test]
-async fn the_first_check_that_fails_answers() {
+async fn checks_of_list_partner_balances_run_in_the_documented_order() {
     let earmark = Earmark::start().await;
     let venue = earmark.new_enterprise("Venue", false).await.id;
     let request = ListPartnerBalancesRequest {

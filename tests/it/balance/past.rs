@@ -1,4 +1,4 @@
-//! GetBalance as it stood: what was answered once is answered for ever.
+//! GetBalance at past times and versions: its answer never changes.
 
 use std::collections::BTreeMap;
 
@@ -8,8 +8,8 @@ use earmark::proto::common::v1::Balance;
 use prost_types::Timestamp;
 
 use super::world::{CURRENCIES, World, get};
-use crate::support::chance::Chance;
 use crate::support::earmark::{balance, refusal};
+use crate::support::random::Random;
 
 fn at(request: &GetBalanceRequest, moment: Moment) -> GetBalanceRequest {
     GetBalanceRequest {
@@ -22,10 +22,14 @@ fn version(answer: &GetBalanceResponse) -> i64 {
     answer.balance.as_ref().expect("set").version
 }
 
+fn held(answer: &GetBalanceResponse) -> &str {
+    &answer.balance.as_ref().expect("set").held
+}
+
 #[tokio::test]
-async fn what_was_answered_is_answered_for_ever() {
+async fn a_past_balance_is_answered_the_same_for_ever() {
     const SEED: u64 = 0x5eed_0003;
-    let mut chance = Chance::new(SEED);
+    let mut random = Random::new(SEED);
     let mut world = World::make().await;
     let views = world.views();
     for client in [world.buyer.clone(), world.rival.clone()] {
@@ -35,22 +39,18 @@ async fn what_was_answered_is_answered_for_ever() {
     }
     let mut remembered: Vec<(GetBalanceRequest, GetBalanceResponse)> = Vec::new();
     for _ in 0..250 {
-        world.step(&mut chance).await;
+        world.step(&mut random).await;
         for _ in 0..2 {
-            let (enterprise, connection) = &views[chance.number(0..views.len())];
-            let currency = CURRENCIES[chance.number(0..CURRENCIES.len())];
+            let (enterprise, connection) = &views[random.number(0..views.len())];
+            let currency = CURRENCIES[random.number(0..CURRENCIES.len())];
             let request = get(enterprise, connection.as_deref(), currency);
             let answer = world.get(request.clone()).await;
-            assert_eq!(
-                answer.balance.as_ref().expect("set").held,
-                answer.reservation_total
-            );
+            assert_eq!(held(&answer), answer.reservation_total);
             remembered.push((request, answer));
         }
     }
-    let with_reservations = remembered
-        .iter()
-        .filter(|(_, answer)| answer.reservation_count > 0);
+    let answers = remembered.iter().map(|(_, answer)| answer);
+    let with_reservations = answers.filter(|answer| answer.reservation_count > 0);
     assert!(
         with_reservations.count() > 30,
         "seed {SEED:#x} moves enough"
@@ -75,7 +75,7 @@ async fn what_was_answered_is_answered_for_ever() {
                 let answer = world.get(at(&request, Moment::AsOfVersion(number))).await;
                 assert_eq!(version(&answer), number);
                 assert_eq!(
-                    answer.balance.as_ref().expect("set").held,
+                    held(&answer),
                     answer.reservation_total,
                     "seed {SEED:#x}: {request:?} {number}"
                 );
@@ -102,7 +102,7 @@ async fn what_was_answered_is_answered_for_ever() {
 }
 
 #[tokio::test]
-async fn a_time_between_two_entries_shows_the_earlier_and_is_rounded_down() {
+async fn a_time_between_two_entries_selects_the_earlier_one() {
     let mut world = World::make().await;
     let buyer = world.buyer.clone();
     let before = Timestamp::from(std::time::SystemTime::now());
@@ -134,12 +134,12 @@ async fn a_time_between_two_entries_shows_the_earlier_and_is_rounded_down() {
 }
 
 #[tokio::test]
-async fn the_future_is_refused_unless_an_entry_has_been_there() {
+async fn a_future_time_is_refused_unless_an_entry_is_that_late() {
     let mut world = World::make().await;
     let (buyer, venue) = (world.buyer.clone(), world.venue.clone());
     world.adjust(&buyer, "BTC", "10").await;
     world.create(2, "BTC", "4", false).await;
-    // A clock that was ahead when these entries were made: the journal may lie ahead of the database's clock.
+    // These entries were made by a clock that ran ahead, so they are in the future of the database's clock.
     let sql = "UPDATE entry SET time = time + interval '1 hour'";
     world
         .earmark
@@ -165,7 +165,7 @@ async fn the_future_is_refused_unless_an_entry_has_been_there() {
         let later = at(request, Moment::AsOf(later));
         refusal(rpc.get_balance(later).await).expect_invalid(&["as_of"]);
     }
-    // Custody's entry of a later time is no business of the partner's: not even by what is refused.
+    // A later custody entry must not be visible to the partner, not even through a refusal.
     let sql = "UPDATE entry SET time = time + interval '1 hour' WHERE cause = 'ADJUST'";
     world
         .earmark
@@ -181,7 +181,7 @@ async fn the_future_is_refused_unless_an_entry_has_been_there() {
 }
 
 #[tokio::test]
-async fn a_partners_answer_does_not_change_with_its_clients_custody() {
+async fn custody_entries_do_not_affect_a_partners_answer() {
     let mut world = World::make().await;
     let (buyer, venue) = (world.buyer.clone(), world.venue.clone());
     world.adjust(&buyer, "BTC", "1000").await;

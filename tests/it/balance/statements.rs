@@ -1,4 +1,4 @@
-//! Statements are prepared once per connection and kept: there must be few, whatever is asked.
+//! Prepared statements stay on their connection, so their number must be bounded.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use diesel::QueryDsl;
 use diesel_async::RunQueryDsl;
 use earmark::auth::scope;
 use earmark::balance::BalanceService;
-use earmark::db::pool;
+use earmark::db::pool::{self, Pool};
 use earmark::ledger::claim::Claim;
 use earmark::proto::balance::v1::balance_service_server::BalanceService as _;
 use earmark::proto::balance::v1::get_balance_request::Moment;
@@ -19,7 +19,7 @@ use prost_types::Timestamp;
 use tonic::Request;
 
 use super::world::{CURRENCIES, World, get, journal};
-use crate::support::chance::Chance;
+use crate::support::random::Random;
 use crate::support::service::{member, on_one_connection};
 
 diesel::table! {
@@ -29,8 +29,27 @@ diesel::table! {
     }
 }
 
+/// How many statements the pool's connection has prepared.
+async fn count_of_prepared(pool: &Pool) -> i64 {
+    let mut connection = pool::checkout(pool).await.expect("free");
+    let count = prepared_statements::table.count();
+    let count = count.get_result::<i64>(&mut connection).await;
+    count.expect("counted")
+}
+
+fn random_moment(random: &mut Random) -> Option<Moment> {
+    match random.number(0..3) {
+        0 => None,
+        1 => Some(Moment::AsOf(Timestamp {
+            seconds: i64::try_from(random.number(0..2_000_000_000)).expect("small"),
+            nanos: 0,
+        })),
+        _ => Some(Moment::AsOfVersion(0)),
+    }
+}
+
 #[tokio::test]
-async fn whatever_is_asked_few_statements_are_prepared() {
+async fn the_number_of_prepared_statements_is_bounded() {
     let mut world = World::make().await;
     for client in [world.buyer.clone(), world.rival.clone()] {
         world.adjust(&client, "BTC", "300").await;
@@ -38,73 +57,62 @@ async fn whatever_is_asked_few_statements_are_prepared() {
     let (connector, pool, writer) = on_one_connection(&world.earmark.url);
     let service = BalanceService::new(pool.clone(), writer, connector);
     let caller = Arc::new(member(&[&world.buyer, &world.rival, &world.venue]));
-    let mut chance = Chance::new(6);
+    let mut random = Random::new(6);
     let mut prepared = Vec::new();
     for round in 0..600 {
         let (views, connections) = (world.views(), &world.connections);
-        let (enterprise, connection) = &views[chance.number(0..views.len())];
-        let currency = CURRENCIES[chance.number(0..CURRENCIES.len())];
-        let ids = |chance: &mut Chance| -> Vec<String> {
-            let many = chance.number(0..connections.len() + 1);
+        let (enterprise, connection) = &views[random.number(0..views.len())];
+        let currency = CURRENCIES[random.number(0..CURRENCIES.len())];
+        let ids = |random: &mut Random| -> Vec<String> {
+            let many = random.number(0..connections.len() + 1);
             connections[..many].iter().map(|c| c.id.clone()).collect()
         };
         let ask = Asking {
             service: &service,
             caller: Arc::clone(&caller),
         };
-        match chance.number(0..3) {
+        match random.number(0..3) {
             0 => {
-                let moment = match chance.number(0..3) {
-                    0 => None,
-                    1 => Some(Moment::AsOf(Timestamp {
-                        seconds: i64::try_from(chance.number(0..2_000_000_000)).expect("small"),
-                        nanos: 0,
-                    })),
-                    _ => Some(Moment::AsOfVersion(0)),
-                };
                 let request = GetBalanceRequest {
-                    moment,
+                    moment: random_moment(&mut random),
                     ..get(enterprise, connection.as_deref(), currency)
                 };
-                // One of the future is refused after it was read.
+                // A time in the future is refused after the statement was prepared.
                 ask.get(request).await;
             }
             1 => {
                 ask.partners(ListPartnerBalancesRequest {
                     enterprise_id: world.venue.clone(),
-                    connection_ids: ids(&mut chance),
-                    partner_ids: ids(&mut chance),
-                    client_ids: ids(&mut chance),
-                    partners_connection_ids: ids(&mut chance),
-                    currencies: CURRENCIES[..chance.number(0..3)]
+                    connection_ids: ids(&mut random),
+                    partner_ids: ids(&mut random),
+                    client_ids: ids(&mut random),
+                    partners_connection_ids: ids(&mut random),
+                    currencies: CURRENCIES[..random.number(0..3)]
                         .iter()
                         .map(|&currency| currency.into())
                         .collect(),
-                    page_size: i32::try_from(chance.number(0..600)).expect("small"),
+                    page_size: i32::try_from(random.number(0..600)).expect("small"),
                     ..Default::default()
                 })
                 .await;
             }
             _ => {
                 ask.entries(ListEntriesRequest {
-                    connection_id: connection.clone().filter(|_| chance.one_in(2)),
-                    currency: [currency, ""][chance.number(0..2)].into(),
-                    time_on_or_after: chance.one_in(2).then(Timestamp::default),
-                    causes: (1..=i32::try_from(chance.number(1..8)).expect("small")).collect(),
-                    cause_ids: ids(&mut chance),
-                    sort_direction: [SortDirection::Asc, SortDirection::Desc][chance.number(0..2)]
+                    connection_id: connection.clone().filter(|_| random.one_in(2)),
+                    currency: [currency, ""][random.number(0..2)].into(),
+                    time_on_or_after: random.one_in(2).then(Timestamp::default),
+                    causes: (1..=i32::try_from(random.number(1..8)).expect("small")).collect(),
+                    cause_ids: ids(&mut random),
+                    sort_direction: [SortDirection::Asc, SortDirection::Desc][random.number(0..2)]
                         .into(),
-                    page_size: i32::try_from(chance.number(0..600)).expect("small"),
+                    page_size: i32::try_from(random.number(0..600)).expect("small"),
                     ..journal(enterprise)
                 })
                 .await;
             }
         }
         if round % 200 == 199 {
-            let mut connection = pool::checkout(&pool).await.expect("free");
-            let count = prepared_statements::table.count();
-            let count = count.get_result::<i64>(&mut connection).await;
-            prepared.push(count.expect("counted"));
+            prepared.push(count_of_prepared(&pool).await);
         }
     }
     let [.., before, after] = prepared.as_slice() else {

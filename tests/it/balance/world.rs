@@ -1,4 +1,4 @@
-//! Enterprises on both sides of several connections, and chance that moves value between them.
+//! Enterprises on both sides of several connections, and random movements between them.
 
 use earmark::proto::allocation::v1::{
     Allocation, AllocationStatus, CancelAllocationRequest, ClearAllocationRequest,
@@ -12,8 +12,8 @@ use earmark::proto::common::v1::Amount;
 use earmark::proto::network::v1::{ConnectionMode, CreateConnectionRequest};
 use tonic::{Code, Status};
 
-use crate::support::chance::Chance;
 use crate::support::earmark::{Clients, Earmark};
+use crate::support::random::Random;
 
 pub(super) const CURRENCIES: [&str; 3] = ["BTC", "ETH", "a.b:C-d_9"];
 
@@ -28,7 +28,7 @@ pub(super) struct Connection {
     pub(super) partners_id: String,
 }
 
-/// A buyer that is a venue too, a rival of his, and a venue with two partners.
+/// A buyer that is also a venue, a second buyer, and a venue with two partners.
 pub(super) struct World {
     pub(super) earmark: Earmark,
     pub(super) all: Clients,
@@ -38,7 +38,7 @@ pub(super) struct World {
     pub(super) rival: String,
     /// Partner of four connections.
     pub(super) venue: String,
-    /// By creation.
+    /// All connections in the order of creation.
     pub(super) connections: Vec<Connection>,
     open: Vec<(usize, String)>,
     made: usize,
@@ -106,21 +106,21 @@ impl World {
         format!("x-{}", self.made)
     }
 
-    /// Does something that a client or partner could do; what is refused for lack of value is no fault.
-    pub(super) async fn step(&mut self, chance: &mut Chance) {
-        let at = chance.number(0..self.connections.len());
-        let currency = CURRENCIES[chance.number(0..CURRENCIES.len())];
-        let quantity = chance.number(1..60).to_string();
-        match chance.number(0..10) {
+    /// Makes one random call of a client or partner; an insufficient balance is a valid answer.
+    pub(super) async fn step(&mut self, random: &mut Random) {
+        let at = random.number(0..self.connections.len());
+        let currency = CURRENCIES[random.number(0..CURRENCIES.len())];
+        let quantity = random.number(1..60).to_string();
+        match random.number(0..10) {
             0 | 1 => {
                 let enterprise = self.connections[at].client_enterprise.clone();
-                let sign = if chance.one_in(4) { "-" } else { "" };
+                let sign = if random.one_in(4) { "-" } else { "" };
                 self.adjust(&enterprise, currency, &format!("{sign}{quantity}"))
                     .await;
             }
             2..=4 => self.create(at, currency, &quantity, false).await,
             5 | 6 => self.create(at, currency, &quantity, true).await,
-            _ => self.close(chance).await,
+            _ => self.close(random).await,
         }
     }
 
@@ -175,15 +175,15 @@ impl World {
     }
 
     /// Clears, releases or cancels one that is open.
-    pub(super) async fn close(&mut self, chance: &mut Chance) {
+    pub(super) async fn close(&mut self, random: &mut Random) {
         if self.open.is_empty() {
             return;
         }
-        let (at, id) = self.open.swap_remove(chance.number(0..self.open.len()));
+        let (at, id) = self.open.swap_remove(random.number(0..self.open.len()));
         let connection = self.connections[at].clone();
         let rpc = &mut self.all.allocation;
         let (enterprise_id, connection_id) = (connection.partner_enterprise, connection.id);
-        match chance.number(0..3) {
+        match random.number(0..3) {
             0 => {
                 let request = ClearAllocationRequest {
                     enterprise_id,

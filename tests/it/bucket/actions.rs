@@ -7,11 +7,13 @@ use earmark::proto::bucket::v1::{
 };
 use tonic::{Code, Status};
 
+use crate::support::bucket_fixture::{
+    BucketFixture, adjust, amount, deduct, left, reserve, topup, unreserve, values,
+};
 use crate::support::earmark::{Refusal, refusal};
 use crate::support::service::is_replayed;
-use crate::support::till::{Till, adjust, amount, deduct, left, reserve, topup, unreserve, values};
 
-/// What every action that is done at once has.
+/// The members that every completed action has.
 fn done(kind: BalanceActionType, bucket: &str, of: &str, key: &str) -> BalanceAction {
     BalanceAction {
         r#type: kind.into(),
@@ -35,9 +37,9 @@ fn take_own(mut action: BalanceAction) -> BalanceAction {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_topup_adds_and_is_recorded_as_it_was_meant() {
-    let till = Till::open().await;
-    till.bucket("b", "1.5").await;
+async fn a_topup_adds_its_amount_and_stores_every_member() {
+    let fixture = BucketFixture::open().await;
+    fixture.bucket("b", "1.5").await;
     let request = TopupBalanceRequest {
         reason: Some("voucher".into()),
         channel: Some("web".into()),
@@ -47,15 +49,15 @@ async fn a_topup_adds_and_is_recorded_as_it_was_meant() {
         number_of_periods: Some(3),
         ..topup("b", "0.500000000001", "t")
     };
-    let answer = till.client.clone().topup_balance(request.clone()).await;
+    let answer = fixture.client.clone().topup_balance(request.clone()).await;
     let answer = answer.expect("topped up").into_inner();
     let (action, bucket) = (
         answer.balance_action.expect("set"),
         answer.bucket.expect("set"),
     );
     assert_eq!(values(&bucket), left("2.000000000001", "0"));
-    assert_eq!(till.get("b").await, bucket);
-    assert_eq!(till.action(&action.id).await, action);
+    assert_eq!(fixture.get("b").await, bucket);
+    assert_eq!(fixture.action(&action.id).await, action);
     assert_eq!(action.requested_date, action.confirmation_date);
     let expected = BalanceAction {
         reason: request.reason,
@@ -70,11 +72,11 @@ async fn a_topup_adds_and_is_recorded_as_it_was_meant() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_adjustment_goes_both_ways_but_not_below_zero() {
-    let till = Till::open().await;
-    till.bucket("b", "10").await;
-    till.reserve(reserve("b", "4", "r")).await;
-    let mut client = till.client.clone();
+async fn an_adjustment_may_be_negative_but_not_overdraw_the_bucket() {
+    let fixture = BucketFixture::open().await;
+    fixture.bucket("b", "10").await;
+    fixture.reserve(reserve("b", "4", "r")).await;
+    let mut client = fixture.client.clone();
     for (of, key, kind, after) in [
         ("-5.5", "1", AdjustType::Unspecified, "0.5"),
         ("2", "2", AdjustType::Recurring, "2.5"),
@@ -100,7 +102,7 @@ async fn an_adjustment_goes_both_ways_but_not_below_zero() {
     }
     let refused = refusal(client.adjust_balance(adjust("b", "-0.1", "4")).await);
     assert_insufficient(refused, "0", "0.1");
-    assert_eq!(till.values("b").await, left("0", "4"));
+    assert_eq!(fixture.values("b").await, left("0", "4"));
 }
 
 #[track_caller]
@@ -118,11 +120,11 @@ fn assert_insufficient(refused: Refusal, available: &str, requested: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_reserve_holds_until_it_is_given_back() {
-    let till = Till::open().await;
-    till.bucket("b", "10").await;
-    let held = till.reserve(reserve("b", "4", "r")).await;
-    assert_eq!(till.values("b").await, left("6", "4"));
+async fn a_reserve_is_held_until_it_is_unreserved() {
+    let fixture = BucketFixture::open().await;
+    fixture.bucket("b", "10").await;
+    let held = fixture.reserve(reserve("b", "4", "r")).await;
+    assert_eq!(fixture.values("b").await, left("6", "4"));
     let expected = BalanceAction {
         status: BalanceActionStatus::Created.into(),
         remaining_amount: amount("4", "EUR"),
@@ -130,14 +132,14 @@ async fn a_reserve_holds_until_it_is_given_back() {
     };
     assert_eq!(take_own(held.clone()), expected);
 
-    let mut client = till.client.clone();
+    let mut client = fixture.client.clone();
     let given = client
         .unreserve_balance(unreserve("b", &held.id, "u"))
         .await;
     let given = given.expect("given back").into_inner();
     assert_eq!(values(&given.bucket.expect("set")), left("10", "0"));
     let action = given.balance_action.expect("set");
-    let closed = till.action(&held.id).await;
+    let closed = fixture.action(&held.id).await;
     assert_eq!(closed.status(), BalanceActionStatus::Cancelled);
     assert_eq!(closed.remaining_amount, amount("0", "EUR"));
     assert_eq!(closed.requested_date, held.requested_date);
@@ -155,11 +157,11 @@ async fn a_reserve_holds_until_it_is_given_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_deduction_from_a_reserve_keeps_the_rest_or_returns_it() {
-    let till = Till::open().await;
-    till.bucket("b", "10").await;
-    let held = till.reserve(reserve("b", "4", "r")).await;
-    let mut client = till.client.clone();
+async fn a_deduction_from_a_reserve_keeps_or_returns_the_rest() {
+    let fixture = BucketFixture::open().await;
+    fixture.bucket("b", "10").await;
+    let held = fixture.reserve(reserve("b", "4", "r")).await;
+    let mut client = fixture.client.clone();
     let from = |of: &str, key: &str, keep_rest: bool| DeductBalanceRequest {
         reserve_id: Some(held.id.clone()),
         keep_rest,
@@ -182,7 +184,7 @@ async fn a_deduction_from_a_reserve_keeps_the_rest_or_returns_it() {
         ..done(BalanceActionType::Deduct, "b", "1", "1")
     };
     assert_eq!(take_own(action), expected);
-    let open = till.action(&held.id).await;
+    let open = fixture.action(&held.id).await;
     assert_eq!(open.status(), BalanceActionStatus::Created);
     assert_eq!(open.remaining_amount, amount("3", "EUR"));
 
@@ -191,7 +193,7 @@ async fn a_deduction_from_a_reserve_keeps_the_rest_or_returns_it() {
 
     let (after, action) = take(from("1", "3", false)).await.expect("deducted");
     assert_eq!(after, left("8", "0"));
-    let closed = till.action(&held.id).await;
+    let closed = fixture.action(&held.id).await;
     assert_eq!(closed.status(), BalanceActionStatus::Completed);
     assert_eq!(closed.confirmation_date, action.requested_date);
 
@@ -201,10 +203,10 @@ async fn a_deduction_from_a_reserve_keeps_the_rest_or_returns_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_reserve_that_is_deducted_to_zero_is_completed() {
-    let till = Till::open().await;
-    till.bucket("b", "10").await;
-    let held = till.reserve(reserve("b", "4", "r")).await;
+async fn a_reserve_is_completed_when_all_of_it_is_deducted() {
+    let fixture = BucketFixture::open().await;
+    fixture.bucket("b", "10").await;
+    let held = fixture.reserve(reserve("b", "4", "r")).await;
     for (of, key, status) in [
         ("3", "1", BalanceActionStatus::Created),
         ("1", "2", BalanceActionStatus::Completed),
@@ -214,19 +216,19 @@ async fn a_reserve_that_is_deducted_to_zero_is_completed() {
             keep_rest: true,
             ..deduct("b", of, key)
         };
-        let answer = till.client.clone().deduct_balance(request).await;
+        let answer = fixture.client.clone().deduct_balance(request).await;
         answer.expect("deducted");
-        assert_eq!(till.action(&held.id).await.status(), status);
+        assert_eq!(fixture.action(&held.id).await.status(), status);
     }
-    assert_eq!(till.values("b").await, left("6", "0"));
+    assert_eq!(fixture.values("b").await, left("6", "0"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_reserve_that_was_used_in_part_is_completed_when_given_back() {
-    let till = Till::open().await;
-    till.bucket("b", "10").await;
-    let held = till.reserve(reserve("b", "4", "r")).await;
-    let mut client = till.client.clone();
+async fn a_partly_used_reserve_is_completed_by_unreserve() {
+    let fixture = BucketFixture::open().await;
+    fixture.bucket("b", "10").await;
+    let held = fixture.reserve(reserve("b", "4", "r")).await;
+    let mut client = fixture.client.clone();
     let request = DeductBalanceRequest {
         reserve_id: Some(held.id.clone()),
         keep_rest: true,
@@ -239,17 +241,17 @@ async fn a_reserve_that_was_used_in_part_is_completed_when_given_back() {
     let given = given.expect("given back").into_inner();
     let action = given.balance_action.expect("set");
     assert_eq!(action.amount, amount("3", "EUR"));
-    let closed = till.action(&held.id).await;
+    let closed = fixture.action(&held.id).await;
     assert_eq!(closed.status(), BalanceActionStatus::Completed);
-    assert_eq!(till.values("b").await, left("9", "0"));
+    assert_eq!(fixture.values("b").await, left("9", "0"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_deduction_from_what_is_left_does_not_touch_reserves() {
-    let till = Till::open().await;
-    till.bucket("b", "10").await;
-    till.reserve(reserve("b", "4", "r")).await;
-    let mut client = till.client.clone();
+async fn a_deduction_without_a_reserve_takes_available_value_only() {
+    let fixture = BucketFixture::open().await;
+    fixture.bucket("b", "10").await;
+    fixture.reserve(reserve("b", "4", "r")).await;
+    let mut client = fixture.client.clone();
     let answer = client.deduct_balance(deduct("b", "6", "d")).await;
     let answer = answer.expect("deducted").into_inner();
     assert_eq!(values(&answer.bucket.expect("set")), left("0", "4"));
@@ -264,12 +266,12 @@ async fn a_deduction_from_what_is_left_does_not_touch_reserves() {
 
 /// Replays and reuse of keys, for one kind of action.
 macro_rules! keys {
-    ($till:ident, $method:ident, $request:expr, $other:expr) => {{
-        let mut client = $till.client.clone();
+    ($fixture:ident, $method:ident, $request:expr, $other:expr) => {{
+        let mut client = $fixture.client.clone();
         let first = client.$method($request).await.expect("done");
         assert!(!is_replayed(&first), stringify!($method));
         let first = first.into_inner();
-        $till
+        $fixture
             .topup(topup("b", "1", concat!("after ", stringify!($method))))
             .await;
         let again = client.$method($request).await.expect("replayed");
@@ -279,39 +281,39 @@ macro_rules! keys {
         assert_eq!(again.balance_action, first.balance_action);
         let (then, now) = (first.bucket.expect("set"), again.bucket.expect("set"));
         assert_eq!(values(&now), values(&then), stringify!($method));
-        let before = $till.get("b").await;
+        let before = $fixture.get("b").await;
         let refused = refusal(client.$method($other).await);
         let refused = refused.expect(Code::AlreadyExists, "IDEMPOTENCY_KEY_REUSED");
         assert_eq!(refused.metadata["field"], "request_id");
-        assert_eq!($till.get("b").await, before);
+        assert_eq!($fixture.get("b").await, before);
     }};
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn each_key_works_once_per_kind_of_action() {
-    let till = Till::open().await;
-    till.bucket("b", "10").await;
+async fn a_request_id_is_unique_per_bucket_and_kind_of_action() {
+    let fixture = BucketFixture::open().await;
+    fixture.bucket("b", "10").await;
     // One key for all: it is unique per bucket and RPC.
     keys!(
-        till,
+        fixture,
         topup_balance,
         topup("b", "1.0", "k"),
         topup("b", "1.1", "k")
     );
     keys!(
-        till,
+        fixture,
         adjust_balance,
         adjust("b", "-1", "k"),
         adjust("b", "1", "k")
     );
     keys!(
-        till,
+        fixture,
         reserve_balance,
         reserve("b", "1", "k"),
         reserve("b", "2", "k")
     );
     keys!(
-        till,
+        fixture,
         deduct_balance,
         deduct("b", "1", "k"),
         DeductBalanceRequest {
@@ -319,10 +321,10 @@ async fn each_key_works_once_per_kind_of_action() {
             ..deduct("b", "1", "k")
         }
     );
-    let held = till.reserve(reserve("b", "1", "l")).await;
-    let other = till.reserve(reserve("b", "1", "m")).await;
+    let held = fixture.reserve(reserve("b", "1", "l")).await;
+    let other = fixture.reserve(reserve("b", "1", "m")).await;
     keys!(
-        till,
+        fixture,
         unreserve_balance,
         unreserve("b", &held.id, "k"),
         unreserve("b", &other.id, "k")
@@ -330,28 +332,28 @@ async fn each_key_works_once_per_kind_of_action() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_replayed_reserve_shows_how_it_stands_now() {
-    let till = Till::open().await;
-    till.bucket("b", "10").await;
-    let held = till.reserve(reserve("b", "4", "r")).await;
-    let mut client = till.client.clone();
+async fn a_replayed_reserve_shows_its_current_state() {
+    let fixture = BucketFixture::open().await;
+    fixture.bucket("b", "10").await;
+    let held = fixture.reserve(reserve("b", "4", "r")).await;
+    let mut client = fixture.client.clone();
     client
         .unreserve_balance(unreserve("b", &held.id, "u"))
         .await
         .expect("given back");
     let again = client.reserve_balance(reserve("b", "4", "r")).await;
     let again = again.expect("replayed").into_inner();
-    assert_eq!(again.balance_action, Some(till.action(&held.id).await));
+    assert_eq!(again.balance_action, Some(fixture.action(&held.id).await));
     assert_eq!(values(&again.bucket.expect("set")), left("6", "4"));
-    assert_eq!(till.values("b").await, left("10", "0"));
+    assert_eq!(fixture.values("b").await, left("10", "0"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_validated_action_answers_alike_and_moves_nothing() {
-    let till = Till::open().await;
-    till.bucket("b", "10").await;
-    let before = till.get("b").await;
-    let mut client = till.client.clone();
+async fn validate_only_answers_like_the_real_action_and_moves_nothing() {
+    let fixture = BucketFixture::open().await;
+    fixture.bucket("b", "10").await;
+    let before = fixture.get("b").await;
+    let mut client = fixture.client.clone();
     let request = ReserveBalanceRequest {
         validate_only: true,
         ..reserve("b", "4", "r")
@@ -359,7 +361,7 @@ async fn a_validated_action_answers_alike_and_moves_nothing() {
     let validated = client.reserve_balance(request).await.expect("validated");
     assert!(!is_replayed(&validated));
     let validated = validated.into_inner();
-    assert_eq!(till.get("b").await, before);
+    assert_eq!(fixture.get("b").await, before);
     let done = client.reserve_balance(reserve("b", "4", "r")).await;
     let done = done.expect("done").into_inner();
     assert_eq!(done.bucket, validated.bucket);
@@ -376,27 +378,27 @@ async fn a_validated_action_answers_alike_and_moves_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_balance_has_at_most_16_digits_before_the_point() {
-    let till = Till::open().await;
-    till.bucket("b", "9999999999999999").await;
-    let refused = till
+    let fixture = BucketFixture::open().await;
+    fixture.bucket("b", "9999999999999999").await;
+    let refused = fixture
         .client
         .clone()
         .topup_balance(topup("b", "1", "t"))
         .await;
     let refused = refusal(refused).expect(Code::FailedPrecondition, "BALANCE_LIMIT");
     assert_eq!(refused.metadata["units"], "EUR");
-    till.topup(topup("b", "0.999999999999", "u")).await;
+    fixture.topup(topup("b", "0.999999999999", "u")).await;
     let most = left("9999999999999999.999999999999", "0");
-    assert_eq!(till.values("b").await, most);
+    assert_eq!(fixture.values("b").await, most);
 }
 
 /// Every action but giving back and transfer, each with a new key.
 async fn tries(
-    till: &Till,
+    fixture: &BucketFixture,
     bucket: &str,
     reserve_id: &str,
 ) -> Vec<(&'static str, Result<(), Status>)> {
-    let mut client = till.client.clone();
+    let mut client = fixture.client.clone();
     let key = uuid::Uuid::new_v4().to_string();
     let from_reserve = DeductBalanceRequest {
         reserve_id: Some(reserve_id.into()),
@@ -440,8 +442,8 @@ async fn tries(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn only_an_active_bucket_can_be_used_but_reserves_always() {
-    let till = Till::open().await;
+async fn only_an_active_bucket_takes_actions_but_open_reserves_stay_usable() {
+    let fixture = BucketFixture::open().await;
     for (index, status) in [
         BucketStatus::Suspended,
         BucketStatus::Expired,
@@ -451,14 +453,14 @@ async fn only_an_active_bucket_can_be_used_but_reserves_always() {
     .enumerate()
     {
         let id = index.to_string();
-        till.bucket(&id, "100").await;
-        let held = till.reserve(reserve(&id, "10", "r")).await;
-        for (what, result) in tries(&till, &id, &held.id).await {
+        fixture.bucket(&id, "100").await;
+        let held = fixture.reserve(reserve(&id, "10", "r")).await;
+        for (what, result) in tries(&fixture, &id, &held.id).await {
             assert!(result.is_ok(), "{what}: {result:?}");
         }
-        till.set_status(&id, status).await;
+        fixture.set_status(&id, status).await;
         let name = &status.as_str_name()["BUCKET_STATUS_".len()..];
-        for (what, result) in tries(&till, &id, &held.id).await {
+        for (what, result) in tries(&fixture, &id, &held.id).await {
             if what == "from reserve" {
                 assert!(result.is_ok(), "{what}: {result:?}");
                 continue;
@@ -466,7 +468,7 @@ async fn only_an_active_bucket_can_be_used_but_reserves_always() {
             let refused = refusal(result).expect(Code::FailedPrecondition, "BUCKET_NOT_USABLE");
             assert_eq!(refused.metadata["status"], name, "{what}");
         }
-        let given = till
+        let given = fixture
             .client
             .clone()
             .unreserve_balance(unreserve(&id, &held.id, "u"))
@@ -476,13 +478,13 @@ async fn only_an_active_bucket_can_be_used_but_reserves_always() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nothing_can_be_done_with_a_closed_bucket() {
-    let till = Till::open().await;
-    till.bucket("b", "0").await;
-    till.bucket("c", "10").await;
-    let held = till.reserve(reserve("c", "1", "r")).await;
-    till.set_status("b", BucketStatus::Closed).await;
-    for (what, result) in tries(&till, "b", &held.id).await {
+async fn a_closed_bucket_takes_no_action() {
+    let fixture = BucketFixture::open().await;
+    fixture.bucket("b", "0").await;
+    fixture.bucket("c", "10").await;
+    let held = fixture.reserve(reserve("c", "1", "r")).await;
+    fixture.set_status("b", BucketStatus::Closed).await;
+    for (what, result) in tries(&fixture, "b", &held.id).await {
         let expected = match what {
             // The reserve of another bucket is none of this one's.
             "from reserve" => (Code::NotFound, "ACTION_NOT_FOUND"),
@@ -490,15 +492,15 @@ async fn nothing_can_be_done_with_a_closed_bucket() {
         };
         refusal(result).expect(expected.0, expected.1);
     }
-    assert_eq!(till.values("b").await, left("0", "0"));
+    assert_eq!(fixture.values("b").await, left("0", "0"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn only_the_buckets_own_unit_moves() {
-    let till = Till::open().await;
-    till.bucket("b", "10").await;
-    let before = till.get("b").await;
-    let mut client = till.client.clone();
+async fn an_action_in_another_unit_than_the_buckets_is_refused() {
+    let fixture = BucketFixture::open().await;
+    fixture.bucket("b", "10").await;
+    let before = fixture.get("b").await;
+    let mut client = fixture.client.clone();
     let usd = || -> Option<ActionAmount> { amount("1", "USD") };
     let refused = [
         refusal(
@@ -537,5 +539,5 @@ async fn only_the_buckets_own_unit_moves() {
     for refused in refused {
         refused.expect_invalid(&["amount.units"]);
     }
-    assert_eq!(till.get("b").await, before);
+    assert_eq!(fixture.get("b").await, before);
 }

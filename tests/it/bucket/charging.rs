@@ -1,4 +1,4 @@
-//! Many at once on one bucket.
+//! Concurrent charging of one bucket.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,9 +9,11 @@ use earmark::proto::bucket::v1::{
 use futures_util::future::join_all;
 use tonic::Code;
 
-use crate::support::chance::Chance;
+use crate::support::bucket_fixture::{
+    BucketFixture, adjust, deduct, left, reserve, transfer, unreserve, values,
+};
 use crate::support::earmark::{Earmark, Setup, refusal};
-use crate::support::till::{Till, adjust, deduct, left, reserve, transfer, unreserve, values};
+use crate::support::random::Random;
 
 const CLIENTS: usize = 64;
 const ROUNDS: usize = 12;
@@ -24,16 +26,16 @@ struct Got {
     open: Vec<(String, i64)>,
 }
 
-/// Reserves, deducts and gives back by chance; each answer's values must be possible.
-async fn charge(till: Arc<Till>, number: usize) -> Got {
-    let mut client = Till::client(&till.earmark, till.tenant);
-    let mut chance = Chance::new(number as u64);
+/// Reserves, deducts and unreserves at random; each answer's values must be possible.
+async fn charge(fixture: Arc<BucketFixture>, number: usize) -> Got {
+    let mut client = BucketFixture::client(&fixture.earmark, fixture.tenant);
+    let mut random = Random::new(number as u64);
     let mut got = Got::default();
     for round in 0..ROUNDS {
         let key = format!("{number}/{round}");
-        let cents = i64::try_from(chance.number(1..400)).expect("small");
+        let cents = i64::try_from(random.number(1..400)).expect("small");
         let of = format!("{}.{:02}", cents / 100, cents % 100);
-        let reserve_first = chance.number(0..3) > 0;
+        let reserve_first = random.number(0..3) > 0;
         if !reserve_first {
             match client.deduct_balance(deduct("shared", &of, &key)).await {
                 Ok(answer) => {
@@ -55,7 +57,7 @@ async fn charge(till: Arc<Till>, number: usize) -> Got {
                 continue;
             }
         };
-        match chance.number(0..4) {
+        match random.number(0..4) {
             0 => got.open.push((held, cents)),
             1 => {
                 let given = client
@@ -73,7 +75,7 @@ async fn charge(till: Arc<Till>, number: usize) -> Got {
                 let answer = client.deduct_balance(request.clone()).await;
                 let answer = answer.expect("deducted").into_inner();
                 assert_possible(answer.bucket.clone());
-                // Asked twice, done once.
+                // The repeated call is a replay.
                 let again = client.deduct_balance(request).await.expect("replayed");
                 assert_eq!(again.into_inner().balance_action, answer.balance_action);
                 got.deducted += used;
@@ -116,10 +118,10 @@ fn cents(amount: &str) -> i64 {
 const TOTAL: i64 = 50_000;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn many_clients_on_one_bucket_never_overdraw_it() {
-    let till = Arc::new(Till::open().await);
-    till.bucket("shared", "500").await;
-    let clients = (0..CLIENTS).map(|number| tokio::spawn(charge(Arc::clone(&till), number)));
+async fn concurrent_clients_never_overdraw_a_bucket() {
+    let fixture = Arc::new(BucketFixture::open().await);
+    fixture.bucket("shared", "500").await;
+    let clients = (0..CLIENTS).map(|number| tokio::spawn(charge(Arc::clone(&fixture), number)));
     let got: Vec<Got> = join_all(clients)
         .await
         .into_iter()
@@ -130,22 +132,22 @@ async fn many_clients_on_one_bucket_never_overdraw_it() {
     let refused: usize = got.iter().map(|got| got.refused).sum();
     let open: BTreeMap<_, _> = got.into_iter().flat_map(|got| got.open).collect();
     let held: i64 = open.values().sum();
-    let (remaining, reserved) = till.values("shared").await;
+    let (remaining, reserved) = fixture.values("shared").await;
     assert_eq!(cents(&reserved), held);
     assert_eq!(cents(&remaining), TOTAL - deducted - held);
     assert!(refused > 0, "there was enough for everybody");
     assert!(deducted > TOTAL / 4, "{deducted}");
 
     for (id, cents_left) in open {
-        let action = till.action(&id).await;
+        let action = fixture.action(&id).await;
         assert_eq!(action.status(), BalanceActionStatus::Created);
         let remaining = action.remaining_amount.expect("set").amount;
         assert_eq!(cents(&remaining), cents_left);
     }
-    assert_sound(&till.earmark).await;
+    assert_sound(&fixture.earmark).await;
 }
 
-/// `VerifyLedger` finds nothing.
+/// Asserts that VerifyLedger reports no breach.
 async fn assert_sound(earmark: &Earmark) {
     use earmark::proto::balance::v1::VerifyLedgerRequest;
     use earmark::proto::balance::v1::verify_ledger_response::Event;
@@ -168,18 +170,18 @@ async fn assert_sound(earmark: &Earmark) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn transfers_in_a_ring_lose_nothing() {
-    let till = Arc::new(Till::open().await);
+async fn concurrent_transfers_in_a_ring_keep_the_total() {
+    let fixture = Arc::new(BucketFixture::open().await);
     let ring = 8;
     for number in 0..ring {
-        till.bucket(&number.to_string(), "10").await;
+        fixture.bucket(&number.to_string(), "10").await;
     }
     let moves = (0..CLIENTS).map(|number| {
-        let till = Arc::clone(&till);
+        let fixture = Arc::clone(&fixture);
         tokio::spawn(async move {
-            let mut client = Till::client(&till.earmark, till.tenant);
+            let mut client = BucketFixture::client(&fixture.earmark, fixture.tenant);
             for round in 0..8 {
-                // Half of them one way, half of them the other: both orders of each pair at once.
+                // Half of the transfers go each way, so each pair of buckets is locked from both sides.
                 let step = if number % 2 == 0 { 1 } else { ring - 1 };
                 let from = (number + round) % ring;
                 let to = ((from + step) % ring).to_string();
@@ -196,26 +198,26 @@ async fn transfers_in_a_ring_lose_nothing() {
     }
     let mut total = 0;
     for number in 0..ring {
-        let (remaining, reserved) = till.values(&number.to_string()).await;
+        let (remaining, reserved) = fixture.values(&number.to_string()).await;
         assert_eq!(reserved, "0");
         total += cents(&remaining);
     }
     assert_eq!(total, 8_000);
-    assert_sound(&till.earmark).await;
+    assert_sound(&fixture.earmark).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_processes_charge_one_bucket() {
-    let till = Till::open().await;
-    till.bucket("shared", "100").await;
-    let other = Earmark::start_on(&till.earmark.url, Setup::default()).await;
+async fn two_processes_charging_one_bucket_never_overdraw_it() {
+    let fixture = BucketFixture::open().await;
+    fixture.bucket("shared", "100").await;
+    let other = Earmark::start_on(&fixture.earmark.url, Setup::default()).await;
     let work = (0..40).map(|number: usize| {
         let earmark = if number.is_multiple_of(2) {
-            &till.earmark
+            &fixture.earmark
         } else {
             &other
         };
-        let mut client = Till::client(earmark, till.tenant);
+        let mut client = BucketFixture::client(earmark, fixture.tenant);
         async move {
             // The same key in both processes.
             let key = format!("{}", number / 2);
@@ -224,12 +226,12 @@ async fn two_processes_charge_one_bucket() {
     });
     let answers = join_all(work).await;
     assert!(answers.iter().all(Result::is_ok), "{answers:?}");
-    assert_eq!(till.values("shared").await, left("40", "0"));
+    assert_eq!(fixture.values("shared").await, left("40", "0"));
     let request = ListBalanceActionsRequest {
         bucket_ids: vec!["shared".into()],
         ..Default::default()
     };
-    let mut client = Till::client(&other, till.tenant);
+    let mut client = BucketFixture::client(&other, fixture.tenant);
     let listed = client.list_balance_actions(request).await.expect("listed");
     assert_eq!(listed.into_inner().balance_actions.len(), 20);
 }

@@ -5,9 +5,9 @@ use earmark::proto::bucket::v1::{
 use prost_types::Timestamp;
 use tonic::Code;
 
+use crate::support::bucket_fixture::{BucketFixture, creation, deduct, eur, left, topup, values};
 use crate::support::earmark::refusal;
 use crate::support::service::is_replayed;
-use crate::support::till::{Till, creation, deduct, eur, left, topup, values};
 
 /// A bucket with every member that a caller gives.
 fn full() -> Bucket {
@@ -81,9 +81,9 @@ fn time(seconds: i64, nanos: i32) -> Timestamp {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_member_is_answered_as_it_was_given() {
-    let till = Till::open().await;
-    let created = till.create(full()).await;
+async fn create_returns_every_member_as_given() {
+    let fixture = BucketFixture::open().await;
+    let created = fixture.create(full()).await;
     let quantity = full().remaining_value.expect("set");
     let expected = Bucket {
         reserved_value: Some(Quantity {
@@ -94,14 +94,14 @@ async fn every_member_is_answered_as_it_was_given() {
         ..full()
     };
     assert_eq!(created, expected);
-    assert_eq!(till.get("full+%2B/100%").await, expected);
+    assert_eq!(fixture.get("full+%2B/100%").await, expected);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_unset_stays_unset() {
-    let till = Till::open().await;
-    // An empty bucket: nothing has moved.
-    let created = till.bucket("b", "-0.00").await;
+async fn unset_members_stay_unset() {
+    let fixture = BucketFixture::open().await;
+    // An empty bucket has no movement.
+    let created = fixture.bucket("b", "-0.00").await;
     let expected = Bucket {
         reserved_value: eur("b", "0").remaining_value,
         status: BucketStatus::Active.into(),
@@ -109,22 +109,22 @@ async fn what_is_unset_stays_unset() {
         ..eur("b", "0")
     };
     assert_eq!(created, expected);
-    assert_eq!(till.get("b").await, expected);
+    assert_eq!(fixture.get("b").await, expected);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_output_only_is_ignored() {
-    let till = Till::open().await;
+async fn output_only_members_are_ignored() {
+    let fixture = BucketFixture::open().await;
     let given = Bucket {
         reserved_value: eur("b", "7").remaining_value,
         version: 99,
         ..eur("b", "10")
     };
-    let created = till.create(given).await;
+    let created = fixture.create(given).await;
     assert_eq!(values(&created), left("10", "0"));
     assert_eq!(created.version, 2);
-    // Nor does it make the request another one.
-    let again = till
+    // It is not part of the key's content either.
+    let again = fixture
         .client
         .clone()
         .create_bucket(creation(eur("b", "10")))
@@ -133,12 +133,12 @@ async fn what_is_output_only_is_ignored() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_repeat_answers_the_bucket_as_it_is_and_the_values_as_they_were() {
-    let till = Till::open().await;
-    till.create(full()).await;
-    let first = till.bucket("b", "10.50").await;
-    till.topup(topup("b", "5", "t")).await;
-    let again = till
+async fn a_replay_returns_the_current_bucket_with_the_first_answers_values() {
+    let fixture = BucketFixture::open().await;
+    fixture.create(full()).await;
+    let first = fixture.bucket("b", "10.50").await;
+    fixture.topup(topup("b", "5", "t")).await;
+    let again = fixture
         .client
         .clone()
         .create_bucket(creation(eur("b", "10.5")))
@@ -146,16 +146,16 @@ async fn a_repeat_answers_the_bucket_as_it_is_and_the_values_as_they_were() {
     let again = again.expect("replayed");
     assert!(is_replayed(&again));
     assert_eq!(again.into_inner().bucket, Some(first));
-    assert_eq!(till.values("b").await, left("15.5", "0"));
+    assert_eq!(fixture.values("b").await, left("15.5", "0"));
 
-    let again = till.client.clone().create_bucket(creation(full())).await;
+    let again = fixture.client.clone().create_bucket(creation(full())).await;
     assert!(is_replayed(&again.expect("replayed")));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_id_that_is_taken_is_refused() {
-    let till = Till::open().await;
-    till.bucket("b", "10").await;
+async fn an_id_in_use_is_refused() {
+    let fixture = BucketFixture::open().await;
+    fixture.bucket("b", "10").await;
     for other in [
         eur("b", "11"),
         Bucket {
@@ -174,20 +174,20 @@ async fn an_id_that_is_taken_is_refused() {
             ..eur("b", "10")
         },
     ] {
-        let refused = till.client.clone().create_bucket(creation(other)).await;
+        let refused = fixture.client.clone().create_bucket(creation(other)).await;
         let refused = refusal(refused).expect(Code::AlreadyExists, "BUCKET_EXISTS");
         assert_eq!(refused.metadata["field"], "bucket.id");
         assert_eq!(refused.metadata["outcome"], "not_applied");
     }
-    // It is taken in that tenant alone.
-    let other = Till::on(till.earmark);
+    // Another tenant may use the same id.
+    let other = BucketFixture::on(fixture.earmark);
     assert_eq!(values(&other.bucket("b", "11").await), left("11", "0"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_id_is_made_of_the_request_id() {
-    let till = Till::open().await;
-    let mut client = till.client.clone();
+async fn without_an_id_one_is_derived_from_the_request_id() {
+    let fixture = BucketFixture::open().await;
+    let mut client = fixture.client.clone();
     let mut create = async |key: &str, amount: &str| {
         let request = CreateBucketRequest {
             bucket: Some(eur("", amount)),
@@ -207,38 +207,36 @@ async fn an_id_is_made_of_the_request_id() {
     let refused = refusal(create("k", "2").await);
     let refused = refused.expect(Code::AlreadyExists, "IDEMPOTENCY_KEY_REUSED");
     assert_eq!(refused.metadata["field"], "request_id");
-    assert_eq!(till.values(&first).await, left("1", "0"));
+    assert_eq!(fixture.values(&first).await, left("1", "0"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_validated_bucket_is_not_there() {
-    let till = Till::open().await;
+async fn validate_only_creates_no_bucket() {
+    let fixture = BucketFixture::open().await;
     let request = CreateBucketRequest {
         validate_only: true,
         ..creation(eur("b", "10"))
     };
-    let mut client = till.client.clone();
+    let mut client = fixture.client.clone();
     let validated = client.create_bucket(request.clone()).await;
     let validated = validated.expect("validated").into_inner().bucket;
     let refused = client.deduct_balance(deduct("b", "1", "d")).await;
     refusal(refused).expect(Code::NotFound, "BUCKET_NOT_FOUND");
-    assert_eq!(till.earmark.count("SELECT count(*) FROM owner").await, 0);
-    // What was validated is what the real call answers.
-    assert_eq!(validated, Some(till.bucket("b", "10").await));
+    assert_eq!(fixture.earmark.count("SELECT count(*) FROM owner").await, 0);
+    // The real call answers what the validation answered.
+    assert_eq!(validated, Some(fixture.bucket("b", "10").await));
     let again = client.create_bucket(request).await.expect("replayed");
     assert!(is_replayed(&again));
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn what_cannot_be_stored_is_refused_all_at_once() {
-    let till = Till::open().await;
-    let mut client = till.client.clone();
+/// A bucket with as many wrong members as one can have.
+fn wrong_bucket() -> Bucket {
     let long = |chars: usize| Some("x".repeat(chars));
     let product = |id: &str| ProductRef {
         id: id.into(),
         ..Default::default()
     };
-    let bucket = Bucket {
+    Bucket {
         id: "x".repeat(129),
         href: long(1_001),
         confirmation_date: Some(time(0, -1)),
@@ -265,8 +263,34 @@ async fn what_cannot_be_stored_is_refused_all_at_once() {
         r#type: long(201),
         schema_location: long(1_001),
         ..Default::default()
+    }
+}
+
+/// Gives a bucket 70 products, each of the greatest length: together they are too large.
+fn add_large_products(bucket: &mut Bucket) {
+    let product = |id: i32| ProductRef {
+        id: id.to_string(),
+        href: Some("x".repeat(1_000)),
+        schema_location: Some("x".repeat(1_000)),
+        ..Default::default()
     };
-    refusal(client.create_bucket(creation(bucket)).await).expect_invalid(&[
+    bucket.product = (0..70).map(product).collect();
+}
+
+/// Gives a bucket one product more than it may have.
+fn add_101_products(bucket: &mut Bucket) {
+    let product = |id: i32| ProductRef {
+        id: id.to_string(),
+        ..Default::default()
+    };
+    bucket.product = (0..101).map(product).collect();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn create_reports_every_invalid_field() {
+    let fixture = BucketFixture::open().await;
+    let mut client = fixture.client.clone();
+    refusal(client.create_bucket(creation(wrong_bucket())).await).expect_invalid(&[
         "bucket.id",
         "bucket.remaining_value.units",
         "bucket.remaining_value.amount",
@@ -292,23 +316,6 @@ async fn what_cannot_be_stored_is_refused_all_at_once() {
         change(&mut bucket);
         creation(bucket)
     };
-    // Each reference is as long as it may be.
-    let large = |bucket: &mut Bucket| {
-        let product = |id: i32| ProductRef {
-            id: id.to_string(),
-            href: Some("x".repeat(1_000)),
-            schema_location: Some("x".repeat(1_000)),
-            ..Default::default()
-        };
-        bucket.product = (0..70).map(product).collect();
-    };
-    let product_101 = |bucket: &mut Bucket| {
-        let product = |id: i32| ProductRef {
-            id: id.to_string(),
-            ..Default::default()
-        };
-        bucket.product = (0..101).map(product).collect();
-    };
     for (request, fields) in [
         (
             CreateBucketRequest::default(),
@@ -323,8 +330,8 @@ async fn what_cannot_be_stored_is_refused_all_at_once() {
             of(|bucket| bucket.status = BucketStatus::Closed.into()),
             &["bucket.status"],
         ),
-        (of(product_101), &["bucket.product"]),
-        (of(large), &["bucket"]),
+        (of(add_101_products), &["bucket.product"]),
+        (of(add_large_products), &["bucket"]),
     ] {
         let refused = refusal(client.create_bucket(request).await);
         refused.expect_invalid(fields);
@@ -343,14 +350,17 @@ async fn what_cannot_be_stored_is_refused_all_at_once() {
         let refused = refusal(client.create_bucket(creation(eur("b", amount))).await);
         refused.expect_invalid(&["bucket.remaining_value.amount"]);
     }
-    assert_eq!(till.earmark.count("SELECT count(*) FROM bucket").await, 0);
+    assert_eq!(
+        fixture.earmark.count("SELECT count(*) FROM bucket").await,
+        0
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_extension_that_json_cannot_hold_is_refused() {
+async fn an_extension_that_jsonb_cannot_store_is_refused() {
     use prost_types::{Struct, Value, value::Kind};
 
-    let till = Till::open().await;
+    let fixture = BucketFixture::open().await;
     let with = |name: &str, kind: Kind| {
         let value = Value { kind: Some(kind) };
         creation(Bucket {
@@ -368,17 +378,17 @@ async fn an_extension_that_json_cannot_hold_is_refused() {
         with("a\0", Kind::BoolValue(true)),
         with("x", long),
     ] {
-        let refused = till.client.clone().create_bucket(request).await;
+        let refused = fixture.client.clone().create_bucket(request).await;
         refusal(refused).expect_invalid(&["bucket.extension"]);
     }
     let most = Kind::StringValue("x".repeat(64 * 1024 - 8));
-    let created = till.client.clone().create_bucket(with("x", most)).await;
+    let created = fixture.client.clone().create_bucket(with("x", most)).await;
     created.expect("created");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_end_that_is_past_makes_it_read_expired() {
-    let till = Till::open().await;
+async fn a_bucket_whose_validity_has_ended_reads_as_expired() {
+    let fixture = BucketFixture::open().await;
     let past = TimePeriod {
         start_date_time: None,
         end_date_time: Some(time(1_600_000_000, 0)),
@@ -392,7 +402,7 @@ async fn an_end_that_is_past_makes_it_read_expired() {
             status: status.into(),
             ..eur(id, "1")
         };
-        assert_eq!(till.create(bucket).await.status(), shown);
-        assert_eq!(till.get(id).await.status(), shown);
+        assert_eq!(fixture.create(bucket).await.status(), shown);
+        assert_eq!(fixture.get(id).await.status(), shown);
     }
 }

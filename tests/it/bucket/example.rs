@@ -1,10 +1,10 @@
-//! The source's own example, created through the API and listed by its product.
+//! The example of TMF654, created through the API and listed by its product.
 
 use earmark::proto::bucket::v1::{Bucket, GetBucketRequest, ListBucketsRequest};
 use serde_json::{Value, json};
 
+use crate::support::bucket_fixture::{BucketFixture, creation};
 use crate::support::json::{from_json, to_json};
-use crate::support::till::{Till, creation};
 
 /// The answer of the source's example request, to the letter.
 const SOURCE: &str = include_str!("source_example.json");
@@ -53,13 +53,14 @@ fn take_start(bucket: &mut Value) -> chrono::DateTime<chrono::Utc> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_sources_example_comes_back_under_the_sources_names() {
-    let till = Till::open().await;
-    till.create(from_json(BUCKET, as_proto_json(source())))
+async fn the_tmf_example_round_trips_under_its_own_member_names() {
+    let fixture = BucketFixture::open().await;
+    fixture
+        .create(from_json(BUCKET, as_proto_json(source())))
         .await;
-    till.bucket("another", "7").await;
+    fixture.bucket("another", "7").await;
 
-    let listed = till
+    let listed = fixture
         .list(ListBucketsRequest {
             product_id: PRODUCT.into(),
             ..Default::default()
@@ -78,24 +79,24 @@ async fn the_sources_example_comes_back_under_the_sources_names() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_extended_object_has_what_was_stored_besides() {
-    let till = Till::open().await;
+async fn the_extended_object_has_the_additional_members() {
+    let fixture = BucketFixture::open().await;
     let mut given = as_proto_json(source());
     let extension = json!({
         "creditProfile": {"id": 7.25, "limits": [1.0, "two", null, true, {"deep": -0.1}]},
         "größe": "10 €", "tiny": 5e-324, "third": 0.333_333_333_333_333_3, "huge": 1.797e308,
     });
     given["extension"] = extension.clone();
-    till.create(from_json(BUCKET, given)).await;
+    fixture.create(from_json(BUCKET, given)).await;
 
-    let base = till.get(ID).await;
+    let base = fixture.get(ID).await;
     assert_eq!(base.extension, None);
     let of_kind = async |kind: &str| {
         let request = ListBucketsRequest {
             r#type: kind.into(),
             ..Default::default()
         };
-        till.list(request).await.buckets.remove(0)
+        fixture.list(request).await.buckets.remove(0)
     };
     assert_eq!(of_kind("Bucket").await, base);
     let extended = of_kind("BucketOracle").await;
@@ -111,7 +112,7 @@ async fn the_extended_object_has_what_was_stored_besides() {
         r#type: "BucketOracle".into(),
         fields: "extension.größe".into(),
     };
-    let got = till.client.clone().get_bucket(get).await;
+    let got = fixture.client.clone().get_bucket(get).await;
     let got = got.expect("there").into_inner().bucket.expect("set");
     let shown = to_json(BUCKET, &got);
     assert_eq!(shown["extension"], json!({"größe": "10 €"}));
@@ -119,7 +120,7 @@ async fn the_extended_object_has_what_was_stored_besides() {
 }
 
 #[test]
-fn requests_keep_the_name_of_their_type() {
+fn list_requests_spell_type_without_an_at_sign() {
     let list: ListBucketsRequest = from_json(
         "earmark.bucket.v1.ListBucketsRequest",
         json!({"type": "BucketOracle"}),

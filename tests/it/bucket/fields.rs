@@ -1,14 +1,14 @@
 use earmark::proto::bucket::v1::{BucketStatus, GetBucketRequest, ListBucketsRequest};
 use serde_json::json;
 
+use crate::support::bucket_fixture::{BucketFixture, left, values};
 use crate::support::earmark::refusal;
 use crate::support::json::{from_json, to_json};
-use crate::support::till::{Till, left, values};
 
 const BUCKET: &str = "earmark.bucket.v1.Bucket";
 
-async fn till() -> Till {
-    let till = Till::open().await;
+async fn fixture() -> BucketFixture {
+    let fixture = BucketFixture::open().await;
     let bucket = json!({
         "id": "b", "href": "h", "@type": "Bucket", "@baseType": "Base", "name": "n", "description": "d",
         "partyAccount": {"id": "p", "name": "James", "@type": "PartyAccountRef"},
@@ -16,13 +16,13 @@ async fn till() -> Till {
         "remainingValue": {"amount": "45.0", "units": "EUR", "@type": "Quantity"},
         "extension": {"x": 1.0, "y": 2.0},
     });
-    till.create(from_json(BUCKET, bucket)).await;
-    till
+    fixture.create(from_json(BUCKET, bucket)).await;
+    fixture
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn only_what_is_asked_for_is_returned() {
-    let till = till().await;
+async fn only_the_requested_members_are_returned() {
+    let fixture = fixture().await;
     for (fields, shown) in [
         // The source's own example.
         (
@@ -57,22 +57,22 @@ async fn only_what_is_asked_for_is_returned() {
             fields: fields.into(),
             ..Default::default()
         };
-        let listed = till.list(list).await;
+        let listed = fixture.list(list).await;
         assert_eq!(to_json(BUCKET, &listed.buckets[0]), expected, "{fields}");
         let get = GetBucketRequest {
             id: "b".into(),
             fields: fields.into(),
             ..Default::default()
         };
-        let got = till.client.clone().get_bucket(get).await.expect("there");
+        let got = fixture.client.clone().get_bucket(get).await.expect("there");
         assert_eq!(got.into_inner().bucket, listed.buckets.into_iter().next());
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_member_is_returned_unless_some_are_asked_for() {
-    let till = till().await;
-    let got = till.get("b").await;
+async fn all_members_are_returned_without_a_fields_argument() {
+    let fixture = fixture().await;
+    let got = fixture.get("b").await;
     assert_eq!((got.version, got.product.len()), (2, 2));
     assert_eq!(got.name.as_deref(), Some("n"));
     assert_eq!(got.status(), BucketStatus::Active);
@@ -81,7 +81,7 @@ async fn every_member_is_returned_unless_some_are_asked_for() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn unknown_members_and_types_are_refused() {
-    let till = till().await;
+    let fixture = fixture().await;
     for (kind, fields, wrong) in [
         ("", "name,nome", &["fields"][..]),
         ("", "partyAccount.nome", &["fields"]),
@@ -90,7 +90,7 @@ async fn unknown_members_and_types_are_refused() {
         ("bucket", "", &["type"]),
         ("BucketOracle ", "nome", &["type", "fields"]),
     ] {
-        let mut client = till.client.clone();
+        let mut client = fixture.client.clone();
         let list = ListBucketsRequest {
             r#type: kind.into(),
             fields: fields.into(),

@@ -1,4 +1,4 @@
-//! What was done, and what there is of it together.
+//! Lists of actions, and totals of balances.
 
 use earmark::proto::bucket::v1::{
     AccumulatedBalance, BalanceAction, BalanceActionType, Bucket, BucketStatus,
@@ -8,8 +8,10 @@ use earmark::proto::bucket::v1::{
 use prost_types::Timestamp;
 use tonic::Code;
 
+use crate::support::bucket_fixture::{
+    BucketFixture, adjust, deduct, eur, reserve, topup, transfer, unreserve,
+};
 use crate::support::earmark::{NOBODY, refusal};
-use crate::support::till::{Till, adjust, deduct, eur, reserve, topup, transfer, unreserve};
 
 fn of_party(party: &str, id: &str, amount: &str, units: &str) -> Bucket {
     Bucket {
@@ -27,13 +29,13 @@ fn of_party(party: &str, id: &str, amount: &str, units: &str) -> Bucket {
 }
 
 /// Three buckets of two parties, and one action of each type.
-async fn busy() -> (Till, Vec<BalanceAction>) {
-    let till = Till::open().await;
-    till.create(of_party("p+1", "a", "100", "EUR")).await;
-    till.create(of_party("p+1", "b", "100", "EUR")).await;
-    till.create(of_party("p%2", "c", "100", "EUR")).await;
-    let mut client = till.client.clone();
-    let mut done = vec![till.topup(topup("a", "1", "1")).await];
+async fn busy() -> (BucketFixture, Vec<BalanceAction>) {
+    let fixture = BucketFixture::open().await;
+    fixture.create(of_party("p+1", "a", "100", "EUR")).await;
+    fixture.create(of_party("p+1", "b", "100", "EUR")).await;
+    fixture.create(of_party("p%2", "c", "100", "EUR")).await;
+    let mut client = fixture.client.clone();
+    let mut done = vec![fixture.topup(topup("a", "1", "1")).await];
     let adjusted = client.adjust_balance(adjust("b", "-1", "2")).await;
     done.push(
         adjusted
@@ -42,7 +44,7 @@ async fn busy() -> (Till, Vec<BalanceAction>) {
             .balance_action
             .expect("set"),
     );
-    done.push(till.reserve(reserve("c", "5", "3")).await);
+    done.push(fixture.reserve(reserve("c", "5", "3")).await);
     let moved = client.transfer_balance(transfer("a", "c", "1", "4")).await;
     done.push(
         moved
@@ -68,36 +70,29 @@ async fn busy() -> (Till, Vec<BalanceAction>) {
             .balance_action
             .expect("set"),
     );
-    // The reserve is closed by now.
-    done[2] = till.action(&done[2].id).await;
-    (till, done)
+    // The reserve has been closed by then.
+    done[2] = fixture.action(&done[2].id).await;
+    (fixture, done)
 }
 
-async fn listed(till: &Till, request: ListBalanceActionsRequest) -> Vec<BalanceAction> {
-    let listed = till.client.clone().list_balance_actions(request).await;
+async fn listed(fixture: &BucketFixture, request: ListBalanceActionsRequest) -> Vec<BalanceAction> {
+    let listed = fixture.client.clone().list_balance_actions(request).await;
     listed.expect("listed").into_inner().balance_actions
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn every_filter_lists_what_fits_it_in_the_order_of_creation() {
-    let (till, done) = busy().await;
+fn texts(texts: &[&str]) -> Vec<String> {
+    texts.iter().map(|text| (*text).to_owned()).collect()
+}
+
+/// Filters, and the places of the actions that they let pass.
+fn filter_cases(times: &[Timestamp]) -> Vec<(ListBalanceActionsRequest, &'static [usize])> {
     let by = |change: &dyn Fn(&mut ListBalanceActionsRequest)| {
         let mut request = ListBalanceActionsRequest::default();
         change(&mut request);
         request
     };
-    let texts = |texts: &[&str]| {
-        texts
-            .iter()
-            .map(|text| (*text).to_owned())
-            .collect::<Vec<_>>()
-    };
-    let times: Vec<Timestamp> = done
-        .iter()
-        .map(|action| action.requested_date.expect("set"))
-        .collect();
-    for (request, expected) in [
-        (by(&|_| {}), &[0, 1, 2, 3, 4, 5][..]),
+    vec![
+        (by(&|_| {}), &[0, 1, 2, 3, 4, 5]),
         (
             by(&|list| list.types = vec![BalanceActionType::Topup.into()]),
             &[0],
@@ -112,7 +107,7 @@ async fn every_filter_lists_what_fits_it_in_the_order_of_creation() {
             &[4, 5],
         ),
         (by(&|list| list.bucket_ids = texts(&["a"])), &[0, 3]),
-        // A transfer that came in is told of once, however many of its buckets are asked for.
+        // A transfer is listed once, even if the filter has both of its buckets.
         (by(&|list| list.bucket_ids = texts(&["c"])), &[2, 3, 5]),
         (
             by(&|list| list.bucket_ids = texts(&["c", "a", "c", "unknown"])),
@@ -158,39 +153,60 @@ async fn every_filter_lists_what_fits_it_in_the_order_of_creation() {
             &[1, 3, 4],
         ),
         (by(&|list| list.bucket_ids = texts(&["unknown"])), &[]),
-    ] {
+    ]
+}
+
+/// Follows pages of one action each to the end.
+async fn listed_one_by_one(
+    fixture: &BucketFixture,
+    mut page: ListBalanceActionsRequest,
+) -> Vec<BalanceAction> {
+    let mut found = Vec::new();
+    page.page_size = 1;
+    loop {
+        let answer = fixture
+            .client
+            .clone()
+            .list_balance_actions(page.clone())
+            .await;
+        let answer = answer.expect("listed").into_inner();
+        found.extend(answer.balance_actions);
+        if answer.next_page_token.is_empty() {
+            return found;
+        }
+        page.page_token = answer.next_page_token;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_filter_lists_matching_actions_in_creation_order() {
+    let (fixture, done) = busy().await;
+    let times: Vec<Timestamp> = done
+        .iter()
+        .map(|action| action.requested_date.expect("set"))
+        .collect();
+    for (request, expected) in filter_cases(&times) {
         let expected: Vec<_> = expected
             .iter()
             .map(|index: &usize| done[*index].clone())
             .collect();
         assert_eq!(
-            listed(&till, request.clone()).await,
+            listed(&fixture, request.clone()).await,
             expected,
             "{request:?}"
         );
-        // The same, one at a time.
-        let (mut found, mut page) = (Vec::new(), request);
-        page.page_size = 1;
-        loop {
-            let answer = till.client.clone().list_balance_actions(page.clone()).await;
-            let answer = answer.expect("listed").into_inner();
-            found.extend(answer.balance_actions);
-            if answer.next_page_token.is_empty() {
-                break;
-            }
-            page.page_token = answer.next_page_token;
-        }
-        assert_eq!(found, expected, "{page:?}");
+        let found = listed_one_by_one(&fixture, request.clone()).await;
+        assert_eq!(found, expected, "{request:?}");
     }
     for action in &done {
-        assert_eq!(&till.action(&action.id).await, action);
+        assert_eq!(&fixture.action(&action.id).await, action);
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_tenant_sees_its_own_actions_alone() {
-    let (till, done) = busy().await;
-    let stranger = Till::on(till.earmark);
+async fn a_tenant_lists_its_own_actions_only() {
+    let (fixture, done) = busy().await;
+    let stranger = BucketFixture::on(fixture.earmark);
     assert_eq!(
         listed(&stranger, ListBalanceActionsRequest::default()).await,
         []
@@ -210,8 +226,8 @@ async fn a_tenant_sees_its_own_actions_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn balances_add_up_by_unit_and_leave_closed_buckets_out() {
-    let till = Till::open().await;
+async fn totals_are_per_unit_and_exclude_closed_buckets() {
+    let fixture = BucketFixture::open().await;
     for (id, amount, units) in [
         ("a", "0.1", "EUR"),
         ("b", "0.20", "EUR"),
@@ -220,19 +236,23 @@ async fn balances_add_up_by_unit_and_leave_closed_buckets_out() {
         ("empty", "0", "SMS"),
         ("closed", "0", "gone"),
     ] {
-        till.create(of_party("p", id, amount, units)).await;
+        fixture.create(of_party("p", id, amount, units)).await;
     }
-    till.create(of_party("other", "o", "7", "EUR")).await;
-    till.bucket("nobody's", "7").await;
-    till.reserve(reserve("b", "0.05", "r")).await;
-    till.set_status("a", BucketStatus::Suspended).await;
-    till.set_status("closed", BucketStatus::Closed).await;
+    fixture.create(of_party("other", "o", "7", "EUR")).await;
+    fixture.bucket("nobody's", "7").await;
+    fixture.reserve(reserve("b", "0.05", "r")).await;
+    fixture.set_status("a", BucketStatus::Suspended).await;
+    fixture.set_status("closed", BucketStatus::Closed).await;
     let sums = async |units: &str| {
         let request = GetAccumulatedBalanceRequest {
             party_account_id: "p".into(),
             units: units.into(),
         };
-        let answer = till.client.clone().get_accumulated_balance(request).await;
+        let answer = fixture
+            .client
+            .clone()
+            .get_accumulated_balance(request)
+            .await;
         answer.expect("there").into_inner().accumulated_balances
     };
     let sum =
@@ -253,9 +273,9 @@ async fn balances_add_up_by_unit_and_leave_closed_buckets_out() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_cannot_be_asked_is_refused() {
-    let till = Till::open().await;
-    let mut client = till.client.clone();
+async fn invalid_list_arguments_are_refused() {
+    let fixture = BucketFixture::open().await;
+    let mut client = fixture.client.clone();
     let request = ListBalanceActionsRequest {
         types: vec![0, 7],
         bucket_ids: vec![String::new()],

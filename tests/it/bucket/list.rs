@@ -3,8 +3,8 @@ use earmark::proto::bucket::v1::{
 };
 use prost_types::Timestamp;
 
-use crate::support::chance::Chance;
-use crate::support::till::{Till, eur, ids};
+use crate::support::bucket_fixture::{BucketFixture, eur, ids};
+use crate::support::random::Random;
 
 const STATUSES: [BucketStatus; 5] = [
     BucketStatus::Active,
@@ -17,10 +17,10 @@ const USAGES: [UsageType; 3] = [UsageType::Unspecified, UsageType::Voice, UsageT
 const PRODUCTS: [&str; 3] = ["0.0.0.1+-service+1", "100%", "p"];
 const PARTIES: [&str; 2] = ["0.0.0.1+-account+1", "%2B"];
 
-/// Some bucket.
-fn any(chance: &mut Chance, number: usize) -> Bucket {
-    let status = STATUSES[chance.number(0..STATUSES.len())];
-    let products = PRODUCTS.iter().filter(|_| chance.one_in(2));
+/// A bucket with random members.
+fn any(random: &mut Random, number: usize) -> Bucket {
+    let status = STATUSES[random.number(0..STATUSES.len())];
+    let products = PRODUCTS.iter().filter(|_| random.one_in(2));
     let products = products.map(|id| ProductRef {
         id: (*id).into(),
         ..Default::default()
@@ -32,13 +32,13 @@ fn any(chance: &mut Chance, number: usize) -> Bucket {
     };
     Bucket {
         status: status.into(),
-        usage_type: USAGES[chance.number(0..USAGES.len())].into(),
+        usage_type: USAGES[random.number(0..USAGES.len())].into(),
         product,
-        party_account: (!chance.one_in(3)).then(|| PartyAccountRef {
-            id: PARTIES[chance.number(0..PARTIES.len())].into(),
+        party_account: (!random.one_in(3)).then(|| PartyAccountRef {
+            id: PARTIES[random.number(0..PARTIES.len())].into(),
             ..Default::default()
         }),
-        valid_for: chance.one_in(3).then_some(ended),
+        valid_for: random.one_in(3).then_some(ended),
         ..eur(&format!("bucket {number}"), "0")
     }
 }
@@ -54,12 +54,12 @@ fn fits(request: &ListBucketsRequest, bucket: &Bucket) -> bool {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_combination_of_filters_lists_what_fits_it() {
-    let till = Till::open().await;
-    let mut chance = Chance::new(7);
+async fn every_combination_of_filters_lists_matching_buckets() {
+    let fixture = BucketFixture::open().await;
+    let mut random = Random::new(7);
     let mut buckets = Vec::new();
     for number in 0..120 {
-        buckets.push(till.create(any(&mut chance, number)).await);
+        buckets.push(fixture.create(any(&mut random, number)).await);
     }
     let (mut listed, mut found) = (0, 0);
     for product in PRODUCTS.into_iter().chain(["", "unknown"]) {
@@ -76,7 +76,7 @@ async fn every_combination_of_filters_lists_what_fits_it() {
                     };
                     let fitting = buckets.iter().filter(|bucket| fits(&request, bucket));
                     let expected: Vec<Bucket> = fitting.cloned().collect();
-                    let answer = till.list(request.clone()).await;
+                    let answer = fixture.list(request.clone()).await;
                     assert_eq!(answer.buckets, expected, "{request:?}");
                     let count = i64::try_from(expected.len()).expect("few");
                     assert_eq!(answer.total_count, count, "{request:?}");
@@ -93,26 +93,26 @@ async fn every_combination_of_filters_lists_what_fits_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_tenant_sees_its_own_buckets_alone() {
-    let till = Till::open().await;
-    till.bucket("a", "1").await;
-    let other = Till::on(till.earmark);
+async fn a_tenant_lists_its_own_buckets_only() {
+    let fixture = BucketFixture::open().await;
+    fixture.bucket("a", "1").await;
+    let other = BucketFixture::on(fixture.earmark);
     other.bucket("b", "1").await;
     let listed = other.list(ListBucketsRequest::default()).await;
     assert_eq!(
         (ids(&listed), listed.total_count),
         (vec!["b".to_owned()], 1)
     );
-    let nobody = Till::on(other.earmark);
+    let nobody = BucketFixture::on(other.earmark);
     let listed = nobody.list(ListBucketsRequest::default()).await;
     assert_eq!((listed.buckets.len(), listed.total_count), (0, 0));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn counts_are_in_the_metadata_too() {
-    let till = Till::open().await;
+async fn counts_are_in_the_response_metadata_too() {
+    let fixture = BucketFixture::open().await;
     for id in ["a", "b", "c"] {
-        till.bucket(id, "1").await;
+        fixture.bucket(id, "1").await;
     }
     for (limit, offset, result, total) in [(2, 0, "2", "3"), (2, 2, "1", "3"), (0, 3, "0", "3")] {
         let request = ListBucketsRequest {
@@ -120,7 +120,7 @@ async fn counts_are_in_the_metadata_too() {
             offset,
             ..Default::default()
         };
-        let answer = till
+        let answer = fixture
             .client
             .clone()
             .list_buckets(request)

@@ -5,11 +5,11 @@ use earmark::proto::bucket::v1::{
 use prost_types::Timestamp;
 use tonic::Code;
 
+use crate::support::bucket_fixture::{BucketFixture, eur, ids, topup};
 use crate::support::earmark::refusal;
-use crate::support::till::{Till, eur, ids, topup};
 
 /// Buckets 0 to 24 in the order of creation, all with a product; every fifth has ended.
-async fn many(till: &Till) -> Vec<String> {
+async fn many(fixture: &BucketFixture) -> Vec<String> {
     let ended = TimePeriod {
         start_date_time: None,
         end_date_time: Some(Timestamp::default()),
@@ -32,17 +32,17 @@ async fn many(till: &Till) -> Vec<String> {
             valid_for: (number % 5 == 0).then_some(ended),
             ..eur(&id, "0")
         };
-        till.create(bucket).await;
+        fixture.create(bucket).await;
         ids.push(id);
     }
     ids
 }
 
 /// Follows the tokens to the end.
-async fn follow(till: &Till, mut request: ListBucketsRequest) -> (Vec<String>, usize) {
+async fn follow(fixture: &BucketFixture, mut request: ListBucketsRequest) -> (Vec<String>, usize) {
     let (mut found, mut pages) = (Vec::new(), 0);
     loop {
-        let listed = till.list(request.clone()).await;
+        let listed = fixture.list(request.clone()).await;
         found.extend(ids(&listed));
         pages += 1;
         if listed.next_page_token.is_empty() {
@@ -55,9 +55,9 @@ async fn follow(till: &Till, mut request: ListBucketsRequest) -> (Vec<String>, u
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn tokens_lead_through_every_list_in_its_order() {
-    let till = Till::open().await;
-    let all = many(&till).await;
+async fn page_tokens_walk_every_list_in_its_order() {
+    let fixture = BucketFixture::open().await;
+    let all = many(&fixture).await;
     let of_status = |expired: bool| {
         let numbered = all.iter().enumerate();
         let fitting = numbered.filter(move |(number, _)| (number % 5 < 2) == expired);
@@ -94,7 +94,7 @@ async fn tokens_lead_through_every_list_in_its_order() {
             of_status(true),
         ),
     ] {
-        let (found, pages) = follow(&till, request.clone()).await;
+        let (found, pages) = follow(&fixture, request.clone()).await;
         assert_eq!(found, expected, "{request:?}");
         assert_eq!(pages, expected.len().div_ceil(4));
         // An offset may start it.
@@ -102,17 +102,17 @@ async fn tokens_lead_through_every_list_in_its_order() {
             offset: 3,
             ..request
         };
-        assert_eq!(follow(&till, request).await.0, expected[3..]);
+        assert_eq!(follow(&fixture, request).await.0, expected[3..]);
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_offset_skips_and_past_the_end_is_empty_with_the_total() {
-    let till = Till::open().await;
-    let all = many(&till).await;
+async fn an_offset_skips_buckets_and_past_the_end_the_page_is_empty() {
+    let fixture = BucketFixture::open().await;
+    let all = many(&fixture).await;
     for (offset, limit) in [(0, 10), (20, 10), (24, 1), (25, 10), (1_000_000, 1_000)] {
         for status in [BucketStatus::Unspecified, BucketStatus::Expired] {
-            let listed = till
+            let listed = fixture
                 .list(ListBucketsRequest {
                     limit,
                     offset,
@@ -135,16 +135,17 @@ async fn an_offset_skips_and_past_the_end_is_empty_with_the_total() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn pages_have_100_buckets_unless_asked_and_1000_at_most() {
-    let till = Till::open().await;
-    let tenant = till.tenant;
+async fn pages_have_100_buckets_by_default_and_at_most_1000() {
+    let fixture = BucketFixture::open().await;
+    let tenant = fixture.tenant;
     let sql = format!(
         "INSERT INTO bucket (owner_id, tenant, id, status, unit, details, initiated_by, content_hash, opened_amount,
              opened_version, version, created_at, updated_at)
          SELECT gen_random_uuid(), '{tenant}', n::text, 'ACTIVE', 'EUR', '{{}}', 'x', '\\x00', 0, 0, 1, now(), now()
            FROM generate_series(1, 1001) n"
     );
-    till.earmark
+    fixture
+        .earmark
         .sql()
         .await
         .batch_execute(&sql)
@@ -157,7 +158,7 @@ async fn pages_have_100_buckets_unless_asked_and_1000_at_most() {
         (1_001, 1_000),
         (i32::MAX, 1_000),
     ] {
-        let listed = till
+        let listed = fixture
             .list(ListBucketsRequest {
                 limit,
                 ..Default::default()
@@ -166,9 +167,9 @@ async fn pages_have_100_buckets_unless_asked_and_1000_at_most() {
         assert_eq!((listed.result_count, listed.total_count), (shown, 1_001));
         assert_ne!(listed.next_page_token, "");
     }
-    // All of one moment: then ids are the order, by their bytes.
+    // Buckets of one time are ordered by the bytes of their ids.
     let (found, pages) = follow(
-        &till,
+        &fixture,
         ListBucketsRequest {
             limit: 400,
             ..Default::default()
@@ -180,10 +181,10 @@ async fn pages_have_100_buckets_unless_asked_and_1000_at_most() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_page_cannot_begin_at_two_places() {
-    let till = Till::open().await;
-    many(&till).await;
-    let listed = till
+async fn an_offset_and_a_page_token_together_are_refused() {
+    let fixture = BucketFixture::open().await;
+    many(&fixture).await;
+    let listed = fixture
         .list(ListBucketsRequest {
             limit: 1,
             ..Default::default()
@@ -202,54 +203,45 @@ async fn a_page_cannot_begin_at_two_places() {
             page_token: token.into(),
             ..Default::default()
         };
-        let refused = till.client.clone().list_buckets(request).await;
+        let refused = fixture.client.clone().list_buckets(request).await;
         refusal(refused).expect_invalid(fields);
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_token_serves_only_the_list_that_gave_it() {
-    let till = Till::open().await;
-    many(&till).await;
+async fn a_page_token_is_refused_by_any_other_list() {
+    let fixture = BucketFixture::open().await;
+    many(&fixture).await;
     let first = ListBucketsRequest {
         limit: 2,
         product_id: "p".into(),
         ..Default::default()
     };
-    let listed = till.list(first.clone()).await;
-    let token = listed.next_page_token;
-    let next = ListBucketsRequest {
-        page_token: token.clone(),
+    let token = fixture.list(first.clone()).await.next_page_token;
+    let with_token = |page_token| ListBucketsRequest {
+        page_token,
         ..first.clone()
     };
-    // How much is shown of how many does not matter.
+    let next = with_token(token.clone());
+    // A token is independent of the page size, the type and the fields.
     let shown = ListBucketsRequest {
         limit: 3,
         r#type: "BucketOracle".into(),
         fields: "name".into(),
         ..next.clone()
     };
-    assert_eq!(till.ids(shown).await[..2], till.ids(next.clone()).await);
+    assert_eq!(
+        fixture.ids(shown).await[..2],
+        fixture.ids(next.clone()).await
+    );
 
     let mut altered = token.clone();
     altered.replace_range(20..21, if &token[20..21] == "A" { "B" } else { "A" });
-    let other = Till::client(&till.earmark, uuid::Uuid::new_v4());
-    let mine = &till.client;
+    let other = BucketFixture::client(&fixture.earmark, uuid::Uuid::new_v4());
+    let mine = &fixture.client;
     for (client, request) in [
-        (
-            mine,
-            ListBucketsRequest {
-                page_token: altered,
-                ..first.clone()
-            },
-        ),
-        (
-            mine,
-            ListBucketsRequest {
-                page_token: "x".into(),
-                ..first.clone()
-            },
-        ),
+        (mine, with_token(altered)),
+        (mine, with_token("x".into())),
         (
             mine,
             ListBucketsRequest {
@@ -288,26 +280,26 @@ async fn a_token_serves_only_the_list_that_gave_it() {
         page_token: token,
         ..Default::default()
     };
-    let refused = till.client.clone().list_balance_actions(request).await;
+    let refused = fixture.client.clone().list_balance_actions(request).await;
     refusal(refused).expect(Code::InvalidArgument, "PAGE_TOKEN_INVALID");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_created_while_paging_comes_at_the_end() {
-    let till = Till::open().await;
-    let mut all = many(&till).await;
+async fn buckets_created_while_paging_are_on_the_last_pages() {
+    let fixture = BucketFixture::open().await;
+    let mut all = many(&fixture).await;
     let request = ListBucketsRequest {
         limit: 10,
         ..Default::default()
     };
-    let listed = till.list(request.clone()).await;
-    till.topup(topup(&all[2], "1", "t")).await;
-    till.bucket("late", "0").await;
+    let listed = fixture.list(request.clone()).await;
+    fixture.topup(topup(&all[2], "1", "t")).await;
+    fixture.bucket("late", "0").await;
     all.push("late".into());
     let request = ListBucketsRequest {
         page_token: listed.next_page_token.clone(),
         ..request
     };
-    let (found, _) = follow(&till, request).await;
+    let (found, _) = follow(&fixture, request).await;
     assert_eq!(found, all[10..]);
 }

@@ -4,22 +4,24 @@ use earmark::proto::bucket::v1::{
 };
 use tonic::Code;
 
+use crate::support::bucket_fixture::{
+    BucketFixture, amount, eur, left, reserve, topup, transfer, values,
+};
 use crate::support::earmark::refusal;
 use crate::support::service::is_replayed;
-use crate::support::till::{Till, amount, eur, left, reserve, topup, transfer, values};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_transfer_moves_value_in_one_step() {
-    let till = Till::open().await;
-    till.bucket("a", "10").await;
-    till.bucket("b", "1").await;
-    let mut client = till.client.clone();
+    let fixture = BucketFixture::open().await;
+    fixture.bucket("a", "10").await;
+    fixture.bucket("b", "1").await;
+    let mut client = fixture.client.clone();
     let answer = client
         .transfer_balance(transfer("a", "b", "4.5", "t"))
         .await;
     let answer = answer.expect("transferred").into_inner();
     assert_eq!(values(&answer.bucket.expect("set")), left("5.5", "0"));
-    assert_eq!(till.values("b").await, left("5.5", "0"));
+    assert_eq!(fixture.values("b").await, left("5.5", "0"));
     let action = answer.balance_action.expect("set");
     assert_eq!(action.status(), BalanceActionStatus::Completed);
     assert_eq!(
@@ -33,8 +35,8 @@ async fn a_transfer_moves_value_in_one_step() {
         (action.transfer_cost.clone(), action.cost_owner()),
         (None, CostOwner::Unspecified)
     );
-    assert_eq!(till.action(&action.id).await, action);
-    // Both buckets tell of it.
+    assert_eq!(fixture.action(&action.id).await, action);
+    // Both buckets list the transfer.
     for id in ["a", "b"] {
         let request = ListBalanceActionsRequest {
             bucket_ids: vec![id.into()],
@@ -52,7 +54,7 @@ async fn a_transfer_moves_value_in_one_step() {
         .await;
     let again = again.expect("replayed");
     assert!(is_replayed(&again));
-    assert_eq!(till.values("b").await, left("5.5", "0"));
+    assert_eq!(fixture.values("b").await, left("5.5", "0"));
     let other = client
         .transfer_balance(transfer("a", "c", "4.5", "t"))
         .await;
@@ -60,11 +62,11 @@ async fn a_transfer_moves_value_in_one_step() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_cost_is_paid_by_whom_it_says() {
-    let till = Till::open().await;
-    till.bucket("a", "10").await;
-    till.bucket("b", "0").await;
-    let mut client = till.client.clone();
+async fn the_cost_owner_pays_the_cost() {
+    let fixture = BucketFixture::open().await;
+    fixture.bucket("a", "10").await;
+    fixture.bucket("b", "0").await;
+    let mut client = fixture.client.clone();
     let costing = |of: &str, cost: &str, owner: CostOwner, key: &str| TransferBalanceRequest {
         transfer_cost: amount(cost, "EUR"),
         cost_owner: owner.into(),
@@ -73,7 +75,7 @@ async fn the_cost_is_paid_by_whom_it_says() {
     for (of, cost, owner, a, b) in [
         ("3", "1", CostOwner::Unspecified, "6", "3"),
         ("2", "0.5", CostOwner::Receiver, "4", "4.5"),
-        // The receiver pays out of what it just got.
+        // The receiver pays the cost from the value that it received.
         ("1", "5.5", CostOwner::Receiver, "3", "0"),
         ("1", "2", CostOwner::Originator, "0", "1"),
     ] {
@@ -86,10 +88,10 @@ async fn the_cost_is_paid_by_whom_it_says() {
         };
         assert_eq!(action.cost_owner(), owner);
         assert_eq!(action.transfer_cost, amount(cost, "EUR"));
-        assert_eq!(till.values("a").await, left(a, "0"));
-        assert_eq!(till.values("b").await, left(b, "0"));
+        assert_eq!(fixture.values("a").await, left(a, "0"));
+        assert_eq!(fixture.values("b").await, left(b, "0"));
     }
-    till.topup(topup("a", "3", "t")).await;
+    fixture.topup(topup("a", "3", "t")).await;
     for (of, cost, owner, available, requested) in [
         ("2", "1.5", CostOwner::Originator, "3", "3.5"),
         ("1", "2.5", CostOwner::Receiver, "2", "2.5"),
@@ -101,41 +103,41 @@ async fn the_cost_is_paid_by_whom_it_says() {
         assert_eq!(refused.metadata["available"], available);
         assert_eq!(refused.metadata["requested"], requested);
     }
-    assert_eq!(till.values("a").await, left("3", "0"));
-    assert_eq!(till.values("b").await, left("1", "0"));
+    assert_eq!(fixture.values("a").await, left("3", "0"));
+    assert_eq!(fixture.values("b").await, left("1", "0"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_set_aside_is_not_transferred() {
-    let till = Till::open().await;
-    till.bucket("a", "10").await;
-    till.bucket("b", "0").await;
-    till.reserve(reserve("a", "8", "r")).await;
-    let refused = till
+async fn reserved_value_is_not_transferred() {
+    let fixture = BucketFixture::open().await;
+    fixture.bucket("a", "10").await;
+    fixture.bucket("b", "0").await;
+    fixture.reserve(reserve("a", "8", "r")).await;
+    let refused = fixture
         .client
         .clone()
         .transfer_balance(transfer("a", "b", "3", "t"))
         .await;
     let refused = refusal(refused).expect(Code::FailedPrecondition, "INSUFFICIENT_BALANCE");
     assert_eq!(refused.metadata["available"], "2");
-    assert_eq!(till.values("b").await, left("0", "0"));
+    assert_eq!(fixture.values("b").await, left("0", "0"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn both_buckets_must_be_usable_and_of_one_unit() {
-    let till = Till::open().await;
-    till.bucket("a", "10").await;
-    till.bucket("b", "0").await;
-    till.bucket("s", "10").await;
-    till.set_status("s", BucketStatus::Suspended).await;
+async fn both_buckets_of_a_transfer_must_be_usable_and_have_one_unit() {
+    let fixture = BucketFixture::open().await;
+    fixture.bucket("a", "10").await;
+    fixture.bucket("b", "0").await;
+    fixture.bucket("s", "10").await;
+    fixture.set_status("s", BucketStatus::Suspended).await;
     let mut kilobytes = eur("k", "1");
     kilobytes.remaining_value = Some(Quantity {
         amount: "1".into(),
         units: "kB".into(),
         ..Default::default()
     });
-    till.create(kilobytes).await;
-    let mut client = till.client.clone();
+    fixture.create(kilobytes).await;
+    let mut client = fixture.client.clone();
     for (from, to) in [("a", "s"), ("s", "a")] {
         let refused = client.transfer_balance(transfer(from, to, "1", "t")).await;
         refusal(refused).expect(Code::FailedPrecondition, "BUCKET_NOT_USABLE");
@@ -159,36 +161,36 @@ async fn both_buckets_must_be_usable_and_of_one_unit() {
         let refused = refusal(client.transfer_balance(request).await);
         refused.expect_invalid(&[wrong]);
     }
-    assert_eq!(till.values("a").await, left("10", "0"));
+    assert_eq!(fixture.values("a").await, left("10", "0"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_foreign_tenants_bucket_takes_nothing() {
-    let till = Till::open().await;
-    till.bucket("a", "10").await;
-    let till = {
-        let other = Till::on(till.earmark);
+async fn a_transfer_to_another_tenants_bucket_is_refused() {
+    let fixture = BucketFixture::open().await;
+    fixture.bucket("a", "10").await;
+    let fixture = {
+        let other = BucketFixture::on(fixture.earmark);
         other.bucket("b", "0").await;
-        Till {
-            tenant: till.tenant,
-            client: till.client,
+        BucketFixture {
+            tenant: fixture.tenant,
+            client: fixture.client,
             earmark: other.earmark,
         }
     };
-    let refused = till
+    let refused = fixture
         .client
         .clone()
         .transfer_balance(transfer("a", "b", "1", "t"))
         .await;
     refusal(refused).expect(Code::NotFound, "BUCKET_NOT_FOUND");
-    assert_eq!(till.values("a").await, left("10", "0"));
+    assert_eq!(fixture.values("a").await, left("10", "0"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_cannot_be_a_transfer_is_refused() {
-    let till = Till::open().await;
-    till.bucket("a", "10").await;
-    let mut client = till.client.clone();
+async fn invalid_transfer_arguments_are_refused() {
+    let fixture = BucketFixture::open().await;
+    fixture.bucket("a", "10").await;
+    let mut client = fixture.client.clone();
     let refused = client.transfer_balance(transfer("a", "a", "1", "t")).await;
     refusal(refused).expect_invalid(&["receiver_bucket_id"]);
     let request = TransferBalanceRequest {
@@ -205,5 +207,5 @@ async fn what_cannot_be_a_transfer_is_refused() {
         let refused = refusal(client.transfer_balance(request).await);
         refused.expect_invalid(&["transfer_cost.amount"]);
     }
-    assert_eq!(till.values("a").await, left("10", "0"));
+    assert_eq!(fixture.values("a").await, left("10", "0"));
 }

@@ -2,10 +2,10 @@ use earmark::proto::bucket::v1::{Bucket, BucketStatus, TimePeriod, UpdateBucketR
 use prost_types::Timestamp;
 use tonic::Code;
 
-use crate::support::desk::in_micros;
+use crate::support::allocation_fixture::in_micros;
+use crate::support::bucket_fixture::{BucketFixture, deduct, eur, left, reserve, topup, unreserve};
 use crate::support::earmark::refusal;
 use crate::support::service::is_replayed;
-use crate::support::till::{Till, deduct, eur, left, reserve, topup, unreserve};
 
 fn update(id: &str) -> UpdateBucketRequest {
     UpdateBucketRequest {
@@ -22,8 +22,8 @@ fn to(id: &str, status: BucketStatus) -> UpdateBucketRequest {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_set_changes_and_the_rest_stays() {
-    let till = Till::open().await;
+async fn update_changes_the_members_that_are_set_only() {
+    let fixture = BucketFixture::open().await;
     let created = Bucket {
         name: Some("old".into()),
         description: Some("kept".into()),
@@ -33,8 +33,8 @@ async fn what_is_set_changes_and_the_rest_stays() {
         }),
         ..eur("b", "1")
     };
-    let created = till.create(created).await;
-    let end = in_micros(&till.earmark, 60_000_000).await;
+    let created = fixture.create(created).await;
+    let end = in_micros(&fixture.earmark, 60_000_000).await;
     let valid_for = TimePeriod {
         start_date_time: None,
         end_date_time: Some(end),
@@ -45,7 +45,7 @@ async fn what_is_set_changes_and_the_rest_stays() {
         valid_for: Some(valid_for),
         ..update("b")
     };
-    let updated = till.client.clone().update_bucket(request).await;
+    let updated = fixture.client.clone().update_bucket(request).await;
     let updated = updated.expect("updated").into_inner().bucket;
     let expected = Bucket {
         name: Some("new".into()),
@@ -55,16 +55,16 @@ async fn what_is_set_changes_and_the_rest_stays() {
         ..created
     };
     assert_eq!(updated.as_ref(), Some(&expected));
-    assert_eq!(till.get("b").await, expected);
+    assert_eq!(fixture.get("b").await, expected);
 
-    // Empty takes away.
+    // An empty member is removed.
     let request = UpdateBucketRequest {
         name: Some(String::new()),
         description: Some(String::new()),
         valid_for: Some(TimePeriod::default()),
         ..update("b")
     };
-    let updated = till.client.clone().update_bucket(request).await;
+    let updated = fixture.client.clone().update_bucket(request).await;
     let expected = Bucket {
         name: None,
         description: None,
@@ -77,39 +77,39 @@ async fn what_is_set_changes_and_the_rest_stays() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn another_version_than_expected_is_refused() {
-    let till = Till::open().await;
-    till.bucket("b", "1").await;
-    // Movements count too: whoever expects a version has seen the values.
-    till.topup(topup("b", "1", "t")).await;
-    let version = till.get("b").await.version;
+async fn an_unexpected_version_is_refused() {
+    let fixture = BucketFixture::open().await;
+    fixture.bucket("b", "1").await;
+    // Movements increase the version too, because it covers the values.
+    fixture.topup(topup("b", "1", "t")).await;
+    let version = fixture.get("b").await.version;
     assert_eq!(version, 3);
     let expecting = |version: i64| UpdateBucketRequest {
         expected_version: Some(version),
         ..to("b", BucketStatus::Suspended)
     };
-    let mut client = till.client.clone();
+    let mut client = fixture.client.clone();
     let refused = refusal(client.update_bucket(expecting(2)).await);
     let refused = refused.expect(Code::Aborted, "VERSION_MISMATCH");
     assert_eq!(refused.metadata["expected_version"], "2");
     assert_eq!(refused.metadata["actual_version"], "3");
-    assert_eq!(till.get("b").await.status(), BucketStatus::Active);
+    assert_eq!(fixture.get("b").await.status(), BucketStatus::Active);
     client.update_bucket(expecting(3)).await.expect("updated");
-    assert_eq!(till.get("b").await.version, 4);
+    assert_eq!(fixture.get("b").await.version, 4);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn closed_is_final_and_needs_an_empty_bucket() {
-    let till = Till::open().await;
-    till.bucket("b", "2").await;
-    let held = till.reserve(reserve("b", "1", "r")).await;
-    let mut client = till.client.clone();
+async fn only_an_empty_bucket_can_be_closed_and_closed_is_final() {
+    let fixture = BucketFixture::open().await;
+    fixture.bucket("b", "2").await;
+    let held = fixture.reserve(reserve("b", "1", "r")).await;
+    let mut client = fixture.client.clone();
     let mut close = async || client.update_bucket(to("b", BucketStatus::Closed)).await;
     refusal(close().await).expect(Code::FailedPrecondition, "BUCKET_NOT_USABLE");
-    let mut other = till.client.clone();
+    let mut other = fixture.client.clone();
     let deducted = other.deduct_balance(deduct("b", "1", "d")).await;
     deducted.expect("deducted");
-    assert_eq!(till.values("b").await, left("0", "1"));
+    assert_eq!(fixture.values("b").await, left("0", "1"));
     let refused = refusal(close().await).expect(Code::FailedPrecondition, "BUCKET_NOT_USABLE");
     assert_eq!(refused.metadata["status"], "ACTIVE");
     other
@@ -138,13 +138,13 @@ async fn closed_is_final_and_needs_an_empty_bucket() {
         status: BucketStatus::Closed.into(),
         ..eur("c", "0")
     };
-    assert_eq!(till.create(bucket).await.status(), BucketStatus::Closed);
+    assert_eq!(fixture.create(bucket).await.status(), BucketStatus::Closed);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn any_status_but_closed_may_follow_any_other() {
-    let till = Till::open().await;
-    till.bucket("b", "1").await;
+async fn every_change_between_open_statuses_is_allowed() {
+    let fixture = BucketFixture::open().await;
+    fixture.bucket("b", "1").await;
     let open = [
         BucketStatus::Active,
         BucketStatus::Suspended,
@@ -153,18 +153,18 @@ async fn any_status_but_closed_may_follow_any_other() {
     ];
     for from in open {
         for status in open {
-            till.set_status("b", from).await;
-            till.set_status("b", status).await;
-            assert_eq!(till.get("b").await.status(), status);
+            fixture.set_status("b", from).await;
+            fixture.set_status("b", status).await;
+            assert_eq!(fixture.get("b").await.status(), status);
         }
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_key_works_once() {
-    let till = Till::open().await;
-    till.bucket("b", "1").await;
-    let mut client = till.client.clone();
+async fn an_update_with_a_used_request_id_is_replayed() {
+    let fixture = BucketFixture::open().await;
+    fixture.bucket("b", "1").await;
+    let mut client = fixture.client.clone();
     let request = UpdateBucketRequest {
         request_id: "k".into(),
         ..to("b", BucketStatus::Suspended)
@@ -175,7 +175,7 @@ async fn a_key_works_once() {
         .update_bucket(to("b", BucketStatus::Active))
         .await
         .expect("done");
-    // The version that it expects is no content: the repeat is the same request.
+    // The expected version is not part of the key's content, so this is a replay.
     let again = UpdateBucketRequest {
         expected_version: Some(99),
         ..request.clone()
@@ -192,8 +192,8 @@ async fn a_key_works_once() {
     let refused = refusal(client.update_bucket(other).await);
     let refused = refused.expect(Code::AlreadyExists, "IDEMPOTENCY_KEY_REUSED");
     assert_eq!(refused.metadata["field"], "request_id");
-    // The key is the bucket's: another one may use it too.
-    till.bucket("c", "1").await;
+    // Keys are per bucket, so another bucket may use the same one.
+    fixture.bucket("c", "1").await;
     let request = UpdateBucketRequest {
         request_id: "k".into(),
         ..to("c", BucketStatus::Inactive)
@@ -204,18 +204,18 @@ async fn a_key_works_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_validated_update_changes_nothing_and_leaves_no_key() {
-    let till = Till::open().await;
-    let before = till.bucket("b", "1").await;
+async fn validate_only_updates_nothing_and_stores_no_key() {
+    let fixture = BucketFixture::open().await;
+    let before = fixture.bucket("b", "1").await;
     let request = UpdateBucketRequest {
         request_id: "k".into(),
         validate_only: true,
         ..to("b", BucketStatus::Suspended)
     };
-    let mut client = till.client.clone();
+    let mut client = fixture.client.clone();
     let validated = client.update_bucket(request.clone()).await;
     let validated = validated.expect("validated").into_inner().bucket;
-    assert_eq!(till.get("b").await, before);
+    assert_eq!(fixture.get("b").await, before);
     let request = UpdateBucketRequest {
         validate_only: false,
         ..request
@@ -226,10 +226,10 @@ async fn a_validated_update_changes_nothing_and_leaves_no_key() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_cannot_be_is_refused() {
-    let till = Till::open().await;
-    till.bucket("b", "1").await;
-    let mut client = till.client.clone();
+async fn invalid_update_arguments_are_refused() {
+    let fixture = BucketFixture::open().await;
+    fixture.bucket("b", "1").await;
+    let mut client = fixture.client.clone();
     let request = UpdateBucketRequest {
         bucket_id: String::new(),
         name: Some("x".repeat(201)),

@@ -110,95 +110,35 @@ async fn a_patched_amount_keeps_every_digit() {
     );
 }
 
-#[tokio::test]
-async fn a_patch_is_carried_out_whole_or_not_at_all() {
-    let earmark = Earmark::start().await;
-    let client = earmark.firm("1");
-    let record = create(&client, example()).await;
-    let change = json!({"op": "replace", "path": "/dealId", "value": "other"});
-    let refused = |operation: Value| {
-        let (client, id, change) = (client.clone(), record.id.clone(), change.clone());
-        async move {
-            let refused = patch(&client, &id, json!([change, operation])).await;
-            let refused = refused.expect_err("refused");
-            let index = detail(&refused, "index");
-            (refused.code(), reason::<()>(Err(refused)), index)
-        }
-    };
-    let invalid = |index: Option<&str>| {
-        let reason = String::from("INVALID_REQUEST");
-        (Code::InvalidArgument, reason, index.map(String::from))
-    };
-    let failed = (
-        Code::FailedPrecondition,
-        String::from("PATCH_TEST_FAILED"),
-        Some(String::from("1")),
-    );
-    let test = json!({"op": "test", "path": "/companyId", "value": 2});
-    assert_eq!(refused(test).await, failed);
-    for (operation, index) in [
+/// Operations that are refused whatever the record holds, or since it lacks what they name.
+fn impossible_operations() -> Vec<Value> {
+    vec![
         // Not there.
-        (json!({"op": "remove", "path": "/trancheId"}), Some("1")),
-        (
-            json!({"op": "replace", "path": "/statusMessages/2/code", "value": "x"}),
-            Some("1"),
-        ),
-        (
-            json!({"op": "add", "path": "/statusMessages/3", "value": {}}),
-            Some("1"),
-        ),
-        (
-            json!({"op": "add", "path": "/detail/order", "value": {}}),
-            Some("1"),
-        ),
-        (
-            json!({"op": "move", "from": "/no", "path": "/dealId"}),
-            Some("1"),
-        ),
+        json!({"op": "remove", "path": "/trancheId"}),
+        json!({"op": "replace", "path": "/statusMessages/2/code", "value": "x"}),
+        json!({"op": "add", "path": "/statusMessages/3", "value": {}}),
+        json!({"op": "add", "path": "/detail/order", "value": {}}),
+        json!({"op": "move", "from": "/no", "path": "/dealId"}),
         // Never right.
-        (
-            json!({"op": "add", "path": "dealId", "value": 1}),
-            Some("1"),
-        ),
-        (
-            json!({"op": "add", "path": "/deal~2Id", "value": 1}),
-            Some("1"),
-        ),
-        (json!({"op": "add", "path": "/dealId"}), Some("1")),
-        (json!({"op": "copy", "path": "/dealId"}), Some("1")),
-        (json!({"op": "spam", "path": "/dealId"}), Some("1")),
-        (
-            json!({"op": "move", "from": "/allocationValue", "path": "/allocationValue/data"}),
-            Some("1"),
-        ),
+        json!({"op": "add", "path": "dealId", "value": 1}),
+        json!({"op": "add", "path": "/deal~2Id", "value": 1}),
+        json!({"op": "add", "path": "/dealId"}),
+        json!({"op": "copy", "path": "/dealId"}),
+        json!({"op": "spam", "path": "/dealId"}),
+        json!({"op": "move", "from": "/allocationValue", "path": "/allocationValue/data"}),
         // The server's.
-        (
-            json!({"op": "replace", "path": "/id", "value": "x"}),
-            Some("1"),
-        ),
-        (json!({"op": "remove", "path": "/version"}), Some("1")),
-        (
-            json!({"op": "add", "path": "/createdBy", "value": "x"}),
-            Some("1"),
-        ),
-        (
-            json!({"op": "move", "from": "/lastModifiedBy", "path": "/dealId"}),
-            Some("1"),
-        ),
-        (
-            json!({"op": "replace", "path": "/createdDateTime", "value": null}),
-            Some("1"),
-        ),
-        (json!({"op": "remove", "path": ""}), Some("1")),
-    ] {
-        assert_eq!(
-            refused(operation.clone()).await,
-            invalid(index),
-            "{operation}"
-        );
-    }
-    // Results that are no record.
-    for (operation, field) in [
+        json!({"op": "replace", "path": "/id", "value": "x"}),
+        json!({"op": "remove", "path": "/version"}),
+        json!({"op": "add", "path": "/createdBy", "value": "x"}),
+        json!({"op": "move", "from": "/lastModifiedBy", "path": "/dealId"}),
+        json!({"op": "replace", "path": "/createdDateTime", "value": null}),
+        json!({"op": "remove", "path": ""}),
+    ]
+}
+
+/// Operations whose result is no record, and the member that is wrong in it.
+fn operations_that_leave_no_record() -> Vec<(Value, &'static str)> {
+    vec![
         (
             json!({"op": "add", "path": "/unknown", "value": 1}),
             "/unknown",
@@ -239,7 +179,40 @@ async fn a_patch_is_carried_out_whole_or_not_at_all() {
             json!({"op": "add", "path": "/comment/comments/0", "value": {"lastModifiedDateTime": "yesterday"}}),
             "/comment/comments/0/lastModifiedDateTime",
         ),
-    ] {
+    ]
+}
+
+#[tokio::test]
+async fn a_patch_with_a_failing_operation_changes_nothing() {
+    let earmark = Earmark::start().await;
+    let client = earmark.firm("1");
+    let record = create(&client, example()).await;
+    let change = json!({"op": "replace", "path": "/dealId", "value": "other"});
+    let refused = |operation: Value| {
+        let (client, id, change) = (client.clone(), record.id.clone(), change.clone());
+        async move {
+            let refused = patch(&client, &id, json!([change, operation])).await;
+            let refused = refused.expect_err("refused");
+            let index = detail(&refused, "index");
+            (refused.code(), reason::<()>(Err(refused)), index)
+        }
+    };
+    let invalid = (
+        Code::InvalidArgument,
+        String::from("INVALID_REQUEST"),
+        Some(String::from("1")),
+    );
+    let failed = (
+        Code::FailedPrecondition,
+        String::from("PATCH_TEST_FAILED"),
+        Some(String::from("1")),
+    );
+    let test = json!({"op": "test", "path": "/companyId", "value": 2});
+    assert_eq!(refused(test).await, failed);
+    for operation in impossible_operations() {
+        assert_eq!(refused(operation.clone()).await, invalid, "{operation}");
+    }
+    for (operation, field) in operations_that_leave_no_record() {
         let operations = json!([change, operation]);
         assert_eq!(
             fields(patch(&client, &record.id, operations).await),
@@ -250,7 +223,7 @@ async fn a_patch_is_carried_out_whole_or_not_at_all() {
 }
 
 #[tokio::test]
-async fn what_can_be_judged_without_the_record_is_judged_at_once() {
+async fn a_malformed_patch_is_refused_before_the_record_is_read() {
     let earmark = Earmark::start().await;
     let client = earmark.firm("1");
     let record = create(&client, deal("D")).await;
@@ -309,7 +282,7 @@ async fn a_patch_may_set_the_source_id_unless_another_record_has_it() {
 }
 
 #[tokio::test]
-async fn a_copy_that_doubles_again_and_again_is_stopped() {
+async fn repeated_copies_are_refused_at_the_size_limit() {
     let earmark = Earmark::start().await;
     let client = earmark.firm("1");
     let record = create(&client, example()).await;

@@ -1,6 +1,6 @@
-//! Random patches, one after the other and many at once, held against a reference that shares no code with the server.
+//! Random patches, sequential and concurrent, compared with a reference that shares no code with the server.
 //!
-//! What is asked follows from a seed, which a failure prints: `EARMARK_PATCH_SEED` plays it again.
+//! The patches follow from a seed, which a failure prints and `EARMARK_PATCH_SEED` repeats.
 
 mod reference;
 
@@ -13,8 +13,8 @@ use tonic::{Code, Status};
 
 use self::reference::{End, document, patched, paths};
 use super::{Client, create, patch, pb};
-use crate::support::chance::Chance;
 use crate::support::earmark::Earmark;
+use crate::support::random::Random;
 use crate::support::service::{detail, reason};
 
 fn seed() -> u64 {
@@ -42,7 +42,7 @@ fn full() -> Value {
 }
 
 /// Somewhere in a document, or beside it.
-fn place(chance: &mut Chance, document: &Value) -> String {
+fn place(random: &mut Random, document: &Value) -> String {
     const NAMES: [&str; 10] = [
         "dealId",
         "trancheId",
@@ -56,20 +56,20 @@ fn place(chance: &mut Chance, document: &Value) -> String {
         "-",
     ];
     let there = paths(document);
-    let mut place = there[chance.number(0..there.len())].clone();
-    if chance.one_in(3) {
+    let mut place = there[random.number(0..there.len())].clone();
+    if random.one_in(3) {
         // Beside what is there, or inside of it.
-        if chance.one_in(2) {
+        if random.one_in(2) {
             place.truncate(place.rfind('/').unwrap_or(0));
         }
         place.push('/');
-        place.push_str(NAMES[chance.number(0..NAMES.len())]);
+        place.push_str(NAMES[random.number(0..NAMES.len())]);
     }
     place
 }
 
 /// What may stand there in a record, and now and then what may not.
-fn value(chance: &mut Chance, path: &str) -> Value {
+fn value(random: &mut Random, path: &str) -> Value {
     let values = [
         json!(null),
         json!("a"),
@@ -81,14 +81,14 @@ fn value(chance: &mut Chance, path: &str) -> Value {
         json!({}),
         json!({"message": null, "code": "a"}),
     ];
-    let any = values[chance.number(0..values.len())].clone();
+    let any = values[random.number(0..values.len())].clone();
     let (parent, last) = path.rsplit_once('/').expect("a pointer");
     match (parent, last) {
-        _ if chance.one_in(4) => any,
+        _ if random.one_in(4) => any,
         ("/statusMessages", _) => json!({"code": "b", "message": "c"}),
         ("/comment/comments", _) => json!({"comment": "b", "commentType": "public"}),
         (_, "statusMessages") => json!([{"code": "c"}]),
-        (_, "companyId" | "amount") => json!(chance.number(0..3)),
+        (_, "companyId" | "amount") => json!(random.number(0..3)),
         (_, "data") => json!({"amount": 7}),
         (_, "type") => json!("quantity"),
         (_, "orderStatus") => json!("deletePending"),
@@ -98,32 +98,32 @@ fn value(chance: &mut Chance, path: &str) -> Value {
     }
 }
 
-fn operation(chance: &mut Chance, document: &Value) -> Value {
+fn operation(random: &mut Random, document: &Value) -> Value {
     const OPS: [&str; 8] = [
         "add", "add", "replace", "replace", "remove", "move", "copy", "test",
     ];
-    let op = OPS[chance.number(0..OPS.len())];
-    let path = place(chance, document);
-    let from = place(chance, document);
-    // A move into itself is refused before the record is read: cases tell that, not chance.
+    let op = OPS[random.number(0..OPS.len())];
+    let path = place(random, document);
+    let from = place(random, document);
+    // A move into itself is refused before the record is read, which has tests of its own.
     let is_inside = path.len() > from.len() && path.starts_with(&from);
     let op = if is_inside && op == "move" {
         "copy"
     } else {
         op
     };
-    // Half of the tests ask for what is there.
+    // Half of the `test` operations expect the present value.
     let fair = document.pointer(&path).filter(|_| op == "test");
     let value = match fair {
-        Some(there) if chance.one_in(2) => there.clone(),
-        _ => value(chance, &path),
+        Some(there) if random.one_in(2) => there.clone(),
+        _ => value(random, &path),
     };
     json!({"op": op, "path": path, "from": from, "value": value})
 }
 
-fn operations(chance: &mut Chance, document: &Value) -> Value {
-    let count = chance.number(1..4);
-    (0..count).map(|_| operation(chance, document)).collect()
+fn operations(random: &mut Random, document: &Value) -> Value {
+    let count = random.number(1..4);
+    (0..count).map(|_| operation(random, document)).collect()
 }
 
 /// What the server answers: the record, or how the patch ended.
@@ -146,18 +146,18 @@ async fn full_record(client: &Client) -> pb::CasAllocation {
 }
 
 #[tokio::test]
-async fn random_patches_do_what_the_reference_does() {
+async fn random_patches_match_the_reference() {
     let earmark = Earmark::start().await;
     let client = earmark.firm("1");
     let seed = seed();
-    let mut chance = Chance::new(seed);
+    let mut random = Random::new(seed);
     let mut accepted = 0;
     for _ in 0..10 {
         let record = full_record(&client).await;
         let mut version = record.version;
         let mut stands = document(&record);
         for _ in 0..40 {
-            let operations = operations(&mut chance, &stands);
+            let operations = operations(&mut random, &stands);
             let answer = outcome(patch(&client, &record.id, operations.clone()).await);
             let expected = patched(&stands, &operations);
             let told = format!("seed {seed}: {operations} on {stands}");
@@ -188,11 +188,11 @@ struct Sent {
 
 /// Sends patches one after the other, each about the record as it was last seen.
 async fn send(client: Client, first: pb::CasAllocation, seed: u64) -> Vec<Sent> {
-    let mut chance = Chance::new(seed);
+    let mut random = Random::new(seed);
     let mut seen = first;
     let mut sent = Vec::new();
     for _ in 0..25 {
-        let operations = operations(&mut chance, &document(&seen));
+        let operations = operations(&mut random, &document(&seen));
         let answer = outcome(patch(&client, &seen.id, operations.clone()).await);
         let known = seen.version;
         if let Ok(record) = &answer {
@@ -208,7 +208,7 @@ async fn send(client: Client, first: pb::CasAllocation, seed: u64) -> Vec<Sent> 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn patches_at_once_are_carried_out_one_after_the_other() {
+async fn concurrent_patches_are_applied_one_after_the_other() {
     let earmark = Earmark::start().await;
     let client = earmark.firm("1");
     let seed = seed();
@@ -242,7 +242,7 @@ async fn patches_at_once_are_carried_out_one_after_the_other() {
         written.len()
     );
 
-    // What was refused was wrong at some version that its sender may have met.
+    // A refused patch must fail at one of the versions that it may have been applied to.
     for refused in &sent {
         let Err(end) = &refused.answer else { continue };
         let met: RangeInclusive<usize> =

@@ -1,4 +1,4 @@
-//! The searches that are made all the time find what they show by an index.
+//! Common searches use an index.
 
 use std::collections::BTreeSet;
 
@@ -63,7 +63,7 @@ async fn scans(asking: &Asking) -> BTreeSet<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn common_searches_use_the_index_that_was_made_for_them() {
+async fn common_searches_use_their_index() {
     let asking = Asking::start().await;
     fill(&asking.db.url).await;
     scans(&asking).await;

@@ -8,7 +8,7 @@ use crate::support::earmark::Earmark;
 use crate::support::service::{detail, is_replayed, reason};
 
 #[tokio::test]
-async fn a_record_is_created_with_what_was_said_and_the_servers_marks() {
+async fn create_stores_the_given_members_and_the_servers_fields() {
     let earmark = Earmark::start().await;
     let client = earmark.firm("acme");
     let said = pb::CasAllocation {
@@ -44,7 +44,7 @@ async fn a_record_is_created_with_what_was_said_and_the_servers_marks() {
     assert_eq!(record.last_modified_by, record.created_by);
     assert_eq!(record.last_modified_date_time, record.created_date_time);
     assert_eq!(record.version, 1);
-    // Set to nothing is set; an object with nothing in it is none.
+    // An empty string is a value; an object without members is unset.
     assert_eq!(record.deal_id.as_deref(), Some(""));
     assert_eq!(record.tranche_id, None);
     assert_eq!(record.company_id, Some(-3));
@@ -61,7 +61,7 @@ async fn a_record_is_created_with_what_was_said_and_the_servers_marks() {
 }
 
 #[tokio::test]
-async fn amounts_lose_no_digit() {
+async fn amounts_keep_every_digit() {
     let earmark = Earmark::start().await;
     let client = earmark.firm("acme");
     for (given, answered) in [
@@ -85,7 +85,7 @@ async fn amounts_lose_no_digit() {
 }
 
 #[tokio::test]
-async fn another_firms_record_is_not_there() {
+async fn another_firms_record_is_not_found() {
     let earmark = Earmark::start().await;
     let (acme, other) = (earmark.firm("1"), earmark.firm("2"));
     let record = create(&acme, sourced("S-1")).await;
@@ -113,12 +113,12 @@ async fn another_firms_record_is_not_there() {
     assert_eq!(reason(refused), "ALLOCATION_NOT_FOUND");
     assert_eq!(found(&other, &[]).await, [""; 0]);
     assert_eq!(get(&acme, &record.id).await.expect("untouched"), record);
-    // A source id is the firm's own.
+    // Source ids are per firm.
     create(&other, sourced("S-1")).await;
 }
 
 #[tokio::test]
-async fn a_firm_is_the_same_as_a_number_and_as_a_text() {
+async fn a_firm_id_may_be_a_number_or_a_string() {
     let earmark = Earmark::start().await;
     let record = create(&earmark.firm("42"), deal("D")).await;
     let mut claims = earmark.claims("somebody", &[]);
@@ -129,7 +129,7 @@ async fn a_firm_is_the_same_as_a_number_and_as_a_text() {
 }
 
 #[tokio::test]
-async fn scopes_and_the_firm_are_asked_for() {
+async fn every_rpc_requires_a_scope_and_a_firm() {
     let earmark = Earmark::start().await;
     let record = create(&earmark.firm("1"), deal("D")).await;
     let reader = earmark.of_firm("reader", "allocations-read", "1");
@@ -157,7 +157,7 @@ async fn scopes_and_the_firm_are_asked_for() {
     let refused = get(&nobodys, &record.id).await.expect_err("no firm");
     assert_eq!(refused.code(), Code::PermissionDenied);
     assert_eq!(detail(&refused, "claim").as_deref(), Some("firm_id"));
-    // Arguments come before the claim.
+    // Arguments are checked before the claim `firm_id`.
     let refused = get(&nobodys, "no UUID").await.expect_err("no id");
     assert_eq!(refused.code(), Code::InvalidArgument);
     writer
@@ -168,7 +168,7 @@ async fn scopes_and_the_firm_are_asked_for() {
 }
 
 #[tokio::test]
-async fn an_update_replaces_all_that_writers_say_by_id_or_by_source_id() {
+async fn an_update_by_id_or_source_id_replaces_every_writable_member() {
     let earmark = Earmark::start().await;
     let client = earmark.firm("1");
     let record = create(
@@ -208,7 +208,7 @@ async fn an_update_replaces_all_that_writers_say_by_id_or_by_source_id() {
     assert!(micros(updated.last_modified_date_time) > micros(record.last_modified_date_time));
     assert_eq!(get(&client, &record.id).await.expect("there"), updated);
 
-    // By id the source id is content like the rest.
+    // In an update by id the source id is replaced like other members.
     let by_id = |said| pb::UpdateAllocationRequest {
         id: record.id.clone(),
         allocation: Some(said),
@@ -245,7 +245,7 @@ async fn an_update_replaces_all_that_writers_say_by_id_or_by_source_id() {
 }
 
 #[tokio::test]
-async fn a_deleted_record_is_gone_and_its_source_id_free() {
+async fn a_deleted_record_is_not_found_and_its_source_id_is_free() {
     let earmark = Earmark::start().await;
     let client = earmark.firm("1");
     let first = create(&client, sourced("S-1")).await;
@@ -284,7 +284,7 @@ async fn a_deleted_record_is_gone_and_its_source_id_free() {
 }
 
 #[tokio::test]
-async fn a_repeated_create_answers_the_record_as_it_stands() {
+async fn a_replayed_create_returns_the_current_record() {
     let earmark = Earmark::start().await;
     let client = earmark.firm("1");
     let said = pb::CasAllocation {
@@ -321,7 +321,7 @@ async fn a_repeated_create_answers_the_record_as_it_stands() {
     );
     assert_eq!(reason::<()>(Err(refused)), "IDEMPOTENCY_KEY_REUSED");
 
-    // What has become of it since is shown.
+    // The replay shows the record with its later changes.
     let update = pb::UpdateAllocationRequest {
         allocation: Some(other),
         ..Default::default()

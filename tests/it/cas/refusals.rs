@@ -1,23 +1,20 @@
-//! Arguments that cannot be: each is named, and nothing is changed.
+//! Invalid arguments: each is reported, and nothing is written.
 
 use prost_types::Timestamp;
 use tonic::Code;
 
-use super::{NOBODY, cash, create, criterion, deal, get, pb, search, search_for};
+use super::{Client, NOBODY, cash, create, criterion, deal, get, pb, search, search_for};
 use crate::support::earmark::Earmark;
 use crate::support::service::{detail, fields, reason};
 
-#[tokio::test]
-async fn what_a_record_cannot_hold_is_named() {
-    let earmark = Earmark::start().await;
-    let client = earmark.firm("1");
+/// A record with as many wrong members as one can have.
+fn wrong_record() -> pb::CasAllocation {
     let long = "x".repeat(129);
-    let amount = |amount: &str| Some(cash(amount));
     let time = Some(Timestamp {
         seconds: i64::MAX,
         nanos: 0,
     });
-    let bad = pb::CasAllocation {
+    pb::CasAllocation {
         deal_id: Some("a\0b".into()),
         tranche_id: Some(long.clone()),
         source_id: Some(String::new()),
@@ -38,7 +35,7 @@ async fn what_a_record_cannot_hold_is_named() {
                     amount: Some(String::new()),
                 }),
             }),
-            ..amount("1e3").expect("set")
+            ..cash("1e3")
         }),
         distribution_type: 4,
         comment: Some(pb::CommentList {
@@ -48,7 +45,39 @@ async fn what_a_record_cannot_hold_is_named() {
             }],
         }),
         ..Default::default()
-    };
+    }
+}
+
+async fn wrong_amounts_are_named(client: &Client) {
+    for bad in [
+        "10000000000000000",
+        "0.0000000000001",
+        "NaN",
+        "+1",
+        " 1",
+        ".5",
+    ] {
+        let request = pb::CreateAllocationRequest {
+            allocation: Some(pb::CasAllocation {
+                allocation_value: Some(cash(bad)),
+                ..Default::default()
+            }),
+            ..Default::default()
+        };
+        let refused = client.clone().create_allocation(request).await;
+        assert_eq!(
+            fields(refused),
+            ["allocation.allocation_value.data.amount"],
+            "{bad}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn every_invalid_member_of_a_record_is_reported() {
+    let earmark = Earmark::start().await;
+    let client = earmark.firm("1");
+    let bad = wrong_record();
     let request = pb::CreateAllocationRequest {
         allocation: Some(bad.clone()),
         ..Default::default()
@@ -83,28 +112,7 @@ async fn what_a_record_cannot_hold_is_named() {
         expected
     );
 
-    for bad in [
-        "10000000000000000",
-        "0.0000000000001",
-        "NaN",
-        "+1",
-        " 1",
-        ".5",
-    ] {
-        let request = pb::CreateAllocationRequest {
-            allocation: Some(pb::CasAllocation {
-                allocation_value: amount(bad),
-                ..Default::default()
-            }),
-            ..Default::default()
-        };
-        let refused = client.clone().create_allocation(request).await;
-        assert_eq!(
-            fields(refused),
-            ["allocation.allocation_value.data.amount"],
-            "{bad}"
-        );
-    }
+    wrong_amounts_are_named(&client).await;
     let many = pb::CreateAllocationRequest {
         allocation: Some(pb::CasAllocation {
             status_messages: vec![Default::default(); 201],
@@ -128,7 +136,7 @@ async fn what_a_record_cannot_hold_is_named() {
 }
 
 #[tokio::test]
-async fn ids_and_keys_are_judged() {
+async fn invalid_ids_and_keys_are_refused() {
     let earmark = Earmark::start().await;
     let client = earmark.firm("1");
     let refused = get(&client, "").await;
@@ -160,48 +168,51 @@ async fn ids_and_keys_are_judged() {
     assert_eq!(unknown.code(), Code::NotFound);
 }
 
+/// Field, operator and value of a criterion, and which of them is wrong.
+const WRONG_CRITERIA: &[(&str, &str, &str, &str)] = &[
+    ("", "=", "x", "field"),
+    ("dealID", "=", "x", "field"),
+    ("dealId; DROP TABLE owner", "=", "x", "field"),
+    ("allocationValue", "=", "1", "field"),
+    ("statusMessages[0].code", "=", "x", "field"),
+    ("dealId", "", "x", "operator"),
+    ("dealId", "==", "x", "operator"),
+    ("dealId", "IN", "x", "operator"),
+    ("companyId", "like", "1%", "operator"),
+    ("orderStatus", "like", "p%", "operator"),
+    ("companyId", "=", "one", "value"),
+    ("companyId", "=", "", "value"),
+    ("companyId", ">", "9223372036854775808", "value"),
+    ("companyId", "in", "1,,2", "value"),
+    ("version", "=", "1.0", "value"),
+    ("id", "=", "x", "value"),
+    ("allocationValue.data.amount", ">", "1e3", "value"),
+    (
+        "allocationValue.data.amount",
+        ">",
+        "10000000000000000",
+        "value",
+    ),
+    ("createdDateTime", ">", "2020-04-09", "value"),
+    (
+        "createdDateTime",
+        "=",
+        "2020-04-09T04:36:37.1234567Z",
+        "value",
+    ),
+    ("createdDateTime", "<", "0000-01-01T00:00:00Z", "value"),
+    ("orderStatus", "=", "PENDING", "value"),
+    ("orderStatus", "in", "pending,gone", "value"),
+    ("detail.order.affirmation.isAffirmed", "=", "yes", "value"),
+    ("dealId", "=", "a\0", "value"),
+    ("dealId", "like", "a\\", "value"),
+];
+
 #[tokio::test]
-async fn a_search_names_each_criterion_that_cannot_be() {
+async fn a_search_reports_each_invalid_criterion() {
     let earmark = Earmark::start().await;
     let client = earmark.firm("1");
-    for (field, operator, value, wrong) in [
-        ("", "=", "x", "field"),
-        ("dealID", "=", "x", "field"),
-        ("dealId; DROP TABLE owner", "=", "x", "field"),
-        ("allocationValue", "=", "1", "field"),
-        ("statusMessages[0].code", "=", "x", "field"),
-        ("dealId", "", "x", "operator"),
-        ("dealId", "==", "x", "operator"),
-        ("dealId", "IN", "x", "operator"),
-        ("companyId", "like", "1%", "operator"),
-        ("orderStatus", "like", "p%", "operator"),
-        ("companyId", "=", "one", "value"),
-        ("companyId", "=", "", "value"),
-        ("companyId", ">", "9223372036854775808", "value"),
-        ("companyId", "in", "1,,2", "value"),
-        ("version", "=", "1.0", "value"),
-        ("id", "=", "x", "value"),
-        ("allocationValue.data.amount", ">", "1e3", "value"),
-        (
-            "allocationValue.data.amount",
-            ">",
-            "10000000000000000",
-            "value",
-        ),
-        ("createdDateTime", ">", "2020-04-09", "value"),
-        (
-            "createdDateTime",
-            "=",
-            "2020-04-09T04:36:37.1234567Z",
-            "value",
-        ),
-        ("createdDateTime", "<", "0000-01-01T00:00:00Z", "value"),
-        ("orderStatus", "=", "PENDING", "value"),
-        ("orderStatus", "in", "pending,gone", "value"),
-        ("detail.order.affirmation.isAffirmed", "=", "yes", "value"),
-        ("dealId", "=", "a\0", "value"),
-        ("dealId", "like", "a\\", "value"),
-    ] {
+    for &(field, operator, value, wrong) in WRONG_CRITERIA {
         let refused = search(
             &client,
             search_for(&[("dealId", "=", "D"), (field, operator, value)]),
@@ -237,7 +248,7 @@ async fn a_search_names_each_criterion_that_cannot_be() {
 }
 
 #[tokio::test]
-async fn a_search_names_what_else_cannot_be() {
+async fn a_search_reports_other_invalid_arguments() {
     let earmark = Earmark::start().await;
     let client = earmark.firm("1");
     let by = |field: &str, direction| pb::SortField {

@@ -28,7 +28,7 @@ async fn many(client: &Client, count: usize) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn pages_are_numbered_from_one_and_tokens_lead_on() {
+async fn pages_are_numbered_from_one_and_have_page_tokens() {
     let earmark = Earmark::start().await;
     let client = earmark.firm("1");
     let all = many(&client, 7).await;
@@ -74,7 +74,7 @@ async fn pages_are_numbered_from_one_and_tokens_lead_on() {
 }
 
 #[tokio::test]
-async fn a_token_serves_its_own_search_alone() {
+async fn a_page_token_is_refused_by_any_other_search() {
     let earmark = Earmark::start().await;
     let (client, other) = (earmark.firm("1"), earmark.firm("2"));
     many(&client, 3).await;
@@ -121,7 +121,7 @@ async fn a_token_serves_its_own_search_alone() {
 }
 
 #[tokio::test]
-async fn unset_values_are_above_all_others_in_an_order() {
+async fn unset_values_sort_above_all_others() {
     let earmark = Earmark::start().await;
     let client = earmark.firm("1");
     let mut records = Vec::new();
@@ -174,32 +174,32 @@ async fn unset_values_are_above_all_others_in_an_order() {
     }
 }
 
+fn record_to_project() -> pb::CasAllocation {
+    pb::CasAllocation {
+        deal_id: Some("D".into()),
+        company_id: Some(1),
+        order_status: pb::OrderStatus::Failed.into(),
+        distribution_type: pb::DistributionType::Auto.into(),
+        status_messages: vec![pb::StatusMessage {
+            code: Some("c".into()),
+            message: Some("m".into()),
+        }],
+        allocation_value: Some(pb::AllocationValue {
+            override_allocation: Some(pb::OverrideAllocation {
+                data: cash("2").data,
+                ..Default::default()
+            }),
+            ..cash("1")
+        }),
+        ..sourced("S")
+    }
+}
+
 #[tokio::test]
-async fn a_projection_shows_what_it_names_and_the_id() {
+async fn a_projection_returns_the_named_members_and_the_id() {
     let earmark = Earmark::start().await;
     let client = earmark.firm("1");
-    let record = create(
-        &client,
-        pb::CasAllocation {
-            deal_id: Some("D".into()),
-            company_id: Some(1),
-            order_status: pb::OrderStatus::Failed.into(),
-            distribution_type: pb::DistributionType::Auto.into(),
-            status_messages: vec![pb::StatusMessage {
-                code: Some("c".into()),
-                message: Some("m".into()),
-            }],
-            allocation_value: Some(pb::AllocationValue {
-                override_allocation: Some(pb::OverrideAllocation {
-                    data: cash("2").data,
-                    ..Default::default()
-                }),
-                ..cash("1")
-            }),
-            ..sourced("S")
-        },
-    )
-    .await;
+    let record = create(&client, record_to_project()).await;
     let only = |shown: pb::CasAllocation| pb::CasAllocation {
         id: record.id.clone(),
         ..shown
@@ -254,10 +254,8 @@ async fn a_projection_shows_what_it_names_and_the_id() {
     }
 }
 
-#[tokio::test]
-async fn values_compare_by_their_type() {
-    let earmark = Earmark::start().await;
-    let client = earmark.firm("1");
+/// Three records that differ in each field, and one with nothing set.
+async fn records_to_compare(client: &Client) -> Vec<pb::CasAllocation> {
     let mut records = Vec::new();
     for (deal_id, amount, company_id) in [
         ("a%b", "9", 9),
@@ -270,9 +268,17 @@ async fn values_compare_by_their_type() {
             order_status: pb::OrderStatus::DeletePending.into(),
             ..deal(deal_id)
         };
-        records.push(create(&client, said).await);
+        records.push(create(client, said).await);
     }
-    records.push(create(&client, Default::default()).await);
+    records.push(create(client, Default::default()).await);
+    records
+}
+
+#[tokio::test]
+async fn values_compare_by_their_type() {
+    let earmark = Earmark::start().await;
+    let client = earmark.firm("1");
+    let records = records_to_compare(&client).await;
     let created = records[1].created_date_time.expect("set");
     let nanos = u32::try_from(created.nanos).expect("positive");
     let moment = |nanos| {
@@ -330,7 +336,7 @@ async fn values_compare_by_their_type() {
 }
 
 #[tokio::test]
-async fn a_criterion_on_an_array_holds_if_an_element_fits() {
+async fn a_criterion_on_an_array_matches_if_any_element_does() {
     let earmark = Earmark::start().await;
     let client = earmark.firm("1");
     let status = |code: Option<&str>| pb::StatusMessage {

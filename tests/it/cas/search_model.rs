@@ -1,4 +1,4 @@
-//! Random searches, each held against a filter and a sort in memory over the same records.
+//! Random searches, compared with a filter and a sort in memory over the same records.
 
 use std::cmp::Ordering;
 
@@ -6,8 +6,8 @@ use earmark::proto::common::v1::SortDirection;
 use prost_types::Timestamp;
 
 use super::{Client, cash, create, criterion, pb, search};
-use crate::support::chance::Chance;
 use crate::support::earmark::Earmark;
+use crate::support::random::Random;
 
 const RECORDS: usize = 60;
 const SEARCHES: usize = 800;
@@ -241,12 +241,13 @@ const AMOUNTS: [&str; 6] = [
     "9999999999999999.000000000001",
 ];
 
-async fn record(client: &Client, chance: &mut Chance, index: usize) -> pb::CasAllocation {
+/// A record with random texts, and nothing else set.
+fn random_texts(random: &mut Random) -> pb::CasAllocation {
     let mut some_text = || {
-        let is_set = !chance.one_in(4);
-        is_set.then(|| TEXTS[chance.number(0..TEXTS.len())].to_owned())
+        let is_set = !random.one_in(4);
+        is_set.then(|| TEXTS[random.number(0..TEXTS.len())].to_owned())
     };
-    let said = pb::CasAllocation {
+    pb::CasAllocation {
         deal_id: some_text(),
         tranche_id: some_text(),
         investor_account_id: some_text(),
@@ -254,22 +255,26 @@ async fn record(client: &Client, chance: &mut Chance, index: usize) -> pb::CasAl
         indication_group_id: some_text(),
         source_row_version: some_text(),
         ..Default::default()
-    };
+    }
+}
+
+async fn record(client: &Client, random: &mut Random, index: usize) -> pb::CasAllocation {
+    let said = random_texts(random);
     let at = |seconds: usize| Timestamp {
         seconds: i64::try_from(seconds).expect("small"),
         nanos: 5_000,
     };
     let override_allocation = pb::OverrideAllocation {
-        data: cash(AMOUNTS[chance.number(0..AMOUNTS.len())]).data,
+        data: cash(AMOUNTS[random.number(0..AMOUNTS.len())]).data,
         ..Default::default()
     };
     let value = pb::AllocationValue {
-        r#type: i32::try_from(chance.number(0..3)).expect("small"),
-        override_allocation: chance.one_in(2).then_some(override_allocation),
-        ..cash(AMOUNTS[chance.number(0..AMOUNTS.len())])
+        r#type: i32::try_from(random.number(0..3)).expect("small"),
+        override_allocation: random.one_in(2).then_some(override_allocation),
+        ..cash(AMOUNTS[random.number(0..AMOUNTS.len())])
     };
     let affirmation = pb::Affirmation {
-        is_affirmed: Some(chance.one_in(2)),
+        is_affirmed: Some(random.one_in(2)),
         ..Default::default()
     };
     let detail = pb::AllocationDetail {
@@ -278,30 +283,30 @@ async fn record(client: &Client, chance: &mut Chance, index: usize) -> pb::CasAl
         }),
     };
     let said = pb::CasAllocation {
-        source_id: (!chance.one_in(3)).then(|| format!("S{}", index % 100)),
-        company_id: (!chance.one_in(4)).then(|| chance.number(0..12) as i64 - 3),
-        order_status: i32::try_from(chance.number(0..6)).expect("small"),
-        distribution_type: i32::try_from(chance.number(0..4)).expect("small"),
-        status_messages: (0..chance.number(0..3))
+        source_id: (!random.one_in(3)).then(|| format!("S{}", index % 100)),
+        company_id: (!random.one_in(4)).then(|| random.number(0..12) as i64 - 3),
+        order_status: i32::try_from(random.number(0..6)).expect("small"),
+        distribution_type: i32::try_from(random.number(0..4)).expect("small"),
+        status_messages: (0..random.number(0..3))
             .map(|_| pb::StatusMessage {
-                code: (!chance.one_in(3)).then(|| TEXTS[chance.number(0..TEXTS.len())].into()),
+                code: (!random.one_in(3)).then(|| TEXTS[random.number(0..TEXTS.len())].into()),
                 message: None,
             })
             .collect(),
         comment: Some(pb::CommentList {
-            comments: (0..chance.number(0..3))
+            comments: (0..random.number(0..3))
                 .map(|_| pb::Comment {
-                    last_modified_date_time: chance.one_in(2).then(|| at(chance.number(0..4))),
+                    last_modified_date_time: random.one_in(2).then(|| at(random.number(0..4))),
                     ..Default::default()
                 })
                 .collect(),
         }),
-        allocation_value: (!chance.one_in(4)).then_some(value),
-        detail: (!chance.one_in(3)).then_some(detail),
+        allocation_value: (!random.one_in(4)).then_some(value),
+        detail: (!random.one_in(3)).then_some(detail),
         ..said
     };
     let mut record = create(client, said.clone()).await;
-    if chance.one_in(4) {
+    if random.one_in(4) {
         let request = pb::UpdateAllocationRequest {
             id: record.id,
             allocation: Some(said),
@@ -317,9 +322,9 @@ async fn record(client: &Client, chance: &mut Chance, index: usize) -> pb::CasAl
     record
 }
 
-fn asked(chance: &mut Chance, records: &[pb::CasAllocation]) -> Asked {
+fn asked(random: &mut Random, records: &[pb::CasAllocation]) -> Asked {
     loop {
-        let field = FIELDS[chance.number(0..FIELDS.len())];
+        let field = FIELDS[random.number(0..FIELDS.len())];
         // Values that records have: others would find nothing most of the time.
         let known: Vec<Seen> = records
             .iter()
@@ -327,7 +332,7 @@ fn asked(chance: &mut Chance, records: &[pb::CasAllocation]) -> Asked {
             .flatten()
             .collect();
         let operators = ["=", "!=", ">", ">=", "<", "<=", "in", "like"];
-        let operator = operators[chance.number(0..operators.len())];
+        let operator = operators[random.number(0..operators.len())];
         let is_text = matches!(known.first(), Some(Seen::Text(_)))
             && !["orderStatus", "distribution_type", "allocationValue.type"].contains(&field);
         let operands = match operator {
@@ -335,13 +340,13 @@ fn asked(chance: &mut Chance, records: &[pb::CasAllocation]) -> Asked {
             "like" => {
                 let patterns = ["%", "a%", "%b", "a_b", "a\\%b", "_", "%\\\\%", "S1%", ""];
                 vec![Seen::Text(
-                    patterns[chance.number(0..patterns.len())].into(),
+                    patterns[random.number(0..patterns.len())].into(),
                 )]
             }
-            "in" => (0..chance.number(1..4))
-                .map(|_| known[chance.number(0..known.len())].clone())
+            "in" => (0..random.number(1..4))
+                .map(|_| known[random.number(0..known.len())].clone())
                 .collect(),
-            _ => vec![known[chance.number(0..known.len())].clone()],
+            _ => vec![known[random.number(0..known.len())].clone()],
         };
         return Asked {
             field,
@@ -362,29 +367,29 @@ fn compare(one: &Option<Seen>, other: &Option<Seen>) -> Ordering {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_search_finds_what_a_filter_in_memory_finds() {
+async fn random_searches_match_a_filter_in_memory() {
     let seed = std::env::var("EARMARK_SEED").map_or(11, |seed| seed.parse().expect("a number"));
-    let mut chance = Chance::new(seed);
+    let mut random = Random::new(seed);
     let earmark = Earmark::start().await;
     let client = earmark.firm("1");
     let mut records = Vec::new();
     for index in 0..RECORDS {
-        records.push(record(&client, &mut chance, index).await);
+        records.push(record(&client, &mut random, index).await);
         // Another firm's are never found.
         if index % 10 == 0 {
-            record(&earmark.firm("2"), &mut chance, index).await;
+            record(&earmark.firm("2"), &mut random, index).await;
         }
     }
     let mut hits = 0;
     for round in 0..SEARCHES {
-        let criteria: Vec<Asked> = (0..chance.number(0..4))
-            .map(|_| asked(&mut chance, &records))
+        let criteria: Vec<Asked> = (0..random.number(0..4))
+            .map(|_| asked(&mut random, &records))
             .collect();
         let mut fields = FIELDS.to_vec();
         let mut sort = Vec::new();
-        for _ in 0..chance.number(0..4) {
-            let field = fields.swap_remove(chance.number(0..fields.len()));
-            sort.push((field, chance.one_in(2)));
+        for _ in 0..random.number(0..4) {
+            let field = fields.swap_remove(random.number(0..fields.len()));
+            sort.push((field, random.one_in(2)));
         }
 
         let mut expected: Vec<_> = records
@@ -414,7 +419,7 @@ async fn every_search_finds_what_a_filter_in_memory_finds() {
                     direction: direction(*descending),
                 })
                 .collect(),
-            page_size: i32::try_from(chance.number(1..RECORDS)).expect("small"),
+            page_size: i32::try_from(random.number(1..RECORDS)).expect("small"),
             ..Default::default()
         };
         let mut found = Vec::new();

@@ -1,4 +1,4 @@
-//! The document's own example: in, through the RPCs, and out again, member for member.
+//! The document's example round-trips through the RPCs member for member.
 
 use serde_json::{Value, json};
 
@@ -28,7 +28,7 @@ fn rfc3339(time: Option<prost_types::Timestamp>) -> String {
 }
 
 #[tokio::test]
-async fn the_documents_example_comes_back_member_for_member() {
+async fn the_documents_example_round_trips_member_for_member() {
     let earmark = Earmark::start().await;
     let client = earmark.firm("1");
     let record = create(&client, Default::default()).await;

@@ -1,4 +1,4 @@
-//! What every write takes: keys, versions, `validate_only`; and what happens when many come at once.
+//! Keys, versions and `validate_only` of every write; concurrent writes.
 
 use std::collections::BTreeSet;
 
@@ -27,8 +27,19 @@ async fn delete_by(
     client.clone().delete_allocation_by_source_id(request).await
 }
 
+/// A source id is a key too: a create takes one of the two.
+async fn two_keys_are_refused(client: &Client) {
+    let two_keys = pb::CreateAllocationRequest {
+        allocation: Some(sourced("T")),
+        request_id: "R".into(),
+        ..Default::default()
+    };
+    let refused = client.clone().create_allocation(two_keys).await;
+    assert_eq!(fields(refused), ["request_id"]);
+}
+
 #[tokio::test]
-async fn a_request_id_lets_each_write_happen_once() {
+async fn a_write_with_a_used_request_id_is_replayed() {
     let earmark = Earmark::start().await;
     let client = earmark.firm("1");
     let creation = |deal_id: &str| pb::CreateAllocationRequest {
@@ -52,7 +63,7 @@ async fn a_request_id_lets_each_write_happen_once() {
     assert_eq!(again.into_inner().allocation.as_ref(), Some(&record));
     let other = client.clone().create_allocation(creation("E")).await;
     assert_eq!(reason(other), "IDEMPOTENCY_KEY_REUSED");
-    // Another firm, another key.
+    // Keys are per firm.
     let theirs = earmark.firm("2").create_allocation(creation("E")).await;
     assert!(!is_replayed(&theirs.expect("created")));
 
@@ -91,22 +102,17 @@ async fn a_request_id_lets_each_write_happen_once() {
         assert_eq!(answer.into_inner().allocation.expect("set").version, 3);
     }
 
-    // A repeated delete leaves alone what has come in the record's place.
+    // A repeated delete does not touch a newer record with the same source id.
     delete_by(&client, "S", "R").await.expect("deleted");
     let successor = create(&client, sourced("S")).await;
     let again = delete_by(&client, "S", "R").await;
     assert_eq!(reason(again), "ALLOCATION_NOT_FOUND");
     get(&client, &successor.id).await.expect("there");
-    // So do the record's other keys.
+    // Neither do repeats with the deleted record's other keys.
     let again = client.clone().patch_allocation(addition("x")).await;
     assert_eq!(reason(again), "ALLOCATION_NOT_FOUND");
 
-    let two_keys = pb::CreateAllocationRequest {
-        allocation: Some(sourced("T")),
-        ..creation("")
-    };
-    let refused = client.clone().create_allocation(two_keys).await;
-    assert_eq!(fields(refused), ["request_id"]);
+    two_keys_are_refused(&client).await;
 }
 
 #[tokio::test]
@@ -181,8 +187,28 @@ async fn a_stale_version_changes_nothing() {
         .expect("deleted");
 }
 
+async fn deletes_are_only_validated(client: &Client, id: &str) {
+    let delete = pb::DeleteAllocationRequest {
+        id: id.into(),
+        validate_only: true,
+        ..Default::default()
+    };
+    client
+        .clone()
+        .delete_allocation(delete)
+        .await
+        .expect("valid");
+    let delete = pb::DeleteAllocationBySourceIdRequest {
+        source_id: "U".into(),
+        validate_only: true,
+        ..Default::default()
+    };
+    let refused = client.clone().delete_allocation_by_source_id(delete).await;
+    assert_eq!(reason(refused), "ALLOCATION_NOT_FOUND");
+}
+
 #[tokio::test]
-async fn what_is_only_validated_is_judged_and_not_written() {
+async fn validate_only_checks_and_writes_nothing() {
     let earmark = Earmark::start().await;
     let client = earmark.firm("1");
     let creation = pb::CreateAllocationRequest {
@@ -247,29 +273,13 @@ async fn what_is_only_validated_is_judged_and_not_written() {
     };
     let refused = client.clone().update_allocation(update).await;
     assert_eq!(reason(refused), "SOURCE_ID_TAKEN");
-    let delete = pb::DeleteAllocationRequest {
-        id: record.id.clone(),
-        validate_only: true,
-        ..Default::default()
-    };
-    client
-        .clone()
-        .delete_allocation(delete)
-        .await
-        .expect("valid");
-    let delete = pb::DeleteAllocationBySourceIdRequest {
-        source_id: "U".into(),
-        validate_only: true,
-        ..Default::default()
-    };
-    let refused = client.clone().delete_allocation_by_source_id(delete).await;
-    assert_eq!(reason(refused), "ALLOCATION_NOT_FOUND");
+    deletes_are_only_validated(&client, &record.id).await;
     assert_eq!(get(&client, &record.id).await.expect("there"), record);
     assert_eq!(earmark.count("SELECT count(*) FROM request_key").await, 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_patches_at_the_same_time_none_is_lost() {
+async fn concurrent_patches_are_all_applied() {
     const PATCHES: usize = 120;
     let earmark = Earmark::start().await;
     let other = Earmark::start_on(&earmark.url, Setup::default()).await;
@@ -301,7 +311,7 @@ async fn of_patches_at_the_same_time_none_is_lost() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_patches_that_expect_one_version_one_is_carried_out() {
+async fn only_one_of_concurrent_patches_on_one_version_is_applied() {
     let earmark = Earmark::start().await;
     let client = earmark.firm("1");
     let record = create(&client, deal("D")).await;
@@ -326,7 +336,7 @@ async fn of_patches_that_expect_one_version_one_is_carried_out() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_creates_with_one_key_at_the_same_time_one_is_carried_out() {
+async fn only_one_of_concurrent_creates_with_one_key_is_applied() {
     let earmark = Earmark::start().await;
     let other = Earmark::start_on(&earmark.url, Setup::default()).await;
     let clients = [earmark.firm("1"), other.firm("1")];
@@ -355,7 +365,7 @@ async fn of_creates_with_one_key_at_the_same_time_one_is_carried_out() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_updates_to_one_source_id_at_the_same_time_one_gets_it() {
+async fn only_one_of_concurrent_updates_to_one_source_id_is_applied() {
     let earmark = Earmark::start().await;
     let client = earmark.firm("1");
     let mut records = Vec::new();

@@ -1,4 +1,4 @@
-//! What is wrong is told by field, all of it at once, and nothing is written.
+//! Invalid arguments: every field is reported, and nothing is written.
 
 use earmark::proto::catalogue::v1::{
     DeleteAllocationRequest, GetAllocationRequest, PricePerUnit, PutAllocationRequest,
@@ -6,8 +6,8 @@ use earmark::proto::catalogue::v1::{
 };
 use tonic::Code;
 
+use crate::support::catalogue_fixture::{COMPANY, CatalogueFixture, get, listing, putting, texts};
 use crate::support::earmark::refusal;
-use crate::support::shop::{COMPANY, Shop, get, listing, putting, texts};
 
 fn changed(change: impl FnOnce(&mut PutAllocationRequest)) -> PutAllocationRequest {
     let mut request = putting("1", [("fr", texts("fr"))]);
@@ -22,16 +22,16 @@ fn unit(number: &str, currency_code: &str) -> Option<PricePerUnit> {
     })
 }
 
-/// A put whose texts in a language are others.
+/// A put with changed texts in one language.
 fn in_language(language: &str, change: impl FnOnce(&mut Translation)) -> PutAllocationRequest {
     changed(|request| change(request.translations.entry(language.into()).or_default()))
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_bad_put_names_each_fault_and_writes_nothing() {
-    let shop = Shop::open().await;
-    let long = |chars: usize| "é".repeat(chars);
-    let mut cases: Vec<(PutAllocationRequest, &[&str])> = vec![
+/// A put, and the arguments that are wrong in it.
+type Case = (PutAllocationRequest, &'static [&'static str]);
+
+fn wrong_values() -> Vec<Case> {
+    let mut cases: Vec<Case> = vec![
         (
             PutAllocationRequest::default(),
             &[
@@ -80,7 +80,11 @@ async fn a_bad_put_names_each_fault_and_writes_nothing() {
             &["msrp_currency"],
         ));
     }
-    let overlong = format!("https://example.com/{}", long(1_000));
+    cases
+}
+
+async fn wrong_images_are_named(fixture: &CatalogueFixture) {
+    let overlong = format!("https://example.com/{}", "é".repeat(1_000));
     for url in [
         "http://example.com/x.png",
         "javascript:alert(1)",
@@ -92,7 +96,7 @@ async fn a_bad_put_names_each_fault_and_writes_nothing() {
         &overlong,
     ] {
         let case = changed(|request| request.allocation_image = url.into());
-        let refused = shop.client.clone().put_allocation(case).await;
+        let refused = fixture.client.clone().put_allocation(case).await;
         let fields = refusal(refused).expect(Code::InvalidArgument, "INVALID_REQUEST");
         assert!(
             fields
@@ -102,6 +106,9 @@ async fn a_bad_put_names_each_fault_and_writes_nothing() {
             "{url}"
         );
     }
+}
+
+async fn wrong_languages_are_named(fixture: &CatalogueFixture) {
     for language in [
         "",
         "e",
@@ -113,9 +120,13 @@ async fn a_bad_put_names_each_fault_and_writes_nothing() {
         "fr\0",
     ] {
         let request = in_language(language, |given| *given = texts("x"));
-        let refused = shop.client.clone().put_allocation(request).await;
+        let refused = fixture.client.clone().put_allocation(request).await;
         refusal(refused).expect_invalid(&[format!("translations[\"{language}\"]").as_str()]);
     }
+}
+
+fn wrong_translations() -> Vec<Case> {
+    let mut cases: Vec<Case> = Vec::new();
     let twice = in_language("FR", |given| *given = texts("x"));
     cases.push((twice, &["translations[\"fr\"]"]));
     let without_english = changed(|request| {
@@ -139,7 +150,7 @@ async fn a_bad_put_names_each_fault_and_writes_nothing() {
     ));
     cases.push((
         in_language("fr", |french| {
-            french.allocation_name = long(10_001);
+            french.allocation_name = "é".repeat(10_001);
             french.display_name = "a\0b".into();
         }),
         &[
@@ -159,13 +170,19 @@ async fn a_bad_put_names_each_fault_and_writes_nothing() {
         }),
         &["translations[\"en\"].allocation_plural_label"],
     ));
-    // Beside an English singular with a quantity.
+    // The singular label falls back to the English one, which has a quantity, so the plural label needs one too.
     cases.push((
         in_language("de", |german| {
             german.allocation_plural_label = "Einheiten".into()
         }),
         &["translations[\"de\"].allocation_plural_label"],
     ));
+    cases
+}
+
+/// More languages than an allocation may have, and texts that are too large together.
+fn too_many_texts() -> Vec<Case> {
+    let mut cases: Vec<Case> = Vec::new();
     let languages = ["aa", "ab", "af", "ak", "am"].map(String::from).into_iter();
     let many = languages.chain((0..98).map(|index| {
         format!(
@@ -193,18 +210,29 @@ async fn a_bad_put_names_each_fault_and_writes_nothing() {
         }
     });
     cases.push((heavy, &["translations"]));
+    cases
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_invalid_put_reports_every_field_and_writes_nothing() {
+    let fixture = CatalogueFixture::open().await;
+    wrong_images_are_named(&fixture).await;
+    wrong_languages_are_named(&fixture).await;
+    let mut cases = wrong_values();
+    cases.extend(wrong_translations());
+    cases.extend(too_many_texts());
     for (request, fields) in cases {
-        let refused = shop.client.clone().put_allocation(request).await;
+        let refused = fixture.client.clone().put_allocation(request).await;
         let refused = refusal(refused).expect_invalid(fields);
         assert_eq!(refused.metadata["outcome"], "not_applied");
     }
     let stored = "SELECT count(*) FROM catalogue_allocation";
-    assert_eq!(shop.earmark.count(stored).await, 0);
+    assert_eq!(fixture.earmark.count(stored).await, 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_just_within_its_limits_passes() {
-    let shop = Shop::open().await;
+async fn values_at_their_limits_are_accepted() {
+    let fixture = CatalogueFixture::open().await;
     let mut request = putting("999999999999999999", []);
     request.msrp_price = "9999999999999999.999999999999".into();
     request.price_per_unit = unit("0", "JPY");
@@ -221,10 +249,10 @@ async fn what_is_just_within_its_limits_passes() {
         };
         request.translations.insert(language.into(), texts);
     }
-    let put = shop.client.clone().put_allocation(request.clone()).await;
+    let put = fixture.client.clone().put_allocation(request.clone()).await;
     let put = put.expect("put").into_inner();
     assert_eq!(put.translations, request.translations);
-    let shown = shop.only("ak").await;
+    let shown = fixture.only("ak").await;
     assert_eq!(shown.msrp_price, request.msrp_price);
     assert_eq!(shown.price_per_unit, request.price_per_unit);
     assert_eq!(shown.allocation_image, request.allocation_image);
@@ -232,9 +260,9 @@ async fn what_is_just_within_its_limits_passes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_other_calls_name_their_faults_too() {
-    let shop = Shop::open().await;
-    let client = &shop.client;
+async fn the_other_calls_report_every_invalid_field_too() {
+    let fixture = CatalogueFixture::open().await;
+    let client = &fixture.client;
     for langcode in ["e", "en_US", "fr CA", "en-u", "x".repeat(200).as_str()] {
         let refused = client
             .clone()
@@ -276,5 +304,5 @@ async fn the_other_calls_name_their_faults_too() {
         .await;
     refusal(refused).expect_invalid(&["company_id", "allocation_id"]);
     let named = "SELECT count(*) FROM catalogue_company WHERE name <> 'Company'";
-    assert_eq!(shop.earmark.count(named).await, 0);
+    assert_eq!(fixture.earmark.count(named).await, 0);
 }

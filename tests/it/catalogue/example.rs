@@ -1,4 +1,4 @@
-//! The source's own example, put in through the API and read back; and the demo data, which has it too.
+//! The document's example, put through the API and read back; and the demo data, which contains it.
 
 use earmark::app::{App, AppSettings};
 use earmark::db::connect::Connector;
@@ -6,10 +6,10 @@ use earmark::demo;
 use earmark::proto::catalogue::v1::{ListAvailableAllocationsRequest, PutAllocationRequest};
 use serde_json::{Value, json};
 
+use crate::support::catalogue_fixture::{COMPANY, CatalogueFixture};
 use crate::support::cluster::database;
 use crate::support::earmark::{Earmark, Setup};
 use crate::support::json::{from_json, to_json};
-use crate::support::shop::{COMPANY, Shop};
 
 /// The answer of the source's example request, to the letter.
 const SOURCE: &str = include_str!("source_example.json");
@@ -37,8 +37,8 @@ fn assert_is_the_sources(mut shown: Value) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_sources_example_comes_back_under_the_sources_names() {
-    let shop = Shop::open().await;
+async fn the_documents_example_round_trips_under_its_own_member_names() {
+    let fixture = CatalogueFixture::open().await;
     let mut texts = source();
     let mut request = json!({"company_id": COMPANY.to_string(), "msrp_price": "0.5"});
     let given = texts.as_object_mut().expect("an object");
@@ -54,15 +54,15 @@ async fn the_sources_example_comes_back_under_the_sources_names() {
     request["translations"] = json!({ "en": texts });
     let request: PutAllocationRequest =
         from_json("earmark.catalogue.v1.PutAllocationRequest", request);
-    let put = shop.put(request).await;
+    let put = fixture.put(request).await;
     assert_is_the_sources(to_json(ALLOCATION, &put));
-    assert_is_the_sources(to_json(ALLOCATION, &shop.only("").await));
-    let got = shop.get("2", "en").await.allocation.expect("set");
+    assert_is_the_sources(to_json(ALLOCATION, &fixture.only("").await));
+    let got = fixture.get("2", "en").await.allocation.expect("set");
     assert_is_the_sources(to_json(ALLOCATION, &got));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_demo_data_has_it_in_languages_of_both_directions() {
+async fn the_demo_data_has_left_to_right_and_right_to_left_languages() {
     let db = database().await;
     let connector = Connector::new(&db.url).expect("a URL");
     let app = App::start(connector, &AppSettings::default()).expect("started");

@@ -1,15 +1,17 @@
-//! Which text a reader is served, and what a number of units is called.
+//! Language fallback of texts, and labels for quantities.
 
 use earmark::proto::catalogue::v1::{
     GetAllocationRequest, ListSupportedCurrenciesRequest, ListSupportedLanguagesRequest,
     PutCompanyRequest, Translation,
 };
 
-use crate::support::shop::{COMPANY, NO_COMPANY, Shop, get, listing, putting, texts};
+use crate::support::catalogue_fixture::{
+    COMPANY, CatalogueFixture, NO_COMPANY, get, listing, putting, texts,
+};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn each_text_is_served_in_the_first_language_that_has_it() {
-    let shop = Shop::open().await;
+async fn each_text_falls_back_to_the_next_language_that_has_it() {
+    let fixture = CatalogueFixture::open().await;
     let canadian = Translation {
         display_name: "fr-CA display".into(),
         ..Default::default()
@@ -18,7 +20,8 @@ async fn each_text_is_served_in_the_first_language_that_has_it() {
         allocation_name: String::new(),
         ..texts("fr")
     };
-    shop.put(putting("1", [("FR-ca", canadian), ("fr", french)]))
+    fixture
+        .put(putting("1", [("FR-ca", canadian), ("fr", french)]))
         .await;
     for (asked, name, display, long) in [
         ("fr-CA", "en", "fr-CA", "fr"),
@@ -31,7 +34,7 @@ async fn each_text_is_served_in_the_first_language_that_has_it() {
         ("und", "en", "en", "en"),
         ("", "en", "en", "en"),
     ] {
-        let shown = shop.only(asked).await;
+        let shown = fixture.only(asked).await;
         assert_eq!(shown.allocation_name, format!("{name} name"), "{asked}");
         assert_eq!(shown.display_name, format!("{display} display"), "{asked}");
         assert_eq!(shown.allocation_long_description, format!("{long} long"));
@@ -40,16 +43,16 @@ async fn each_text_is_served_in_the_first_language_that_has_it() {
         assert_eq!(served("display_name"), display, "{asked}");
         assert_eq!(served("allocation_long_description"), long, "{asked}");
         assert_eq!(shown.served_languages.len(), 6);
-        // A quantity belongs where the label is filled in, not here.
+        // Texts keep the placeholder; only the label of a get has the quantity filled in.
         assert_eq!(shown.allocation_plural_label, format!("{long} [qty] units"));
-        let got = shop.get("1", asked).await;
+        let got = fixture.get("1", asked).await;
         assert_eq!((got.allocation, got.label), (Some(shown), None));
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn texts_of_every_script_survive_unharmed() {
-    let shop = Shop::open().await;
+async fn texts_in_every_script_are_stored_unchanged() {
+    let fixture = CatalogueFixture::open().await;
     let strange = Translation {
         allocation_name: "שלום \u{202b}עברית\u{202c} 123".into(),
         display_name: "e\u{301} is not é; \u{200f}\u{2067}عربي\u{2069}".into(),
@@ -60,11 +63,11 @@ async fn texts_of_every_script_survive_unharmed() {
         allocation_plural_label: "[qty][qty]".into(),
     };
     let request = putting("1", [("he", strange.clone())]);
-    let put = shop.client.clone().put_allocation(request.clone()).await;
+    let put = fixture.client.clone().put_allocation(request.clone()).await;
     let put = put.expect("put").into_inner();
     assert_eq!(put.translations, request.translations);
     assert_eq!(put.allocation.expect("set").allocation_name, "en name");
-    let shown = shop.only("he").await;
+    let shown = fixture.only("he").await;
     assert_eq!(shown.allocation_name, strange.allocation_name);
     assert_eq!(shown.display_name, strange.display_name);
     assert_eq!(shown.allocation_description, strange.allocation_description);
@@ -76,14 +79,14 @@ async fn texts_of_every_script_survive_unharmed() {
         quantity: Some(1),
         ..get("1", "he")
     };
-    let got = shop.client.clone().get_allocation(asking).await;
+    let got = fixture.client.clone().get_allocation(asking).await;
     let label = got.expect("there").into_inner().label;
     assert_eq!(label.as_deref(), Some("קדם 1 אחרי"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_quantity_is_filled_in_as_the_language_has_it() {
-    let shop = Shop::open().await;
+async fn quantities_are_formatted_by_the_rules_of_the_language() {
+    let fixture = CatalogueFixture::open().await;
     let only_plural = Translation {
         allocation_plural_label: "de [qty] units".into(),
         ..Default::default()
@@ -93,7 +96,7 @@ async fn a_quantity_is_filled_in_as_the_language_has_it() {
         ("ar", texts("ar")),
         ("de", only_plural),
     ];
-    shop.put(putting("1", languages)).await;
+    fixture.put(putting("1", languages)).await;
     for (langcode, quantity, label) in [
         ("", 0, "en 0 units"),
         ("en", 1, "en 1 unit"),
@@ -114,7 +117,7 @@ async fn a_quantity_is_filled_in_as_the_language_has_it() {
             quantity: Some(quantity),
             ..get("1", langcode)
         };
-        let got = shop.client.clone().get_allocation(request).await;
+        let got = fixture.client.clone().get_allocation(request).await;
         let got = got.expect("there").into_inner();
         assert_eq!(
             got.label.as_deref(),
@@ -127,32 +130,34 @@ async fn a_quantity_is_filled_in_as_the_language_has_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn languages_are_those_of_the_callers_companies_and_english() {
-    let shop = Shop::open().await;
+async fn list_languages_returns_those_of_the_callers_companies_and_english() {
+    let fixture = CatalogueFixture::open().await;
     let languages = async |companies: &[i64]| {
-        let token = shop.earmark.company_token("catalogue-read", companies);
-        let mut client = shop.earmark.with_token(token).catalogue;
+        let token = fixture.earmark.company_token("catalogue-read", companies);
+        let mut client = fixture.earmark.with_token(token).catalogue;
         let listed = client.list_supported_languages(ListSupportedLanguagesRequest {});
         listed.await.expect("listed").into_inner().languages
     };
     assert_eq!(languages(&[COMPANY]).await, ["en"]);
-    shop.put(putting("1", [("fr-CA", texts("fr")), ("ar", texts("ar"))]))
+    fixture
+        .put(putting("1", [("fr-CA", texts("fr")), ("ar", texts("ar"))]))
         .await;
-    shop.put(putting(
-        "2",
-        [("ar", texts("ar")), ("zh-hant", texts("zh"))],
-    ))
-    .await;
+    fixture
+        .put(putting(
+            "2",
+            [("ar", texts("ar")), ("zh-hant", texts("zh"))],
+        ))
+        .await;
     let other = PutCompanyRequest {
         company_id: NO_COMPANY,
         name: "Other".into(),
         ..Default::default()
     };
-    let mut client = shop.client.clone();
+    let mut client = fixture.client.clone();
     client.put_company(other).await.expect("created");
     let mut of_other = putting("1", [("sw", texts("sw"))]);
     of_other.company_id = NO_COMPANY;
-    shop.put(of_other).await;
+    fixture.put(of_other).await;
 
     assert_eq!(
         languages(&[COMPANY]).await,
@@ -162,18 +167,18 @@ async fn languages_are_those_of_the_callers_companies_and_english() {
     let all = ["ar", "en", "fr-CA", "sw", "zh-Hant"];
     assert_eq!(languages(&[COMPANY, NO_COMPANY, 9]).await, all);
     assert_eq!(languages(&[9]).await, ["en"]);
-    // What is replaced is gone.
-    shop.put(putting("2", [])).await;
+    // Replaced texts are no longer served.
+    fixture.put(putting("2", [])).await;
     assert_eq!(languages(&[COMPANY]).await, ["ar", "en", "fr-CA"]);
-    assert_eq!(shop.list(listing("zh-Hant")).await.allocations.len(), 2);
+    assert_eq!(fixture.list(listing("zh-Hant")).await.allocations.len(), 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn currencies_are_those_that_a_price_may_have() {
-    let shop = Shop::open().await;
-    // Whoever asks, of whichever companies.
-    let token = shop.earmark.token("catalogue-read", &[]);
-    let mut client = shop.earmark.with_token(token).catalogue;
+async fn list_currencies_returns_those_that_a_price_may_have() {
+    let fixture = CatalogueFixture::open().await;
+    // The answer is the same for every caller.
+    let token = fixture.earmark.token("catalogue-read", &[]);
+    let mut client = fixture.earmark.with_token(token).catalogue;
     let listed = client.list_supported_currencies(ListSupportedCurrenciesRequest {});
     let currencies = listed.await.expect("listed").into_inner().currencies;
     assert!(currencies.is_sorted() && currencies.len() > 150);
@@ -183,7 +188,7 @@ async fn currencies_are_those_that_a_price_may_have() {
     for code in ["BTC", "DEM", "HRK"] {
         assert!(!currencies.iter().any(|one| one == code), "{code}");
     }
-    let mut client = shop.client.clone();
+    let mut client = fixture.client.clone();
     for code in currencies {
         let mut request = putting("1", []);
         request.msrp_currency = code.clone();

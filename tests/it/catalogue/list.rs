@@ -1,4 +1,4 @@
-//! Lists: their order, their pages, what they cost, and the source's three errors.
+//! Lists: order, pages, cost, and the document's three errors.
 
 use std::sync::Arc;
 
@@ -15,16 +15,18 @@ use earmark::types::ids::CompanyId;
 use prost::Message;
 use tonic::{Code, Request};
 
+use crate::support::catalogue_fixture::{
+    COMPANY, CatalogueFixture, NO_COMPANY, listing, putting, texts,
+};
 use crate::support::earmark::refusal;
 use crate::support::proxy::Proxy;
-use crate::support::shop::{COMPANY, NO_COMPANY, Shop, listing, putting, texts};
 
 const RESPONSE_BYTES_MAX: usize = 4 * 1024 * 1024;
 
-async fn ids(shop: &Shop, page_size: i32) -> Vec<Vec<String>> {
+async fn ids(fixture: &CatalogueFixture, page_size: i32) -> Vec<Vec<String>> {
     let (mut pages, mut page_token) = (Vec::new(), String::new());
     loop {
-        let listed = shop
+        let listed = fixture
             .list(ListAvailableAllocationsRequest {
                 page_size,
                 page_token,
@@ -42,30 +44,30 @@ async fn ids(shop: &Shop, page_size: i32) -> Vec<Vec<String>> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn allocations_come_in_the_order_of_their_numbers() {
-    let shop = Shop::open().await;
+async fn allocations_are_listed_in_numeric_order_of_their_ids() {
+    let fixture = CatalogueFixture::open().await;
     let greatest = "999999999999999999";
     for id in ["10", greatest, "9", "100", "1"] {
-        shop.put(putting(id, [])).await;
+        fixture.put(putting(id, [])).await;
     }
     let all = ["1", "9", "10", "100", greatest];
-    assert_eq!(ids(&shop, 0).await, [all.as_slice()]);
-    assert_eq!(ids(&shop, 5).await, [all.as_slice()]);
-    assert_eq!(ids(&shop, 2_000).await, [all.as_slice()]);
-    assert_eq!(ids(&shop, 2).await, [&all[..2], &all[2..4], &all[4..]]);
+    assert_eq!(ids(&fixture, 0).await, [all.as_slice()]);
+    assert_eq!(ids(&fixture, 5).await, [all.as_slice()]);
+    assert_eq!(ids(&fixture, 2_000).await, [all.as_slice()]);
+    assert_eq!(ids(&fixture, 2).await, [&all[..2], &all[2..4], &all[4..]]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_page_token_serves_only_its_own_list() {
-    let shop = Shop::open().await;
+async fn a_page_token_is_refused_by_any_other_list() {
+    let fixture = CatalogueFixture::open().await;
     for id in ["1", "2"] {
-        shop.put(putting(id, [])).await;
+        fixture.put(putting(id, [])).await;
     }
     let first = ListAvailableAllocationsRequest {
         page_size: 1,
         ..listing("fr")
     };
-    let page_token = shop.list(first.clone()).await.next_page_token;
+    let page_token = fixture.list(first.clone()).await.next_page_token;
     let second = ListAvailableAllocationsRequest {
         page_token: page_token.clone(),
         ..first.clone()
@@ -84,7 +86,7 @@ async fn a_page_token_serves_only_its_own_list() {
             ..second.clone()
         },
     ] {
-        let refused = shop
+        let refused = fixture
             .client
             .clone()
             .list_available_allocations(foreign)
@@ -95,24 +97,24 @@ async fn a_page_token_serves_only_its_own_list() {
         page_size: -1,
         ..first
     };
-    let refused = shop
+    let refused = fixture
         .client
         .clone()
         .list_available_allocations(negative)
         .await;
     refusal(refused).expect_invalid(&["page_size"]);
 
-    let last = shop.list(second.clone()).await;
+    let last = fixture.list(second.clone()).await;
     assert_eq!(last.allocations[0].allocation_id, "2");
-    // What has gone in the meantime leaves an empty last page, no error.
+    // Allocations deleted meanwhile leave an empty last page, not an error.
     let gone = DeleteAllocationRequest {
         company_id: COMPANY,
         allocation_id: "2".into(),
         ..Default::default()
     };
-    let deleted = shop.client.clone().delete_allocation(gone).await;
+    let deleted = fixture.client.clone().delete_allocation(gone).await;
     deleted.expect("deleted");
-    let empty = shop.list(second).await;
+    let empty = fixture.list(second).await;
     assert_eq!(
         (empty.allocations.len(), empty.next_page_token),
         (0, String::new())
@@ -120,11 +122,11 @@ async fn a_page_token_serves_only_its_own_list() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_list_of_all_ends_its_page_before_the_answer_is_too_large() {
-    let shop = Shop::open().await;
+async fn a_list_without_a_page_size_ends_its_page_before_4_mib() {
+    let fixture = CatalogueFixture::open().await;
     // 240 KB each.
-    shop.stock(30, 10_000).await;
-    let pages = ids(&shop, 0).await;
+    fixture.stock(30, 10_000).await;
+    let pages = ids(&fixture, 0).await;
     assert!(pages.len() >= 2 && pages[0].len() > 10, "{pages:?}");
     let all: Vec<String> = (1..=30).map(|id| id.to_string()).collect();
     assert_eq!(pages.concat(), all);
@@ -132,11 +134,11 @@ async fn a_list_of_all_ends_its_page_before_the_answer_is_too_large() {
 
 /// Prepared once, a list costs one round trip to the database, however long it is and in whatever language.
 #[tokio::test(flavor = "multi_thread")]
-async fn five_hundred_allocations_take_one_round_trip() {
-    let shop = Shop::open().await;
-    shop.stock(499, 20).await;
-    shop.put(putting("500", [("fr", texts("fr"))])).await;
-    let proxy = Proxy::before(&shop.earmark.url).await;
+async fn a_list_of_500_allocations_takes_one_round_trip() {
+    let fixture = CatalogueFixture::open().await;
+    fixture.stock(499, 20).await;
+    fixture.put(putting("500", [("fr", texts("fr"))])).await;
+    let proxy = Proxy::before(&fixture.earmark.url).await;
     let one = PoolSettings {
         max_size: 1,
         min_idle: 1,
@@ -175,14 +177,14 @@ async fn five_hundred_allocations_take_one_round_trip() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_sources_errors_have_its_texts_to_the_letter() {
-    let shop = Shop::open().await;
+async fn the_documents_errors_have_its_exact_texts() {
+    let fixture = CatalogueFixture::open().await;
     let status = async |company_id| {
         let request = ListAvailableAllocationsRequest {
             company_id,
             ..listing("")
         };
-        let refused = shop
+        let refused = fixture
             .client
             .clone()
             .list_available_allocations(request)
@@ -202,11 +204,11 @@ async fn the_sources_errors_have_its_texts_to_the_letter() {
     assert_eq!(empty.message(), "No results found for specified criteria.");
     refusal::<()>(Err(empty)).expect(Code::NotFound, "NO_RESULTS");
 
-    // Somebody else's, whether it is there or not; and a token that says nothing of companies.
-    let foreign = shop.earmark.company_token("catalogue-read", &[1]);
-    let claimless = shop.earmark.token("catalogue-read", &[]);
+    // Another company, whether it exists or not; and a token without the claim `companies`.
+    let foreign = fixture.earmark.company_token("catalogue-read", &[1]);
+    let claimless = fixture.earmark.token("catalogue-read", &[]);
     for token in [foreign, claimless] {
-        let mut client = shop.earmark.with_token(token).catalogue;
+        let mut client = fixture.earmark.with_token(token).catalogue;
         for company_id in [COMPANY, 9] {
             let request = ListAvailableAllocationsRequest {
                 company_id,

@@ -1,13 +1,15 @@
-//! Writes: each record's own ids are its key, versions count, and `validate_only` writes nothing.
+//! Writes: a record's ids are its key, versions are checked, and `validate_only` writes nothing.
 
 use earmark::proto::catalogue::v1::{
     Company, DeleteAllocationRequest, PutAllocationRequest, PutCompanyRequest, PutCompanyResponse,
 };
 use tonic::{Code, Response, Status};
 
+use crate::support::catalogue_fixture::{
+    COMPANY, CatalogueFixture, NO_COMPANY, get, listing, putting, texts,
+};
 use crate::support::earmark::refusal;
 use crate::support::service::is_replayed;
-use crate::support::shop::{COMPANY, NO_COMPANY, Shop, get, listing, putting, texts};
 
 fn company(name: &str, expected_version: Option<i64>) -> PutCompanyRequest {
     PutCompanyRequest {
@@ -49,9 +51,9 @@ fn mismatch<T: std::fmt::Debug>(result: Result<T, Status>, expected: &str, actua
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_same_put_again_changes_nothing() {
-    let shop = Shop::open().await;
-    let mut client = shop.client.clone();
+async fn a_repeated_put_changes_nothing() {
+    let fixture = CatalogueFixture::open().await;
+    let mut client = fixture.client.clone();
     let put = client.put_allocation(at("1.50")).await.expect("put");
     assert!(!is_replayed(&put));
     let put = put.into_inner();
@@ -76,22 +78,22 @@ async fn the_same_put_again_changes_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_put_replaces_the_record_whole() {
-    let shop = Shop::open().await;
-    assert_eq!(shop.put(at("1")).await.version, 1);
+async fn a_put_replaces_the_whole_record() {
+    let fixture = CatalogueFixture::open().await;
+    assert_eq!(fixture.put(at("1")).await.version, 1);
     let mut other = putting("1", [("ar", texts("ar"))]);
     other.allocation_image = "https://example.com/other.png".into();
-    assert_eq!(shop.put(other.clone()).await.version, 2);
-    let shown = shop.only("fr").await;
+    assert_eq!(fixture.put(other.clone()).await.version, 2);
+    let shown = fixture.only("fr").await;
     assert_eq!(shown.display_name, "en display", "French is gone");
     assert_eq!(shown.allocation_image, other.allocation_image);
-    assert_eq!(shop.only("ar").await.display_name, "ar display");
+    assert_eq!(fixture.only("ar").await.display_name, "ar display");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_expected_version_guards_what_came_between() {
-    let shop = Shop::open().await;
-    let mut client = shop.client.clone();
+async fn an_unexpected_version_is_refused() {
+    let fixture = CatalogueFixture::open().await;
+    let mut client = fixture.client.clone();
     mismatch(client.put_allocation(expecting(1, at("1"))).await, "1", "0");
     let created = client.put_allocation(expecting(0, at("1"))).await;
     assert!(!is_replayed(&created.expect("created")));
@@ -108,10 +110,10 @@ async fn an_expected_version_guards_what_came_between() {
         let allocation = again.into_inner().allocation.expect("set");
         assert_eq!(allocation.version, 2);
     }
-    // The creation comes late: it cannot undo the price.
+    // A late repeat of the creation does not undo the change of the price.
     mismatch(client.put_allocation(expecting(0, at("1"))).await, "0", "2");
     mismatch(client.put_allocation(expecting(0, at("2"))).await, "0", "2");
-    assert_eq!(shop.only("").await.msrp_price, "2");
+    assert_eq!(fixture.only("").await.msrp_price, "2");
 
     let stale = DeleteAllocationRequest {
         expected_version: Some(1),
@@ -128,9 +130,9 @@ async fn an_expected_version_guards_what_came_between() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_deleted_is_gone_and_its_id_free_again() {
-    let shop = Shop::open().await;
-    let mut client = shop.client.clone();
+async fn a_deleted_allocation_is_not_found_and_its_id_is_free() {
+    let fixture = CatalogueFixture::open().await;
+    let mut client = fixture.client.clone();
     let nothing = client.delete_allocation(deletion("1")).await;
     let refused = nothing.expect_err("refused");
     assert_eq!(
@@ -138,20 +140,20 @@ async fn what_is_deleted_is_gone_and_its_id_free_again() {
         "No results found for specified criteria."
     );
     refusal::<()>(Err(refused)).expect(Code::NotFound, "NO_RESULTS");
-    shop.put(at("1")).await;
-    shop.put(at("2")).await;
+    fixture.put(at("1")).await;
+    fixture.put(at("2")).await;
     client.delete_allocation(deletion("1")).await.expect("gone");
     let again = client.delete_allocation(deletion("1")).await;
     refusal(again).expect(Code::NotFound, "NO_RESULTS");
     let listed = client.list_available_allocations(listing("")).await;
     refusal(listed).expect(Code::NotFound, "NO_RESULTS");
-    assert_eq!(shop.put(at("2")).await.version, 1);
+    assert_eq!(fixture.put(at("2")).await.version, 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn companies_are_put_by_the_same_rules() {
-    let shop = Shop::open().await;
-    let mut client = shop.client.clone();
+async fn puts_of_companies_follow_the_same_rules() {
+    let fixture = CatalogueFixture::open().await;
+    let mut client = fixture.client.clone();
     let is = |answer: &Response<PutCompanyResponse>, name: &str, version, replayed| {
         let expected = Company {
             company_id: COMPANY,
@@ -168,17 +170,17 @@ async fn companies_are_put_by_the_same_rules() {
     is(&renamed.expect("renamed"), "חברה", 2, false);
     let again = client.put_company(company("חברה", Some(1))).await;
     is(&again.expect("replayed"), "חברה", 2, true);
-    // A catalogue outlives a new name.
-    shop.put(at("1")).await;
+    // Renaming a company keeps its allocations.
+    fixture.put(at("1")).await;
     let renamed = client.put_company(company("Company", None)).await;
     is(&renamed.expect("renamed"), "Company", 3, false);
-    assert_eq!(shop.only("").await.version, 1);
+    assert_eq!(fixture.only("").await.version, 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_allocation_needs_its_company() {
-    let shop = Shop::open().await;
-    let mut client = shop.client.clone();
+    let fixture = CatalogueFixture::open().await;
+    let mut client = fixture.client.clone();
     let mut request = at("1");
     request.company_id = NO_COMPANY;
     for validate_only in [true, false] {
@@ -194,13 +196,13 @@ async fn an_allocation_needs_its_company() {
     };
     let refused = client.delete_allocation(elsewhere).await;
     refusal(refused).expect(Code::NotFound, "COMPANY_NOT_FOUND");
-    assert_eq!(shop.earmark.count("SELECT count(*) FROM owner").await, 1);
+    assert_eq!(fixture.earmark.count("SELECT count(*) FROM owner").await, 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn validate_only_answers_as_the_call_would_and_writes_nothing() {
-    let shop = Shop::open().await;
-    let mut client = shop.client.clone();
+async fn validate_only_answers_like_the_real_call_and_writes_nothing() {
+    let fixture = CatalogueFixture::open().await;
+    let mut client = fixture.client.clone();
     let only = |request: PutAllocationRequest| PutAllocationRequest {
         validate_only: true,
         ..request
@@ -218,14 +220,14 @@ async fn validate_only_answers_as_the_call_would_and_writes_nothing() {
     assert!(is_replayed(&same));
     let stale = client.put_allocation(expecting(5, only(at("2")))).await;
     mismatch(stale, "5", "1");
-    assert_eq!(shop.only("").await.msrp_price, "1");
+    assert_eq!(fixture.only("").await.msrp_price, "1");
 
     let delete = DeleteAllocationRequest {
         validate_only: true,
         ..deletion("1")
     };
     client.delete_allocation(delete).await.expect("good");
-    assert_eq!(shop.only("").await.version, 1);
+    assert_eq!(fixture.only("").await.version, 1);
     let rename = PutCompanyRequest {
         validate_only: true,
         ..company("Other", None)
@@ -239,17 +241,17 @@ async fn validate_only_answers_as_the_call_would_and_writes_nothing() {
     let judged = client.put_company(create).await.expect("good");
     assert_eq!(judged.into_inner().company.expect("set").version, 1);
     let stored = "SELECT count(*) FROM catalogue_company";
-    assert_eq!(shop.earmark.count(stored).await, 1);
-    assert_eq!(shop.earmark.count("SELECT count(*) FROM owner").await, 1);
+    assert_eq!(fixture.earmark.count(stored).await, 1);
+    assert_eq!(fixture.earmark.count("SELECT count(*) FROM owner").await, 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_company_has_room_for_a_thousand_allocations() {
-    let shop = Shop::open().await;
-    shop.stock(999, 1).await;
+async fn a_company_has_at_most_1000_allocations() {
+    let fixture = CatalogueFixture::open().await;
+    fixture.stock(999, 1).await;
     let mut puts = tokio::task::JoinSet::new();
     for id in 2_001..2_009 {
-        let mut client = shop.client.clone();
+        let mut client = fixture.client.clone();
         puts.spawn(async move { client.put_allocation(putting(&id.to_string(), [])).await });
     }
     let mut stored = 0;
@@ -265,17 +267,17 @@ async fn a_company_has_room_for_a_thousand_allocations() {
     assert_eq!(stored, 1);
     let mut validated = putting("3000", []);
     validated.validate_only = true;
-    let refused = shop.client.clone().put_allocation(validated).await;
+    let refused = fixture.client.clone().put_allocation(validated).await;
     refusal(refused).expect(Code::FailedPrecondition, "LIMIT_REACHED");
-    // Those that are there can be changed, and one that goes makes room.
-    assert_eq!(shop.put(putting("500", [])).await.version, 2);
-    let mut client = shop.client.clone();
+    // At the limit existing allocations can be changed, and a deletion makes room.
+    assert_eq!(fixture.put(putting("500", [])).await.version, 2);
+    let mut client = fixture.client.clone();
     client
         .delete_allocation(deletion("500"))
         .await
         .expect("deleted");
-    shop.put(putting("3000", [])).await;
-    let listed = shop.list(listing("")).await;
+    fixture.put(putting("3000", [])).await;
+    let listed = fixture.list(listing("")).await;
     assert_eq!(
         (listed.allocations.len(), listed.next_page_token.as_str()),
         (1_000, "")

@@ -1,19 +1,22 @@
-//! Many at once, through two processes: no reader ever sees half of a change, and no writer loses another's.
+//! Concurrent reads and writes through two processes: no read mixes two states, and no write is lost.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use earmark::proto::catalogue::v1::catalogue_service_client::CatalogueServiceClient;
 use earmark::proto::catalogue::v1::{
     Allocation, DeleteAllocationRequest, GetAllocationRequest, PricePerUnit, PutAllocationRequest,
 };
 use tokio::task::JoinSet;
 use tonic::Code;
 
-use crate::support::earmark::{Earmark, Setup, refusal};
+use crate::support::catalogue_fixture::{
+    COMPANY, CatalogueFixture, client, get, listing, putting, texts,
+};
+use crate::support::earmark::{Authorized, Earmark, Setup, refusal};
 use crate::support::service::is_replayed;
-use crate::support::shop::{COMPANY, Shop, client, get, listing, putting, texts};
 
 /// Every member says which state it belongs to.
 fn in_state(id: &str, state: u32) -> PutAllocationRequest {
@@ -57,22 +60,61 @@ fn state_of(shown: &Allocation) -> u32 {
 }
 
 /// Two servers on one database.
-async fn two() -> (Shop, Earmark) {
-    let shop = Shop::open().await;
-    let other = Earmark::start_on(&shop.earmark.url, Setup::default()).await;
-    (shop, other)
+async fn two() -> (CatalogueFixture, Earmark) {
+    let fixture = CatalogueFixture::open().await;
+    let other = Earmark::start_on(&fixture.earmark.url, Setup::default()).await;
+    (fixture, other)
+}
+
+/// How many states each allocation goes through.
+const STATES: u32 = 40;
+
+/// Lists and gets until `is_done`: no answer mixes two states or is older than an earlier one. Returns how many
+/// lists it read.
+async fn read_until(
+    is_done: Arc<AtomicBool>,
+    mut reader: CatalogueServiceClient<Authorized>,
+    langcode: &'static str,
+) -> u32 {
+    let mut latest: BTreeMap<String, u32> = BTreeMap::new();
+    let mut lists = 0_u32;
+    while !is_done.load(Ordering::SeqCst) {
+        let listed = reader.list_available_allocations(listing(langcode)).await;
+        let listed = listed.expect("listed").into_inner().allocations;
+        assert!(listed.len() >= 2, "{listed:?}");
+        for shown in &listed {
+            let state = state_of(shown);
+            let id = shown.allocation_id.as_str();
+            if id != "3" {
+                assert_eq!(shown.version, i64::from(state));
+            }
+            let before = latest.insert(id.into(), state).unwrap_or(0);
+            assert!(before <= state, "{id}: {state} after {before}");
+        }
+        let request = GetAllocationRequest {
+            quantity: Some(1),
+            ..get("1", langcode)
+        };
+        let got = reader.get_allocation(request).await;
+        let got = got.expect("there").into_inner();
+        let state = state_of(&got.allocation.expect("set"));
+        assert_eq!(got.label, Some(format!("s{state} 1 unit")));
+        let before = latest.insert("1".into(), state).unwrap_or(0);
+        assert!(before <= state, "{state} after {before}");
+        lists += 1;
+    }
+    lists
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_reader_sees_half_of_a_change() {
-    const STATES: u32 = 40;
-    let (shop, other) = two().await;
+async fn no_read_mixes_two_states() {
+    let (fixture, other) = two().await;
     let is_done = Arc::new(AtomicBool::new(false));
     for id in ["1", "2", "3"] {
-        shop.put(in_state(id, 1)).await;
+        fixture.put(in_state(id, 1)).await;
     }
     let mut writers = JoinSet::new();
-    for (id, mut writer) in [("1", shop.client.clone()), ("2", client(&other))] {
+    for (id, mut writer) in [("1", fixture.client.clone()), ("2", client(&other))] {
         writers.spawn(async move {
             for state in 2..=STATES {
                 let put = writer.put_allocation(in_state(id, state)).await;
@@ -81,8 +123,8 @@ async fn no_reader_sees_half_of_a_change() {
             }
         });
     }
-    // The third comes and goes.
-    let mut comings = shop.client.clone();
+    // The third allocation is deleted and created again in turn.
+    let mut comings = fixture.client.clone();
     writers.spawn(async move {
         for state in 2..STATES {
             let delete = DeleteAllocationRequest {
@@ -96,42 +138,13 @@ async fn no_reader_sees_half_of_a_change() {
         }
     });
     let mut readers = JoinSet::new();
-    for (langcode, mut reader) in [
-        ("en", shop.client.clone()),
+    for (langcode, reader) in [
+        ("en", fixture.client.clone()),
         ("fr-CA", client(&other)),
         ("ar", client(&other)),
     ] {
         let is_done = Arc::clone(&is_done);
-        readers.spawn(async move {
-            let mut latest: BTreeMap<String, u32> = BTreeMap::new();
-            let mut lists = 0_u32;
-            while !is_done.load(Ordering::SeqCst) {
-                let listed = reader.list_available_allocations(listing(langcode)).await;
-                let listed = listed.expect("listed").into_inner().allocations;
-                assert!(listed.len() >= 2, "{listed:?}");
-                for shown in &listed {
-                    let state = state_of(shown);
-                    let id = shown.allocation_id.as_str();
-                    if id != "3" {
-                        assert_eq!(shown.version, i64::from(state));
-                    }
-                    let before = latest.insert(id.into(), state).unwrap_or(0);
-                    assert!(before <= state, "{id}: {state} after {before}");
-                }
-                let request = GetAllocationRequest {
-                    quantity: Some(1),
-                    ..get("1", langcode)
-                };
-                let got = reader.get_allocation(request).await;
-                let got = got.expect("there").into_inner();
-                let state = state_of(&got.allocation.expect("set"));
-                assert_eq!(got.label, Some(format!("s{state} 1 unit")));
-                let before = latest.insert("1".into(), state).unwrap_or(0);
-                assert!(before <= state, "{state} after {before}");
-                lists += 1;
-            }
-            lists
-        });
+        readers.spawn(read_until(is_done, reader, langcode));
     }
     while let Some(writer) = writers.join_next().await {
         writer.expect("no panic");
@@ -140,20 +153,20 @@ async fn no_reader_sees_half_of_a_change() {
     while let Some(reader) = readers.join_next().await {
         assert!(reader.expect("no panic") > 5, "readers read meanwhile");
     }
-    let last = shop.list(listing("fr")).await.allocations;
+    let last = fixture.list(listing("fr")).await.allocations;
     let states: Vec<u32> = last.iter().map(state_of).collect();
     assert_eq!(states, [STATES, STATES, STATES - 1]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_many_puts_on_one_version_one_wins() {
-    let (shop, other) = two().await;
-    shop.put(in_state("1", 1)).await;
+async fn only_one_of_concurrent_puts_on_one_version_is_applied() {
+    let (fixture, other) = two().await;
+    fixture.put(in_state("1", 1)).await;
     for version in 1..6 {
         let mut puts = JoinSet::new();
         for index in 0..8_u32 {
             let mut writer = match index % 2 {
-                0 => shop.client.clone(),
+                0 => fixture.client.clone(),
                 _ => client(&other),
             };
             let request = PutAllocationRequest {
@@ -171,18 +184,18 @@ async fn of_many_puts_on_one_version_one_wins() {
                 }
             }
         }
-        let shown = shop.only("ar").await;
+        let shown = fixture.only("ar").await;
         assert_eq!((won, shown.version), (vec![state_of(&shown)], version + 1));
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_same_put_at_once_is_written_once() {
-    let (shop, other) = two().await;
+async fn concurrent_equal_puts_are_written_once() {
+    let (fixture, other) = two().await;
     let mut puts = JoinSet::new();
     for index in 0..16 {
         let mut writer = match index % 2 {
-            0 => shop.client.clone(),
+            0 => fixture.client.clone(),
             _ => client(&other),
         };
         puts.spawn(async move { writer.put_allocation(in_state("1", 1)).await });
@@ -194,15 +207,15 @@ async fn the_same_put_at_once_is_written_once() {
         assert_eq!(put.into_inner().allocation.expect("set").version, 1);
     }
     assert_eq!(written, 1);
-    assert_eq!(shop.only("").await.version, 1);
+    assert_eq!(fixture.only("").await.version, 1);
 }
 
-/// A put waits for whoever holds the company, and then sees what that session has written.
+/// A put waits for a session that has locked the company, and then sees what that session has committed.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_put_judges_what_it_finds_once_the_company_is_free() {
-    let shop = Shop::open().await;
-    shop.put(in_state("1", 1)).await;
-    let mut holder = shop.earmark.sql().await;
+async fn a_put_waits_for_the_companys_lock_and_reads_after_it() {
+    let fixture = CatalogueFixture::open().await;
+    fixture.put(in_state("1", 1)).await;
+    let mut holder = fixture.earmark.sql().await;
     let holding = holder.transaction().await.expect("begun");
     holding
         .batch_execute(
@@ -210,10 +223,10 @@ async fn a_put_judges_what_it_finds_once_the_company_is_free() {
         )
         .await
         .expect("held");
-    let mut writer = shop.client.clone();
+    let mut writer = fixture.client.clone();
     let put = tokio::spawn(async move { writer.put_allocation(in_state("1", 2)).await });
-    // Readers wait for nobody.
-    assert_eq!(shop.only("").await.version, 1);
+    // Reads do not wait for the lock.
+    assert_eq!(fixture.only("").await.version, 1);
     tokio::time::sleep(Duration::from_millis(100)).await;
     assert!(!put.is_finished());
     holding.commit().await.expect("free");

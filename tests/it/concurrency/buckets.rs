@@ -1,18 +1,18 @@
-//! One bucket that many charge at once, through two servers: it is never overdrawn, and they share their transactions.
+//! Concurrent charging of one bucket through two servers: no overdraft, and calls share transactions.
 
 use earmark::proto::bucket::v1::DeductBalanceRequest;
 use futures_util::future::join_all;
 use tonic::Code;
 
-use crate::support::chance::Chance;
+use crate::support::bucket_fixture::{BucketFixture, deduct, left, reserve, transfer};
 use crate::support::earmark::{Earmark, Setup, refusal};
-use crate::support::picture::assert_sound;
-use crate::support::till::{Till, deduct, left, reserve, transfer};
+use crate::support::ledger_dump::assert_sound;
+use crate::support::random::Random;
 
 const CLIENTS: usize = 64;
 const CHARGES: usize = 12;
 
-/// What a client was granted and refused, in whole EUR.
+/// What one client deducted, reserved and was refused, in whole EUR.
 #[derive(Default)]
 struct Tally {
     deducted: usize,
@@ -20,22 +20,42 @@ struct Tally {
     refused: usize,
 }
 
+/// Asserts that actions shared transactions: entries of one transaction have the same `xmin`.
+async fn actions_shared_transactions(earmark: &Earmark) {
+    let sql = "SELECT max(movements) FROM (
+            SELECT count(DISTINCT (cause, cause_id)) AS movements FROM entry GROUP BY xmin::text) x";
+    let largest = earmark.count(sql).await;
+    let movements = earmark.count("SELECT count(*) FROM bucket_action").await;
+    let transactions = earmark
+        .count("SELECT count(DISTINCT xmin::text) FROM entry")
+        .await;
+    eprintln!("{movements} actions in {transactions} transactions, {largest} in the largest");
+    assert!(largest > 4, "{largest}");
+    assert!(
+        transactions * 2 < movements,
+        "{transactions} for {movements}"
+    );
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn many_that_reserve_and_deduct_never_overdraw_a_bucket_and_share_transactions() {
-    let till = Till::open().await;
-    let other = Earmark::start_on(&till.earmark.url, Setup::default()).await;
-    let clients = [till.client.clone(), Till::client(&other, till.tenant)];
-    till.bucket("shared", "400").await;
+async fn concurrent_reserves_and_deductions_never_overdraw_a_bucket_and_share_transactions() {
+    let fixture = BucketFixture::open().await;
+    let other = Earmark::start_on(&fixture.earmark.url, Setup::default()).await;
+    let clients = [
+        fixture.client.clone(),
+        BucketFixture::client(&other, fixture.tenant),
+    ];
+    fixture.bucket("shared", "400").await;
     let work = (0..CLIENTS).map(|number| {
         let mut client = clients[number % 2].clone();
         async move {
-            let mut chance = Chance::new(number as u64);
+            let mut random = Random::new(number as u64);
             let mut tally = Tally::default();
             for charge in 0..CHARGES {
                 let key = format!("{number}-{charge}");
-                let wanted = chance.number(1..4);
+                let wanted = random.number(1..4);
                 let amount = wanted.to_string();
-                if chance.one_in(3) {
+                if random.one_in(3) {
                     match client.deduct_balance(deduct("shared", &amount, &key)).await {
                         Ok(_) => tally.deducted += wanted,
                         Err(status) => tally.refuse(status, wanted),
@@ -52,8 +72,8 @@ async fn many_that_reserve_and_deduct_never_overdraw_a_bucket_and_share_transact
                         continue;
                     }
                 };
-                // Some stay open, some keep the rest, of some it returns.
-                let kept = chance.number(0..3);
+                // Some reserves stay open, some keep the rest, some return it.
+                let kept = random.number(0..3);
                 if kept == 0 {
                     tally.held += wanted;
                     continue;
@@ -83,31 +103,14 @@ async fn many_that_reserve_and_deduct_never_overdraw_a_bucket_and_share_transact
     assert!(all.refused > 0, "more was asked for than there was");
     let available = 400 - all.deducted - all.held;
     let expected = left(&available.to_string(), &all.held.to_string());
-    assert_eq!(till.values("shared").await, expected);
-    assert_sound(&till.earmark).await;
+    assert_eq!(fixture.values("shared").await, expected);
+    assert_sound(&fixture.earmark).await;
 
-    // Entries of one transaction were written together.
-    let sql = "SELECT max(movements) FROM (
-            SELECT count(DISTINCT (cause, cause_id)) AS movements FROM entry GROUP BY xmin::text) x";
-    let largest = till.earmark.count(sql).await;
-    let movements = till
-        .earmark
-        .count("SELECT count(*) FROM bucket_action")
-        .await;
-    let transactions = till
-        .earmark
-        .count("SELECT count(DISTINCT xmin::text) FROM entry")
-        .await;
-    eprintln!("{movements} actions in {transactions} transactions, {largest} in the largest");
-    assert!(largest > 4, "{largest}");
-    assert!(
-        transactions * 2 < movements,
-        "{transactions} for {movements}"
-    );
+    actions_shared_transactions(&fixture.earmark).await;
 }
 
 impl Tally {
-    /// Only for want of value, which the refusal tells.
+    /// Asserts that the refusal is an insufficient balance and reports less than was wanted.
     fn refuse(&mut self, status: tonic::Status, wanted: usize) {
         let refused = refusal::<()>(Err(status));
         let refused = refused.expect(Code::FailedPrecondition, "INSUFFICIENT_BALANCE");
@@ -118,23 +121,26 @@ impl Tally {
     }
 }
 
-/// Gifts in a circle, and against it: each locks two buckets, in either order of their ids.
+/// Transfers in both directions of a ring: each locks two buckets, in either order of their ids.
 #[tokio::test(flavor = "multi_thread")]
-async fn gifts_that_cross_each_other_all_arrive() {
-    let till = Till::open().await;
-    let other = Earmark::start_on(&till.earmark.url, Setup::default()).await;
-    let clients = [till.client.clone(), Till::client(&other, till.tenant)];
+async fn concurrent_opposite_transfers_all_succeed() {
+    let fixture = BucketFixture::open().await;
+    let other = Earmark::start_on(&fixture.earmark.url, Setup::default()).await;
+    let clients = [
+        fixture.client.clone(),
+        BucketFixture::client(&other, fixture.tenant),
+    ];
     const BUCKETS: usize = 5;
     for number in 0..BUCKETS {
-        till.bucket(&number.to_string(), "100").await;
+        fixture.bucket(&number.to_string(), "100").await;
     }
     let work = (0..40).map(|number| {
         let mut client = clients[number % 2].clone();
         async move {
-            let mut chance = Chance::new(number as u64);
+            let mut random = Random::new(number as u64);
             for gift in 0..8 {
-                let from = chance.number(0..BUCKETS);
-                let to = (from + chance.number(1..BUCKETS)) % BUCKETS;
+                let from = random.number(0..BUCKETS);
+                let to = (from + random.number(1..BUCKETS)) % BUCKETS;
                 let (from, to) = (from.to_string(), to.to_string());
                 let request = transfer(&from, &to, "0.25", &format!("{number}-{gift}"));
                 client.transfer_balance(request).await.expect("given");
@@ -146,12 +152,13 @@ async fn gifts_that_cross_each_other_all_arrive() {
     }
     let sum = "SELECT sum(available)::bigint FROM account
         WHERE account_id = '00000000-0000-0000-0000-000000000001'";
-    assert_eq!(till.earmark.count(sum).await, 500);
+    assert_eq!(fixture.earmark.count(sum).await, 500);
     assert_eq!(
-        till.earmark
+        fixture
+            .earmark
             .count("SELECT count(*) FROM bucket_action")
             .await,
         320
     );
-    assert_sound(&till.earmark).await;
+    assert_sound(&fixture.earmark).await;
 }

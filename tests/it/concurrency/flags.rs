@@ -1,4 +1,4 @@
-//! What NetworkService acknowledged binds every write that begins later, in every process.
+//! A change that NetworkService acknowledged applies to every write that begins later, in every process.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
@@ -9,9 +9,9 @@ use tonic::{Code, Status};
 
 use super::Pair;
 use crate::support::earmark::{Clients, Earmark, Parties, refusal};
-use crate::support::picture::assert_sound;
+use crate::support::ledger_dump::assert_sound;
 
-/// Creates with ever new keys, through many servers.
+/// Creates with new keys through several servers.
 struct Creator<'a> {
     parties: &'a Parties,
     members: Vec<Clients>,
@@ -27,7 +27,7 @@ impl Creator<'_> {
         answer.map(|answer| answer.into_inner().allocation.expect("set"))
     }
 
-    /// Every server refuses for this reason.
+    /// Asserts that every server refuses for this reason.
     async fn all_refuse(&self, code: Code, reason: &str) {
         for refused in join_all((0..6).map(|server| self.create(server))).await {
             let refused = refusal(refused).expect(code, reason);
@@ -35,14 +35,14 @@ impl Creator<'_> {
         }
     }
 
-    /// Every server takes them.
+    /// Asserts that every server accepts creates.
     async fn all_take(&self) {
         for taken in join_all((0..6).map(|server| self.create(server))).await {
             taken.expect("reserved");
         }
     }
 
-    /// Goes on while others change what it meets.
+    /// Creates while others change flags and licences.
     async fn hammer(&self, server: usize, stop: &AtomicBool) {
         while !stop.load(Ordering::Relaxed) {
             if let Err(status) = self.create(server).await {
@@ -55,10 +55,10 @@ impl Creator<'_> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_flag_or_licence_that_was_acknowledged_binds_every_later_create_in_every_process() {
+async fn an_acknowledged_flag_or_licence_change_binds_later_creates_in_every_process() {
     let pair = Pair::open(ConnectionMode::Confirmed).await;
-    let desk = &pair.desk;
-    let (earmark, parties) = (&desk.earmark, &desk.parties);
+    let fixture = &pair.fixture;
+    let (earmark, parties) = (&fixture.earmark, &fixture.parties);
     let process = Earmark::start_process_on(&earmark.url).await;
     let deposit = earmark.deposit(&parties.enterprise, "BTC", "1000000000");
     deposit.await;
@@ -93,23 +93,23 @@ async fn a_flag_or_licence_that_was_acknowledged_binds_every_later_create_in_eve
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_partners_licence_that_was_taken_binds_its_later_verdicts_in_every_server() {
+async fn a_withdrawn_partner_licence_binds_later_verdicts_in_every_server() {
     let pair = Pair::open(ConnectionMode::Confirmed).await;
-    let (desk, members) = (&pair.desk, pair.members());
-    let partner = &desk.parties.partner_enterprise;
+    let (fixture, members) = (&pair.fixture, pair.members());
+    let partner = &fixture.parties.partner_enterprise;
     for round in 0..4 {
-        let by = [&desk.earmark, &pair.other][round % 2];
-        let hold = desk.allocate("1", &format!("{round}")).await;
+        let by = [&fixture.earmark, &pair.other][round % 2];
+        let hold = fixture.allocate("1", &format!("{round}")).await;
         by.license(partner, false).await;
         let clears = members.iter().map(async |member| {
-            let request = desk.parties.clear(&hold.id);
+            let request = fixture.parties.clear(&hold.id);
             member.allocation.clone().clear_allocation(request).await
         });
         for refused in join_all(clears).await {
             refusal(refused).expect(Code::PermissionDenied, "NO_OES_LICENSE");
         }
         by.license(partner, true).await;
-        desk.clear(&hold.id).await;
+        fixture.clear(&hold.id).await;
     }
-    assert_sound(&desk.earmark).await;
+    assert_sound(&fixture.earmark).await;
 }

@@ -5,26 +5,26 @@ use earmark::proto::network::v1::ConnectionMode;
 use futures_util::StreamExt;
 use futures_util::stream;
 
-use crate::support::desk::Desk;
+use crate::support::allocation_fixture::AllocationFixture;
 use crate::support::earmark::{Earmark, balance};
-use crate::support::picture::assert_sound;
+use crate::support::ledger_dump::assert_sound;
 use crate::support::service::is_replayed;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_key_sent_ten_thousand_times_through_two_processes_has_one_effect() {
+async fn one_key_sent_10000_times_through_two_processes_has_one_effect() {
     const CALLS: usize = 10_000;
     /// On their way at the same time.
     const AT_ONCE: usize = 256;
-    let desk = Desk::open(ConnectionMode::Confirmed).await;
+    let fixture = AllocationFixture::open(ConnectionMode::Confirmed).await;
     let (one, other) = tokio::join!(
-        Earmark::start_process_on(&desk.earmark.url),
-        Earmark::start_process_on(&desk.earmark.url)
+        Earmark::start_process_on(&fixture.earmark.url),
+        Earmark::start_process_on(&fixture.earmark.url)
     );
-    let enterprise = desk.parties.enterprise.as_str();
+    let enterprise = fixture.parties.enterprise.as_str();
     let clients = [&one, &other].map(|process| process.member(&[enterprise]).allocation);
     let calls = (0..CALLS).map(|index| {
         let mut client = clients[index % 2].clone();
-        let request = desk.parties.allocation("BTC", "7", "the one key");
+        let request = fixture.parties.allocation("BTC", "7", "the one key");
         tokio::spawn(async move { client.create_allocation(request).await })
     });
     let (mut done, mut first) = (0, None);
@@ -41,7 +41,7 @@ async fn one_key_sent_ten_thousand_times_through_two_processes_has_one_effect() 
     assert_eq!(answer.custody_balance, balance("93", "7", 2));
     let record = answer.allocation.expect("set");
     assert_eq!(record.status(), AllocationStatus::Reserved);
-    assert_eq!(desk.get(&record.id).await, record);
-    let picture = assert_sound(&desk.earmark).await;
-    assert_eq!((picture.allocations.len(), picture.entries.len()), (1, 3));
+    assert_eq!(fixture.get(&record.id).await, record);
+    let dump = assert_sound(&fixture.earmark).await;
+    assert_eq!((dump.allocations.len(), dump.entries.len()), (1, 3));
 }

@@ -1,4 +1,4 @@
-//! Reads and validations beside writers.
+//! Reads and validations during writes.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -12,25 +12,25 @@ use earmark::proto::network::v1::ConnectionMode;
 use futures_util::future::join_all;
 
 use super::Pair;
-use crate::support::desk::Desk;
-use crate::support::picture::assert_sound;
+use crate::support::allocation_fixture::AllocationFixture;
+use crate::support::ledger_dump::assert_sound;
 
-/// So many holds are made and cleared, cancelled or released, one after the other.
-async fn work(desk: &Desk, name: &str, rounds: usize) {
+/// How many reservations are made and closed, one after the other.
+async fn work(fixture: &AllocationFixture, name: &str, rounds: usize) {
     for round in 0..rounds {
-        let hold = desk.allocate("1", &format!("{name} {round}")).await;
+        let hold = fixture.allocate("1", &format!("{name} {round}")).await;
         match round % 3 {
-            0 => _ = desk.clear(&hold.id).await,
-            1 => _ = desk.release(&hold.id).await,
-            _ => _ = desk.cancel(&hold.id).await,
+            0 => _ = fixture.clear(&hold.id).await,
+            1 => _ = fixture.release(&hold.id).await,
+            _ => _ = fixture.cancel(&hold.id).await,
         }
     }
 }
 
 /// Several at once, and a sign that they are done.
-async fn work_at_once(desk: &Desk, rounds: usize, done: &AtomicBool) {
+async fn work_at_once(fixture: &AllocationFixture, rounds: usize, done: &AtomicBool) {
     let names = ["a", "b", "c", "d"];
-    join_all(names.map(|name| work(desk, name, rounds))).await;
+    join_all(names.map(|name| work(fixture, name, rounds))).await;
     done.store(true, Ordering::Relaxed);
 }
 
@@ -39,63 +39,63 @@ fn number(text: &str) -> i64 {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn validations_beside_writers_change_nothing() {
+async fn concurrent_validations_change_nothing() {
     const ROUNDS: usize = 30;
     let pair = Pair::open(ConnectionMode::Confirmed).await;
-    let (desk, members) = (&pair.desk, pair.members());
-    let open = desk.allocate("5", "stays open").await;
+    let (fixture, members) = (&pair.fixture, pair.members());
+    let open = fixture.allocate("5", "stays open").await;
     let done = AtomicBool::new(false);
     let validators = members.iter().map(async |member| {
         let mut validated = 0;
         while !done.load(Ordering::Relaxed) {
             let mut client = member.allocation.clone();
-            let mut create = desk.parties.allocation("BTC", "2", "only validated");
+            let mut create = fixture.parties.allocation("BTC", "2", "only validated");
             create.validate_only = true;
             let created = client.create_allocation(create).await;
             let record = created.expect("validated").into_inner().allocation;
             assert_eq!(record.expect("set").id, "");
             let submit = SubmitAllocationsRequest {
                 validate_only: true,
-                ..desk.parties.submission(vec![desk.parties.item(
+                ..fixture.parties.submission(vec![fixture.parties.item(
                     AllocationType::Allocation,
                     "1",
                     "validated too",
                 )])
             };
             client.submit_allocations(submit).await.expect("validated");
-            let mut clear = desk.parties.clear(&open.id);
+            let mut clear = fixture.parties.clear(&open.id);
             clear.validate_only = true;
             client.clear_allocation(clear).await.expect("validated");
-            let mut cancel = desk.parties.cancel(&open.id);
+            let mut cancel = fixture.parties.cancel(&open.id);
             cancel.validate_only = true;
             client.cancel_allocation(cancel).await.expect("validated");
             validated += 1;
         }
         validated
     });
-    let (validated, ()) = tokio::join!(join_all(validators), work_at_once(desk, ROUNDS, &done));
+    let (validated, ()) = tokio::join!(join_all(validators), work_at_once(fixture, ROUNDS, &done));
     assert!(validated.iter().all(|count| *count > 3), "{validated:?}");
-    assert_eq!(desk.get(&open.id).await, open);
-    let picture = assert_sound(&desk.earmark).await;
-    assert_eq!(picture.allocations.len(), 1 + 4 * ROUNDS);
-    let keys = picture.allocations.iter();
+    assert_eq!(fixture.get(&open.id).await, open);
+    let dump = assert_sound(&fixture.earmark).await;
+    assert_eq!(dump.allocations.len(), 1 + 4 * ROUNDS);
+    let keys = dump.allocations.iter();
     assert!(
         keys.clone()
-            .all(|record| !record.client_external_id.contains("validated"))
+            .all(|record| !record.record.terms.client_external_id.contains("validated"))
     );
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_read_of_all_balances_never_sees_half_a_movement() {
+async fn a_read_of_all_balances_never_sees_part_of_a_movement() {
     let pair = Pair::open(ConnectionMode::Confirmed).await;
-    let (desk, members) = (&pair.desk, pair.members());
+    let (fixture, members) = (&pair.fixture, pair.members());
     let done = AtomicBool::new(false);
     let whole = |balance: &Balance| number(&balance.available) + number(&balance.held);
     let readers = members.iter().map(async |member| {
         let mut versions = 0;
         while !done.load(Ordering::Relaxed) {
             let request = ListClientBalancesRequest {
-                enterprise_id: desk.parties.enterprise.clone(),
+                enterprise_id: fixture.parties.enterprise.clone(),
                 ..Default::default()
             };
             let listed = member.balance.clone().list_client_balances(request).await;
@@ -109,20 +109,20 @@ async fn one_read_of_all_balances_never_sees_half_a_movement() {
         }
         versions
     });
-    let (seen, ()) = tokio::join!(join_all(readers), work_at_once(desk, 25, &done));
+    let (seen, ()) = tokio::join!(join_all(readers), work_at_once(fixture, 25, &done));
     assert!(seen.iter().all(|versions| *versions > 20), "{seen:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_held_is_always_what_the_reservations_beside_it_explain() {
+async fn a_balance_read_during_writes_equals_its_reservations() {
     let pair = Pair::open(ConnectionMode::Confirmed).await;
-    let (desk, members) = (&pair.desk, pair.members());
+    let (fixture, members) = (&pair.fixture, pair.members());
     let done = AtomicBool::new(false);
     let readers = members.iter().map(async |member| {
         let mut held_at_times = 0;
         while !done.load(Ordering::Relaxed) {
             let request = GetBalanceRequest {
-                enterprise_id: desk.parties.enterprise.clone(),
+                enterprise_id: fixture.parties.enterprise.clone(),
                 currency: "BTC".into(),
                 ..Default::default()
             };
@@ -142,22 +142,22 @@ async fn what_is_held_is_always_what_the_reservations_beside_it_explain() {
         }
         held_at_times
     });
-    let (seen, ()) = tokio::join!(join_all(readers), work_at_once(desk, 25, &done));
+    let (seen, ()) = tokio::join!(join_all(readers), work_at_once(fixture, 25, &done));
     assert!(seen.iter().sum::<usize>() > 3, "{seen:?}");
 }
 
-/// Two calls are two moments; but what lies between the moments lies between the answers.
+/// Two calls have two snapshots; a list read between them must lie between their answers.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_list_between_two_balances_lies_between_them() {
+async fn a_list_read_between_two_balance_reads_is_consistent_with_both() {
     let pair = Pair::open(ConnectionMode::Confirmed).await;
-    let (desk, members) = (&pair.desk, pair.members());
+    let (fixture, members) = (&pair.fixture, pair.members());
     let done = AtomicBool::new(false);
-    // Holds are only added, so that what is held only grows.
+    // Reservations are only added, so the held value only grows.
     let writer = async {
         for index in 0..100 {
             let key = format!("{index}");
             let create = CreateAllocationRequest {
-                ..desk.parties.allocation("BTC", "1", &key)
+                ..fixture.parties.allocation("BTC", "1", &key)
             };
             let mut client = members[index % 2].allocation.clone();
             client.create_allocation(create).await.expect("reserved");
@@ -168,7 +168,7 @@ async fn a_list_between_two_balances_lies_between_them() {
         let mut looks = 0;
         let held = async || {
             let request = GetBalanceRequest {
-                enterprise_id: desk.parties.enterprise.clone(),
+                enterprise_id: fixture.parties.enterprise.clone(),
                 currency: "BTC".into(),
                 ..Default::default()
             };
@@ -178,7 +178,7 @@ async fn a_list_between_two_balances_lies_between_them() {
         while !done.load(Ordering::Relaxed) {
             let before = held().await;
             let request = ListClientAllocationsRequest {
-                enterprise_id: desk.parties.enterprise.clone(),
+                enterprise_id: fixture.parties.enterprise.clone(),
                 statuses: vec![AllocationStatus::Reserved.into()],
                 page_size: 500,
                 ..Default::default()
@@ -201,5 +201,5 @@ async fn a_list_between_two_balances_lies_between_them() {
     });
     let (looks, ()) = tokio::join!(join_all(readers), writer);
     assert!(looks.iter().all(|looks| *looks > 3), "{looks:?}");
-    assert_sound(&desk.earmark).await;
+    assert_sound(&fixture.earmark).await;
 }

@@ -11,7 +11,7 @@ use crate::support::load::Load;
 use crate::support::process::{earmark, run, text};
 
 #[tokio::test]
-async fn migrations_run_up_down_and_up_again_on_a_runtime_of_one_thread() {
+async fn migrations_run_up_down_and_up_again_on_a_current_thread_runtime() {
     let db = database().await;
     let connector = Connector::new(&db.url).expect("a URL");
     let pool = pool::open(connector, &PoolSettings::default());
@@ -65,7 +65,7 @@ async fn replicas_that_start_together_migrate_once() {
 const LOCK: i64 = 0x6561_726d_6172_6b21;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn replicas_wait_for_newer_migrations_while_old_code_serves_undisturbed() {
+async fn replicas_wait_for_a_running_migration_while_old_code_keeps_serving() {
     let server = Earmark::start().await;
     let load = Load::start(&[&server], 4, 8, 31).await;
     // The first replica of newer code: it expands, as every migration has to before the old code is gone.
@@ -108,7 +108,7 @@ async fn replicas_wait_for_newer_migrations_while_old_code_serves_undisturbed() 
 }
 
 #[tokio::test]
-async fn the_tables_of_the_code_are_those_of_the_database() {
+async fn the_tables_in_the_code_match_the_database() {
     let db = database().await;
     let (client, _driver) = connect(&db.url).await;
     let sql = "SELECT table_name::text, column_name::text, udt_name::text, is_nullable = 'YES'

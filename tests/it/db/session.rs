@@ -17,7 +17,7 @@ async fn plain_role(db: &TestDatabase, settings: &str) -> String {
         .await
         .expect("a connection");
     let role = format!("plain_{}", &db.name);
-    // Roles belong to the cluster, and outlive the test's database: nobody minds.
+    // Roles belong to the cluster and outlive the test's database, which does no harm.
     let sql = format!(
         "DROP ROLE IF EXISTS \"{role}\"; CREATE ROLE \"{role}\" LOGIN; {}",
         settings.replace("ROLE", &format!("ALTER ROLE \"{role}\" SET"))
@@ -29,7 +29,7 @@ async fn plain_role(db: &TestDatabase, settings: &str) -> String {
 }
 
 #[tokio::test]
-async fn every_connection_has_its_limits() {
+async fn every_connection_has_its_session_limits() {
     let db = database().await;
     let connector = Connector::new(&db.url).expect("a URL");
     let (client, driver) = connector.connect().await.expect("a connection");
@@ -50,8 +50,7 @@ async fn every_connection_has_its_limits() {
 }
 
 #[tokio::test]
-async fn a_role_that_may_set_little_still_connects_and_a_weak_server_is_made_to_wait_for_the_disk()
-{
+async fn a_restricted_role_connects_and_synchronous_commit_is_enforced() {
     let db = database().await;
     for (stored, kept) in [
         ("off", "on"),
@@ -78,7 +77,7 @@ async fn a_role_that_may_set_little_still_connects_and_a_weak_server_is_made_to_
 }
 
 #[tokio::test]
-async fn a_session_of_its_own_kind_has_its_own_limits() {
+async fn a_dedicated_session_has_its_own_limits() {
     let db = database().await;
     let session = Session {
         statement_timeout: Duration::ZERO,
@@ -94,7 +93,7 @@ async fn a_session_of_its_own_kind_has_its_own_limits() {
 }
 
 #[tokio::test]
-async fn nobody_there_is_an_error_that_says_so() {
+async fn an_unreachable_server_is_reported_as_such() {
     let connector = Connector::new("postgres://nobody@127.0.0.1:1/x").expect("a URL");
     let error = connector.connect().await.expect_err("nobody there");
     assert!(matches!(error, ConnectError::Postgres(_)), "{error}");

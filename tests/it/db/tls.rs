@@ -143,7 +143,7 @@ fn server_config(folder: &TempDir) -> ServerConfig {
 }
 
 #[tokio::test]
-async fn each_mode_encrypts_as_it_says_where_the_server_offers_tls() {
+async fn each_sslmode_encrypts_as_documented_when_the_server_offers_tls() {
     let proxy = Proxy::start(true).await;
     let encrypted = async |parameters: &str| proxy.connect("localhost", parameters).await;
     assert!(!encrypted("?sslmode=disable").await.expect("connected"));
@@ -155,7 +155,7 @@ async fn each_mode_encrypts_as_it_says_where_the_server_offers_tls() {
 }
 
 #[tokio::test]
-async fn verify_full_refuses_a_foreign_authority_and_another_host_name() {
+async fn verify_full_refuses_an_unknown_authority_and_another_host_name() {
     let proxy = Proxy::start(true).await;
     for (host, parameters) in [
         ("localhost", proxy.verify_full("other.pem")),
@@ -180,7 +180,7 @@ async fn verify_full_refuses_a_foreign_authority_and_another_host_name() {
 }
 
 #[tokio::test]
-async fn without_tls_at_the_server_only_the_weak_modes_connect() {
+async fn only_modes_that_allow_plain_text_connect_to_a_server_without_tls() {
     let proxy = Proxy::start(false).await;
     for parameters in ["", "?sslmode=prefer", "?sslmode=disable"] {
         let encrypted = proxy.connect("localhost", parameters).await;

@@ -1,4 +1,4 @@
-//! What a caller gets for what he asks of buckets.
+//! Errors of BucketService.
 
 use earmark::proto::bucket::v1::{
     Bucket, BucketStatus, GetBalanceActionRequest, GetBucketRequest, ListBucketsRequest,
@@ -6,8 +6,8 @@ use earmark::proto::bucket::v1::{
 use earmark::proto::common::v1::ErrorReason as Reason;
 
 use super::{Case, case};
+use crate::support::bucket_fixture::{BucketFixture, creation, deduct, eur};
 use crate::support::earmark::NOBODY;
-use crate::support::till::{Till, creation, deduct, eur};
 
 const LIST: &str = "/earmark.bucket.v1.BucketService/ListBuckets";
 const GET: &str = "/earmark.bucket.v1.BucketService/GetBucket";
@@ -16,14 +16,14 @@ const DEDUCT: &str = "/earmark.bucket.v1.BucketService/DeductBalance";
 const GET_ACTION: &str = "/earmark.bucket.v1.BucketService/GetBalanceAction";
 
 pub(super) async fn all() -> Vec<Case> {
-    let till = Till::open().await;
+    let fixture = BucketFixture::open().await;
     // Texts as long as ids can be, in characters that take most bytes on the wire.
     let longest = "𝄞".repeat(128);
-    till.bucket(&longest, "1").await;
-    till.set_status(&longest, BucketStatus::Suspended).await;
-    let mut client = till.client.clone();
-    let token = till.earmark.token("buckets-read buckets-write", &[]);
-    let mut nobody = till.earmark.with_token(token).bucket;
+    fixture.bucket(&longest, "1").await;
+    fixture.set_status(&longest, BucketStatus::Suspended).await;
+    let mut client = fixture.client.clone();
+    let token = fixture.earmark.token("buckets-read buckets-write", &[]);
+    let mut nobody = fixture.earmark.with_token(token).bucket;
     let refused = "refused";
 
     let list = nobody.list_buckets(ListBucketsRequest::default()).await;

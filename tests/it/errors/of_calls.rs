@@ -1,4 +1,4 @@
-//! What a caller gets for what he asks: one server, one network.
+//! Errors of OES calls: one server, one network.
 
 use bytes::Bytes;
 use earmark::limits::REQUEST_BYTES_MAX;
@@ -232,14 +232,6 @@ async fn existence(world: &World) -> Vec<Case> {
     let client = admin.get_client(GetClientRequest { client_id }).await;
     let partner_id = String::from(NOBODY);
     let partner = admin.get_partner(GetPartnerRequest { partner_id }).await;
-    let connection_id = String::from(NOBODY);
-    let connection = GetConnectionRequest { connection_id };
-    let connection = admin.get_connection(connection).await;
-    let update = UpdateConnectionRequest {
-        connection_id: NOBODY.into(),
-        ..Default::default()
-    };
-    let update = admin.update_connection(update).await;
     // An enterprise without a client.
     let without = &world.parties.partner_enterprise;
     let balances = ListClientBalancesRequest {
@@ -252,18 +244,8 @@ async fn existence(world: &World) -> Vec<Case> {
         connection_id: NOBODY.into(),
         ..world.parties.allocation("BTC", "1", "x")
     };
-    let of = |connection: (&str, &str)| CreateConnectionRequest {
-        client_id: connection.0.into(),
-        partner_id: connection.1.into(),
-        name: "x".into(),
-        mode: ConnectionMode::Instant.into(),
-        ..Default::default()
-    };
-    let (client_id, partner_id) = (&*world.parties.client, &*world.parties.partner);
-    let without_client = admin.create_connection(of((NOBODY, partner_id))).await;
-    let without_partner = admin.create_connection(of((client_id, NOBODY))).await;
     let error = "refused";
-    vec![
+    let mut cases = vec![
         case(
             Reason::EnterpriseNotFound,
             GET_ENTERPRISE,
@@ -282,20 +264,48 @@ async fn existence(world: &World) -> Vec<Case> {
             world.adjust(without, "1", "x").await,
         ),
         case(
-            Reason::ClientNotFound,
-            CREATE_CONNECTION,
-            without_client.expect_err(error),
-        ),
-        case(
             Reason::PartnerNotFound,
             GET_PARTNER,
             partner.expect_err(error),
         ),
         case(
-            Reason::PartnerNotFound,
-            CREATE_CONNECTION,
-            without_partner.expect_err(error),
+            Reason::ConnectionNotFound,
+            CREATE,
+            world.create(unknown).await,
         ),
+        case(
+            Reason::AllocationNotFound,
+            GET,
+            world.get(&world.parties.enterprise, NOBODY).await,
+        ),
+    ];
+    cases.extend(existence_for_connections(world).await);
+    cases
+}
+
+/// Connections that are unknown, or whose client or partner is.
+async fn existence_for_connections(world: &World) -> Vec<Case> {
+    let mut admin = world.earmark.admin().network;
+    let connection_id = String::from(NOBODY);
+    let connection = GetConnectionRequest { connection_id };
+    let connection = admin.get_connection(connection).await;
+    let update = UpdateConnectionRequest {
+        connection_id: NOBODY.into(),
+        ..Default::default()
+    };
+    let update = admin.update_connection(update).await;
+    let of = |connection: (&str, &str)| CreateConnectionRequest {
+        client_id: connection.0.into(),
+        partner_id: connection.1.into(),
+        name: "x".into(),
+        mode: ConnectionMode::Instant.into(),
+        ..Default::default()
+    };
+    let (client_id, partner_id) = (&*world.parties.client, &*world.parties.partner);
+    let without_client = admin.create_connection(of((NOBODY, partner_id))).await;
+    let without_partner = admin.create_connection(of((client_id, NOBODY))).await;
+    let error = "refused";
+    vec![
         case(
             Reason::ConnectionNotFound,
             GET_CONNECTION,
@@ -307,14 +317,14 @@ async fn existence(world: &World) -> Vec<Case> {
             update.expect_err(error),
         ),
         case(
-            Reason::ConnectionNotFound,
-            CREATE,
-            world.create(unknown).await,
+            Reason::ClientNotFound,
+            CREATE_CONNECTION,
+            without_client.expect_err(error),
         ),
         case(
-            Reason::AllocationNotFound,
-            GET,
-            world.get(&world.parties.enterprise, NOBODY).await,
+            Reason::PartnerNotFound,
+            CREATE_CONNECTION,
+            without_partner.expect_err(error),
         ),
     ]
 }

@@ -1,4 +1,4 @@
-//! What CasAllocationService alone refuses.
+//! Errors of CasAllocationService.
 
 use earmark::proto::cas::v1 as pb;
 use earmark::proto::common::v1::ErrorReason as Reason;

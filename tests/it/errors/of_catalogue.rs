@@ -1,4 +1,4 @@
-//! What a caller gets for what he asks of catalogues.
+//! Errors of CatalogueService.
 
 use earmark::proto::catalogue::v1::{
     DeleteAllocationRequest, ListAvailableAllocationsRequest, PutAllocationRequest,
@@ -6,7 +6,9 @@ use earmark::proto::catalogue::v1::{
 use earmark::proto::common::v1::ErrorReason as Reason;
 
 use super::{Case, case};
-use crate::support::shop::{COMPANY, NO_COMPANY, Shop, get, listing, putting};
+use crate::support::catalogue_fixture::{
+    COMPANY, CatalogueFixture, NO_COMPANY, get, listing, putting,
+};
 
 const LIST: &str = "/earmark.catalogue.v1.CatalogueService/ListAvailableAllocations";
 const GET: &str = "/earmark.catalogue.v1.CatalogueService/GetAllocation";
@@ -14,8 +16,8 @@ const PUT: &str = "/earmark.catalogue.v1.CatalogueService/PutAllocation";
 const DELETE: &str = "/earmark.catalogue.v1.CatalogueService/DeleteAllocation";
 
 pub(super) async fn all() -> Vec<Case> {
-    let shop = Shop::open().await;
-    let mut client = shop.client.clone();
+    let fixture = CatalogueFixture::open().await;
+    let mut client = fixture.client.clone();
     let refused = "refused";
     let empty = client.list_available_allocations(listing("")).await;
     let invalid = client.list_available_allocations(listing("?")).await;
@@ -29,7 +31,7 @@ pub(super) async fn all() -> Vec<Case> {
     mine.translations
         .insert("\u{202e}".repeat(5_000), Default::default());
     let unreadable = client.put_allocation(mine).await;
-    shop.stock(1_000, 1).await;
+    fixture.stock(1_000, 1).await;
     let one_more = client.put_allocation(putting("1001", [])).await;
     let mismatch = PutAllocationRequest {
         expected_version: Some(2),
@@ -43,10 +45,10 @@ pub(super) async fn all() -> Vec<Case> {
     let missing = client.list_available_allocations(missing).await;
     let unknown = client.get_allocation(get("5000", "")).await;
 
-    let token = shop
+    let token = fixture
         .earmark
         .company_token("catalogue-read catalogue-write", &[9]);
-    let mut stranger = shop.earmark.with_token(token).catalogue;
+    let mut stranger = fixture.earmark.with_token(token).catalogue;
     let closed = stranger.list_available_allocations(listing("")).await;
     let closed_to_writes = stranger.put_allocation(putting("1", [])).await;
     vec![

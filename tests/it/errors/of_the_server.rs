@@ -1,4 +1,4 @@
-//! What a caller gets for how the server is: busy, locked out, leaving, broken, without its database.
+//! Errors of the server's state: overloaded, blocked by locks, shutting down, broken, without its database.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -108,7 +108,7 @@ async fn overload() -> Vec<Case> {
     let holder = hold_owner(&earmark.url, &parties.enterprise).await;
     let token = earmark.token("settlement_network_write", &[&parties.enterprise]);
     let bearer = format!("Bearer {token}");
-    let metadata = [("authorization", bearer.as_str()), ("grpc-timeout", "2S")];
+    let metadata = [("authorization", bearer.as_str()), ("grpc-timeout", "4S")];
     let raw = earmark.raw().await;
     let request = frame(&parties.allocation("BTC", "1", "a-1"));
     let others = async {
@@ -172,7 +172,7 @@ async fn broken() -> Vec<Case> {
     ]
 }
 
-/// Calls on an open connection whose client has not heard the goodbye yet.
+/// Calls on an open connection whose client has not seen GOAWAY yet.
 async fn leaving() -> Vec<Case> {
     let earmark = Earmark::start().await;
     let gate = Gate::before(earmark.address).await;
@@ -186,7 +186,7 @@ async fn leaving() -> Vec<Case> {
 
     gate.close();
     earmark.shutdown.ask();
-    // The door is shut at the same moment as new calls are refused.
+    // The listener is closed at the same moment as new calls are refused.
     while TcpStream::connect(earmark.address).await.is_ok() {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }

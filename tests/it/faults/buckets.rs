@@ -1,35 +1,35 @@
-//! The same of buckets: what is written of them has no line in the journal, or an owner who is not there yet.
+//! Faults around writes of buckets, which have no journal entry or an owner that does not exist yet.
 
 use std::time::{Duration, Instant};
 
 use earmark::app::AppSettings;
-use earmark::ledger::writer::WriterSettings;
+use earmark::ledger::engine::WriterSettings;
 use earmark::proto::bucket::v1::UpdateBucketRequest;
 use earmark::types::ids::{OwnerId, TenantId};
 use futures_util::future::join_all;
 
 use super::World;
 use super::commits::{LOST, with_short_sessions};
+use crate::support::bucket_fixture::{BucketFixture, creation, eur, left, topup, transfer, values};
 use crate::support::earmark::{Earmark, Setup, impatient};
+use crate::support::ledger_dump::assert_sound;
 use crate::support::locks::{session, somebody_waits};
-use crate::support::picture::assert_sound;
 use crate::support::service::is_replayed;
-use crate::support::till::{Till, creation, eur, left, topup, transfer, values};
 
-const LOCK_WAIT: Duration = Duration::from_millis(100);
+const LOCK_WAIT: Duration = Duration::from_millis(400);
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_connection_lost_around_commit_makes_no_bucket_twice_and_updates_none_twice() {
+async fn a_connection_lost_around_commit_repeats_no_bucket_creation_and_no_update() {
     join_all(LOST.map(async |fault| {
         let World {
             earmark,
             proxy,
             db: _db,
         } = World::make(with_short_sessions(Setup::default())).await;
-        let till = Till::on(earmark);
-        let mut client = till.client.clone();
-        till.bucket("giver", "10").await;
-        // Nothing but the bucket's own row says that it was made; and its owner was not there to be locked.
+        let fixture = BucketFixture::on(earmark);
+        let mut client = fixture.client.clone();
+        fixture.bucket("giver", "10").await;
+        // Only the bucket's row shows that it was created; its owner's row did not exist to be locked.
         for amount in ["0", "5"] {
             let id = format!("new {amount}");
             proxy.arm(fault);
@@ -42,7 +42,7 @@ async fn a_connection_lost_around_commit_makes_no_bucket_twice_and_updates_none_
         }
 
         // Without a key, a second try would be a second update.
-        let before = till.get("new 5").await.version;
+        let before = fixture.get("new 5").await.version;
         proxy.arm(fault);
         let request = UpdateBucketRequest {
             bucket_id: "new 5".into(),
@@ -54,7 +54,7 @@ async fn a_connection_lost_around_commit_makes_no_bucket_twice_and_updates_none_
         let updated = updated.unwrap_or_else(|status| panic!("{fault:?}: {status:?}"));
         let updated = updated.into_inner().bucket.expect("set");
         assert_eq!(updated.version, before + 1, "{fault:?}");
-        assert_eq!(till.get("new 5").await, updated, "{fault:?}");
+        assert_eq!(fixture.get("new 5").await, updated, "{fault:?}");
 
         proxy.arm(fault);
         let request = transfer("giver", "new 5", "4", "gift");
@@ -62,16 +62,16 @@ async fn a_connection_lost_around_commit_makes_no_bucket_twice_and_updates_none_
         proxy.struck().await;
         let given = given.unwrap_or_else(|status| panic!("{fault:?}: {status:?}"));
         assert!(!is_replayed(&given), "{fault:?}");
-        assert_eq!(till.values("giver").await, left("6", "0"), "{fault:?}");
-        assert_eq!(till.values("new 5").await, left("9", "0"), "{fault:?}");
-        assert_sound(&till.earmark).await;
+        assert_eq!(fixture.values("giver").await, left("6", "0"), "{fault:?}");
+        assert_eq!(fixture.values("new 5").await, left("9", "0"), "{fault:?}");
+        assert_sound(&fixture.earmark).await;
     }))
     .await;
 }
 
 /// Another session is making the bucket's owner, and does or does not.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_bucket_that_another_session_is_making_waits_and_holds_up_no_other() {
+async fn a_bucket_being_created_elsewhere_is_waited_for_without_delaying_others() {
     join_all(["ROLLBACK", "COMMIT"].map(async |end| {
         let writer = WriterSettings {
             writers: 1,
@@ -84,45 +84,46 @@ async fn a_bucket_that_another_session_is_making_waits_and_holds_up_no_other() {
             },
             ..Setup::default()
         };
-        let till = Till::on(Earmark::start_with(setup).await);
-        till.bucket("free", "1").await;
-        let owner = OwnerId::of_bucket(TenantId(till.tenant), "new");
-        let holder = session(&till.earmark.url).await;
+        let fixture = BucketFixture::on(Earmark::start_with(setup).await);
+        fixture.bucket("free", "1").await;
+        let owner = OwnerId::of_bucket(TenantId(fixture.tenant), "new");
+        let holder = session(&fixture.earmark.url).await;
         let sql = format!("BEGIN; INSERT INTO owner VALUES ('{owner}')");
         holder.batch_execute(&sql).await.expect("made");
         // What is only validated makes no owner, and so waits for none.
         let mut request = creation(eur("new", "3"));
         request.validate_only = true;
-        let judged = till.client.clone().create_bucket(request).await;
+        let judged = fixture.client.clone().create_bucket(request).await;
         let judged = judged.expect("waits for nobody").into_inner();
         assert_eq!(values(&judged.bucket.expect("set")), left("3", "0"));
         let others = async {
-            somebody_waits(&till.earmark.url).await;
+            somebody_waits(&fixture.earmark.url).await;
             let started = Instant::now();
-            till.topup(topup("free", "1", "key")).await;
+            fixture.topup(topup("free", "1", "key")).await;
             let waited = started.elapsed();
             assert!(waited < 4 * LOCK_WAIT, "{waited:?}");
             holder.batch_execute(end).await.expect(end);
         };
-        let (made, ()) = tokio::join!(till.bucket("new", "3"), others);
+        let (made, ()) = tokio::join!(fixture.bucket("new", "3"), others);
         assert_eq!(values(&made), left("3", "0"), "{end}");
-        assert_sound(&till.earmark).await;
+        assert_sound(&fixture.earmark).await;
     }))
     .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_only_validated_leaves_no_owner() {
-    let till = Till::open().await;
+async fn validate_only_creates_no_owner() {
+    let fixture = BucketFixture::open().await;
     let mut request = creation(eur("new", "3"));
     request.validate_only = true;
-    till.client
+    fixture
+        .client
         .clone()
         .create_bucket(request)
         .await
         .expect("validated");
     let owners = "SELECT count(*) FROM owner";
-    assert_eq!(till.earmark.count(owners).await, 0);
-    till.bucket("new", "3").await;
-    assert_eq!(till.earmark.count(owners).await, 1);
+    assert_eq!(fixture.earmark.count(owners).await, 0);
+    fixture.bucket("new", "3").await;
+    assert_eq!(fixture.earmark.count(owners).await, 1);
 }

@@ -1,4 +1,4 @@
-//! A connection that is lost around COMMIT: the answer says what is on disk.
+//! Connections lost around COMMIT: the answer agrees with what is on disk.
 
 use std::time::Duration;
 
@@ -8,8 +8,8 @@ use futures_util::future::join_all;
 use super::{World, clients, create, in_one_batch, one_patient_writer};
 use crate::support::cluster::own_cluster_with;
 use crate::support::earmark::{Earmark, Setup, balance};
+use crate::support::ledger_dump::assert_sound;
 use crate::support::locks::session;
-use crate::support::picture::assert_sound;
 use crate::support::proxy::{CommitFault, Proxy};
 use crate::support::service::is_replayed;
 
@@ -31,7 +31,7 @@ pub(super) fn with_short_sessions(setup: Setup) -> Setup {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_connection_lost_around_commit_costs_no_write_and_doubles_none() {
+async fn a_connection_lost_around_commit_loses_no_write_and_repeats_none() {
     join_all(LOST.map(async |fault| {
         let world = World::make(with_short_sessions(Setup::default())).await;
         let parties = &clients(&world.earmark, 1).await[0];
@@ -47,14 +47,14 @@ async fn a_connection_lost_around_commit_costs_no_write_and_doubles_none() {
         let again = again.expect("replayed");
         assert!(is_replayed(&again), "{fault:?}");
         assert_eq!(again.into_inner(), answer, "{fault:?}");
-        let picture = assert_sound(&world.earmark).await;
-        assert_eq!(picture.allocations.len(), 1, "{fault:?}");
+        let dump = assert_sound(&world.earmark).await;
+        assert_eq!(dump.allocations.len(), 1, "{fault:?}");
     }))
     .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_whole_batch_is_answered_truly_when_its_commit_is_lost() {
+async fn every_call_of_a_batch_is_answered_correctly_when_its_commit_is_lost() {
     join_all(LOST.map(async |fault| {
         let world = World::make(with_short_sessions(one_patient_writer())).await;
         let earmark = &world.earmark;
@@ -91,15 +91,15 @@ async fn a_whole_batch_is_answered_truly_when_its_commit_is_lost() {
                 done += 1;
             }
         }
-        let picture = assert_sound(earmark).await;
-        assert_eq!(picture.allocations.len(), 2 + done, "{fault:?}");
+        let dump = assert_sound(earmark).await;
+        assert_eq!(dump.allocations.len(), 2 + done, "{fault:?}");
     }))
     .await;
 }
 
 /// A transaction's number that never reached the disk is given to another one after a crash, so it proves nothing.
 #[tokio::test(flavor = "multi_thread")]
-async fn another_transaction_that_got_its_number_after_a_crash_is_not_taken_for_the_lost_one() {
+async fn a_reused_transaction_id_is_not_mistaken_for_the_lost_commit() {
     // Nobody but a COMMIT may bring the journal to the disk.
     let own = own_cluster_with(&[("wal_writer_delay", "10s")]).await;
     let url = own.database("shelf").await;
@@ -126,8 +126,8 @@ async fn another_transaction_that_got_its_number_after_a_crash_is_not_taken_for_
         assert!(!is_replayed(&answer.expect("reserved")));
         let again = create(&earmark, parties, &key).await;
         assert!(is_replayed(&again.expect("there")), "acknowledged and lost");
-        let picture = assert_sound(&earmark).await;
-        assert_eq!(picture.allocations.len(), round as usize);
+        let dump = assert_sound(&earmark).await;
+        assert_eq!(dump.allocations.len(), round as usize);
     }
     own.stop().await;
 }

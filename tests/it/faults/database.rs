@@ -1,4 +1,4 @@
-//! A database that takes no writes, ends sessions, or is started again.
+//! A database that is read-only, terminates sessions, or is restarted.
 
 use std::time::Duration;
 
@@ -6,11 +6,11 @@ use earmark::proto::allocation::v1::GetAllocationRequest;
 use tonic::Code;
 
 use super::{assert_refused, clients, create};
-use crate::support::chance::Chance;
 use crate::support::cluster::own_cluster;
 use crate::support::earmark::{Earmark, Setup};
+use crate::support::ledger_dump::assert_sound;
 use crate::support::load::Load;
-use crate::support::picture::assert_sound;
+use crate::support::random::Random;
 use crate::support::service::is_replayed;
 
 /// Ends every session of the server.
@@ -18,7 +18,7 @@ const END: &str = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
                     WHERE datname = current_database() AND application_name = 'earmark'";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_database_that_becomes_read_only_refuses_writes_until_it_takes_them_again() {
+async fn writes_are_refused_while_the_database_is_read_only() {
     let earmark = Earmark::start().await;
     let all = clients(&earmark, 4).await;
     let before = create(&earmark, &all[0], "before").await;
@@ -54,20 +54,20 @@ async fn a_database_that_becomes_read_only_refuses_writes_until_it_takes_them_ag
         let answer = create(&earmark, parties, "key").await;
         assert!(!is_replayed(&answer.expect("takes writes again")));
     }
-    let picture = assert_sound(&earmark).await;
-    assert_eq!(picture.allocations.len(), 1 + all.len());
+    let dump = assert_sound(&earmark).await;
+    assert_eq!(dump.allocations.len(), 1 + all.len());
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn sessions_that_an_administrator_ends_under_load_cost_no_write_and_double_none() {
+async fn terminated_sessions_under_load_lose_no_write_and_repeat_none() {
     const SEED: u64 = 21;
     let earmark = Earmark::start().await;
     let sql = earmark.sql().await;
     let load = Load::start(&[&earmark], 6, 16, SEED).await;
-    let mut chance = Chance::new(SEED);
+    let mut random = Random::new(SEED);
     load.goes_on(20).await;
     for _ in 0..15 {
-        tokio::time::sleep(Duration::from_millis(chance.number(5..200) as u64)).await;
+        tokio::time::sleep(Duration::from_millis(random.number(5..200) as u64)).await;
         sql.batch_execute(END).await.expect(END);
     }
     load.goes_on(20).await;
@@ -76,7 +76,7 @@ async fn sessions_that_an_administrator_ends_under_load_cost_no_write_and_double
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_database_that_is_started_again_under_load_costs_no_write_and_doubles_none() {
+async fn a_database_restart_under_load_loses_no_write_and_repeats_none() {
     const SEED: u64 = 22;
     let own = own_cluster().await;
     let url = own.database("shelf").await;

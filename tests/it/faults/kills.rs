@@ -1,13 +1,13 @@
-//! Servers and database killed at any moment: what was acknowledged stays, and nothing is there twice.
+//! Servers and database killed at random moments: acknowledged writes stay, and none is applied twice.
 
 use std::env;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::support::chance::Chance;
 use crate::support::cluster::own_cluster_with;
 use crate::support::earmark::Earmark;
 use crate::support::load::Load;
 use crate::support::process::{earmark, run};
+use crate::support::random::Random;
 
 /// `make kills` asks for more.
 const KILLS: u64 = 3;
@@ -20,14 +20,14 @@ fn number_of(variable: &str) -> Option<u64> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn kills_at_any_moment_cost_no_acknowledged_write_and_double_none() {
+async fn kills_at_random_moments_lose_no_acknowledged_write_and_repeat_none() {
     let kills = number_of("EARMARK_KILLS").unwrap_or(KILLS);
     let seed = number_of("EARMARK_SEED").unwrap_or_else(|| {
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
         u64::from(now.expect("after 1970").subsec_nanos())
     });
     eprintln!("EARMARK_SEED={seed}");
-    let mut chance = Chance::new(seed);
+    let mut random = Random::new(seed);
     // A process that is killed may have written half of a page.
     let own = own_cluster_with(&[("full_page_writes", "on")]).await;
     let url = own.database("shelf").await;
@@ -38,16 +38,16 @@ async fn kills_at_any_moment_cost_no_acknowledged_write_and_double_none() {
     let mut servers = [one, other];
     let load = Load::start(&[&servers[0], &servers[1]], CLIENTS, CALLERS, seed).await;
     let (mut of_servers, mut of_postgres) = (0, 0);
-    let first = chance.number(0..4) as u64;
+    let first = random.number(0..4) as u64;
     for kill in first..first + kills {
         load.goes_on(50).await;
-        tokio::time::sleep(Duration::from_micros(chance.number(0..300_000) as u64)).await;
+        tokio::time::sleep(Duration::from_micros(random.number(0..300_000) as u64)).await;
         // One server, the other, Postgres, Postgres together with a server.
         let server = match kill % 4 {
             0 => Some(0),
             1 => Some(1),
             2 => None,
-            _ => Some(chance.number(0..2)),
+            _ => Some(random.number(0..2)),
         };
         if kill % 4 >= 2 {
             own.kill();

@@ -1,4 +1,4 @@
-//! Two processes of the built binary on one database, and what they say of their work.
+//! Two processes of the built binary on one database, and what they log.
 
 use std::fs::{self, File};
 use std::time::{Duration, Instant};
@@ -10,13 +10,13 @@ use serde_json::Value;
 use super::{SLACK, clients, create};
 use crate::support::cluster::database;
 use crate::support::earmark::Earmark;
-use crate::support::picture::assert_sound;
+use crate::support::ledger_dump::assert_sound;
 
 /// The longest time that a reservation may stay open past its end.
 const SWEPT_WITHIN: Duration = Duration::from_secs(2);
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_processes_that_sweep_release_each_reservation_once_and_in_time() {
+async fn two_sweeping_processes_expire_each_reservation_once_and_in_time() {
     const OWNERS: usize = 25;
     const EACH: usize = 8;
     let db = database().await;
@@ -55,11 +55,11 @@ async fn two_processes_that_sweep_release_each_reservation_once_and_in_time() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_writers_log_tells_in_numbers_how_large_batches_are_and_where_their_time_goes() {
+async fn the_writers_log_reports_batch_sizes_and_timings() {
     let db = database().await;
     let file = tempfile::NamedTempFile::new().expect("a file");
     let log = File::create(file.path()).expect("writable");
-    let filter = "earmark::ledger::writer=debug";
+    let filter = "earmark::ledger::engine=debug";
     let server = Earmark::start_process_with_log(&db.url, filter, log).await;
     let parties = &clients(&server, 1).await[0];
     let calls = (0..20).map(async |index| create(&server, parties, &index.to_string()).await);

@@ -1,9 +1,9 @@
-//! Faults that the database raises, by their SQLSTATEs.
+//! Errors that the database raises, by their SQLSTATEs.
 
 use std::time::Duration;
 
 use earmark::db::connect::Session;
-use earmark::ledger::writer::WriterSettings;
+use earmark::ledger::engine::WriterSettings;
 use earmark::proto::allocation::v1::CreateAllocationResponse;
 use futures_util::future::join_all;
 use tonic::{Code, Response, Status};
@@ -13,11 +13,11 @@ use super::{
     with_writers,
 };
 use crate::support::earmark::{Earmark, Parties, Setup, refusal};
-use crate::support::picture::assert_sound;
+use crate::support::ledger_dump::assert_sound;
 use crate::support::service::is_replayed;
 use crate::support::triggers::{fail_first, fail_where, heal, on_insert};
 
-/// Calls that have nothing wrong with them.
+/// The number of valid calls in a batch.
 const NEIGHBOURS: usize = 60;
 /// All but the call that the others wait behind.
 const NOT_THE_PLUG: &str = "NEW.client_external_id <> 'plug'";
@@ -45,7 +45,7 @@ async fn among_neighbours(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn conflicts_that_pass_are_tried_again_and_no_caller_sees_them() {
+async fn transient_conflicts_are_retried_without_an_error() {
     let earmark = Earmark::start_with(one_patient_writer()).await;
     let all = clients(&earmark, 2).await;
     let sql = earmark.sql().await;
@@ -69,7 +69,7 @@ async fn conflicts_that_pass_are_tried_again_and_no_caller_sees_them() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_conflict_that_stays_is_contention_for_those_who_meet_it_alone() {
+async fn a_persistent_conflict_is_contention_for_the_conflicting_command_only() {
     let earmark = Earmark::start_with(one_patient_writer()).await;
     let all = clients(&earmark, 4).await;
     let sql = earmark.sql().await;
@@ -83,7 +83,7 @@ async fn a_conflict_that_stays_is_contention_for_those_who_meet_it_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_command_that_the_database_refuses_harms_no_neighbour() {
+async fn a_command_that_the_database_refuses_does_not_fail_its_batch() {
     let earmark = Earmark::start_with(one_patient_writer()).await;
     let all = clients(&earmark, 4).await;
     let sql = earmark.sql().await;
@@ -95,12 +95,12 @@ async fn a_command_that_the_database_refuses_harms_no_neighbour() {
     assert!(!told.contains("constraint"), "{told}");
     let refused = refusal(poison).expect(Code::Internal, "INTERNAL");
     assert_eq!(refused.metadata["outcome"], "not_applied");
-    let picture = assert_sound(&earmark).await;
-    assert_eq!(picture.allocations.len(), NEIGHBOURS + 1);
+    let dump = assert_sound(&earmark).await;
+    assert_eq!(dump.allocations.len(), NEIGHBOURS + 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_statement_that_is_cancelled_ends_with_its_own_command() {
+async fn a_cancelled_statement_fails_its_own_command_only() {
     let earmark = Earmark::start_with(one_patient_writer()).await;
     let all = clients(&earmark, 4).await;
     let sql = earmark.sql().await;
@@ -111,7 +111,7 @@ async fn a_statement_that_is_cancelled_ends_with_its_own_command() {
     let again = create_with_notes(&earmark, &all[0], "slow", Some("slow")).await;
     assert!(!is_replayed(&again.expect("reserved")), "it left no key");
 
-    // Once is nobody's fault: those who were together are tried apart.
+    // After a failed batch its commands are tried one by one.
     fail_first(&sql, "57014", 1, NOT_THE_PLUG).await;
     let calls = (0..4).map(async |index| create(&earmark, &all[1], &index.to_string()).await);
     let together = in_one_batch(&earmark, &earmark.url, &all[2], join_all(calls)).await;
@@ -122,10 +122,10 @@ async fn a_statement_that_is_cancelled_ends_with_its_own_command() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_statement_that_takes_too_long_is_ended_by_the_database() {
+async fn a_statement_over_the_time_limit_is_cancelled_by_the_database() {
     let setup = Setup {
         session: Session {
-            statement_timeout: Duration::from_millis(500),
+            statement_timeout: Duration::from_secs(2),
             ..Session::default()
         },
         ..Setup::default()
@@ -143,7 +143,7 @@ async fn a_statement_that_takes_too_long_is_ended_by_the_database() {
 
 /// As a migration does that takes long: everybody is refused in time rather than at their deadlines.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_table_that_is_locked_for_long_is_contention_and_never_half_applied() {
+async fn a_table_locked_for_long_is_contention_and_nothing_is_applied_in_part() {
     let patience = Duration::from_secs(1);
     let setup = with_writers(WriterSettings {
         patience,

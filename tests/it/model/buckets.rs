@@ -1,4 +1,4 @@
-//! The same of prepaid buckets: many clients on a few buckets that all of them charge, through both processes.
+//! The model test for prepaid buckets: many clients charge a few buckets through both processes.
 //!
 //! Each key is used for one command only, so the journal says of each movement whose it is. The commands are then done
 //! again in the journal's order by [`check`]: each must lead to what is stored there, and to what its caller was told.
@@ -22,12 +22,12 @@ use tonic_types::StatusExt as _;
 use uuid::Uuid;
 
 use super::seed;
-use super::servers::{Servers, Trouble};
-use crate::support::chance::Chance;
-use crate::support::earmark::Authorized;
-use crate::support::till::{
+use super::servers::{Disturbance, Servers};
+use crate::support::bucket_fixture::{
     adjust, amount, creation, deduct, eur, reserve, topup, transfer, unreserve, values,
 };
+use crate::support::earmark::Authorized;
+use crate::support::random::Random;
 
 const BUCKETS: usize = 4;
 const WORKERS: usize = 48;
@@ -59,7 +59,7 @@ enum Command {
     Get,
 }
 
-/// What a caller is told of a bucket.
+/// A bucket's values as an answer shows them.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Seen {
     remaining: i128,
@@ -69,7 +69,7 @@ struct Seen {
 }
 
 #[derive(Clone, Debug)]
-enum Told {
+enum Outcome {
     Done {
         id: Uuid,
         seen: Seen,
@@ -87,12 +87,12 @@ struct Call {
     bucket: usize,
     key: String,
     command: Command,
-    told: Told,
+    told: Outcome,
     asked: u64,
     answered: u64,
 }
 
-/// Everybody at work.
+/// The clients and the state that they share.
 struct Play {
     clients: Vec<BucketServiceClient<Authorized>>,
     seed: u64,
@@ -123,28 +123,28 @@ fn seen(bucket: Option<Bucket>) -> Seen {
     }
 }
 
-fn done(action: Option<BalanceAction>, bucket: Option<Bucket>) -> Told {
-    Told::Done {
+fn done(action: Option<BalanceAction>, bucket: Option<Bucket>) -> Outcome {
+    Outcome::Done {
         id: action.expect("an action").id.parse().expect("a UUID"),
         seen: seen(bucket),
     }
 }
 
-fn refused(status: &Status) -> Told {
+fn refused(status: &Status) -> Outcome {
     let details = status.get_error_details();
     let Some(info) = details.error_info() else {
-        return Told::Lost;
+        return Outcome::Lost;
     };
     if info
         .metadata
         .get("outcome")
         .is_some_and(|told| told == "unknown")
     {
-        return Told::Lost;
+        return Outcome::Lost;
     }
     match &*info.reason {
-        "INSUFFICIENT_BALANCE" => Told::Short(number(&info.metadata["available"])),
-        reason => Told::Refused(reason.into()),
+        "INSUFFICIENT_BALANCE" => Outcome::Short(number(&info.metadata["available"])),
+        reason => Outcome::Refused(reason.into()),
     }
 }
 
@@ -154,36 +154,40 @@ impl Play {
     }
 
     async fn work(self: Arc<Self>, worker: usize) -> Vec<Call> {
-        let mut chance = Chance::new(self.seed ^ (worker as u64) << 32);
+        let mut random = Random::new(self.seed ^ (worker as u64) << 32);
         let mut calls: Vec<Call> = Vec::new();
         for step in 0..STEPS {
-            let again = chance.one_in(12).then(|| calls.last().cloned()).flatten();
+            let again = random.one_in(12).then(|| calls.last().cloned()).flatten();
             // Whoever was told nothing asks again, and is told.
             let lost = calls
                 .last()
-                .filter(|call| matches!(call.told, Told::Lost))
+                .filter(|call| matches!(call.told, Outcome::Lost))
                 .cloned();
             let (bucket, key, command) = match lost.or(again) {
                 Some(call) => (call.bucket, call.key, call.command),
                 None => {
-                    let bucket = chance.number(0..BUCKETS).min(chance.number(0..BUCKETS));
-                    let command = self.command(&mut chance, bucket);
+                    let bucket = random.number(0..BUCKETS).min(random.number(0..BUCKETS));
+                    let command = self.command(&mut random, bucket);
                     (bucket, format!("{worker}-{step}"), command)
                 }
             };
-            let server = chance.number(0..self.clients.len());
+            let server = random.number(0..self.clients.len());
             let call = self.call(server, bucket, key, command).await;
-            if let (Command::Reserve { .. }, Told::Done { id, .. }) = (&call.command, &call.told) {
+            if let (Command::Reserve { .. }, Outcome::Done { id, .. }) = (&call.command, &call.told)
+            {
                 self.reserves.lock().expect("whole").push((bucket, *id));
             }
-            if matches!(call.told, Told::Lost) {
+            if matches!(call.told, Outcome::Lost) {
                 // The server comes back soon.
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
             self.done.fetch_add(1, Ordering::Relaxed);
             calls.push(call);
         }
-        while let Some(call) = calls.last().filter(|call| matches!(call.told, Told::Lost)) {
+        while let Some(call) = calls
+            .last()
+            .filter(|call| matches!(call.told, Outcome::Lost))
+        {
             let Call {
                 bucket,
                 key,
@@ -195,49 +199,49 @@ impl Play {
         calls
     }
 
-    fn command(&self, chance: &mut Chance, bucket: usize) -> Command {
-        let value = |chance: &mut Chance| match chance.number(0..3) {
-            0 => chance.number(1..999) as i128,
-            1 => chance.number(1..40) as i128 * ONE / 8,
-            _ => chance.number(1..12) as i128 * ONE,
+    fn command(&self, random: &mut Random, bucket: usize) -> Command {
+        let value = |random: &mut Random| match random.number(0..3) {
+            0 => random.number(1..999) as i128,
+            1 => random.number(1..40) as i128 * ONE / 8,
+            _ => random.number(1..12) as i128 * ONE,
         };
-        let reserve = |chance: &mut Chance| {
+        let reserve = |random: &mut Random| {
             let reserves = self.reserves.lock().expect("whole");
             let newest = reserves.len().saturating_sub(40);
             let of_bucket = reserves[newest..].iter().filter(|(of, _)| *of == bucket);
             let of_bucket: Vec<Uuid> = of_bucket.map(|(_, id)| *id).collect();
             match of_bucket.len() {
                 0 => None,
-                many => Some(of_bucket[chance.number(0..many)]),
+                many => Some(of_bucket[random.number(0..many)]),
             }
         };
-        match chance.number(0..20) {
-            0 | 1 => Command::Topup(value(chance)),
-            2 => Command::Adjust(value(chance)),
-            3 => Command::Adjust(-value(chance)),
-            4..=6 => Command::Deduct(value(chance)),
+        match random.number(0..20) {
+            0 | 1 => Command::Topup(value(random)),
+            2 => Command::Adjust(value(random)),
+            3 => Command::Adjust(-value(random)),
+            4..=6 => Command::Deduct(value(random)),
             7..=10 => Command::Reserve {
-                value: value(chance),
-                expires: chance
+                value: value(random),
+                expires: random
                     .one_in(3)
                     .then(|| SystemTime::now() + Duration::from_millis(300)),
             },
-            11 | 12 => match reserve(chance) {
+            11 | 12 => match reserve(random) {
                 Some(id) => Command::Unreserve(id),
                 None => Command::Get,
             },
-            13..=15 => match reserve(chance) {
+            13..=15 => match reserve(random) {
                 Some(reserve) => Command::Draw {
                     reserve,
-                    value: value(chance),
-                    keep_rest: chance.one_in(2),
+                    value: value(random),
+                    keep_rest: random.one_in(2),
                 },
                 None => Command::Get,
             },
             16 | 17 => Command::Transfer {
-                to: (bucket + chance.number(1..BUCKETS)) % BUCKETS,
-                value: value(chance),
-                cost: chance.one_in(2).then(|| (value(chance), chance.one_in(2))),
+                to: (bucket + random.number(1..BUCKETS)) % BUCKETS,
+                value: value(random),
+                cost: random.one_in(2).then(|| (value(random), random.one_in(2))),
             },
             _ => Command::Get,
         }
@@ -262,7 +266,7 @@ impl Play {
         bucket: usize,
         key: &str,
         command: &Command,
-    ) -> Result<Told, Status> {
+    ) -> Result<Outcome, Status> {
         let mut client = self.clients[server].clone();
         let bucket = bucket.to_string();
         Ok(match command {
@@ -272,7 +276,7 @@ impl Play {
                     ..Default::default()
                 };
                 let answer = client.get_bucket(request).await?.into_inner();
-                Told::Read(seen(answer.bucket))
+                Outcome::Read(seen(answer.bucket))
             }
             Command::Topup(value) => {
                 let request = topup(&bucket, &text(*value), key);
@@ -316,18 +320,7 @@ impl Play {
                 done(answer.balance_action, answer.bucket)
             }
             Command::Transfer { to, value, cost } => {
-                let mut request = transfer(&bucket, &to.to_string(), &text(*value), key);
-                if let Some((cost, by_receiver)) = cost {
-                    let payer = match by_receiver {
-                        true => CostOwner::Receiver,
-                        false => CostOwner::Originator,
-                    };
-                    request = TransferBalanceRequest {
-                        transfer_cost: amount(&text(*cost), "EUR"),
-                        cost_owner: payer.into(),
-                        ..request
-                    };
-                }
+                let request = transfer_request(&bucket, *to, *value, *cost, key);
                 let answer = client.transfer_balance(request).await?.into_inner();
                 done(answer.balance_action, answer.bucket)
             }
@@ -335,13 +328,35 @@ impl Play {
     }
 }
 
+fn transfer_request(
+    from: &str,
+    to: usize,
+    value: i128,
+    cost: Option<(i128, bool)>,
+    key: &str,
+) -> TransferBalanceRequest {
+    let request = transfer(from, &to.to_string(), &text(value), key);
+    let Some((cost, by_receiver)) = cost else {
+        return request;
+    };
+    let payer = match by_receiver {
+        true => CostOwner::Receiver,
+        false => CostOwner::Originator,
+    };
+    TransferBalanceRequest {
+        transfer_cost: amount(&text(cost), "EUR"),
+        cost_owner: payer.into(),
+        ..request
+    }
+}
+
 /// Plays a round on new buckets, and holds it against the reference.
-async fn one_round(trouble: Trouble) {
+async fn one_round(disturbance: Disturbance) {
     let seed = seed();
     eprintln!("EARMARK_MODEL_SEED={seed}");
     let servers = Servers::start().await;
     let tenant = Uuid::new_v4();
-    let clients = servers.tills(tenant).await;
+    let clients = servers.bucket_clients(tenant).await;
     for number in 0..BUCKETS {
         let request = creation(eur(&number.to_string(), "60"));
         clients[0]
@@ -360,7 +375,7 @@ async fn one_round(trouble: Trouble) {
     let workers = (0..WORKERS).map(|worker| tokio::spawn(Arc::clone(&play).work(worker)));
     let work = join_all(workers);
     let make_trouble = async {
-        if trouble != Trouble::Killing {
+        if disturbance != Disturbance::Killing {
             return;
         }
         for part in [1, 2] {
@@ -386,11 +401,11 @@ async fn one_round(trouble: Trouble) {
     let mut counts: BTreeMap<String, usize> = BTreeMap::new();
     for call in &calls {
         let name = match &call.told {
-            Told::Done { .. } => "done",
-            Told::Read(_) => "read",
-            Told::Short(_) => "INSUFFICIENT_BALANCE",
-            Told::Refused(reason) => reason,
-            Told::Lost => "lost",
+            Outcome::Done { .. } => "done",
+            Outcome::Read(_) => "read",
+            Outcome::Short(_) => "INSUFFICIENT_BALANCE",
+            Outcome::Refused(reason) => reason,
+            Outcome::Lost => "lost",
         };
         *counts.entry(name.into()).or_default() += 1;
     }
@@ -405,11 +420,11 @@ async fn one_round(trouble: Trouble) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_many_who_charge_a_bucket_see_is_what_the_reference_allows() {
-    one_round(Trouble::Nothing).await;
+async fn concurrent_histories_of_buckets_are_linearizable() {
+    one_round(Disturbance::Nothing).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_charged_outlives_the_process_that_said_so() {
-    one_round(Trouble::Killing).await;
+async fn histories_of_buckets_are_linearizable_across_process_kills() {
+    one_round(Disturbance::Killing).await;
 }

@@ -1,4 +1,4 @@
-//! What is asked, what is answered, and when: plain words, which neither the wire nor the server knows.
+//! The model's own types for calls, answers and times, independent of the protos and the server's code.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 /// A currency of the model.
 pub(super) type Unit = &'static str;
-/// Microseconds since 1970.
+/// Microseconds since the Unix epoch.
 pub(super) type Micros = i64;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -70,12 +70,12 @@ pub(super) struct Create {
     pub(super) expire_time: Option<Micros>,
 }
 
-/// Who asks. Not all of them may.
+/// The caller, who may lack the permission.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum By {
-    /// The owner.
+    /// The owner's own enterprise.
     Client,
-    /// A partner, by number.
+    /// The partner with this number.
     Partner(usize),
     /// The client of another owner.
     Stranger,
@@ -186,7 +186,7 @@ pub(super) struct Reservation {
 pub(super) enum Answer {
     Record {
         record: Record,
-        /// Nobody tells a partner.
+        /// Not shown to a partner.
         custody: Option<Balance>,
         connection: Balance,
         replayed: bool,
@@ -258,7 +258,7 @@ pub(super) struct Moment {
 #[derive(Clone, Debug)]
 pub(super) struct Call {
     pub(super) owner: usize,
-    /// Through which process.
+    /// The index of the server process that was called.
     pub(super) server: usize,
     pub(super) validate_only: bool,
     pub(super) command: Command,
@@ -268,8 +268,8 @@ pub(super) struct Call {
 }
 
 impl Call {
-    /// The moment from which its effect, if any, was there for all to see. What nobody was told may come whenever it
-    /// likes.
+    /// The point in the clients' order from which its effect, if any, is visible to everybody. The effect of an
+    /// unanswered call may become visible at any later point.
     pub(super) fn known_at(&self) -> u64 {
         if self.answer.is_unknown() {
             u64::MAX
@@ -337,7 +337,7 @@ pub(super) struct Owner {
 pub(super) struct Connection {
     pub(super) id: String,
     pub(super) kind: Kind,
-    /// The partner's number.
+    /// The number of its partner.
     pub(super) partner: usize,
     pub(super) partner_id: String,
 }
@@ -348,6 +348,6 @@ pub(super) enum Kind {
     Instant,
     /// Confirmed; allocations are disabled.
     Disabled,
-    /// Another owner's.
+    /// A connection of another owner.
     Foreign,
 }

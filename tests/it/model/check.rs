@@ -1,9 +1,9 @@
-//! Whether what the callers saw and what the journal tells is something that the reference allows.
+//! Checks that the recorded calls and the journal are a history that the reference allows.
 //!
-//! The journal says in which order an owner's movements were made. First the reference walks along it: each movement
-//! must be what somebody asked for, and all that was acknowledged must be there, once. Then every call must find its
-//! place: a state at which the reference gives that very answer, not before a state that somebody knew of before the
-//! call was made. Both together are what is called linearizable.
+//! The journal has an owner's movements in order. First the reference follows it: each movement must be the
+//! effect of a call, and each acknowledged effect must be there exactly once. Then every call needs a point in
+//! time: a state at which the reference gives the same answer, not before a state that was visible before the
+//! call began. Together this is linearizability.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap};
@@ -21,12 +21,12 @@ use super::reference::{Judged, Reference, Stamp, source};
 /// Due reservations are released within two seconds. The rest is for a machine that has other things to do.
 const RELEASED_WITHIN: Micros = 7_000_000;
 
-/// All that is known of one owner after a round.
+/// All that was recorded about one owner in a round.
 pub(super) struct Past<'a> {
     pub(super) owner: &'a Owner,
     /// Calls that are about it.
     pub(super) calls: &'a [Call],
-    /// Its whole journal.
+    /// The owner's whole journal.
     pub(super) journal: &'a [Movement],
     /// Its records as they stand at the end.
     pub(super) records: &'a [Record],
@@ -40,9 +40,9 @@ pub(super) struct Past<'a> {
 #[derive(Debug)]
 pub(super) struct Breach {
     pub(super) what: String,
-    /// A movement.
+    /// The movement that is wrong.
     pub(super) place: Option<usize>,
-    /// A call.
+    /// The call that is wrong.
     pub(super) call: Option<usize>,
     /// The call whose answer was known before that one was made, and shows the latest state of all such.
     pub(super) known_by: Option<usize>,
@@ -106,11 +106,11 @@ pub(super) fn check(past: &Past<'_>) -> Result<Findings, Breach> {
     Calls::new(past, &reference, &places).find_places(findings)
 }
 
-/// The first look: along the journal.
+/// The first pass, along the journal.
 struct Walk<'a> {
     past: &'a Past<'a>,
     reference: Reference<'a>,
-    /// Which movement is whose.
+    /// Which call made which movement.
     places: HashMap<Part, usize>,
     /// Open reservations that end some day, by that day.
     due: BTreeSet<(Micros, Uuid)>,
@@ -271,7 +271,7 @@ impl Walk<'_> {
     }
 }
 
-/// The second look: at the calls, as they were made.
+/// The second pass, over the calls in the order in which they began.
 struct Calls<'a> {
     past: &'a Past<'a>,
     reference: &'a Reference<'a>,

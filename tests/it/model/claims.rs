@@ -1,4 +1,4 @@
-//! Who says that a movement is his.
+//! Assigns each movement to the call that made it.
 
 use std::collections::HashMap;
 
@@ -17,14 +17,14 @@ pub(super) struct Part {
     pub(super) item: usize,
 }
 
-/// What a movement did: no other one can have done the same.
+/// The effect of a movement, which is unique.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Deed {
+struct MovementEffect {
     is_closing: bool,
     subject: Subject,
 }
 
-impl Deed {
+impl MovementEffect {
     fn opened(id: Uuid) -> Self {
         Self {
             is_closing: false,
@@ -47,10 +47,10 @@ impl Deed {
     }
 }
 
-/// Deeds that were acknowledged, and calls of which nobody was told what became of them.
+/// Acknowledged effects, and calls whose outcome is unknown.
 pub(super) struct Claims<'a> {
     past: &'a Past<'a>,
-    told: HashMap<Deed, Part>,
+    told: HashMap<MovementEffect, Part>,
     records: HashMap<Uuid, &'a Record>,
     untold_creates: HashMap<(Direction, &'a str), Vec<Part>>,
     untold_closes: HashMap<Uuid, Vec<Part>>,
@@ -101,7 +101,7 @@ impl<'a> Claims<'a> {
                 Answer::Adjusted {
                     replayed: false, ..
                 },
-            ) => self.add(Deed::adjusted(&adjust.key), part),
+            ) => self.add(MovementEffect::adjusted(&adjust.key), part),
             (
                 Command::Create(_),
                 Answer::Record {
@@ -109,7 +109,7 @@ impl<'a> Claims<'a> {
                     replayed: false,
                     ..
                 },
-            ) => self.add(Deed::opened(record.id), part),
+            ) => self.add(MovementEffect::opened(record.id), part),
             (
                 Command::Close(_),
                 Answer::Record {
@@ -117,7 +117,7 @@ impl<'a> Claims<'a> {
                     replayed: false,
                     ..
                 },
-            ) => self.add(Deed::closed(record.id), part),
+            ) => self.add(MovementEffect::closed(record.id), part),
             _ => Ok(()),
         }
     }
@@ -127,16 +127,16 @@ impl<'a> Claims<'a> {
             Item::Record {
                 record,
                 replayed: false,
-            } => self.add(Deed::opened(record.id), part),
+            } => self.add(MovementEffect::opened(record.id), part),
             _ => Ok(()),
         }
     }
 
-    fn add(&mut self, deed: Deed, part: Part) -> Result<(), Breach> {
-        match self.told.insert(deed.clone(), part) {
+    fn add(&mut self, effect: MovementEffect, part: Part) -> Result<(), Breach> {
+        match self.told.insert(effect.clone(), part) {
             None => Ok(()),
             Some(other) => {
-                let what = format!("L6: {other:?} and {part:?} both were told: {deed:?}");
+                let what = format!("L6: {other:?} and {part:?} both were told: {effect:?}");
                 Err(Breach::new(what).of(part.call))
             }
         }
@@ -158,7 +158,7 @@ impl<'a> Claims<'a> {
         }
     }
 
-    /// Whose movement it is. Of those who were told nothing, the earliest: if it cannot be his, it is nobody's.
+    /// The call that made a movement; among calls without an answer the earliest, which is the only one possible.
     pub(super) fn take(&mut self, movement: &Movement) -> Option<Part> {
         let id = match &movement.subject {
             Subject::Record(id) => *id,
@@ -166,11 +166,11 @@ impl<'a> Claims<'a> {
         };
         match movement.cause {
             Cause::Reserve | Cause::Instant => {
-                let told = self.told.remove(&Deed::opened(id));
+                let told = self.told.remove(&MovementEffect::opened(id));
                 told.or_else(|| self.untold_create(id))
             }
             Cause::Clear | Cause::Release | Cause::Cancel => {
-                let told = self.told.remove(&Deed::closed(id));
+                let told = self.told.remove(&MovementEffect::closed(id));
                 told.or_else(|| self.untold_close(id, movement.cause))
             }
             Cause::Adjust | Cause::Expire => None,
@@ -211,7 +211,7 @@ impl<'a> Claims<'a> {
     }
 
     fn adjust(&mut self, key: &str, movement: &Movement) -> Option<Part> {
-        let told = self.told.remove(&Deed::adjusted(key));
+        let told = self.told.remove(&MovementEffect::adjusted(key));
         told.or_else(|| {
             let candidates = self.untold_adjusts.iter().copied();
             let same = candidates.filter(|part| {
@@ -229,8 +229,8 @@ impl<'a> Claims<'a> {
     pub(super) fn none_is_left(&self) -> Result<(), Breach> {
         match self.told.iter().min_by_key(|(_, part)| part.call) {
             None => Ok(()),
-            Some((deed, part)) => {
-                let what = format!("it was acknowledged, and the journal lacks it: {deed:?}");
+            Some((effect, part)) => {
+                let what = format!("it was acknowledged, and the journal lacks it: {effect:?}");
                 Err(Breach::new(what).of(part.call))
             }
         }

@@ -1,10 +1,10 @@
-//! What is going to be asked: it follows from the seed alone. Only what nobody can know beforehand is put in later: the
-//! ids that the server gives, and the hour.
+//! The calls of a round, which follow from the seed alone, but for what is known only at run time: the ids that
+//! the server assigns, and times.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use crate::support::chance::Chance;
+use crate::support::random::Random;
 
 use super::call::{Account, Adjust, By, Direction, Kind, Unit};
 
@@ -69,7 +69,7 @@ pub(super) enum Expiry {
     Never,
     /// So long after the key was first used.
     After(Duration),
-    /// Before that.
+    /// Before the key was first used.
     Past,
 }
 
@@ -160,7 +160,7 @@ impl Intent {
 pub(super) struct Plan {
     seed: u64,
     shape: Shape,
-    chance: Chance,
+    random: Random,
     planned: usize,
     next: VecDeque<Step>,
 }
@@ -170,7 +170,7 @@ impl Plan {
         Self {
             seed,
             shape,
-            chance: Chance::new(mix(seed, &[worker as u64])),
+            random: Random::new(mix(seed, &[worker as u64])),
             planned: 0,
             next: VecDeque::new(),
         }
@@ -182,10 +182,10 @@ impl Plan {
 
     /// One half of all is about the first owner.
     fn owner(&mut self) -> usize {
-        match self.chance.number(0..12) {
+        match self.random.number(0..12) {
             0..6 => 0,
             6..8 => 1 % self.shape.owners,
-            _ => self.chance.number(0..self.shape.owners),
+            _ => self.random.number(0..self.shape.owners),
         }
     }
 
@@ -205,12 +205,12 @@ impl Plan {
         let newest = self.keys_so_far(owner) + WINDOW;
         Slot {
             owner,
-            direction: if self.chance.number(0..5) < 3 {
+            direction: if self.random.number(0..5) < 3 {
                 Direction::Allocation
             } else {
                 Direction::Deallocation
             },
-            key: self.chance.number(newest - WINDOW..newest),
+            key: self.random.number(newest - WINDOW..newest),
         }
     }
 
@@ -223,18 +223,18 @@ impl Plan {
         );
         let step = Step {
             owner,
-            server: self.chance.number(0..2),
-            validate_only: is_write && self.chance.one_in(9),
+            server: self.random.number(0..2),
+            validate_only: is_write && self.random.one_in(9),
             patience: self
-                .chance
+                .random
                 .one_in(150)
-                .then(|| Duration::from_micros(self.chance.number(0..4_000) as u64)),
+                .then(|| Duration::from_micros(self.random.number(0..4_000) as u64)),
             intent,
         };
         // What one process has acknowledged, the other one shows.
         let look = is_write
             .then(|| self.look_at(&step))
-            .filter(|_| self.chance.one_in(5));
+            .filter(|_| self.random.one_in(5));
         self.next.push_back(step);
         self.next.extend(look);
     }
@@ -242,7 +242,7 @@ impl Plan {
     fn look_at(&mut self, step: &Step) -> Step {
         let intent = match &step.intent {
             Intent::Adjust(_) => Intent::ListBalances,
-            _ if self.chance.one_in(3) => Intent::ListBalances,
+            _ if self.random.one_in(3) => Intent::ListBalances,
             Intent::Close { pick, .. } => Intent::Get {
                 pick: *pick,
                 by: By::Client,
@@ -262,13 +262,13 @@ impl Plan {
     }
 
     fn intent(&mut self, owner: usize) -> Intent {
-        match self.chance.number(0..100) {
+        match self.random.number(0..100) {
             0..34 => {
                 let slot = self.slot(owner);
                 Intent::Create(self.new_record(slot))
             }
             34..39 => {
-                let count = 1 + self.chance.number(0..16);
+                let count = 1 + self.random.number(0..16);
                 let items = (0..count).map(|_| {
                     let slot = self.slot(owner);
                     self.new_record(slot)
@@ -282,18 +282,18 @@ impl Plan {
                 by: self.reader(),
             },
             91..96 => Intent::GetBalance {
-                account: match self.chance.number(0..OWN_CONNECTIONS + 1) {
+                account: match self.random.number(0..OWN_CONNECTIONS + 1) {
                     0 => Account::Custody,
                     number => Account::Connection(number - 1),
                 },
-                unit: UNITS[self.chance.number(0..UNITS.len())].0,
+                unit: UNITS[self.random.number(0..UNITS.len())].0,
             },
             _ => Intent::ListBalances,
         }
     }
 
     fn reader(&mut self) -> By {
-        match self.chance.number(0..10) {
+        match self.random.number(0..10) {
             0 => By::Stranger,
             1..3 => By::Partner(0),
             3..5 => By::Partner(1),
@@ -303,18 +303,18 @@ impl Plan {
 
     /// Mostly one of the newest, which may be open; so that several ask for the same one.
     fn pick(&mut self) -> Pick {
-        match self.chance.number(0..40) {
+        match self.random.number(0..40) {
             0 => Pick::Nobody,
-            1..24 => Pick::Newest(self.chance.number(0..6)),
-            _ => Pick::Newest(self.chance.number(0..60)),
+            1..24 => Pick::Newest(self.random.number(0..6)),
+            _ => Pick::Newest(self.random.number(0..60)),
         }
     }
 
     /// The content of a key is always the same, but for now and then.
     fn new_record(&mut self, slot: Slot) -> NewRecord {
         let mut new = self.content(slot);
-        if self.chance.one_in(10) {
-            match self.chance.number(0..4) {
+        if self.random.one_in(10) {
+            match self.random.number(0..4) {
                 0 => new.quantity += UNITS[0].1,
                 1 => new.notes = Some("another".into()),
                 2 => new.connection = (new.connection + 1) % OWN_CONNECTIONS,
@@ -327,22 +327,22 @@ impl Plan {
     fn content(&self, slot: Slot) -> NewRecord {
         let direction = u64::from(slot.direction == Direction::Allocation);
         let tag = [1 << 32, slot.owner as u64, direction, slot.key as u64];
-        let mut chance = Chance::new(mix(self.seed, &tag));
-        let connection = match chance.number(0..40) {
+        let mut random = Random::new(mix(self.seed, &tag));
+        let connection = match random.number(0..40) {
             0..15 => 0,
             15..28 => 1,
             28..38 => 2,
             number => number - 35,
         };
-        let (unit, one) = UNITS[chance.number(0..UNITS.len())];
-        let number = match chance.number(0..10) {
-            0..7 => chance.number(1..10),
-            7..9 => chance.number(5..30),
-            _ => chance.number(30..90),
+        let (unit, one) = UNITS[random.number(0..UNITS.len())];
+        let number = match random.number(0..10) {
+            0..7 => random.number(1..10),
+            7..9 => random.number(5..30),
+            _ => random.number(30..90),
         };
         let is_instant = CONNECTIONS[connection].0 == Kind::Instant;
-        let expiry = match chance.number(0..if is_instant { 400 } else { 40 }) {
-            0..7 => Expiry::After(Duration::from_millis(chance.number(20..900) as u64)),
+        let expiry = match random.number(0..if is_instant { 400 } else { 40 }) {
+            0..7 => Expiry::After(Duration::from_millis(random.number(20..900) as u64)),
             7..9 => Expiry::After(Duration::from_secs(3_600)),
             9 => Expiry::Past,
             _ => Expiry::Never,
@@ -352,27 +352,27 @@ impl Plan {
             connection,
             unit,
             quantity: number as i128 * one,
-            notes: chance.one_in(3).then(|| format!("notes of {}", slot.key)),
+            notes: random.one_in(3).then(|| format!("notes of {}", slot.key)),
             expiry,
             is_later: false,
         }
     }
 
     fn close(&mut self) -> Intent {
-        let partner_key = match self.chance.number(0..12) {
+        let partner_key = match self.random.number(0..12) {
             0 => PartnerKey::None,
             1 => PartnerKey::Another,
             _ => PartnerKey::Own,
         };
-        let ending = match self.chance.number(0..10) {
+        let ending = match self.random.number(0..10) {
             0..5 => Ending::Clear(partner_key),
-            5..7 => Ending::Release(partner_key, format!("reason {}", self.chance.number(0..3))),
-            _ => Ending::Cancel(self.chance.one_in(2).then(|| "given up".into())),
+            5..7 => Ending::Release(partner_key, format!("reason {}", self.random.number(0..3))),
+            _ => Ending::Cancel(self.random.one_in(2).then(|| "given up".into())),
         };
         let wrong = self
-            .chance
+            .random
             .one_in(16)
-            .then(|| match self.chance.number(0..5) {
+            .then(|| match self.random.number(0..5) {
                 0 => Wrong::By(By::Client),
                 1 => Wrong::By(By::Partner(0)),
                 2 => Wrong::By(By::Partner(1)),
@@ -389,15 +389,15 @@ impl Plan {
     fn adjust(&mut self, owner: usize) -> Adjust {
         // Rarer than records, and their keys last as long.
         let key = self.slot(owner).key / 3;
-        let mut chance = Chance::new(mix(self.seed, &[2 << 32, owner as u64, key as u64]));
-        let (unit, one) = UNITS[chance.number(0..UNITS.len())];
-        let number = if chance.number(0..5) < 3 {
-            chance.number(1..60) as i128
+        let mut random = Random::new(mix(self.seed, &[2 << 32, owner as u64, key as u64]));
+        let (unit, one) = UNITS[random.number(0..UNITS.len())];
+        let number = if random.number(0..5) < 3 {
+            random.number(1..60) as i128
         } else {
-            -(chance.number(1..50) as i128)
+            -(random.number(1..50) as i128)
         };
         let mut quantity = number * one;
-        if self.chance.one_in(10) {
+        if self.random.one_in(10) {
             quantity += one;
             quantity += if quantity == 0 { one } else { 0 };
         }

@@ -1,7 +1,7 @@
-//! What the contract says, in maps and whole numbers. Nothing of it comes from the server.
+//! The reference implementation of the contract, in maps and integers. It shares no code with the server.
 //!
-//! It keeps the whole past of one owner: what a call is answered can be asked of any state, that is after any number of
-//! movements.
+//! It keeps every state of one owner, so the answer to a call can be computed at any of them. A state is the
+//! number of movements before it.
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
@@ -16,7 +16,7 @@ use super::call::{
 
 /// The subject of every token.
 pub(super) const SUBJECT: &str = "somebody";
-/// 28 digits.
+/// The largest number of 28 digits.
 const LIMIT: i128 = 9_999_999_999_999_999_999_999_999_999;
 
 /// The id and the time of a movement, which only the server can know. Neither is there if it is only validated.
@@ -120,7 +120,7 @@ impl<'a> Reference<'a> {
         }
     }
 
-    /// The newest state.
+    /// The number of the latest state.
     pub(super) fn now(&self) -> usize {
         self.times.len()
     }

@@ -1,4 +1,4 @@
-//! What is shown: how far it has come, what was asked and answered, and what is wrong.
+//! Output of a run: progress, counts of calls and answers, and breaches.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -11,7 +11,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use super::call::{Answer, Call, Command, Subject};
 use super::check::{Breach, Findings, Past};
 use super::plan::Shape;
-use super::servers::Trouble;
+use super::servers::Disturbance;
 
 /// Neighbours that a failure shows on either side.
 const NEIGHBOURS: usize = 8;
@@ -163,11 +163,11 @@ impl Progress {
 }
 
 /// How a round is played again.
-pub(super) fn recipe(seed: u64, shape: Shape, trouble: Trouble) -> String {
+pub(super) fn recipe(seed: u64, shape: Shape, disturbance: Disturbance) -> String {
     format!(
         "EARMARK_MODEL_SEED={seed} EARMARK_MODEL_COMMANDS={} make test ARGS=model::{}",
         shape.commands,
-        trouble.test()
+        disturbance.test()
     )
 }
 
@@ -175,7 +175,7 @@ pub(super) fn recipe(seed: u64, shape: Shape, trouble: Trouble) -> String {
 pub(super) fn failure(
     seed: u64,
     shape: Shape,
-    trouble: Trouble,
+    disturbance: Disturbance,
     owner: usize,
     past: &Past<'_>,
     breach: &Breach,
@@ -184,7 +184,7 @@ pub(super) fn failure(
         "the model does not allow this: {}\nowner {owner} ({}), seed {seed}; again: {}\n",
         breach.what,
         past.owner.enterprise,
-        recipe(seed, shape, trouble)
+        recipe(seed, shape, disturbance)
     );
     if let Some(place) = breach.place {
         _ = writeln!(text, "movements about {place}:");

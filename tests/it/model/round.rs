@@ -1,4 +1,4 @@
-//! One round: new owners, many clients at work at the same time, and then the question whether it all was right.
+//! One round: new owners, concurrent clients, and then the check of all that was recorded.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -20,8 +20,8 @@ use super::plan::{
     Plan, Shape, Slot, Step, Wrong, first_deposits,
 };
 use super::report::{self, Counts, Progress};
-use super::servers::{Servers, Trouble};
-use super::wire::Desk;
+use super::servers::{Disturbance, Servers};
+use super::wire::ModelClient;
 use crate::support::earmark as server;
 
 /// Longer than any call may take.
@@ -35,10 +35,10 @@ fn works_at_most(shape: Shape) -> Duration {
 /// How long the ledger may take to release what is due when all have left.
 const QUIET_AFTER: Duration = Duration::from_secs(20);
 
-/// Who takes part.
+/// The owners and partners of a round.
 pub(super) struct Parties {
     pub(super) owners: Vec<Owner>,
-    /// The partners' enterprises.
+    /// The enterprises of the partners.
     pub(super) partners: Vec<String>,
 }
 
@@ -136,9 +136,9 @@ struct Seen {
 struct Round {
     seed: u64,
     shape: Shape,
-    trouble: Trouble,
+    disturbance: Disturbance,
     parties: Parties,
-    desks: Vec<Desk>,
+    model_clients: Vec<ModelClient>,
     seen: Mutex<Seen>,
     order: AtomicU64,
     done: AtomicUsize,
@@ -146,15 +146,15 @@ struct Round {
 }
 
 /// All that is known after a round.
-pub(super) struct Played {
+pub(super) struct RoundResult {
     pub(super) counts: Counts,
     /// How long the clients were at work.
     pub(super) worked: Duration,
     seed: u64,
     shape: Shape,
-    trouble: Trouble,
+    disturbance: Disturbance,
     pub(super) parties: Parties,
-    /// Of each owner.
+    /// What was recorded about each owner.
     pub(super) evidence: Vec<Evidence>,
 }
 
@@ -168,21 +168,21 @@ pub(super) struct Evidence {
     pub(super) was_killed: bool,
 }
 
-/// Plays a round.
+/// Runs one round and returns what was recorded.
 pub(super) async fn play(
     servers: &Servers,
     seed: u64,
     shape: Shape,
-    trouble: Trouble,
+    disturbance: Disturbance,
     progress: &Arc<Progress>,
-) -> Played {
-    let _recipe = Recipe(report::recipe(seed, shape, trouble));
+) -> RoundResult {
+    let _recipe = Recipe(report::recipe(seed, shape, disturbance));
     let parties = Parties::make(servers.one(), shape.owners).await;
     let round = Arc::new(Round {
         seed,
         shape,
-        trouble,
-        desks: servers.desks(&parties.enterprises()).await,
+        disturbance,
+        model_clients: servers.model_clients(&parties.enterprises()).await,
         parties,
         seen: Mutex::default(),
         order: AtomicU64::new(1),
@@ -191,7 +191,7 @@ pub(super) async fn play(
     });
     let mut calls = round.deposit().await;
     let started = Instant::now();
-    if trouble == Trouble::SlowCommits {
+    if disturbance == Disturbance::SlowCommits {
         servers.slow_commits_down().await;
     }
     let workers: Vec<_> = (0..shape.workers)
@@ -201,7 +201,7 @@ pub(super) async fn play(
     let worked = tokio::time::timeout(works_at_most(shape), work).await;
     calls.extend(worked.expect("the clients are done in time"));
     let worked = started.elapsed();
-    if trouble == Trouble::SlowCommits {
+    if disturbance == Disturbance::SlowCommits {
         servers.hurry_commits().await;
     }
     let again = round.ask_again(&calls).await;
@@ -210,12 +210,12 @@ pub(super) async fn play(
     let counts = Counts::of(&calls);
     let evidence = round.gather(calls).await;
     let round = Arc::into_inner(round).expect("the workers are done");
-    Played {
+    RoundResult {
         counts,
         worked,
         seed,
         shape,
-        trouble,
+        disturbance,
         parties: round.parties,
         evidence,
     }
@@ -245,7 +245,7 @@ impl Evidence {
     }
 }
 
-impl Played {
+impl RoundResult {
     /// Holds it against the reference.
     pub(super) fn check(&self) -> Findings {
         let mut all = Findings::default();
@@ -257,7 +257,14 @@ impl Played {
                 Ok(findings) => all.add(findings),
                 Err(breach) => panic!(
                     "{}",
-                    report::failure(self.seed, self.shape, self.trouble, number, &past, &breach)
+                    report::failure(
+                        self.seed,
+                        self.shape,
+                        self.disturbance,
+                        number,
+                        &past,
+                        &breach
+                    )
                 ),
             }
         }
@@ -332,8 +339,8 @@ impl Round {
         command: Command,
     ) -> Call {
         let asked = self.now();
-        let desk = &self.desks[server];
-        let sent = desk.send(&self.parties, owner, &command, validate_only);
+        let client = &self.model_clients[server];
+        let sent = client.send(&self.parties, owner, &command, validate_only);
         let answer = match tokio::time::timeout(patience.unwrap_or(HANGS_AFTER), sent).await {
             Ok(answer) => answer,
             Err(_) if patience.is_some() => Answer::Left,
@@ -352,7 +359,7 @@ impl Round {
 
     /// Kills a process now and then, while the workers are at work.
     async fn make_trouble(&self, servers: &Servers) {
-        if self.trouble != Trouble::Killing {
+        if self.disturbance != Disturbance::Killing {
             return;
         }
         for part in [1, 2, 3] {
@@ -364,7 +371,7 @@ impl Round {
         }
     }
 
-    /// Whoever was told nothing asks again: then he is told.
+    /// Repeats the calls whose outcome is unknown, until each is decided.
     async fn ask_again(&self, calls: &[Call]) -> Vec<Call> {
         let untold = calls
             .iter()
@@ -470,18 +477,18 @@ impl Round {
         let by_owner = of_each(calls, self.shape.owners);
         let mut all = Vec::new();
         for (number, (owner, calls)) in self.parties.owners.iter().zip(by_owner).enumerate() {
-            let desk = &self.desks[number % self.desks.len()];
-            let balances = desk.balances(owner).await;
+            let client = &self.model_clients[number % self.model_clients.len()];
+            let balances = client.balances(owner).await;
             let mut theirs = balances.clone();
             theirs.retain(|(account, _), _| *account != Account::Custody);
-            let seen = desk.partners_balances(&self.parties, owner).await;
+            let seen = client.partners_balances(&self.parties, owner).await;
             assert_eq!(seen, theirs, "what the partners see of owner {number}");
             all.push(Evidence {
                 calls,
-                journal: desk.journal(owner).await,
-                records: desk.records(&self.parties, number).await,
+                journal: client.journal(owner).await,
+                records: client.records(&self.parties, number).await,
                 balances,
-                was_killed: self.trouble == Trouble::Killing,
+                was_killed: self.disturbance == Disturbance::Killing,
             });
         }
         all

@@ -1,4 +1,4 @@
-//! Two processes of the built binary on one database, and what may befall them.
+//! Two processes of the built binary on one database, and the disturbances that a test causes.
 
 use std::time::{Duration, Instant};
 
@@ -6,28 +6,28 @@ use earmark::proto::bucket::v1::bucket_service_client::BucketServiceClient;
 use tokio::sync::Mutex;
 use uuid::Uuid;
 
-use super::wire::Desk;
+use super::wire::ModelClient;
+use crate::support::bucket_fixture::BucketFixture;
 use crate::support::cluster::{TestDatabase, database};
 use crate::support::earmark::{Authorized, Earmark};
-use crate::support::till::Till;
 
-/// What goes on besides.
+/// What happens to the servers during a round.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Trouble {
+pub(super) enum Disturbance {
     Nothing,
-    /// A COMMIT takes some milliseconds: whoever answers before it is done is found out.
+    /// A COMMIT takes some milliseconds, so an answer before its end is detected.
     SlowCommits,
-    /// A process is killed in the midst of its work, some times, and another one takes its place.
+    /// A process is killed several times during the round and replaced by another one.
     Killing,
 }
 
-impl Trouble {
-    /// The test that makes it.
+impl Disturbance {
+    /// The name of the test that runs with it.
     pub(super) fn test(self) -> &'static str {
         match self {
-            Self::Nothing => "what_many_clients_see_is_what_the_reference_allows",
-            Self::SlowCommits => "what_was_answered_is_seen_by_all_however_slow_the_commit",
-            Self::Killing => "what_was_answered_outlives_the_process_that_answered",
+            Self::Nothing => "concurrent_histories_are_linearizable",
+            Self::SlowCommits => "histories_are_linearizable_with_slow_commits",
+            Self::Killing => "histories_are_linearizable_across_process_kills",
         }
     }
 }
@@ -46,7 +46,7 @@ const SLOW_COMMITS: &str = "
 
 pub(super) struct Servers {
     one: Earmark,
-    /// The one that is killed.
+    /// The process that is killed.
     other: Mutex<Earmark>,
     db: TestDatabase,
 }
@@ -65,26 +65,31 @@ impl Servers {
         }
     }
 
-    /// The one that lives.
+    /// The process that is not killed.
     pub(super) fn one(&self) -> &Earmark {
         &self.one
     }
 
     /// Both, as members of these enterprises and as administrators.
-    pub(super) async fn desks(&self, enterprises: &[&str]) -> Vec<Desk> {
-        let desk = |server: &Earmark| Desk {
+    pub(super) async fn model_clients(&self, enterprises: &[&str]) -> Vec<ModelClient> {
+        let client = |server: &Earmark| ModelClient {
             member: server.member(enterprises),
             admin: server.admin(),
         };
         let other = self.other.lock().await;
-        vec![desk(&self.one), desk(&other)]
+        vec![client(&self.one), client(&other)]
     }
 
-    /// Both, for a tenant at work on its buckets.
-    pub(super) async fn tills(&self, tenant: Uuid) -> Vec<BucketServiceClient<Authorized>> {
+    /// Both, with a tenant's token for BucketService.
+    pub(super) async fn bucket_clients(
+        &self,
+        tenant: Uuid,
+    ) -> Vec<BucketServiceClient<Authorized>> {
         let other = self.other.lock().await;
         let servers = [&self.one, &*other];
-        servers.map(|server| Till::client(server, tenant)).into()
+        servers
+            .map(|server| BucketFixture::client(server, tenant))
+            .into()
     }
 
     pub(super) async fn kill_and_restart(&self) {
@@ -114,11 +119,11 @@ impl Servers {
 
     /// All invariants hold, in everything that was ever written here.
     pub(super) async fn verify(&self) -> i64 {
-        let desk = Desk {
+        let client = ModelClient {
             member: self.one.admin(),
             admin: self.one.admin(),
         };
-        let (entries, breaches) = desk.verify().await;
+        let (entries, breaches) = client.verify().await;
         assert_eq!(breaches, Vec::<String>::new(), "{}", self.db.url);
         entries
     }

@@ -1,4 +1,4 @@
-//! The model holds the server; this holds the model: whatever is changed in what was seen of a good round, it notices.
+//! Tests of the model itself: it must detect every change to the record of a correct round.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use super::check::check;
 use super::plan::Shape;
 use super::report::Progress;
 use super::round::{Evidence, play};
-use super::servers::{Servers, Trouble};
+use super::servers::{Disturbance, Servers};
 
 /// Changes the evidence at the first place that fits; false if there is none.
 type Tampering = fn(&mut Evidence) -> bool;
@@ -274,7 +274,7 @@ fn delay(call: &mut Call, id: uuid::Uuid) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_model_notices_whatever_is_changed_in_what_was_seen() {
+async fn the_model_detects_every_change_to_a_recorded_history() {
     let shape = Shape {
         owners: 2,
         workers: 12,
@@ -282,7 +282,7 @@ async fn the_model_notices_whatever_is_changed_in_what_was_seen() {
     };
     let servers = Servers::start().await;
     let progress = Arc::new(Progress::quiet());
-    let played = play(&servers, 1, shape, Trouble::Nothing, &progress).await;
+    let played = play(&servers, 1, shape, Disturbance::Nothing, &progress).await;
     played.check();
     let (owner, good) = (&played.parties.owners[0], &played.evidence[0]);
     for (name, tampering) in TAMPERINGS {

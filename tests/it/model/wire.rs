@@ -1,4 +1,4 @@
-//! Between the model's words and the protos.
+//! Conversions between the model's types and the protos.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -22,15 +22,15 @@ use crate::support::service::is_replayed;
 
 type Answered<T> = Result<Response<T>, RpcStatus>;
 
-/// One server, as everybody who may call it.
+/// Clients of one server for every kind of caller.
 #[derive(Clone)]
-pub(super) struct Desk {
+pub(super) struct ModelClient {
     /// A member of all enterprises.
     pub(super) member: Clients,
     pub(super) admin: Clients,
 }
 
-impl Desk {
+impl ModelClient {
     /// Sends a command about an owner, and reads the answer.
     pub(super) async fn send(
         &self,
@@ -57,6 +57,10 @@ impl Desk {
         sent.unwrap_or_else(|status| refusal(&status))
     }
 
+    #[expect(
+        clippy::needless_update,
+        reason = "a field that the model does not know must not stop it from compiling"
+    )]
     async fn create(&self, about: &About<'_>, create: &Create) -> Result<Answer, RpcStatus> {
         let item = about.item(create);
         let mut client = self.member.allocation.clone();
@@ -69,6 +73,7 @@ impl Desk {
                 notes: item.notes,
                 expire_time: item.expire_time,
                 validate_only: about.validate_only,
+                ..Default::default()
             };
             let answer = client.create_allocation(request).await?;
             let replayed = is_replayed(&answer);
@@ -88,6 +93,7 @@ impl Desk {
             notes: item.notes,
             expire_time: item.expire_time,
             validate_only: about.validate_only,
+            ..Default::default()
         };
         let answer = client.create_deallocation(request).await?;
         let replayed = is_replayed(&answer);
@@ -384,6 +390,10 @@ impl About<'_> {
         }
     }
 
+    #[expect(
+        clippy::needless_update,
+        reason = "a field that the model does not know must not stop it from compiling"
+    )]
     fn item(&self, create: &Create) -> allocation::SubmitItem {
         let kind = match create.direction {
             Direction::Allocation => allocation::AllocationType::Allocation,
@@ -399,6 +409,7 @@ impl About<'_> {
             client_external_id: create.key.clone(),
             notes: create.notes.clone(),
             expire_time: create.expire_time.map(timestamp),
+            ..Default::default()
         }
     }
 

@@ -1,4 +1,4 @@
-//! Bad arguments: all that is wrong is said at once, before anything is looked up.
+//! Invalid arguments: every field is reported, before anything is looked up.
 
 use earmark::proto::network::v1 as pb;
 
@@ -6,7 +6,7 @@ use super::NOBODY;
 use crate::support::service::{Services, detail, fields, member};
 
 #[tokio::test]
-async fn every_write_names_all_that_is_wrong() {
+async fn every_write_reports_every_invalid_field() {
     let services = Services::start().await;
     let network = services.admin();
     let long = "é".repeat(201);
@@ -77,7 +77,7 @@ async fn every_write_names_all_that_is_wrong() {
 }
 
 #[tokio::test]
-async fn every_read_names_all_that_is_wrong() {
+async fn every_read_reports_every_invalid_field() {
     let services = Services::start().await;
     let network = services.network(member(&[]));
     let refused = network.get_enterprise(Default::default()).await;
@@ -155,7 +155,7 @@ async fn a_filter_takes_at_most_500_values() {
 }
 
 #[tokio::test]
-async fn the_error_of_a_write_says_that_nothing_was_written_and_that_of_a_read_does_not() {
+async fn errors_of_writes_have_an_outcome_and_errors_of_reads_do_not() {
     let services = Services::start().await;
     let network = services.admin();
     let write = network.create_enterprise(Default::default()).await;
@@ -166,7 +166,7 @@ async fn the_error_of_a_write_says_that_nothing_was_written_and_that_of_a_read_d
 }
 
 #[tokio::test]
-async fn arguments_are_judged_before_membership() {
+async fn arguments_are_checked_before_membership() {
     let services = Services::start().await;
     let network = services.network(member(&[]));
     let request = pb::ListPartnersRequest {

@@ -18,7 +18,7 @@ fn update(id: &str) -> pb::UpdateConnectionRequest {
 }
 
 #[tokio::test]
-async fn a_connection_is_created_with_both_directions_enabled_and_seen_by_both_sides() {
+async fn a_new_connection_has_both_directions_enabled_and_is_visible_to_both_sides() {
     let world = network().await;
     let expected = pb::Connection {
         id: world.connection.id.clone(),
@@ -100,7 +100,7 @@ async fn a_partners_own_id_is_unique_among_its_connections() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn connections_of_different_clients_that_take_one_id_at_once_are_one() {
+async fn only_one_of_concurrent_connections_with_one_partner_id_is_created() {
     let world = network().await;
     let admin = world.services.admin();
     let mut calls = Vec::new();
@@ -127,7 +127,7 @@ async fn connections_of_different_clients_that_take_one_id_at_once_are_one() {
 }
 
 #[tokio::test]
-async fn a_direction_is_disabled_with_a_reason_and_enabled_without() {
+async fn disabling_a_direction_needs_a_reason_and_enabling_takes_none() {
     let world = network().await;
     let admin = world.services.admin();
     let apply = async |request: pb::UpdateConnectionRequest| {
@@ -197,7 +197,7 @@ async fn a_direction_is_disabled_with_a_reason_and_enabled_without() {
 }
 
 #[tokio::test]
-async fn a_reason_goes_with_a_direction_that_is_disabled() {
+async fn a_reason_without_disabling_a_direction_is_refused() {
     let world = network().await;
     let admin = world.services.admin();
     let id = world.connection.id.as_str();
@@ -239,7 +239,7 @@ async fn a_reason_goes_with_a_direction_that_is_disabled() {
 }
 
 #[tokio::test]
-async fn an_update_of_an_unknown_connection_or_another_version_is_refused() {
+async fn an_update_of_an_unknown_connection_or_an_unexpected_version_is_refused() {
     let world = network().await;
     let admin = world.services.admin();
     let unknown = admin.update_connection(update(NOBODY)).await;

@@ -18,7 +18,7 @@ fn update(id: &str) -> pb::UpdateEnterpriseRequest {
 }
 
 #[tokio::test]
-async fn a_created_enterprise_is_read_back_whole_and_owns_its_lock() {
+async fn a_created_enterprise_is_read_back_and_has_an_owner_row() {
     let services = Services::start().await;
     let created = enterprise(&services.admin(), "Ünïcode & söhne").await;
     assert_eq!(created.name, "Ünïcode & söhne");
@@ -38,7 +38,7 @@ async fn a_created_enterprise_is_read_back_whole_and_owns_its_lock() {
 }
 
 #[tokio::test]
-async fn an_update_changes_what_is_set_and_counts() {
+async fn an_update_changes_the_members_that_are_set_and_the_version() {
     let services = Services::start().await;
     let network = services.admin();
     let created = enterprise(&network, "before").await;
@@ -78,7 +78,7 @@ async fn an_update_changes_what_is_set_and_counts() {
 }
 
 #[tokio::test]
-async fn an_update_of_another_version_is_refused_with_both() {
+async fn an_unexpected_version_is_refused_with_both_versions() {
     let services = Services::start().await;
     let network = services.admin();
     let created = enterprise(&network, "e").await;
@@ -99,7 +99,7 @@ async fn an_update_of_another_version_is_refused_with_both() {
 }
 
 #[tokio::test]
-async fn an_unknown_enterprise_is_not_found_by_who_may_ask() {
+async fn an_unknown_enterprise_is_not_found_for_authorised_callers() {
     let services = Services::start().await;
     let network = services.admin();
     let found = network.get_enterprise(get(NOBODY)).await;
@@ -112,7 +112,7 @@ async fn an_unknown_enterprise_is_not_found_by_who_may_ask() {
 }
 
 #[tokio::test]
-async fn only_members_and_administrators_read_an_enterprise() {
+async fn only_members_and_administrators_may_read_an_enterprise() {
     let world = network().await;
     let own = world.services.network(member(&[&world.buyer.id]));
     let read = own.get_enterprise(get(&world.buyer.id)).await;
@@ -135,7 +135,7 @@ async fn only_members_and_administrators_read_an_enterprise() {
 }
 
 #[tokio::test]
-async fn enterprises_are_listed_by_creation_all_or_the_tokens() {
+async fn administrators_list_all_enterprises_and_members_their_own_in_creation_order() {
     let services = Services::start().await;
     let network = services.admin();
     let mut created = Vec::new();
@@ -159,7 +159,7 @@ async fn enterprises_are_listed_by_creation_all_or_the_tokens() {
 }
 
 #[tokio::test]
-async fn the_pages_of_enterprises_hold_each_once_while_others_are_created() {
+async fn pages_contain_each_enterprise_once_while_others_are_created() {
     let services = Services::start().await;
     let network = services.admin();
     let mut created = Vec::new();
@@ -188,7 +188,7 @@ async fn the_pages_of_enterprises_hold_each_once_while_others_are_created() {
 }
 
 #[tokio::test]
-async fn a_page_token_serves_only_the_enterprises_that_it_lists() {
+async fn a_page_token_is_refused_with_other_memberships() {
     let services = Services::start().await;
     let network = services.admin();
     let (a, b) = (

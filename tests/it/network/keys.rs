@@ -6,7 +6,7 @@ use tonic::Code;
 
 use super::{NOBODY, client, connection, enterprise, joining, network, partner};
 use crate::support::earmark::{Earmark, refusal};
-use crate::support::service::{Services, admin, detail, is_replayed, reason};
+use crate::support::service::{NetworkClient, Services, admin, detail, is_replayed, reason};
 
 fn creating(name: &str, request_id: &str) -> pb::CreateEnterpriseRequest {
     pb::CreateEnterpriseRequest {
@@ -17,7 +17,7 @@ fn creating(name: &str, request_id: &str) -> pb::CreateEnterpriseRequest {
 }
 
 #[tokio::test]
-async fn a_repeated_create_answers_the_record_as_it_stands_now() {
+async fn a_replayed_create_returns_the_current_record() {
     let services = Services::start().await;
     let network = services.admin();
     let first = network.create_enterprise(creating("e", "k")).await;
@@ -40,7 +40,7 @@ async fn a_repeated_create_answers_the_record_as_it_stands_now() {
         updated.into_inner().enterprise
     );
     assert_eq!(services.count("SELECT count(*) FROM enterprise").await, 1);
-    // The issuer's and the enterprise's, none for an enterprise that was not made.
+    // One key of the issuer and one of the enterprise; none for the enterprise that was not created.
     assert_eq!(services.count("SELECT count(*) FROM owner").await, 2);
 
     // Without a key a repeat is another record.
@@ -103,8 +103,37 @@ async fn a_key_belongs_to_one_issuer_and_one_rpc() {
     assert!(!is_replayed(&partner.expect("created")));
 }
 
+async fn update_of_a_connection_replays(network: &NetworkClient, connection_id: &str) {
+    let request = pb::UpdateConnectionRequest {
+        connection_id: connection_id.into(),
+        allocations_enabled: Some(false),
+        disabled_reason: Some("why".into()),
+        expected_version: Some(1),
+        request_id: "k".into(),
+        ..Default::default()
+    };
+    let first = network.update_connection(request.clone()).await;
+    let first = first.expect("updated");
+    let other_version = pb::UpdateConnectionRequest {
+        expected_version: None,
+        ..request.clone()
+    };
+    let again = network.update_connection(request.clone()).await;
+    let again = again.expect("replayed");
+    let still = network.update_connection(other_version).await;
+    assert!(!is_replayed(&first) && is_replayed(&again));
+    assert!(is_replayed(&still.expect("the version is no content")));
+    assert_eq!(first.into_inner(), again.into_inner());
+    let other_reason = pb::UpdateConnectionRequest {
+        disabled_reason: Some("why not".into()),
+        ..request
+    };
+    let refused = network.update_connection(other_reason).await;
+    assert_eq!(reason(refused), "IDEMPOTENCY_KEY_REUSED");
+}
+
 #[tokio::test]
-async fn every_write_replays() {
+async fn every_write_is_replayed_by_its_key() {
     let world = network().await;
     let network = world.services.admin();
     let owner = enterprise(&network, "e").await;
@@ -164,36 +193,11 @@ async fn every_write_replays() {
     assert!(!is_replayed(&first) && is_replayed(&again));
     assert_eq!(first.into_inner(), again.into_inner());
 
-    let request = pb::UpdateConnectionRequest {
-        connection_id: world.connection.id.clone(),
-        allocations_enabled: Some(false),
-        disabled_reason: Some("why".into()),
-        expected_version: Some(1),
-        request_id: "k".into(),
-        ..Default::default()
-    };
-    let first = network.update_connection(request.clone()).await;
-    let first = first.expect("updated");
-    let other_version = pb::UpdateConnectionRequest {
-        expected_version: None,
-        ..request.clone()
-    };
-    let again = network.update_connection(request.clone()).await;
-    let again = again.expect("replayed");
-    let still = network.update_connection(other_version).await;
-    assert!(!is_replayed(&first) && is_replayed(&again));
-    assert!(is_replayed(&still.expect("the version is no content")));
-    assert_eq!(first.into_inner(), again.into_inner());
-    let other_reason = pb::UpdateConnectionRequest {
-        disabled_reason: Some("why not".into()),
-        ..request
-    };
-    let refused = network.update_connection(other_reason).await;
-    assert_eq!(reason(refused), "IDEMPOTENCY_KEY_REUSED");
+    update_of_a_connection_replays(&network, &world.connection.id).await;
 }
 
 #[tokio::test]
-async fn a_refused_write_leaves_no_key() {
+async fn a_refused_write_stores_no_key() {
     let world = network().await;
     let network = world.services.admin();
     let request = |expected_version| pb::UpdateEnterpriseRequest {
@@ -231,7 +235,7 @@ async fn a_refused_write_leaves_no_key() {
 }
 
 #[tokio::test]
-async fn the_same_key_is_judged_before_what_the_request_names() {
+async fn a_replay_is_found_before_the_named_records_are_checked() {
     let world = network().await;
     let network = world.services.admin();
     let first = pb::CreateConnectionRequest {
@@ -259,7 +263,7 @@ async fn the_same_key_is_judged_before_what_the_request_names() {
     let refused = network.update_connection(update(NOBODY)).await;
     assert_eq!(reason(refused), "IDEMPOTENCY_KEY_REUSED");
 
-    // But the enterprise itself comes before the key.
+    // The enterprise is checked before the key.
     partner(&network, &world.venue.id, "p").await;
     let unknown = pb::CreateClientRequest {
         enterprise_id: NOBODY.into(),
@@ -272,7 +276,7 @@ async fn the_same_key_is_judged_before_what_the_request_names() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_key_many_times_at_once_is_one_record() {
+async fn concurrent_creates_with_one_key_make_one_record() {
     let services = Services::start().await;
     let calls = (0..16).map(|_| {
         let network = services.admin();
@@ -290,8 +294,8 @@ async fn one_key_many_times_at_once_is_one_record() {
 }
 
 #[tokio::test]
-async fn a_key_stands_as_long_as_its_record() {
-    // A whole server, with all that it does by itself.
+async fn a_key_is_kept_as_long_as_its_record() {
+    // A whole server with its background tasks.
     let earmark = Earmark::start().await;
     let network = earmark.admin().network;
     let create = async |name: &str| {

@@ -118,7 +118,7 @@ async fn market() -> Market {
 }
 
 #[tokio::test]
-async fn an_enterprise_lists_the_connections_of_its_client_and_of_its_partners_by_creation() {
+async fn an_enterprise_lists_the_connections_of_both_its_sides_in_creation_order() {
     let market = market().await;
     let all = market.connections("buyer", |_| {}).await;
     assert_eq!(
@@ -138,7 +138,7 @@ async fn an_enterprise_lists_the_connections_of_its_client_and_of_its_partners_b
 }
 
 #[tokio::test]
-async fn connections_are_filtered_by_each_field_and_by_all_together() {
+async fn connections_are_filtered_by_each_field_and_by_all_combined() {
     let market = market().await;
     let id = |name: &str| vec![market.id(name)];
 
@@ -183,7 +183,7 @@ async fn connections_are_filtered_by_each_field_and_by_all_together() {
 }
 
 #[tokio::test]
-async fn foreign_and_unknown_ids_in_filters_match_nothing() {
+async fn ids_of_others_and_unknown_ids_match_nothing() {
     let market = market().await;
     let foreign = vec![NOBODY.to_owned(), market.id("rival-spot")];
     let found = market.connections("buyer", |r| r.connection_ids = foreign.clone());
@@ -198,7 +198,7 @@ async fn foreign_and_unknown_ids_in_filters_match_nothing() {
 }
 
 #[tokio::test]
-async fn an_enterprise_lists_its_partners_and_those_it_is_connected_to_by_creation() {
+async fn an_enterprise_lists_its_own_and_its_connected_partners_in_creation_order() {
     let market = market().await;
     let all = market.partners("buyer", |_| {}).await;
     assert_eq!(all, ["spot", "futures", "bonds", "desk"]);
@@ -207,7 +207,7 @@ async fn an_enterprise_lists_its_partners_and_those_it_is_connected_to_by_creati
 }
 
 #[tokio::test]
-async fn partners_are_filtered_by_each_field_and_by_one_connection_that_fits_all() {
+async fn partner_filters_must_all_match_the_same_connection() {
     let market = market().await;
     let found = market
         .partners("buyer", |r| {
@@ -258,7 +258,7 @@ async fn partners_are_filtered_by_each_field_and_by_one_connection_that_fits_all
 }
 
 #[tokio::test]
-async fn lists_need_membership_and_then_a_record() {
+async fn lists_check_membership_before_existence() {
     let world = network().await;
     let connections = |enterprise_id: &str| pb::ListConnectionsRequest {
         enterprise_id: enterprise_id.into(),

@@ -14,7 +14,7 @@ diesel::table! {
 }
 
 #[tokio::test]
-async fn pages_of_connections_hold_each_once_while_others_are_created() {
+async fn pages_contain_each_connection_once_while_others_are_created() {
     let world = network().await;
     let admin = world.services.admin();
     // The buyer is a venue too: its connections come from both sides in turn.
@@ -72,7 +72,7 @@ async fn pages_of_connections_hold_each_once_while_others_are_created() {
 }
 
 #[tokio::test]
-async fn a_page_token_serves_the_same_list_with_the_same_filter_alone() {
+async fn a_page_token_is_refused_with_another_filter_or_list() {
     let world = network().await;
     let admin = world.services.admin();
     connection(&admin, joining(&world.client.id, &world.partner.id)).await;
@@ -121,7 +121,7 @@ async fn a_page_token_serves_the_same_list_with_the_same_filter_alone() {
 }
 
 #[tokio::test]
-async fn a_page_of_the_longest_records_ends_before_4_mib_and_sizes_above_500_are_cut() {
+async fn a_page_ends_before_4_mib_and_page_sizes_are_reduced_to_500() {
     let world = network().await;
     let sql = "UPDATE connection SET allocations_enabled = false, deallocations_enabled = false,
                  allocations_disabled_reason = repeat('🦀', 1000), deallocations_disabled_reason = repeat('🦀', 1000);
@@ -162,7 +162,7 @@ async fn a_page_of_the_longest_records_ends_before_4_mib_and_sizes_above_500_are
 }
 
 #[tokio::test]
-async fn the_number_of_values_and_the_place_in_a_list_prepare_no_further_statement() {
+async fn filter_lengths_and_positions_prepare_no_further_statements() {
     use diesel::QueryDsl;
     use diesel_async::RunQueryDsl;
 

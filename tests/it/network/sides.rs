@@ -41,7 +41,7 @@ async fn an_enterprise_has_at_most_one_client() {
 }
 
 #[tokio::test]
-async fn clients_created_at_once_are_one() {
+async fn concurrent_creates_make_one_client() {
     let services = Services::start().await;
     let owner = enterprise(&services.admin(), "e").await;
     let calls = (0..8).map(|_| {
@@ -82,7 +82,7 @@ async fn an_enterprise_has_any_number_of_partners() {
 }
 
 #[tokio::test]
-async fn sides_of_an_unknown_enterprise_are_not_created() {
+async fn clients_and_partners_of_an_unknown_enterprise_are_refused() {
     let services = Services::start().await;
     let network = services.admin();
     let client = pb::CreateClientRequest {
@@ -107,7 +107,7 @@ async fn sides_of_an_unknown_enterprise_are_not_created() {
 }
 
 #[tokio::test]
-async fn a_client_is_seen_by_its_own_enterprise_alone() {
+async fn a_client_is_visible_to_its_own_enterprise_only() {
     let world = network().await;
     let of = |id: &str| world.services.network(member(&[NOBODY, id]));
     let own = of(&world.buyer.id)
@@ -134,7 +134,7 @@ async fn a_client_is_seen_by_its_own_enterprise_alone() {
 }
 
 #[tokio::test]
-async fn a_partner_is_seen_by_its_own_enterprise_and_by_those_connected_to_it() {
+async fn a_partner_is_visible_to_its_own_and_to_connected_enterprises() {
     let world = network().await;
     for id in [&world.venue.id, &world.buyer.id] {
         let seen = world.services.network(member(&[id]));

@@ -1,8 +1,8 @@
-//! `validate_only` judges everything and answers what the real call would, and leaves no trace.
+//! `validate_only` checks everything, answers like the real call, and writes nothing.
 
 use earmark::proto::network::v1 as pb;
 
-use super::{NOBODY, joining, network};
+use super::{NOBODY, Network, joining, network};
 use crate::support::service::{Services, is_replayed, reason};
 
 /// Everything that is stored, as text.
@@ -31,8 +31,78 @@ async fn stored(services: &Services) -> String {
         .get(0)
 }
 
+async fn validates_creations_of_sides(world: &Network) {
+    let network = world.services.admin();
+    let request = pb::CreateClientRequest {
+        enterprise_id: world.venue.id.clone(),
+        name: "c".into(),
+        request_id: "k".into(),
+        validate_only: true,
+    };
+    let answer = network.create_client(request).await.expect("valid");
+    let expected = pb::Client {
+        enterprise_id: world.venue.id.clone(),
+        name: "c".into(),
+        ..Default::default()
+    };
+    assert_eq!(answer.into_inner().client, Some(expected));
+
+    let request = pb::CreatePartnerRequest {
+        enterprise_id: world.venue.id.clone(),
+        name: "p".into(),
+        institution_identifier: "i".into(),
+        request_id: "k".into(),
+        validate_only: true,
+    };
+    let answer = network.create_partner(request).await.expect("valid");
+    let expected = pb::Partner {
+        enterprise_id: world.venue.id.clone(),
+        name: "p".into(),
+        institution_identifier: "i".into(),
+        ..Default::default()
+    };
+    assert_eq!(answer.into_inner().partner, Some(expected));
+}
+
+async fn validates_writes_of_connections(world: &Network) {
+    let network = world.services.admin();
+    let request = pb::CreateConnectionRequest {
+        partners_connection_id: "A-1".into(),
+        request_id: "k".into(),
+        validate_only: true,
+        ..joining(&world.client.id, &world.partner.id)
+    };
+    let answer = network.create_connection(request).await.expect("valid");
+    let expected = pb::Connection {
+        id: String::new(),
+        partners_connection_id: "A-1".into(),
+        created_at: None,
+        updated_at: None,
+        ..world.connection.clone()
+    };
+    assert_eq!(answer.into_inner().connection, Some(expected));
+
+    let request = pb::UpdateConnectionRequest {
+        connection_id: world.connection.id.clone(),
+        allocations_enabled: Some(false),
+        disabled_reason: Some("why".into()),
+        request_id: "k".into(),
+        validate_only: true,
+        ..Default::default()
+    };
+    let answer = network.update_connection(request).await.expect("valid");
+    let expected = pb::Connection {
+        allocations_enabled: false,
+        allocations_disabled_reason: Some("why".into()),
+        version: 2,
+        updated_at: None,
+        ..world.connection.clone()
+    };
+    assert_eq!(answer.into_inner().connection, Some(expected));
+}
+
 #[tokio::test]
-async fn a_validated_write_answers_what_the_real_one_would_and_leaves_no_trace() {
+async fn validate_only_answers_like_the_real_write_and_writes_nothing() {
     let world = network().await;
     let network = world.services.admin();
     let before = stored(&world.services).await;
@@ -71,75 +141,13 @@ async fn a_validated_write_answers_what_the_real_one_would_and_leaves_no_trace()
     };
     assert_eq!(answer.into_inner().enterprise, Some(expected));
 
-    let request = pb::CreateClientRequest {
-        enterprise_id: world.venue.id.clone(),
-        name: "c".into(),
-        request_id: "k".into(),
-        validate_only: true,
-    };
-    let answer = network.create_client(request).await.expect("valid");
-    let expected = pb::Client {
-        enterprise_id: world.venue.id.clone(),
-        name: "c".into(),
-        ..Default::default()
-    };
-    assert_eq!(answer.into_inner().client, Some(expected));
-
-    let request = pb::CreatePartnerRequest {
-        enterprise_id: world.venue.id.clone(),
-        name: "p".into(),
-        institution_identifier: "i".into(),
-        request_id: "k".into(),
-        validate_only: true,
-    };
-    let answer = network.create_partner(request).await.expect("valid");
-    let expected = pb::Partner {
-        enterprise_id: world.venue.id.clone(),
-        name: "p".into(),
-        institution_identifier: "i".into(),
-        ..Default::default()
-    };
-    assert_eq!(answer.into_inner().partner, Some(expected));
-
-    let request = pb::CreateConnectionRequest {
-        partners_connection_id: "A-1".into(),
-        request_id: "k".into(),
-        validate_only: true,
-        ..joining(&world.client.id, &world.partner.id)
-    };
-    let answer = network.create_connection(request).await.expect("valid");
-    let expected = pb::Connection {
-        id: String::new(),
-        partners_connection_id: "A-1".into(),
-        created_at: None,
-        updated_at: None,
-        ..world.connection.clone()
-    };
-    assert_eq!(answer.into_inner().connection, Some(expected));
-
-    let request = pb::UpdateConnectionRequest {
-        connection_id: world.connection.id.clone(),
-        allocations_enabled: Some(false),
-        disabled_reason: Some("why".into()),
-        request_id: "k".into(),
-        validate_only: true,
-        ..Default::default()
-    };
-    let answer = network.update_connection(request).await.expect("valid");
-    let expected = pb::Connection {
-        allocations_enabled: false,
-        allocations_disabled_reason: Some("why".into()),
-        version: 2,
-        updated_at: None,
-        ..world.connection.clone()
-    };
-    assert_eq!(answer.into_inner().connection, Some(expected));
-
+    validates_creations_of_sides(&world).await;
+    validates_writes_of_connections(&world).await;
     assert_eq!(stored(&world.services).await, before);
 }
 
 #[tokio::test]
-async fn a_validated_write_is_refused_like_the_real_one() {
+async fn validate_only_refuses_what_the_real_write_refuses() {
     let world = network().await;
     let network = world.services.admin();
     let validate = |request: pb::CreateConnectionRequest| pb::CreateConnectionRequest {
@@ -187,7 +195,7 @@ async fn a_validated_write_is_refused_like_the_real_one() {
 }
 
 #[tokio::test]
-async fn a_validated_write_replays_and_finds_a_reused_key() {
+async fn validate_only_replays_and_refuses_a_reused_key() {
     let services = Services::start().await;
     let network = services.admin();
     let request = |name: &str, validate_only| pb::CreateEnterpriseRequest {

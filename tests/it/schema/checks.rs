@@ -1,4 +1,4 @@
-//! The second wall: what the ledger would never write, the database refuses from anybody.
+//! CHECK constraints: the database refuses invalid rows whoever writes them.
 
 use std::collections::BTreeSet;
 
@@ -7,11 +7,11 @@ use tokio_postgres::error::DbError;
 use super::{migrated, texts};
 
 const OWNER: &str = "'00000000-0000-0000-0000-0000000000aa'";
-/// The owner's own account, and where value comes from.
+/// SQL for the owner's custody account and for its world account.
 const OWN: &str = "'00000000-0000-0000-0000-000000000001'";
 const WORLD: &str = "'00000000-0000-0000-0000-000000000002'";
 
-/// Everything that a number may not be, whatever it stands for.
+/// Values that no amount may have.
 const NO_AMOUNTS: [&str; 6] = [
     "'NaN'",
     "'Infinity'",
@@ -35,7 +35,7 @@ fn entry(numbers: [&str; 4], version: i32, cause: &str) -> String {
     )
 }
 
-/// A reservation, but for what is said otherwise.
+/// An INSERT of an open allocation that is valid but for these columns.
 fn allocation(changes: &[(&str, &str)]) -> String {
     let columns = [
         ("owner_id", OWNER),
@@ -58,7 +58,7 @@ fn allocation(changes: &[(&str, &str)]) -> String {
     insert("allocation", &columns, changes)
 }
 
-/// The statement that inserts these columns, but for what is said otherwise.
+/// The INSERT of these columns with some of them changed.
 fn insert(table: &str, columns: &[(&str, &str)], changes: &[(&str, &str)]) -> String {
     let mut columns = columns.to_vec();
     columns.retain(|(name, _)| changes.iter().all(|(changed, _)| changed != name));
@@ -68,8 +68,7 @@ fn insert(table: &str, columns: &[(&str, &str)], changes: &[(&str, &str)]) -> St
     format!("INSERT INTO {table} ({names}) VALUES ({values})")
 }
 
-/// An active bucket that began empty.
-/// A CAS allocation of which nothing is said, but for the changes.
+/// An INSERT of a CAS allocation that is valid but for these columns.
 fn cas_allocation(changes: &[(&str, &str)]) -> String {
     let columns = [
         ("owner_id", "gen_random_uuid()"),
@@ -105,7 +104,7 @@ fn bucket(changes: &[(&str, &str)]) -> String {
     insert("bucket", &columns, changes)
 }
 
-/// A topup.
+/// An INSERT of a topup that is valid but for these columns.
 fn action(changes: &[(&str, &str)]) -> String {
     let columns = [
         ("owner_id", OWNER),
@@ -127,7 +126,7 @@ fn action(changes: &[(&str, &str)]) -> String {
     insert("bucket_action", &columns, changes)
 }
 
-/// What makes an action of each other kind.
+/// The columns that make a topup an action of another kind.
 const RESERVE: [(&str, &str); 3] = [
     ("type", "'RESERVE'"),
     ("status", "'CREATED'"),
@@ -146,7 +145,7 @@ const TRANSFER: [(&str, &str); 4] = [
     ("receiver_version", "1"),
 ];
 
-/// One of these, but for what is said otherwise.
+/// These columns with some of them changed.
 fn changed<'a>(
     kind: &[(&'a str, &'a str)],
     changes: &[(&'a str, &'a str)],
@@ -157,8 +156,7 @@ fn changed<'a>(
     all
 }
 
-/// Statements on buckets that must be refused, each by the check that is named.
-/// Another company.
+/// An INSERT of another company that is valid but for these columns.
 fn company(changes: &[(&str, &str)]) -> String {
     let columns = [
         (
@@ -174,7 +172,7 @@ fn company(changes: &[(&str, &str)]) -> String {
     insert("catalogue_company", &columns, changes)
 }
 
-/// An allocation of the first one.
+/// An INSERT of an allocation of the first company that is valid but for these columns.
 fn offer(changes: &[(&str, &str)]) -> String {
     let columns = [
         (
@@ -196,7 +194,7 @@ fn offer(changes: &[(&str, &str)]) -> String {
     insert("catalogue_allocation", &columns, changes)
 }
 
-fn refused_of_catalogues() -> Vec<(&'static str, String)> {
+fn refused_of_catalogues() -> Vec<Case> {
     let mut cases = vec![
         ("catalogue_company_id", company(&[("company_id", "0")])),
         ("catalogue_company_version", company(&[("version", "0")])),
@@ -228,10 +226,23 @@ fn refused_of_catalogues() -> Vec<(&'static str, String)> {
     cases
 }
 
-fn refused_of_buckets() -> Vec<(&'static str, String)> {
-    let of = |kind: &[(&'static str, &'static str)], changes: &[(&'static str, &'static str)]| {
-        action(&changed(kind, changes))
-    };
+/// The check that must refuse, and the statement.
+type Case = (&'static str, String);
+
+/// An INSERT of an action of this kind with these columns changed.
+fn of(kind: &[(&'static str, &'static str)], changes: &[(&'static str, &'static str)]) -> String {
+    action(&changed(kind, changes))
+}
+
+/// The columns of a transfer with a cost.
+fn priced() -> Vec<(&'static str, &'static str)> {
+    changed(
+        &TRANSFER,
+        &[("cost_amount", "1"), ("cost_owner", "'RECEIVER'")],
+    )
+}
+
+fn refused_of_actions() -> Vec<Case> {
     let closed = [
         ("status", "'COMPLETED'"),
         ("remaining_amount", "0"),
@@ -239,53 +250,7 @@ fn refused_of_buckets() -> Vec<(&'static str, String)> {
         ("closed_by", "gen_random_uuid()"),
     ];
     let closed = changed(&RESERVE, &closed);
-    let priced = changed(
-        &TRANSFER,
-        &[("cost_amount", "1"), ("cost_owner", "'RECEIVER'")],
-    );
-    let mut cases = vec![
-        ("bucket_status", bucket(&[("status", "'OPEN'")])),
-        ("bucket_usage_type", bucket(&[("usage_type", "'GAS'")])),
-        (
-            "cas_allocation_version",
-            cas_allocation(&[("version", "0")]),
-        ),
-        (
-            "cas_allocation_order_status",
-            cas_allocation(&[("order_status", "'PENDING'")]),
-        ),
-        (
-            "cas_allocation_value_type",
-            cas_allocation(&[("value_type", "''")]),
-        ),
-        (
-            "cas_allocation_override_type",
-            cas_allocation(&[("override_type", "'money'")]),
-        ),
-        (
-            "cas_allocation_distribution_type",
-            cas_allocation(&[("distribution_type", "'x'")]),
-        ),
-        ("bucket_version", bucket(&[("version", "0")])),
-        (
-            "bucket_valid_for",
-            bucket(&[
-                ("valid_from", "now()"),
-                ("valid_to", "now() - interval '1 s'"),
-            ]),
-        ),
-        ("bucket_opened", bucket(&[("opened_amount", "1")])),
-        ("bucket_opened", bucket(&[("opened_version", "1")])),
-        (
-            "bucket_opened",
-            bucket(&[("opened_amount", "-1"), ("opened_version", "1")]),
-        ),
-        (
-            "bucket_update_version",
-            format!(
-                "INSERT INTO bucket_update VALUES ({OWNER}, 1, NULL, '', 0, 'somebody', now())"
-            ),
-        ),
+    vec![
         ("bucket_action_type", action(&[("type", "'GIFT'")])),
         ("bucket_action_status", action(&[("status", "'CREATED'")])),
         ("bucket_action_status", of(&closed, &[("status", "'DONE'")])),
@@ -339,6 +304,13 @@ fn refused_of_buckets() -> Vec<(&'static str, String)> {
             "bucket_action_closed",
             action(&[("closed_by", "gen_random_uuid()")]),
         ),
+    ]
+}
+
+/// What actions refer to: reserves, receivers, costs.
+fn refused_of_uses() -> Vec<Case> {
+    let priced = priced();
+    vec![
         (
             "bucket_action_reserve",
             action(&[("reserve_id", "gen_random_uuid()")]),
@@ -398,7 +370,38 @@ fn refused_of_buckets() -> Vec<(&'static str, String)> {
             "bucket_action_cost",
             action(&[("cost_amount", "1"), ("cost_owner", "'ORIGINATOR'")]),
         ),
+    ]
+}
+
+/// The statements that must be refused, each with the check that must refuse it.
+fn refused_of_buckets() -> Vec<Case> {
+    let priced = priced();
+    let mut cases = vec![
+        ("bucket_status", bucket(&[("status", "'OPEN'")])),
+        ("bucket_usage_type", bucket(&[("usage_type", "'GAS'")])),
+        ("bucket_version", bucket(&[("version", "0")])),
+        (
+            "bucket_valid_for",
+            bucket(&[
+                ("valid_from", "now()"),
+                ("valid_to", "now() - interval '1 s'"),
+            ]),
+        ),
+        ("bucket_opened", bucket(&[("opened_amount", "1")])),
+        ("bucket_opened", bucket(&[("opened_version", "1")])),
+        (
+            "bucket_opened",
+            bucket(&[("opened_amount", "-1"), ("opened_version", "1")]),
+        ),
+        (
+            "bucket_update_version",
+            format!(
+                "INSERT INTO bucket_update VALUES ({OWNER}, 1, NULL, '', 0, 'somebody', now())"
+            ),
+        ),
     ];
+    cases.extend(refused_of_actions());
+    cases.extend(refused_of_uses());
     for bad in &NO_AMOUNTS[..5] {
         cases.push(("bucket_action_amount", action(&[("amount", bad)])));
         cases.push((
@@ -426,7 +429,7 @@ fn adjustment(quantity: &str) -> String {
     )
 }
 
-/// A connection between two enterprises, but for what is said otherwise.
+/// An INSERT of a connection that is valid but for these columns.
 fn connection(changes: &[(&str, &str)]) -> String {
     let columns = [
         ("id", "gen_random_uuid()"),
@@ -456,8 +459,79 @@ const NETWORK: &str = "
     INSERT INTO owner SELECT gen_random_uuid() FROM generate_series(1, 2);
     INSERT INTO catalogue_company SELECT owner_id, 7, 'x', 1, now(), now() FROM owner LIMIT 1";
 
-/// Statements that must be refused, each by the check that is named.
-fn refused() -> Vec<(&'static str, String)> {
+fn refused_of_network() -> Vec<Case> {
+    vec![
+        (
+            "enterprise_version",
+            "INSERT INTO enterprise VALUES (gen_random_uuid(), 'x', true, 0, now(), now())".into(),
+        ),
+        ("connection_version", connection(&[("version", "0")])),
+        ("connection_mode", connection(&[("mode", "'SOMETIMES'")])),
+        (
+            "connection_two_enterprises",
+            connection(&[(
+                "partner_enterprise_id",
+                "(SELECT enterprise_id FROM client)",
+            )]),
+        ),
+        (
+            "connection_allocations_reason",
+            connection(&[("allocations_enabled", "false")]),
+        ),
+        (
+            "connection_allocations_reason",
+            connection(&[("allocations_disabled_reason", "'why'")]),
+        ),
+        (
+            "connection_deallocations_reason",
+            connection(&[("deallocations_enabled", "false")]),
+        ),
+        (
+            "connection_deallocations_reason",
+            connection(&[("deallocations_disabled_reason", "'why'")]),
+        ),
+    ]
+}
+
+fn refused_of_cas() -> Vec<Case> {
+    let mut cases = vec![
+        (
+            "cas_allocation_version",
+            cas_allocation(&[("version", "0")]),
+        ),
+        (
+            "cas_allocation_order_status",
+            cas_allocation(&[("order_status", "'PENDING'")]),
+        ),
+        (
+            "cas_allocation_value_type",
+            cas_allocation(&[("value_type", "''")]),
+        ),
+        (
+            "cas_allocation_override_type",
+            cas_allocation(&[("override_type", "'money'")]),
+        ),
+        (
+            "cas_allocation_distribution_type",
+            cas_allocation(&[("distribution_type", "'x'")]),
+        ),
+    ];
+    for bad in [
+        "'NaN'",
+        "'Infinity'",
+        "'-Infinity'",
+        "10000000000000000",
+        "-10000000000000000",
+    ] {
+        for column in ["value_amount", "override_amount"] {
+            cases.push(("cas_allocation_amounts", cas_allocation(&[(column, bad)])));
+        }
+    }
+    cases
+}
+
+/// The statements that must be refused, each with the check that must refuse it.
+fn refused() -> Vec<Case> {
     let mut cases = vec![
         ("account_version", account(OWN, "1", "0", 0)),
         ("account_no_overdraft", account(OWN, "-1", "0", 1)),
@@ -508,35 +582,6 @@ fn refused() -> Vec<(&'static str, String)> {
         ),
         ("adjustment_quantity", adjustment("0")),
         ("adjustment_quantity", adjustment("0.5")),
-        (
-            "enterprise_version",
-            "INSERT INTO enterprise VALUES (gen_random_uuid(), 'x', true, 0, now(), now())".into(),
-        ),
-        ("connection_version", connection(&[("version", "0")])),
-        ("connection_mode", connection(&[("mode", "'SOMETIMES'")])),
-        (
-            "connection_two_enterprises",
-            connection(&[(
-                "partner_enterprise_id",
-                "(SELECT enterprise_id FROM client)",
-            )]),
-        ),
-        (
-            "connection_allocations_reason",
-            connection(&[("allocations_enabled", "false")]),
-        ),
-        (
-            "connection_allocations_reason",
-            connection(&[("allocations_disabled_reason", "'why'")]),
-        ),
-        (
-            "connection_deallocations_reason",
-            connection(&[("deallocations_enabled", "false")]),
-        ),
-        (
-            "connection_deallocations_reason",
-            connection(&[("deallocations_disabled_reason", "'why'")]),
-        ),
     ];
     for bad in &NO_AMOUNTS[..5] {
         // Where nothing else is wrong: this account may be negative.
@@ -548,28 +593,19 @@ fn refused() -> Vec<(&'static str, String)> {
             cases.push(("entry_in_range", entry(numbers, 1, "ADJUST")));
         }
     }
-    for bad in [
-        "'NaN'",
-        "'Infinity'",
-        "'-Infinity'",
-        "10000000000000000",
-        "-10000000000000000",
-    ] {
-        for column in ["value_amount", "override_amount"] {
-            cases.push(("cas_allocation_amounts", cas_allocation(&[(column, bad)])));
-        }
-    }
     for bad in NO_AMOUNTS {
         cases.push(("allocation_quantity", allocation(&[("quantity", bad)])));
         cases.push(("adjustment_quantity", adjustment(bad)));
     }
+    cases.extend(refused_of_network());
+    cases.extend(refused_of_cas());
     cases.extend(refused_of_buckets());
     cases.extend(refused_of_catalogues());
     cases
 }
 
 #[tokio::test]
-async fn every_check_refuses_what_it_is_there_for() {
+async fn every_check_constraint_refuses_invalid_rows() {
     let (_db, client) = migrated().await;
     client.batch_execute(NETWORK).await.expect("a network");
     let mut covered = BTreeSet::new();
@@ -587,7 +623,7 @@ async fn every_check_refuses_what_it_is_there_for() {
 }
 
 #[tokio::test]
-async fn what_is_right_passes_every_check() {
+async fn valid_rows_pass_every_check_constraint() {
     let (_db, client) = migrated().await;
     client.batch_execute(NETWORK).await.expect("a network");
     let greatest = "9999999999999999999999999999";

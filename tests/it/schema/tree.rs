@@ -1,12 +1,13 @@
-//! Dependence runs downward only, and what belongs to one library stays where it belongs.
+//! Dependence runs downward only, between modules and between crates; each library is used in its place only.
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::{Path, PathBuf};
 
-/// `cli → server → services → rpc → ledger → db → types`, from the ground up. A module uses what is below its floor,
-/// and nothing beside it.
-const FLOORS: &[&[&str]] = &[
+use super::sources::{repository, server_sources};
+
+/// `cli → server → services → rpc → ledger → db → types`, the lowest layer first. A module uses modules of lower layers
+/// only, none of its own.
+const LAYERS: &[&[&str]] = &[
     &["limits", "proto"],
     &["types"],
     &["error"],
@@ -28,8 +29,8 @@ const FLOORS: &[&[&str]] = &[
     &["cli"],
 ];
 
-/// Where words of a library may stand: files whose path starts or ends so.
-const HOMES: &[(&str, &[&str])] = &[
+/// Where the paths of a library may be used: files whose path starts with, ends with or contains one of these.
+const USED_IN: &[(&str, &[&str])] = &[
     (
         "crate::proto",
         &[
@@ -46,7 +47,16 @@ const HOMES: &[(&str, &[&str])] = &[
     ("diesel::", &["db/", "store.rs", "/store/"]),
     (
         "tokio_postgres::",
-        &["db/", "ledger/store", "ledger/verify"],
+        &[
+            "db/",
+            "ledger/engine/store.rs",
+            "ledger/store_error.rs",
+            "ledger/table/",
+            "ledger/verify.rs",
+            "ledger/kinds.rs",
+            "/kind.rs",
+            "/statements.rs",
+        ],
     ),
     (
         "tonic::",
@@ -64,42 +74,23 @@ const HOMES: &[(&str, &[&str])] = &[
     ),
 ];
 
-fn sources() -> Vec<(String, String)> {
-    let top = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    let mut folders: Vec<PathBuf> = vec![top.clone()];
-    let mut sources = Vec::new();
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(folder).expect("a folder") {
-            let path = entry.expect("an entry").path();
-            if path.is_dir() {
-                folders.push(path);
-            } else if path.extension().is_some_and(|extension| extension == "rs") {
-                let text = fs::read_to_string(&path).expect("a file");
-                let name = path.strip_prefix(&top).expect("below").to_string_lossy();
-                sources.push((name.into_owned(), text));
-            }
-        }
-    }
-    assert!(sources.len() > 50);
-    sources
-}
-
-fn floor_of(module: &str) -> usize {
-    FLOORS
+fn layer_of(module: &str) -> usize {
+    LAYERS
         .iter()
-        .position(|floor| floor.contains(&module))
-        .unwrap_or_else(|| panic!("the module {module} has no floor: put it where it belongs"))
+        .position(|layer| layer.contains(&module))
+        .unwrap_or_else(|| panic!("the module {module} is in no layer: add it to LAYERS"))
 }
 
 #[test]
 fn dependence_runs_downward_only() {
     let mut used = BTreeSet::new();
-    for (file, text) in sources() {
+    for source in server_sources() {
+        let file = source.path.trim_start_matches("src/").to_owned();
         if ["lib.rs", "main.rs"].contains(&file.as_str()) {
             continue;
         }
         let module = file.split(['/', '.']).next().expect("a module");
-        for path in text.split("crate::").skip(1) {
+        for path in source.text.split("crate::").skip(1) {
             let end = path.find(|c: char| !c.is_ascii_alphanumeric() && c != '_');
             let other = &path[..end.unwrap_or(path.len())];
             assert!(!other.is_empty(), "{file}: spell `use crate::{{…}}` out");
@@ -108,7 +99,7 @@ fn dependence_runs_downward_only() {
     }
     for (module, other, file) in used {
         if module != other {
-            let (above, below) = (floor_of(&module), floor_of(&other));
+            let (above, below) = (layer_of(&module), layer_of(&other));
             assert!(
                 above > below,
                 "{file} uses {other}, which is not below {module}"
@@ -118,18 +109,67 @@ fn dependence_runs_downward_only() {
 }
 
 #[test]
-fn every_library_has_its_home() {
-    for (file, text) in sources() {
-        // A module's tests may say what they like.
-        let text = text.split("#[cfg(test)]").next().unwrap_or_default();
-        for (word, homes) in HOMES {
-            let at_home = homes
-                .iter()
-                .any(|home| file.starts_with(home) || file.ends_with(home) || file.contains(home));
-            let stands_there = text
+fn each_library_is_used_only_where_it_belongs() {
+    for source in server_sources() {
+        let file = source.path.trim_start_matches("src/");
+        for (word, places) in USED_IN {
+            let allowed = places.iter().any(|place| {
+                file.starts_with(place) || file.ends_with(place) || file.contains(place)
+            });
+            let used = source
+                .text
                 .lines()
                 .any(|line| line.contains(word) && !line.trim_start().starts_with("//"));
-            assert!(!stands_there || at_home, "{word} in {file}");
+            assert!(!used || allowed, "{word} in {file}");
         }
     }
+}
+
+/// Crates that must not depend on the server, not even for their build.
+const WITHOUT_THE_SERVER: &[&str] = &["client", "dev-postgres"];
+
+#[test]
+fn the_clients_crate_does_not_depend_on_the_server() {
+    for name in WITHOUT_THE_SERVER {
+        let path = repository().join("crates").join(name).join("Cargo.toml");
+        // There is nothing to look at before the crate is there.
+        let Ok(manifest) = fs::read_to_string(path) else {
+            continue;
+        };
+        assert_eq!(server_dependencies(&manifest), [""; 0], "crates/{name}");
+    }
+}
+
+/// The lines of a manifest by which a crate depends on the server, tests and examples aside.
+fn server_dependencies(manifest: &str) -> Vec<&str> {
+    let server = env!("CARGO_PKG_NAME");
+    let mut section = "";
+    let mut found = Vec::new();
+    for line in manifest.lines().map(str::trim) {
+        if let Some(header) = line.strip_prefix('[') {
+            section = header.trim_end_matches(']');
+        }
+        let table = section.split("dependencies").next().unwrap_or_default();
+        if !section.contains("dependencies") || table.ends_with("dev-") {
+            continue;
+        }
+        let key = line.split(['.', ' ', '=']).next().unwrap_or_default();
+        let named = key.trim_matches('"') == server
+            || section.ends_with(&format!("dependencies.{server}"))
+            || line.contains(&format!("package = \"{server}\""))
+            || line.contains("path = \"../..\"");
+        if named {
+            found.push(line);
+        }
+    }
+    found
+}
+
+#[test]
+fn a_dependency_on_the_server_is_found_in_every_spelling() {
+    let manifest = "[package]\nname = \"client\"\n[dependencies]\nearmark.workspace = true\ntonic = \"1\"\n\
+                    server = { path = \"../..\" }\n[target.'cfg(unix)'.dependencies.earmark]\n\
+                    [dev-dependencies]\nearmark = \"1\"\n[build-dependencies]\nother = { package = \"earmark\" }\n";
+    let found = server_dependencies(manifest);
+    assert_eq!(found.len(), 4, "{found:?}");
 }

@@ -1,6 +1,6 @@
-//! The way out.
+//! Shutdown: lame duck, drain, hooks.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use earmark::server::ServerSettings;
 use tokio::net::TcpStream;
@@ -17,7 +17,7 @@ async fn ended(server: Running) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn calls_end_before_the_hooks_run() {
+async fn calls_finish_before_the_shutdown_hooks_run() {
     let server = Running::start().await;
     let bearer = server.bearer("network-admin");
     let metadata = [("authorization", bearer.as_str())];
@@ -40,33 +40,38 @@ async fn calls_end_before_the_hooks_run() {
 }
 
 #[tokio::test]
-async fn a_lame_duck_serves_but_says_that_it_will_stop() {
+async fn a_draining_server_serves_calls_and_reports_not_serving() {
     let server = Running::start_with(ServerSettings {
-        lame_duck: Duration::from_millis(600),
+        lame_duck: Duration::from_secs(60),
         ..settings()
     })
     .await;
     let raw = server.raw().await;
     server.shutdown.ask();
-    tokio::time::sleep(Duration::from_millis(50)).await;
     let check = "/grpc.health.v1.Health/Check";
-    let health = raw.call(check, &[], frame_bytes(0, &[])).await;
-    assert_eq!(&health.body[5..], [8, 2], "status: NOT_SERVING");
+    let not_serving = async {
+        while raw.call(check, &[], frame_bytes(0, &[])).await.body[5..] != [8, 2] {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    let in_time = tokio::time::timeout(Duration::from_secs(10), not_serving);
+    in_time.await.expect("status: NOT_SERVING");
     let answer = server.adjust("x").await;
     assert_eq!(answer.status.code(), Code::Ok, "even on a new connection");
 
     let address = server.address;
+    server.shutdown.ask();
     ended(server).await;
     assert!(TcpStream::connect(address).await.is_err());
 }
 
 #[tokio::test]
-async fn new_calls_of_open_connections_are_told() {
+async fn new_calls_on_open_connections_are_refused_while_draining() {
     let server = Running::start().await;
     let bearer = server.bearer("network-admin");
     let metadata = [("authorization", bearer.as_str())];
     let raw = server.raw().await;
-    // HTTP/2 lets the client finish what it had begun to send when the server said goodbye.
+    // HTTP/2 lets a client finish requests that it began before GOAWAY.
     let late = async {
         server.seen.wait_for("began sleep a little").await;
         server.shutdown.ask();
@@ -81,7 +86,7 @@ async fn new_calls_of_open_connections_are_told() {
                     assert!(answer.status.get_details_retry_info().is_some());
                     return;
                 }
-                // The connection was faster: the client knows that nothing was done.
+                // The connection closed first, so the client knows that the call was not started.
                 Err(_) => return,
             }
         }
@@ -92,7 +97,7 @@ async fn new_calls_of_open_connections_are_told() {
 }
 
 #[tokio::test]
-async fn connections_that_do_not_end_are_cut() {
+async fn connections_that_do_not_close_are_cut() {
     let server = Running::start_with(ServerSettings {
         drain_max: Duration::from_millis(200),
         ..settings()
@@ -105,11 +110,10 @@ async fn connections_that_do_not_end_are_cut() {
         server.seen.wait_for("began sleep").await;
         server.shutdown.ask();
     };
-    let started = Instant::now();
     let (cut, ()) = tokio::join!(raw.try_call(ADJUST, &metadata, adjust("sleep")), drain);
     assert!(cut.is_err(), "{cut:?}");
+    // The call itself would take twice as long as `ended` waits.
     let events = ended(server).await;
-    assert!(started.elapsed() < Duration::from_secs(3));
     assert_eq!(
         events,
         ["began sleep", "closed the writer", "closed the pools"]
@@ -117,32 +121,28 @@ async fn connections_that_do_not_end_are_cut() {
 }
 
 #[tokio::test]
-async fn a_second_signal_skips_the_waiting_but_not_the_hooks() {
+async fn a_second_signal_skips_the_drain_but_not_the_hooks() {
     let server = Running::start_with(ServerSettings {
         lame_duck: Duration::from_secs(60),
         drain_max: Duration::from_secs(60),
         ..settings()
     })
     .await;
-    let started = Instant::now();
     server.shutdown.ask();
     server.shutdown.ask();
     assert_eq!(
         ended(server).await,
         ["closed the writer", "closed the pools"]
     );
-    assert!(started.elapsed() < Duration::from_secs(3));
 }
 
 #[tokio::test]
-async fn idle_connections_hold_nothing_up() {
+async fn idle_connections_do_not_delay_the_drain() {
     let server = Running::start().await;
     let _silent = TcpStream::connect(server.address).await.expect("connected");
     let _idle = server.raw().await;
     let _channel = server.channel().await;
     tokio::time::sleep(Duration::from_millis(50)).await;
-    let started = Instant::now();
     server.shutdown.ask();
     ended(server).await;
-    assert!(started.elapsed() < Duration::from_secs(2));
 }

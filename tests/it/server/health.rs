@@ -44,7 +44,7 @@ async fn watch(server: &Running, service: &str) -> Streaming<HealthCheckResponse
 }
 
 async fn next(watched: &mut Streaming<HealthCheckResponse>) -> Option<ServingStatus> {
-    tokio::time::timeout(Duration::from_secs(5), watched.message())
+    tokio::time::timeout(Duration::from_secs(20), watched.message())
         .await
         .expect("in time")
         .expect("no error")
@@ -52,7 +52,7 @@ async fn next(watched: &mut Streaming<HealthCheckResponse>) -> Option<ServingSta
 }
 
 #[tokio::test]
-async fn names_serve_while_the_probe_passes() {
+async fn services_are_serving_while_the_probe_passes() {
     let server = Running::start().await;
     for service in [
         "",
@@ -64,17 +64,17 @@ async fn names_serve_while_the_probe_passes() {
     }
     server.ready.store(false, Ordering::SeqCst);
     let took = wait_for(&server, BALANCE, ServingStatus::NotServing).await;
-    assert!(took < Duration::from_secs(1), "{took:?}");
+    assert!(took < Duration::from_secs(5), "{took:?}");
     assert_eq!(check(&server, "liveness").await, Ok(ServingStatus::Serving));
     assert_eq!(check(&server, "earmark.none").await, Err(Code::NotFound));
 
     server.ready.store(true, Ordering::SeqCst);
     let took = wait_for(&server, "", ServingStatus::Serving).await;
-    assert!(took < Duration::from_secs(1), "{took:?}");
+    assert!(took < Duration::from_secs(5), "{took:?}");
 }
 
 #[tokio::test]
-async fn watch_follows_every_change_until_the_drain() {
+async fn watch_reports_every_change_until_the_drain() {
     let server = Running::start().await;
     wait_for(&server, "", ServingStatus::Serving).await;
     let mut all = watch(&server, "").await;
@@ -107,6 +107,6 @@ async fn watch_follows_every_change_until_the_drain() {
     }
     assert_eq!(next(&mut unknown).await, None);
     assert_eq!(next(&mut alive).await, None);
-    let ended = tokio::time::timeout(Duration::from_secs(5), server.served).await;
+    let ended = tokio::time::timeout(Duration::from_secs(20), server.served).await;
     ended.expect("in time").expect("no panic").expect("served");
 }

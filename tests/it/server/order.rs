@@ -1,4 +1,4 @@
-//! Token, then scope, then the body; and what a handler is given.
+//! The order of the checks (token, scope, body), and what a handler receives.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::server::running::{ADJUST, Running, adjust};
 use crate::support::raw::frame_bytes;
 
 #[tokio::test]
-async fn the_first_check_that_fails_answers() {
+async fn token_scope_and_body_are_checked_in_this_order() {
     let server = Running::start().await;
     let raw = server.raw().await;
     let malformed = || frame_bytes(0, &[0xff; 8]);
@@ -18,8 +18,6 @@ async fn the_first_check_that_fails_answers() {
         server.bearer("settlement_network_read"),
         server.bearer("network-admin"),
     );
-    let expired = server.bearer_for("network-admin", Duration::ZERO);
-    tokio::time::sleep(Duration::from_millis(10)).await;
 
     let missing = raw.call(ADJUST, &[], malformed()).await;
     let outcome = missing.expect(Code::Unauthenticated, "TOKEN_MISSING");
@@ -29,6 +27,8 @@ async fn the_first_check_that_fails_answers() {
     let bad = raw.call(ADJUST, &bad, malformed()).await;
     bad.expect(Code::Unauthenticated, "TOKEN_INVALID");
 
+    let expired = server.bearer_for("network-admin", Duration::ZERO);
+    tokio::time::sleep(Duration::from_millis(10)).await;
     let within_leeway = [("authorization", expired.as_str())];
     let within_leeway = raw.call(ADJUST, &within_leeway, adjust("")).await;
     assert_eq!(within_leeway.status.code(), Code::Ok, "five seconds");
@@ -51,7 +51,7 @@ async fn the_first_check_that_fails_answers() {
 }
 
 #[tokio::test]
-async fn a_handler_learns_who_calls_but_not_the_token() {
+async fn a_handler_receives_the_caller_but_not_the_token() {
     let server = Running::start().await;
     let bearer = server.bearer("network-admin other");
     let metadata = [

@@ -39,7 +39,7 @@ macro_rules! services {
 }
 
 #[tokio::test]
-async fn both_versions_list_every_service() {
+async fn both_reflection_versions_list_every_service() {
     let server = Running::start().await;
     let v1 = services!(v1, server).expect("served");
     let v1alpha = services!(v1alpha, server).expect("served");
@@ -59,7 +59,7 @@ async fn both_versions_list_every_service() {
 
 /// Tools that make JSON by reflection must see the names that the standard has.
 #[tokio::test]
-async fn members_keep_their_json_names() {
+async fn reflection_keeps_the_json_names() {
     use tonic_reflection::pb::v1::ServerReflectionRequest;
     use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
     use tonic_reflection::pb::v1::server_reflection_request::MessageRequest;
@@ -105,7 +105,7 @@ async fn members_keep_their_json_names() {
 }
 
 #[tokio::test]
-async fn it_can_be_switched_off() {
+async fn reflection_can_be_disabled() {
     let server = Running::start_with(ServerSettings {
         reflection: false,
         ..settings()

@@ -29,16 +29,16 @@ use tonic::{Request, Response, Status};
 
 use crate::support::raw::Raw;
 
-/// A write that the fake serves; what it does stands in `external_id`.
+/// A write of the fake service; `external_id` selects what it does.
 pub(crate) const ADJUST: &str = "/earmark.balance.v1.BalanceService/AdjustBalance";
-/// A read that the fake serves; what it does stands in `client_id`.
+/// A read of the fake service; `client_id` selects what it does.
 pub(crate) const LIST: &str = "/earmark.balance.v1.BalanceService/ListClientBalances";
 
 pub(crate) struct Running {
     pub(crate) address: SocketAddr,
     pub(crate) shutdown: Shutdown,
     pub(crate) served: JoinHandle<Result<(), ServeError>>,
-    /// What the probe says.
+    /// The result of the database probe.
     pub(crate) ready: Arc<AtomicBool>,
     /// What happened: calls that handlers began and ended, hooks that ran.
     pub(crate) seen: Seen,
@@ -53,7 +53,7 @@ pub(crate) struct Seen {
 }
 
 impl Seen {
-    fn add(&self, event: impl Into<String>) {
+    pub(crate) fn add(&self, event: impl Into<String>) {
         self.events.lock().expect("no panic").push(event.into());
     }
 
@@ -197,7 +197,7 @@ struct Fake {
 }
 
 impl Fake {
-    /// Does what the call asks for.
+    /// Performs what the call selects.
     async fn act(&self, call: &Call, what: &str) -> Result<(), Status> {
         self.seen.add(format!("began {what}"));
         match what {
@@ -206,6 +206,7 @@ impl Fake {
             "bare internal" => return Err(Status::internal("secret")),
             "sleep" => tokio::time::sleep(Duration::from_secs(20)).await,
             "sleep a little" => tokio::time::sleep(Duration::from_millis(300)).await,
+            held if held.starts_with("hold") => self.seen.wait_for("let go").await,
             "take and sleep" => {
                 assert!(call.claim.take());
                 tokio::time::sleep(Duration::from_secs(20)).await;

@@ -8,7 +8,7 @@ use prost::Message;
 use prost_types::FileDescriptorSet;
 
 #[test]
-fn every_rpc_has_one_row_and_every_row_its_rpc() {
+fn the_scope_table_has_exactly_one_row_per_rpc() {
     let descriptors = FileDescriptorSet::decode(DESCRIPTORS).expect("descriptors");
     let described: BTreeSet<String> = descriptors
         .file

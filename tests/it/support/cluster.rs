@@ -18,9 +18,9 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::SystemTime;
 
-pub(crate) use own::{own_cluster, own_cluster_with, own_folder, own_options};
+pub(crate) use own::{Frozen, own_cluster, own_cluster_with, own_folder, own_options};
 
-use earmark::db::embedded::{Cluster, Options};
+use earmark_dev_postgres::{Cluster, ClusterOptions};
 use nix::errno::Errno;
 use nix::sys::signal::kill;
 use nix::unistd::{Pid, Uid};
@@ -175,7 +175,7 @@ impl Folder {
         self.0.join("last-run")
     }
 
-    fn options(&self) -> Options {
+    fn options(&self) -> ClusterOptions {
         let settings = [
             ("max_connections", "400"),
             // A template must have no sessions while it is copied, and nothing here lives long enough to need it.
@@ -183,13 +183,13 @@ impl Folder {
             ("max_wal_size", "4GB"),
             ("checkpoint_timeout", "30min"),
         ];
-        Options {
+        ClusterOptions {
             durable: false,
             binaries: binaries(),
             settings: settings
                 .map(|(name, value)| (name.to_owned(), value.to_owned()))
                 .into(),
-            ..Options::new(self.0.join("data"))
+            ..ClusterOptions::new(self.0.join("data"))
         }
     }
 }

@@ -12,7 +12,7 @@ use earmark::auth::dev_key::{AUDIENCE, DevClaims, DevKey, ISSUER};
 use earmark::auth::jwks::{Jwks, JwksSource};
 use earmark::auth::token::TokenVerifier;
 use earmark::db::connect::{Connector, Session};
-use earmark::ledger::writer::WriterSettings;
+use earmark::ledger::engine::WriterSettings;
 use earmark::proto::allocation::v1::allocation_service_client::AllocationServiceClient;
 use earmark::proto::balance::v1::balance_service_client::BalanceServiceClient;
 use earmark::proto::bucket::v1::bucket_service_client::BucketServiceClient;
@@ -55,7 +55,7 @@ impl Interceptor for Bearer {
     }
 }
 
-/// A running server.
+/// A running server with the database and the key that it uses.
 pub(crate) struct Earmark {
     pub(crate) url: String,
     pub(crate) address: SocketAddr,
@@ -64,7 +64,7 @@ pub(crate) struct Earmark {
     key: DevKey,
     process: Option<Started>,
     jwks: tempfile::NamedTempFile,
-    /// Where the process listens: nobody else may while it is killed and another one starts in its place.
+    /// Keeps the process's port reserved while it is killed and another process starts on it.
     _own_address: Option<OwnAddress>,
     _db: Option<TestDatabase>,
 }
@@ -101,7 +101,7 @@ pub(crate) struct Clients {
     pub(crate) catalogue: CatalogueServiceClient<Authorized>,
 }
 
-/// Writers that wait for an owner as briefly as this, and refuse its commands after ten times as long.
+/// Writer settings that wait this long for an owner's lock and refuse its commands after ten times as long.
 pub(crate) fn impatient(lock_wait: Duration) -> WriterSettings {
     WriterSettings {
         lock_wait,
@@ -116,7 +116,7 @@ impl Earmark {
         Self::start_with(Setup::default()).await
     }
 
-    /// Starts a server that is set up in another way.
+    /// Starts a server with these settings.
     pub(crate) async fn start_with(setup: Setup) -> Self {
         let db = database().await;
         let earmark = Self::start_on(&db.url, setup).await;
@@ -168,7 +168,7 @@ impl Earmark {
         Self::start_process_with_log(url, "off", Stdio::null()).await
     }
 
-    /// The same with a log, as JSON.
+    /// The same with a JSON log.
     pub(crate) async fn start_process_with_log(
         url: &str,
         filter: &str,
@@ -197,7 +197,7 @@ impl Earmark {
         self.process.as_mut().expect("a process").kill();
     }
 
-    /// Kills the process, which gets no time to end anything, and starts another one in its place. Its clients stay.
+    /// Kills the process with SIGKILL and starts another one on its port. Clients stay usable.
     pub(crate) async fn kill_and_restart(&mut self) {
         self.kill();
         let process = spawn(
@@ -211,23 +211,23 @@ impl Earmark {
         connected(self.address).await;
     }
 
-    /// A client that can send anything.
+    /// A client that can send arbitrary frames and metadata.
     pub(crate) async fn raw(&self) -> Raw {
         Raw::connect(self.address).await
     }
 
-    /// A session past the server, as another process would have it.
+    /// A database session of its own, as another process would have.
     pub(crate) async fn sql(&self) -> tokio_postgres::Client {
         locks::session(&self.url).await
     }
 
-    /// The number that a statement answers.
+    /// The single number that a query returns.
     pub(crate) async fn count(&self, sql: &str) -> i64 {
         let row = self.sql().await.query_one(sql, &[]).await;
         row.expect(sql).get(0)
     }
 
-    /// A good token.
+    /// A valid token with this scope and these enterprises.
     pub(crate) fn token(&self, scope: &str, enterprises: &[&str]) -> String {
         let claims = DevClaims {
             sub: "somebody".into(),
@@ -262,7 +262,7 @@ impl Earmark {
         self.key.sign(claims).expect("signed")
     }
 
-    /// Clients with this very token.
+    /// Clients of every service that send this token.
     pub(crate) fn with_token(&self, token: String) -> Clients {
         let channel = InterceptedService::new(self.channel.clone(), Bearer(token));
         Clients {
@@ -275,12 +275,12 @@ impl Earmark {
         }
     }
 
-    /// The network's administrator.
+    /// Clients with the scope `network-admin`.
     pub(crate) fn admin(&self) -> Clients {
         self.with_token(self.token("network-admin", &[]))
     }
 
-    /// A member of enterprises who may read and write.
+    /// Clients of a member of these enterprises with read and write scopes.
     pub(crate) fn member(&self, enterprises: &[&str]) -> Clients {
         self.with_token(self.token(
             "settlement_network_read settlement_network_write",
@@ -288,7 +288,7 @@ impl Earmark {
         ))
     }
 
-    /// A token of a tenant's with these scopes.
+    /// A token with these scopes for a tenant.
     pub(crate) fn tenant_token(&self, scope: &str, tenant: Uuid) -> String {
         let claims = DevClaims {
             sub: "somebody".into(),
@@ -301,7 +301,7 @@ impl Earmark {
             .expect("signed")
     }
 
-    /// A token of these companies' with these scopes.
+    /// A token with these scopes for these companies.
     pub(crate) fn company_token(&self, scope: &str, companies: &[i64]) -> String {
         let claims = DevClaims {
             sub: "somebody".into(),
@@ -314,12 +314,12 @@ impl Earmark {
             .expect("signed")
     }
 
-    /// Somebody who may read and write the CAS allocations of a firm.
+    /// A client with read and write scopes for a firm's CAS allocations.
     pub(crate) fn firm(&self, firm: &str) -> CasAllocationServiceClient<Authorized> {
         self.of_firm("somebody", "allocations-read allocations-write", firm)
     }
 
-    /// A bearer of these scopes for the CAS allocations of a firm.
+    /// A client with these scopes for a firm's CAS allocations.
     pub(crate) fn of_firm(
         &self,
         subject: &str,
@@ -336,12 +336,12 @@ impl Earmark {
         self.with_token(token.expect("signed")).cas
     }
 
-    /// A licensed enterprise.
+    /// Creates an enterprise with the OES licence.
     pub(crate) async fn enterprise(&self, name: &str) -> network::Enterprise {
         self.new_enterprise(name, true).await
     }
 
-    /// An enterprise, licensed or not.
+    /// Creates an enterprise with or without the OES licence.
     pub(crate) async fn new_enterprise(
         &self,
         name: &str,
@@ -361,7 +361,7 @@ impl Earmark {
         answer.into_inner().enterprise.expect("set")
     }
 
-    /// Two licensed enterprises, a client and a partner, and a connection between them.
+    /// Creates two licensed enterprises, a client, a partner, and a connection between them.
     pub(crate) async fn parties(&self, mode: network::ConnectionMode) -> Parties {
         let (client_side, partner_side) = (
             self.enterprise("Client side").await,
@@ -379,7 +379,7 @@ impl Earmark {
         parties
     }
 
-    /// The client of an enterprise.
+    /// Creates the client of an enterprise.
     pub(crate) async fn client(&self, enterprise: &str) -> String {
         let request = network::CreateClientRequest {
             enterprise_id: enterprise.into(),
@@ -395,7 +395,7 @@ impl Earmark {
         answer.into_inner().client.expect("set").id
     }
 
-    /// Gives or takes an enterprise's licence.
+    /// Grants or withdraws an enterprise's OES licence.
     pub(crate) async fn license(&self, enterprise: &str, oes_licensed: bool) {
         let request = network::UpdateEnterpriseRequest {
             enterprise_id: enterprise.into(),
@@ -418,7 +418,7 @@ impl Earmark {
         updated.expect("updated");
     }
 
-    /// Another partner.
+    /// Creates another partner of an enterprise.
     pub(crate) async fn partner(&self, enterprise: &str, name: &str) -> String {
         let request = network::CreatePartnerRequest {
             enterprise_id: enterprise.into(),
@@ -435,7 +435,7 @@ impl Earmark {
         answer.into_inner().partner.expect("set").id
     }
 
-    /// Another connection between the parties.
+    /// Creates another connection between the parties.
     pub(crate) async fn connection(
         &self,
         parties: &Parties,
@@ -457,7 +457,7 @@ impl Earmark {
         answer.into_inner().connection.expect("set").id
     }
 
-    /// Deposits custody.
+    /// Deposits a quantity into an enterprise's custody account.
     pub(crate) async fn deposit(
         &self,
         enterprise: &str,
@@ -482,7 +482,7 @@ impl Earmark {
     }
 }
 
-/// The built binary as a server.
+/// Starts the built binary as a server process.
 fn spawn(
     url: &str,
     address: SocketAddr,
@@ -501,7 +501,7 @@ fn spawn(
     Started::spawn_with_log(&mut serve, log)
 }
 
-/// A channel to a server that is starting.
+/// Connects to a server that is starting; fails after 20 seconds.
 async fn connected(address: SocketAddr) -> Channel {
     let started = Instant::now();
     let endpoint = Channel::from_shared(format!("http://{address}")).expect("a URI");
@@ -514,7 +514,7 @@ async fn connected(address: SocketAddr) -> Channel {
     }
 }
 
-/// A key that signs tokens, and the file in which a server finds its public half.
+/// A signing key, and the JWKS file with its public key for the server.
 fn new_key() -> (DevKey, tempfile::NamedTempFile) {
     let key = DevKey::generate().expect("a key");
     let jwks = tempfile::NamedTempFile::new().expect("a file");
@@ -522,7 +522,7 @@ fn new_key() -> (DevKey, tempfile::NamedTempFile) {
     (key, jwks)
 }
 
-/// A client and a partner with a connection; all by id.
+/// The ids of a client, a partner, their enterprises and their connection.
 #[derive(Clone, Debug)]
 pub(crate) struct Parties {
     pub(crate) enterprise: String,
@@ -565,7 +565,7 @@ pub(crate) fn balance(available: &str, held: &str, version: i64) -> Option<commo
 /// A well-formed id that no record has.
 pub(crate) const NOBODY: &str = "0198a7b2-6a44-7c11-8d4e-00000000ffff";
 
-/// What a caller sees of an error.
+/// The parts of an error that tests compare.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Refusal {
     pub(crate) code: Code,

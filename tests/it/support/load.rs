@@ -1,4 +1,4 @@
-//! Callers that go on whatever happens to servers and database, and who hold them to what they were told.
+//! Background load that survives faults, and checks that what the servers answered is what they stored.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -17,40 +17,40 @@ use tokio::task::JoinHandle;
 use tonic::Status;
 use tonic_types::StatusExt;
 
-use super::chance::Chance;
 use super::earmark::{Authorized, Earmark, Parties};
-use super::picture::assert_sound;
+use super::ledger_dump::assert_sound;
+use super::random::Random;
 use super::service::is_replayed;
 
 type Client = AllocationServiceClient<Authorized>;
 
-/// Within this every call must come to its end, whatever happens in between.
+/// Every call must be decided within this time, retries included.
 const DECIDED_MAX: Duration = Duration::from_secs(60);
-/// What each client has: enough.
+/// Each client's deposit: more than all calls reserve.
 const DEPOSIT: &str = "1000000";
 
-/// Callers at work.
+/// A set of concurrent callers on one or more servers.
 pub(crate) struct Load {
     shared: Arc<Shared>,
-    callers: Vec<JoinHandle<Diary>>,
+    callers: Vec<JoinHandle<CallerLog>>,
 }
 
 struct Shared {
     parties: Vec<Parties>,
     /// One client for each server; replaced when the server is.
-    doors: Mutex<Vec<Client>>,
+    server_clients: Mutex<Vec<Client>>,
     ends: watch::Sender<bool>,
     acknowledged: watch::Sender<usize>,
 }
 
-/// What is asked for.
+/// A call that the load makes.
 #[derive(Clone, Debug)]
-enum Ask {
+enum Request {
     Create(CreateAllocationRequest),
     Cancel(CancelAllocationRequest),
 }
 
-/// What the server says was done.
+/// What the server answered to a call.
 #[derive(Clone, Debug, PartialEq)]
 struct Answer {
     allocation: Allocation,
@@ -58,28 +58,28 @@ struct Answer {
     connection: Option<Balance>,
 }
 
-/// What one caller was told.
+/// The answers that one caller got.
 #[derive(Default)]
-struct Diary {
-    /// In this order.
-    done: Vec<(Ask, Answer)>,
-    /// Those of which the caller knows that they were not applied, and which it gave up.
-    given_up: Vec<Ask>,
+struct CallerLog {
+    /// Acknowledged calls, in the order of their answers.
+    done: Vec<(Request, Answer)>,
+    /// Calls that were not applied, by the server's own statement, and not repeated.
+    given_up: Vec<Request>,
     counts: Counts,
 }
 
-/// How often callers were told what.
+/// How many answers of each kind the callers got.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Counts {
     /// Writes that were acknowledged in the end.
     pub(crate) acknowledged: usize,
-    /// Errors that said that nothing was applied.
+    /// Errors with the outcome `not_applied`.
     pub(crate) not_applied: usize,
-    /// Errors that said that nobody knows, lost connections included.
+    /// Errors with the outcome `unknown`, and lost connections.
     pub(crate) unknown: usize,
     /// Calls that repeated an earlier one.
     pub(crate) retried: usize,
-    /// Of these, those that found it done.
+    /// Repeated calls that were answered as replays.
     pub(crate) replayed: usize,
     /// The longest that one call took.
     pub(crate) slowest: Duration,
@@ -112,7 +112,7 @@ impl fmt::Display for Counts {
 }
 
 impl Load {
-    /// Makes so many clients on the first server, and lets so many callers call all of the servers by chance.
+    /// Creates clients on the first server and starts callers that pick a random server for each call.
     pub(crate) async fn start(
         servers: &[&Earmark],
         clients: usize,
@@ -125,16 +125,16 @@ impl Load {
             servers[0].deposit(&of_one.enterprise, "BTC", DEPOSIT).await;
             parties.push(of_one);
         }
-        let doors = servers.iter().map(|server| door(server, &parties));
+        let server_clients = servers.iter().map(|server| door(server, &parties));
         let shared = Arc::new(Shared {
-            doors: Mutex::new(doors.collect()),
+            server_clients: Mutex::new(server_clients.collect()),
             parties,
             ends: watch::Sender::default(),
             acknowledged: watch::Sender::default(),
         });
         let callers = (0..callers).map(|caller| {
-            let chance = Chance::new(seed.wrapping_add(caller as u64));
-            tokio::spawn(call_on(Arc::clone(&shared), caller, chance))
+            let random = Random::new(seed.wrapping_add(caller as u64));
+            tokio::spawn(call_on(Arc::clone(&shared), caller, random))
         });
         Self {
             callers: callers.collect(),
@@ -142,13 +142,13 @@ impl Load {
         }
     }
 
-    /// Puts another server in the place of one that is gone.
+    /// Replaces a server that was stopped.
     pub(crate) fn replace(&self, index: usize, server: &Earmark) {
         let door = door(server, &self.shared.parties);
-        self.shared.doors()[index] = door;
+        self.shared.server_clients()[index] = door;
     }
 
-    /// Waits until so many more writes were acknowledged.
+    /// Waits for this many more acknowledged writes.
     pub(crate) async fn goes_on(&self, more: usize) {
         let mut acknowledged = self.shared.acknowledged.subscribe();
         let enough = *acknowledged.borrow_and_update() + more;
@@ -164,12 +164,12 @@ impl Load {
         let (mut done, mut given_up) = (Vec::new(), Vec::new());
         let mut counts = Counts::default();
         for caller in self.callers {
-            let diary = caller.await.unwrap_or_else(|panic| {
+            let log = caller.await.unwrap_or_else(|panic| {
                 std::panic::resume_unwind(panic.into_panic());
             });
-            done.extend(diary.done);
-            given_up.extend(diary.given_up);
-            counts.add(&diary.counts);
+            done.extend(log.done);
+            given_up.extend(log.given_up);
+            counts.add(&log.counts);
         }
         eprintln!("{counts}");
         let client = door(server, &self.shared.parties);
@@ -189,9 +189,9 @@ impl Load {
 }
 
 /// A repeat shows the record as it stands now, and the balances as the first answer showed them.
-fn assert_same(ask: &Ask, first: &Answer, again: &Answer) {
+fn assert_same(ask: &Request, first: &Answer, again: &Answer) {
     let (mut first, mut again) = (first.clone(), again.clone());
-    if matches!(ask, Ask::Create(_)) {
+    if matches!(ask, Request::Create(_)) {
         assert_eq!(first.allocation.id, again.allocation.id, "{ask:?}");
         first.allocation = Allocation::default();
         again.allocation = Allocation::default();
@@ -200,11 +200,15 @@ fn assert_same(ask: &Ask, first: &Answer, again: &Answer) {
 }
 
 /// The database holds what was acknowledged, and nothing else.
-async fn assert_nothing_else(server: &Earmark, done: &[(Ask, Answer)], given_up: &[Ask]) {
-    let picture = assert_sound(server).await;
-    let records = picture.allocations.iter().map(|record| {
-        let id = record.id.0.to_string();
-        (id, record.client_external_id.as_str(), record.closed)
+async fn assert_nothing_else(server: &Earmark, done: &[(Request, Answer)], given_up: &[Request]) {
+    let dump = assert_sound(server).await;
+    let records = dump.allocations.iter().map(|record| {
+        let id = record.record.id.0.to_string();
+        (
+            id,
+            record.record.terms.client_external_id.as_str(),
+            record.closed,
+        )
     });
     let (mut stored, mut stored_keys, mut closed) = Default::default();
     for (id, key, closing) in records {
@@ -217,8 +221,8 @@ async fn assert_nothing_else(server: &Earmark, done: &[(Ask, Answer)], given_up:
     let (mut created, mut cancelled) = (BTreeSet::new(), BTreeSet::new());
     for (ask, answer) in done {
         let is_new = match ask {
-            Ask::Create(_) => created.insert(answer.allocation.id.clone()),
-            Ask::Cancel(_) => cancelled.insert(answer.allocation.id.clone()),
+            Request::Create(_) => created.insert(answer.allocation.id.clone()),
+            Request::Cancel(_) => cancelled.insert(answer.allocation.id.clone()),
         };
         assert!(is_new, "acknowledged twice: {ask:?}");
     }
@@ -226,8 +230,8 @@ async fn assert_nothing_else(server: &Earmark, done: &[(Ask, Answer)], given_up:
     assert_eq!(closed, cancelled);
     for ask in given_up {
         let was_applied = match ask {
-            Ask::Create(create) => stored_keys.contains(create.client_external_id.as_str()),
-            Ask::Cancel(cancel) => closed.contains(&cancel.allocation_id),
+            Request::Create(create) => stored_keys.contains(create.client_external_id.as_str()),
+            Request::Cancel(cancel) => closed.contains(&cancel.allocation_id),
         };
         assert!(!was_applied, "not_applied was said of {ask:?}");
     }
@@ -240,45 +244,47 @@ fn door(server: &Earmark, parties: &[Parties]) -> Client {
 }
 
 impl Shared {
-    fn doors(&self) -> std::sync::MutexGuard<'_, Vec<Client>> {
-        self.doors.lock().unwrap_or_else(PoisonError::into_inner)
+    fn server_clients(&self) -> std::sync::MutexGuard<'_, Vec<Client>> {
+        self.server_clients
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn any_door(&self, chance: &mut Chance) -> Client {
-        let doors = self.doors();
-        doors[chance.number(0..doors.len())].clone()
+    fn any_door(&self, random: &mut Random) -> Client {
+        let server_clients = self.server_clients();
+        server_clients[random.number(0..server_clients.len())].clone()
     }
 }
 
 /// One caller: makes reservations and gives some of them up.
-async fn call_on(shared: Arc<Shared>, caller: usize, mut chance: Chance) -> Diary {
-    let mut diary = Diary::default();
+async fn call_on(shared: Arc<Shared>, caller: usize, mut random: Random) -> CallerLog {
+    let mut log = CallerLog::default();
     for index in 0.. {
         if *shared.ends.borrow() {
             break;
         }
-        let parties = &shared.parties[chance.number(0..shared.parties.len())];
+        let parties = &shared.parties[random.number(0..shared.parties.len())];
         let create = parties.allocation("BTC", "1", &format!("{caller}-{index}"));
-        let reserved = diary.ask(&shared, &mut chance, Ask::Create(create)).await;
+        let reserved = log.ask(&shared, &mut random, Request::Create(create)).await;
         if let Some(reserved) = reserved
-            && chance.one_in(3)
+            && random.one_in(3)
         {
-            let cancel = Ask::Cancel(parties.cancel(&reserved.allocation.id));
-            diary.ask(&shared, &mut chance, cancel).await;
+            let cancel = Request::Cancel(parties.cancel(&reserved.allocation.id));
+            log.ask(&shared, &mut random, cancel).await;
         }
-        tokio::time::sleep(Duration::from_millis(chance.number(0..8) as u64)).await;
+        tokio::time::sleep(Duration::from_millis(random.number(0..8) as u64)).await;
     }
-    diary
+    log
 }
 
-impl Diary {
-    /// Asks until there is an answer, or until it is certain that nothing was applied.
-    async fn ask(&mut self, shared: &Shared, chance: &mut Chance, ask: Ask) -> Option<Answer> {
+impl CallerLog {
+    /// Repeats a call until it is answered or was certainly not applied.
+    async fn ask(&mut self, shared: &Shared, random: &mut Random, ask: Request) -> Option<Answer> {
         let begun = Instant::now();
         let mut may_be_applied = false;
         loop {
             let asked = Instant::now();
-            let told = ask.call(shared.any_door(chance)).await;
+            let told = ask.call(shared.any_door(random)).await;
             self.counts.slowest = self.counts.slowest.max(asked.elapsed());
             match told {
                 Ok((answer, replayed)) => {
@@ -296,7 +302,7 @@ impl Diary {
                     self.counts.not_applied += 1;
                     let details = status.get_error_details();
                     assert!(details.retry_info().is_some(), "{status:?}");
-                    if !may_be_applied && chance.one_in(2) {
+                    if !may_be_applied && random.one_in(2) {
                         self.given_up.push(ask);
                         return None;
                     }
@@ -308,18 +314,18 @@ impl Diary {
             }
             assert!(begun.elapsed() < DECIDED_MAX, "never decided: {ask:?}");
             self.counts.retried += 1;
-            tokio::time::sleep(Duration::from_millis(chance.number(10..60) as u64)).await;
+            tokio::time::sleep(Duration::from_millis(random.number(10..60) as u64)).await;
         }
     }
 }
 
-/// An error that the transport made says nothing.
+/// An error of the transport says nothing about the outcome.
 fn was_not_applied(status: &Status) -> bool {
     let info = status.get_details_error_info();
     info.is_some_and(|info| info.metadata.get("outcome").map(String::as_str) == Some("not_applied"))
 }
 
-impl Ask {
+impl Request {
     /// The answer, and whether it repeats an earlier one.
     async fn call(&self, mut client: Client) -> Result<(Answer, bool), Status> {
         let (replayed, allocation, custody, connection) = match self {

@@ -1,4 +1,4 @@
-//! Another session on the test's database: what a second process would do.
+//! Sessions on the test's database that hold locks, as a second process would.
 
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ pub(crate) async fn hold_owner(url: &str, owner_id: &str) -> Client {
     holder
 }
 
-/// Waits until somebody waits for a lock of this database.
+/// Waits until a session waits for a lock in this database.
 pub(crate) async fn somebody_waits(url: &str) {
     let sql = "SELECT count(*) FROM pg_stat_activity
                 WHERE datname = current_database() AND wait_event_type = 'Lock'";

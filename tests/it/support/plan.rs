@@ -1,4 +1,4 @@
-//! How Postgres reads what a call asks for: the statements that a pool's only connection has prepared, under EXPLAIN.
+//! Runs the statements that a pool's only connection has prepared under EXPLAIN.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,4 @@
-//! The binary as processes, as a user starts it.
+//! Runs the built binary as processes.
 
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
@@ -10,12 +10,12 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tokio::net::TcpSocket;
 
-/// The binary.
+/// Path of the built binary.
 pub(crate) const EARMARK: &str = env!("CARGO_BIN_EXE_earmark");
 /// How long a server may take to end before it counts as hung.
 const END_MAX: Duration = Duration::from_secs(20);
 
-/// The binary, with nothing in its environment that a test does not put there.
+/// A command with an empty environment but for what a test sets.
 pub(crate) fn earmark(arguments: &[&str]) -> Command {
     let mut command = Command::new(EARMARK);
     command.args(arguments).env_clear();
@@ -104,7 +104,7 @@ impl Started {
         kill(Pid::from_raw(pid), signal).expect("it runs");
     }
 
-    /// Ends it at once; it can do nothing about it.
+    /// Kills the process with SIGKILL.
     pub(crate) fn kill(&mut self) {
         self.send(Signal::SIGKILL);
         self.ended_within(END_MAX);
@@ -159,7 +159,7 @@ impl Drop for Started {
     }
 }
 
-/// A development server that has greeted.
+/// A development server that has printed its greeting.
 pub(crate) struct Dev {
     pub(crate) process: Started,
     pub(crate) greeting: String,
@@ -181,16 +181,16 @@ impl Dev {
     /// Starts one by a command of the test's own.
     pub(crate) fn spawn(command: &mut Command) -> Self {
         let mut process = Started::spawn(command);
-        let greeting = process.prints_until("README.md");
+        let greeting = process.prints_until("docs/tour.md");
         Self { process, greeting }
     }
 
-    /// Where it serves.
+    /// The address from its greeting.
     pub(crate) fn address(&self) -> &str {
         self.between("Earmark serves on ", ",")
     }
 
-    /// Its database.
+    /// The database URL from its greeting.
     pub(crate) fn database(&self) -> &str {
         self.between("psql '", "'")
     }

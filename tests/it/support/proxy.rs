@@ -1,4 +1,4 @@
-//! A network between server and database that fails when it is told to.
+//! A TCP proxy between server and database with switchable faults.
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,16 +11,16 @@ use tokio::sync::watch;
 use tokio_postgres::Config;
 use tokio_postgres::config::Host;
 
-/// What becomes of a COMMIT that does not just pass.
+/// A fault that meets a COMMIT.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum CommitFault {
-    /// It never arrives, and both sides lose the connection.
+    /// The COMMIT never arrives, and both sides lose the connection.
     CutBefore,
-    /// It arrives, but its answer does not: both sides lose the connection.
+    /// The COMMIT arrives but its answer does not: both sides lose the connection.
     CutAfter,
-    /// It never arrives; the server loses the connection, the database learns nothing of that for a while.
+    /// The COMMIT never arrives; the server loses the connection at once, the database [`HALF_OPEN`] later.
     HalfOpen,
-    /// It is held back until all connections are cut.
+    /// The COMMIT is held back until all connections are cut.
     Held,
 }
 
@@ -29,7 +29,7 @@ const HALF_OPEN: Duration = Duration::from_secs(60);
 /// How long a test waits for a COMMIT to come.
 const COMMIT_MAX: Duration = Duration::from_secs(20);
 
-/// A proxy in front of a database; everything passes until it is told otherwise.
+/// A proxy in front of a database; everything passes until a fault is switched on.
 pub(crate) struct Proxy {
     /// The database's URL through the proxy.
     pub(crate) url: String,
@@ -90,19 +90,19 @@ impl Proxy {
         self.network.round_trips.load(Ordering::SeqCst)
     }
 
-    /// Closes every connection.
+    /// Closes every connection, on both sides.
     pub(crate) fn cut(&self) {
         self.network.state.send_modify(|state| state.cuts += 1);
     }
 
-    /// Passes nothing on, in neither direction, and closes nothing; or goes on where it stopped.
+    /// Stops forwarding in both directions without closing anything, or resumes.
     pub(crate) fn stall(&self, stalled: bool) {
         self.network
             .state
             .send_modify(|state| state.stalled = stalled);
     }
 
-    /// Closes every connection, and each new one at once; or takes new ones again.
+    /// Closes every connection and refuses new ones, or accepts new ones again.
     pub(crate) fn refuse(&self, refusing: bool) {
         self.network.state.send_modify(|state| {
             state.refusing = refusing;
@@ -110,12 +110,12 @@ impl Proxy {
         });
     }
 
-    /// Says what becomes of the next COMMIT, and of no other.
+    /// Sets the fault of the next COMMIT only.
     pub(crate) fn arm(&self, fault: CommitFault) {
         self.arm_after(0, fault);
     }
 
-    /// Says what becomes of the COMMIT after so many others.
+    /// Sets the fault of the COMMIT after this many others.
     pub(crate) fn arm_after(&self, others: u32, fault: CommitFault) {
         self.network.has_struck.send_replace(false);
         *self.network.armed() = Some((others, fault));
@@ -141,7 +141,7 @@ impl Network {
         self.armed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What becomes of a COMMIT that comes now.
+    /// The fault of a COMMIT that arrives now.
     fn strike(&self) -> Option<CommitFault> {
         let mut armed = self.armed();
         let (others, fault) = armed.take()?;
@@ -154,7 +154,7 @@ impl Network {
     }
 }
 
-/// Passes one connection on until it ends or is cut.
+/// Forwards one connection until it ends or is cut.
 async fn pass(client: TcpStream, network: Arc<Network>) {
     let mut state = network.state.subscribe();
     let at_first = *state.borrow_and_update();
@@ -167,7 +167,7 @@ async fn pass(client: TcpStream, network: Arc<Network>) {
     }
 }
 
-/// Message by message on the way there, to see each COMMIT.
+/// Forwards to the database message by message, to recognise each COMMIT.
 async fn carry(client: TcpStream, network: &Network) {
     client.set_nodelay(true).expect("set");
     network.flows().await;

@@ -1,4 +1,4 @@
-//! A client that sends what tonic's own never would, and shows all that comes back.
+//! An HTTP/2 client that can send what tonic's client cannot, and returns the whole response.
 
 use std::net::SocketAddr;
 
@@ -17,7 +17,7 @@ pub(crate) struct Raw {
     address: SocketAddr,
 }
 
-/// An answer, whole.
+/// A response with its headers, body and trailers.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) headers: HeaderMap,

@@ -1,5 +1,5 @@
-//! The seam between tests and services: calls go to the service itself, with the caller that the authorisation layer
-//! would have found.
+//! Calls of services without a server: the test supplies the caller that the authorisation layer would have
+//! found in the token.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use earmark::auth::scope::{self, Scope};
 use earmark::db::connect::Connector;
 use earmark::db::pool::{self, Pool, PoolSettings};
 use earmark::ledger::claim::Claim;
-use earmark::ledger::writer::{Writer, WriterSettings};
+use earmark::ledger::engine::{Writer, WriterSettings};
 use earmark::network::NetworkService;
 use earmark::proto::network::v1 as pb;
 use earmark::proto::network::v1::network_service_server::NetworkService as _;
@@ -20,7 +20,7 @@ use tonic_types::StatusExt as _;
 
 use crate::support::cluster::{TestDatabase, database};
 
-/// The services on a database of the test's own.
+/// Services on a database of the test's own.
 pub(crate) struct Services {
     pub(crate) db: TestDatabase,
     pub(crate) pool: Pool,
@@ -40,7 +40,7 @@ impl Services {
         Self { db, pool, network }
     }
 
-    /// NetworkService, called by somebody.
+    /// NetworkService as this caller.
     pub(crate) fn network(&self, caller: Caller) -> NetworkClient {
         NetworkClient {
             service: self.network.clone(),
@@ -49,25 +49,25 @@ impl Services {
         }
     }
 
-    /// NetworkService, called by an administrator.
+    /// NetworkService as an administrator.
     pub(crate) fn admin(&self) -> NetworkClient {
         self.network(admin())
     }
 
-    /// A connection past the services, to look at what is stored.
+    /// A database connection to look at what is stored.
     pub(crate) async fn sql(&self) -> Client {
         let connector = Connector::new(&self.db.url).expect("a URL");
         connector.connect().await.expect("a connection").0
     }
 
-    /// The number that a statement answers.
+    /// The single number that a query returns.
     pub(crate) async fn count(&self, sql: &str) -> i64 {
         let row = self.sql().await.query_one(sql, &[]).await;
         row.expect(sql).get(0)
     }
 }
 
-/// For services that read by one connection, so that a test can look at the statements that they prepare.
+/// A pool of one connection, so that a test can look at the statements that a service prepares on it.
 pub(crate) fn on_one_connection(url: &str) -> (Connector, Pool, Writer) {
     let connector = Connector::new(url).expect("a URL");
     let one = PoolSettings {
@@ -80,7 +80,7 @@ pub(crate) fn on_one_connection(url: &str) -> (Connector, Pool, Writer) {
     (connector, pool, writer)
 }
 
-/// Bears `network-admin`.
+/// A caller with the scope `network-admin`.
 pub(crate) fn admin() -> Caller {
     Caller {
         issuer: "https://issuer.example".into(),
@@ -93,7 +93,7 @@ pub(crate) fn admin() -> Caller {
     }
 }
 
-/// Bears `settlement_network_read`, and is a member of these enterprises.
+/// A caller with the scope `settlement_network_read` and these memberships.
 pub(crate) fn member(enterprises: &[&str]) -> Caller {
     let enterprises = enterprises
         .iter()
@@ -118,7 +118,7 @@ pub(crate) struct NetworkClient {
 }
 
 impl NetworkClient {
-    /// The same with a claim that the test has a say in.
+    /// The same with a claim that the test controls.
     pub(crate) fn with_claim(self, claim: Claim) -> Self {
         Self {
             claim: Some(claim),

@@ -1,24 +1,29 @@
-//! Each invariant is broken by SQL, in every way that its statements look for; verification names it, with owner and
-//! account. What it finds unsound, the pure functions find unsound too.
+//! Each invariant is broken by SQL in every way that its statements check; verification reports it with owner and
+//! account. The invariant functions in Rust must find the same breach.
 
 use earmark::ledger::invariant::check;
 use tokio_postgres::Client;
 
-use crate::support::picture::picture;
-use crate::verify::{Office, verify};
+use crate::support::ledger_dump::ledger_dump;
+use crate::verify::{LedgerFixture, verify};
 
 const CUSTODY: &str = "custody";
 
-/// An office whose tables take anything, and can be put back as they were.
+/// Stands for the id of the confirmed connection.
+const NET: &str = "{net}";
+/// Stands for the id of the instant connection.
+const INSTANT: &str = "{instant}";
+
+/// A ledger without CHECK and UNIQUE constraints, whose tables can be restored.
 struct Broken {
-    office: Office,
+    ledger: LedgerFixture,
     sql: Client,
 }
 
 impl Broken {
     async fn open() -> Self {
-        let office = Office::open().await;
-        let sql = office.desk.earmark.sql().await;
+        let ledger = LedgerFixture::open().await;
+        let sql = ledger.fixture.earmark.sql().await;
         let prepare = "
             DO $$
             DECLARE kept record;
@@ -50,28 +55,28 @@ impl Broken {
                 FROM account WHERE account_id = of_account
             $$";
         sql.batch_execute(prepare).await.expect("prepared");
-        Self { office, sql }
+        Self { ledger, sql }
     }
 
-    /// Does harm, asks for a breach of this invariant at this account of the client's enterprise, and undoes it.
+    /// Breaks the ledger, expects a breach of this invariant at this account of the client, and restores the ledger.
     async fn finds(&self, invariant: &str, account: &str, harm: &str) {
-        let owner = self.office.desk.parties.enterprise.as_str();
+        let owner = self.ledger.fixture.parties.enterprise.as_str();
         self.finds_of(invariant, owner, account, harm).await;
     }
 
     async fn finds_of(&self, invariant: &str, owner: &str, account: &str, harm: &str) {
         self.names(invariant, owner, account, harm).await;
-        assert_ne!(check(&picture(&self.sql).await), [], "{harm}");
+        assert_ne!(check(&ledger_dump(&self.sql).await), [], "{harm}");
         self.undo().await;
     }
 
     async fn names(&self, invariant: &str, owner: &str, account: &str, harm: &str) {
-        let parties = &self.office.desk.parties;
+        let parties = &self.ledger.fixture.parties;
         let harm = harm
             .replace("{net}", &format!("'{}'", parties.connection))
-            .replace("{instant}", &format!("'{}'", self.office.instant));
+            .replace("{instant}", &format!("'{}'", self.ledger.instant));
         self.sql.batch_execute(&harm).await.expect(&harm);
-        let told = verify(&self.office.desk.earmark).await;
+        let told = verify(&self.ledger.fixture.earmark).await;
         let found = told.breaches.iter().find(|breach| {
             (&*breach.invariant, &*breach.owner_id, &*breach.account) == (invariant, owner, account)
         });
@@ -96,12 +101,12 @@ impl Broken {
     }
 
     async fn is_sound(&self) {
-        verify(&self.office.desk.earmark).await.assert_sound();
+        verify(&self.ledger.fixture.earmark).await.assert_sound();
     }
 }
 
 #[tokio::test]
-async fn l1_value_that_comes_from_nowhere() {
+async fn l1_detects_value_without_a_source() {
     let broken = Broken::open().await;
     for harm in [
         "UPDATE account SET available = available + 1 WHERE account_id = custody()",
@@ -114,9 +119,9 @@ async fn l1_value_that_comes_from_nowhere() {
 }
 
 #[tokio::test]
-async fn l2_an_overdraft() {
+async fn l2_detects_an_overdraft() {
     let broken = Broken::open().await;
-    let net = broken.office.desk.parties.connection.clone();
+    let net = broken.ledger.fixture.parties.connection.clone();
     for (account, harm) in [
         (
             CUSTODY,
@@ -137,9 +142,9 @@ async fn l2_an_overdraft() {
 }
 
 #[tokio::test]
-async fn l3_held_value_that_nothing_explains() {
+async fn l3_detects_held_value_without_a_reservation() {
     let broken = Broken::open().await;
-    let net = broken.office.desk.parties.connection.clone();
+    let net = broken.ledger.fixture.parties.connection.clone();
     let nowhere = "0198a7b2-6a44-7c11-8d4e-000000000001";
     for (account, harm) in [
         (
@@ -170,11 +175,11 @@ async fn l3_held_value_that_nothing_explains() {
 }
 
 #[tokio::test]
-async fn l4_a_journal_that_does_not_add_up() {
+async fn l4_detects_entries_that_do_not_add_up() {
     let broken = Broken::open().await;
     let (net, instant) = (
-        broken.office.desk.parties.connection.clone(),
-        broken.office.instant.clone(),
+        broken.ledger.fixture.parties.connection.clone(),
+        broken.ledger.instant.clone(),
     );
     for (account, harm) in [
         (
@@ -236,91 +241,99 @@ async fn l4_a_journal_that_does_not_add_up() {
     broken.is_sound().await;
 }
 
+/// The account that verification names, and the statement that breaks the invariant there.
+const L5_HARMS: &[(&str, &str)] = &[
+    // No closing movement, or one that lacks a leg.
+    (CUSTODY, "DELETE FROM entry WHERE cause = 'RELEASE'"),
+    (
+        NET,
+        "DELETE FROM entry WHERE cause = 'CLEAR' AND account_id = {net}",
+    ),
+    // A second closing movement, of the same kind or another.
+    (
+        CUSTODY,
+        "SELECT add_entry(custody(), 10, -10, 'RELEASE', id_of('released'))",
+    ),
+    (
+        CUSTODY,
+        "SELECT add_entry(custody(), 20, -20, 'CANCEL', id_of('cleared'))",
+    ),
+    (
+        CUSTODY,
+        "SELECT add_entry(custody(), 30, -30, 'EXPIRE', id_of('open'))",
+    ),
+    // A closing movement of another amount or account.
+    (
+        NET,
+        "UPDATE entry SET available_delta = available_delta + 1 WHERE cause = 'CLEAR' AND account_id = {net}",
+    ),
+    (
+        "world",
+        "UPDATE entry SET account_id = world(), version = 9 WHERE cause = 'CLEAR' AND account_id = {net}",
+    ),
+    // A status that differs from the movement's.
+    (
+        CUSTODY,
+        "UPDATE allocation SET status = 'CLEARED' WHERE client_external_id = 'released'",
+    ),
+    (
+        CUSTODY,
+        "UPDATE allocation SET status = 'RESERVED' WHERE client_external_id = 'released'",
+    ),
+    (
+        CUSTODY,
+        "UPDATE allocation SET closed_cause = 'EXPIRE' WHERE client_external_id = 'released'",
+    ),
+    (
+        CUSTODY,
+        "UPDATE allocation SET closed_cause = NULL WHERE client_external_id = 'cleared'",
+    ),
+    // A record that was changed after its last movement.
+    (
+        CUSTODY,
+        "UPDATE allocation SET updated_at = updated_at + interval '1 s' WHERE client_external_id = 'open'",
+    ),
+    (
+        CUSTODY,
+        "UPDATE allocation SET updated_at = updated_at + interval '1 s' WHERE client_external_id = 'cleared'",
+    ),
+    // Versions that differ from those of the movement.
+    (
+        CUSTODY,
+        "UPDATE allocation SET closed_custody_version = 4 WHERE client_external_id = 'cleared'",
+    ),
+    (
+        NET,
+        "UPDATE allocation SET closed_connection_version = 2 WHERE client_external_id = 'cleared'",
+    ),
+    (
+        NET,
+        "UPDATE allocation SET closed_connection_version = 0 WHERE client_external_id = 'released'",
+    ),
+    (
+        NET,
+        "UPDATE allocation SET closed_connection_version = 2 WHERE client_external_id = 'released'",
+    ),
+    (
+        NET,
+        "UPDATE allocation SET closed_connection_version = 7 WHERE client_external_id = 'released'",
+    ),
+];
+
 #[tokio::test]
-async fn l5_an_end_that_is_none_or_not_the_only_one() {
+async fn l5_detects_a_missing_wrong_or_second_closing_movement() {
     let broken = Broken::open().await;
-    let net = broken.office.desk.parties.connection.clone();
-    for (account, harm) in [
-        // No closing movement, or one that lacks a leg.
-        (CUSTODY, "DELETE FROM entry WHERE cause = 'RELEASE'"),
-        (
-            &*net,
-            "DELETE FROM entry WHERE cause = 'CLEAR' AND account_id = {net}",
-        ),
-        // A second one, of the same kind or another.
-        (
-            CUSTODY,
-            "SELECT add_entry(custody(), 10, -10, 'RELEASE', id_of('released'))",
-        ),
-        (
-            CUSTODY,
-            "SELECT add_entry(custody(), 20, -20, 'CANCEL', id_of('cleared'))",
-        ),
-        (
-            CUSTODY,
-            "SELECT add_entry(custody(), 30, -30, 'EXPIRE', id_of('open'))",
-        ),
-        // One that moved something else, elsewhere.
-        (
-            &*net,
-            "UPDATE entry SET available_delta = available_delta + 1 WHERE cause = 'CLEAR' AND account_id = {net}",
-        ),
-        (
-            "world",
-            "UPDATE entry SET account_id = world(), version = 9 WHERE cause = 'CLEAR' AND account_id = {net}",
-        ),
-        // A status that is not the movement's.
-        (
-            CUSTODY,
-            "UPDATE allocation SET status = 'CLEARED' WHERE client_external_id = 'released'",
-        ),
-        (
-            CUSTODY,
-            "UPDATE allocation SET status = 'RESERVED' WHERE client_external_id = 'released'",
-        ),
-        (
-            CUSTODY,
-            "UPDATE allocation SET closed_cause = 'EXPIRE' WHERE client_external_id = 'released'",
-        ),
-        (
-            CUSTODY,
-            "UPDATE allocation SET closed_cause = NULL WHERE client_external_id = 'cleared'",
-        ),
-        // A record that changed since.
-        (
-            CUSTODY,
-            "UPDATE allocation SET updated_at = updated_at + interval '1 s' WHERE client_external_id = 'open'",
-        ),
-        (
-            CUSTODY,
-            "UPDATE allocation SET updated_at = updated_at + interval '1 s' WHERE client_external_id = 'cleared'",
-        ),
-        // Versions that are not what the movement left.
-        (
-            CUSTODY,
-            "UPDATE allocation SET closed_custody_version = 4 WHERE client_external_id = 'cleared'",
-        ),
-        (
-            &*net,
-            "UPDATE allocation SET closed_connection_version = 2 WHERE client_external_id = 'cleared'",
-        ),
-        (
-            &*net,
-            "UPDATE allocation SET closed_connection_version = 0 WHERE client_external_id = 'released'",
-        ),
-        (
-            &*net,
-            "UPDATE allocation SET closed_connection_version = 2 WHERE client_external_id = 'released'",
-        ),
-        (
-            &*net,
-            "UPDATE allocation SET closed_connection_version = 7 WHERE client_external_id = 'released'",
-        ),
-    ] {
+    let net = broken.ledger.fixture.parties.connection.clone();
+    for &(account, harm) in L5_HARMS {
+        let account = match account {
+            NET => &*net,
+
+            named => named,
+        };
         broken.finds("L5", account, harm).await;
     }
-    // The ledger's own types cannot even hold this one.
-    let owner = broken.office.desk.parties.enterprise.clone();
+    // The ledger's Rust types cannot represent this one.
+    let owner = broken.ledger.fixture.parties.enterprise.clone();
     let harm =
         "UPDATE allocation SET closed_custody_version = NULL WHERE client_external_id = 'cleared'";
     broken.names("L5", &owner, CUSTODY, harm).await;
@@ -328,100 +341,108 @@ async fn l5_an_end_that_is_none_or_not_the_only_one() {
     broken.is_sound().await;
 }
 
+/// The account that verification names, and the statement that breaks the invariant there.
+const L6_HARMS: &[(&str, &str)] = &[
+    // No opening movement, or a second one.
+    (CUSTODY, "DELETE FROM entry WHERE cause_id = id_of('open')"),
+    (
+        CUSTODY,
+        "SELECT add_entry(custody(), -30, 30, 'RESERVE', id_of('open'))",
+    ),
+    (
+        CUSTODY,
+        "UPDATE entry SET cause = 'INSTANT' WHERE cause_id = id_of('open')",
+    ),
+    (INSTANT, "DELETE FROM entry WHERE account_id = {instant}"),
+    // One of another quantity, unit or time.
+    (
+        CUSTODY,
+        "UPDATE allocation SET quantity = quantity + 1 WHERE client_external_id = 'open'",
+    ),
+    (
+        INSTANT,
+        "UPDATE allocation SET quantity = quantity + 1 WHERE client_external_id = 'instant'",
+    ),
+    (
+        CUSTODY,
+        "UPDATE adjustment SET quantity = quantity - 1 WHERE external_id = 'withdrawn'",
+    ),
+    (
+        INSTANT,
+        "UPDATE allocation SET currency = 'ETH' WHERE client_external_id = 'instant'",
+    ),
+    (
+        CUSTODY,
+        "UPDATE allocation SET created_at = created_at - interval '1 s' WHERE client_external_id = 'cleared'",
+    ),
+    (
+        CUSTODY,
+        "UPDATE adjustment SET created_at = created_at - interval '1 s'",
+    ),
+    // Entries without their record.
+    (
+        CUSTODY,
+        "DELETE FROM allocation WHERE client_external_id = 'cleared'",
+    ),
+    (
+        "world",
+        "DELETE FROM adjustment WHERE external_id = 'withdrawn'",
+    ),
+    (
+        NET,
+        "UPDATE entry SET cause_id = '0198a7b2-6a44-7c11-8d4e-000000000001' WHERE cause = 'CLEAR' AND account_id = {net}",
+    ),
+    // Versions that differ from those of the movement.
+    (
+        CUSTODY,
+        "UPDATE allocation SET opened_custody_version = 2 WHERE client_external_id = 'open'",
+    ),
+    (
+        NET,
+        "UPDATE allocation SET opened_connection_version = 1 WHERE client_external_id = 'open'",
+    ),
+    (
+        NET,
+        "UPDATE allocation SET opened_connection_version = 0 WHERE client_external_id = 'released'",
+    ),
+    (
+        CUSTODY,
+        "UPDATE allocation SET opened_custody_version = 9223372036854775807 WHERE client_external_id = 'back'",
+    ),
+    (
+        CUSTODY,
+        "UPDATE adjustment SET custody_version = 1 WHERE external_id = 'withdrawn'",
+    ),
+    // One key, two records.
+    (
+        CUSTODY,
+        "UPDATE allocation SET client_external_id = 'open' WHERE client_external_id = 'cleared'",
+    ),
+    (CUSTODY, "UPDATE adjustment SET external_id = 'withdrawn'"),
+];
+
 #[tokio::test]
-async fn l6_a_beginning_that_is_none_or_not_the_only_one() {
+async fn l6_detects_a_missing_wrong_or_second_opening_movement() {
     let broken = Broken::open().await;
     let (net, instant) = (
-        broken.office.desk.parties.connection.clone(),
-        broken.office.instant.clone(),
+        broken.ledger.fixture.parties.connection.clone(),
+        broken.ledger.instant.clone(),
     );
-    for (account, harm) in [
-        // No opening movement, or a second one.
-        (CUSTODY, "DELETE FROM entry WHERE cause_id = id_of('open')"),
-        (
-            CUSTODY,
-            "SELECT add_entry(custody(), -30, 30, 'RESERVE', id_of('open'))",
-        ),
-        (
-            CUSTODY,
-            "UPDATE entry SET cause = 'INSTANT' WHERE cause_id = id_of('open')",
-        ),
-        (&*instant, "DELETE FROM entry WHERE account_id = {instant}"),
-        // One of another quantity, unit or time.
-        (
-            CUSTODY,
-            "UPDATE allocation SET quantity = quantity + 1 WHERE client_external_id = 'open'",
-        ),
-        (
-            &*instant,
-            "UPDATE allocation SET quantity = quantity + 1 WHERE client_external_id = 'instant'",
-        ),
-        (
-            CUSTODY,
-            "UPDATE adjustment SET quantity = quantity - 1 WHERE external_id = 'withdrawn'",
-        ),
-        (
-            &*instant,
-            "UPDATE allocation SET currency = 'ETH' WHERE client_external_id = 'instant'",
-        ),
-        (
-            CUSTODY,
-            "UPDATE allocation SET created_at = created_at - interval '1 s' WHERE client_external_id = 'cleared'",
-        ),
-        (
-            CUSTODY,
-            "UPDATE adjustment SET created_at = created_at - interval '1 s'",
-        ),
-        // Entries without their record.
-        (
-            CUSTODY,
-            "DELETE FROM allocation WHERE client_external_id = 'cleared'",
-        ),
-        (
-            "world",
-            "DELETE FROM adjustment WHERE external_id = 'withdrawn'",
-        ),
-        (
-            &*net,
-            "UPDATE entry SET cause_id = '0198a7b2-6a44-7c11-8d4e-000000000001' WHERE cause = 'CLEAR' AND account_id = {net}",
-        ),
-        // Versions that are not what the movement left.
-        (
-            CUSTODY,
-            "UPDATE allocation SET opened_custody_version = 2 WHERE client_external_id = 'open'",
-        ),
-        (
-            &*net,
-            "UPDATE allocation SET opened_connection_version = 1 WHERE client_external_id = 'open'",
-        ),
-        (
-            &*net,
-            "UPDATE allocation SET opened_connection_version = 0 WHERE client_external_id = 'released'",
-        ),
-        (
-            CUSTODY,
-            "UPDATE allocation SET opened_custody_version = 9223372036854775807 WHERE client_external_id = 'back'",
-        ),
-        (
-            CUSTODY,
-            "UPDATE adjustment SET custody_version = 1 WHERE external_id = 'withdrawn'",
-        ),
-        // One key, two records.
-        (
-            CUSTODY,
-            "UPDATE allocation SET client_external_id = 'open' WHERE client_external_id = 'cleared'",
-        ),
-        (CUSTODY, "UPDATE adjustment SET external_id = 'withdrawn'"),
-    ] {
+    for &(account, harm) in L6_HARMS {
+        let account = match account {
+            NET => &*net,
+            INSTANT => &*instant,
+            named => named,
+        };
         broken.finds("L6", account, harm).await;
     }
     broken.is_sound().await;
 }
 
 #[tokio::test]
-async fn l7_value_that_does_not_arrive() {
+async fn l7_detects_a_transfer_that_does_not_arrive() {
     let broken = Broken::open().await;
-    let owner = broken.office.desk.parties.enterprise.clone();
+    let owner = broken.ledger.fixture.parties.enterprise.clone();
     broken
         .finds(
             "L7",
@@ -436,7 +457,7 @@ async fn l7_value_that_does_not_arrive() {
             "DELETE FROM entry WHERE account_id = {instant}",
         )
         .await;
-    // It has left its owner, in good order, but no other has it.
+    // The value has left its owner correctly, but no other owner has received it.
     let leaves = "
         INSERT INTO account SELECT owner_id, transit(), unit, 0, 0, 0 FROM account WHERE account_id = custody();
         SELECT add_entry(transit(), 5, 0, 'INSTANT', id_of('open')), add_entry(custody(), -5, 0, 'INSTANT', id_of('open'))";

@@ -1,4 +1,4 @@
-//! The same of buckets: each invariant is broken by SQL in every way that its statements look for.
+//! Each invariant on buckets is broken by SQL in every way that its statements check.
 
 use std::time::Duration;
 
@@ -8,28 +8,29 @@ use earmark::proto::bucket::v1::{
 };
 use earmark::types::ids::{OwnerId, TenantId};
 use prost_types::Timestamp;
+use rust_decimal::Decimal;
 use tokio_postgres::Client;
 
-use crate::support::picture::{assert_sound, picture};
-use crate::support::till::{
-    Till, adjust, amount, deduct, left, reserve, topup, transfer, unreserve,
+use crate::support::bucket_fixture::{
+    BucketFixture, adjust, amount, deduct, left, reserve, topup, transfer, unreserve,
 };
+use crate::support::ledger_dump::{assert_sound, ledger_dump};
 use crate::verify::verify;
 
-/// A bucket with an action of every kind and fate, by their keys, and another one. Their tables take anything, and can
-/// be put back as they were.
+/// A bucket with an action of every kind and status, named by their keys, and another bucket. The tables have no CHECK
+/// and UNIQUE constraints and can be restored.
 struct Broken {
-    till: Till,
+    fixture: BucketFixture,
     sql: Client,
 }
 
 impl Broken {
     async fn open() -> Self {
-        let till = Till::open().await;
-        fill(&till).await;
-        assert_sound(&till.earmark).await;
-        let sql = till.earmark.sql().await;
-        let owner = |id: &str| OwnerId::of_bucket(TenantId(till.tenant), id);
+        let fixture = BucketFixture::open().await;
+        fill(&fixture).await;
+        assert_sound(&fixture.earmark).await;
+        let sql = fixture.earmark.sql().await;
+        let owner = |id: &str| OwnerId::of_bucket(TenantId(fixture.tenant), id);
         let prepare = format!(
             "
             DO $$
@@ -66,18 +67,18 @@ impl Broken {
             owner("other")
         );
         sql.batch_execute(&prepare).await.expect("prepared");
-        Self { till, sql }
+        Self { fixture, sql }
     }
 
-    /// Does harm, asks for a breach of this invariant at this account of a bucket (none: of all owners), by both ways to
-    /// look, and undoes it.
+    /// Breaks the ledger, expects a breach of this invariant at this account of a bucket (`""`: of all owners) from SQL
+    /// and from the invariant functions, and restores it.
     async fn finds(&self, invariant: &str, bucket: &str, account: &str, harm: &str) {
         let owner = match bucket {
             "" => String::new(),
-            id => OwnerId::of_bucket(TenantId(self.till.tenant), id).to_string(),
+            id => OwnerId::of_bucket(TenantId(self.fixture.tenant), id).to_string(),
         };
         self.sql.batch_execute(harm).await.expect(harm);
-        let told = verify(&self.till.earmark).await;
+        let told = verify(&self.fixture.earmark).await;
         let found = told.breaches.iter().find(|breach| {
             (&*breach.invariant, &*breach.owner_id, &*breach.account)
                 == (invariant, &*owner, account)
@@ -90,7 +91,7 @@ impl Broken {
         };
         assert_ne!(found.expected, found.actual, "{harm}");
         assert!(!found.expected.is_empty() && !found.actual.is_empty());
-        assert_ne!(check(&picture(&self.sql).await), [], "{harm}");
+        assert_ne!(check(&ledger_dump(&self.sql).await), [], "{harm}");
         self.undo().await;
     }
 
@@ -105,17 +106,17 @@ impl Broken {
     }
 
     async fn is_sound(&self) {
-        verify(&self.till.earmark).await.assert_sound();
-        assert_sound(&self.till.earmark).await;
+        verify(&self.fixture.earmark).await.assert_sound();
+        assert_sound(&self.fixture.earmark).await;
     }
 }
 
-async fn fill(till: &Till) {
-    till.bucket("main", "100").await;
-    till.bucket("other", "50").await;
-    till.bucket("empty", "0").await;
-    till.topup(topup("main", "10.5", "topup")).await;
-    let mut client = till.client.clone();
+async fn fill(fixture: &BucketFixture) {
+    fixture.bucket("main", "100").await;
+    fixture.bucket("other", "50").await;
+    fixture.bucket("empty", "0").await;
+    fixture.topup(topup("main", "10.5", "topup")).await;
+    let mut client = fixture.client.clone();
     client
         .adjust_balance(adjust("main", "-0.5", "down"))
         .await
@@ -134,28 +135,28 @@ async fn fill(till: &Till) {
         keep_rest,
         ..deduct("main", of, key)
     };
-    let open = till.reserve(reserve("main", "30", "open")).await;
+    let open = fixture.reserve(reserve("main", "30", "open")).await;
     let drawn = client
         .deduct_balance(part(&open.id, "5", "open part", true))
         .await;
     drawn.expect("deducted");
-    let given = till.reserve(reserve("main", "20", "given back")).await;
+    let given = fixture.reserve(reserve("main", "20", "given back")).await;
     client
         .unreserve_balance(unreserve("main", &given.id, "give back"))
         .await
         .expect("given back");
-    let drawn = till.reserve(reserve("main", "10", "drawn")).await;
+    let drawn = fixture.reserve(reserve("main", "10", "drawn")).await;
     let steps = [("2", "first part", true), ("3", "last part", false)];
     for (of, key, keep_rest) in steps {
         let request = part(&drawn.id, of, key, keep_rest);
         client.deduct_balance(request).await.expect("deducted");
     }
-    let soon = std::time::SystemTime::now() + Duration::from_millis(400);
+    let soon = std::time::SystemTime::now() + Duration::from_secs(2);
     let expiring = ReserveBalanceRequest {
         expire_time: Some(Timestamp::from(soon)),
         ..reserve("main", "7", "expired")
     };
-    let expired = till.reserve(expiring).await;
+    let expired = fixture.reserve(expiring).await;
     client
         .deduct_balance(part(&expired.id, "1", "expired part", true))
         .await
@@ -173,11 +174,11 @@ async fn fill(till: &Till) {
     ] {
         client.transfer_balance(request).await.expect("given");
     }
-    tokio::time::sleep(Duration::from_millis(450)).await;
+    tokio::time::sleep(Duration::from_millis(2_050)).await;
     // 100 + 10.5 - 0.5 + 2 - 3, less 5 + 2 + 3 + 1 used and 25 held, less 4 + 1.5 given, 6 - 1.5 taken, a crumb.
     let expected = left("71.999999999999", "25");
-    while till.values("main").await != expected {
-        // The sweep needs its time.
+    while fixture.values("main").await != expected {
+        // Wait for the sweep.
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
@@ -185,7 +186,7 @@ async fn fill(till: &Till) {
 const OWN: &str = "custody";
 
 #[tokio::test]
-async fn l1_to_l3_of_buckets() {
+async fn l1_to_l3_are_detected_on_buckets() {
     let broken = Broken::open().await;
     for (invariant, account, harm) in [
         (
@@ -236,7 +237,38 @@ async fn l1_to_l3_of_buckets() {
 }
 
 #[tokio::test]
-async fn l4_of_buckets() {
+async fn l3_compares_an_account_with_the_sum_of_all_kinds() {
+    let broken = Broken::open().await;
+    let open = "SELECT (sum(remaining_amount) + 5)::text, min(unit) FROM bucket_action
+        WHERE owner_id = main() AND status = 'CREATED'";
+    let row = broken.sql.query_one(open, &[]).await.expect("answered");
+    let (sum, unit): (String, String) = (row.get(0), row.get(1));
+    // No caller can make this: an owner has either buckets or allocations.
+    let foreign = format!(
+        "SET session_replication_role = replica;
+        INSERT INTO allocation (owner_id, id, type, status, currency, quantity, connection_id, client_id, partner_id,
+            client_external_id, initiated_by, created_at, updated_at, content_hash, opened_custody_version,
+            opened_connection_version)
+        VALUES (main(), gen_random_uuid(), 'ALLOCATION', 'RESERVED', '{unit}', 5, gen_random_uuid(), gen_random_uuid(),
+            gen_random_uuid(), 'foreign', 'somebody', now(), now(), '', 1, 0)"
+    );
+    broken.sql.batch_execute(&foreign).await.expect("inserted");
+    let told = verify(&broken.fixture.earmark).await;
+    let found: Vec<_> = told
+        .breaches
+        .iter()
+        .filter(|breach| &*breach.invariant == "L3")
+        .collect();
+    let [found] = &found[..] else {
+        panic!("not one breach: {found:#?}");
+    };
+    let expected: Decimal = found.expected.parse().expect("a number");
+    assert_eq!(expected, sum.parse().expect("a number"));
+    assert_ne!(found.expected, found.actual);
+}
+
+#[tokio::test]
+async fn l4_is_detected_on_buckets() {
     let broken = Broken::open().await;
     for (bucket, account, harm) in [
         (
@@ -255,7 +287,7 @@ async fn l4_of_buckets() {
             "UPDATE entry SET time = time + interval '1 us' WHERE cause = 'COST' AND cause_id = id_of('given')
               AND account_id <> own()",
         ),
-        // The price is not paid in the same moment as the gift.
+        // The cost is booked at another time than the transfer.
         (
             "main",
             "transit",
@@ -268,29 +300,29 @@ async fn l4_of_buckets() {
 }
 
 #[tokio::test]
-async fn l5_of_buckets() {
+async fn l5_is_detected_on_buckets() {
     let broken = Broken::open().await;
     for harm in [
-        // An expiry that was not, was twice, or gave back something else.
+        // An expiry that is missing, doubled, or of another amount.
         "DELETE FROM entry WHERE cause = 'EXPIRE'",
         "SELECT add_entry(6, -6, 'EXPIRE', id_of('expired'))",
         "SELECT add_entry(25, -25, 'EXPIRE', id_of('open'))",
         "UPDATE entry SET available_delta = 5 WHERE cause = 'EXPIRE'",
         "UPDATE bucket_action SET updated_at = updated_at + interval '1 us' WHERE request_id = 'expired'",
         "UPDATE bucket_action SET amount = amount - 6 WHERE request_id = 'expired'",
-        // A status that is not what its uses say.
+        // A status that does not follow from the reserve's uses.
         "UPDATE bucket_action SET status = 'CREATED' WHERE request_id = 'drawn'",
         "UPDATE bucket_action SET status = 'CANCELLED' WHERE request_id = 'drawn'",
         "UPDATE bucket_action SET status = 'CANCELLED' WHERE request_id = 'expired'",
         "UPDATE bucket_action SET status = 'COMPLETED' WHERE request_id = 'given back'",
         "UPDATE bucket_action SET status = 'CREATED' WHERE request_id = 'topup'",
-        // A closing that is none, or another.
+        // A missing or a different closing.
         "UPDATE bucket_action SET closed_cause = 'DEDUCT' WHERE request_id = 'given back'",
         "UPDATE bucket_action SET closed_cause = 'EXPIRE', closed_by = id WHERE request_id = 'drawn'",
         "UPDATE bucket_action SET closed_by = id_of('first part') WHERE request_id = 'drawn'",
         "UPDATE bucket_action SET closed_cause = NULL, closed_by = NULL WHERE request_id = 'drawn'",
         "UPDATE bucket_action SET closed_cause = 'DEDUCT', closed_by = id_of('open part') WHERE request_id = 'open'",
-        // What was used, given back and is left is not what was reserved.
+        // The sum of used, returned and remaining value differs from the reserved value.
         "UPDATE bucket_action SET remaining_amount = 1 WHERE request_id = 'drawn'",
         "UPDATE bucket_action SET amount = amount + 1 WHERE request_id = 'open part'",
         "UPDATE bucket_action SET amount = 31 WHERE request_id = 'open part'",
@@ -300,11 +332,11 @@ async fn l5_of_buckets() {
         "DELETE FROM bucket_action WHERE request_id = 'drawn'",
         "UPDATE bucket_action SET reserve_id = id_of('open') WHERE request_id = 'give back'",
         "UPDATE bucket_action SET reserve_id = id_of('topup') WHERE request_id = 'open part'",
-        // A record that changed since.
+        // A record that was changed after its last movement.
         "UPDATE bucket_action SET updated_at = updated_at + interval '1 us' WHERE request_id = 'open'",
         "UPDATE bucket_action SET updated_at = updated_at + interval '1 us' WHERE request_id = 'given back'",
         "UPDATE bucket_action SET updated_at = updated_at + interval '1 us' WHERE request_id = 'topup'",
-        // Final, and not empty.
+        // A final reserve that is not empty.
         "UPDATE bucket SET status = 'CLOSED' WHERE id = 'main'",
     ] {
         broken.finds("L5", "main", OWN, harm).await;
@@ -312,10 +344,8 @@ async fn l5_of_buckets() {
     broken.is_sound().await;
 }
 
-#[tokio::test]
-async fn l6_of_buckets() {
-    let broken = Broken::open().await;
-    for (bucket, account, harm) in [
+/// Bucket and account that verification names, and the statement that breaks the invariant there.
+const L6_HARMS: &[(&str, &str, &str)] = &[
         // No opening movement, a second one, or another.
         (
             "main",
@@ -430,14 +460,19 @@ async fn l6_of_buckets() {
             OWN,
             "UPDATE bucket_action SET request_id = 'down' WHERE request_id = 'up'",
         ),
-    ] {
+];
+
+#[tokio::test]
+async fn l6_is_detected_on_buckets() {
+    let broken = Broken::open().await;
+    for &(bucket, account, harm) in L6_HARMS {
         broken.finds("L6", bucket, account, harm).await;
     }
     broken.is_sound().await;
 }
 
 #[tokio::test]
-async fn l7_of_buckets() {
+async fn l7_is_detected_on_buckets() {
     let broken = Broken::open().await;
     broken
         .finds(
@@ -448,7 +483,7 @@ async fn l7_of_buckets() {
               WHERE cause_id = id_of('crumb') AND owner_id = other() AND account_id = transit()",
         )
         .await;
-    // It has left one bucket, in good order, and reached no other.
+    // The value has left one bucket correctly and has reached no other.
     let lost = "DELETE FROM entry WHERE cause_id = id_of('crumb') AND owner_id = other()";
     broken.finds("L7", "main", "transit", lost).await;
     broken

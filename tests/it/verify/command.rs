@@ -2,12 +2,12 @@
 
 use std::process::Output;
 
-use earmark::db::embedded::Cluster;
 use earmark::db::migrate;
+use earmark_dev_postgres::Cluster;
 
 use crate::support::cluster::{database, own_folder, own_options};
 use crate::support::process::{earmark, run, text};
-use crate::verify::Office;
+use crate::verify::LedgerFixture;
 
 fn verify(arguments: &[&str]) -> Output {
     let mut command = earmark(&["verify"]);
@@ -15,9 +15,9 @@ fn verify(arguments: &[&str]) -> Output {
 }
 
 #[tokio::test]
-async fn it_ends_with_0_on_a_sound_ledger_and_with_1_on_any_other() {
-    let office = Office::open().await;
-    let server = &office.desk.earmark;
+async fn verify_exits_with_0_on_a_sound_ledger_and_with_1_otherwise() {
+    let ledger = LedgerFixture::open().await;
+    let server = &ledger.fixture.earmark;
     let sound = verify(&["--database-url", &server.url]);
     assert_eq!(sound.status.code(), Some(0), "{sound:?}");
     assert_eq!(
@@ -33,7 +33,7 @@ async fn it_ends_with_0_on_a_sound_ledger_and_with_1_on_any_other() {
     server.sql().await.batch_execute(harm).await.expect(harm);
     let broken = run(earmark(&["verify"]).env("DATABASE_URL", &server.url));
     assert_eq!(broken.status.code(), Some(1), "{broken:?}");
-    let owner = &office.desk.parties.enterprise;
+    let owner = &ledger.fixture.parties.enterprise;
     let printed = text(&broken.stdout);
     let lines: Vec<&str> = printed.lines().collect();
     assert_eq!(
@@ -54,7 +54,7 @@ async fn it_ends_with_0_on_a_sound_ledger_and_with_1_on_any_other() {
 }
 
 #[tokio::test]
-async fn it_ends_with_2_where_it_cannot_look() {
+async fn verify_exits_with_2_when_it_cannot_read_the_ledger() {
     let folder = own_folder();
     let empty = folder.path().to_str().expect("UTF-8");
     let unmigrated = database().await;
@@ -85,7 +85,7 @@ async fn it_ends_with_2_where_it_cannot_look() {
 }
 
 #[tokio::test]
-async fn without_a_url_it_finds_the_running_development_server() {
+async fn verify_without_a_url_uses_the_running_development_server() {
     let folder = own_folder();
     let options = own_options(folder.path());
     let data_dir = options.data_dir.clone();

@@ -1,4 +1,4 @@
-//! What a list lets pass.
+//! Filters of ListClientAllocations.
 
 use earmark::proto::allocation::v1::{
     Allocation, AllocationStatus, AllocationType, ListClientAllocationsRequest,
@@ -7,8 +7,8 @@ use prost_types::Timestamp;
 use tonic::Code;
 
 use super::{Records, ids, orders};
-use crate::support::chance::Chance;
 use crate::support::earmark::{Earmark, NOBODY, Refusal, refusal};
+use crate::support::random::Random;
 
 /// The time so many nanoseconds later.
 fn moved(time: Timestamp, nanos: i64) -> Timestamp {
@@ -23,11 +23,11 @@ fn moved(time: Timestamp, nanos: i64) -> Timestamp {
 fn set(
     request: &mut ListClientAllocationsRequest,
     index: usize,
-    chance: &mut Chance,
+    random: &mut Random,
     all: &[Allocation],
 ) {
     fn values(
-        chance: &mut Chance,
+        random: &mut Random,
         all: &[Allocation],
         of: impl Fn(&Allocation) -> String,
         nobodys: &str,
@@ -35,34 +35,34 @@ fn set(
         let mut known: Vec<String> = all.iter().map(of).collect();
         known.sort();
         known.dedup();
-        let mut values = chance.some_of(&known);
-        if chance.one_in(3) {
+        let mut values = random.some_of(&known);
+        if random.one_in(3) {
             values.push(nobodys.into());
-            // Twice is as good as once.
+            // A repeated value counts once.
             values.push(values[0].clone());
         }
         values
     }
-    let time = all[chance.number(0..all.len())].created_at.expect("set");
-    let time = moved(time, [-1_000, -1, 0, 1, 999, 1_000][chance.number(0..6)]);
+    let time = all[random.number(0..all.len())].created_at.expect("set");
+    let time = moved(time, [-1_000, -1, 0, 1, 999, 1_000][random.number(0..6)]);
     match index {
-        0 => request.allocation_ids = values(chance, all, |record| record.id.clone(), NOBODY),
-        1 => request.types = chance.some_of(&[1, 2]),
-        2 => request.statuses = chance.some_of(&[1, 2, 3]),
+        0 => request.allocation_ids = values(random, all, |record| record.id.clone(), NOBODY),
+        1 => request.types = random.some_of(&[1, 2]),
+        2 => request.statuses = random.some_of(&[1, 2, 3]),
         3 => {
             let currency = |record: &Allocation| record.amount.clone().expect("set").currency;
-            request.currencies = values(chance, all, currency, "eth");
+            request.currencies = values(random, all, currency, "eth");
         }
         4 => {
             let connection = |record: &Allocation| record.connection_id.clone();
-            request.connection_ids = values(chance, all, connection, NOBODY);
+            request.connection_ids = values(random, all, connection, NOBODY);
         }
-        5 => request.partner_ids = values(chance, all, |record| record.partner_id.clone(), NOBODY),
+        5 => request.partner_ids = values(random, all, |record| record.partner_id.clone(), NOBODY),
         6 => request.created_on_or_after = Some(time),
         7 => request.created_before = Some(time),
         8 => {
             let external_id = |record: &Allocation| record.client_external_id.clone();
-            request.client_external_ids = values(chance, all, external_id, "a-0 ");
+            request.client_external_ids = values(random, all, external_id, "a-0 ");
         }
         _ => unreachable!("nine filters"),
     }
@@ -77,10 +77,10 @@ fn reversed(request: &ListClientAllocationsRequest) -> bool {
 }
 
 #[tokio::test]
-async fn each_filter_alone_and_any_of_them_together_let_pass_what_fits() {
+async fn filters_select_matching_records_alone_and_combined() {
     let records = Records::make(60).await;
     const SEED: u64 = 11;
-    let mut chance = Chance::new(SEED);
+    let mut random = Random::new(SEED);
     let (mut found, mut empty) = (0, 0);
     for round in 0..260 {
         let mut request = ListClientAllocationsRequest {
@@ -88,16 +88,16 @@ async fn each_filter_alone_and_any_of_them_together_let_pass_what_fits() {
             ..records.request()
         };
         if round < 10 * FILTERS {
-            set(&mut request, round % FILTERS, &mut chance, &records.all);
+            set(&mut request, round % FILTERS, &mut random, &records.all);
         } else {
             for index in 0..FILTERS {
-                if chance.one_in(3) {
-                    set(&mut request, index, &mut chance, &records.all);
+                if random.one_in(3) {
+                    set(&mut request, index, &mut random, &records.all);
                 }
             }
         }
         let orders = orders();
-        let (field, direction) = orders[chance.number(0..orders.len())];
+        let (field, direction) = orders[random.number(0..orders.len())];
         request.sort_field = field.into();
         request.sort_direction = direction.into();
         if reversed(&request) {
@@ -121,7 +121,7 @@ async fn each_filter_alone_and_any_of_them_together_let_pass_what_fits() {
 }
 
 #[tokio::test]
-async fn both_bounds_include_their_microsecond() {
+async fn both_time_bounds_are_inclusive() {
     let records = Records::make(5).await;
     let time = records.all[2].created_at.expect("set");
     // Offsets of the two bounds in nanoseconds, and whether the record between them is found.
@@ -133,7 +133,7 @@ async fn both_bounds_include_their_microsecond() {
         (-1_000, -1, false),
         (1, 1_000, false),
         (999, 1_000, false),
-        // Between two microseconds nothing happens.
+        // Times are stored in whole microseconds.
         (1, 1, false),
         (-2, -1, false),
     ] {
@@ -146,7 +146,7 @@ async fn both_bounds_include_their_microsecond() {
         let listed = records.list(request).await;
         assert_eq!(listed.allocations.len() == 1, found, "{from} {to}");
     }
-    // The ends of time.
+    // The smallest and the largest timestamp.
     let request = ListClientAllocationsRequest {
         created_on_or_after: Some(Timestamp {
             seconds: -62_135_596_800,
@@ -196,7 +196,7 @@ fn of_nobody() -> ListClientAllocationsRequest {
 }
 
 #[tokio::test]
-async fn times_that_are_none_or_reversed_are_refused() {
+async fn invalid_and_reversed_time_ranges_are_refused() {
     let earmark = Earmark::start().await;
     let time = |seconds, nanos| Some(Timestamp { seconds, nanos });
     for wrong in [
@@ -229,7 +229,7 @@ async fn times_that_are_none_or_reversed_are_refused() {
 }
 
 #[tokio::test]
-async fn values_that_no_record_could_have_are_refused_one_by_one() {
+async fn each_filter_value_that_no_record_can_have_is_reported() {
     let earmark = Earmark::start().await;
     let request = ListClientAllocationsRequest {
         enterprise_id: "nobody".into(),
@@ -274,7 +274,7 @@ async fn values_that_no_record_could_have_are_refused_one_by_one() {
 }
 
 #[tokio::test]
-async fn a_filter_takes_500_values_and_not_one_more() {
+async fn a_filter_takes_at_most_500_values() {
     let records = Records::make(3).await;
     let of = |count: usize| ListClientAllocationsRequest {
         allocation_ids: vec![records.all[0].id.clone(); count],
@@ -321,7 +321,7 @@ async fn a_filter_takes_500_values_and_not_one_more() {
 }
 
 #[tokio::test]
-async fn ids_of_others_match_nothing() {
+async fn ids_of_other_enterprises_match_nothing() {
     let records = Records::make(10).await;
     let earmark = &records.earmark;
     let theirs = earmark
@@ -353,7 +353,7 @@ async fn ids_of_others_match_nothing() {
             ..records.request()
         },
     ];
-    // Even of a member of both.
+    // This holds for a member of both enterprises too.
     let mut both = earmark
         .member(&[&records.parties.enterprise, &theirs.enterprise])
         .allocation;

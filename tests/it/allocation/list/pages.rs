@@ -1,4 +1,4 @@
-//! Page by page.
+//! Pages of ListClientAllocations.
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -55,7 +55,7 @@ async fn by_number(
 }
 
 #[tokio::test]
-async fn pages_of_any_size_in_any_order_make_the_whole_list() {
+async fn pages_of_any_size_and_order_add_up_to_the_whole_list() {
     let records = Records::make(23).await;
     // An unset direction is the ascending one.
     let orders = orders().into_iter();
@@ -77,7 +77,7 @@ async fn pages_of_any_size_in_any_order_make_the_whole_list() {
 }
 
 #[tokio::test]
-async fn filtered_pages_make_the_whole_filtered_list() {
+async fn pages_of_a_filtered_list_add_up_to_the_whole_filtered_list() {
     let records = Records::make(60).await;
     for (field, direction) in orders() {
         let request = ListClientAllocationsRequest {
@@ -148,7 +148,7 @@ async fn pages_miss_nothing_and_repeat_nothing_while_others_insert() {
 }
 
 #[tokio::test]
-async fn sizes_and_numbers_have_their_limits() {
+async fn page_sizes_and_numbers_out_of_range_are_refused() {
     let records = Records::make(3).await;
     let of = |page_number, page_size| ListClientAllocationsRequest {
         page_number,
@@ -192,7 +192,7 @@ async fn sizes_and_numbers_have_their_limits() {
 }
 
 #[tokio::test]
-async fn a_size_above_the_greatest_is_cut() {
+async fn a_page_size_above_the_maximum_is_reduced_to_it() {
     let records = Records::make(510).await;
     for page_size in [500, 501, i32::MAX] {
         let request = ListClientAllocationsRequest {
@@ -216,7 +216,7 @@ async fn a_size_above_the_greatest_is_cut() {
 }
 
 #[tokio::test]
-async fn a_page_ends_before_the_answer_is_larger_than_clients_take() {
+async fn a_page_ends_before_the_answer_exceeds_4_mib() {
     let earmark = Earmark::start().await;
     let parties = earmark.parties(ConnectionMode::Instant).await;
     earmark.deposit(&parties.enterprise, "BTC", "1000").await;
@@ -268,7 +268,7 @@ async fn a_page_ends_before_the_answer_is_larger_than_clients_take() {
 }
 
 #[tokio::test]
-async fn an_empty_list_is_one_empty_page() {
+async fn an_empty_list_has_one_empty_page() {
     let earmark = Earmark::start().await;
     let parties = earmark.parties(ConnectionMode::Instant).await;
     let mut client = earmark.member(&[&parties.enterprise]).allocation;

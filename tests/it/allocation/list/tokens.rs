@@ -1,4 +1,4 @@
-//! Page tokens: what they lead to, and whom they serve.
+//! Page tokens of ListClientAllocations: what they continue, and where they are refused.
 
 use earmark::proto::allocation::v1::{
     AllocationSortField, AllocationStatus, AllocationType, ListClientAllocationsRequest,
@@ -37,7 +37,7 @@ fn assert_refused<T: std::fmt::Debug>(result: Result<T, tonic::Status>, case: &s
 }
 
 #[tokio::test]
-async fn a_token_serves_any_page_size_and_any_member() {
+async fn a_page_token_works_with_any_page_size_and_for_any_member() {
     let records = Records::make(20).await;
     let first = ListClientAllocationsRequest {
         page_size: 5,
@@ -70,8 +70,46 @@ async fn a_token_serves_any_page_size_and_any_member() {
     );
 }
 
+type Change = fn(&mut ListClientAllocationsRequest);
+
+/// Each makes the request one for another list.
+const CHANGES: [(&str, Change); 11] = [
+    ("ids", |r| r.allocation_ids = vec![r.enterprise_id.clone()]),
+    ("types", |r| {
+        r.types = vec![AllocationType::Allocation.into()]
+    }),
+    ("statuses", |r| {
+        r.statuses = vec![AllocationStatus::Cleared.into()]
+    }),
+    ("currencies", |r| r.currencies = vec!["BTC".into()]),
+    ("connections", |r| {
+        r.connection_ids = vec![r.enterprise_id.clone()]
+    }),
+    ("partners", |r| {
+        r.partner_ids = vec![r.enterprise_id.clone()]
+    }),
+    ("from", |r| {
+        r.created_on_or_after = Some(prost_types::Timestamp::default())
+    }),
+    ("to", |r| {
+        r.created_before = Some(prost_types::Timestamp {
+            seconds: 253_402_300_799,
+            nanos: 0,
+        })
+    }),
+    ("external ids", |r| {
+        r.client_external_ids = vec!["a-1".into()]
+    }),
+    ("field", |r| {
+        r.sort_field = AllocationSortField::Currency.into()
+    }),
+    ("direction", |r| {
+        r.sort_direction = SortDirection::Desc.into()
+    }),
+];
+
 #[tokio::test]
-async fn a_token_serves_no_other_list() {
+async fn a_page_token_is_refused_by_any_other_list() {
     let records = Records::make(20).await;
     let first = ListClientAllocationsRequest {
         page_size: 5,
@@ -80,42 +118,7 @@ async fn a_token_serves_no_other_list() {
     };
     let request = second_page(&records, first).await;
     let another = records.earmark.parties(ConnectionMode::Instant).await;
-    type Change = fn(&mut ListClientAllocationsRequest);
-    let changes: [(&str, Change); 11] = [
-        ("ids", |r| r.allocation_ids = vec![r.enterprise_id.clone()]),
-        ("types", |r| {
-            r.types = vec![AllocationType::Allocation.into()]
-        }),
-        ("statuses", |r| {
-            r.statuses = vec![AllocationStatus::Cleared.into()]
-        }),
-        ("currencies", |r| r.currencies = vec!["BTC".into()]),
-        ("connections", |r| {
-            r.connection_ids = vec![r.enterprise_id.clone()]
-        }),
-        ("partners", |r| {
-            r.partner_ids = vec![r.enterprise_id.clone()]
-        }),
-        ("from", |r| {
-            r.created_on_or_after = Some(prost_types::Timestamp::default())
-        }),
-        ("to", |r| {
-            r.created_before = Some(prost_types::Timestamp {
-                seconds: 253_402_300_799,
-                nanos: 0,
-            })
-        }),
-        ("external ids", |r| {
-            r.client_external_ids = vec!["a-1".into()]
-        }),
-        ("field", |r| {
-            r.sort_field = AllocationSortField::Currency.into()
-        }),
-        ("direction", |r| {
-            r.sort_direction = SortDirection::Desc.into()
-        }),
-    ];
-    for (case, change) in changes {
+    for (case, change) in CHANGES {
         let mut changed = request.clone();
         change(&mut changed);
         let listed = records.client().list_client_allocations(changed).await;
@@ -131,7 +134,7 @@ async fn a_token_serves_no_other_list() {
     let listed = both.allocation.list_client_allocations(theirs).await;
     assert_refused(listed, "enterprise");
 
-    // Tokens of one call are none of another, though the two requests look the same on the wire.
+    // Tokens of one RPC are refused by another one, even where both requests have the same encoding.
     let plain = ListClientAllocationsRequest {
         page_size: 5,
         ..records.request()
@@ -206,7 +209,7 @@ async fn an_altered_token_is_refused() {
 
 /// The checksum is no secret: whoever reads the source can make a token up.
 #[tokio::test]
-async fn a_token_that_somebody_made_up_does_no_harm() {
+async fn a_forged_page_token_is_refused_or_selects_only_the_callers_records() {
     let records = Records::make(6).await;
     let mut client = records.client();
     let id = records.all[2].id.as_str();

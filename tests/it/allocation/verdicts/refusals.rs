@@ -1,4 +1,4 @@
-//! Who may give a verdict on what, and which refusal comes first.
+//! Which verdicts are refused, and the order of the checks.
 
 use std::time::Duration;
 
@@ -8,11 +8,11 @@ use earmark::proto::allocation::v1::{
 use earmark::proto::network::v1::ConnectionMode;
 use tonic::Code;
 
-use crate::support::desk::Desk;
+use crate::support::allocation_fixture::AllocationFixture;
 use crate::support::earmark::{Clients, NOBODY, Parties, Refusal, refusal};
 use crate::support::locks::hold_owner;
 
-/// A call whose arguments say all there is to say of it.
+/// A verdict by its caller and arguments.
 struct Ask<'a> {
     clients: Clients,
     enterprise: &'a str,
@@ -20,12 +20,27 @@ struct Ask<'a> {
     allocation: &'a str,
 }
 
+fn ask<'a>(
+    clients: &Clients,
+    enterprise: &'a str,
+    connection: &'a str,
+    allocation: &'a str,
+) -> Ask<'a> {
+    let clients = clients.clone();
+    Ask {
+        clients,
+        enterprise,
+        connection,
+        allocation,
+    }
+}
+
 impl Ask<'_> {
-    async fn clear(&self, desk: &Desk) -> Refusal {
+    async fn clear(&self, fixture: &AllocationFixture) -> Refusal {
         let request = ClearAllocationRequest {
             enterprise_id: self.enterprise.into(),
             connection_id: self.connection.into(),
-            ..desk.parties.clear(self.allocation)
+            ..fixture.parties.clear(self.allocation)
         };
         refusal(
             self.clients
@@ -36,8 +51,8 @@ impl Ask<'_> {
         )
     }
 
-    async fn release(&self, desk: &Desk) -> Refusal {
-        let mut request = desk.parties.release(self.allocation);
+    async fn release(&self, fixture: &AllocationFixture) -> Refusal {
+        let mut request = fixture.parties.release(self.allocation);
         request.enterprise_id = self.enterprise.into();
         request.connection_id = self.connection.into();
         refusal(
@@ -49,8 +64,8 @@ impl Ask<'_> {
         )
     }
 
-    async fn cancel(&self, desk: &Desk) -> Refusal {
-        let mut request = desk.parties.cancel(self.allocation);
+    async fn cancel(&self, fixture: &AllocationFixture) -> Refusal {
+        let mut request = fixture.parties.cancel(self.allocation);
         request.enterprise_id = self.enterprise.into();
         refusal(
             self.clients
@@ -62,54 +77,58 @@ impl Ask<'_> {
     }
 
     /// Both verdicts of a partner are refused alike.
-    async fn partners_verdicts(&self, desk: &Desk, code: Code, reason: &str) {
-        let (clear, release) = (self.clear(desk).await, self.release(desk).await);
+    async fn partners_verdicts(&self, fixture: &AllocationFixture, code: Code, reason: &str) {
+        let (clear, release) = (self.clear(fixture).await, self.release(fixture).await);
         assert_eq!(clear.metadata["outcome"], "not_applied");
         assert_eq!(clear, release);
         clear.expect(code, reason);
     }
 }
 
-/// A desk with a cleared record, and one with a released one.
-async fn final_records() -> (Desk, Allocation, Allocation) {
-    let (desk, first) = Desk::with_hold(AllocationType::Allocation).await;
-    let second = desk.allocate("1", "second").await;
-    let cleared = desk.clear(&first.id).await.into_inner().allocation;
-    let released = desk.release(&second.id).await.into_inner().allocation;
-    (desk, cleared.expect("set"), released.expect("set"))
+/// A fixture with a cleared and a released record.
+async fn final_records() -> (AllocationFixture, Allocation, Allocation) {
+    let (fixture, first) = AllocationFixture::with_hold(AllocationType::Allocation).await;
+    let second = fixture.allocate("1", "second").await;
+    let cleared = fixture.clear(&first.id).await.into_inner().allocation;
+    let released = fixture.release(&second.id).await.into_inner().allocation;
+    (fixture, cleared.expect("set"), released.expect("set"))
+}
+
+async fn final_records_refuse_the_opposite(
+    fixture: &AllocationFixture,
+    member: &Clients,
+    cleared: &Allocation,
+    released: &Allocation,
+) {
+    let Parties {
+        partner_enterprise,
+        connection,
+        ..
+    } = &fixture.parties;
+    let (code, reason) = (Code::FailedPrecondition, "ALREADY_TERMINAL");
+    let clear = ask(member, partner_enterprise, connection, &released.id);
+    clear.clear(fixture).await.expect(code, reason);
+    let release = ask(member, partner_enterprise, connection, &cleared.id);
+    release.release(fixture).await.expect(code, reason);
 }
 
 /// Each call is still wrong in every way that comes later.
 #[tokio::test]
-async fn the_first_check_that_fails_answers_a_partners_verdict() {
-    let (desk, cleared, released) = final_records().await;
+async fn checks_of_a_partners_verdict_run_in_the_documented_order() {
+    let (fixture, cleared, released) = final_records().await;
     assert_eq!(cleared.status(), AllocationStatus::Cleared);
-    let earmark = &desk.earmark;
+    let earmark = &fixture.earmark;
     let bare = earmark.enterprise("Without anything").await.id;
     let unlicensed = earmark.new_enterprise("Without licence", false).await.id;
     let strangers = earmark.enterprise("Another venue").await.id;
     earmark.partner(&strangers, "Another").await;
-    let everyone = [
-        NOBODY,
-        &bare,
-        &unlicensed,
-        &strangers,
-        &desk.parties.partner_enterprise,
-    ];
+    let theirs = fixture.parties.partner_enterprise.as_str();
+    let everyone = [NOBODY, &bare, &unlicensed, &strangers, theirs];
     let reader = earmark.with_token(earmark.token("settlement_network_read", &everyone));
-    let ask = |clients: &Clients, enterprise, connection, allocation| {
-        let clients = clients.clone();
-        Ask {
-            clients,
-            enterprise,
-            connection,
-            allocation,
-        }
-    };
-    let (member, theirs) = (earmark.member(&everyone), &desk.parties.partner_enterprise);
-    let stranger = earmark.member(&[]);
+    let (member, stranger) = (earmark.member(&everyone), earmark.member(&[]));
     let denied = Code::PermissionDenied;
     let (unauthenticated, missing) = (Code::Unauthenticated, Code::NotFound);
+    let connection = fixture.parties.connection.as_str();
     let steps = [
         (ask(&reader, "x", "x", "x"), denied, "SCOPE_MISSING"),
         (
@@ -143,55 +162,49 @@ async fn the_first_check_that_fails_answers_a_partners_verdict() {
             "CONNECTION_NOT_FOUND",
         ),
         (
-            ask(&member, &strangers, &desk.parties.connection, &cleared.id),
+            ask(&member, &strangers, connection, &cleared.id),
             missing,
             "CONNECTION_NOT_FOUND",
         ),
         (
-            ask(&member, theirs, &desk.parties.connection, NOBODY),
+            ask(&member, theirs, connection, NOBODY),
             missing,
             "ALLOCATION_NOT_FOUND",
         ),
     ];
     for (ask, code, reason) in steps {
-        ask.partners_verdicts(&desk, code, reason).await;
+        ask.partners_verdicts(&fixture, code, reason).await;
     }
-    // The same ladder where the connection does exist.
+    // In the same order where the connection does exist.
     for (enterprise, code, reason) in [
         (NOBODY, missing, "ENTERPRISE_NOT_FOUND"),
         (&*unlicensed, denied, "NO_OES_LICENSE"),
         (&*bare, denied, "PARTNER_ACCESS_DENIED"),
     ] {
-        let ask = ask(&member, enterprise, &desk.parties.connection, &cleared.id);
-        ask.partners_verdicts(&desk, code, reason).await;
+        let ask = ask(&member, enterprise, connection, &cleared.id);
+        ask.partners_verdicts(&fixture, code, reason).await;
     }
-    let theirs = |record| ask(&member, theirs, &desk.parties.connection, record);
-    let opposite = (Code::FailedPrecondition, "ALREADY_TERMINAL");
-    let (code, reason) = opposite;
-    theirs(&released.id).clear(&desk).await.expect(code, reason);
-    theirs(&cleared.id)
-        .release(&desk)
-        .await
-        .expect(code, reason);
+    final_records_refuse_the_opposite(&fixture, &member, &cleared, &released).await;
 }
 
 #[tokio::test]
-async fn the_first_check_that_fails_answers_a_cancel() {
-    let (desk, cleared, _) = final_records().await;
-    let earmark = &desk.earmark;
+async fn checks_of_a_cancel_run_in_the_documented_order() {
+    let (fixture, cleared, _) = final_records().await;
+    let earmark = &fixture.earmark;
     let bare = earmark.enterprise("Without anything").await.id;
     let unlicensed = earmark.new_enterprise("Without licence", false).await.id;
     let everyone = [
         NOBODY,
         &bare,
         &unlicensed,
-        &desk.parties.enterprise,
-        &desk.parties.partner_enterprise,
+        &fixture.parties.enterprise,
+        &fixture.parties.partner_enterprise,
     ];
     let reader = earmark.with_token(earmark.token("settlement_network_read", &everyone));
     let (member, stranger) = (earmark.member(&everyone), earmark.member(&[]));
+    let (denied, missing) = (Code::PermissionDenied, Code::NotFound);
     let steps: [(&Clients, &str, &str, Code, &str); 8] = [
-        (&reader, "x", "x", Code::PermissionDenied, "SCOPE_MISSING"),
+        (&reader, "x", "x", denied, "SCOPE_MISSING"),
         (
             &stranger,
             NOBODY,
@@ -206,99 +219,84 @@ async fn the_first_check_that_fails_answers_a_cancel() {
             Code::Unauthenticated,
             "NOT_A_MEMBER",
         ),
-        (
-            &member,
-            NOBODY,
-            NOBODY,
-            Code::NotFound,
-            "ENTERPRISE_NOT_FOUND",
-        ),
-        (
-            &member,
-            &unlicensed,
-            NOBODY,
-            Code::PermissionDenied,
-            "NO_OES_LICENSE",
-        ),
+        (&member, NOBODY, NOBODY, missing, "ENTERPRISE_NOT_FOUND"),
+        (&member, &unlicensed, NOBODY, denied, "NO_OES_LICENSE"),
         // Nor has the partner's enterprise a client.
         (
             &member,
-            &desk.parties.partner_enterprise,
+            &fixture.parties.partner_enterprise,
             &cleared.id,
-            Code::NotFound,
+            missing,
             "CLIENT_NOT_FOUND",
         ),
         (
             &member,
-            &desk.parties.enterprise,
+            &fixture.parties.enterprise,
             NOBODY,
-            Code::NotFound,
+            missing,
             "ALLOCATION_NOT_FOUND",
         ),
         (
             &member,
-            &desk.parties.enterprise,
+            &fixture.parties.enterprise,
             &cleared.id,
             Code::FailedPrecondition,
             "ALREADY_TERMINAL",
         ),
     ];
     for (clients, enterprise, allocation, code, reason) in steps {
-        let ask = Ask {
-            clients: clients.clone(),
-            enterprise,
-            connection: "",
-            allocation,
-        };
-        let refused = ask.cancel(&desk).await.expect(code, reason);
+        let ask = ask(clients, enterprise, "", allocation);
+        let refused = ask.cancel(&fixture).await.expect(code, reason);
         assert_eq!(refused.metadata["outcome"], "not_applied");
     }
 }
 
 #[tokio::test]
-async fn the_clients_side_gives_no_verdict_even_where_it_is_a_partner_of_others() {
-    let (desk, hold) = Desk::with_hold(AllocationType::Allocation).await;
-    let own = &desk.parties.enterprise;
+async fn a_client_cannot_clear_or_release_its_own_record() {
+    let (fixture, hold) = AllocationFixture::with_hold(AllocationType::Allocation).await;
+    let own = &fixture.parties.enterprise;
     let ask = Ask {
-        clients: desk.earmark.member(&[own]),
+        clients: fixture.earmark.member(&[own]),
         enterprise: own,
-        connection: &desk.parties.connection,
+        connection: &fixture.parties.connection,
         allocation: &hold.id,
     };
     let (code, reason) = (Code::PermissionDenied, "PARTNER_ACCESS_DENIED");
-    ask.partners_verdicts(&desk, code, reason).await;
-    desk.earmark.partner(own, "The client's own venue").await;
-    ask.partners_verdicts(&desk, code, reason).await;
-    assert_eq!(desk.get(&hold.id).await, hold);
+    ask.partners_verdicts(&fixture, code, reason).await;
+    fixture.earmark.partner(own, "The client's own venue").await;
+    ask.partners_verdicts(&fixture, code, reason).await;
+    assert_eq!(fixture.get(&hold.id).await, hold);
 }
 
 #[tokio::test]
-async fn a_verdict_must_name_the_records_own_connection() {
-    let (desk, hold) = Desk::with_hold(AllocationType::Allocation).await;
-    let other = desk
+async fn a_verdict_with_another_connection_than_the_records_is_refused() {
+    let (fixture, hold) = AllocationFixture::with_hold(AllocationType::Allocation).await;
+    let other = fixture
         .earmark
-        .connection(&desk.parties, ConnectionMode::Confirmed)
+        .connection(&fixture.parties, ConnectionMode::Confirmed)
         .await;
     let ask = Ask {
-        clients: desk.earmark.member(&[&desk.parties.partner_enterprise]),
-        enterprise: &desk.parties.partner_enterprise,
+        clients: fixture
+            .earmark
+            .member(&[&fixture.parties.partner_enterprise]),
+        enterprise: &fixture.parties.partner_enterprise,
         connection: &other,
         allocation: &hold.id,
     };
     let (code, reason) = (Code::NotFound, "ALLOCATION_NOT_FOUND");
-    ask.partners_verdicts(&desk, code, reason).await;
-    assert_eq!(desk.get(&hold.id).await, hold);
+    ask.partners_verdicts(&fixture, code, reason).await;
+    assert_eq!(fixture.get(&hold.id).await, hold);
 }
 
 #[tokio::test]
-async fn another_partners_records_and_connections_are_as_unknown_as_those_that_do_not_exist() {
-    let (desk, hold) = Desk::with_hold(AllocationType::Allocation).await;
-    let earmark = &desk.earmark;
+async fn another_partners_records_and_connections_are_refused_like_unknown_ones() {
+    let (fixture, hold) = AllocationFixture::with_hold(AllocationType::Allocation).await;
+    let earmark = &fixture.earmark;
     let venue = earmark.enterprise("Another venue").await.id;
     let theirs = Parties {
         partner: earmark.partner(&venue, "Another").await,
         partner_enterprise: venue,
-        ..desk.parties.clone()
+        ..fixture.parties.clone()
     };
     // Connected to the same client.
     let connection = earmark.connection(&theirs, ConnectionMode::Confirmed).await;
@@ -306,8 +304,12 @@ async fn another_partners_records_and_connections_are_as_unknown_as_those_that_d
     let missing = Code::NotFound;
     for (connection, allocation, reason) in [
         (NOBODY, &*hold.id, "CONNECTION_NOT_FOUND"),
-        (&desk.parties.connection, &hold.id, "CONNECTION_NOT_FOUND"),
-        (&desk.parties.connection, NOBODY, "CONNECTION_NOT_FOUND"),
+        (
+            &fixture.parties.connection,
+            &hold.id,
+            "CONNECTION_NOT_FOUND",
+        ),
+        (&fixture.parties.connection, NOBODY, "CONNECTION_NOT_FOUND"),
         (&connection, &hold.id, "ALLOCATION_NOT_FOUND"),
         (&connection, NOBODY, "ALLOCATION_NOT_FOUND"),
     ] {
@@ -317,7 +319,7 @@ async fn another_partners_records_and_connections_are_as_unknown_as_those_that_d
             connection,
             allocation,
         };
-        ask.partners_verdicts(&desk, missing, reason).await;
+        ask.partners_verdicts(&fixture, missing, reason).await;
     }
     // Nor does another client cancel it.
     let elsewhere = earmark.parties(ConnectionMode::Confirmed).await;
@@ -327,26 +329,26 @@ async fn another_partners_records_and_connections_are_as_unknown_as_those_that_d
         connection: "",
         allocation: &hold.id,
     };
-    let refused = ask.cancel(&desk).await;
+    let refused = ask.cancel(&fixture).await;
     refused.expect(missing, "ALLOCATION_NOT_FOUND");
-    assert_eq!(desk.get(&hold.id).await, hold);
+    assert_eq!(fixture.get(&hold.id).await, hold);
 }
 
 #[tokio::test]
-async fn a_strangers_verdict_does_not_wait_for_the_clients_lock() {
-    let (desk, hold) = Desk::with_hold(AllocationType::Allocation).await;
-    let earmark = &desk.earmark;
+async fn a_verdict_of_another_partner_is_refused_without_waiting_for_the_owners_lock() {
+    let (fixture, hold) = AllocationFixture::with_hold(AllocationType::Allocation).await;
+    let earmark = &fixture.earmark;
     let venue = earmark.enterprise("Another venue").await.id;
     earmark.partner(&venue, "Another").await;
-    let _holder = hold_owner(&earmark.url, &desk.parties.enterprise).await;
+    let _holder = hold_owner(&earmark.url, &fixture.parties.enterprise).await;
     let ask = Ask {
         clients: earmark.member(&[&venue]),
         enterprise: &venue,
-        connection: &desk.parties.connection,
+        connection: &fixture.parties.connection,
         allocation: &hold.id,
     };
     // How long it takes would tell that the connection exists.
-    let refused = tokio::time::timeout(Duration::from_secs(2), ask.clear(&desk)).await;
+    let refused = tokio::time::timeout(Duration::from_secs(4), ask.clear(&fixture)).await;
     let refused = refused.expect("at once");
     refused.expect(Code::NotFound, "CONNECTION_NOT_FOUND");
 }

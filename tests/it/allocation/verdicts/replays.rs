@@ -9,61 +9,65 @@ use earmark::proto::network::v1::ConnectionMode;
 use tonic::Code;
 
 use super::{BOTH, given_back};
-use crate::support::desk::Desk;
+use crate::support::allocation_fixture::AllocationFixture;
 use crate::support::earmark::{balance, refusal};
-use crate::support::picture::assert_sound;
+use crate::support::ledger_dump::assert_sound;
 use crate::support::service::is_replayed;
 
 /// Moves custody and connection, and back again a little.
-async fn later_movements(desk: &Desk) {
-    let later = desk.allocate("7", "later").await;
-    desk.clear(&later.id).await;
-    let later = desk.deallocate("3", "later").await;
-    desk.clear(&later.id).await;
+async fn later_movements(fixture: &AllocationFixture) {
+    let later = fixture.allocate("7", "later").await;
+    fixture.clear(&later.id).await;
+    let later = fixture.deallocate("3", "later").await;
+    fixture.clear(&later.id).await;
 }
 
 #[tokio::test]
-async fn the_same_verdict_twice_answers_as_the_first_did_whatever_moved_since() {
+async fn a_repeated_verdict_returns_the_first_answers_balances() {
     for direction in BOTH {
-        let (desk, first) = Desk::with_hold(direction).await;
-        let second = desk.hold(direction, "1", "second").await;
-        let third = desk.hold(direction, "1", "third").await;
-        let cleared = desk.clear(&first.id).await.into_inner();
-        let released = desk.release(&second.id).await.into_inner();
-        let cancelled = desk.cancel(&third.id).await.into_inner();
-        later_movements(&desk).await;
+        let (fixture, first) = AllocationFixture::with_hold(direction).await;
+        let second = fixture.hold(direction, "1", "second").await;
+        let third = fixture.hold(direction, "1", "third").await;
+        let cleared = fixture.clear(&first.id).await.into_inner();
+        let released = fixture.release(&second.id).await.into_inner();
+        let cancelled = fixture.cancel(&third.id).await.into_inner();
+        later_movements(&fixture).await;
 
-        let again = desk.clear(&first.id).await;
+        let again = fixture.clear(&first.id).await;
         assert!(is_replayed(&again));
         assert_eq!(again.into_inner(), cleared);
-        let mut repeat = desk.parties.release(&second.id);
+        let mut repeat = fixture.parties.release(&second.id);
         repeat.reason = "another reason".into();
-        let again = desk.partner.clone().release_allocation(repeat).await;
+        let again = fixture.partner.clone().release_allocation(repeat).await;
         let again = again.expect("replayed");
         assert!(is_replayed(&again));
         assert_eq!(again.into_inner(), released);
-        let mut repeat = desk.parties.cancel(&third.id);
+        let mut repeat = fixture.parties.cancel(&third.id);
         repeat.reason = None;
-        let again = desk.client.clone().cancel_allocation(repeat).await;
+        let again = fixture.client.clone().cancel_allocation(repeat).await;
         let again = again.expect("replayed");
         assert!(is_replayed(&again));
         assert_eq!(again.into_inner(), cancelled);
-        assert_sound(&desk.earmark).await;
+        assert_sound(&fixture.earmark).await;
     }
 }
 
 /// Releases and cancels what was RELEASED by something else: both are replays of that.
-async fn assert_replays_of(desk: &Desk, record: &Allocation, direction: AllocationType) {
+async fn assert_replays_of(
+    fixture: &AllocationFixture,
+    record: &Allocation,
+    direction: AllocationType,
+) {
     let (custody, connection) = given_back(direction);
-    later_movements(desk).await;
-    let released = desk.release(&record.id).await;
+    later_movements(fixture).await;
+    let released = fixture.release(&record.id).await;
     assert!(is_replayed(&released));
     let expected = ReleaseAllocationResponse {
         allocation: Some(record.clone()),
         connection_balance: connection.clone(),
     };
     assert_eq!(released.into_inner(), expected);
-    let cancelled = desk.cancel(&record.id).await;
+    let cancelled = fixture.cancel(&record.id).await;
     assert!(is_replayed(&cancelled));
     let expected = CancelAllocationResponse {
         allocation: Some(record.clone()),
@@ -71,50 +75,51 @@ async fn assert_replays_of(desk: &Desk, record: &Allocation, direction: Allocati
         connection_balance: connection,
     };
     assert_eq!(cancelled.into_inner(), expected);
-    assert_eq!(&desk.get(&record.id).await, record);
-    assert_sound(&desk.earmark).await;
+    assert_eq!(&fixture.get(&record.id).await, record);
+    assert_sound(&fixture.earmark).await;
 }
 
 #[tokio::test]
-async fn releasing_what_was_cancelled_and_cancelling_what_was_released_are_replays() {
+async fn release_after_cancel_and_cancel_after_release_are_replays() {
     for direction in BOTH {
-        let (desk, hold) = Desk::with_hold(direction).await;
-        let cancelled = desk.cancel(&hold.id).await.into_inner().allocation;
-        assert_replays_of(&desk, &cancelled.expect("set"), direction).await;
+        let (fixture, hold) = AllocationFixture::with_hold(direction).await;
+        let cancelled = fixture.cancel(&hold.id).await.into_inner().allocation;
+        assert_replays_of(&fixture, &cancelled.expect("set"), direction).await;
 
-        let (desk, hold) = Desk::with_hold(direction).await;
-        let released = desk.release(&hold.id).await.into_inner().allocation;
-        assert_replays_of(&desk, &released.expect("set"), direction).await;
+        let (fixture, hold) = AllocationFixture::with_hold(direction).await;
+        let released = fixture.release(&hold.id).await.into_inner().allocation;
+        assert_replays_of(&fixture, &released.expect("set"), direction).await;
     }
 }
 
 #[tokio::test]
-async fn releasing_and_cancelling_what_expired_are_replays() {
+async fn release_and_cancel_after_expiry_are_replays() {
     for direction in BOTH {
-        let (desk, hold) = Desk::with_hold(direction).await;
+        let (fixture, hold) = AllocationFixture::with_hold(direction).await;
         // Made due by SQL, so that its versions are those of every other hold here.
         let due = "UPDATE allocation SET expire_time = clock_timestamp() WHERE status = 'RESERVED'";
-        desk.earmark
+        fixture
+            .earmark
             .sql()
             .await
             .batch_execute(due)
             .await
             .expect(due);
-        let expired = desk.get(&hold.id).await;
+        let expired = fixture.get(&hold.id).await;
         assert_eq!(expired.status(), AllocationStatus::Released);
         assert_eq!(expired.reason.as_deref(), Some("expired"));
-        assert_replays_of(&desk, &expired, direction).await;
+        assert_replays_of(&fixture, &expired, direction).await;
     }
 }
 
 #[tokio::test]
-async fn clearing_what_moved_at_once_is_a_replay() {
-    let desk = Desk::open(ConnectionMode::Instant).await;
+async fn clear_of_an_instant_allocation_is_a_replay() {
+    let fixture = AllocationFixture::open(ConnectionMode::Instant).await;
     for direction in BOTH {
-        let moved = desk.hold(direction, "10", "moved").await;
-        let (_, connection) = desk.balances().await;
-        desk.allocate("1", &format!("later {direction:?}")).await;
-        let cleared = desk.clear(&moved.id).await;
+        let moved = fixture.hold(direction, "10", "moved").await;
+        let (_, connection) = fixture.balances().await;
+        fixture.allocate("1", &format!("later {direction:?}")).await;
+        let cleared = fixture.clear(&moved.id).await;
         assert!(is_replayed(&cleared));
         let expected = ClearAllocationResponse {
             // The partner gave no verdict, and so no id of its own.
@@ -122,25 +127,25 @@ async fn clearing_what_moved_at_once_is_a_replay() {
             connection_balance: connection,
         };
         assert_eq!(cleared.into_inner(), expected);
-        assert_eq!(desk.get(&moved.id).await, moved);
-        assert_terminal(&desk, &moved.id, AllocationStatus::Cleared).await;
+        assert_eq!(fixture.get(&moved.id).await, moved);
+        assert_terminal(&fixture, &moved.id, AllocationStatus::Cleared).await;
     }
-    assert_sound(&desk.earmark).await;
+    assert_sound(&fixture.earmark).await;
 }
 
 /// The verdicts that contradict how a record stands are refused, with its status.
-async fn assert_terminal(desk: &Desk, id: &str, status: AllocationStatus) {
+async fn assert_terminal(fixture: &AllocationFixture, id: &str, status: AllocationStatus) {
     let mut refusals = Vec::new();
     if status == AllocationStatus::Cleared {
-        let release = desk.parties.release(id);
-        let answer = desk.partner.clone().release_allocation(release).await;
+        let release = fixture.parties.release(id);
+        let answer = fixture.partner.clone().release_allocation(release).await;
         refusals.push(refusal(answer));
-        let cancel = desk.parties.cancel(id);
-        let answer = desk.client.clone().cancel_allocation(cancel).await;
+        let cancel = fixture.parties.cancel(id);
+        let answer = fixture.client.clone().cancel_allocation(cancel).await;
         refusals.push(refusal(answer));
     } else {
-        let clear = desk.parties.clear(id);
-        let answer = desk.partner.clone().clear_allocation(clear).await;
+        let clear = fixture.parties.clear(id);
+        let answer = fixture.partner.clone().clear_allocation(clear).await;
         refusals.push(refusal(answer));
     }
     for refused in refusals {
@@ -152,39 +157,39 @@ async fn assert_terminal(desk: &Desk, id: &str, status: AllocationStatus) {
 }
 
 #[tokio::test]
-async fn the_opposite_verdict_is_refused_with_how_the_record_stands() {
+async fn the_opposite_verdict_is_refused_with_the_records_status() {
     for direction in BOTH {
-        let (desk, hold) = Desk::with_hold(direction).await;
-        desk.clear(&hold.id).await;
-        assert_terminal(&desk, &hold.id, AllocationStatus::Cleared).await;
-        let second = desk.hold(direction, "1", "second").await;
-        desk.release(&second.id).await;
-        assert_terminal(&desk, &second.id, AllocationStatus::Released).await;
-        let third = desk.hold(direction, "1", "third").await;
-        desk.cancel(&third.id).await;
-        assert_terminal(&desk, &third.id, AllocationStatus::Released).await;
-        assert_sound(&desk.earmark).await;
+        let (fixture, hold) = AllocationFixture::with_hold(direction).await;
+        fixture.clear(&hold.id).await;
+        assert_terminal(&fixture, &hold.id, AllocationStatus::Cleared).await;
+        let second = fixture.hold(direction, "1", "second").await;
+        fixture.release(&second.id).await;
+        assert_terminal(&fixture, &second.id, AllocationStatus::Released).await;
+        let third = fixture.hold(direction, "1", "third").await;
+        fixture.cancel(&third.id).await;
+        assert_terminal(&fixture, &third.id, AllocationStatus::Released).await;
+        assert_sound(&fixture.earmark).await;
     }
 }
 
 #[tokio::test]
-async fn a_repeat_with_another_partner_external_id_is_refused() {
-    let (desk, first) = Desk::with_hold(AllocationType::Allocation).await;
-    let second = desk.allocate("1", "second").await;
-    let third = desk.allocate("1", "third").await;
-    desk.clear(&first.id).await;
-    desk.release(&second.id).await;
-    let mut clear = desk.parties.clear(&third.id);
+async fn a_repeated_verdict_with_another_partner_external_id_is_refused() {
+    let (fixture, first) = AllocationFixture::with_hold(AllocationType::Allocation).await;
+    let second = fixture.allocate("1", "second").await;
+    let third = fixture.allocate("1", "third").await;
+    fixture.clear(&first.id).await;
+    fixture.release(&second.id).await;
+    let mut clear = fixture.parties.clear(&third.id);
     clear.partner_external_id = None;
-    let cleared = desk.partner.clone().clear_allocation(clear).await;
+    let cleared = fixture.partner.clone().clear_allocation(clear).await;
     cleared.expect("cleared");
     let (some, none) = (Some("another".to_owned()), None);
     for (id, partner_external_id) in [(&first.id, &some), (&first.id, &none), (&third.id, &some)] {
         let clear = ClearAllocationRequest {
             partner_external_id: partner_external_id.clone(),
-            ..desk.parties.clear(id)
+            ..fixture.parties.clear(id)
         };
-        let answer = desk.partner.clone().clear_allocation(clear).await;
+        let answer = fixture.partner.clone().clear_allocation(clear).await;
         let refused = refusal(answer).expect(Code::AlreadyExists, "IDEMPOTENCY_KEY_REUSED");
         assert_eq!(refused.metadata["field"], "partner_external_id");
         assert_eq!(refused.metadata["outcome"], "not_applied");
@@ -192,23 +197,23 @@ async fn a_repeat_with_another_partner_external_id_is_refused() {
     for partner_external_id in [some, none] {
         let release = ReleaseAllocationRequest {
             partner_external_id,
-            ..desk.parties.release(&second.id)
+            ..fixture.parties.release(&second.id)
         };
-        let answer = desk.partner.clone().release_allocation(release).await;
+        let answer = fixture.partner.clone().release_allocation(release).await;
         refusal(answer).expect(Code::AlreadyExists, "IDEMPOTENCY_KEY_REUSED");
     }
     // How it stands comes first.
-    let mut release = desk.parties.release(&first.id);
+    let mut release = fixture.parties.release(&first.id);
     release.partner_external_id = Some("another".into());
-    let answer = desk.partner.clone().release_allocation(release).await;
+    let answer = fixture.partner.clone().release_allocation(release).await;
     refusal(answer).expect(Code::FailedPrecondition, "ALREADY_TERMINAL");
 }
 
 #[tokio::test]
-async fn a_replayed_create_shows_the_record_as_it_stands_and_the_balances_of_its_first_answer() {
-    let (desk, _) = Desk::with_hold(AllocationType::Allocation).await;
-    let create = desk.parties.deallocation("BTC", "20", "d");
-    let first = desk
+async fn a_replayed_create_shows_the_closed_record_and_the_balances_of_its_first_answer() {
+    let (fixture, _) = AllocationFixture::with_hold(AllocationType::Allocation).await;
+    let create = fixture.parties.deallocation("BTC", "20", "d");
+    let first = fixture
         .client
         .clone()
         .create_deallocation(create.clone())
@@ -216,8 +221,8 @@ async fn a_replayed_create_shows_the_record_as_it_stands_and_the_balances_of_its
     let first = first.expect("held").into_inner();
     assert_eq!(first.connection_balance, balance("40", "20", 2));
     let id = first.allocation.expect("set").id;
-    let cleared = desk.clear(&id).await.into_inner().allocation;
-    let again = desk
+    let cleared = fixture.clear(&id).await.into_inner().allocation;
+    let again = fixture
         .client
         .clone()
         .create_deallocation(create.clone())
@@ -231,38 +236,38 @@ async fn a_replayed_create_shows_the_record_as_it_stands_and_the_balances_of_its
 
     let mut other = create;
     other.notes = Some("other content".into());
-    let answer = desk.client.clone().create_deallocation(other).await;
+    let answer = fixture.client.clone().create_deallocation(other).await;
     let refused = refusal(answer).expect(Code::AlreadyExists, "IDEMPOTENCY_KEY_REUSED");
     assert_eq!(refused.metadata["field"], "client_external_id");
 }
 
 #[tokio::test]
-async fn validating_a_repeat_answers_as_the_repeat_does() {
-    let (desk, first) = Desk::with_hold(AllocationType::Allocation).await;
-    let second = desk.allocate("1", "second").await;
-    let cleared = desk.clear(&first.id).await.into_inner();
-    let cancelled = desk.cancel(&second.id).await.into_inner();
+async fn validate_only_of_a_repeated_verdict_answers_like_the_replay() {
+    let (fixture, first) = AllocationFixture::with_hold(AllocationType::Allocation).await;
+    let second = fixture.allocate("1", "second").await;
+    let cleared = fixture.clear(&first.id).await.into_inner();
+    let cancelled = fixture.cancel(&second.id).await.into_inner();
     let clear = ClearAllocationRequest {
         validate_only: true,
-        ..desk.parties.clear(&first.id)
+        ..fixture.parties.clear(&first.id)
     };
-    let answer = desk.partner.clone().clear_allocation(clear).await;
+    let answer = fixture.partner.clone().clear_allocation(clear).await;
     let answer = answer.expect("validated");
     assert!(is_replayed(&answer));
     assert_eq!(answer.into_inner(), cleared);
     let cancel = CancelAllocationRequest {
         validate_only: true,
-        ..desk.parties.cancel(&second.id)
+        ..fixture.parties.cancel(&second.id)
     };
-    let answer = desk.client.clone().cancel_allocation(cancel).await;
+    let answer = fixture.client.clone().cancel_allocation(cancel).await;
     let answer = answer.expect("validated");
     assert!(is_replayed(&answer));
     assert_eq!(answer.into_inner(), cancelled);
     let release = ReleaseAllocationRequest {
         validate_only: true,
-        ..desk.parties.release(&second.id)
+        ..fixture.parties.release(&second.id)
     };
-    let answer = desk.partner.clone().release_allocation(release).await;
+    let answer = fixture.partner.clone().release_allocation(release).await;
     let answer = answer.expect("validated");
     assert!(is_replayed(&answer));
     assert_eq!(answer.into_inner().allocation, cancelled.allocation);

@@ -1,7 +1,7 @@
-//! Does again what was done, in the journal's order, and finds each call a place in it.
+//! Repeats the commands in the journal's order and finds for each call a point in it.
 //!
-//! A call's place lies behind all that anybody knew before he asked, and before all that was asked for once he was
-//! answered.
+//! This point lies after everything that was visible before the call began, and before everything that was
+//! asked for after the call was answered.
 
 use std::collections::HashMap;
 
@@ -9,7 +9,7 @@ use earmark::types::ids::{OwnerId, TenantId};
 use tokio_postgres::Client;
 use uuid::Uuid;
 
-use super::{BUCKETS, Call, Command, ONE, Seen, Told, number};
+use super::{BUCKETS, Call, Command, ONE, Outcome, Seen, number};
 
 /// Refusals that say nothing of a bucket: a reserve asked for again once its time had passed, and what was not tried.
 const PASSING: [&str; 5] = [
@@ -122,12 +122,12 @@ impl Past<'_> {
         let mut made: HashMap<&str, Uuid> = HashMap::new();
         for (id, key) in &self.keys {
             let calls = &self.calls[key.as_str()];
-            let may_have = |call: &&Call| matches!(call.told, Told::Done { .. } | Told::Lost);
+            let may_have = |call: &&Call| matches!(call.told, Outcome::Done { .. } | Outcome::Lost);
             assert!(calls.iter().any(may_have), "{calls:?}");
             assert_eq!(made.insert(key, *id), None, "a key has one effect");
         }
         for call in self.calls.values().flatten() {
-            if let Told::Done { id, .. } = call.told {
+            if let Outcome::Done { id, .. } = call.told {
                 assert_eq!(made.get(call.key.as_str()), Some(&id), "{call:?}");
             }
         }
@@ -143,11 +143,11 @@ impl Past<'_> {
                 version => journal[version - 1].after.remaining,
             };
             match &call.told {
-                Told::Read(seen) => {
+                Outcome::Read(seen) => {
                     assert_eq!(journal[seen.version - 1].after, *seen, "{call:?}");
                     assert!((floor..=ceiling).contains(&seen.version), "{call:?}");
                 }
-                Told::Done { id, seen } => {
+                Outcome::Done { id, seen } => {
                     // The last of its movements; of a replay too, whose first answer may be older than all that is known.
                     let last = journal.iter().rposition(|line| line.id == *id);
                     // A reserve's own expiry comes later.
@@ -166,7 +166,7 @@ impl Past<'_> {
                         "{call:?}: {floor} was known"
                     );
                 }
-                Told::Short(available) => {
+                Outcome::Short(available) => {
                     let fits = match &call.command {
                         Command::Draw { reserve, value, .. } => {
                             assert!(available < value, "{call:?}");
@@ -181,7 +181,7 @@ impl Past<'_> {
                     };
                     assert!(fits, "{call:?}: never between {floor} and {ceiling}");
                 }
-                Told::Refused(reason) if reason == "ALREADY_TERMINAL" => {
+                Outcome::Refused(reason) if reason == "ALREADY_TERMINAL" => {
                     let (Command::Draw { reserve, .. } | Command::Unreserve(reserve)) =
                         &call.command
                     else {
@@ -189,8 +189,8 @@ impl Past<'_> {
                     };
                     assert!(self.held(*reserve, floor, ceiling).contains(&0), "{call:?}");
                 }
-                Told::Refused(reason) => assert!(PASSING.contains(&&**reason), "{call:?}"),
-                Told::Lost => {}
+                Outcome::Refused(reason) => assert!(PASSING.contains(&&**reason), "{call:?}"),
+                Outcome::Lost => {}
             }
         }
     }
@@ -213,7 +213,7 @@ impl Past<'_> {
             same.iter().all(|twin| other.asked <= twin.asked)
         };
         let made = of_bucket.filter_map(|other| match &other.told {
-            Told::Done { id, .. } if first(&other) => self.made[call.bucket].get(id).copied(),
+            Outcome::Done { id, .. } if first(&other) => self.made[call.bucket].get(id).copied(),
             _ => None,
         });
         made.min()
@@ -226,7 +226,7 @@ fn known_before(calls: &[Call], call: &Call) -> usize {
     let earlier = calls.iter().filter(|other| other.answered < call.asked);
     let told = earlier.filter(|other| other.bucket == call.bucket);
     let versions = told.filter_map(|other| match other.told {
-        Told::Read(seen) | Told::Done { seen, .. } => Some(seen.version),
+        Outcome::Read(seen) | Outcome::Done { seen, .. } => Some(seen.version),
         _ => None,
     });
     versions.max().unwrap_or(0)

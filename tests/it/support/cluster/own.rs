@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::time::Duration;
 
-use earmark::db::embedded::{Cluster, Options, State};
+use earmark_dev_postgres::{Cluster, ClusterOptions, ClusterState};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, Uid};
 use tempfile::TempDir;
@@ -44,6 +44,12 @@ impl OwnCluster {
         }
     }
 
+    /// Stops all processes of the server where they are: it holds its connections, and answers nothing.
+    pub(crate) fn freeze(&self) -> Frozen {
+        let (postmaster, _) = self.running();
+        Frozen::new([vec![postmaster], children_of(postmaster)].concat())
+    }
+
     /// Stops the server as its administrator would, who does not wait for sessions; it is started again by itself.
     pub(crate) fn restart(&self) {
         let (postmaster, _) = self.running();
@@ -54,7 +60,7 @@ impl OwnCluster {
     pub(crate) async fn restarted(&self, times: u32) {
         let mut state = self.cluster.state();
         let again = state.wait_for(
-            |state| matches!(state, State::Running { restarts, .. } if *restarts >= times),
+            |state| matches!(state, ClusterState::Running { restarts, .. } if *restarts >= times),
         );
         let again = tokio::time::timeout(RESTART_MAX, again).await;
         again.expect("it starts again").expect("it is looked after");
@@ -63,7 +69,7 @@ impl OwnCluster {
     /// Its process, and how often it was started again; a panic if it does not run.
     fn running(&self) -> (i32, u32) {
         match &*self.cluster.state().borrow() {
-            State::Running { pid, restarts, .. } => {
+            ClusterState::Running { pid, restarts, .. } => {
                 (i32::try_from(*pid).expect("a process id"), *restarts)
             }
             other => panic!("it does not run: {other:?}"),
@@ -71,7 +77,27 @@ impl OwnCluster {
     }
 }
 
-/// Recovery and all.
+/// Processes that are stopped until this is dropped.
+pub(crate) struct Frozen(Vec<i32>);
+
+impl Frozen {
+    pub(crate) fn new(pids: Vec<i32>) -> Self {
+        for pid in &pids {
+            _ = kill(Pid::from_raw(*pid), Signal::SIGSTOP);
+        }
+        Self(pids)
+    }
+}
+
+impl Drop for Frozen {
+    fn drop(&mut self) {
+        for pid in &self.0 {
+            _ = kill(Pid::from_raw(*pid), Signal::SIGCONT);
+        }
+    }
+}
+
+/// Limit for a restart including crash recovery.
 const RESTART_MAX: Duration = Duration::from_secs(60);
 
 fn children_of(parent: i32) -> Vec<i32> {
@@ -107,11 +133,11 @@ pub(crate) async fn own_cluster_with(settings: &[(&str, &str)]) -> OwnCluster {
 }
 
 /// How a test runs a cluster of its own in a folder.
-pub(crate) fn own_options(folder: &Path) -> Options {
-    Options {
+pub(crate) fn own_options(folder: &Path) -> ClusterOptions {
+    ClusterOptions {
         durable: false,
         binaries: super::binaries(),
-        ..Options::new(folder.join("data"))
+        ..ClusterOptions::new(folder.join("data"))
     }
 }
 

@@ -12,7 +12,7 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, SystemTime};
 
-use earmark::db::embedded::Cluster;
+use earmark_dev_postgres::Cluster;
 
 use super::own::own_folder;
 use super::{Folder, connect, on_own_runtime, start_server};

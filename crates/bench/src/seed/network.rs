@@ -1,0 +1,116 @@
+//! Enterprises with accounts and open allocations.
+
+use anyhow::{Context, Result};
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::loader::{CONTENT_HASH, Loader};
+use crate::cluster::BenchCluster;
+use crate::ids::{self, BenchNetwork};
+
+const OPENING: i64 = 1_000_000_000_000;
+
+/// Seeds networks into a migrated database, one after the other.
+pub(crate) async fn seed(
+    cluster: &BenchCluster,
+    database: &str,
+    networks: &[BenchNetwork],
+) -> Result<()> {
+    let client = cluster.connect(database).await?;
+    let loader = Loader::begin(&client, &["allocation", "entry"]).await?;
+    for network in networks {
+        let records = i64::from(network.records);
+        // Its newest record is a minute old.
+        let start = Utc::now() - TimeDelta::milliseconds(records) - TimeDelta::minutes(1);
+        let sql = include_str!("network.sql")
+            .replace("$first", &network.first.to_string())
+            .replace("$last", &network.last().to_string())
+            .replace("$currencies", &network.currencies.to_string())
+            .replace("$records", &network.records.to_string())
+            .replace("$start", &start.to_rfc3339());
+        // The functions and tables that it makes for itself end with the connection.
+        let session = cluster.connect(database).await?;
+        session.batch_execute(&sql).await.context("seeding")?;
+        let allocations = "allocation (owner_id, id, type, status, currency, quantity, connection_id, client_id, \
+                           partner_id, client_external_id, initiated_by, created_at, updated_at, content_hash, \
+                           opened_custody_version, opened_connection_version)";
+        loader
+            .copy(
+                allocations,
+                places(*network).map(|place| place.allocation(start)),
+            )
+            .await?;
+        let entries = "entry (owner_id, account_id, unit, version, available_delta, held_delta, available, held, cause, \
+                       cause_id, time)";
+        loader
+            .copy(entries, places(*network).map(|place| place.entry(start)))
+            .await?;
+    }
+    loader.end().await
+}
+
+/// A record among the others, both counted as the ids are.
+struct SeedRecord {
+    enterprise: u32,
+    record: u32,
+    currencies: u32,
+}
+
+/// All records in the order in which they would have been made: the enterprises in turns.
+fn places(network: BenchNetwork) -> impl Iterator<Item = SeedRecord> {
+    (0..network.records).flat_map(move |record| {
+        (network.first..=network.last()).map(move |enterprise| SeedRecord {
+            enterprise,
+            record,
+            currencies: network.currencies,
+        })
+    })
+}
+
+impl SeedRecord {
+    fn currency(&self) -> u32 {
+        self.record % self.currencies + 1
+    }
+
+    /// The first version is the opening deposit's.
+    fn version(&self) -> i64 {
+        i64::from(self.record / self.currencies) + 2
+    }
+
+    /// One record of an enterprise in each millisecond, the first behind its deposits.
+    fn time(&self, start: DateTime<Utc>) -> String {
+        let time = start + TimeDelta::milliseconds(i64::from(self.record) + 1);
+        time.format("%Y-%m-%d %H:%M:%S%.6f+00").to_string()
+    }
+
+    fn allocation(&self, start: DateTime<Utc>) -> String {
+        let Self {
+            enterprise, record, ..
+        } = *self;
+        format!(
+            "{owner}\t{id}\tALLOCATION\tRESERVED\tC{currency}\t1\t{connection}\t{client}\t{partner}\t\
+             seed-{record}\tseed\t{time}\t{time}\t{CONTENT_HASH}\t{version}\t0\n",
+            owner = ids::enterprise(enterprise),
+            id = ids::allocation(enterprise, record),
+            currency = self.currency(),
+            connection = ids::connection(enterprise),
+            client = ids::client(enterprise),
+            partner = ids::partner(),
+            time = self.time(start),
+            version = self.version(),
+        )
+    }
+
+    fn entry(&self, start: DateTime<Utc>) -> String {
+        let held = self.version() - 1;
+        format!(
+            "{owner}\t00000000-0000-0000-0000-000000000001\tC{currency}\t{version}\t-1\t1\t{available}\t{held}\tRESERVE\t\
+             {cause}\t{time}\n",
+            owner = ids::enterprise(self.enterprise),
+            currency = self.currency(),
+            version = self.version(),
+            available = OPENING - held,
+            cause = ids::allocation(self.enterprise, self.record),
+            time = self.time(start),
+        )
+    }
+}

@@ -1,0 +1,145 @@
+//! The requests of reads.
+
+use crate::bucket::convert::values::{kind_of, status_of, usage_of};
+use crate::bucket::convert::view::BucketView;
+use crate::bucket::model::{
+    Accumulate, Accumulated, ActionCursor, ActionList, BucketFilter, Cursor, List,
+};
+use crate::error::{Error, Result};
+use crate::limits::{BUCKETS_PAGE_MAX, ID_CHARS_MAX};
+use crate::proto::bucket::v1 as pb;
+use crate::rpc::page_token::Binding;
+use crate::rpc::read::Reader;
+use crate::types::ids::{ActionId, TenantId};
+use crate::types::page::Page;
+
+/// Reads the request for one bucket: its id, and what to show of it.
+pub(in crate::bucket) fn get(request: &pb::GetBucketRequest) -> Result<(String, BucketView)> {
+    let mut read = Reader::new();
+    let id = read.external_id("id", &request.id);
+    let view = BucketView::read(&mut read, &request.r#type, &request.fields);
+    read.finish()?;
+    Ok((id, view))
+}
+
+/// Reads a list of buckets and what to show of each. With them comes what its page tokens are bound to; the tenant, if the
+/// token names one, is part of it.
+pub(in crate::bucket) fn list(
+    rpc: &str,
+    tenant: Option<TenantId>,
+    request: pb::ListBucketsRequest,
+) -> Result<(List, BucketView, Binding)> {
+    let bound = pb::ListBucketsRequest {
+        // How a bucket is shown does not change which buckets follow.
+        r#type: String::new(),
+        fields: String::new(),
+        limit: 0,
+        offset: 0,
+        page_token: String::new(),
+        ..request.clone()
+    };
+    let binding = Binding::with_owner(rpc, &bound, &owner(tenant));
+    let mut read = Reader::new();
+    let view = BucketView::read(&mut read, &request.r#type, &request.fields);
+    let status = read.optional_enum("status", request.status);
+    let usage_type = read.optional_enum("usage_type", request.usage_type);
+    let list = List {
+        filter: BucketFilter {
+            product: read.optional_external_id("product_id", &request.product_id),
+            party_account: read.optional_external_id("party_account_id", &request.party_account_id),
+            status: status.and_then(status_of),
+            usage_type: usage_type.and_then(usage_of),
+        },
+        page: read.offset_page::<Cursor>(
+            request.limit,
+            BUCKETS_PAGE_MAX,
+            request.offset,
+            &request.page_token,
+            binding,
+        ),
+    };
+    read.finish()?;
+    // A token's cursor is a bucket that the page before has shown, unless it was forged.
+    let is_forged = |cursor: &Cursor| !cursor.created_at.is_storable() || cursor.id.contains('\0');
+    if list.page.after().is_some_and(is_forged) {
+        return Err(Error::PageTokenInvalid);
+    }
+    Ok((list, view, binding))
+}
+
+/// Reads a list of balance actions. With it comes what its page tokens are bound to; the tenant, if the token names one,
+/// is part of it.
+pub(in crate::bucket) fn action_list(
+    rpc: &str,
+    tenant: Option<TenantId>,
+    request: pb::ListBalanceActionsRequest,
+) -> Result<(ActionList, Binding)> {
+    let mut read = Reader::new();
+    let kinds = read.enums("types", &request.types);
+    let buckets = read.texts("bucket_ids", &request.bucket_ids, ID_CHARS_MAX);
+    let parties = &request.party_account_ids;
+    let party_accounts = read.texts("party_account_ids", parties, ID_CHARS_MAX);
+    let request_ids = read.texts("request_ids", &request.request_ids, ID_CHARS_MAX);
+    let (from, to) = read.time_range(
+        ("time_on_or_after", request.time_on_or_after.as_ref()),
+        ("time_before", request.time_before.as_ref()),
+    );
+    let (size, token) = (request.page_size, request.page_token.clone());
+    let bound = pb::ListBalanceActionsRequest {
+        page_size: 0,
+        page_token: String::new(),
+        ..request
+    };
+    let binding = Binding::with_owner(rpc, &bound, &owner(tenant));
+    let page: Page<ActionCursor> = read.page(0, size, &token, binding);
+    read.finish()?;
+    let list = ActionList {
+        kinds: kinds.into_iter().filter_map(kind_of).collect(),
+        buckets,
+        party_accounts,
+        request_ids,
+        from,
+        to,
+        page,
+    };
+    Ok((list, binding))
+}
+
+/// A token that names no tenant is refused after its arguments were judged.
+fn owner(tenant: Option<TenantId>) -> Vec<u8> {
+    tenant.map_or(Vec::new(), |tenant| tenant.0.into_bytes().into())
+}
+
+/// Reads the request for one action: its id.
+pub(in crate::bucket) fn get_action(request: &pb::GetBalanceActionRequest) -> Result<ActionId> {
+    let mut read = Reader::new();
+    let id = read.id("id", &request.id);
+    read.finish()?;
+    Ok(id)
+}
+
+/// Reads the party account whose balances are added up.
+pub(in crate::bucket) fn accumulate(
+    request: &pb::GetAccumulatedBalanceRequest,
+) -> Result<Accumulate> {
+    let mut read = Reader::new();
+    let party_account = read.external_id("party_account_id", &request.party_account_id);
+    let units = Some(request.units.as_str()).filter(|units| !units.is_empty());
+    let unit = units.map(|units| read.unit("units", units));
+    read.finish()?;
+    Ok(Accumulate {
+        party_account,
+        unit,
+    })
+}
+
+impl From<Accumulated> for pb::AccumulatedBalance {
+    fn from(accumulated: Accumulated) -> Self {
+        Self {
+            units: accumulated.unit.to_string(),
+            available: accumulated.available,
+            reserved: accumulated.held,
+            bucket_count: accumulated.buckets,
+        }
+    }
+}

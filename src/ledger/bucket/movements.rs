@@ -1,0 +1,47 @@
+//! The movements that operations on buckets are made of.
+
+use crate::error::{Error, Result};
+use crate::ledger::account::Balance;
+use crate::ledger::books::{Leg, Owner};
+use crate::types::amount::Amount;
+use crate::types::ids::AccountId;
+use crate::types::unit::Unit;
+
+/// Judges whether a bucket can take this much more. A bucket holds less than 10^16, so that whatever part of it is
+/// available or held has at most 16 digits before the point and 12 after it, and giving back never fails.
+pub(super) fn judge_room(owner: &Owner, unit: &Unit, amount: Amount) -> Result<()> {
+    let Balance {
+        available, held, ..
+    } = owner.balance(AccountId::OWN, unit);
+    let total = available
+        .checked_add(held)
+        .and_then(|total| total.checked_add(amount));
+    if total.is_some_and(|total| total < Amount::DECIMAL_LIMIT) {
+        Ok(())
+    } else {
+        Err(Error::BalanceLimit { unit: unit.clone() })
+    }
+}
+
+/// Moves what is available in one account to what is available in another.
+pub(super) fn exchange(from: AccountId, to: AccountId, amount: Amount) -> Vec<Leg> {
+    vec![available(from, amount.negated()), available(to, amount)]
+}
+
+/// A leg that leaves `held` as it is.
+pub(super) fn available(account: AccountId, available: Amount) -> Leg {
+    Leg {
+        account,
+        available,
+        held: Amount::ZERO,
+    }
+}
+
+/// A leg that makes a part of what is held available again, and gives up the rest of it.
+pub(super) fn given_back(available: Amount, held: Amount) -> Leg {
+    Leg {
+        account: AccountId::OWN,
+        available,
+        held: held.negated(),
+    }
+}

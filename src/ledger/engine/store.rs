@@ -1,0 +1,406 @@
+//! The connection of a writer, and the SQL that all kinds share. Every statement is prepared once per connection, before
+//! the first batch: a statement that is not prepared would be sent later than those that are.
+//!
+//! The connection is tokio-postgres itself rather than diesel-async, which is built on it: it gives SQLSTATEs, explicit
+//! preparation, and messages that leave in the order in which the calls are made.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use tokio::try_join;
+use tokio_postgres::types::ToSql;
+use tokio_postgres::{Client, Row, Statement};
+use uuid::Uuid;
+
+use crate::ledger::account::{Account, Balance, EnterpriseFacts, Entry, OwnerKind};
+use crate::ledger::books::{AccountChange, BookChanges, Books};
+use crate::ledger::engine::batch_reads::BatchReads;
+use crate::ledger::kind::{AccountName, BalanceAt, DueQuery};
+use crate::ledger::kinds::{Changes, DUE_OWNERS, Proofs, Statements, States};
+use crate::ledger::store_error::{PgResult, StoreError};
+use crate::ledger::table::description::{Stored, read_first};
+use crate::ledger::table::statements::{Insert, Lookup, Update, UpdateShape};
+use crate::limits::EXPIRE_BATCH_MAX;
+use crate::types::ids::{ClientId, OwnerId};
+use crate::types::time::Time;
+
+/// A connection with its prepared statements.
+pub(super) struct Store {
+    client: Client,
+    lock: Statement,
+    lock_free: Statement,
+    insert_owners: Statement,
+    enterprises: Statement,
+    clock: Statement,
+    accounts: Lookup<AccountName>,
+    balance_at: Statement,
+    kinds: Statements,
+    insert_accounts: Insert<Account>,
+    update_accounts: Update<AccountChange>,
+    insert_entries: Insert<Entry>,
+    entry_exists: Statement,
+    begun: AtomicU64,
+}
+
+/// How a batch locks its owners.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Lock {
+    /// All of them, waiting for other sessions up to the session's lock timeout.
+    Wait,
+    /// Those that no other session has locked.
+    Skip,
+}
+
+const LOCK: &str =
+    "SELECT owner_id FROM owner WHERE owner_id = ANY($1) ORDER BY owner_id FOR NO KEY UPDATE";
+const LOCK_FREE: &str = "\
+    SELECT owner_id FROM owner WHERE owner_id = ANY($1) ORDER BY owner_id FOR NO KEY UPDATE SKIP LOCKED";
+
+/// Sorted, so that no two transactions wait for each other.
+const INSERT_OWNERS: &str = "\
+    INSERT INTO owner (owner_id) SELECT n.owner_id FROM unnest($1::uuid[]) n(owner_id) ORDER BY n.owner_id \
+    ON CONFLICT DO NOTHING";
+
+const ENTERPRISES: &str = "\
+    SELECT e.id, e.oes_licensed, c.id \
+    FROM enterprise e LEFT JOIN client c ON c.enterprise_id = e.id WHERE e.id = ANY($1)";
+
+const BALANCE_AT: &str = "\
+    SELECT e.available, e.held, e.version FROM entry e \
+    WHERE e.owner_id = $1 AND e.account_id = $2 AND e.unit = $3 AND e.version = $4";
+
+const ENTRY_EXISTS: &str = "\
+    SELECT EXISTS (SELECT FROM entry WHERE owner_id = $1 AND account_id = $2 AND unit = $3 AND version = $4 \
+                   AND cause_id = $5 AND time = $6)";
+
+/// The version that was read must still be the stored one.
+const UPDATED_ACCOUNTS: UpdateShape = UpdateShape {
+    table: "account",
+    keys: &["owner_id", "account_id", "unit"],
+    set: &["available", "held", "version"],
+    compared: &["stored_version"],
+    condition: "t.version = n.stored_version",
+};
+
+/// The number of transactions after which every statement is planned anew, which takes some milliseconds.
+const REPLAN_EVERY: u64 = 4_096;
+
+/// The time that [`Store::was_committed`] waits for locks of the transaction that it looks for.
+const DOUBT_LOCK_WAIT: Duration = Duration::from_secs(4);
+
+/// The clock, read once; the time of each owner's newest entry, in the order of the owners given; and for each kind the
+/// owners of which something is due. `$1` are enterprises, `$2` buckets.
+fn clock_text() -> String {
+    let last_times = |owners: &str| {
+        format!(
+            "ARRAY(SELECT (SELECT max(t.time) FROM entry t WHERE t.owner_id = o.owner_id) \
+             FROM unnest({owners}::uuid[]) o(owner_id))"
+        )
+    };
+    let mut columns = vec!["clock.now".to_owned(), last_times("$1"), last_times("$2")];
+    columns.extend(DUE_OWNERS.map(|(owner, subquery)| {
+        let owners = match owner {
+            OwnerKind::Enterprise => "unnest($1::uuid[])",
+            OwnerKind::Bucket => "unnest($2::uuid[])",
+        };
+        match subquery {
+            Some(subquery) => format!("ARRAY({})", subquery.replace("{owners}", owners)),
+            None => "ARRAY[]::uuid[]".into(),
+        }
+    }));
+    format!(
+        "SELECT {} FROM (SELECT clock_timestamp() AS now OFFSET 0) clock",
+        columns.join(", ")
+    )
+}
+
+/// The columns of the clock's row before those of the kinds.
+const CLOCK_COLUMNS: usize = 3;
+
+/// What a transaction wrote and what nothing changes any more. No two tries write the same: each has a time of its own,
+/// from the clock under the owners' locks.
+#[derive(Clone, Debug)]
+pub(super) enum Proof {
+    /// A line of the journal.
+    Entry(Box<Entry>),
+    /// Changes of records without a movement.
+    Records(Proofs),
+}
+
+impl Proof {
+    /// What proves these changes, if there are any.
+    pub(super) fn of(books: &BookChanges<'_>, kinds: &Changes<'_>) -> Option<Self> {
+        if let Some(entry) = books.entries.first() {
+            return Some(Self::Entry(Box::new(Entry::clone(entry))));
+        }
+        let proofs = kinds.proofs();
+        (!proofs.is_empty()).then_some(Self::Records(proofs))
+    }
+}
+
+impl Store {
+    /// Prepares every statement, on a connection that plans each of them once for all parameters.
+    pub(super) async fn prepare(client: Client) -> PgResult<Self> {
+        Ok(Self {
+            lock: client.prepare(LOCK).await?,
+            lock_free: client.prepare(LOCK_FREE).await?,
+            insert_owners: client.prepare(INSERT_OWNERS).await?,
+            enterprises: client.prepare(ENTERPRISES).await?,
+            clock: client.prepare(&clock_text()).await?,
+            accounts: Lookup::prepare::<Account>(&client, "account").await?,
+            balance_at: client.prepare(BALANCE_AT).await?,
+            kinds: Statements::prepare(&client).await?,
+            insert_accounts: Insert::prepare(&client, "account").await?,
+            update_accounts: Update::prepare(&client, UPDATED_ACCOUNTS).await?,
+            insert_entries: Insert::prepare(&client, "entry").await?,
+            entry_exists: client.prepare(ENTRY_EXISTS).await?,
+            client,
+            begun: AtomicU64::new(0),
+        })
+    }
+
+    /// Sends BEGIN. Plans are dropped now and then, at first often and later seldom: a plan that was made while a table was
+    /// small may use an index that leads to all rows of an owner.
+    async fn send_begin(&self) -> PgResult<()> {
+        let begun = self.begun.fetch_add(1, Ordering::Relaxed);
+        let sql = if begun.is_power_of_two() || begun.is_multiple_of(REPLAN_EVERY) {
+            "DISCARD PLANS; BEGIN ISOLATION LEVEL READ COMMITTED"
+        } else {
+            "BEGIN ISOLATION LEVEL READ COMMITTED"
+        };
+        self.client.batch_execute(sql).await
+    }
+
+    /// Begins a transaction, locks the owners and reads: one round trip, and another if something is due. The locks and
+    /// the reads are separate statements: one that both locks and reads would see a locked row as it is now and everything
+    /// else as it was before the lock.
+    pub(super) async fn begin(
+        &self,
+        reads: &BatchReads,
+        how: Lock,
+    ) -> Result<(Books, States), StoreError> {
+        let new_owners = match how {
+            Lock::Wait => &reads.new_owners[..],
+            // Another session may be inserting it: Wait waits for that, here it counts as locked by the other one.
+            Lock::Skip => &[],
+        };
+        // Each future sends its statement when it is first polled, and that is in this order.
+        let (_, _, locked, enterprises, accounts, kinds, clock) = try_join!(
+            biased;
+            self.send_begin(),
+            self.insert_owners(new_owners),
+            self.lock(&reads.owners, how),
+            self.read_enterprises(&reads.enterprises),
+            self.accounts.query(&self.client, &reads.accounts.accounts),
+            self.kinds.read(&self.client, &reads.kinds),
+            self.read_clock(reads),
+        )?;
+
+        let now: DateTime<Utc> = clock.try_get(0)?;
+        let mut books = Books::new(now.into(), locked);
+        load_last_times(&mut books, &reads.enterprises, &clock, 1)?;
+        load_last_times(&mut books, &reads.buckets, &clock, 2)?;
+        load_enterprises(&mut books, &enterprises)?;
+        for row in &accounts {
+            let account: Account = read_first(row)?;
+            if let Some(owner) = books.owners.get_mut(&account.owner) {
+                owner.load_account(account.key, account.balance);
+            }
+        }
+        let mut states = States::default();
+        states.load(&kinds, &mut books)?;
+        if how == Lock::Skip {
+            let new_owners = reads.new_owners.iter().copied().map(OwnerId);
+            let unlocked: Vec<_> = new_owners
+                .filter(|owner| !books.is_locked(*owner))
+                .collect();
+            books.blocked.extend(unlocked);
+        }
+        self.load_due(&mut books, &mut states, &clock).await?;
+        Ok((books, states))
+    }
+
+    async fn lock(&self, owners: &[Uuid], how: Lock) -> PgResult<Vec<OwnerId>> {
+        let statement = match how {
+            Lock::Wait => &self.lock,
+            Lock::Skip => &self.lock_free,
+        };
+        let rows = self.client.query(statement, &[&owners]).await?;
+        Ok(rows.iter().map(|row| OwnerId(row.get(0))).collect())
+    }
+
+    /// Inserts the rows of owners that have none.
+    async fn insert_owners(&self, owners: &[Uuid]) -> PgResult<u64> {
+        if owners.is_empty() {
+            return Ok(0);
+        }
+        self.client.execute(&self.insert_owners, &[&owners]).await
+    }
+
+    async fn read_clock(&self, reads: &BatchReads) -> PgResult<Row> {
+        let owners: [&(dyn ToSql + Sync); 2] = [&reads.enterprises, &reads.buckets];
+        self.client.query_one(&self.clock, &owners).await
+    }
+
+    async fn read_enterprises(&self, enterprises: &[Uuid]) -> PgResult<Vec<Row>> {
+        if enterprises.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.client.query(&self.enterprises, &[&enterprises]).await
+    }
+
+    /// Reads what is due of the owners that are locked, of each its share of what one transaction releases.
+    async fn load_due(
+        &self,
+        books: &mut Books,
+        states: &mut States,
+        clock: &Row,
+    ) -> Result<(), StoreError> {
+        let mut due_owners: Vec<Vec<Uuid>> = Vec::with_capacity(DUE_OWNERS.len());
+        for index in 0..DUE_OWNERS.len() {
+            let mut owners: Vec<Uuid> = clock.try_get(CLOCK_COLUMNS + index)?;
+            owners.retain(|owner| books.is_locked(OwnerId(*owner)));
+            due_owners.push(owners);
+        }
+        let count: usize = due_owners.iter().map(Vec::len).sum();
+        if count == 0 {
+            return Ok(());
+        }
+        let share = EXPIRE_BATCH_MAX.div_ceil(count);
+        let due: Vec<DueQuery> = due_owners
+            .into_iter()
+            .map(|owners| DueQuery {
+                owners,
+                now: books.now.to_chrono(),
+                limit: i64::try_from(share + 1).unwrap_or(i64::MAX),
+            })
+            .collect();
+        let rows = self.kinds.read_due(&self.client, &due).await?;
+        states.load_due(&rows, share, books)
+    }
+
+    /// Writes all changes in one round trip. Records are sent before accounts and entries.
+    pub(super) async fn write(
+        &self,
+        books: &BookChanges<'_>,
+        kinds: &Changes<'_>,
+    ) -> Result<(), StoreError> {
+        let new_accounts: Vec<&Account> = books.new_accounts.iter().collect();
+        let changed_accounts: Vec<&AccountChange> = books.changed_accounts.iter().collect();
+        try_join!(
+            biased;
+            self.kinds.write(&self.client, kinds),
+            self.insert_accounts.execute(&self.client, &new_accounts),
+            self.update_accounts.execute(&self.client, &changed_accounts),
+            self.insert_entries.execute(&self.client, &books.entries),
+        )?;
+        Ok(())
+    }
+
+    /// The balance that an entry left; none if the journal lacks it.
+    pub(super) async fn balance_at(&self, at: &BalanceAt) -> Result<Option<Balance>, StoreError> {
+        let (unit, version) = (at.key.unit.as_str(), at.version);
+        let row = self
+            .client
+            .query_opt(
+                &self.balance_at,
+                &[&at.owner.0, &at.key.account.0, &unit, &version],
+            )
+            .await?;
+        row.map(|row| Balance::read(&row, &mut 0)).transpose()
+    }
+
+    /// Whether the connection is gone.
+    pub(super) fn is_closed(&self) -> bool {
+        self.client.is_closed()
+    }
+
+    /// Ends the transaction; what it wrote is on disk when this returns.
+    pub(super) async fn commit(&self) -> PgResult<()> {
+        self.client.batch_execute("COMMIT").await
+    }
+
+    /// Gives the transaction up.
+    pub(super) async fn rollback(&self) -> PgResult<()> {
+        self.client.batch_execute("ROLLBACK").await
+    }
+
+    /// Waits for an earlier transaction of these owners to end, and looks for its proof: if that is there, so is everything
+    /// else that the transaction wrote.
+    ///
+    /// The transaction's number would prove nothing: after a crash of the server, one that never reached the disk is
+    /// given to another transaction.
+    pub(super) async fn was_committed(&self, owners: &[Uuid], proof: &Proof) -> PgResult<bool> {
+        let begin = format!(
+            "BEGIN; SET LOCAL lock_timeout = {}",
+            DOUBT_LOCK_WAIT.as_millis()
+        );
+        self.client.batch_execute(&begin).await?;
+        // An owner that the transaction inserted cannot be locked before that is committed: inserting it too waits.
+        self.insert_owners(owners).await?;
+        self.client.query(&self.lock, &[&owners]).await?;
+        let was_committed = match proof {
+            Proof::Entry(entry) => self.entry_exists(entry).await?,
+            Proof::Records(proofs) => self.kinds.find_proof(&self.client, *proofs).await?,
+        };
+        self.rollback().await?;
+        Ok(was_committed)
+    }
+
+    async fn entry_exists(&self, entry: &Entry) -> PgResult<bool> {
+        let key = &entry.key;
+        let row = self
+            .client
+            .query_one(
+                &self.entry_exists,
+                &[
+                    &entry.owner.0,
+                    &key.account.0,
+                    &key.unit.as_str(),
+                    &entry.after.version,
+                    &entry.cause_id,
+                    &entry.time.to_chrono(),
+                ],
+            )
+            .await?;
+        Ok(row.get(0))
+    }
+}
+
+/// Sets the time of each owner's newest entry, in the order of the owners.
+fn load_last_times(
+    books: &mut Books,
+    owners: &[Uuid],
+    clock: &Row,
+    column: usize,
+) -> Result<(), StoreError> {
+    let times: Vec<Option<DateTime<Utc>>> = clock.try_get(column)?;
+    if times.len() != owners.len() {
+        return Err(StoreError::Corrupt(
+            "the clock's row has not one time for each owner",
+        ));
+    }
+    for (owner, time) in owners.iter().zip(times) {
+        if let Some(owner) = books.owners.get_mut(&OwnerId(*owner)) {
+            owner.last_time = time.map(Time::from);
+        }
+    }
+    Ok(())
+}
+
+fn load_enterprises(books: &mut Books, rows: &[Row]) -> Result<(), StoreError> {
+    for row in rows {
+        let id = OwnerId(row.try_get(0)?);
+        let facts = EnterpriseFacts {
+            is_licensed: row.try_get(1)?,
+            client: row.try_get::<_, Option<Uuid>>(2)?.map(ClientId),
+        };
+        match books.owners.get_mut(&id) {
+            Some(owner) => owner.enterprise = Some(facts),
+            // An enterprise is inserted together with its owner's row, so that row exists, but was not locked.
+            None => _ = books.blocked.insert(id),
+        }
+    }
+    Ok(())
+}

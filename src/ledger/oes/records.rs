@@ -1,0 +1,102 @@
+//! The allocations of a batch: what was read of each owner, and what has changed.
+
+use std::collections::HashMap;
+
+use crate::ledger::kind::{ChangeSet, KindState};
+use crate::ledger::oes::model::OesRecords;
+use crate::ledger::oes::model::{Allocation, Connection, Direction};
+use crate::types::ids::{AllocationId, ConnectionId, EnterpriseId};
+
+/// What the ledger reads of the enterprise of a partner that gives a verdict. It is not locked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PartnerFacts {
+    /// Whether the enterprise holds an OES licence.
+    pub is_licensed: bool,
+    /// Whether the enterprise has a partner.
+    pub has_partner: bool,
+}
+
+/// The enterprises that give verdicts in this batch.
+#[derive(Debug, Default)]
+pub struct Partners(pub HashMap<EnterpriseId, PartnerFacts>);
+
+/// The allocations of one owner.
+#[derive(Clone, Debug, Default)]
+pub struct AllocationRecords {
+    /// The connections that commands name.
+    pub connections: HashMap<ConnectionId, Connection>,
+    /// Reservations whose `expire_time` has passed, oldest first.
+    pub due: Vec<AllocationId>,
+    by_id: HashMap<AllocationId, Allocation>,
+    by_key: HashMap<(Direction, String), AllocationId>,
+    created: Vec<AllocationId>,
+    closed: Vec<AllocationId>,
+}
+
+impl AllocationRecords {
+    /// Adds an allocation as it was read.
+    pub fn load(&mut self, allocation: Allocation) {
+        let (id, terms) = (allocation.record.id, &allocation.record.terms);
+        let key = (terms.direction, terms.client_external_id.clone());
+        self.by_key.insert(key, id);
+        self.by_id.insert(id, allocation);
+    }
+
+    /// The allocation with this id, if it was read.
+    pub fn get(&self, id: AllocationId) -> Option<&Allocation> {
+        self.by_id.get(&id)
+    }
+
+    /// The allocation with this idempotency key.
+    pub fn by_key(&self, direction: Direction, external_id: &str) -> Option<&Allocation> {
+        let id = self.by_key.get(&(direction, external_id.to_owned()))?;
+        self.by_id.get(id)
+    }
+
+    /// Adds a new allocation.
+    pub fn create(&mut self, allocation: Allocation) {
+        self.created.push(allocation.record.id);
+        self.load(allocation);
+    }
+
+    /// Replaces an allocation by its final form.
+    pub fn close(&mut self, allocation: Allocation) {
+        let id = allocation.record.id;
+        // One that was created in this batch is written once, in its final form.
+        if !self.created.contains(&id) {
+            self.closed.push(id);
+        }
+        self.by_id.insert(id, allocation);
+    }
+}
+
+/// What a batch has to write of allocations.
+#[derive(Debug, Default)]
+pub struct AllocationChanges<'a> {
+    /// Records that are new.
+    pub created: Vec<&'a Allocation>,
+    /// Stored ones that became final.
+    pub closed: Vec<&'a Allocation>,
+}
+
+impl<'a> AllocationChanges<'a> {
+    pub(super) fn of(state: &'a KindState<OesRecords>) -> Self {
+        let mut changes = Self::default();
+        for records in state.by_owner().into_values() {
+            let find = |id| records.by_id.get(id);
+            changes
+                .created
+                .extend(records.created.iter().filter_map(find));
+            changes
+                .closed
+                .extend(records.closed.iter().filter_map(find));
+        }
+        changes
+    }
+}
+
+impl ChangeSet for AllocationChanges<'_> {
+    fn is_empty(&self) -> bool {
+        self.created.is_empty() && self.closed.is_empty()
+    }
+}

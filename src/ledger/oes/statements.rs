@@ -1,0 +1,297 @@
+//! The SQL of allocations.
+
+use std::collections::HashSet;
+
+use chrono::{DateTime, Utc};
+use tokio::try_join;
+use tokio_postgres::{Client, Row, Statement};
+use uuid::Uuid;
+
+use crate::ledger::account::AccountKey;
+use crate::ledger::books::Books;
+use crate::ledger::kind::{DueQuery, KindState};
+use crate::ledger::oes::model::OesRecords;
+use crate::ledger::oes::model::{Allocation, Connection, Direction};
+use crate::ledger::oes::records::{AllocationChanges, PartnerFacts};
+use crate::ledger::store_error::{PgResult, StoreError};
+use crate::ledger::table::description::{Described, Stored, columns, read_first, select_list};
+use crate::ledger::table::statements::{Insert, Lookup, Update, UpdateShape};
+use crate::ledger::table::values::read_balance_if_joined;
+use crate::types::ids::{AccountId, AllocationId, ConnectionId, EnterpriseId, OwnerId};
+
+/// Finds an allocation by its idempotency key.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct AllocationByKey {
+    /// The client's enterprise, which owns it.
+    pub owner: OwnerId,
+    /// The direction; each has keys of its own.
+    pub direction: Direction,
+    /// The idempotency key to find.
+    pub client_external_id: String,
+}
+
+columns!(AllocationByKey {
+    owner: ["owner_id"];
+    direction: ["type"];
+    client_external_id: ["client_external_id"];
+});
+
+/// Finds an allocation by its id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct AllocationById {
+    /// The client's enterprise, which owns it.
+    pub owner: OwnerId,
+    /// The id to find.
+    pub id: AllocationId,
+}
+
+columns!(AllocationById {
+    owner: ["owner_id"];
+    id: ["id"];
+});
+
+/// Finds a connection of an owner.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ConnectionKey {
+    /// The connection to find.
+    pub id: ConnectionId,
+    /// The client's enterprise, which owns it.
+    pub owner: OwnerId,
+}
+
+columns!(ConnectionKey {
+    id: ["id"];
+    owner: ["client_enterprise_id"];
+});
+
+/// What commands on allocations name.
+#[derive(Debug, Default)]
+pub struct AllocationReads {
+    /// Enterprises that give verdicts.
+    pub partners: HashSet<EnterpriseId>,
+    /// Connections that are named by id.
+    pub connections: HashSet<ConnectionKey>,
+    /// Allocations by idempotency key.
+    pub keys: HashSet<AllocationByKey>,
+    /// Allocations that are named by id.
+    pub ids: HashSet<AllocationById>,
+}
+
+/// The rows that were found for [`AllocationReads`].
+pub struct AllocationRows {
+    partners: Vec<Row>,
+    connections: Vec<Row>,
+    keys: Vec<Row>,
+    ids: Vec<Row>,
+}
+
+/// The prepared statements of the kind.
+pub struct AllocationStatements {
+    partners: Statement,
+    connections: Lookup<ConnectionKey>,
+    keys: Lookup<AllocationByKey>,
+    ids: Lookup<AllocationById>,
+    due: Statement,
+    created: Insert<Allocation>,
+    closed: Update<Allocation>,
+}
+
+const PARTNERS: &str = "\
+    SELECT e.id, e.oes_licensed, EXISTS (SELECT FROM partner p WHERE p.enterprise_id = e.id) \
+    FROM enterprise e WHERE e.id = ANY($1)";
+
+/// The kind's part of the clock statement, see [`crate::ledger::kind::Kind::DUE_OWNERS`].
+pub(super) const DUE_OWNERS: &str = "\
+    SELECT o.owner_id FROM {owners} o(owner_id) WHERE EXISTS (\
+        SELECT FROM allocation a WHERE a.owner_id = o.owner_id AND a.status = 'RESERVED' \
+        AND a.expire_time IS NOT NULL AND a.expire_time <= clock.now)";
+
+/// The oldest reservations of each owner that were due at a time.
+const DUE: &str = "\
+    SELECT {allocation}, {accounts} FROM unnest($1::uuid[]) o(owner_id) CROSS JOIN LATERAL (\
+        SELECT * FROM allocation d WHERE d.owner_id = o.owner_id AND d.status = 'RESERVED' \
+        AND d.expire_time IS NOT NULL AND d.expire_time <= $2 ORDER BY d.expire_time, d.id LIMIT $3\
+    ) t {join_accounts} ORDER BY t.expire_time, t.id";
+
+/// The two accounts of a reservation, read with it.
+const ACCOUNTS: &str = "own.available, own.held, own.version, net.available, net.held, net.version";
+const JOIN_ACCOUNTS: &str = "\
+    LEFT JOIN account own ON own.owner_id = t.owner_id AND own.unit = t.currency \
+        AND own.account_id = '00000000-0000-0000-0000-000000000001' \
+    LEFT JOIN account net ON net.owner_id = t.owner_id AND net.unit = t.currency \
+        AND net.account_id = t.connection_id";
+
+/// Only an open reservation can be closed.
+const CLOSED: UpdateShape = UpdateShape {
+    table: "allocation",
+    keys: &["owner_id", "id"],
+    set: &[
+        "status",
+        "partner_external_id",
+        "reason",
+        "updated_at",
+        "closed_cause",
+        "closed_custody_version",
+        "closed_connection_version",
+    ],
+    compared: &[],
+    condition: "t.status = 'RESERVED'",
+};
+
+impl AllocationStatements {
+    pub(super) async fn prepare(client: &Client) -> PgResult<Self> {
+        let allocation = select_list::<Allocation>("t");
+        let due = DUE
+            .replace("{allocation}", &allocation)
+            .replace("{accounts}", ACCOUNTS)
+            .replace("{join_accounts}", JOIN_ACCOUNTS);
+        let connection = format!(
+            "t.id, t.client_enterprise_id, {}",
+            select_list::<Connection>("t")
+        );
+        Ok(Self {
+            partners: client.prepare(PARTNERS).await?,
+            connections: Lookup::prepare_select(client, &connection, "connection t", "").await?,
+            keys: Lookup::prepare::<Allocation>(client, "allocation").await?,
+            ids: Lookup::prepare_select(
+                client,
+                &format!("{allocation}, {ACCOUNTS}"),
+                "allocation t",
+                JOIN_ACCOUNTS,
+            )
+            .await?,
+            due: client.prepare(&due).await?,
+            created: Insert::prepare(client, "allocation").await?,
+            closed: Update::prepare(client, CLOSED).await?,
+        })
+    }
+
+    pub(super) async fn read(
+        &self,
+        client: &Client,
+        read_set: &AllocationReads,
+    ) -> PgResult<AllocationRows> {
+        let (partners, connections, keys, ids) = try_join!(
+            biased;
+            self.read_partners(client, &read_set.partners),
+            self.connections.query(client, &read_set.connections),
+            self.keys.query(client, &read_set.keys),
+            self.ids.query(client, &read_set.ids),
+        )?;
+        Ok(AllocationRows {
+            partners,
+            connections,
+            keys,
+            ids,
+        })
+    }
+
+    async fn read_partners(
+        &self,
+        client: &Client,
+        partners: &HashSet<EnterpriseId>,
+    ) -> PgResult<Vec<Row>> {
+        if partners.is_empty() {
+            return Ok(Vec::new());
+        }
+        let partners: Vec<Uuid> = partners.iter().map(|id| id.0).collect();
+        client.query(&self.partners, &[&partners]).await
+    }
+
+    pub(super) async fn read_due(&self, client: &Client, due: &DueQuery) -> PgResult<Vec<Row>> {
+        let now: DateTime<Utc> = due.now;
+        client
+            .query(&self.due, &[&due.owners, &now, &due.limit])
+            .await
+    }
+
+    pub(super) async fn write(
+        &self,
+        client: &Client,
+        changes: &AllocationChanges<'_>,
+    ) -> Result<(), StoreError> {
+        try_join!(
+            biased;
+            self.created.execute(client, &changes.created),
+            self.closed.execute(client, &changes.closed),
+        )?;
+        Ok(())
+    }
+}
+
+impl AllocationRows {
+    pub(super) fn load(
+        &self,
+        books: &mut Books,
+        state: &mut KindState<OesRecords>,
+    ) -> Result<(), StoreError> {
+        for row in &self.partners {
+            let facts = PartnerFacts {
+                is_licensed: row.try_get(1)?,
+                has_partner: row.try_get(2)?,
+            };
+            state.context.0.insert(EnterpriseId(row.try_get(0)?), facts);
+        }
+        for row in &self.connections {
+            let mut position = 0;
+            let id = Stored::read(row, &mut position)?;
+            let owner = Stored::read(row, &mut position)?;
+            if books.is_locked(owner) {
+                let connection = Connection::read(row, &mut position)?;
+                state.records_mut(owner).connections.insert(id, connection);
+            }
+        }
+        for row in &self.keys {
+            let allocation: Allocation = read_first(row)?;
+            if books.is_locked(allocation.owner) {
+                state.records_mut(allocation.owner).load(allocation);
+            }
+        }
+        for row in &self.ids {
+            load_with_accounts(row, books, state)?;
+        }
+        Ok(())
+    }
+}
+
+/// Adds a reservation and its two accounts; returns its owner and id if the owner is locked.
+fn load_with_accounts(
+    row: &Row,
+    books: &mut Books,
+    state: &mut KindState<OesRecords>,
+) -> Result<Option<(OwnerId, AllocationId)>, StoreError> {
+    let mut position = 0;
+    let allocation = Allocation::read(row, &mut position)?;
+    let Some(owner) = books.owners.get_mut(&allocation.owner) else {
+        return Ok(None);
+    };
+    let terms = &allocation.record.terms;
+    for account in [AccountId::OWN, terms.connection.into()] {
+        if let Some(balance) = read_balance_if_joined(row, &mut position)? {
+            owner.load_account(AccountKey::new(account, &terms.unit), balance);
+        }
+    }
+    let found = (allocation.owner, allocation.record.id);
+    state.records_mut(allocation.owner).load(allocation);
+    Ok(Some(found))
+}
+
+pub(super) fn load_due(
+    rows: &[Row],
+    share: usize,
+    books: &mut Books,
+    state: &mut KindState<OesRecords>,
+) -> Result<(), StoreError> {
+    for row in rows {
+        let Some((owner, id)) = load_with_accounts(row, books, state)? else {
+            continue;
+        };
+        let records = state.records_mut(owner);
+        if records.due.len() < share {
+            records.due.push(id);
+        } else if let Some(owner) = books.owners.get_mut(&owner) {
+            owner.has_more_due = true;
+        }
+    }
+    Ok(())
+}

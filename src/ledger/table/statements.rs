@@ -1,0 +1,254 @@
+//! The statements that descriptions make.
+
+use std::marker::PhantomData;
+
+use tokio_postgres::{Client, Row, Statement};
+
+use super::description::{Arrays, Column, Described, SqlType, columns_of, select_list};
+use crate::ledger::store_error::{PgResult, StoreError};
+
+/// `unnest($1::uuid[], …) n(owner_id, …)` over these columns.
+fn unnest(columns: &[Column], alias: &str) -> String {
+    let arrays: Vec<String> = columns
+        .iter()
+        .enumerate()
+        .map(|(index, column)| format!("${}::{}", index + 1, column.sql_type.array_name()))
+        .collect();
+    format!(
+        "unnest({}) {alias}({})",
+        arrays.join(", "),
+        names(columns, "")
+    )
+}
+
+fn names(columns: &[Column], prefix: &str) -> String {
+    let names: Vec<String> = columns
+        .iter()
+        .map(|column| format!("{prefix}{}", column.name))
+        .collect();
+    names.join(", ")
+}
+
+/// Inserts records into a table. Rows go through a join with `owner`: none is written for an owner that does not exist.
+/// The statement has no array of its owners besides: Postgres would compare each row with each of its elements, and a
+/// batch of many owners would cost the square of their number.
+pub(in crate::ledger) struct Insert<R> {
+    table: &'static str,
+    statement: Statement,
+    columns: Vec<Column>,
+    record: PhantomData<fn(&R)>,
+}
+
+impl<R: Described> Insert<R> {
+    /// Prepares the statement for this table.
+    pub(in crate::ledger) async fn prepare(client: &Client, table: &'static str) -> PgResult<Self> {
+        let columns = columns_of::<R>();
+        let statement = client.prepare(&insert_text(table, &columns)).await?;
+        Ok(Self {
+            table,
+            statement,
+            columns,
+            record: PhantomData,
+        })
+    }
+
+    /// Sends the records, if there are any, and compares the number of rows written with theirs.
+    ///
+    /// # Errors
+    /// The statement's; a number of rows that differs.
+    pub(in crate::ledger) async fn execute(
+        &self,
+        client: &Client,
+        records: &[&R],
+    ) -> Result<(), StoreError> {
+        let all = self.columns.iter().map(|_| true);
+        let arrays = Arrays::of(&self.columns, all, records);
+        execute(client, &self.statement, self.table, &arrays, records.len()).await
+    }
+}
+
+fn insert_text(table: &str, columns: &[Column]) -> String {
+    let selected: Vec<String> = columns
+        .iter()
+        .map(|Column { name, sql_type }| match (*name, sql_type) {
+            ("owner_id", _) => "o.owner_id".into(),
+            (_, SqlType::Json) => format!("n.{name}::jsonb"),
+            _ => format!("n.{name}"),
+        })
+        .collect();
+    format!(
+        "INSERT INTO {table} ({}) SELECT {} FROM {} JOIN owner o ON o.owner_id = n.owner_id",
+        names(columns, ""),
+        selected.join(", "),
+        unnest(columns, "n")
+    )
+}
+
+/// Updates some columns of stored records, and of none but those that a condition lets through: a second check
+/// behind the owner's lock.
+pub(in crate::ledger) struct Update<R> {
+    table: &'static str,
+    statement: Statement,
+    columns: Vec<Column>,
+    /// For each column of the description, whether the statement takes it.
+    is_taken: Vec<bool>,
+    record: PhantomData<fn(&R)>,
+}
+
+/// What an [`Update`] takes of a record.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::ledger) struct UpdateShape {
+    /// The table to update.
+    pub(in crate::ledger) table: &'static str,
+    /// The columns that find the row.
+    pub(in crate::ledger) keys: &'static [&'static str],
+    /// The columns that are set.
+    pub(in crate::ledger) set: &'static [&'static str],
+    /// Columns that only the condition takes.
+    pub(in crate::ledger) compared: &'static [&'static str],
+    /// What must hold of the stored row `t`, given the record's columns `n`.
+    pub(in crate::ledger) condition: &'static str,
+}
+
+impl<R: Described> Update<R> {
+    /// Prepares the statement of this shape.
+    pub(in crate::ledger) async fn prepare(client: &Client, shape: UpdateShape) -> PgResult<Self> {
+        let all = columns_of::<R>();
+        let is_taken: Vec<bool> = all
+            .iter()
+            .map(|column| {
+                [shape.keys, shape.set, shape.compared]
+                    .iter()
+                    .any(|names| names.contains(&column.name))
+            })
+            .collect();
+        let taken = all.iter().zip(&is_taken).filter(|(_, taken)| **taken);
+        let columns: Vec<Column> = taken.map(|(column, _)| *column).collect();
+        let statement = client.prepare(&update_text(shape, &columns)).await?;
+        Ok(Self {
+            table: shape.table,
+            statement,
+            columns: all,
+            is_taken,
+            record: PhantomData,
+        })
+    }
+
+    /// Sends the records, if there are any, and compares the number of rows changed with theirs.
+    ///
+    /// # Errors
+    /// The statement's; a number of rows that differs.
+    pub(in crate::ledger) async fn execute(
+        &self,
+        client: &Client,
+        records: &[&R],
+    ) -> Result<(), StoreError> {
+        let arrays = Arrays::of(&self.columns, self.is_taken.iter().copied(), records);
+        execute(client, &self.statement, self.table, &arrays, records.len()).await
+    }
+}
+
+fn update_text(shape: UpdateShape, columns: &[Column]) -> String {
+    let set: Vec<String> = shape
+        .set
+        .iter()
+        .map(|name| format!("{name} = n.{name}"))
+        .collect();
+    let keys: Vec<String> = shape
+        .keys
+        .iter()
+        .map(|name| format!("t.{name} = n.{name}"))
+        .collect();
+    format!(
+        "UPDATE {} t SET {} FROM {} WHERE {} AND {}",
+        shape.table,
+        set.join(", "),
+        unnest(columns, "n"),
+        keys.join(" AND "),
+        shape.condition
+    )
+}
+
+async fn execute(
+    client: &Client,
+    statement: &Statement,
+    table: &'static str,
+    arrays: &Arrays<'_>,
+    sent: usize,
+) -> Result<(), StoreError> {
+    if sent == 0 {
+        return Ok(());
+    }
+    let written = client.execute(statement, &arrays.parameters()).await?;
+    if usize::try_from(written) == Ok(sent) {
+        Ok(())
+    } else {
+        Err(StoreError::RowCount {
+            table,
+            sent,
+            written,
+        })
+    }
+}
+
+/// Reads the records of a table that have one of many keys.
+pub(in crate::ledger) struct Lookup<K> {
+    statement: Statement,
+    columns: Vec<Column>,
+    key: PhantomData<fn(&K)>,
+}
+
+impl<K: Described> Lookup<K> {
+    /// Prepares the statement that reads these records by the key's columns, which the table has under the same names.
+    pub(in crate::ledger) async fn prepare<R: Described>(
+        client: &Client,
+        table: &'static str,
+    ) -> PgResult<Self> {
+        Self::prepare_select(client, &select_list::<R>("t"), &format!("{table} t"), "").await
+    }
+
+    /// The same with other things selected, from a table under the alias `t` and what is joined to it.
+    pub(in crate::ledger) async fn prepare_select(
+        client: &Client,
+        selected: &str,
+        table: &str,
+        joined: &str,
+    ) -> PgResult<Self> {
+        let columns = columns_of::<K>();
+        let text = format!(
+            "SELECT {selected} FROM {} JOIN {table} USING ({}) {joined}",
+            unnest(&columns, "k"),
+            names(&columns, "")
+        );
+        let statement = client.prepare(&text).await?;
+        Ok(Self {
+            statement,
+            columns,
+            key: PhantomData,
+        })
+    }
+
+    /// Sends the keys, if there are any.
+    ///
+    /// # Errors
+    /// The error of the statement.
+    pub(in crate::ledger) async fn query<'a>(
+        &self,
+        client: &Client,
+        keys: impl IntoIterator<Item = &'a K>,
+    ) -> PgResult<Vec<Row>>
+    where
+        K: 'a,
+    {
+        let keys: Vec<&K> = keys.into_iter().collect();
+        if keys.is_empty() {
+            return Ok(Vec::new());
+        }
+        let all = self.columns.iter().map(|_| true);
+        let arrays = Arrays::of(&self.columns, all, &keys);
+        client.query(&self.statement, &arrays.parameters()).await
+    }
+}
+
+#[cfg(test)]
+mod tests;

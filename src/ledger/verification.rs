@@ -1,0 +1,114 @@
+//! What verification has to check of a kind: parts of statements that the kind's folder gives, and `verify` puts together.
+//!
+//! In every part `$1` and `$2` are the first and the last owner of a chunk: a range rather than a list, so that an index
+//! gives the rows in the order that windows and groups need, and so that no owner is left out between two chunks.
+
+use crate::ledger::account::Cause;
+use crate::ledger::breach::Invariant;
+
+/// What verification has to check of a kind's tables.
+#[derive(Clone, Copy, Debug)]
+pub struct Verification {
+    /// The causes of movements that open a record.
+    pub opening_causes: &'static [Cause],
+    /// The opening movements that the records require: `owner_id, id, account_id, cause, unit, time, version, available,
+    /// held`; a version of NULL is not compared.
+    pub opening_legs: &'static str,
+    /// What holds of closing movements; none if the kind's records have none.
+    pub closing: Option<ClosingVerification>,
+    /// What open records of the kind hold: `owner_id, account_id, unit, held`; none if the kind holds nothing. The sum over
+    /// all kinds is what the account must hold.
+    pub held: Option<&'static str>,
+    /// The idempotency keys: `owner_id, kind, external_id, id, account_id, unit`.
+    pub keys: &'static str,
+    /// Complete statements that answer a row for each breach: owner, account (NULL: all of the owner), unit, what is
+    /// required, what is there.
+    pub checks: &'static [(Invariant, &'static str)],
+}
+
+/// What verification has to check of movements that close a record.
+#[derive(Clone, Copy, Debug)]
+pub struct ClosingVerification {
+    /// The causes of these movements.
+    pub causes: &'static [Cause],
+    /// The closing movements that the records require, in the form of [`Verification::opening_legs`].
+    pub legs: &'static str,
+    /// A subquery that has a row if the kind has a record with the owner and id of the entry `e`.
+    pub record: &'static str,
+}
+
+/// SQL for an amount without trailing zeros.
+macro_rules! amount {
+    ($amount:literal) => {
+        concat!("trim_scale(", $amount, ")")
+    };
+}
+
+/// SQL for a time as replies have it; the session's time zone is UTC.
+macro_rules! time {
+    ($time:literal) => {
+        concat!("to_char(", $time, ", 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')")
+    };
+}
+
+/// SQL for a balance as text. The parts of an account that does not exist are NULL.
+macro_rules! balance {
+    ($available:literal, $held:literal, $version:literal) => {
+        concat!(
+            "format('%s available, %s held, version %s', trim_scale(coalesce(",
+            $available,
+            ", 0)), \
+             trim_scale(coalesce(",
+            $held,
+            ", 0)), coalesce(",
+            $version,
+            ", 0))"
+        )
+    };
+}
+
+/// The id of an owner's own account.
+macro_rules! own {
+    () => {
+        "'00000000-0000-0000-0000-000000000001'::uuid"
+    };
+}
+
+/// The id of an owner's world account.
+macro_rules! world {
+    () => {
+        "'00000000-0000-0000-0000-000000000002'::uuid"
+    };
+}
+
+/// The id of an owner's transit account.
+macro_rules! transit {
+    () => {
+        "'00000000-0000-0000-0000-000000000003'::uuid"
+    };
+}
+
+/// Compares with the journal the versions that a record keeps of accounts that its movement did not touch: each must be
+/// that of the account's last entry before the movement, and 0 before the first. Each takes one search of the index, in
+/// which the entry and the next one are neighbours.
+macro_rules! compare_versions {
+    ($named:expr) => {
+        concat!(
+            "SELECT owner_id, account_id, unit, \
+                    format('%s names the version that the account had at %s', id, ", time!("n.time"), "), \
+                    format('version %s, of %s to %s', coalesce(n.version::text, 'none'), \
+                           coalesce(", time!("e.time"), ", 'no entry'), coalesce(", time!("e.next"), ", 'now')) \
+             FROM (", $named, ") n \
+             CROSS JOIN LATERAL (\
+                 SELECT max(e.time) FILTER (WHERE e.version = n.version) AS time, \
+                        min(e.time) FILTER (WHERE e.version > n.version) AS next \
+                 FROM entry e \
+                 WHERE e.owner_id = n.owner_id AND e.account_id = n.account_id AND e.unit = n.unit \
+                   AND e.version BETWEEN n.version AND least(n.version, 9000000000000000000) + 1\
+             ) e \
+             WHERE coalesce(e.time > n.time, n.version IS DISTINCT FROM 0) OR e.next <= n.time"
+        )
+    };
+}
+
+pub(in crate::ledger) use {amount, balance, compare_versions, own, time, transit, world};
