@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use earmark::limits::REQUEST_BYTES_MAX;
 use earmark::proto::allocation::v1::submit_result::Outcome;
 use earmark::proto::allocation::v1::{
-    Allocation, AllocationStatus, AllocationType, CreateAllocationRequest,
-    CreateDeallocationRequest, SubmitAllocationsRequest, SubmitItem, SubmitResult,
+    Allocation, AllocationStatus, AllocationType, SubmitAllocationsRequest, SubmitItem,
+    SubmitResult,
 };
 use earmark::proto::common::v1::{Amount, ErrorReason, ItemError};
 use earmark::proto::network::v1::ConnectionMode;
@@ -15,7 +15,7 @@ use prost_types::Timestamp;
 use tonic::Code;
 use tonic_types::StatusExt;
 
-use crate::support::allocation_fixture::AllocationFixture;
+use crate::support::allocation_fixture::{AllocationFixture, as_deallocation, create_request};
 use crate::support::earmark::{NOBODY, balance, refusal};
 use crate::support::ledger_dump::assert_sound;
 
@@ -46,39 +46,16 @@ impl AllocationFixture {
         results
     }
 
-    #[expect(
-        clippy::needless_update,
-        reason = "a new field has tests of its own, and need not be passed here"
-    )]
     /// What the call of its own answers for an item: a record, or an error in an item's form.
     async fn alone(&self, item: SubmitItem, validate_only: bool) -> Outcome {
         let kind = item.r#type();
-        let request = CreateAllocationRequest {
-            enterprise_id: self.parties.enterprise.clone(),
-            connection_id: item.connection_id,
-            amount: item.amount,
-            client_external_id: item.client_external_id,
-            notes: item.notes,
-            expire_time: item.expire_time,
-            validate_only,
-            ..Default::default()
-        };
+        let request = create_request(self.parties.enterprise.clone(), item, validate_only);
         let mut client = self.client.clone();
         let answer = if kind == OUT {
             let answer = client.create_allocation(request).await;
             answer.map(|answer| answer.into_inner().allocation)
         } else {
-            let request = CreateDeallocationRequest {
-                enterprise_id: request.enterprise_id,
-                connection_id: request.connection_id,
-                amount: request.amount,
-                client_external_id: request.client_external_id,
-                notes: request.notes,
-                expire_time: request.expire_time,
-                validate_only,
-                ..Default::default()
-            };
-            let answer = client.create_deallocation(request).await;
+            let answer = client.create_deallocation(as_deallocation(request)).await;
             answer.map(|answer| answer.into_inner().allocation)
         };
         match answer {

@@ -17,6 +17,7 @@ use super::call::{
 };
 use super::plan;
 use super::round::Parties;
+use crate::support::allocation_fixture::{as_deallocation, create_request};
 use crate::support::earmark::Clients;
 use crate::support::service::is_replayed;
 
@@ -57,24 +58,12 @@ impl ModelClient {
         sent.unwrap_or_else(|status| refusal(&status))
     }
 
-    #[expect(
-        clippy::needless_update,
-        reason = "a field that the model does not know must not stop it from compiling"
-    )]
     async fn create(&self, about: &About<'_>, create: &Create) -> Result<Answer, RpcStatus> {
         let item = about.item(create);
         let mut client = self.member.allocation.clone();
+        let enterprise = about.owner.enterprise.clone();
+        let request = create_request(enterprise, item, about.validate_only);
         if create.direction == Direction::Allocation {
-            let request = allocation::CreateAllocationRequest {
-                enterprise_id: about.owner.enterprise.clone(),
-                connection_id: item.connection_id,
-                amount: item.amount,
-                client_external_id: item.client_external_id,
-                notes: item.notes,
-                expire_time: item.expire_time,
-                validate_only: about.validate_only,
-                ..Default::default()
-            };
             let answer = client.create_allocation(request).await?;
             let replayed = is_replayed(&answer);
             let answer = answer.into_inner();
@@ -85,17 +74,7 @@ impl ModelClient {
                 replayed,
             });
         }
-        let request = allocation::CreateDeallocationRequest {
-            enterprise_id: about.owner.enterprise.clone(),
-            connection_id: item.connection_id,
-            amount: item.amount,
-            client_external_id: item.client_external_id,
-            notes: item.notes,
-            expire_time: item.expire_time,
-            validate_only: about.validate_only,
-            ..Default::default()
-        };
-        let answer = client.create_deallocation(request).await?;
+        let answer = client.create_deallocation(as_deallocation(request)).await?;
         let replayed = is_replayed(&answer);
         let answer = answer.into_inner();
         Ok(Answer::Record {
@@ -390,16 +369,12 @@ impl About<'_> {
         }
     }
 
-    #[expect(
-        clippy::needless_update,
-        reason = "a field that the model does not know must not stop it from compiling"
-    )]
     fn item(&self, create: &Create) -> allocation::SubmitItem {
         let kind = match create.direction {
             Direction::Allocation => allocation::AllocationType::Allocation,
             Direction::Deallocation => allocation::AllocationType::Deallocation,
         };
-        allocation::SubmitItem {
+        let required = allocation::SubmitItem {
             r#type: kind.into(),
             connection_id: self.owner.connections[create.connection].id.clone(),
             amount: Some(common::Amount {
@@ -407,9 +382,12 @@ impl About<'_> {
                 quantity: create.quantity.to_string(),
             }),
             client_external_id: create.key.clone(),
+            ..Default::default()
+        };
+        allocation::SubmitItem {
             notes: create.notes.clone(),
             expire_time: create.expire_time.map(timestamp),
-            ..Default::default()
+            ..required
         }
     }
 

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use earmark::proto::allocation::v1::allocation_service_client::AllocationServiceClient;
 use earmark::proto::allocation::v1::{
     Allocation, AllocationType, CancelAllocationRequest, CancelAllocationResponse,
-    ClearAllocationRequest, ClearAllocationResponse, CreateDeallocationRequest,
-    GetAllocationRequest, ReleaseAllocationRequest, ReleaseAllocationResponse,
-    SubmitAllocationsRequest, SubmitItem,
+    ClearAllocationRequest, ClearAllocationResponse, CreateAllocationRequest,
+    CreateDeallocationRequest, GetAllocationRequest, ReleaseAllocationRequest,
+    ReleaseAllocationResponse, SubmitAllocationsRequest, SubmitItem,
 };
 use earmark::proto::balance::v1::ListClientBalancesRequest;
 use earmark::proto::common::v1::Balance;
@@ -155,6 +155,44 @@ pub(crate) async fn in_micros(earmark: &Earmark, micros: i64) -> Timestamp {
     Timestamp {
         seconds: time.div_euclid(1_000_000),
         nanos: i32::try_from(time.rem_euclid(1_000_000)).expect("below a million") * 1_000,
+    }
+}
+
+/// The request of its own for an item of a submission, whatever the item's type.
+pub(crate) fn create_request(
+    enterprise_id: String,
+    item: SubmitItem,
+    validate_only: bool,
+) -> CreateAllocationRequest {
+    let required = CreateAllocationRequest {
+        enterprise_id,
+        connection_id: item.connection_id,
+        amount: item.amount,
+        client_external_id: item.client_external_id,
+        ..Default::default()
+    };
+    CreateAllocationRequest {
+        notes: item.notes,
+        expire_time: item.expire_time,
+        validate_only,
+        ..required
+    }
+}
+
+/// The same request for a deallocation.
+pub(crate) fn as_deallocation(request: CreateAllocationRequest) -> CreateDeallocationRequest {
+    let required = CreateDeallocationRequest {
+        enterprise_id: request.enterprise_id,
+        connection_id: request.connection_id,
+        amount: request.amount,
+        client_external_id: request.client_external_id,
+        ..Default::default()
+    };
+    CreateDeallocationRequest {
+        notes: request.notes,
+        expire_time: request.expire_time,
+        validate_only: request.validate_only,
+        ..required
     }
 }
 
