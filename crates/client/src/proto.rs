@@ -1,10 +1,6 @@
 //! The code that is generated from the protos: messages and clients, a module for each package.
 
 #![expect(clippy::all, unused_qualifications, reason = "generated code")]
-#![expect(
-    rustdoc::invalid_rust_codeblocks,
-    reason = "what is indented in the protos' comments is no Rust"
-)]
 
 pub mod common {
     pub mod v1 {
