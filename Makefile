@@ -32,7 +32,8 @@ test: ## run all tests, by nextest if it is installed (ARGS="name" picks some)
 		scripts/with-postgres $(CARGO) test --locked --workspace $(ARGS); \
 	fi
 
-check-real: ## generate clients in Go, Java, Python and TypeScript from the protos, and run the examples
+check-real: ## check each crate alone, generate clients in Go, Java, Python and TypeScript, and run the examples
+	@scripts/check-crates
 	@scripts/check-generators
 	@scripts/check-examples
 
