@@ -140,12 +140,13 @@ where
     }
 
     fn fill_balances(&mut self, balances: &HashMap<BalanceAt, Balance>) {
-        self.judgement = match self.judgement.take() {
-            Some(Judgement::Replay(reply, missing)) => {
-                Some(filled::<R>(reply, &missing, balances).into())
-            }
-            judgement => judgement,
-        };
+        // A reply is large: it is moved only if something is missing.
+        if !matches!(self.judgement, Some(Judgement::Replay(..))) {
+            return;
+        }
+        if let Some(Judgement::Replay(reply, missing)) = self.judgement.take() {
+            self.judgement = Some(filled::<R>(reply, &missing, balances).into());
+        }
     }
 
     fn is_awaited(&self) -> bool {

@@ -28,7 +28,8 @@ pub struct AllocationRecords {
     /// Reservations whose `expire_time` has passed, oldest first.
     pub due: Vec<AllocationId>,
     by_id: HashMap<AllocationId, Allocation>,
-    by_key: HashMap<(Direction, String), AllocationId>,
+    /// The idempotency keys of each direction.
+    by_key: HashMap<Direction, HashMap<String, AllocationId>>,
     created: Vec<AllocationId>,
     closed: Vec<AllocationId>,
 }
@@ -37,8 +38,8 @@ impl AllocationRecords {
     /// Adds an allocation as it was read.
     pub fn load(&mut self, allocation: Allocation) {
         let (id, terms) = (allocation.record.id, &allocation.record.terms);
-        let key = (terms.direction, terms.client_external_id.clone());
-        self.by_key.insert(key, id);
+        let keys = self.by_key.entry(terms.direction).or_default();
+        keys.insert(terms.client_external_id.clone(), id);
         self.by_id.insert(id, allocation);
     }
 
@@ -49,7 +50,7 @@ impl AllocationRecords {
 
     /// The allocation with this idempotency key.
     pub fn by_key(&self, direction: Direction, external_id: &str) -> Option<&Allocation> {
-        let id = self.by_key.get(&(direction, external_id.to_owned()))?;
+        let id = self.by_key.get(&direction)?.get(external_id)?;
         self.by_id.get(id)
     }
 
