@@ -4,6 +4,7 @@ pub mod amount;
 pub mod content;
 pub mod ids;
 pub mod page;
+pub mod principal;
 pub(crate) mod text;
 pub mod time;
 pub mod unit;

@@ -12,6 +12,7 @@ use crate::demo::ids::{COMPANY, FIRM, TENANT};
 use crate::ledger::claim::Claim;
 use crate::rpc::call::Call;
 use crate::types::ids::{EnterpriseId, FirmId};
+use crate::types::principal::Principal;
 
 /// Adds to each request what the server's layers would add after they have verified a token.
 #[derive(Clone)]
@@ -51,6 +52,7 @@ impl Interceptor for DemoCaller {
         request.extensions_mut().insert(Call {
             rpc,
             caller: Arc::clone(&self.0),
+            principal: Principal::Server,
             request_id: "demo".into(),
             claim: Claim::new(),
         });

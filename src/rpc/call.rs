@@ -12,6 +12,7 @@ use crate::auth::scope::Rpc;
 use crate::error::{Error, Result};
 use crate::ledger::claim::Claim;
 use crate::rpc::status;
+use crate::types::principal::Principal;
 
 /// Metadata key that is `true` on the answer to a repeated write, which was not applied again.
 pub const REPLAYED: &str = "earmark-replayed";
@@ -23,6 +24,8 @@ pub struct Call {
     pub rpc: &'static Rpc,
     /// The bearer of the token, whose scopes include one that the method requires.
     pub caller: Arc<Caller>,
+    /// Whose share the call uses of what is scarce.
+    pub principal: Principal,
     /// Identifies the request in logs and in INTERNAL errors.
     pub request_id: Arc<str>,
     /// Decides between starting the call's write and withdrawing it at the deadline: whichever claims first.

@@ -32,6 +32,7 @@ use crate::server::load_shed::{CallPermit, LoadShedder};
 use crate::server::panic::{self, Panicked};
 use crate::server::response_body::ResponseBody;
 use crate::server::{deadline, request_id, status_rewrite};
+use crate::types::principal::Principal;
 
 /// State that all calls of a server share.
 pub(super) struct Layers {
@@ -112,6 +113,7 @@ impl Layers {
                 request.extensions_mut().insert(Call {
                     rpc,
                     caller,
+                    principal: Principal::of_peer(peer.ip()),
                     request_id: Arc::clone(&context.request_id),
                     claim: context.claim.clone(),
                 });

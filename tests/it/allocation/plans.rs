@@ -13,6 +13,7 @@ use earmark::proto::allocation::v1::{
     ListPartnerAllocationsRequest,
 };
 use earmark::rpc::call::Call;
+use earmark::types::principal::Principal;
 use tokio_postgres::Client;
 use tonic::Request;
 
@@ -100,6 +101,7 @@ fn request<M>(method: &str, message: M) -> Request<M> {
     request.extensions_mut().insert(Call {
         rpc: scope::rpc(&path).expect("an RPC"),
         caller: Arc::new(member(&[ONE, PARTNER])),
+        principal: Principal::Server,
         request_id: "test".into(),
         claim: Claim::new(),
     });

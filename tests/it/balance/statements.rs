@@ -15,6 +15,7 @@ use earmark::proto::balance::v1::{
 };
 use earmark::proto::common::v1::SortDirection;
 use earmark::rpc::call::Call;
+use earmark::types::principal::Principal;
 use prost_types::Timestamp;
 use tonic::Request;
 
@@ -135,6 +136,7 @@ impl Asking<'_> {
         request.extensions_mut().insert(Call {
             rpc: scope::rpc(&path).expect("an RPC"),
             caller: Arc::clone(&self.caller),
+            principal: Principal::Server,
             request_id: "test".into(),
             claim: Claim::new(),
         });

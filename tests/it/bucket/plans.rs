@@ -18,6 +18,7 @@ use earmark::proto::bucket::v1::{
 };
 use earmark::rpc::call::Call;
 use earmark::types::ids::TenantId;
+use earmark::types::principal::Principal;
 use prost_types::Timestamp;
 use tokio_postgres::Client;
 use tonic::Request;
@@ -153,6 +154,7 @@ impl Asking {
         request.extensions_mut().insert(Call {
             rpc: scope::rpc(&path).expect("an RPC"),
             caller: Arc::clone(&self.caller),
+            principal: Principal::Server,
             request_id: "test".into(),
             claim: Claim::new(),
         });

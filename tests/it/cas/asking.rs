@@ -10,6 +10,7 @@ use earmark::db::pool::{self, Pool, PoolSettings};
 use earmark::proto::cas::v1::cas_allocation_service_server::CasAllocationService as _;
 use earmark::rpc::call::Call;
 use earmark::types::ids::FirmId;
+use earmark::types::principal::Principal;
 use tonic::Request;
 
 use super::pb;
@@ -37,6 +38,7 @@ impl Asking {
             rpc: scope::rpc(path).expect("a row"),
             caller: Arc::new(Caller {
                 issuer: "https://issuer.example".into(),
+                principal: Principal::Server,
                 subject: "somebody".into(),
                 scopes: vec![Scope::AllocationsRead],
                 enterprises: None,

@@ -12,6 +12,7 @@ use earmark::proto::catalogue::v1::catalogue_service_server::CatalogueService as
 use earmark::proto::catalogue::v1::{DeleteAllocationRequest, ListAvailableAllocationsRequest};
 use earmark::rpc::call::Call;
 use earmark::types::ids::CompanyId;
+use earmark::types::principal::Principal;
 use prost::Message;
 use tonic::{Code, Request};
 
@@ -153,6 +154,7 @@ async fn a_list_of_500_allocations_takes_one_round_trip() {
             rpc: scope::rpc(path).expect("an RPC of the table"),
             caller: Arc::new(Caller {
                 issuer: "https://issuer.example".into(),
+                principal: Principal::Server,
                 subject: "reader".into(),
                 scopes: vec![Scope::CatalogueRead],
                 enterprises: None,

@@ -14,6 +14,7 @@ use earmark::proto::network::v1 as pb;
 use earmark::proto::network::v1::network_service_server::NetworkService as _;
 use earmark::rpc::call::Call;
 use earmark::types::ids::EnterpriseId;
+use earmark::types::principal::Principal;
 use tokio_postgres::Client;
 use tonic::{Request, Response, Status};
 use tonic_types::StatusExt as _;
@@ -132,6 +133,7 @@ impl NetworkClient {
         request.extensions_mut().insert(Call {
             rpc: scope::rpc(&path).expect("an RPC of the table"),
             caller: Arc::clone(&self.caller),
+            principal: Principal::Server,
             request_id: "test".into(),
             claim: self.claim.clone().unwrap_or_default(),
         });
