@@ -171,9 +171,11 @@ pub(crate) struct ServerArgs {
 
     /// The largest number of calls in progress at the same time, from 1 to 1000000
     ///
-    /// A call above the limit is answered RESOURCE_EXHAUSTED (OVERLOADED) at once. Health checks and reflection have a
-    /// separate limit of the same number. Too low: calls are refused although the server has capacity. Too high: under
-    /// overload all calls become slow and pass their deadlines, instead of some being refused.
+    /// A call is in progress from its complete request to the last byte of its answer. Each enterprise, firm, company
+    /// or tenant has at most as many as it leaves free to the others: half of them if it is alone. A call above that is
+    /// answered RESOURCE_EXHAUSTED (OVERLOADED) at once. Health checks are always answered. Too low: calls are refused
+    /// although the server has capacity. Too high: under overload all calls become slow and pass their deadlines,
+    /// instead of some being refused.
     #[arg(
         long,
         env = "EARMARK_CALLS_MAX",
@@ -182,6 +184,35 @@ pub(crate) struct ServerArgs {
         value_parser = count
     )]
     pub(crate) calls_max: usize,
+
+    /// The largest number of bytes of requests that are received or handled at the same time, such as 64MiB
+    ///
+    /// Each enterprise, firm, company or tenant takes at most a quarter of it, and so does an address whose request does
+    /// not name one yet. What finds no room is answered RESOURCE_EXHAUSTED (OVERLOADED). Requests below 16 KiB that come
+    /// in one piece are not counted. Too low: large submissions are refused under load. Too high: the process takes more
+    /// memory, up to six times this number.
+    #[arg(
+        long,
+        env = "EARMARK_REQUEST_BYTES_MAX",
+        value_name = "BYTES",
+        default_value = "64MiB",
+        value_parser = bytes_under_way
+    )]
+    pub(crate) request_bytes_max: usize,
+
+    /// The largest number of bytes of answers that wait to be sent at the same time, such as 64MiB
+    ///
+    /// Each enterprise, firm, company or tenant takes at most a quarter of it; an answer that finds no room is replaced
+    /// by RESOURCE_EXHAUSTED (OVERLOADED). Too low: many long lists at the same time are refused. Too high: clients that
+    /// read slowly take more memory.
+    #[arg(
+        long,
+        env = "EARMARK_ANSWER_BYTES_MAX",
+        value_name = "BYTES",
+        default_value = "64MiB",
+        value_parser = bytes_under_way
+    )]
+    pub(crate) answer_bytes_max: usize,
 
     /// The largest number of open client connections, from 1 to 1000000
     ///
@@ -256,12 +287,15 @@ impl ServerArgs {
     pub(crate) fn settings(&self, lame_duck: Duration) -> ServerSettings {
         ServerSettings {
             calls_max: self.calls_max,
+            request_bytes_max: self.request_bytes_max,
+            answer_bytes_max: self.answer_bytes_max,
             call_max: self.call_max,
             connections_max: self.connections_max,
             streams_max: self.streams_max,
             lame_duck,
             drain_max: self.drain,
             reflection: self.reflection,
+            ..ServerSettings::default()
         }
     }
 }
@@ -271,6 +305,21 @@ fn count(text: &str) -> Result<usize, String> {
     match text.parse() {
         Ok(number) if (1..=1_000_000).contains(&number) => Ok(number),
         _ => Err("must be a number from 1 to 1000000".into()),
+    }
+}
+
+/// Reads a number of bytes such as `64MiB` or `1GiB`. A quarter of it must have room for one largest message.
+fn bytes_under_way(text: &str) -> Result<usize, String> {
+    const RULE: &str = "must be a number of MiB or GiB from 32MiB to 64GiB, for example 64MiB";
+    let (digits, unit) = match (text.strip_suffix("MiB"), text.strip_suffix("GiB")) {
+        (Some(digits), _) => (digits, 1 << 20),
+        (_, Some(digits)) => (digits, 1 << 30),
+        _ => return Err(RULE.into()),
+    };
+    let number: usize = digits.parse().map_err(|_| RULE)?;
+    match number.checked_mul(unit) {
+        Some(bytes) if (32 << 20..=64 << 30).contains(&bytes) => Ok(bytes),
+        _ => Err(RULE.into()),
     }
 }
 
@@ -476,6 +525,24 @@ pub(crate) struct VerifyArgs {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn bytes_need_a_unit_and_room_for_large_messages() {
+        assert_eq!(bytes_under_way("64MiB"), Ok(64 << 20));
+        assert_eq!(bytes_under_way("2GiB"), Ok(2 << 30));
+        for malformed in [
+            "",
+            "64",
+            "31MiB",
+            "65GiB",
+            "-1GiB",
+            "64MB",
+            "99999999999999GiB",
+        ] {
+            let refused = bytes_under_way(malformed).expect_err(malformed);
+            assert!(refused.contains("for example 64MiB"), "{refused}");
+        }
+    }
 
     #[test]
     fn durations_need_a_unit_and_the_error_says_so() {

@@ -3,6 +3,8 @@
 //! The variants are in order of precedence: where several apply to a call, the first one is answered. The last group is
 //! about the server rather than the call; [`Error::ShuttingDown`] and [`Error::Overloaded`] come before everything else.
 
+use std::time::Duration;
+
 use crate::types::amount::Amount;
 use crate::types::ids::{
     ActionId, AllocationId, ClientId, CompanyId, ConnectionId, EnterpriseId, PartnerId,
@@ -145,6 +147,8 @@ pub enum Error {
     Overloaded,
     /// The request is larger than `limits::REQUEST_BYTES_MAX`.
     MessageTooLarge,
+    /// The request's body brought nothing for this long before it was complete.
+    BodyStalled(Duration),
     /// The database did not answer in time, or refused the connection.
     DatabaseUnavailable(Outcome),
     /// The server has begun to shut down and accepts no new calls.

@@ -12,6 +12,47 @@ pub const CALL_MAX: Duration = Duration::from_secs(30);
 /// Bytes of one request message. A larger one is refused with MESSAGE_TOO_LARGE. 1,000 allocations take
 /// a quarter of it.
 pub const REQUEST_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Elements of each list of a request, counted before it is decoded; more are refused. It is twice the largest limit of
+/// any list, so that the services' own limits, which are smaller, name the rule of the field.
+pub const REQUEST_LIST_MAX: usize = 2 * SUBMIT_ITEMS_MAX;
+/// How many times its own bytes a request may take in memory once it is decoded; more is refused before. Only lists of
+/// empty elements come close.
+pub const REQUEST_GROWTH_MAX: usize = 4;
+/// Bytes of memory that any request may take, however few bytes it has itself.
+pub const REQUEST_MEMORY_MIN: usize = 1024 * 1024;
+/// Bytes of requests that are being received or handled, for a process; see `--request-bytes-max`.
+pub const REQUEST_BYTES_UNDER_WAY_MAX: usize = 64 * 1024 * 1024;
+/// Bytes of answers that are being made or sent, for a process; see `--answer-bytes-max`.
+pub const ANSWER_BYTES_UNDER_WAY_MAX: usize = 64 * 1024 * 1024;
+/// The part of the bytes of requests, and of answers, that one principal may take: a quarter.
+pub const PRINCIPAL_PART_OF_BYTES: usize = 4;
+/// Bytes of a request that is complete with its first piece and not counted among those under way: the limit for calls in
+/// progress bounds them well enough.
+pub const REQUEST_BYTES_UNCOUNTED: usize = 16 * 1024;
+/// Bytes that a request which is not complete yet counts besides those received, for the memory that its stream takes.
+pub const REQUEST_OVERHEAD_BYTES: usize = 4 * 1024;
+/// How long a request's body may bring nothing; after that the call ends with DEADLINE_EXCEEDED.
+pub const BODY_STALL_MAX: Duration = Duration::from_secs(5);
+/// Bytes of a request to health. The longest service name takes a tenth of it.
+pub const HEALTH_REQUEST_BYTES_MAX: usize = 1024;
+/// Bytes of one request to reflection; a larger one is refused.
+pub const REFLECTION_REQUEST_BYTES_MAX: usize = 4 * 1024;
+/// Health watches that a process serves; a further one is refused with OVERLOADED.
+pub const WATCHES_MAX: usize = 1_024;
+/// Health watches on one connection; a further one is refused with OVERLOADED. A client watches one name or a few.
+pub const CONNECTION_WATCHES_MAX: usize = 16;
+/// How long a health watch lasts; its client then begins another one.
+pub const WATCH_MAX: Duration = Duration::from_secs(30 * 60);
+/// Reflection calls that a process serves; a further one is refused with OVERLOADED.
+pub const REFLECTIONS_MAX: usize = 32;
+/// Reflection calls on one connection; a further one is refused with OVERLOADED. Tools make one or two.
+pub const CONNECTION_REFLECTIONS_MAX: usize = 4;
+/// How long a reflection call lasts at most. Tools end theirs within a second.
+pub const REFLECTION_MAX: Duration = Duration::from_secs(60);
+/// Bytes of an answer that are passed to HTTP/2 at a time. The rest stays counted until the client has taken them.
+pub const ANSWER_PIECE_BYTES: usize = 64 * 1024;
+/// How much longer than its call's deadline an answer may take to be sent to a client that does not read it.
+pub const ANSWER_SEND_GRACE: Duration = Duration::from_secs(5);
 /// Bytes of one answer: what gRPC clients accept by default. A list ends its page early to stay below it.
 pub const RESPONSE_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Bytes of the metadata of one request; more is refused by HTTP/2 with status 431. A token with 100 enterprises

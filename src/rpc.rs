@@ -5,4 +5,5 @@ pub(crate) mod describe;
 pub mod page_token;
 pub(crate) mod paging;
 pub(crate) mod read;
+pub(crate) mod request_scan;
 pub(crate) mod status;

@@ -12,34 +12,49 @@ use tokio_util::task::TaskTracker;
 use tonic::service::Routes;
 
 use crate::auth::token::TokenVerifier;
-use crate::limits::CALL_MAX;
+use crate::limits::{
+    ANSWER_BYTES_UNDER_WAY_MAX, BODY_STALL_MAX, CALL_MAX, REQUEST_BYTES_UNDER_WAY_MAX,
+};
 use crate::server::acceptor::Acceptor;
+use crate::server::admission::Admission;
 use crate::server::drain::Shutdown;
 use crate::server::health::{HealthProbe, HealthReporter};
 use crate::server::layers::Layers;
-use crate::server::load_shed::LoadShedder;
 
 mod acceptor;
 mod access_log;
+mod admission;
 mod authorise;
 mod call_context;
+mod call_task;
 mod deadline;
 pub mod drain;
 pub mod health;
 mod layers;
-mod load_shed;
 mod panic;
+mod peer;
 mod reflection;
+mod request_body;
 mod request_id;
 mod response_body;
+mod shares;
 mod status_rewrite;
 
 /// Limits and times of the server. The help of `earmark serve` says what happens when one is too high or too low.
 #[derive(Clone, Debug)]
 pub struct ServerSettings {
-    /// How many calls are in progress at the same time; the next one is answered RESOURCE_EXHAUSTED without waiting.
-    /// Health and reflection have a separate limit of the same size.
+    /// How many calls are in progress at the same time, from their complete request to the last byte of their answer. A
+    /// principal has at most as many as it leaves free to others: half of them if it is alone. The next one is answered
+    /// RESOURCE_EXHAUSTED without waiting. Health and reflection have limits of their own.
     pub calls_max: usize,
+    /// How many bytes of requests are received or handled at the same time. A principal takes at most a quarter; what
+    /// finds no room is answered RESOURCE_EXHAUSTED. Small requests that come in one piece are not counted.
+    pub request_bytes_max: usize,
+    /// How many bytes of answers wait to be sent at the same time. A principal takes at most a quarter; what finds no
+    /// room is answered RESOURCE_EXHAUSTED.
+    pub answer_bytes_max: usize,
+    /// How long a request's body may bring nothing; after that the call ends with DEADLINE_EXCEEDED.
+    pub body_stall_max: Duration,
     /// The longest time that a call may take; a call with a shorter deadline of its client ends at that one. RPCs that
     /// the scope table marks `long`, health and reflection are exempt.
     pub call_max: Duration,
@@ -60,6 +75,9 @@ impl Default for ServerSettings {
     fn default() -> Self {
         Self {
             calls_max: 4_096,
+            request_bytes_max: REQUEST_BYTES_UNDER_WAY_MAX,
+            answer_bytes_max: ANSWER_BYTES_UNDER_WAY_MAX,
+            body_stall_max: BODY_STALL_MAX,
             call_max: CALL_MAX,
             connections_max: 10_000,
             streams_max: 1_024,
@@ -106,6 +124,9 @@ pub enum ServeError {
     /// The reflection service cannot be built from the descriptors in the binary.
     #[error("reflection cannot be served: {0}; start the server with --reflection false")]
     Reflection(#[from] tonic_reflection::server::Error),
+    /// The descriptors in the binary, from which the shapes of requests are read, cannot be decoded.
+    #[error("the descriptors in the program cannot be read: {0}; build it again")]
+    Descriptors(#[from] prost::DecodeError),
 }
 
 /// Serves until `shutdown` is requested and the last call has ended, then runs the closing hooks.
@@ -119,7 +140,7 @@ pub enum ServeError {
 /// `Shutdown::hurry` skips the waits of steps 1 and 3, but not the hooks.
 ///
 /// # Errors
-/// [`ServeError::Reflection`] before the first connection is accepted; there is none afterwards.
+/// Any [`ServeError`] before the first connection is accepted; there is none afterwards.
 pub async fn serve(
     listener: TcpListener,
     parts: ServerParts,
@@ -140,8 +161,7 @@ pub async fn serve(
     let acceptor = Acceptor {
         layers: Arc::new(Layers {
             routes: routes.prepare(),
-            verifier: parts.verifier,
-            load_shedder: LoadShedder::new(settings.calls_max),
+            admission: Admission::new(parts.verifier, &settings)?,
             call_max: settings.call_max,
             closing: closing.clone(),
         }),

@@ -3,6 +3,8 @@
 //! [`describe`] matches every variant without a wildcard, so a new one does not compile until it is described here.
 //! [`status`](crate::rpc::status) turns a description into a gRPC status or into the error of one item.
 
+use std::time::Duration;
+
 use tonic::Code;
 
 use crate::error::{Error, Outcome, Violation, Violations};
@@ -123,6 +125,7 @@ pub(crate) fn describe(error: &Error) -> ErrorDescription {
         Error::Contention => contention(),
         Error::Overloaded => overloaded(),
         Error::MessageTooLarge => message_too_large(),
+        Error::BodyStalled(limit) => body_stalled(*limit),
         Error::DatabaseUnavailable(outcome) => database_unavailable(*outcome),
         Error::ShuttingDown => shutting_down(),
         Error::Deadline(outcome) => deadline(*outcome),
@@ -402,6 +405,14 @@ fn message_too_large() -> ErrorDescription {
     let text = format!("The request is larger than {REQUEST_BYTES_MAX} bytes.");
     ErrorDescription::new(Code::ResourceExhausted, Reason::MessageTooLarge, text)
         .with("limit", REQUEST_BYTES_MAX)
+}
+
+fn body_stalled(limit: Duration) -> ErrorDescription {
+    let limit = format!("{limit:?}");
+    let text = format!(
+        "The request was not complete, and nothing more of it came for {limit}: send it again."
+    );
+    ErrorDescription::new(Code::DeadlineExceeded, Reason::Deadline, text).with("limit", limit)
 }
 
 fn database_unavailable(outcome: Outcome) -> ErrorDescription {

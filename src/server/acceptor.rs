@@ -21,7 +21,9 @@ use tokio_util::task::TaskTracker;
 use tonic::body::Body;
 
 use crate::limits::METADATA_BYTES_MAX;
+use crate::server::call_task;
 use crate::server::layers::Layers;
+use crate::server::peer::Peer;
 
 /// Flow-control window of one call: what its client may send before the handler reads. A quarter of the largest
 /// request, so that a large request needs few round trips.
@@ -60,7 +62,7 @@ where
     F::Output: Send + 'static,
 {
     fn execute(&self, call: F) {
-        self.0.spawn(call);
+        self.0.spawn(call_task::run(call));
     }
 }
 
@@ -144,9 +146,10 @@ async fn serve_connection(
         () = closing.cancelled() => return Ok(()),
         () = cut.cancelled() => return Ok(()),
     }
+    let peer = Peer::new(peer);
     let service = service_fn(move |request: http::Request<Incoming>| {
-        let layers = Arc::clone(&layers);
-        async move { Ok::<_, Infallible>(layers.handle(request.map(Body::new), peer).await) }
+        let (layers, peer) = (Arc::clone(&layers), peer.clone());
+        async move { Ok::<_, Infallible>(layers.handle(request.map(Body::new), &peer).await) }
     });
     let mut connection = pin!(http2.serve_connection(TokioIo::new(stream), service));
     tokio::select! {

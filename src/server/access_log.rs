@@ -60,7 +60,7 @@ impl AccessLogLine {
             caller: None,
             started: Instant::now(),
             outcome: None,
-            is_public: route == Route::Public,
+            is_public: matches!(route, Route::Public(_)),
         }
     }
 

@@ -15,32 +15,50 @@ use crate::error::{Error, Result};
 pub(super) enum Route {
     /// An RPC of the scope table, which needs a token.
     Rpc(&'static Rpc),
-    /// Health or reflection. They need no token, have no server deadline, and their statuses are passed on unchanged.
-    Public,
+    /// Health or reflection. They need no token, and their statuses are passed on unchanged.
+    Public(PublicCall),
     /// No service or method of this server.
     Unknown,
+}
+
+/// A call that needs no token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum PublicCall {
+    /// Health's unary methods.
+    Check,
+    /// Health's `Watch`, which goes on until its client or the server ends it.
+    Watch,
+    /// Reflection of either version, a stream in both directions.
+    Reflection,
 }
 
 impl Route {
     /// The route of a path, which must match to the letter.
     pub(super) fn of(path: &str) -> Self {
-        const PUBLIC: [&str; 3] = [
-            "/grpc.health.v1.Health/",
+        const REFLECTION: [&str; 2] = [
             "/grpc.reflection.v1.ServerReflection/",
             "/grpc.reflection.v1alpha.ServerReflection/",
         ];
-        match scope::rpc(path) {
-            Some(rpc) => Self::Rpc(rpc),
-            None if PUBLIC.iter().any(|prefix| path.starts_with(prefix)) => Self::Public,
-            None => Self::Unknown,
+        if let Some(rpc) = scope::rpc(path) {
+            return Self::Rpc(rpc);
         }
+        if let Some(method) = path.strip_prefix("/grpc.health.v1.Health/") {
+            return Self::Public(match method {
+                "Watch" => PublicCall::Watch,
+                _ => PublicCall::Check,
+            });
+        }
+        if REFLECTION.iter().any(|prefix| path.starts_with(prefix)) {
+            return Self::Public(PublicCall::Reflection);
+        }
+        Self::Unknown
     }
 
     /// The row of the scope table; `None` for public and unknown routes.
     pub(super) fn rpc(self) -> Option<&'static Rpc> {
         match self {
             Self::Rpc(rpc) => Some(rpc),
-            Self::Public | Self::Unknown => None,
+            Self::Public(_) | Self::Unknown => None,
         }
     }
 }
@@ -116,7 +134,16 @@ mod tests {
     fn a_path_must_match_its_route_to_the_letter() {
         let balance = "/earmark.balance.v1.BalanceService/AdjustBalance";
         assert_eq!(Route::of(balance).rpc().map(|rpc| rpc.path), Some(balance));
-        assert_eq!(Route::of("/grpc.health.v1.Health/Check"), Route::Public);
+        for (path, call) in [
+            ("/grpc.health.v1.Health/Check", PublicCall::Check),
+            ("/grpc.health.v1.Health/Watch", PublicCall::Watch),
+            (
+                "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
+                PublicCall::Reflection,
+            ),
+        ] {
+            assert_eq!(Route::of(path), Route::Public(call));
+        }
         for nowhere in [
             "/",
             "/earmark.balance.v1.BalanceService",

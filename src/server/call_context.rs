@@ -1,14 +1,16 @@
 //! What the layers and the response's body share about one call: its route, its request id and the claim on its write.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tonic::Status;
 
 use crate::auth::scope::Rpc;
 use crate::error::Error;
 use crate::ledger::claim::Claim;
+use crate::limits::{REFLECTION_MAX, WATCH_MAX};
 use crate::rpc::status;
-use crate::server::authorise::Route;
+use crate::server::authorise::{PublicCall, Route};
 
 /// Identifies one call and builds its error statuses. It lives until the last byte of the response.
 #[derive(Clone, Debug)]
@@ -24,14 +26,25 @@ impl CallContext {
         self.route.rpc()
     }
 
-    /// Whether this is health or reflection: no token, no server deadline, and statuses are passed on unchanged.
+    /// Whether this is health or reflection: no token, and statuses are passed on unchanged.
     pub(super) fn is_public(&self) -> bool {
-        self.route == Route::Public
+        matches!(self.route, Route::Public(_))
     }
 
-    /// Whether the server's limit for the duration of a call does not apply. The client's own deadline always does.
+    /// Whether the call may go on for longer than others, so that the drain ends it rather than waits for it.
     pub(super) fn is_long(&self) -> bool {
         self.is_public() || self.rpc().is_some_and(|rpc| rpc.long)
+    }
+
+    /// How long the call may take, where `call_max` is the limit of all but the long ones; `None` for no limit but the
+    /// client's own deadline.
+    pub(super) fn time_limit(&self, call_max: Duration) -> Option<Duration> {
+        match self.route {
+            Route::Public(PublicCall::Watch) => Some(WATCH_MAX),
+            Route::Public(PublicCall::Reflection) => Some(REFLECTION_MAX),
+            Route::Rpc(rpc) if rpc.long => None,
+            Route::Rpc(_) | Route::Public(PublicCall::Check) | Route::Unknown => Some(call_max),
+        }
     }
 
     /// The status that the caller receives for an error; an internal error's text goes to the log instead.

@@ -19,6 +19,7 @@ use tonic_health::pb::health_server::{Health as HealthRpcs, HealthServer};
 use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
 
 use crate::auth::scope;
+use crate::limits::HEALTH_REQUEST_BYTES_MAX;
 use crate::server::panic;
 
 /// Pause between two probes; together with the timeout the state is never older than a second.
@@ -77,7 +78,7 @@ impl HealthReporter {
 
     /// The gRPC service that reports this health.
     pub(super) fn service(&self) -> HealthServer<Self> {
-        HealthServer::new(self.clone())
+        HealthServer::new(self.clone()).max_decoding_message_size(HEALTH_REQUEST_BYTES_MAX)
     }
 
     /// Reports NOT_SERVING from now on, whatever the probe finds.

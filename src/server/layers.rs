@@ -1,44 +1,43 @@
 //! What every call passes on its way to its handler, in this order:
 //!
-//! request id → trace and access log → panic → deadline → drain → load shedding → token → scope → handler → status
+//! request id → trace and access log → panic → deadline → drain → token → scope → complete request → share of the
+//! principal → handler → status
 //!
 //! The request id is first because every log line and every response carries it. The access log surrounds the rest, so
-//! that it records the status that the caller receives. The deadline surrounds all work, and load shedding precedes
-//! everything expensive (verifying a signature, handling the call). This is one function rather than a stack of tower
-//! services: the order is visible in one place, and a call costs one allocation.
+//! that it records the status that the caller receives. The deadline surrounds all work. A call counts as in progress
+//! only from its complete request on: neither a client that sends slowly nor a slow key server keeps others out. This is
+//! one function rather than a stack of tower services: the order is visible in one place, and a call costs one
+//! allocation.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::AUTHORIZATION;
 use http::{Request, Response};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tonic::body::Body;
 use tonic::service::Routes;
 use tonic::transport::server::TcpConnectInfo;
+use tonic::{Code, Status};
 use tower::ServiceExt;
 use tracing::Instrument;
 
-use crate::auth::token::TokenVerifier;
 use crate::error::{Error, Result};
 use crate::ledger::claim::Claim;
-use crate::rpc::call::Call;
+use crate::rpc::status;
 use crate::server::access_log::{AccessLogLine, CallOutcome};
-use crate::server::authorise::{self, Route};
+use crate::server::admission::{Admission, AdmittedCall, CallFault, HeldByCall};
+use crate::server::authorise::Route;
 use crate::server::call_context::CallContext;
-use crate::server::load_shed::{CallPermit, LoadShedder};
 use crate::server::panic::{self, Panicked};
+use crate::server::peer::Peer;
 use crate::server::response_body::ResponseBody;
 use crate::server::{deadline, request_id, status_rewrite};
-use crate::types::principal::Principal;
 
 /// State that all calls of a server share.
 pub(super) struct Layers {
     pub(super) routes: Routes,
-    pub(super) verifier: Arc<TokenVerifier>,
-    pub(super) load_shedder: LoadShedder,
+    pub(super) admission: Admission,
     /// See `ServerSettings::call_max` in the parent module.
     pub(super) call_max: Duration,
     /// Cancelled at the end of the lame duck's time: new calls are refused from then on.
@@ -47,7 +46,7 @@ pub(super) struct Layers {
 
 impl Layers {
     /// Handles one call from its request's headers to its response's headers. The response's body does the rest.
-    pub(super) async fn handle(&self, request: Request<Body>, peer: SocketAddr) -> Response<Body> {
+    pub(super) async fn handle(&self, request: Request<Body>, peer: &Peer) -> Response<Body> {
         let path = request.uri().path();
         let context = CallContext {
             route: Route::of(path),
@@ -55,7 +54,8 @@ impl Layers {
             claim: Claim::new(),
         };
         let request_id = Arc::clone(&context.request_id);
-        let log_line = AccessLogLine::new(path, context.route, Arc::clone(&request_id), peer);
+        let log_line =
+            AccessLogLine::new(path, context.route, Arc::clone(&request_id), peer.address);
         let span = tracing::info_span!("call", method = path, request_id = &*request_id);
         let mut response = self
             .within_deadline(request, peer, context, log_line)
@@ -68,23 +68,25 @@ impl Layers {
     async fn within_deadline(
         &self,
         request: Request<Body>,
-        peer: SocketAddr,
+        peer: &Peer,
         context: CallContext,
         mut log_line: AccessLogLine,
     ) -> Response<Body> {
-        let max = (!context.is_long()).then_some(self.call_max);
-        let deadline = deadline::of(request.headers(), max);
+        let deadline = deadline::of(request.headers(), context.time_limit(self.call_max));
         let handled = panic::catch(self.admit_and_handle(request, peer, &context, &mut log_line));
         let outcome = match timeout_at(deadline, handled).await {
-            Some(Ok(outcome)) => outcome.map_err(|error| context.status(&error)),
+            Some(Ok(outcome)) => outcome,
             Some(Err(Panicked(message))) => {
-                Err(context.status(&Error::Internal(message, context.claim.withdraw())))
+                Err(Error::Internal(message, context.claim.withdraw()).into())
             }
-            None => Err(context.deadline_passed()),
+            None => Err(Error::Deadline(context.claim.withdraw()).into()),
         };
         match outcome {
-            Ok((response, permit)) => self.finish(response, permit, deadline, context, log_line),
-            Err(status) => {
+            Ok((response, held)) => self.finish(response, held, deadline, context, log_line),
+            // Nobody receives it, and the access log has CANCELLED where no outcome is set.
+            Err(CallFault::ClientGone) => Status::cancelled("").into_http(),
+            Err(fault) => {
+                let status = status_of(&fault, &context);
                 log_line.set_outcome(CallOutcome::of(&status));
                 status.into_http()
             }
@@ -94,39 +96,38 @@ impl Layers {
     /// The handler's response. An error if the call is refused before it reaches its handler.
     async fn admit_and_handle(
         &self,
-        mut request: Request<Body>,
-        peer: SocketAddr,
+        request: Request<Body>,
+        peer: &Peer,
         context: &CallContext,
         log_line: &mut AccessLogLine,
-    ) -> Result<(Response<Body>, CallPermit)> {
+    ) -> Result<(Response<Body>, HeldByCall), CallFault> {
         if self.closing.is_cancelled() && !context.is_public() {
-            return Err(Error::ShuttingDown);
+            return Err(Error::ShuttingDown.into());
         }
-        let permit = self.load_shedder.admit(context.is_public())?;
-        match context.route {
+        let admitted = match context.route {
             Route::Rpc(rpc) => {
-                let caller = authorise::authenticate(&self.verifier, request.headers()).await?;
-                log_line.set_caller(Arc::clone(&caller));
-                authorise::require_scope(&caller, rpc)?;
-                // The handler does not need the token, and without it cannot write it to a log.
-                request.headers_mut().remove(AUTHORIZATION);
-                request.extensions_mut().insert(Call {
-                    rpc,
-                    caller,
-                    principal: Principal::of_peer(peer.ip()),
-                    request_id: Arc::clone(&context.request_id),
-                    claim: context.claim.clone(),
-                });
+                let admission = &self.admission;
+                admission
+                    .admit_rpc(request, rpc, peer, context, log_line)
+                    .await?
             }
-            Route::Public => {}
-            Route::Unknown => return Err(Error::MethodUnknown),
-        }
+            Route::Public(call) => self.admission.admit_public(request, call, peer).await?,
+            Route::Unknown => return Err(Error::MethodUnknown.into()),
+        };
+        let AdmittedCall {
+            mut request,
+            held,
+            request_bytes,
+        } = admitted;
         request.extensions_mut().insert(TcpConnectInfo {
             local_addr: None,
-            remote_addr: Some(peer),
+            remote_addr: Some(peer.address),
         });
-        match self.routes.clone().oneshot(request).await {
-            Ok(response) => Ok((response, permit)),
+        let handled = self.routes.clone().oneshot(request).await;
+        // The handler has taken the request apart.
+        drop(request_bytes);
+        match handled {
+            Ok(response) => Ok((response, held)),
             Err(never) => match never {},
         }
     }
@@ -136,7 +137,7 @@ impl Layers {
     fn finish(
         &self,
         mut response: Response<Body>,
-        permit: CallPermit,
+        held: HeldByCall,
         deadline: Option<Instant>,
         context: CallContext,
         mut log_line: AccessLogLine,
@@ -148,14 +149,23 @@ impl Layers {
         let closing = context.is_long().then(|| self.closing.clone());
         response.map(|body| {
             Body::new(ResponseBody::new(
-                body,
-                context,
-                log_line,
-                deadline,
-                closing,
-                Some(permit),
+                body, context, log_line, deadline, closing, held,
             ))
         })
+    }
+}
+
+/// The status of a call that ended before its handler returned.
+fn status_of(fault: &CallFault, context: &CallContext) -> Status {
+    match fault {
+        CallFault::Failed(error) => context.status(error),
+        CallFault::SecondMessage => status::with_code(
+            Code::Unimplemented,
+            &Error::MalformedMessage("it has a second message, and the method takes one".into()),
+            context.rpc(),
+            &context.request_id,
+        ),
+        CallFault::ClientGone => Status::cancelled(""),
     }
 }
 

@@ -4,6 +4,7 @@
 use tonic::service::Routes;
 use tonic_reflection::server::{Builder, Error};
 
+use crate::limits::REFLECTION_REQUEST_BYTES_MAX;
 use crate::proto;
 
 /// Adds both versions to the routes.
@@ -16,6 +17,14 @@ pub(super) fn add_to(routes: Routes) -> Result<Routes, Error> {
             .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
     };
     Ok(routes
-        .add_service(builder().build_v1()?)
-        .add_service(builder().build_v1alpha()?))
+        .add_service(
+            builder()
+                .build_v1()?
+                .max_decoding_message_size(REFLECTION_REQUEST_BYTES_MAX),
+        )
+        .add_service(
+            builder()
+                .build_v1alpha()?
+                .max_decoding_message_size(REFLECTION_REQUEST_BYTES_MAX),
+        ))
 }

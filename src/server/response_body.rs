@@ -1,4 +1,5 @@
-//! The body of a response: deadline, drain, panics and status rewriting after the response's headers have been sent.
+//! The body of a response: deadline, drain, panics, status rewriting and counting of bytes after the response's headers
+//! have been sent.
 
 use std::pin::Pin;
 use std::task::{Context as TaskContext, Poll};
@@ -12,10 +13,13 @@ use tonic::body::Body;
 use tonic::{Code, Status};
 
 use crate::error::Error;
+use crate::limits::ANSWER_PIECE_BYTES;
 use crate::server::access_log::{AccessLogLine, CallOutcome};
+use crate::server::admission::HeldByCall;
 use crate::server::call_context::CallContext;
-use crate::server::load_shed::CallPermit;
+use crate::server::call_task;
 use crate::server::panic::{self, Panicked};
+use crate::server::shares::Share;
 use crate::server::status_rewrite;
 
 type EndSignal = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -34,7 +38,12 @@ pub(super) struct ResponseBody {
     /// Deadline and drain, which end the stream while the handler is pending. Created when the handler is pending for
     /// the first time: unary calls never are, and save the two allocations.
     interrupts: Option<[EndSignal; 2]>,
-    _permit: Option<CallPermit>,
+    /// What of a message has not been passed to HTTP/2 yet. It goes piece by piece, as the client takes it, so that it
+    /// stays counted until then.
+    unsent: Bytes,
+    /// The share of the bytes of answers that `unsent` takes.
+    unsent_share: Option<Share>,
+    held: HeldByCall,
 }
 
 impl ResponseBody {
@@ -44,8 +53,11 @@ impl ResponseBody {
         log_line: AccessLogLine,
         deadline: Option<Instant>,
         closing: Option<CancellationToken>,
-        permit: Option<CallPermit>,
+        held: HeldByCall,
     ) -> Self {
+        if context.is_public() {
+            call_task::end_at(deadline);
+        }
         Self {
             inner: Some(inner),
             context,
@@ -54,7 +66,9 @@ impl ResponseBody {
             deadline,
             closing,
             interrupts: None,
-            _permit: permit,
+            unsent: Bytes::new(),
+            unsent_share: None,
+            held,
         }
     }
 
@@ -65,6 +79,35 @@ impl ResponseBody {
         let mut trailers = HeaderMap::new();
         let trailers = status.add_header(&mut trailers).map(|()| trailers);
         Poll::Ready(Some(trailers.map(Frame::trailers)))
+    }
+
+    /// Begins to send a message. Ends the response if what must wait for the client would be more than the principal's
+    /// share of the bytes under way.
+    fn begin_message(&mut self, message: Bytes) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        let waiting = message.len().saturating_sub(ANSWER_PIECE_BYTES);
+        self.unsent = message;
+        if waiting > 0
+            && let Some((shares, principal)) = &self.held.answer
+        {
+            self.unsent_share = shares.take(*principal, waiting);
+            if self.unsent_share.is_none() {
+                self.unsent = Bytes::new();
+                let status = self.context.status(&Error::Overloaded);
+                return self.end(&status);
+            }
+            call_task::end_at(self.deadline);
+        }
+        self.next_piece()
+    }
+
+    fn next_piece(&mut self) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        let piece = self
+            .unsent
+            .split_to(self.unsent.len().min(ANSWER_PIECE_BYTES));
+        if self.unsent.is_empty() {
+            self.unsent_share = None;
+        }
+        Poll::Ready(Some(Ok(Frame::data(piece))))
     }
 
     fn poll_interrupts(&mut self, task: &mut TaskContext<'_>) -> Poll<Status> {
@@ -81,7 +124,11 @@ impl ResponseBody {
             [deadline_passed, draining]
         });
         if deadline_passed.as_mut().poll(task).is_ready() {
-            return Poll::Ready(self.context.deadline_passed());
+            return Poll::Ready(if self.context.is_public() {
+                Status::new(Code::Ok, "")
+            } else {
+                self.context.deadline_passed()
+            });
         }
         if draining.as_mut().poll(task).is_ready() {
             // A health watch is complete at any point; any other stream was cut short.
@@ -104,6 +151,9 @@ impl HttpBody for ResponseBody {
         task: &mut TaskContext<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         let this = &mut *self;
+        if !this.unsent.is_empty() {
+            return this.next_piece();
+        }
         let Some(inner) = &mut this.inner else {
             return Poll::Ready(None);
         };
@@ -129,7 +179,10 @@ impl HttpBody for ResponseBody {
                     }
                     Poll::Ready(Some(Ok(Frame::trailers(trailers))))
                 }
-                Err(data) => Poll::Ready(Some(Ok(data))),
+                Err(frame) => match frame.into_data() {
+                    Ok(message) => this.begin_message(message),
+                    Err(other) => Poll::Ready(Some(Ok(other))),
+                },
             },
             Ok(Poll::Ready(end)) => {
                 this.inner = None;
@@ -179,7 +232,7 @@ mod tests {
             AccessLogLine::new(path, route, request_id, peer),
             deadline.map(|deadline| Instant::now() + deadline),
             closing,
-            None,
+            HeldByCall::default(),
         );
         let mut body = std::pin::pin!(body);
         let mut messages = 0;

@@ -8,3 +8,4 @@ mod order;
 mod reflection;
 mod running;
 mod scopes;
+mod sharing;

@@ -176,11 +176,11 @@ fn server_program() -> Result<PathBuf> {
 /// Below cargo's own folder, so that `make clean` deletes it.
 fn folder() -> Result<PathBuf> {
     let program = std::env::current_exe()?;
-    let target = program
+    // The program is `<folder>/<profile>/earmark-bench`.
+    let folder = program
         .ancestors()
-        .find(|folder| folder.join("CACHEDIR.TAG").is_file());
-    let folder = target
-        .context("the program is below cargo's folder")?
+        .nth(2)
+        .context("the program is not in cargo's folder")?
         .join("bench");
     fs::create_dir_all(&folder)?;
     Ok(folder)

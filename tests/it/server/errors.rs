@@ -180,8 +180,9 @@ async fn every_status_leaves_the_server_with_details() {
 
 #[tokio::test]
 async fn calls_above_the_concurrency_limit_are_refused_at_once() {
+    // Of four, one caller has two.
     let server = Running::start_with(ServerSettings {
-        calls_max: 2,
+        calls_max: 4,
         ..settings()
     })
     .await;

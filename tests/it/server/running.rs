@@ -26,6 +26,7 @@ use tonic::metadata::MetadataMap;
 use tonic::service::Routes;
 use tonic::transport::Channel;
 use tonic::{Request, Response, Status};
+use uuid::Uuid;
 
 use crate::support::raw::Raw;
 
@@ -136,6 +137,18 @@ impl Running {
         self.bearer_for(scope, Duration::from_secs(60))
     }
 
+    /// A good token of an administrator who is a member of this enterprise.
+    pub(crate) fn bearer_of(&self, enterprise: Uuid) -> String {
+        let claims = DevClaims {
+            sub: "somebody".into(),
+            scope: "network-admin settlement_network_read".into(),
+            enterprises: vec![enterprise],
+            ..DevClaims::default()
+        };
+        let ttl = Duration::from_secs(60);
+        format!("Bearer {}", self.key.mint(&claims, ttl).expect("signed"))
+    }
+
     pub(crate) fn bearer_for(&self, scope: &str, ttl: Duration) -> String {
         let claims = DevClaims {
             sub: "somebody".into(),
@@ -235,8 +248,8 @@ impl BalanceService for Fake {
         answer(request, async |_, message: AdjustBalanceRequest| {
             if message.external_id == "refuse" {
                 return Err(Error::ClientExists {
-                    enterprise: uuid::Uuid::nil().into(),
-                    client: uuid::Uuid::nil().into(),
+                    enterprise: Uuid::nil().into(),
+                    client: Uuid::nil().into(),
                 });
             }
             Ok(Answer::fresh(AdjustBalanceResponse::default()))
@@ -252,7 +265,11 @@ impl BalanceService for Fake {
         let what = request.get_ref().enterprise_id.clone();
         self.act(&call, &what).await?;
         answer(request, async |_, _| {
-            let long = if what == "answer too much" { 5 } else { 0 };
+            let long = match what.as_str() {
+                "answer too much" => 5,
+                "answer much" => 3,
+                _ => 0,
+            };
             Ok(Answer::fresh(ListClientBalancesResponse {
                 client_id: "x".repeat(long * 1024 * 1024),
                 ..ListClientBalancesResponse::default()

@@ -1,10 +1,13 @@
 //! An HTTP/2 client that can send what tonic's client cannot, and returns the whole response.
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
 
 use bytes::{BufMut, Bytes, BytesMut};
-use http::{HeaderMap, Request};
+use http::{HeaderMap, Request, Response};
+use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
 use hyper::client::conn::http2::{self, SendRequest};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use prost::Message;
@@ -12,8 +15,11 @@ use tokio::net::TcpStream;
 use tonic::{Code, Status};
 use tonic_types::{ErrorInfo, StatusExt};
 
+/// The body of a request, which may come in pieces or never end.
+pub(crate) type RequestBody = UnsyncBoxBody<Bytes, Infallible>;
+
 pub(crate) struct Raw {
-    connection: SendRequest<Full<Bytes>>,
+    connection: SendRequest<RequestBody>,
     address: SocketAddr,
 }
 
@@ -62,9 +68,17 @@ pub(crate) fn frame_bytes(flag: u8, message: &[u8]) -> Bytes {
 
 impl Raw {
     pub(crate) async fn connect(address: SocketAddr) -> Self {
+        // HTTP/2's own default.
+        Self::connect_with_window(address, 65_535).await
+    }
+
+    /// Connects; the server may send at most so many bytes of each answer before they are read.
+    pub(crate) async fn connect_with_window(address: SocketAddr, window: u32) -> Self {
         let stream = TcpStream::connect(address).await.expect("connected");
         stream.set_nodelay(true).expect("no delay");
-        let (connection, driver) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
+        let (connection, driver) = http2::Builder::new(TokioExecutor::new())
+            .initial_stream_window_size(window)
+            .handshake(TokioIo::new(stream))
             .await
             .expect("HTTP/2");
         tokio::spawn(driver);
@@ -86,14 +100,8 @@ impl Raw {
         metadata: &[(&str, &str)],
         body: Bytes,
     ) -> Result<Answer, hyper::Error> {
-        let mut request = Request::post(format!("http://{}{path}", self.address))
-            .header("content-type", "application/grpc")
-            .header("te", "trailers");
-        for (name, value) in metadata {
-            request = request.header(*name, *value);
-        }
-        let request = request.body(Full::new(body)).expect("a request");
-        let response = self.connection.clone().send_request(request).await?;
+        let body = Full::new(body).boxed_unsync();
+        let response = self.send(path, metadata, body).await?;
         let (http, headers) = (response.status(), response.headers().clone());
         let collected = response.into_body().collect().await?;
         let trailers = collected.trailers().cloned().unwrap_or_default();
@@ -105,5 +113,22 @@ impl Raw {
             body: collected.to_bytes(),
             status,
         })
+    }
+
+    /// Sends a request, and returns the response whose body is not read yet.
+    pub(crate) async fn send(
+        &self,
+        path: &str,
+        metadata: &[(&str, &str)],
+        body: RequestBody,
+    ) -> Result<Response<Incoming>, hyper::Error> {
+        let mut request = Request::post(format!("http://{}{path}", self.address))
+            .header("content-type", "application/grpc")
+            .header("te", "trailers");
+        for (name, value) in metadata {
+            request = request.header(*name, *value);
+        }
+        let request = request.body(body).expect("a request");
+        self.connection.clone().send_request(request).await
     }
 }
