@@ -109,8 +109,10 @@ pub(crate) struct ConnectionArgs {
 
 impl ConnectionArgs {
     /// The settings of [`App`](crate::app::App), with its defaults for whatever is not configurable.
-    pub(crate) fn settings(&self) -> AppSettings {
+    /// Half of `calls_max` may wait for one owner.
+    pub(crate) fn settings(&self, calls_max: usize) -> AppSettings {
         let mut settings = AppSettings::default();
+        settings.writer.owner_commands_max = calls_max.div_ceil(2);
         settings.pool.max_size = self.pool_size;
         if let Some(writers) = self.writers {
             settings.writer.writers = writers.into();

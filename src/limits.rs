@@ -9,6 +9,8 @@ use std::time::Duration;
 /// The longest time that a call may take, but for `VerifyLedger`, health's `Watch` and reflection. A longer deadline of
 /// the caller is cut to it; past it the call answers DEADLINE_EXCEEDED. Its statements and locks end with it.
 pub const CALL_MAX: Duration = Duration::from_secs(30);
+/// Calls in progress of a process unless `--calls-max` says otherwise. Half as many writes may wait for one owner.
+pub const CALLS_MAX_DEFAULT: usize = 4_096;
 /// Bytes of one request message. A larger one is refused with MESSAGE_TOO_LARGE. 1,000 allocations take
 /// a quarter of it.
 pub const REQUEST_BYTES_MAX: usize = 4 * 1024 * 1024;

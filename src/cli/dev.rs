@@ -86,7 +86,7 @@ async fn prepare(args: &DevArgs, cluster: &Cluster) -> Result<PreparedServer, Cl
         ))
     })?;
     let connector = Connector::new(&url).map_err(CliFailure::new)?;
-    let app = App::start(connector, &args.connections.settings())
+    let app = App::start(connector, &args.connections.settings(args.server.calls_max))
         .map_err(|error| CliFailure::new(format!("cannot start the writers' threads: {error}")))?;
     let demo = demo::load(app.routes()).await.map_err(|status| {
         let (code, text) = (status.code(), status.message());

@@ -22,7 +22,7 @@ pub(super) async fn run(args: ServeArgs) -> Result<(), CliFailure> {
     let listener = listen(args.server.listen).await?;
     let connector = Connector::new(&args.database.database_url)
         .map_err(|error| CliFailure::setting(format!("--database-url: {error}")))?;
-    let app = App::start(connector, &args.connections.settings())
+    let app = App::start(connector, &args.connections.settings(args.server.calls_max))
         .map_err(|error| CliFailure::new(format!("cannot start the writers' threads: {error}")))?;
     let parts = ServerParts {
         routes: app.routes(),

@@ -40,7 +40,9 @@ use crate::ledger::engine::pending::pending;
 use crate::ledger::engine::task::WriterTask;
 use crate::ledger::kind::{Command, Request};
 use crate::ledger::kinds::RegisteredKind;
-use crate::limits::{DB_LOCK_WAIT_MAX, OWNER_LOCK_WAIT_MAX, WRITERS_DEFAULT_MAX};
+use crate::limits::{
+    CALLS_MAX_DEFAULT, DB_LOCK_WAIT_MAX, OWNER_LOCK_WAIT_MAX, WRITERS_DEFAULT_MAX,
+};
 
 /// The stack of a writer's thread, in bytes. Without optimisation the state of one await is large; memory that is
 /// not touched costs nothing.
@@ -55,6 +57,9 @@ pub struct WriterSettings {
     pub lock_wait: Duration,
     /// The time that commands wait for such an owner before they are refused.
     pub patience: Duration,
+    /// The number of commands that may wait for one owner, however small; one more is refused. Half of the calls in
+    /// progress, so that an owner which cannot be written leaves the others room, whoever calls.
+    pub owner_commands_max: usize,
 }
 
 impl Default for WriterSettings {
@@ -65,6 +70,7 @@ impl Default for WriterSettings {
             writers: processors.clamp(2, WRITERS_DEFAULT_MAX),
             lock_wait: OWNER_LOCK_WAIT_MAX,
             patience: DB_LOCK_WAIT_MAX,
+            owner_commands_max: CALLS_MAX_DEFAULT / 2,
         }
     }
 }
@@ -84,7 +90,7 @@ impl Writer {
         connector: &Connector,
         settings: &WriterSettings,
     ) -> io::Result<(Self, Vec<Ended>)> {
-        let queue = Arc::new(Queue::default());
+        let queue = Arc::new(Queue::new(settings.owner_commands_max));
         let connector = connector.adjusted(|session| {
             session.lock_timeout = settings.lock_wait;
             session.generic_plans = true;

@@ -18,12 +18,12 @@ use crate::limits::{
 };
 use crate::rpc::call::Call;
 use crate::rpc::request_scan::{NamedOwner, RequestShapes};
-use crate::server::ServerSettings;
 use crate::server::access_log::AccessLogLine;
 use crate::server::authorise::{self, PublicCall};
 use crate::server::call_context::CallContext;
 use crate::server::peer::{CountedStream, Peer};
 use crate::server::request_body::{self, BodyFault, BodyLimits};
+use crate::server::settings::ServerSettings;
 use crate::server::shares::{Share, Shares};
 use crate::types::ids::OwnerId;
 use crate::types::principal::Principal;

@@ -246,12 +246,36 @@ fn page_sizes(default: u32, max: u32) -> String {
 /// Limits of every call.
 fn limits_of_calls() -> Vec<Limit> {
     let metadata = format!("{} KiB", limits::METADATA_BYTES_MAX >> 10);
+    let growth = format!(
+        "{} times its bytes, or {}",
+        limits::REQUEST_GROWTH_MAX,
+        mib(limits::REQUEST_MEMORY_MIN)
+    );
+    let streams = format!(
+        "{} and {} on a connection, {} and {} in a process; {} min and {} min each",
+        limits::CONNECTION_WATCHES_MAX,
+        limits::CONNECTION_REFLECTIONS_MAX,
+        grouped(limits::WATCHES_MAX),
+        limits::REFLECTIONS_MAX,
+        limits::WATCH_MAX.as_secs() / 60,
+        limits::REFLECTION_MAX.as_secs() / 60,
+    );
     let memberships = grouped(limits::TOKEN_MEMBERSHIPS_MAX);
     let pages = page_sizes(limits::PAGE_SIZE_DEFAULT, limits::PAGE_SIZE_MAX);
     let offset = grouped(limits::PAGE_OFFSET_MAX as usize);
     vec![
         ("a request", mib(limits::REQUEST_BYTES_MAX)),
         ("an answer", mib(limits::RESPONSE_BYTES_MAX)),
+        (
+            "elements of any list of a request",
+            grouped(limits::REQUEST_LIST_MAX),
+        ),
+        ("a request in memory", growth),
+        (
+            "a request of which nothing comes",
+            format!("{} s, then", limits::BODY_STALL_MAX.as_secs()),
+        ),
+        ("health watches, reflection calls", streams),
         ("a request's metadata", metadata),
         ("a call", format!("{} s", limits::CALL_MAX.as_secs())),
         ("a currency or unit", characters(limits::UNIT_CHARS_MAX)),

@@ -103,7 +103,7 @@ pub(super) struct Batch {
 }
 
 /// The queue of all writers.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Queue {
     waiting: Mutex<WaitingCommands>,
     changed: Notify,
@@ -122,6 +122,8 @@ struct WaitingCommands {
     parked: HashMap<OwnerId, Instant>,
     /// The weight of all commands that wait.
     weight: usize,
+    /// The number of commands that may wait in one lane, whatever their weight.
+    lane_commands_max: usize,
     closed: bool,
 }
 
@@ -133,6 +135,18 @@ struct Lane {
 }
 
 impl Queue {
+    /// An empty queue, each of whose lanes takes at most this many commands.
+    pub(super) fn new(lane_commands_max: usize) -> Self {
+        let waiting = WaitingCommands {
+            lane_commands_max,
+            ..WaitingCommands::default()
+        };
+        Self {
+            waiting: Mutex::new(waiting),
+            changed: Notify::new(),
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, WaitingCommands> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -249,8 +263,14 @@ impl WaitingCommands {
         }
         let owner = ticket.lane;
         let weight = ticket.command().weight();
-        let of_owner = self.lanes.get(&owner).map_or(0, |lane| lane.weight);
-        if self.weight + weight > QUEUE_MAX || of_owner + weight > QUEUE_OWNER_MAX {
+        let (commands, of_owner) = self
+            .lanes
+            .get(&owner)
+            .map_or((0, 0), |lane| (lane.tickets.len(), lane.weight));
+        if self.weight + weight > QUEUE_MAX
+            || of_owner + weight > QUEUE_OWNER_MAX
+            || commands >= self.lane_commands_max
+        {
             return Err(Error::Overloaded);
         }
         self.lane(owner, weight).tickets.push_back(ticket);

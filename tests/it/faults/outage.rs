@@ -121,6 +121,7 @@ async fn one_backend_that_stands_still_is_given_up_and_refuses_nobody() {
         writers: 1,
         lock_wait,
         patience: Duration::from_secs(60),
+        ..WriterSettings::default()
     });
     let earmark = Earmark::start_on(&url, setup).await;
     let all = clients(&earmark, 3).await;

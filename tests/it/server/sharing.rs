@@ -166,13 +166,23 @@ async fn an_answer_that_nobody_reads_takes_its_share_of_memory_and_ends() {
     );
     let metadata = [("authorization", hog.as_str())];
     let unread = raw
-        .send(LIST, &metadata, http_body_util::Full::new(list.clone()).boxed_unsync())
+        .send(
+            LIST,
+            &metadata,
+            http_body_util::Full::new(list.clone()).boxed_unsync(),
+        )
         .await
         .expect("headers");
     // The rest of the first is being held back once its headers are there and a second is refused.
     let reader = server.raw().await;
     let refused = async {
-        while reader.call(LIST, &metadata, list.clone()).await.status.code() == Code::Ok {}
+        while reader
+            .call(LIST, &metadata, list.clone())
+            .await
+            .status
+            .code()
+            == Code::Ok
+        {}
     };
     tokio::time::timeout(Duration::from_secs(20), refused)
         .await

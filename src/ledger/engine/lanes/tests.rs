@@ -31,7 +31,7 @@ fn ticket(owner: u128) -> Ticket {
 }
 
 fn queue(owners: impl IntoIterator<Item = u128>) -> Queue {
-    let queue = Queue::default();
+    let queue = Queue::new(usize::MAX);
     for owner in owners {
         queue.push(ticket(owner)).expect("there is room");
     }
@@ -86,8 +86,20 @@ fn one_owner_fills_half_of_the_queue_and_all_owners_the_whole() {
 }
 
 #[test]
+fn one_owner_has_a_limited_number_of_commands_whatever_their_weight() {
+    let queue = Queue::new(2);
+    for owner in [1, 1, 2] {
+        queue.push(ticket(owner)).expect("there is room");
+    }
+    assert_eq!(queue.push(ticket(1)), Err(Error::Overloaded));
+    queue.push(ticket(2)).expect("another owner has room");
+    assert_eq!(taken(&queue).len(), 4);
+    queue.push(ticket(1)).expect("there is room again");
+}
+
+#[test]
 fn a_withdrawn_command_is_not_taken() {
-    let queue = Queue::default();
+    let queue = Queue::new(usize::MAX);
     let gone = ticket(1);
     assert_eq!(gone.claim.withdraw(), Outcome::NotApplied);
     queue.push(gone).expect("there is room");
@@ -151,7 +163,7 @@ async fn a_parked_owner_waits_longer_each_time_while_others_go_on() {
 
 #[tokio::test(start_paused = true)]
 async fn a_command_that_was_kept_waiting_too_long_is_refused_alone() {
-    let queue = Queue::default();
+    let queue = Queue::new(usize::MAX);
     let (old, answered) = answered_ticket(1);
     queue.push(old).expect("there is room");
     let tickets = next(&queue).await;
@@ -167,7 +179,7 @@ async fn a_command_that_was_kept_waiting_too_long_is_refused_alone() {
 
 #[tokio::test]
 async fn commands_that_waited_through_an_outage_are_refused_and_later_ones_are_not() {
-    let queue = Queue::default();
+    let queue = Queue::new(usize::MAX);
     let (old, answered) = answered_ticket(1);
     let since = old.since;
     queue.push(old).expect("there is room");

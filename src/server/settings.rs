@@ -1,0 +1,56 @@
+//! Limits and times of the server.
+
+use std::time::Duration;
+
+use crate::limits::{
+    ANSWER_BYTES_UNDER_WAY_MAX, BODY_STALL_MAX, CALL_MAX, CALLS_MAX_DEFAULT,
+    REQUEST_BYTES_UNDER_WAY_MAX,
+};
+
+/// Limits and times of the server. The help of `earmark serve` says what happens when one is too high or too low.
+#[derive(Clone, Debug)]
+pub struct ServerSettings {
+    /// How many calls are in progress at the same time, from their complete request to the last byte of their answer. A
+    /// principal has at most as many as it leaves free to others: half of them if it is alone. The next one is answered
+    /// RESOURCE_EXHAUSTED without waiting. Health and reflection have limits of their own.
+    pub calls_max: usize,
+    /// How many bytes of requests are received or handled at the same time. A principal takes at most a quarter; what
+    /// finds no room is answered RESOURCE_EXHAUSTED. Small requests that come in one piece are not counted.
+    pub request_bytes_max: usize,
+    /// How many bytes of answers wait to be sent at the same time. A principal takes at most a quarter; what finds no
+    /// room is answered RESOURCE_EXHAUSTED.
+    pub answer_bytes_max: usize,
+    /// How long a request's body may bring nothing; after that the call ends with DEADLINE_EXCEEDED.
+    pub body_stall_max: Duration,
+    /// The longest time that a call may take; a call with a shorter deadline of its client ends at that one. RPCs that
+    /// the scope table marks `long`, health and reflection are exempt.
+    pub call_max: Duration,
+    /// How many client connections are open at the same time; further ones stay in the listening socket's backlog.
+    pub connections_max: usize,
+    /// How many calls one connection carries at the same time (HTTP/2's SETTINGS_MAX_CONCURRENT_STREAMS). Clients
+    /// delay further ones until one has ended.
+    pub streams_max: u32,
+    /// How long the server still takes new calls after health has changed to NOT_SERVING at a shutdown.
+    pub lame_duck: Duration,
+    /// How long calls in progress may continue after the lame duck's time; their connections are closed then.
+    pub drain_max: Duration,
+    /// Whether gRPC reflection is served, v1 and v1alpha.
+    pub reflection: bool,
+}
+
+impl Default for ServerSettings {
+    fn default() -> Self {
+        Self {
+            calls_max: CALLS_MAX_DEFAULT,
+            request_bytes_max: REQUEST_BYTES_UNDER_WAY_MAX,
+            answer_bytes_max: ANSWER_BYTES_UNDER_WAY_MAX,
+            body_stall_max: BODY_STALL_MAX,
+            call_max: CALL_MAX,
+            connections_max: 10_000,
+            streams_max: 1_024,
+            lame_duck: Duration::from_secs(5),
+            drain_max: Duration::from_secs(25),
+            reflection: true,
+        }
+    }
+}
