@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use tokio::try_join;
-use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Row, Statement};
 use uuid::Uuid;
 
@@ -32,7 +31,7 @@ pub(super) struct Store {
     lock_free: Statement,
     insert_owners: Statement,
     enterprises: Statement,
-    clock: Statement,
+    clock: ClockStatements,
     accounts: Lookup<AccountName>,
     balance_at: Statement,
     kinds: Statements,
@@ -89,29 +88,63 @@ const REPLAN_EVERY: u64 = 4_096;
 /// The time that [`Store::was_committed`] waits for locks of the transaction that it looks for.
 const DOUBT_LOCK_WAIT: Duration = Duration::from_secs(4);
 
-/// The clock, read once; the time of each owner's newest entry, in the order of the owners given; and for each kind the
-/// owners of which something is due. `$1` are enterprises, `$2` buckets.
-fn clock_text() -> String {
-    let last_times = |owners: &str| {
-        format!(
-            "ARRAY(SELECT (SELECT max(t.time) FROM entry t WHERE t.owner_id = o.owner_id) \
-             FROM unnest({owners}::uuid[]) o(owner_id))"
-        )
-    };
-    let mut columns = vec!["clock.now".to_owned(), last_times("$1"), last_times("$2")];
-    columns.extend(DUE_OWNERS.map(|(owner, subquery)| {
-        let owners = match owner {
-            OwnerKind::Enterprise => "unnest($1::uuid[])",
-            OwnerKind::Bucket => "unnest($2::uuid[])",
-        };
-        match subquery {
-            Some(subquery) => format!("ARRAY({})", subquery.replace("{owners}", owners)),
-            None => "ARRAY[]::uuid[]".into(),
+/// The statement that reads the clock, for each combination of kinds of owners: what looks for due records of a kind
+/// opens its tables even where no owner is of it.
+struct ClockStatements {
+    enterprises: Statement,
+    buckets: Statement,
+    both: Statement,
+}
+
+impl ClockStatements {
+    async fn prepare(client: &Client) -> PgResult<Self> {
+        use OwnerKind::{Bucket, Enterprise};
+
+        Ok(Self {
+            enterprises: client.prepare(&clock_text(&[Enterprise])).await?,
+            buckets: client.prepare(&clock_text(&[Bucket])).await?,
+            both: client.prepare(&clock_text(&[Enterprise, Bucket])).await?,
+        })
+    }
+
+    async fn read(&self, client: &Client, reads: &BatchReads) -> PgResult<Row> {
+        let (enterprises, buckets) = (&reads.enterprises, &reads.buckets);
+        if buckets.is_empty() {
+            client.query_one(&self.enterprises, &[enterprises]).await
+        } else if enterprises.is_empty() {
+            client.query_one(&self.buckets, &[buckets]).await
+        } else {
+            client.query_one(&self.both, &[enterprises, buckets]).await
         }
-    }));
+    }
+}
+
+/// The clock, read once; the time of each owner's newest entry, in the order of the owners given, first of enterprises
+/// and then of buckets; and for each kind of record the owners of which something is due. The parameters are the owners
+/// of each of these kinds of owners; those of another kind have none.
+fn clock_text(kinds: &[OwnerKind]) -> String {
+    let owners = |kind: OwnerKind| {
+        let position = kinds.iter().position(|given| *given == kind)?;
+        Some(format!("unnest(${}::uuid[])", position + 1))
+    };
+    let last_times = |kind: OwnerKind| match owners(kind) {
+        Some(owners) => format!(
+            "ARRAY(SELECT (SELECT max(t.time) FROM entry t WHERE t.owner_id = o.owner_id) FROM {owners} o(owner_id))"
+        ),
+        None => "ARRAY[]::timestamptz[]".into(),
+    };
+    let due = |(kind, subquery): (OwnerKind, Option<&'static str>)| {
+        subquery
+            .and_then(|subquery| Some(subquery.replace("{owners}", &owners(kind)?)))
+            .map_or("ARRAY[]::uuid[]".into(), |text| format!("ARRAY({text})"))
+    };
+    let columns = ["clock.now".to_owned()]
+        .into_iter()
+        .chain([OwnerKind::Enterprise, OwnerKind::Bucket].map(last_times))
+        .chain(DUE_OWNERS.map(due));
     format!(
         "SELECT {} FROM (SELECT clock_timestamp() AS now OFFSET 0) clock",
-        columns.join(", ")
+        columns.collect::<Vec<_>>().join(", ")
     )
 }
 
@@ -147,7 +180,7 @@ impl Store {
             lock_free: client.prepare(LOCK_FREE).await?,
             insert_owners: client.prepare(INSERT_OWNERS).await?,
             enterprises: client.prepare(ENTERPRISES).await?,
-            clock: client.prepare(&clock_text()).await?,
+            clock: ClockStatements::prepare(&client).await?,
             accounts: Lookup::prepare::<Account>(&client, "account").await?,
             balance_at: client.prepare(BALANCE_AT).await?,
             kinds: Statements::prepare(&client).await?,
@@ -194,7 +227,7 @@ impl Store {
             self.read_enterprises(&reads.enterprises),
             self.accounts.query(&self.client, &reads.accounts.accounts),
             self.kinds.read(&self.client, &reads.kinds),
-            self.read_clock(reads),
+            self.clock.read(&self.client, reads),
         )?;
 
         let now: DateTime<Utc> = clock.try_get(0)?;
@@ -236,11 +269,6 @@ impl Store {
             return Ok(0);
         }
         self.client.execute(&self.insert_owners, &[&owners]).await
-    }
-
-    async fn read_clock(&self, reads: &BatchReads) -> PgResult<Row> {
-        let owners: [&(dyn ToSql + Sync); 2] = [&reads.enterprises, &reads.buckets];
-        self.client.query_one(&self.clock, &owners).await
     }
 
     async fn read_enterprises(&self, enterprises: &[Uuid]) -> PgResult<Vec<Row>> {
