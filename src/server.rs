@@ -8,12 +8,16 @@ use std::time::{Duration, Instant};
 
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
+use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 use tonic::service::Routes;
 
 use crate::auth::token::TokenVerifier;
-use crate::limits::CALL_MAX;
+use crate::limits::{
+    CALL_MAX, CONNECTION_AGE_MAX, CONNECTION_GOAWAY_GRACE, CONNECTION_IDLE_MAX,
+    CONNECTION_PREFACE_MAX,
+};
 use crate::server::acceptor::Acceptor;
+use crate::server::connection::{ConnectionLimits, ConnectionServer};
 use crate::server::drain::Shutdown;
 use crate::server::health::{HealthProbe, HealthReporter};
 use crate::server::layers::Layers;
@@ -23,12 +27,17 @@ mod acceptor;
 mod access_log;
 mod authorise;
 mod call_context;
+mod calls_in_progress;
+mod connection;
+mod connection_io;
 mod deadline;
 pub mod drain;
 pub mod health;
 mod layers;
 mod load_shed;
+mod log_rate;
 mod panic;
+mod peer_connections;
 mod reflection;
 mod request_id;
 mod response_body;
@@ -45,6 +54,17 @@ pub struct ServerSettings {
     pub call_max: Duration,
     /// How many client connections are open at the same time; further ones stay in the listening socket's backlog.
     pub connections_max: usize,
+    /// How many of them one peer may have, an IPv4 address or an IPv6 network of 64 bits; further ones are closed at once.
+    pub connections_per_peer_max: usize,
+    /// The age, give or take a tenth, at which a connection gets GOAWAY.
+    pub connection_age_max: Duration,
+    /// How long a connection may be without a call before it gets GOAWAY.
+    pub connection_idle_max: Duration,
+    /// How long a new connection may take to send the preface of HTTP/2. The command line has no option for it.
+    pub preface_max: Duration,
+    /// How long a connection without a call stays open after GOAWAY, at a shutdown too, if its client does not end it.
+    /// The command line has no option for it.
+    pub goaway_grace: Duration,
     /// How many calls one connection carries at the same time (HTTP/2's SETTINGS_MAX_CONCURRENT_STREAMS). Clients
     /// delay further ones until one has ended.
     pub streams_max: u32,
@@ -62,6 +82,11 @@ impl Default for ServerSettings {
             calls_max: 4_096,
             call_max: CALL_MAX,
             connections_max: 10_000,
+            connections_per_peer_max: 5_000,
+            connection_age_max: CONNECTION_AGE_MAX,
+            connection_idle_max: CONNECTION_IDLE_MAX,
+            preface_max: CONNECTION_PREFACE_MAX,
+            goaway_grace: CONNECTION_GOAWAY_GRACE,
             streams_max: 1_024,
             lame_duck: Duration::from_secs(5),
             drain_max: Duration::from_secs(25),
@@ -100,6 +125,18 @@ pub struct ServerParts {
     pub closing: Vec<ClosingHook>,
 }
 
+impl ServerSettings {
+    fn of_connections(&self) -> ConnectionLimits {
+        ConnectionLimits {
+            streams_max: self.streams_max,
+            preface_max: self.preface_max,
+            age_max: self.connection_age_max,
+            idle_max: self.connection_idle_max,
+            goaway_grace: self.goaway_grace,
+        }
+    }
+}
+
 /// Why a server cannot start to serve.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
@@ -112,7 +149,8 @@ pub enum ServeError {
 ///
 /// The steps of a shutdown:
 /// 1. Health changes to NOT_SERVING, and calls are still served for `lame_duck`.
-/// 2. No connection is accepted any more, Watch streams end, and new calls are answered SHUTTING_DOWN.
+/// 2. No connection is accepted any more, connections get GOAWAY, Watch streams end, and new calls are answered
+///    SHUTTING_DOWN. A connection without a call is closed after `goaway_grace`, even if its client does nothing.
 /// 3. Calls in progress may end, for at most `drain_max`; then their connections are closed.
 /// 4. The closing hooks run, one after the other.
 ///
@@ -146,12 +184,16 @@ pub async fn serve(
             closing: closing.clone(),
         }),
         connections_max: settings.connections_max,
-        streams_max: settings.streams_max,
-        closing: closing.clone(),
-        cut: cut.clone(),
-        tasks: tasks.clone(),
+        connections_per_peer_max: settings.connections_per_peer_max,
+        connections: ConnectionServer {
+            limits: settings.of_connections(),
+            closing: closing.clone(),
+            cut: cut.clone(),
+            tasks: tasks.clone(),
+        },
     };
     let accepting = tokio::spawn(acceptor.run(listener));
+    let reporting = AbortOnDropHandle::new(tokio::spawn(access_log::report_each_second()));
 
     shutdown.begun().await;
     tracing::info!(lame_duck = ?settings.lame_duck, "shutdown requested: health is NOT_SERVING, calls are served until the lame duck's time is over");
@@ -171,7 +213,8 @@ pub async fn serve(
     // Tasks end when they are polled next; a handler that blocks its thread must not delay the hooks.
     let _ = tokio::time::timeout(Duration::from_secs(1), tasks.wait()).await;
 
-    drop(probing);
+    drop((probing, reporting));
+    access_log::report_unlogged();
     for hook in parts.closing {
         let started = Instant::now();
         hook.close.await;
