@@ -29,8 +29,8 @@ pub const RETRY_DELAY: Duration = Duration::from_millis(500);
 
 // Connections.
 
-/// How long a new connection may take to send the preface of HTTP/2, its first 24 bytes, and with it whatever precedes
-/// it; after that it is closed. Until then it takes one of the process's connections without being of use.
+/// How long a new connection may take to send the preface of HTTP/2, its first 24 bytes; after that it is closed. Until
+/// then it takes one of the process's connections without being of use.
 pub const CONNECTION_PREFACE_MAX: Duration = Duration::from_secs(10);
 /// The age at which a connection gets GOAWAY unless it is configured otherwise: a client behind a load balancer of
 /// connections, or behind a name that it looks up only when it connects, finds new servers within this time.

@@ -35,6 +35,7 @@ fn raise(needed: u64) -> nix::Result<u64> {
     let set = |wanted: u64| {
         if wanted > soft {
             setrlimit(Resource::RLIMIT_NOFILE, wanted, hard)?;
+            tracing::info!(from = soft, to = wanted, "raised the limit of open files");
         }
         Ok(wanted.max(soft))
     };

@@ -155,3 +155,151 @@ fn jittered(age_max: Duration, random: f64) -> Duration {
     let jitter = f64::from(CONNECTION_AGE_JITTER_PERCENT) / 100.0;
     age_max.mul_f64(1.0 - jitter + 2.0 * jitter * random)
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use http_body_util::Empty;
+    use hyper::client::conn::http2::{SendRequest, handshake};
+    use hyper::service::service_fn;
+    use hyper_util::rt::TokioExecutor;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+    use tokio::time::Instant;
+
+    use super::*;
+
+    const MINUTE: Duration = Duration::from_secs(60);
+    const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
+    fn server(age_max: Duration, idle_max: Duration) -> ConnectionServer {
+        ConnectionServer {
+            limits: ConnectionLimits {
+                streams_max: 10,
+                preface_max: Duration::from_secs(10),
+                age_max,
+                idle_max,
+                goaway_grace: Duration::from_secs(1),
+            },
+            closing: CancellationToken::new(),
+            cut: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+        }
+    }
+
+    /// Serves one connection; returns how long it lasted. A call lasts as many minutes as its path says.
+    async fn lasted(
+        server: &ConnectionServer,
+        client: impl AsyncFnOnce(DuplexStream),
+    ) -> (Duration, Result<(), ConnectionError>) {
+        let (client_io, server_io) = duplex(64 * 1024);
+        let service = service_fn(|request: Request<Incoming>| async move {
+            let minutes = request.uri().path().trim_start_matches('/');
+            sleep(MINUTE * minutes.parse().expect("a number")).await;
+            Ok::<_, Infallible>(Response::new(Body::empty()))
+        });
+        let started = Instant::now();
+        let serving = async {
+            let ended = server.serve(server_io, service).await;
+            (started.elapsed(), ended)
+        };
+        tokio::join!(serving, client(client_io)).0
+    }
+
+    /// Makes calls of so many minutes one after the other, until the server takes no more, and waits for the last one.
+    async fn calls(io: DuplexStream, minutes: &[u32]) {
+        let connected = handshake(TokioExecutor::new(), TokioIo::new(io)).await;
+        let (mut sender, driver): (SendRequest<Empty<Bytes>>, _) = connected.expect("HTTP/2");
+        tokio::spawn(driver);
+        for minutes in minutes {
+            let request = Request::get(format!("http://server/{minutes}"));
+            let request = request.body(Empty::new()).expect("a request");
+            if sender.send_request(request).await.is_err() {
+                return;
+            }
+        }
+        // Keeps the connection open: the client closes it when nobody can call any more.
+        sleep(YEAR).await;
+    }
+
+    async fn minutes_lasted(server: &ConnectionServer, minutes: &[u32]) -> f64 {
+        let lasting = lasted(server, async |io| {
+            // Not waited for longer than the connection lasts.
+            tokio::spawn({
+                let minutes = minutes.to_vec();
+                async move { calls(io, &minutes).await }
+            });
+        });
+        // Which side closes first is open, and with it whether the server finds the pipe broken.
+        let (lasted, _) = lasting.await;
+        lasted.as_secs_f64() / 60.0
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_without_calls_ends_when_it_is_idle() {
+        let server = server(YEAR, 10 * MINUTE);
+        for (calls, expected) in [(&[][..], 10.0), (&[20], 30.0), (&[1, 9, 8], 28.0)] {
+            let lasted = minutes_lasted(&server, calls).await;
+            assert!((lasted - expected).abs() < 0.1, "{lasted}, not {expected}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_old_connection_ends_with_its_last_call() {
+        let server = server(30 * MINUTE, YEAR);
+        let lasted = minutes_lasted(&server, &[]).await;
+        assert!((27.0..33.1).contains(&lasted), "{lasted}");
+        let lasted = minutes_lasted(&server, &[45]).await;
+        assert!((45.0..45.1).contains(&lasted), "{lasted}");
+        let lasted = minutes_lasted(&server, &[5; 100]).await;
+        assert!((27.0..38.1).contains(&lasted), "{lasted}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_call_that_does_not_end_is_cut_off_at_last() {
+        let server = server(30 * MINUTE, YEAR);
+        let grace = CONNECTION_CALLS_GRACE.as_secs_f64() / 60.0;
+        let lasted = minutes_lasted(&server, &[100_000]).await;
+        assert!((27.0..33.1).contains(&(lasted - grace)), "{lasted}");
+    }
+
+    /// Sends the bytes, then reads until the end, and answers nothing.
+    async fn silent(mut io: DuplexStream, first: &[u8]) {
+        io.write_all(first).await.expect("written");
+        let mut received = Vec::new();
+        io.read_to_end(&mut received).await.expect("readable");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_acknowledges_nothing_does_not_delay_a_shutdown() {
+        let server = server(YEAR, YEAR);
+        let closing = async {
+            sleep(Duration::from_secs(5)).await;
+            server.closing.cancel();
+        };
+        let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+        let lasting = lasted(&server, async |io| silent(io, preface).await);
+        let ((lasted, ended), ()) = tokio::join!(lasting, closing);
+        ended.expect("ended in order");
+        assert_eq!(lasted.as_secs(), 6);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_whole_preface_has_one_time_limit() {
+        let server = server(YEAR, YEAR);
+        let byte_by_byte = async |mut io: DuplexStream| {
+            for byte in b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" {
+                _ = io.write_all(&[*byte]).await;
+                sleep(Duration::from_secs(1)).await;
+            }
+        };
+        let (lasted, ended) = lasted(&server, byte_by_byte).await;
+        assert!(matches!(ended, Err(ConnectionError::PrefaceTimeout(_))));
+        assert_eq!(lasted.as_secs(), 10);
+    }
+
+    #[test]
+    fn ages_differ_by_a_tenth_in_both_directions() {
+        let ages = [0.0, 0.5, 1.0].map(|random| jittered(100 * MINUTE, random));
+        assert_eq!(ages.map(|age| age.as_secs() / 60), [90, 100, 110]);
+    }
+}
