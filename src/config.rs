@@ -533,6 +533,8 @@ pub(crate) struct VerifyArgs {
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser as _;
+
     use super::*;
 
     #[test]
@@ -542,6 +544,32 @@ mod tests {
             let refused = duration(malformed).expect_err(malformed);
             assert!(refused.contains("for example 500ms"), "{refused}");
         }
+    }
+
+    #[derive(clap::Parser)]
+    struct OnlyServer {
+        #[command(flatten)]
+        server: ServerArgs,
+    }
+
+    #[test]
+    fn one_peer_has_half_of_the_connections_unless_it_is_set() {
+        let per_peer = |arguments: &[&str]| {
+            let parsed = OnlyServer::try_parse_from([&["earmark"], arguments].concat());
+            let settings = parsed.expect("arguments").server.settings(Duration::ZERO);
+            settings.connections_per_peer_max
+        };
+        let default = ServerSettings::default().connections_per_peer_max;
+        assert_eq!(per_peer(&[]), default);
+        assert_eq!(per_peer(&["--connections-max", "1"]), 1);
+        assert_eq!(per_peer(&["--connections-max", "300"]), 150);
+        let both = [
+            "--connections-max",
+            "300",
+            "--connections-per-peer-max",
+            "300",
+        ];
+        assert_eq!(per_peer(&both), 300);
     }
 
     #[test]

@@ -53,8 +53,8 @@ pub const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
 /// Bytes that a client may send of one call before the handler reads them: a quarter of the largest request, so that a
 /// large request needs few round trips.
 pub const STREAM_WINDOW_BYTES: u32 = 1024 * 1024;
-/// Bytes that a client may send on one connection before handlers read them, which bounds what it makes the server
-/// hold in buffers.
+/// Bytes that a client may send on one connection before handlers read them. It bounds what the server holds of requests
+/// that no handler has read.
 pub const CONNECTION_WINDOW_BYTES: u32 = 4 * 1024 * 1024;
 /// Bytes of answers of one call that are buffered while the client does not read them; beyond it the next part of the
 /// answer is not asked for. Four frames keep the socket busy. A single message is one part, whatever its size.

@@ -85,8 +85,8 @@ impl ConnectionServer {
     /// Serves a connection until it ends. The service must answer everything: errors are statuses.
     ///
     /// The steps of a connection:
-    /// 1. The preface must arrive within `preface_max`. hyper has no time limit for it, and until it is there ignores a
-    ///    graceful shutdown.
+    /// 1. The preface must arrive within `preface_max`. hyper has no time limit for it, and does not end a connection
+    ///    that waits for it when it is told to shut down.
     /// 2. Calls are served until the connection is as old as `age_max`, has been without a call for `idle_max`, or
     ///    `closing` is cancelled.
     /// 3. GOAWAY: the client opens another connection for further calls. This one ends with its last call. A client
