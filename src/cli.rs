@@ -19,6 +19,7 @@ mod greeting;
 mod healthcheck;
 mod listen;
 mod migrate;
+mod open_files;
 mod output;
 mod serve;
 #[cfg(feature = "dev")]

@@ -219,7 +219,8 @@ pub(crate) struct ServerArgs {
     /// The largest number of open client connections, from 1 to 1000000
     ///
     /// Further connections are not accepted until another one is closed. Too low: clients wait while they connect. Too
-    /// high: the process runs out of file descriptors (ulimit -n).
+    /// high: the process runs out of file descriptors. At its start it raises its own limit (ulimit -n) as far as the
+    /// system allows, and logs a warning if that is not enough.
     #[arg(
         long,
         env = "EARMARK_CONNECTIONS_MAX",
@@ -228,6 +229,46 @@ pub(crate) struct ServerArgs {
         value_parser = count
     )]
     pub(crate) connections_max: usize,
+
+    /// The largest number of open connections of one client address. Without it: half of --connections-max
+    ///
+    /// The IPv6 addresses of one network of 64 bits count as one address. Further connections of the address are closed
+    /// at once. Too low: connections of clients that share an address, behind a proxy or NAT, are closed. Too high: one
+    /// client can take all connections. If all clients come through one proxy, set it to --connections-max.
+    #[arg(
+        long,
+        env = "EARMARK_CONNECTIONS_PER_PEER_MAX",
+        value_name = "N",
+        value_parser = count
+    )]
+    pub(crate) connections_per_peer_max: Option<usize>,
+
+    /// The age at which clients are asked to open another connection, from 1s to 365days, such as 30m
+    ///
+    /// The connection gets GOAWAY at this age, give or take a tenth, and is closed when its calls have ended. Clients
+    /// look up the server's name again when they connect, and so find new servers. Too low: clients spend their time
+    /// connecting. Too high: new servers stay without load.
+    #[arg(
+        long,
+        env = "EARMARK_CONNECTION_AGE_MAX",
+        value_name = "DURATION",
+        default_value = "30m",
+        value_parser = connection_time
+    )]
+    pub(crate) connection_age_max: Duration,
+
+    /// How long a connection may be without a call, from 1s to 365days, such as 10m
+    ///
+    /// After this time the connection gets GOAWAY and is closed. Too low: clients that call now and then connect anew
+    /// for each call. Too high: connections that nobody uses take those that others need.
+    #[arg(
+        long,
+        env = "EARMARK_CONNECTION_IDLE_MAX",
+        value_name = "DURATION",
+        default_value = "10m",
+        value_parser = connection_time
+    )]
+    pub(crate) connection_idle_max: Duration,
 
     /// The largest number of concurrent calls (HTTP/2 streams) on one connection
     ///
@@ -293,6 +334,11 @@ impl ServerArgs {
             answer_bytes_max: self.answer_bytes_max,
             call_max: self.call_max,
             connections_max: self.connections_max,
+            connections_per_peer_max: self
+                .connections_per_peer_max
+                .unwrap_or(self.connections_max.div_ceil(2)),
+            connection_age_max: self.connection_age_max,
+            connection_idle_max: self.connection_idle_max,
             streams_max: self.streams_max,
             lame_duck,
             drain_max: self.drain,
@@ -329,6 +375,17 @@ fn bytes_under_way(text: &str) -> Result<usize, String> {
 fn duration(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text)
         .map_err(|error| format!("{error}; write a number and a unit, for example 500ms, 5s or 2m"))
+}
+
+/// Reads a time that a connection may last. A year is more than any, and far below what a clock can add.
+fn connection_time(text: &str) -> Result<Duration, String> {
+    let range = Duration::from_secs(1)..=Duration::from_secs(365 * 24 * 60 * 60);
+    let time = duration(text)?;
+    if range.contains(&time) {
+        Ok(time)
+    } else {
+        Err("must be from 1s to 365days".into())
+    }
 }
 
 /// Settings of `earmark serve`.
@@ -526,6 +583,8 @@ pub(crate) struct VerifyArgs {
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser as _;
+
     use super::*;
 
     #[test]
@@ -552,6 +611,43 @@ mod tests {
         for malformed in ["", "5", "-5s", "5 parsecs"] {
             let refused = duration(malformed).expect_err(malformed);
             assert!(refused.contains("for example 500ms"), "{refused}");
+        }
+    }
+
+    #[derive(clap::Parser)]
+    struct OnlyServer {
+        #[command(flatten)]
+        server: ServerArgs,
+    }
+
+    #[test]
+    fn one_peer_has_half_of_the_connections_unless_it_is_set() {
+        let per_peer = |arguments: &[&str]| {
+            let parsed = OnlyServer::try_parse_from([&["earmark"], arguments].concat());
+            let settings = parsed.expect("arguments").server.settings(Duration::ZERO);
+            settings.connections_per_peer_max
+        };
+        let default = ServerSettings::default().connections_per_peer_max;
+        assert_eq!(per_peer(&[]), default);
+        assert_eq!(per_peer(&["--connections-max", "1"]), 1);
+        assert_eq!(per_peer(&["--connections-max", "300"]), 150);
+        let both = [
+            "--connections-max",
+            "300",
+            "--connections-per-peer-max",
+            "300",
+        ];
+        assert_eq!(per_peer(&both), 300);
+    }
+
+    #[test]
+    fn a_connection_lasts_a_second_at_least_and_a_year_at_most() {
+        let year = Duration::from_secs(365 * 24 * 60 * 60);
+        assert_eq!(connection_time("365days"), Ok(year));
+        assert_eq!(connection_time("1s"), Ok(Duration::from_secs(1)));
+        for out_of_range in ["0s", "999ms", "366days"] {
+            let refused = connection_time(out_of_range).expect_err(out_of_range);
+            assert!(refused.contains("from 1s to 365days"), "{refused}");
         }
     }
 }

@@ -70,6 +70,61 @@ pub const VIOLATION_CHARS_MAX: usize = 200;
 /// The delay that RetryInfo gives to callers before they repeat a call that failed for a transient reason.
 pub const RETRY_DELAY: Duration = Duration::from_millis(500);
 
+// Connections.
+
+/// How long a new connection may take to send the preface of HTTP/2, its first 24 bytes; after that it is closed. Until
+/// then it takes one of the process's connections without being of use.
+pub const CONNECTION_PREFACE_MAX: Duration = Duration::from_secs(10);
+/// The age at which a connection gets GOAWAY unless it is configured otherwise: a client behind a load balancer of
+/// connections, or behind a name that it looks up only when it connects, finds new servers within this time.
+pub const CONNECTION_AGE_MAX: Duration = Duration::from_secs(30 * 60);
+/// By how much that age differs from connection to connection, in percent of it: at most so much more or less.
+pub const CONNECTION_AGE_JITTER_PERCENT: u32 = 10;
+/// How long a connection may be without a call before it gets GOAWAY, unless it is configured otherwise.
+pub const CONNECTION_IDLE_MAX: Duration = Duration::from_secs(10 * 60);
+/// How long a connection without a call stays open after GOAWAY, several round trips, so that calls which the client
+/// has sent before it read the GOAWAY are still answered; after that it is closed.
+pub const CONNECTION_GOAWAY_GRACE: Duration = Duration::from_secs(1);
+/// How long calls in progress may keep a connection open after GOAWAY, but for a shutdown, which has its own time; after
+/// that they are cut off. Most calls end within [`CALL_MAX`]. Those that it does not limit would have to begin anew:
+/// `VerifyLedger`, which over a large ledger takes tens of minutes. A `Watch` of health never ends by itself.
+pub const CONNECTION_CALLS_GRACE: Duration = Duration::from_secs(60 * 60);
+/// After this time without a frame the server sends a PING.
+pub const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(30);
+/// How long a client may take to acknowledge a PING; after that its connection is closed.
+pub const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
+/// Bytes that a client may send of one call before the handler reads them: a quarter of the largest request, so that a
+/// large request needs few round trips.
+pub const STREAM_WINDOW_BYTES: u32 = 1024 * 1024;
+/// Bytes that a client may send on one connection before handlers read them. It bounds what the server holds of requests
+/// that no handler has read.
+pub const CONNECTION_WINDOW_BYTES: u32 = 4 * 1024 * 1024;
+/// Bytes of answers of one call that are buffered while the client does not read them; beyond it the next part of the
+/// answer is not asked for. Four frames keep the socket busy. A single message is one part, whatever its size.
+pub const STREAM_SEND_BUFFER_BYTES: usize = 64 * 1024;
+/// Calls of one connection that its client has cancelled before the server came to read them; with one more the
+/// connection is closed (ENHANCE_YOUR_CALM). They count as no call in progress, but take memory: 16 KiB of metadata each
+/// at most. A client that was paused may cancel many calls at once whose deadlines have passed.
+pub const STREAM_RESETS_WAITING_MAX: usize = 128;
+/// Calls of one connection that the server has reset because their frames broke the protocol or exceeded the number of
+/// concurrent calls, over the connection's life; with one more it is closed (ENHANCE_YOUR_CALM). A correct client causes
+/// them only before it has read the server's settings.
+pub const STREAM_ERRORS_MAX: usize = 1_024;
+/// Bytes of the table by which the client compresses metadata, HTTP/2's default: it has room for a usual token, which
+/// the client then sends once for each connection.
+pub const HEADER_TABLE_BYTES: u32 = 4_096;
+/// How long no connection is accepted after the operating system has refused one, for lack of file descriptors mostly.
+pub const ACCEPT_RETRY: Duration = Duration::from_millis(50);
+/// Files that a process keeps open besides the connections of clients and of the database: listening sockets, standard
+/// streams, the runtime's own, and a reserve.
+pub const OPEN_FILES_RESERVE: u64 = 64;
+
+// Logs.
+
+/// Lines of the access log a second of calls that were refused before their token was accepted. More are counted, and
+/// their number is logged once a second.
+pub const REFUSED_CALL_LINES_PER_SECOND: u32 = 100;
+
 // Arguments of all services.
 
 /// Characters of an id or key that the caller chooses; a longer one is refused.

@@ -8,12 +8,13 @@ use std::time::{Duration, Instant};
 
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
+use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 use tonic::service::Routes;
 
 use crate::auth::token::TokenVerifier;
 use crate::server::acceptor::Acceptor;
 use crate::server::admission::Admission;
+use crate::server::connection::ConnectionServer;
 use crate::server::drain::Shutdown;
 use crate::server::health::{HealthProbe, HealthReporter};
 use crate::server::layers::Layers;
@@ -24,12 +25,17 @@ mod admission;
 mod authorise;
 mod call_context;
 mod call_task;
+mod calls_in_progress;
+mod connection;
+mod connection_io;
 mod deadline;
 pub mod drain;
 pub mod health;
 mod layers;
+mod log_rate;
 mod panic;
 mod peer;
+mod peer_connections;
 mod reflection;
 mod request_body;
 mod request_id;
@@ -85,7 +91,8 @@ pub enum ServeError {
 ///
 /// The steps of a shutdown:
 /// 1. Health changes to NOT_SERVING, and calls are still served for `lame_duck`.
-/// 2. No connection is accepted any more, Watch streams end, and new calls are answered SHUTTING_DOWN.
+/// 2. No connection is accepted any more, connections get GOAWAY, Watch streams end, and new calls are answered
+///    SHUTTING_DOWN. A connection without a call is closed after `goaway_grace`, even if its client does nothing.
 /// 3. Calls in progress may end, for at most `drain_max`; then their connections are closed.
 /// 4. The closing hooks run, one after the other.
 ///
@@ -118,12 +125,16 @@ pub async fn serve(
             closing: closing.clone(),
         }),
         connections_max: settings.connections_max,
-        streams_max: settings.streams_max,
-        closing: closing.clone(),
-        cut: cut.clone(),
-        tasks: tasks.clone(),
+        connections_per_peer_max: settings.connections_per_peer_max,
+        connections: ConnectionServer {
+            limits: settings.of_connections(),
+            closing: closing.clone(),
+            cut: cut.clone(),
+            tasks: tasks.clone(),
+        },
     };
     let accepting = tokio::spawn(acceptor.run(listener));
+    let reporting = AbortOnDropHandle::new(tokio::spawn(access_log::report_each_second()));
 
     shutdown.begun().await;
     tracing::info!(lame_duck = ?settings.lame_duck, "shutdown requested: health is NOT_SERVING, calls are served until the lame duck's time is over");
@@ -143,7 +154,8 @@ pub async fn serve(
     // Tasks end when they are polled next; a handler that blocks its thread must not delay the hooks.
     let _ = tokio::time::timeout(Duration::from_secs(1), tasks.wait()).await;
 
-    drop(probing);
+    drop((probing, reporting));
+    access_log::report_unlogged();
     for hook in parts.closing {
         let started = Instant::now();
         hook.close.await;

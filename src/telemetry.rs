@@ -20,12 +20,20 @@ use tracing_subscriber::EnvFilter;
 
 use crate::config::LogFormat;
 
+/// What stands before each filter, which can replace it: the HTTP/2 library warns about frames of clients that are wrong
+/// but harmless, one line for each, and so would let anybody who can connect fill the log.
+const WITHOUT_NOISE: &str = "h2=error";
+
+fn filter_of(text: &str) -> Result<EnvFilter, String> {
+    EnvFilter::try_new(format!("{WITHOUT_NOISE},{text}")).map_err(|error| error.to_string())
+}
+
 /// Writes logs, panics included, to standard error. `filter` is of the form `info,earmark::access=off`.
 ///
 /// # Errors
 /// The filter is malformed, or the process has a logger already.
 pub(crate) fn init(filter: &str, format: LogFormat) -> Result<(), String> {
-    let filter = EnvFilter::try_new(filter).map_err(|error| error.to_string())?;
+    let filter = filter_of(filter)?;
     let terminal = io::stderr().is_terminal();
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
@@ -53,4 +61,17 @@ pub(crate) fn init(filter: &str, format: LogFormat) -> Result<(), String> {
         tracing::error!(location, error = text, "panic");
     }));
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_librarys_warnings_about_clients_are_left_out_unless_asked_for() {
+        let directives = |text: &str| filter_of(text).expect("a filter").to_string();
+        assert_eq!(directives("info"), "h2=error,info");
+        assert_eq!(directives("info,h2=debug"), "h2=debug,info");
+        assert!(filter_of("a=b=c").is_err());
+    }
 }

@@ -17,13 +17,14 @@ use crate::cli::failure::CliFailure;
 use crate::cli::greeting::greeting;
 use crate::cli::healthcheck;
 use crate::cli::listen::listen;
+use crate::cli::open_files;
 use crate::cli::output::print;
 use crate::config::DevArgs;
 use crate::db::connect::Connector;
 use crate::db::migrate;
 use crate::demo::{self, DemoIds};
 use crate::server::drain::Shutdown;
-use crate::server::{self, ClosingHook, ServerParts};
+use crate::server::{self, ClosingHook, ServerParts, ServerSettings};
 
 /// The name of the server's database in the development cluster.
 pub(super) const DATABASE: &str = "earmark";
@@ -36,6 +37,9 @@ pub(super) async fn run(args: DevArgs) -> Result<(), CliFailure> {
     // Before anything is started, so that Ctrl-C always leads to an orderly shutdown of PostgreSQL.
     let shutdown = Shutdown::on_signals()
         .map_err(|error| CliFailure::new(format!("cannot handle SIGTERM and SIGINT: {error}")))?;
+    // No load balancer has to notice that a development server stops.
+    let settings = args.server.settings(Duration::ZERO);
+    open_files::raise_limit(&settings, &args.connections.settings(args.server.calls_max));
     let listener = listen(args.server.listen).await?;
     let address = listener.local_addr().map_err(CliFailure::new)?;
     tracing::info!("starting PostgreSQL; its first start takes some seconds");
@@ -56,7 +60,7 @@ pub(super) async fn run(args: DevArgs) -> Result<(), CliFailure> {
             let (demo, token) = (&prepared.demo, &prepared.token);
             let text = greeting(address, &args, demo, token, &cluster.url(DATABASE));
             let _greeter = AbortOnDropHandle::new(tokio::spawn(print_once_healthy(address, text)));
-            serve(listener, args, prepared, cluster, shutdown).await
+            serve(listener, settings, prepared, cluster, shutdown).await
         }
         Err(failure) => {
             // The first failure is the one to report, even if the cluster cannot be stopped either.
@@ -128,7 +132,7 @@ fn enterprises(demo: &DemoIds) -> Vec<Uuid> {
 
 async fn serve(
     listener: tokio::net::TcpListener,
-    args: DevArgs,
+    settings: ServerSettings,
     prepared: PreparedServer,
     cluster: Cluster,
     shutdown: Shutdown,
@@ -145,8 +149,7 @@ async fn serve(
         routes,
         verifier: Arc::new(verifier),
         probe,
-        // No load balancer has to notice that a development server stops.
-        settings: args.server.settings(Duration::ZERO),
+        settings,
         closing,
     };
     server::serve(listener, parts, shutdown)

@@ -7,6 +7,7 @@ use crate::auth::jwks::{Jwks, JwksSource};
 use crate::auth::token::TokenVerifier;
 use crate::cli::failure::CliFailure;
 use crate::cli::listen::listen;
+use crate::cli::open_files;
 use crate::config::ServeArgs;
 use crate::db::connect::Connector;
 use crate::server::drain::Shutdown;
@@ -15,6 +16,9 @@ use crate::server::{self, ServerParts};
 pub(super) async fn run(args: ServeArgs) -> Result<(), CliFailure> {
     let shutdown = Shutdown::on_signals()
         .map_err(|error| CliFailure::new(format!("cannot handle SIGTERM and SIGINT: {error}")))?;
+    let settings = args.server.settings(args.lame_duck);
+    let app_settings = args.connections.settings(args.server.calls_max);
+    open_files::raise_limit(&settings, &app_settings);
     let tokens = args.tokens;
     let keys = Jwks::open(JwksSource::parse(&tokens.jwks))
         .await
@@ -22,13 +26,13 @@ pub(super) async fn run(args: ServeArgs) -> Result<(), CliFailure> {
     let listener = listen(args.server.listen).await?;
     let connector = Connector::new(&args.database.database_url)
         .map_err(|error| CliFailure::setting(format!("--database-url: {error}")))?;
-    let app = App::start(connector, &args.connections.settings(args.server.calls_max))
+    let app = App::start(connector, &app_settings)
         .map_err(|error| CliFailure::new(format!("cannot start the writers' threads: {error}")))?;
     let parts = ServerParts {
         routes: app.routes(),
         verifier: Arc::new(TokenVerifier::new(tokens.issuer, tokens.audience, keys)),
         probe: app.probe(),
-        settings: args.server.settings(args.lame_duck),
+        settings,
         closing: app.closing(),
     };
     server::serve(listener, parts, shutdown)

@@ -1,4 +1,4 @@
-//! Accepts connections and serves HTTP/2 on them.
+//! Accepts connections, up to a limit for all and one for each peer.
 //!
 //! tonic's own accept loop is not used because it wraps all layers into a timeout of its own, which answers CANCELLED
 //! when the client's deadline passes, and because its shutdown waits without a limit for connections that do not end.
@@ -6,159 +6,180 @@
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
-use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
 
 use hyper::body::Incoming;
-use hyper::server::conn::http2;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 use tonic::body::Body;
 
-use crate::limits::METADATA_BYTES_MAX;
-use crate::server::call_task;
+use crate::limits::ACCEPT_RETRY;
+use crate::server::connection::{ConnectionError, ConnectionServer};
 use crate::server::layers::Layers;
+use crate::server::log_rate::LogRate;
 use crate::server::peer::Peer;
+use crate::server::peer_connections::{PeerConnection, PeerConnections};
 
-/// Flow-control window of one call: what its client may send before the handler reads. A quarter of the largest
-/// request, so that a large request needs few round trips.
-const STREAM_WINDOW_BYTES: u32 = 1024 * 1024;
-/// Flow-control window of a connection, which bounds the unread bytes that it can make the server buffer.
-const CONNECTION_WINDOW_BYTES: u32 = 4 * 1024 * 1024;
-/// After this time without any frame the server sends a PING.
-const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(30);
-/// A connection whose PING is not acknowledged within this time is closed.
-const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
-/// A new connection that sends no byte within this time is closed.
-const FIRST_BYTE_TIMEOUT: Duration = Duration::from_secs(10);
-/// Pause after a failed `accept`, for example when the process has run out of file descriptors.
-const ACCEPT_RETRY: Duration = Duration::from_millis(50);
-
-/// Accepts connections up to a limit; its fields are shared by all of them.
+/// Accepts connections; its fields are shared by all of them.
 pub(super) struct Acceptor {
     pub(super) layers: Arc<Layers>,
     pub(super) connections_max: usize,
-    pub(super) streams_max: u32,
-    /// Cancelled at the end of the lame duck's time: connections get GOAWAY, new ones are not accepted.
-    pub(super) closing: CancellationToken,
-    /// Cancelled when the drain's time is over: every connection is closed at once.
-    pub(super) cut: CancellationToken,
-    /// One task per connection and one per call; the drain waits for all of them.
-    pub(super) tasks: TaskTracker,
+    pub(super) connections_per_peer_max: usize,
+    pub(super) connections: ConnectionServer,
 }
 
-/// Spawns hyper's tasks, the calls of a connection, into the tracker that the drain waits for.
-#[derive(Clone)]
-struct TrackedExecutor(TaskTracker);
+/// What all connections share, and the state of the accept loop.
+struct Accepting {
+    layers: Arc<Layers>,
+    connections: ConnectionServer,
+    connections_max: usize,
+    connections_per_peer_max: usize,
+    permits: Arc<Semaphore>,
+    peers: Arc<PeerConnections>,
+    warnings: ConnectionWarnings,
+}
 
-impl<F> hyper::rt::Executor<F> for TrackedExecutor
-where
-    F: Future + Send + 'static,
-    F::Output: Send + 'static,
-{
-    fn execute(&self, call: F) {
-        self.0.spawn(call_task::run(call));
-    }
+/// One line a second of each kind: clients can cause them as often as they like.
+struct ConnectionWarnings {
+    of_failed_accepts: LogRate,
+    of_full_peers: LogRate,
+    of_full_server: LogRate,
+    of_late_prefaces: LogRate,
+}
+
+/// Counts as one open connection, of the server and of its peer, until it is dropped.
+struct ConnectionSlot {
+    _of_all: OwnedSemaphorePermit,
+    _of_peer: PeerConnection,
 }
 
 impl Acceptor {
     /// Accepts connections until `closing` or `cut` is cancelled.
     pub(super) async fn run(self, listener: TcpListener) {
-        let permits = Arc::new(Semaphore::new(self.connections_max));
-        let http2 = self.http2();
-        loop {
-            let next = async {
-                let permit = Arc::clone(&permits).acquire_owned().await.ok();
-                (permit, listener.accept().await)
-            };
-            let (permit, accepted) = tokio::select! {
-                biased;
-                () = self.closing.cancelled() => return,
-                () = self.cut.cancelled() => return,
-                accepted = next => accepted,
-            };
-            match accepted {
-                Ok((stream, peer)) => self.spawn(http2.clone(), stream, peer, permit),
-                Err(error) => {
-                    tracing::warn!(%error, "cannot accept a connection");
-                    tokio::time::sleep(ACCEPT_RETRY).await;
-                }
-            }
-        }
-    }
-
-    fn http2(&self) -> http2::Builder<TrackedExecutor> {
-        let mut http2 = http2::Builder::new(TrackedExecutor(self.tasks.clone()));
-        http2
-            .timer(TokioTimer::new())
-            .initial_stream_window_size(STREAM_WINDOW_BYTES)
-            .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
-            .max_concurrent_streams(self.streams_max)
-            .max_header_list_size(METADATA_BYTES_MAX)
-            .keep_alive_interval(KEEPALIVE_INTERVAL)
-            .keep_alive_timeout(KEEPALIVE_TIMEOUT)
-            .auto_date_header(false);
-        http2
-    }
-
-    fn spawn(
-        &self,
-        http2: http2::Builder<TrackedExecutor>,
-        stream: TcpStream,
-        peer: SocketAddr,
-        permit: Option<OwnedSemaphorePermit>,
-    ) {
-        let layers = Arc::clone(&self.layers);
-        let (closing, cut) = (self.closing.clone(), self.cut.clone());
-        self.tasks.spawn(async move {
-            let _permit = permit;
-            if let Err(error) = serve_connection(http2, layers, stream, peer, closing, cut).await {
-                tracing::debug!(%peer, %error, "a connection ended with an error");
-            }
+        let accepting = Arc::new(Accepting {
+            permits: Arc::new(Semaphore::new(self.connections_max)),
+            peers: Arc::new(PeerConnections::new(self.connections_per_peer_max)),
+            warnings: ConnectionWarnings {
+                of_failed_accepts: LogRate::new(1),
+                of_full_peers: LogRate::new(1),
+                of_full_server: LogRate::new(1),
+                of_late_prefaces: LogRate::new(1),
+            },
+            layers: self.layers,
+            connections: self.connections,
+            connections_max: self.connections_max,
+            connections_per_peer_max: self.connections_per_peer_max,
         });
+        let (closing, cut) = (
+            accepting.connections.closing.clone(),
+            accepting.connections.cut.clone(),
+        );
+        tokio::select! {
+            biased;
+            () = closing.cancelled() => {}
+            () = cut.cancelled() => {}
+            () = accepting.accept_all(listener) => {}
+        }
     }
 }
 
-async fn serve_connection(
-    http2: http2::Builder<TrackedExecutor>,
-    layers: Arc<Layers>,
-    stream: TcpStream,
-    peer: SocketAddr,
-    closing: CancellationToken,
-    cut: CancellationToken,
-) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-    // Responses are small; Nagle's algorithm would delay each until the one before is acknowledged.
-    stream.set_nodelay(true)?;
-    // Until the first byte has arrived hyper has no timeout, and ignores a graceful shutdown.
-    let mut first_byte = [0];
-    tokio::select! {
-        first = tokio::time::timeout(FIRST_BYTE_TIMEOUT, stream.peek(&mut first_byte)) => {
-            let bytes = first.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
-            if bytes == 0 {
-                return Ok(());
+impl Accepting {
+    async fn accept_all(self: Arc<Self>, listener: TcpListener) {
+        loop {
+            match listener.accept().await {
+                Ok((stream, peer)) => {
+                    // Without a slot the stream is dropped, which closes the connection.
+                    if let Some(slot) = self.slot(peer).await {
+                        Arc::clone(&self).spawn(stream, peer, slot);
+                    }
+                }
+                Err(error) => self.pause_after(&error).await,
             }
         }
-        () = closing.cancelled() => return Ok(()),
-        () = cut.cancelled() => return Ok(()),
     }
-    let peer = Peer::new(peer);
-    let service = service_fn(move |request: http::Request<Incoming>| {
-        let (layers, peer) = (Arc::clone(&layers), peer.clone());
-        async move { Ok::<_, Infallible>(layers.handle(request.map(Body::new), &peer).await) }
-    });
-    let mut connection = pin!(http2.serve_connection(TokioIo::new(stream), service));
-    tokio::select! {
-        ended = &mut connection => return Ok(ended?),
-        () = closing.cancelled() => connection.as_mut().graceful_shutdown(),
-        () = cut.cancelled() => return Ok(()),
+
+    /// A slot for a connection of this peer; `None` if the peer has its share of them.
+    ///
+    /// While the server has no slot for anybody, this waits, and further connections wait in the backlog of the
+    /// listening socket. Closing them instead would turn a short peak into errors; and clients that connect again at
+    /// once would cost more than those that wait. The peer's share is judged first, so that the queue of those who
+    /// wait does not consist of connections that are closed anyway.
+    async fn slot(&self, peer: SocketAddr) -> Option<ConnectionSlot> {
+        let Some(of_peer) = self.peers.admit(peer.ip()) else {
+            let warnings = &self.warnings.of_full_peers;
+            if warnings.admit() {
+                tracing::warn!(
+                    peer = %peer.ip(),
+                    connections_per_peer_max = self.connections_per_peer_max,
+                    suppressed = warnings.take_suppressed(),
+                    "a connection was closed: its peer has as many as --connections-per-peer-max allows"
+                );
+            }
+            return None;
+        };
+        let permits = || Arc::clone(&self.permits);
+        let of_all = match permits().try_acquire_owned() {
+            Ok(permit) => permit,
+            Err(_) => {
+                let warnings = &self.warnings.of_full_server;
+                if warnings.admit() {
+                    tracing::warn!(
+                        peer = %peer.ip(),
+                        connections_max = self.connections_max,
+                        suppressed = warnings.take_suppressed(),
+                        "a connection waits: the server has as many as --connections-max allows"
+                    );
+                }
+                permits().acquire_owned().await.ok()?
+            }
+        };
+        Some(ConnectionSlot {
+            _of_all: of_all,
+            _of_peer: of_peer,
+        })
     }
-    tokio::select! {
-        ended = &mut connection => Ok(ended?),
-        () = cut.cancelled() => Ok(()),
+
+    async fn pause_after(&self, error: &io::Error) {
+        let warnings = &self.warnings.of_failed_accepts;
+        if warnings.admit() {
+            let suppressed = warnings.take_suppressed();
+            tracing::warn!(%error, suppressed, "cannot accept a connection");
+        }
+        tokio::time::sleep(ACCEPT_RETRY).await;
+    }
+
+    fn spawn(self: Arc<Self>, stream: TcpStream, peer: SocketAddr, slot: ConnectionSlot) {
+        self.connections.tasks.clone().spawn(async move {
+            let _slot = slot;
+            match self.serve(stream, peer).await {
+                Ok(()) => {}
+                Err(ConnectionError::PrefaceTimeout(limit)) => {
+                    let warnings = &self.warnings.of_late_prefaces;
+                    if warnings.admit() {
+                        tracing::warn!(
+                            peer = %peer.ip(),
+                            ?limit,
+                            suppressed = warnings.take_suppressed(),
+                            "a connection was closed: it did not begin HTTP/2 in time"
+                        );
+                    }
+                }
+                Err(error) => {
+                    tracing::debug!(%peer, %error, "a connection ended with an error");
+                }
+            }
+        });
+    }
+
+    async fn serve(&self, stream: TcpStream, peer: SocketAddr) -> Result<(), ConnectionError> {
+        // Responses are small; Nagle's algorithm would delay each until the one before is acknowledged.
+        stream.set_nodelay(true)?;
+        let peer = Peer::new(peer);
+        let service = service_fn(move |request: http::Request<Incoming>| {
+            let (layers, peer) = (Arc::clone(&self.layers), peer.clone());
+            async move { Ok::<_, Infallible>(layers.handle(request.map(Body::new), &peer).await) }
+        });
+        self.connections.serve(stream, service).await
     }
 }

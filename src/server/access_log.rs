@@ -1,14 +1,25 @@
 //! The access log: one line per call. It is written on drop, so that calls which their client cancels have one too.
+//!
+//! Anybody who can connect can cause lines, as many as the network takes. So the lines of calls without an accepted token
+//! are limited in number; the line of a call whose token was accepted is always written.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
+use tracing::Level;
 
 use crate::auth::caller::Caller;
+use crate::limits::REFUSED_CALL_LINES_PER_SECOND;
 use crate::server::authorise::Route;
+use crate::server::log_rate::LogRate;
+
+/// The lines of calls that were refused before their token was accepted, of the whole process.
+static REFUSED_CALLS: LogRate = LogRate::new(REFUSED_CALL_LINES_PER_SECOND);
+/// Time between two lines about lines that were not written.
+const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Characters of a path that are logged. Every known path is shorter; unknown ones come from the client.
 const PATH_CHARS_MAX: usize = 200;
@@ -75,6 +86,26 @@ impl AccessLogLine {
     }
 }
 
+/// Runs [`report_unlogged`] once a second, until it is dropped.
+pub(super) async fn report_each_second() {
+    loop {
+        tokio::time::sleep(REPORT_INTERVAL).await;
+        report_unlogged();
+    }
+}
+
+/// Logs how many lines were not written since this was done last, if any.
+pub(super) fn report_unlogged() {
+    let unlogged = REFUSED_CALLS.take_suppressed();
+    if unlogged > 0 {
+        tracing::warn!(
+            target: "earmark::access",
+            unlogged,
+            "{unlogged} refused calls without an accepted token were not logged"
+        );
+    }
+}
+
 impl Drop for AccessLogLine {
     fn drop(&mut self) {
         let (code, reason) = match &self.outcome {
@@ -100,10 +131,21 @@ impl Drop for AccessLogLine {
                 )
             };
         }
-        match code {
-            Code::Internal | Code::Unknown | Code::DataLoss => line!(error),
-            Code::Unavailable | Code::DeadlineExceeded | Code::ResourceExhausted => line!(warn),
-            _ if self.is_public => line!(debug),
+        let level = match code {
+            Code::Internal | Code::Unknown | Code::DataLoss => Level::ERROR,
+            Code::Unavailable | Code::DeadlineExceeded | Code::ResourceExhausted => Level::WARN,
+            _ if self.is_public => Level::DEBUG,
+            _ => Level::INFO,
+        };
+        // Who sets the level to debug wants all of health's lines.
+        let is_limited = self.caller.is_none() && level != Level::DEBUG;
+        if is_limited && !REFUSED_CALLS.admit() {
+            return;
+        }
+        match level {
+            Level::ERROR => line!(error),
+            Level::WARN => line!(warn),
+            Level::DEBUG => line!(debug),
             _ => line!(info),
         }
     }

@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use crate::limits::{
-    ANSWER_BYTES_UNDER_WAY_MAX, BODY_STALL_MAX, CALL_MAX, CALLS_MAX_DEFAULT,
+    ANSWER_BYTES_UNDER_WAY_MAX, BODY_STALL_MAX, CALL_MAX, CALLS_MAX_DEFAULT, CONNECTION_AGE_MAX,
+    CONNECTION_GOAWAY_GRACE, CONNECTION_IDLE_MAX, CONNECTION_PREFACE_MAX,
     REQUEST_BYTES_UNDER_WAY_MAX,
 };
+use crate::server::connection::ConnectionLimits;
 
 /// Limits and times of the server. The help of `earmark serve` says what happens when one is too high or too low.
 #[derive(Clone, Debug)]
@@ -27,6 +29,17 @@ pub struct ServerSettings {
     pub call_max: Duration,
     /// How many client connections are open at the same time; further ones stay in the listening socket's backlog.
     pub connections_max: usize,
+    /// How many of them one peer may have, an IPv4 address or an IPv6 network of 64 bits; further ones are closed at once.
+    pub connections_per_peer_max: usize,
+    /// The age, give or take a tenth, at which a connection gets GOAWAY.
+    pub connection_age_max: Duration,
+    /// How long a connection may be without a call before it gets GOAWAY.
+    pub connection_idle_max: Duration,
+    /// How long a new connection may take to send the preface of HTTP/2. The command line has no option for it.
+    pub preface_max: Duration,
+    /// How long a connection without a call stays open after GOAWAY, at a shutdown too, if its client does not end it.
+    /// The command line has no option for it.
+    pub goaway_grace: Duration,
     /// How many calls one connection carries at the same time (HTTP/2's SETTINGS_MAX_CONCURRENT_STREAMS). Clients
     /// delay further ones until one has ended.
     pub streams_max: u32,
@@ -47,10 +60,28 @@ impl Default for ServerSettings {
             body_stall_max: BODY_STALL_MAX,
             call_max: CALL_MAX,
             connections_max: 10_000,
+            connections_per_peer_max: 5_000,
+            connection_age_max: CONNECTION_AGE_MAX,
+            connection_idle_max: CONNECTION_IDLE_MAX,
+            preface_max: CONNECTION_PREFACE_MAX,
+            goaway_grace: CONNECTION_GOAWAY_GRACE,
             streams_max: 1_024,
             lame_duck: Duration::from_secs(5),
             drain_max: Duration::from_secs(25),
             reflection: true,
+        }
+    }
+}
+
+impl ServerSettings {
+    /// Those of one connection.
+    pub(super) fn of_connections(&self) -> ConnectionLimits {
+        ConnectionLimits {
+            streams_max: self.streams_max,
+            preface_max: self.preface_max,
+            age_max: self.connection_age_max,
+            idle_max: self.connection_idle_max,
+            goaway_grace: self.goaway_grace,
         }
     }
 }

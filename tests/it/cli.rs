@@ -1,6 +1,7 @@
 //! The binary itself, started as a user would.
 
 use std::path::Path;
+use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -17,7 +18,7 @@ use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Request, Status};
 
 use crate::support::cluster;
-use crate::support::process::{Dev, OwnAddress, Started, earmark, run, text};
+use crate::support::process::{Dev, EARMARK, OwnAddress, Started, earmark, run, text};
 
 fn is_healthy(address: &str) -> bool {
     let output = run(&mut earmark(&["healthcheck", "--address", address]));
@@ -97,6 +98,35 @@ fn serve_refuses_an_unsupported_sslmode() {
     assert_eq!(refused.status.code(), Some(2));
     let why = text(&refused.stderr);
     assert!(why.contains("sslmode") && !why.contains("secret"), "{why}");
+}
+
+#[test]
+fn serve_raises_its_limit_of_open_files_and_warns_if_that_is_not_enough() {
+    let folder = tempfile::tempdir().expect("a folder");
+    DevKey::open_or_create(folder.path()).expect("a key");
+    let jwks = folder.path().join(JWKS_FILE);
+    // Ends by the URL, which is judged last.
+    let log_with = |limit: &str| {
+        let script = format!("ulimit {limit} 256 && exec {EARMARK} serve --connections-max 300");
+        let mut limited = Command::new("sh");
+        limited
+            .args(["-c", &script])
+            .env_clear()
+            .env("EARMARK_ISSUER", "i")
+            .env("EARMARK_AUDIENCE", "a")
+            .env("EARMARK_JWKS", &jwks)
+            .env("EARMARK_LISTEN", "127.0.0.1:0")
+            .env("DATABASE_URL", "postgres://u@h/d?sslmode=verify-ca");
+        text(&run(&mut limited).stderr)
+    };
+    let log = log_with("-Sn");
+    assert!(log.contains("raised the limit of open files"), "{log}");
+    assert!(!log.contains("ulimit -n"), "{log}");
+    let log = log_with("-n");
+    assert!(
+        log.contains("(ulimit -n) is below what --connections-max"),
+        "{log}"
+    );
 }
 
 #[test]

@@ -7,10 +7,12 @@ use std::os::unix::fs::symlink;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use earmark::auth::scope;
 use earmark::limits;
 use earmark::proto::common::v1::ErrorReason;
+use earmark::server::ServerSettings;
 use nix::sys::signal::Signal;
 use uuid::Uuid;
 
@@ -263,7 +265,22 @@ fn limits_of_calls() -> Vec<Limit> {
     let memberships = grouped(limits::TOKEN_MEMBERSHIPS_MAX);
     let pages = page_sizes(limits::PAGE_SIZE_DEFAULT, limits::PAGE_SIZE_MAX);
     let offset = grouped(limits::PAGE_OFFSET_MAX as usize);
+    let server = ServerSettings::default();
+    let minutes = |time: Duration| format!("{} min", time.as_secs() / 60);
     vec![
+        (
+            "calls at the same time on one connection",
+            grouped(server.streams_max as usize),
+        ),
+        (
+            "connections of one client address",
+            grouped(server.connections_per_peer_max),
+        ),
+        ("a connection's age", minutes(server.connection_age_max)),
+        (
+            "a connection without a call",
+            minutes(server.connection_idle_max),
+        ),
         ("a request", mib(limits::REQUEST_BYTES_MAX)),
         ("an answer", mib(limits::RESPONSE_BYTES_MAX)),
         (

@@ -1,6 +1,7 @@
 //! The server around the services: layers, health, reflection, drain. The services are fakes.
 
 mod access_log;
+mod connections;
 mod drain;
 mod errors;
 mod health;
