@@ -1,0 +1,48 @@
+//! What an attack is, and the process that carries one out.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use futures_util::future::LocalBoxFuture;
+use serde::{Deserialize, Serialize};
+use tokio::time::timeout;
+use uuid::Uuid;
+
+use crate::attacks;
+use crate::cli::AttackerArgs;
+
+/// One way to use more of a server than is due to one caller.
+pub(crate) trait Attack {
+    /// The name on the command line and in tables.
+    fn name(&self) -> &'static str;
+
+    /// Attacks until the future is dropped. It returns only if the attack cannot be carried out at all; refusals
+    /// and closed connections are no errors.
+    fn run<'t>(&'t self, target: &'t AttackTarget) -> LocalBoxFuture<'t, Result<()>>;
+}
+
+/// The server that is attacked, and what an attacker has there.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(crate) struct AttackTarget {
+    pub(crate) address: SocketAddr,
+    /// The loopback address that the attacker's connections come from.
+    pub(crate) source: Ipv4Addr,
+    /// The server's database, for attacks that need an outage of a part of it.
+    pub(crate) database_url: String,
+    /// A token with all scopes of services on the attacker's own enterprise, tenant and firm.
+    pub(crate) token: String,
+    pub(crate) enterprise: Uuid,
+    pub(crate) connection: Uuid,
+}
+
+/// Attacks for as long as the arguments say.
+pub(crate) async fn attack(args: &AttackerArgs) -> Result<bool> {
+    let target: AttackTarget = serde_json::from_str(&args.target).context("--target")?;
+    let attack = attacks::find(&args.name)?;
+    match timeout(Duration::from_secs(args.seconds), attack.run(&target)).await {
+        Ok(ended) => ended.with_context(|| format!("the attack {}", args.name))?,
+        Err(_time_is_over) => {}
+    }
+    Ok(true)
+}
