@@ -62,3 +62,21 @@ pub(crate) fn select(names: &[String]) -> Result<Vec<&'static dyn Attack>> {
         names => names.iter().map(|name| find(name)).collect(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_guarantees_describe_every_attack() {
+        let page = include_str!("../../../docs/guarantees.md");
+        let table = page.split("\n| attack | ").nth(1).expect("a table");
+        let rows = table
+            .lines()
+            .skip(2)
+            .take_while(|line| line.starts_with('|'));
+        let described: Vec<_> = rows.filter_map(|row| row.split('`').nth(1)).collect();
+        let names: Vec<_> = ALL.iter().map(|attack| attack.name()).collect();
+        assert_eq!(described, names);
+    }
+}

@@ -1,9 +1,12 @@
 //! A session of the database that no longer answers.
 
+use std::time::Duration;
+
 use anyhow::{Context, Result};
 use futures_util::future::LocalBoxFuture;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use tokio::time::sleep;
 use tokio_postgres::NoTls;
 
 use crate::attack::{Attack, AttackTarget};
@@ -26,8 +29,12 @@ impl Attack for FrozenAttack {
                        WHERE datname = current_database() AND pid <> pg_backend_pid() \
                          AND backend_type = 'client backend' AND state = 'idle' AND query ILIKE '%cas_allocation%' \
                        ORDER BY query_start DESC LIMIT 1";
-            let row = client.query_opt(sql, &[]).await?;
-            let pid: i32 = row.context("no session has read yet")?.get(0);
+            let pid = loop {
+                match client.query_opt(sql, &[]).await? {
+                    Some(row) => break row.get(0),
+                    None => sleep(Duration::from_millis(100)).await,
+                }
+            };
             let _frozen = FrozenBackend::freeze(pid)?;
             std::future::pending::<Result<()>>().await
         })
