@@ -24,7 +24,7 @@ pub(crate) struct Guard {
     pub(crate) name: &'static str,
     /// The attacks that it holds against.
     pub(crate) attacks: &'static [&'static str],
-    /// Makes it unlimited.
+    /// Makes the setting as good as unlimited.
     pub(crate) switch_off: fn(&mut GuardSettings),
 }
 

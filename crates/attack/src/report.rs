@@ -20,7 +20,7 @@ pub(crate) struct AttackFigures {
     pub(crate) name: String,
     /// The other tenant's calls before the attack.
     pub(crate) quiet: VictimFigures,
-    /// And under it.
+    /// The calls of the same tenant while the server was attacked.
     pub(crate) attacked: VictimFigures,
     pub(crate) rss_peak_mib: u64,
     /// Bytes of the server's log, those of the other tenant's calls included.

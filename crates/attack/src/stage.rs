@@ -30,7 +30,7 @@ use crate::key_server::KeyServer;
 use crate::server::{AttackedServer, ServerProgram};
 use crate::victim::one_allocation;
 
-/// What is allocated.
+/// The currency of all allocations and deposits.
 pub(crate) const CURRENCY: &str = "BTC";
 /// The bucket of a tenant, and what is in it.
 pub(crate) const BUCKET: &str = "bucket-1";
@@ -68,8 +68,8 @@ pub(crate) struct AttackStage {
 }
 
 impl AttackStage {
-    /// Starts a cluster, and seeds it by a server that is ended again. A cluster that is not durable is faster, and its
-    /// times say nothing.
+    /// Starts a cluster, and seeds it by a server that is ended again. In a cluster that is not durable everything takes
+    /// less time, so that latencies measured in it mean nothing.
     pub(crate) async fn start(
         folder: &Path,
         program: &ServerProgram,

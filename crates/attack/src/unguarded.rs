@@ -16,7 +16,7 @@ use tokio::net::TcpListener;
 use crate::cli::UnguardedArgs;
 use crate::guards::{self, GuardSettings};
 
-/// Serves until SIGTERM.
+/// Serves until SIGTERM or SIGINT, and then shuts down in order.
 pub(crate) async fn serve(args: &UnguardedArgs) -> Result<bool> {
     let variable = |name: &str| std::env::var(name).with_context(|| name.to_owned());
     tracing_subscriber::fmt()

@@ -29,7 +29,7 @@ use crate::stage::{BUCKET, CURRENCY, DEAL, Tenant, UNIT};
 
 /// Where its connections come from.
 const SOURCE: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2));
-/// Between two calls.
+/// The time between two calls: 50 a second.
 const PACE: Duration = Duration::from_millis(20);
 /// How long a connection may take.
 const CONNECT_MAX: Duration = Duration::from_secs(5);

@@ -30,7 +30,7 @@ impl Attack for ConnectionsAttack {
     }
 }
 
-/// Keeps one connection.
+/// Keeps one connection to the server, and opens it again whenever it is closed.
 async fn keep(target: &AttackTarget, number: u64) {
     // One after the other: a burst would be lost before the server sees it.
     sleep(Duration::from_micros(50 * number)).await;

@@ -34,7 +34,7 @@ impl Attack for ContinuationAttack {
     }
 }
 
-/// Keeps one connection.
+/// Keeps one connection to the server, and opens it again whenever it is closed.
 async fn keep(target: &AttackTarget) {
     loop {
         _ = send(target).await;

@@ -30,7 +30,7 @@ impl Attack for IdleAttack {
     }
 }
 
-/// Keeps one connection.
+/// Keeps one connection to the server, and opens it again whenever it is closed.
 async fn keep(target: &AttackTarget, number: u64) {
     sleep(Duration::from_micros(100 * number)).await;
     loop {

@@ -42,7 +42,7 @@ impl Attack for ReflectionAttack {
     }
 }
 
-/// Keeps one connection.
+/// Keeps one connection to the server, and opens it again whenever it is closed.
 async fn keep(target: &AttackTarget) {
     loop {
         _ = ask(target).await;

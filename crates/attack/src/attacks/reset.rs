@@ -34,7 +34,7 @@ impl Attack for ResetAttack {
     }
 }
 
-/// Keeps one connection.
+/// Keeps one connection to the server, and opens it again whenever it is closed.
 async fn keep(target: &AttackTarget) {
     loop {
         if let Ok((sender, connection)) = wire::open(target, WINDOW_SMALL).await {

@@ -14,7 +14,7 @@ use crate::wire;
 pub(super) const SEARCH: &str = "/earmark.cas.v1.CasAllocationService/SearchAllocations";
 const COMMENT: &str = "comment.comments.comment";
 const CALLERS: usize = 10;
-/// gRPC's INVALID_ARGUMENT.
+/// The gRPC code INVALID_ARGUMENT, by which a server refuses a search as too expensive.
 const INVALID_ARGUMENT: u32 = 3;
 /// After a refusal, so that an attacker whose every search is refused does not attack by the number of its calls.
 const REFUSED_PAUSE: Duration = Duration::from_millis(50);
