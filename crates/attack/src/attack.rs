@@ -1,16 +1,11 @@
-//! What an attack is, and the process that carries one out.
+//! What an attack is, and what it is aimed at.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use futures_util::future::LocalBoxFuture;
 use serde::{Deserialize, Serialize};
-use tokio::time::timeout;
 use uuid::Uuid;
-
-use crate::attacks;
-use crate::cli::AttackerArgs;
 
 /// One way to use more of a server than is due to one caller.
 pub(crate) trait Attack {
@@ -34,15 +29,4 @@ pub(crate) struct AttackTarget {
     pub(crate) token: String,
     pub(crate) enterprise: Uuid,
     pub(crate) connection: Uuid,
-}
-
-/// Attacks for as long as the arguments say.
-pub(crate) async fn attack(args: &AttackerArgs) -> Result<bool> {
-    let target: AttackTarget = serde_json::from_str(&args.target).context("--target")?;
-    let attack = attacks::find(&args.name)?;
-    match timeout(Duration::from_secs(args.seconds), attack.run(&target)).await {
-        Ok(ended) => ended.with_context(|| format!("the attack {}", args.name))?,
-        Err(_time_is_over) => {}
-    }
-    Ok(true)
 }

@@ -6,6 +6,7 @@
 //! the attackers (`attacker`), as processes of their own.
 
 mod attack;
+mod attacker;
 mod attacks;
 mod cli;
 mod flood;
@@ -16,6 +17,7 @@ mod report;
 mod run;
 mod server;
 mod stage;
+mod tenant;
 mod unguarded;
 mod victim;
 mod wire;
@@ -68,7 +70,7 @@ fn execute(command: AttackCommand) -> anyhow::Result<bool> {
             AttackCommand::Unguarded(args) => run::unguarded(&args).await,
             AttackCommand::AllAtOnce(args) => run::all_at_once(&args).await,
             AttackCommand::Short(args) => run::short(&args).await,
-            AttackCommand::Attacker(args) => attack::attack(&args).await,
+            AttackCommand::Attacker(args) => attacker::attack(&args).await,
             AttackCommand::ServeUnguarded(args) => unguarded::serve(&args).await,
         }
     });

@@ -28,15 +28,7 @@ use uuid::Uuid;
 
 use crate::key_server::KeyServer;
 use crate::server::{AttackedServer, ServerProgram};
-use crate::victim::one_allocation;
-
-/// The currency of all allocations and deposits.
-pub(crate) const CURRENCY: &str = "BTC";
-/// The bucket of a tenant, and what is in it.
-pub(crate) const BUCKET: &str = "bucket-1";
-pub(crate) const UNIT: &str = "MB";
-/// A deal of 20 records in each book.
-pub(crate) const DEAL: &str = "DEAL-1";
+use crate::tenant::{BUCKET, CURRENCY, Tenant, UNIT, one_allocation};
 
 /// More than all calls of a run use.
 const OPENING: &str = "1000000000000";
@@ -47,16 +39,6 @@ const BOOK_ATTACKER: i32 = 20_000;
 /// Records of the other tenant's book.
 const BOOK_VICTIM: i32 = 1_000;
 const TEMPLATE: &str = "template";
-
-/// A caller with everything of its own.
-pub(crate) struct Tenant {
-    pub(crate) token: String,
-    pub(crate) bearer: MetadataValue<Ascii>,
-    pub(crate) enterprise: Uuid,
-    pub(crate) connection: Uuid,
-    /// One of its allocations.
-    pub(crate) allocation: String,
-}
 
 /// Everything that attacks need beside the server.
 pub(crate) struct AttackStage {

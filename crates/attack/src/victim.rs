@@ -8,14 +8,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use earmark::proto::allocation::v1::allocation_service_client::AllocationServiceClient;
-use earmark::proto::allocation::v1::{
-    CreateAllocationRequest, GetAllocationRequest, ListClientAllocationsRequest,
-};
+use earmark::proto::allocation::v1::{GetAllocationRequest, ListClientAllocationsRequest};
 use earmark::proto::bucket::v1::bucket_service_client::BucketServiceClient;
 use earmark::proto::bucket::v1::{ActionAmount, ReserveBalanceRequest};
 use earmark::proto::cas::v1::cas_allocation_service_client::CasAllocationServiceClient;
 use earmark::proto::cas::v1::{Criterion, SearchAllocationsRequest};
-use earmark::proto::common::v1::Amount;
 use tokio::task::JoinSet;
 use tokio::time::{sleep_until, timeout};
 use tonic::transport::{Channel, Endpoint};
@@ -25,7 +22,7 @@ use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 use uuid::Uuid;
 
-use crate::stage::{BUCKET, CURRENCY, DEAL, Tenant, UNIT};
+use crate::tenant::{BUCKET, DEAL, Tenant, UNIT, one_allocation};
 
 /// Where its connections come from.
 const SOURCE: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2));
@@ -261,20 +258,6 @@ fn failure(status: &Status) -> String {
         // The client's own timer, which is a moment before the server's.
         Code::Cancelled => "unanswered".into(),
         code => format!("{code:?}"),
-    }
-}
-
-/// A new allocation of the smallest unit.
-pub(crate) fn one_allocation(tenant: &Tenant) -> CreateAllocationRequest {
-    CreateAllocationRequest {
-        enterprise_id: tenant.enterprise.to_string(),
-        connection_id: tenant.connection.to_string(),
-        amount: Some(Amount {
-            currency: CURRENCY.into(),
-            quantity: "1".into(),
-        }),
-        client_external_id: Uuid::new_v4().to_string(),
-        ..Default::default()
     }
 }
 
