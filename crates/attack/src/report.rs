@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use crate::victim::VictimFigures;
 
-/// The most memory that a server may use, in MiB.
-const RSS_MAX_MIB: u64 = 256;
-/// The most that it may log, in bytes.
-const LOG_MAX_BYTES: u64 = 5_000_000;
+/// The most memory that a server may use, in MiB, unless it is given another limit.
+pub(crate) const RSS_MAX_MIB: u64 = 256;
+/// The most that it may log in each minute that has begun, in bytes.
+const LOG_MINUTE_MAX_BYTES: u64 = 5_000_000;
 /// How much longer than before the calls of others may take…
 const SLOWER_MAX: u32 = 5;
 /// … unless they take less than this.
@@ -22,7 +22,11 @@ pub(crate) struct AttackFigures {
     pub(crate) quiet: VictimFigures,
     /// The calls of the same tenant while the server was attacked.
     pub(crate) attacked: VictimFigures,
+    /// How long the attack lasted.
+    pub(crate) duration: Duration,
     pub(crate) rss_peak_mib: u64,
+    /// What the server was to stay below.
+    pub(crate) rss_max_mib: u64,
     /// Bytes of the server's log, those of the other tenant's calls included.
     pub(crate) logged: u64,
     /// How the server ended, if it did not stand.
@@ -44,10 +48,11 @@ impl AttackFigures {
             let calls: Vec<_> = calls.keys().map(ToString::to_string).collect();
             breaches.push(format!("{times} {code} ({})", calls.join(", ")));
         }
-        if self.rss_peak_mib >= RSS_MAX_MIB {
+        if self.rss_peak_mib >= self.rss_max_mib {
             breaches.push(format!("{} MiB", self.rss_peak_mib));
         }
-        if self.logged >= LOG_MAX_BYTES {
+        let minutes = self.duration.as_secs().div_ceil(60).max(1);
+        if self.logged >= LOG_MINUTE_MAX_BYTES * minutes {
             breaches.push(format!("{:.1} MB of log", megabytes(self.logged)));
         }
         let p99_max = (self.quiet.p99() * SLOWER_MAX).max(P99_ALWAYS_GOOD);

@@ -18,7 +18,7 @@ use crate::attacks;
 use crate::cli::{AllAtOnceArgs, RunArgs};
 use crate::guards;
 use crate::memory_limit::{MemoryCgroup, MemoryWatch};
-use crate::report::{AttackFigures, table};
+use crate::report::{AttackFigures, RSS_MAX_MIB, table};
 use crate::server::{AttackedServer, ServerProgram};
 use crate::stage::AttackStage;
 use crate::victim::{Victim, VictimFigures};
@@ -192,7 +192,9 @@ impl<'s> AttackRun<'s> {
             name: name.into(),
             quiet,
             attacked,
+            duration: self.duration,
             rss_peak_mib: memory.peak_mib(),
+            rss_max_mib: limit_mib.unwrap_or(RSS_MAX_MIB),
             logged: server.logged()?,
             ended: server.ended()?,
         };
@@ -215,7 +217,9 @@ impl<'s> AttackRun<'s> {
                 name: attack.name().into(),
                 quiet: victim.run(Duration::from_millis(200)).await,
                 attacked,
+                duration: self.duration,
                 rss_peak_mib: memory.peak_mib(),
+                rss_max_mib: RSS_MAX_MIB,
                 logged: server.logged()? - logged,
                 ended: server.ended()?,
             });
