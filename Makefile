@@ -15,7 +15,7 @@ export RUSTUP_TOOLCHAIN := $(TOOLCHAIN)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help dev test check-real soak kills bench bench-quick bench-long bench-compare lint audit fmt tools clean
+.PHONY: help dev test check-real soak kills attack bench bench-quick bench-long bench-compare lint audit fmt tools clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -44,6 +44,9 @@ soak: ## hold a release build against the model for a million random commands (E
 kills: ## kill servers and Postgres 20 times under load, release build (EARMARK_KILLS, EARMARK_SEED)
 	@EARMARK_KILLS=$${EARMARK_KILLS:-20} scripts/with-postgres $(CARGO) test --locked --release --test it -- \
 		--nocapture kills_at_any_moment
+
+attack: ## use a server as abusive callers would, and see what others notice, in ten minutes (ARGS="run watch", "unguarded", "all-at-once")
+	@scripts/with-postgres $(CARGO) run --locked --release -p earmark-attack -- $(or $(ARGS),run)
 
 bench: ## measure every service beside pgbench and a textbook server, in 40 minutes (ARGS="P4" picks rows; nothing else should run)
 	@$(BENCH) whole $(ARGS)
