@@ -45,8 +45,8 @@ kills: ## kill servers and Postgres 20 times under load, release build (EARMARK_
 	@EARMARK_KILLS=$${EARMARK_KILLS:-20} scripts/with-postgres $(CARGO) test --locked --release --test it -- \
 		--nocapture kills_at_any_moment
 
-attack: ## use a server as abusive callers would, and see what others notice, in ten minutes (ARGS="run watch", "unguarded", "all-at-once")
-	@scripts/with-postgres $(CARGO) run --locked --release -p earmark-attack -- $(or $(ARGS),run)
+attack: ## use a server as abusive callers would, and see what others notice, in ten minutes (ARGS="run watch", "all-at-once"; BASE=commit attacks its program, to see that they succeed)
+	@$(if $(BASE),scripts/attack-base "$(BASE)" $(ARGS),scripts/with-postgres $(CARGO) run --locked --release -p earmark-attack -- $(or $(ARGS),run))
 
 bench: ## measure every service beside pgbench and a textbook server, in 40 minutes (ARGS="P4" picks rows; nothing else should run)
 	@$(BENCH) whole $(ARGS)

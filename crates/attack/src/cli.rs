@@ -17,7 +17,7 @@ pub(crate) struct AttackCli {
 pub(crate) enum AttackCommand {
     /// Each attack on a new server. Exits with 0 if the server held against all of them
     Run(RunArgs),
-    /// Each attack on a server without the guard against it. Exits with 0 if every attack succeeded
+    /// Each attack on a server program (--server) from before the guards. Exits with 0 if every attack succeeded
     Unguarded(RunArgs),
     /// All attacks at the same time on one server, whose memory is limited
     AllAtOnce(AllAtOnceArgs),
@@ -26,9 +26,6 @@ pub(crate) enum AttackCommand {
     /// One attacker: what the other commands start
     #[command(hide = true)]
     Attacker(AttackerArgs),
-    /// A server without one of its guards: what `unguarded` starts
-    #[command(hide = true)]
-    ServeUnguarded(UnguardedArgs),
 }
 
 #[derive(Args)]
@@ -81,13 +78,6 @@ pub(crate) struct AttackerArgs {
     pub(crate) target: String,
     #[arg(long)]
     pub(crate) seconds: u64,
-}
-
-#[derive(Args)]
-pub(crate) struct UnguardedArgs {
-    /// The attack whose guards are switched off
-    #[arg(long)]
-    pub(crate) without: String,
 }
 
 /// Reads a size such as `512M` or `1G`, as MiB.

@@ -1,8 +1,8 @@
 //! `make attack`: programs that use a server as one abusive caller would, each beside calls of another tenant, which
 //! must not notice it.
 //!
-//! `attacks` holds one module for each attack, `victim` the calls of the other tenant, `guards` what holds against which
-//! attack, and `stage` Postgres and the seeded tenants. The binary is also the server under attack (`serve`) and each of
+//! `attacks` holds one module for each attack, `victim` the calls of the other tenant, and `stage` Postgres and the seeded
+//! tenants. The binary is also the server under attack (`serve`) and each of
 //! the attackers (`attacker`), as processes of their own.
 
 mod attack;
@@ -10,7 +10,6 @@ mod attacker;
 mod attacks;
 mod cli;
 mod flood;
-mod guards;
 mod key_server;
 mod memory_limit;
 mod report;
@@ -18,7 +17,6 @@ mod run;
 mod server;
 mod stage;
 mod tenant;
-mod unguarded;
 mod victim;
 mod wire;
 
@@ -37,6 +35,9 @@ use crate::cli::{AttackCli, AttackCommand};
 static ALLOCATOR: MiMalloc = MiMalloc;
 
 fn main() -> ExitCode {
+    // As the server's own program does.
+    #[cfg(target_os = "linux")]
+    let _ = nix::sys::prctl::set_thp_disable(true);
     // These two are the server's own commands, with its own arguments.
     if matches!(
         std::env::args().nth(1).as_deref(),
@@ -71,7 +72,6 @@ fn execute(command: AttackCommand) -> anyhow::Result<bool> {
             AttackCommand::AllAtOnce(args) => run::all_at_once(&args).await,
             AttackCommand::Short(args) => run::short(&args).await,
             AttackCommand::Attacker(args) => attacker::attack(&args).await,
-            AttackCommand::ServeUnguarded(args) => unguarded::serve(&args).await,
         }
     });
     runtime.shutdown_background();

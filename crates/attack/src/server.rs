@@ -23,8 +23,6 @@ pub(crate) enum ServerProgram {
     BuiltIn,
     /// Another build of `earmark`.
     Other(PathBuf),
-    /// The built-in one without the guards against this attack.
-    Without(&'static str),
 }
 
 impl ServerProgram {
@@ -36,12 +34,7 @@ impl ServerProgram {
                 program.arg(command);
                 program
             }
-            Self::Without(attack) if command == "serve" => {
-                let mut program = Command::new(std::env::current_exe()?);
-                program.args(["serve-unguarded", "--without", attack]);
-                program
-            }
-            Self::BuiltIn | Self::Without(_) => {
+            Self::BuiltIn => {
                 let mut program = Command::new(std::env::current_exe()?);
                 program.arg(command);
                 program
