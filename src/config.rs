@@ -125,8 +125,8 @@ pub(crate) struct TokenArgs {
     /// The public keys of the issuer of tokens: a JWKS document, as a file or an http(s) URL
     ///
     /// Keys for RS256 (2048 to 4096 bits), ES256 and EdDSA (Ed25519) are used, others are ignored. The document is read
-    /// at the start; again, at most once a minute, when a token names a key that is not in it; and again when it is
-    /// older than ten minutes. If it cannot be read again, its last version stays in use.
+    /// at the start; again, at most once a minute, when its keys do not verify a token; and again when it is older than
+    /// ten minutes. If it cannot be read again, its last version stays in use.
     #[arg(
         long,
         env = "EARMARK_JWKS",

@@ -125,12 +125,18 @@ pub const TOKEN_SUBJECT_CHARS_MAX: usize = 255;
 pub const TOKENS_REMEMBERED_MAX: usize = 10_000;
 /// How long a verified token stays in the cache. After that its key must still be in the JWKS.
 pub const TOKEN_REMEMBERED_MAX: Duration = Duration::from_secs(60);
-/// The shortest time between two reads of a JWKS for unknown key ids; calls in between use the document as it was read.
+/// The shortest time between two reads of a JWKS for tokens that its keys do not verify; calls in between use the
+/// document as it was read. So a key that its issuer has replaced without notice works at the latest after it.
 pub const JWKS_REFRESH_MIN: Duration = Duration::from_secs(60);
 /// How long a JWKS is used before it is read again, so that a key which its issuer withdrew stops being accepted.
 pub const JWKS_AGE_MAX: Duration = Duration::from_secs(600);
-/// How long reading a JWKS may take; after that it counts as unreadable. Calls with an unknown key wait for it.
+/// How long reading a JWKS may take; after that it counts as unreadable.
 pub const JWKS_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a call whose token the keys do not verify waits for such a read; after that it is refused with TOKEN_INVALID.
+pub const JWKS_WAIT_MAX: Duration = Duration::from_secs(2);
+/// Calls that wait for such a read at the same time; others are refused with TOKEN_INVALID at once. It is several times
+/// what arrives while a key server answers, and so few that they do not use up the places for calls in progress.
+pub const JWKS_WAITS_MAX: usize = 256;
 /// Bytes of a JWKS document; a larger one counts as unreadable. A key takes about 500 bytes.
 pub const JWKS_BYTES_MAX: u64 = 1024 * 1024;
 /// Keys that are used of one JWKS document; those behind are ignored.
