@@ -38,7 +38,6 @@ impl Asking {
             rpc: scope::rpc(path).expect("a row"),
             caller: Arc::new(Caller {
                 issuer: "https://issuer.example".into(),
-                principal: Principal::Server,
                 subject: "somebody".into(),
                 scopes: vec![Scope::AllocationsRead],
                 enterprises: None,
@@ -46,6 +45,7 @@ impl Asking {
                 tenant: None,
                 companies: None,
             }),
+            principal: Principal::Server,
             request_id: "test".into(),
             claim: Default::default(),
         };

@@ -154,7 +154,6 @@ async fn a_list_of_500_allocations_takes_one_round_trip() {
             rpc: scope::rpc(path).expect("an RPC of the table"),
             caller: Arc::new(Caller {
                 issuer: "https://issuer.example".into(),
-                principal: Principal::Server,
                 subject: "reader".into(),
                 scopes: vec![Scope::CatalogueRead],
                 enterprises: None,
@@ -162,6 +161,7 @@ async fn a_list_of_500_allocations_takes_one_round_trip() {
                 tenant: None,
                 companies: Some(vec![CompanyId(COMPANY)]),
             }),
+            principal: Principal::Server,
             request_id: "test".into(),
             claim: Claim::new(),
         });
