@@ -352,6 +352,20 @@ pub(crate) struct DevArgs {
 pub(crate) struct MigrateArgs {
     #[command(flatten)]
     pub(crate) database: DatabaseArgs,
+
+    /// The role that servers connect as. It is granted what they need, and nothing else on Earmark's tables
+    ///
+    /// The role must exist, and must be neither a superuser nor an owner of the tables. It may read all tables, write
+    /// those that are written, and change or delete rows only where a server does: not in the journal. What it was
+    /// granted before is revoked. Give the option at each migration, since new tables need new privileges. Without it,
+    /// no privilege is changed.
+    #[arg(
+        long,
+        env = "EARMARK_GRANT",
+        value_name = "ROLE",
+        value_parser = NonEmptyStringValueParser::new()
+    )]
+    pub(crate) grant: Option<String>,
 }
 
 /// Settings of `earmark token`.

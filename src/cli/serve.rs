@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use tokio_util::task::AbortOnDropHandle;
+
 use crate::app::App;
 use crate::auth::jwks::{Jwks, JwksSource};
 use crate::auth::token::TokenVerifier;
@@ -9,6 +11,7 @@ use crate::cli::failure::CliFailure;
 use crate::cli::listen::listen;
 use crate::config::ServeArgs;
 use crate::db::connect::Connector;
+use crate::db::roles;
 use crate::server::drain::Shutdown;
 use crate::server::{self, ServerParts};
 
@@ -22,6 +25,7 @@ pub(super) async fn run(args: ServeArgs) -> Result<(), CliFailure> {
     let listener = listen(args.server.listen).await?;
     let connector = Connector::new(&args.database.database_url)
         .map_err(|error| CliFailure::setting(format!("--database-url: {error}")))?;
+    let _report = AbortOnDropHandle::new(tokio::spawn(roles::report(connector.clone())));
     let app = App::start(connector, &args.connections.settings())
         .map_err(|error| CliFailure::new(format!("cannot start the writers' threads: {error}")))?;
     let parts = ServerParts {
