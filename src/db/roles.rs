@@ -15,7 +15,7 @@ use crate::limits::{DB_MIGRATION_WAIT_MAX, DB_ROLE_CHECK_PAUSE};
 /// What the statements of a server do with a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TableUse {
-    /// Rows are read.
+    /// Rows are read only.
     Read,
     /// Rows are read and inserted. None is ever changed or removed.
     Append,
@@ -83,7 +83,7 @@ pub enum GrantError {
         "the role {role:?} would still have {what}, from PUBLIC or a role that it is a member of: revoke that first"
     )]
     RoleExceeds {
-        /// The role.
+        /// The name of the role, without quotes.
         role: String,
         /// The privileges, separated by commas.
         what: String,
