@@ -74,6 +74,21 @@ pub const CAS_PAGE_DEFAULT: u32 = 250;
 pub const CAS_PAGE_MAX: u32 = 1_000;
 /// Criteria of one search, which is more than a record has fields; more are refused.
 pub const CRITERIA_MAX: usize = 50;
+/// The cost of all criteria of one search; more is refused. A unit is up to 5 ms of a processor of the database for 10,000
+/// records of the firm that have two comments of 840 characters each, if these are made to be slow to search.
+pub const SEARCH_COST_MAX: usize = 100;
+/// The cost of a criterion on a field that is no member of an array's elements.
+pub const CRITERION_COST: usize = 1;
+/// The cost of a criterion on a member of an array's elements: all of them are read from JSON.
+pub const ARRAY_CRITERION_COST: usize = 5;
+/// Bytes that `like` on a field looks for anywhere, which is the longest part of the pattern behind a `%`, for a further
+/// cost of 1.
+pub const LIKE_BYTES_PER_COST: usize = 4;
+/// The further cost of a `like` that looks for such a part in a member of an array. Each of the part's bytes costs 1 more
+/// in a pattern `%text%`.
+pub const ARRAY_LIKE_COST: usize = 5;
+/// The cost of each such byte in any other pattern.
+pub const ARRAY_LIKE_BYTE_COST: usize = 3;
 /// Bytes of the value of one criterion, enough for a list of [`FILTER_VALUES_MAX`] ids; more is refused.
 pub const CRITERION_BYTES_MAX: usize = 512 * 1024;
 /// Fields that a search may be sorted by; more are refused.

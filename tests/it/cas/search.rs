@@ -372,3 +372,109 @@ async fn a_criterion_on_an_array_matches_if_any_element_does() {
         assert_eq!(found, expected, "{operator} {value}");
     }
 }
+
+#[tokio::test]
+async fn criteria_on_one_array_may_be_met_by_different_elements() {
+    let earmark = Earmark::start().await;
+    let client = earmark.firm("1");
+    let comment = |comment_type: Option<&str>, comment: &str, seconds| pb::Comment {
+        comment_type: comment_type.map(Into::into),
+        comment: Some(comment.into()),
+        last_modified_by: None,
+        last_modified_date_time: Some(prost_types::Timestamp { seconds, nanos: 0 }),
+    };
+    let mut records = Vec::new();
+    for comments in [
+        vec![
+            comment(Some("public"), "a lazy dog", 0),
+            comment(None, "a 100% \\quick_fox", 86_400),
+        ],
+        vec![comment(Some("public"), "a quick fox", 86_400)],
+        vec![],
+    ] {
+        let said = pb::CasAllocation {
+            comment: Some(pb::CommentList { comments }),
+            status_messages: vec![pb::StatusMessage {
+                code: Some(format!("s{}", records.len())),
+                message: None,
+            }],
+            ..Default::default()
+        };
+        records.push(create(&client, said).await.id);
+    }
+    let comment = "comment.comments.comment";
+    let by_type = "comment.comments.commentType";
+    let time = "comment.comments.lastModifiedDateTime";
+    for (criteria, expected) in [
+        (
+            vec![(comment, "like", "%lazy%"), (comment, "like", "%fox%")],
+            vec![0],
+        ),
+        (
+            vec![
+                (comment, "like", "%lazy%"),
+                (comment, "like", "%quick fox%"),
+            ],
+            vec![],
+        ),
+        (
+            vec![
+                (by_type, "=", "public"),
+                (time, ">", "1970-01-01T12:00:00Z"),
+            ],
+            vec![0, 1],
+        ),
+        (
+            vec![(by_type, "!=", "public"), (comment, "!=", "x")],
+            vec![0, 2],
+        ),
+        (
+            vec![
+                (by_type, "!=", "public"),
+                ("statusMessages.code", "!=", "s0"),
+            ],
+            vec![2],
+        ),
+        (
+            vec![
+                (comment, "like", "%"),
+                ("statusMessages.code", "like", "_1"),
+            ],
+            vec![1],
+        ),
+        (vec![(comment, "like", "%%")], vec![0, 1]),
+        (vec![(comment, "like", "%100\\% \\\\quick\\_fox%")], vec![0]),
+        (vec![(comment, "like", "%quick_fox")], vec![0, 1]),
+        (vec![(comment, "like", "a%_%dog")], vec![0]),
+        (
+            vec![
+                (comment, "like", "%fox"),
+                ("version", "=", "1"),
+                (time, "<=", "1970-01-01T00:00:00Z"),
+            ],
+            vec![0],
+        ),
+    ] {
+        let expected: Vec<_> = expected
+            .iter()
+            .map(|index: &usize| records[*index].clone())
+            .collect();
+        assert_eq!(found(&client, &criteria).await, expected, "{criteria:?}");
+        // One by one, by page tokens, it is the same.
+        let mut request = pb::SearchAllocationsRequest {
+            page_size: 1,
+            ..search_for(&criteria)
+        };
+        let mut walked = Vec::new();
+        loop {
+            let answer = search(&client, request.clone()).await.expect("found");
+            assert_eq!(answer.total_count, expected.len() as i64, "{criteria:?}");
+            walked.extend(ids(&answer));
+            if answer.next_page_token.is_empty() {
+                break;
+            }
+            request.page_token = answer.next_page_token;
+        }
+        assert_eq!(walked, expected, "{criteria:?}");
+    }
+}
