@@ -373,10 +373,8 @@ async fn a_criterion_on_an_array_matches_if_any_element_does() {
     }
 }
 
-#[tokio::test]
-async fn criteria_on_one_array_may_be_met_by_different_elements() {
-    let earmark = Earmark::start().await;
-    let client = earmark.firm("1");
+/// Three records: one with two comments, one with one, one without any.
+async fn records_with_comments(client: &Client) -> Vec<String> {
     let comment = |comment_type: Option<&str>, comment: &str, seconds| pb::Comment {
         comment_type: comment_type.map(Into::into),
         comment: Some(comment.into()),
@@ -400,70 +398,79 @@ async fn criteria_on_one_array_may_be_met_by_different_elements() {
             }],
             ..Default::default()
         };
-        records.push(create(&client, said).await.id);
+        records.push(create(client, said).await.id);
     }
-    let comment = "comment.comments.comment";
-    let by_type = "comment.comments.commentType";
-    let time = "comment.comments.lastModifiedDateTime";
-    for (criteria, expected) in [
-        (
-            vec![(comment, "like", "%lazy%"), (comment, "like", "%fox%")],
-            vec![0],
-        ),
-        (
-            vec![
-                (comment, "like", "%lazy%"),
-                (comment, "like", "%quick fox%"),
-            ],
-            vec![],
-        ),
-        (
-            vec![
-                (by_type, "=", "public"),
-                (time, ">", "1970-01-01T12:00:00Z"),
-            ],
-            vec![0, 1],
-        ),
-        (
-            vec![(by_type, "!=", "public"), (comment, "!=", "x")],
-            vec![0, 2],
-        ),
-        (
-            vec![
-                (by_type, "!=", "public"),
-                ("statusMessages.code", "!=", "s0"),
-            ],
-            vec![2],
-        ),
-        (
-            vec![
-                (comment, "like", "%"),
-                ("statusMessages.code", "like", "_1"),
-            ],
-            vec![1],
-        ),
-        (vec![(comment, "like", "%%")], vec![0, 1]),
-        (vec![(comment, "like", "%100\\% \\\\quick\\_fox%")], vec![0]),
-        (vec![(comment, "like", "%quick_fox")], vec![0, 1]),
-        (vec![(comment, "like", "a%_%dog")], vec![0]),
-        (
-            vec![
-                (comment, "like", "%fox"),
-                ("version", "=", "1"),
-                (time, "<=", "1970-01-01T00:00:00Z"),
-            ],
-            vec![0],
-        ),
-    ] {
+    records
+}
+
+const COMMENT: &str = "comment.comments.comment";
+const COMMENT_TYPE: &str = "comment.comments.commentType";
+const COMMENT_TIME: &str = "comment.comments.lastModifiedDateTime";
+const CODE: &str = "statusMessages.code";
+
+/// Field, operator and value of two criteria, and which of the records with comments meet both.
+type Pair = [(&'static str, &'static str, &'static str); 2];
+const ON_ARRAYS: &[(Pair, &[usize])] = &[
+    (
+        [(COMMENT, "like", "%lazy%"), (COMMENT, "like", "%fox%")],
+        &[0],
+    ),
+    (
+        [
+            (COMMENT, "like", "%lazy%"),
+            (COMMENT, "like", "%quick fox%"),
+        ],
+        &[],
+    ),
+    (
+        [
+            (COMMENT_TYPE, "=", "public"),
+            (COMMENT_TIME, ">", "1970-01-01T12:00:00Z"),
+        ],
+        &[0, 1],
+    ),
+    (
+        [(COMMENT_TYPE, "!=", "public"), (COMMENT, "!=", "x")],
+        &[0, 2],
+    ),
+    ([(COMMENT_TYPE, "!=", "public"), (CODE, "!=", "s0")], &[2]),
+    ([(COMMENT, "like", "%"), (CODE, "like", "_1")], &[1]),
+    ([(COMMENT, "like", "%%"), ("version", "=", "1")], &[0, 1]),
+    (
+        [
+            (COMMENT, "like", "%100\\% \\\\quick\\_fox%"),
+            (CODE, "like", "s%"),
+        ],
+        &[0],
+    ),
+    (
+        [(COMMENT, "like", "%quick_fox"), (CODE, "in", "s0,s1,s2")],
+        &[0, 1],
+    ),
+    (
+        [
+            (COMMENT, "like", "a%_%dog"),
+            (COMMENT_TIME, "<=", "1970-01-01T00:00:00Z"),
+        ],
+        &[0],
+    ),
+];
+
+#[tokio::test]
+async fn criteria_on_one_array_may_be_met_by_different_elements() {
+    let earmark = Earmark::start().await;
+    let client = earmark.firm("1");
+    let records = records_with_comments(&client).await;
+    for (criteria, expected) in ON_ARRAYS {
         let expected: Vec<_> = expected
             .iter()
-            .map(|index: &usize| records[*index].clone())
+            .map(|index| records[*index].clone())
             .collect();
-        assert_eq!(found(&client, &criteria).await, expected, "{criteria:?}");
+        assert_eq!(found(&client, criteria).await, expected, "{criteria:?}");
         // One by one, by page tokens, it is the same.
         let mut request = pb::SearchAllocationsRequest {
             page_size: 1,
-            ..search_for(&criteria)
+            ..search_for(criteria)
         };
         let mut walked = Vec::new();
         loop {
