@@ -127,8 +127,8 @@ pub(crate) struct TokenArgs {
     /// The public keys of the issuer of tokens: a JWKS document, as a file or an http(s) URL
     ///
     /// Keys for RS256 (2048 to 4096 bits), ES256 and EdDSA (Ed25519) are used, others are ignored. The document is read
-    /// at the start; again, at most once a minute, when a token names a key that is not in it; and again when it is
-    /// older than ten minutes. If it cannot be read again, its last version stays in use.
+    /// at the start; again, at most once a minute, when its keys do not verify a token; and again when it is older than
+    /// ten minutes. If it cannot be read again, its last version stays in use.
     #[arg(
         long,
         env = "EARMARK_JWKS",
@@ -460,6 +460,20 @@ pub(crate) struct DevArgs {
 pub(crate) struct MigrateArgs {
     #[command(flatten)]
     pub(crate) database: DatabaseArgs,
+
+    /// The role that servers connect as. It is granted what they need, and nothing else on Earmark's tables
+    ///
+    /// The role must exist, and must be neither a superuser nor an owner of the tables. It may read all tables, write
+    /// those that are written, and change or delete rows only where a server does: not in the journal. What it was
+    /// granted before is revoked. Give the option at each migration, since new tables need new privileges. Without it,
+    /// no privilege is changed.
+    #[arg(
+        long,
+        env = "EARMARK_GRANT",
+        value_name = "ROLE",
+        value_parser = NonEmptyStringValueParser::new()
+    )]
+    pub(crate) grant: Option<String>,
 }
 
 /// Settings of `earmark token`.

@@ -11,6 +11,7 @@ pub mod pool;
 pub mod read;
 pub mod record_write;
 pub mod request_key;
+pub mod roles;
 #[expect(
     missing_docs,
     reason = "its modules and columns are the tables and columns of `migrations/`"

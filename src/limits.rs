@@ -172,6 +172,21 @@ pub const CAS_PAGE_DEFAULT: u32 = 250;
 pub const CAS_PAGE_MAX: u32 = 1_000;
 /// Criteria of one search, which is more than a record has fields; more are refused.
 pub const CRITERIA_MAX: usize = 50;
+/// The cost of all criteria of one search; more is refused. A unit is up to 5 ms of a processor of the database for 10,000
+/// records of the firm that have two comments of 840 characters each, if these are made to be slow to search.
+pub const SEARCH_COST_MAX: usize = 100;
+/// The cost of a criterion on a field that is no member of an array's elements.
+pub const CRITERION_COST: usize = 1;
+/// The cost of a criterion on a member of an array's elements: all of them are read from JSON.
+pub const ARRAY_CRITERION_COST: usize = 5;
+/// Bytes that `like` on a field looks for anywhere, which is the longest part of the pattern behind a `%`, for a further
+/// cost of 1.
+pub const LIKE_BYTES_PER_COST: usize = 4;
+/// The further cost of a `like` that looks for such a part in a member of an array. Each of the part's bytes costs 1 more
+/// in a pattern `%text%`.
+pub const ARRAY_LIKE_COST: usize = 5;
+/// The cost of each such byte in any other pattern.
+pub const ARRAY_LIKE_BYTE_COST: usize = 3;
 /// Bytes of the value of one criterion, enough for a list of [`FILTER_VALUES_MAX`] ids; more is refused.
 pub const CRITERION_BYTES_MAX: usize = 512 * 1024;
 /// Fields that a search may be sorted by; more are refused.
@@ -223,12 +238,18 @@ pub const TOKEN_SUBJECT_CHARS_MAX: usize = 255;
 pub const TOKENS_REMEMBERED_MAX: usize = 10_000;
 /// How long a verified token stays in the cache. After that its key must still be in the JWKS.
 pub const TOKEN_REMEMBERED_MAX: Duration = Duration::from_secs(60);
-/// The shortest time between two reads of a JWKS for unknown key ids; calls in between use the document as it was read.
+/// The shortest time between two reads of a JWKS for tokens that its keys do not verify; calls in between use the
+/// document as it was read. So a key that its issuer has replaced without notice works at the latest after it.
 pub const JWKS_REFRESH_MIN: Duration = Duration::from_secs(60);
 /// How long a JWKS is used before it is read again, so that a key which its issuer withdrew stops being accepted.
 pub const JWKS_AGE_MAX: Duration = Duration::from_secs(600);
-/// How long reading a JWKS may take; after that it counts as unreadable. Calls with an unknown key wait for it.
+/// How long reading a JWKS may take; after that it counts as unreadable.
 pub const JWKS_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a call whose token the keys do not verify waits for such a read; after that it is refused with TOKEN_INVALID.
+pub const JWKS_WAIT_MAX: Duration = Duration::from_secs(2);
+/// Calls that wait for such a read at the same time; others are refused with TOKEN_INVALID at once. It is several times
+/// what arrives while a key server answers, and so few that they do not use up the places for calls in progress.
+pub const JWKS_WAITS_MAX: usize = 256;
 /// Bytes of a JWKS document; a larger one counts as unreadable. A key takes about 500 bytes.
 pub const JWKS_BYTES_MAX: u64 = 1024 * 1024;
 /// Keys that are used of one JWKS document; those behind are ignored.
@@ -330,3 +351,5 @@ pub const DB_READ_TRIES: u32 = 4;
 pub const DB_WRITE_TRIES: u32 = 4;
 /// How long migrations wait for those of another replica; after that they fail.
 pub const DB_MIGRATION_WAIT_MAX: Duration = Duration::from_secs(300);
+/// How long a server waits before it looks again at what its role may do, if the database did not answer or has no tables.
+pub const DB_ROLE_CHECK_PAUSE: Duration = Duration::from_secs(5);

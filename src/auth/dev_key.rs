@@ -148,10 +148,17 @@ impl DevKey {
 
     /// The public key as a JWKS document.
     pub fn jwks(&self) -> Value {
+        self.jwks_named(Some(&self.id))
+    }
+
+    /// The same with another `kid`, or without any.
+    pub(super) fn jwks_named(&self, id: Option<&str>) -> Value {
         let x = URL_SAFE_NO_PAD.encode(self.key.verifying_key());
-        json!({"keys": [
-            {"kty": "OKP", "crv": "Ed25519", "alg": "EdDSA", "use": "sig", "kid": self.id, "x": x}
-        ]})
+        let mut key = json!({"kty": "OKP", "crv": "Ed25519", "alg": "EdDSA", "use": "sig", "x": x});
+        if let Some(id) = id {
+            key["kid"] = id.into();
+        }
+        json!({ "keys": [key] })
     }
 
     /// Signs a token with `iss` [`ISSUER`] and `aud` [`AUDIENCE`] that expires after `ttl`.
@@ -176,10 +183,19 @@ impl DevKey {
     /// # Errors
     /// The claims or the key cannot be encoded.
     pub fn sign(&self, claims: &Value) -> Result<String, DevKeyError> {
+        self.sign_named(Some(&self.id), claims)
+    }
+
+    /// The same with another `kid` in the token's header, or without any.
+    pub(super) fn sign_named(
+        &self,
+        id: Option<&str>,
+        claims: &Value,
+    ) -> Result<String, DevKeyError> {
         let signing = |error: &dyn ToString| DevKeyError::Signing(error.to_string());
         let der = self.key.to_pkcs8_der().map_err(|error| signing(&error))?;
         let header = Header {
-            kid: Some(self.id.clone()),
+            kid: id.map(str::to_owned),
             ..Header::new(Algorithm::EdDSA)
         };
         jsonwebtoken::encode(&header, claims, &EncodingKey::from_ed_der(der.as_bytes()))

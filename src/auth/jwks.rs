@@ -2,8 +2,8 @@
 
 use std::io;
 use std::path::PathBuf;
-use std::sync::{Arc, PoisonError, RwLock};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -12,9 +12,14 @@ use jsonwebtoken::jwk::{
 };
 use jsonwebtoken::{Algorithm, DecodingKey};
 use serde_json::Value;
-use tokio::sync::Mutex;
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
-use crate::limits::{JWKS_AGE_MAX, JWKS_BYTES_MAX, JWKS_KEYS_MAX, JWKS_REFRESH_MIN, JWKS_TIMEOUT};
+use crate::limits::{
+    JWKS_AGE_MAX, JWKS_BYTES_MAX, JWKS_KEYS_MAX, JWKS_REFRESH_MIN, JWKS_TIMEOUT, JWKS_WAIT_MAX,
+    JWKS_WAITS_MAX,
+};
 
 /// The shortest RSA modulus that is accepted (RFC 7518 §3.3).
 const RSA_BITS_MIN: usize = 2048;
@@ -64,9 +69,10 @@ pub enum JwksError {
 }
 
 /// A public key, with the only algorithm that it is used for.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct JwksKey {
-    id: Option<String>,
+    /// The key as the document has it; two keys are the same if this is.
+    jwk: Jwk,
     /// The algorithm that the key's type determines. A token whose header names another one is refused.
     pub(crate) algorithm: Algorithm,
     pub(crate) decoding: DecodingKey,
@@ -74,24 +80,34 @@ pub(crate) struct JwksKey {
 
 /// The usable keys of one version of the document.
 #[derive(Debug)]
-struct JwksKeySet {
+pub(crate) struct JwksKeySet {
     keys: Vec<JwksKey>,
+    /// Grows by one with each version of the document whose usable keys differ from those before.
+    pub(crate) generation: u64,
     read_at: Instant,
 }
 
 /// The current keys of a JWKS.
 ///
-/// The document is read again when a token names a key that is not in it, at most once per [`JWKS_REFRESH_MIN`], and
-/// when it is older than [`JWKS_AGE_MAX`], so that keys which the issuer has withdrawn are dropped. If it cannot be
-/// read again, the old keys stay.
+/// The document is read again when a token cannot be verified by the keys at hand, at most once per
+/// [`JWKS_REFRESH_MIN`], and when it is older than [`JWKS_AGE_MAX`], so that keys which the issuer has withdrawn are
+/// dropped. If it cannot be read again, the old keys stay.
 #[derive(Debug)]
 pub struct Jwks {
     source: JwksSource,
     refresh_min: Duration,
     current: RwLock<Arc<JwksKeySet>>,
-    /// Time of the last attempt to read the document again. The task that holds the lock reads; others
-    /// wait for it and use the result.
-    last_attempt: Mutex<Option<Instant>>,
+    refresh: Mutex<JwksRefresh>,
+    /// One permit for each call that may wait for a read.
+    waits: Semaphore,
+}
+
+/// When the document was read again the last time.
+#[derive(Debug, Default)]
+struct JwksRefresh {
+    last_attempt: Option<Instant>,
+    /// Cancelled when the last attempt has ended, in whatever way.
+    ended: Option<CancellationToken>,
 }
 
 impl Jwks {
@@ -103,52 +119,94 @@ impl Jwks {
         Self::open_with(source, JWKS_REFRESH_MIN).await
     }
 
-    async fn open_with(source: JwksSource, refresh_min: Duration) -> Result<Arc<Self>, JwksError> {
+    /// The same with another time between two reads than [`JWKS_REFRESH_MIN`].
+    pub(super) async fn open_with(
+        source: JwksSource,
+        refresh_min: Duration,
+    ) -> Result<Arc<Self>, JwksError> {
         let keys = read(source.clone()).await?;
         Ok(Arc::new(Self {
             source,
             refresh_min,
             current: RwLock::new(Arc::new(JwksKeySet {
                 keys,
+                generation: 0,
                 read_at: Instant::now(),
             })),
-            last_attempt: Mutex::new(None),
+            refresh: Mutex::default(),
+            waits: Semaphore::new(JWKS_WAITS_MAX),
         }))
     }
 
-    /// The key with this id. Without an id the only key of the document; `None` if there are several.
-    pub(crate) async fn find(self: &Arc<Self>, id: Option<&str>) -> Option<JwksKey> {
+    /// The keys at hand. If they are older than [`JWKS_AGE_MAX`], the document is read again in the background.
+    pub(crate) fn keys(self: &Arc<Self>) -> Arc<JwksKeySet> {
         let current = self.current();
-        if let Some(key) = current.find(id) {
-            if current.read_at.elapsed() > JWKS_AGE_MAX && self.last_attempt.try_lock().is_ok() {
-                tokio::spawn(Arc::clone(self).refresh());
-            }
-            return Some(key);
+        if current.read_at.elapsed() > JWKS_AGE_MAX {
+            self.refresh();
         }
-        id?;
-        // A separate task, because a call that is cancelled must not cancel the read that other calls wait for.
-        tokio::spawn(Arc::clone(self).refresh()).await.ok()?;
-        self.current().find(id)
+        current
+    }
+
+    /// The generation of the keys at hand. What was verified by another one may be valid no longer.
+    pub(crate) fn generation(&self) -> u64 {
+        self.current().generation
+    }
+
+    /// Keys that differ from those by which a token could not be verified, if there are any.
+    ///
+    /// Reads the document again for it, unless that was done less than [`JWKS_REFRESH_MIN`] ago. Waits for a read under
+    /// way, but at most [`JWKS_WAIT_MAX`], and not at all if [`JWKS_WAITS_MAX`] calls wait already.
+    pub(crate) async fn newer_than(self: &Arc<Self>, seen: &JwksKeySet) -> Option<Arc<JwksKeySet>> {
+        if self.generation() == seen.generation
+            && let Some(ended) = self.refresh()
+            && let Ok(_permit) = self.waits.try_acquire()
+        {
+            // A read that takes longer goes on for the calls to come.
+            _ = tokio::time::timeout(JWKS_WAIT_MAX, ended.cancelled()).await;
+        }
+        let current = self.current();
+        (current.generation != seen.generation).then_some(current)
     }
 
     fn current(&self) -> Arc<JwksKeySet> {
         Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    async fn refresh(self: Arc<Self>) {
-        let mut last_attempt = self.last_attempt.lock().await;
-        if last_attempt.is_some_and(|attempt| attempt.elapsed() < self.refresh_min) {
-            return;
+    /// The end of the read that is under way, which is started if none is and the last one is long enough ago.
+    fn refresh(self: &Arc<Self>) -> Option<CancellationToken> {
+        let mut refresh = self.refresh.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(ended) = refresh.ended.as_ref().filter(|ended| !ended.is_cancelled()) {
+            return Some(ended.clone());
         }
-        *last_attempt = Some(Instant::now());
+        if refresh
+            .last_attempt
+            .is_some_and(|attempt| attempt.elapsed() < self.refresh_min)
+        {
+            return None;
+        }
+        refresh.last_attempt = Some(Instant::now());
+        let ended = CancellationToken::new();
+        refresh.ended = Some(ended.clone());
+        // A task of its own, because a call that is cancelled must not cancel the read that others wait for.
+        let (jwks, guard) = (Arc::clone(self), ended.clone().drop_guard());
+        tokio::spawn(async move {
+            jwks.read_again().await;
+            drop(guard);
+        });
+        Some(ended)
+    }
+
+    async fn read_again(&self) {
         match read(self.source.clone()).await {
             Ok(keys) => {
-                tracing::info!(keys = keys.len(), "the JWKS was read again");
-                let set = JwksKeySet {
+                let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
+                let changed = !same_keys(&keys, &current.keys);
+                tracing::info!(keys = keys.len(), changed, "the JWKS was read again");
+                *current = Arc::new(JwksKeySet {
                     keys,
+                    generation: current.generation + u64::from(changed),
                     read_at: Instant::now(),
-                };
-                *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(set);
+                });
             }
             // The old keys stay valid: an outage of the issuer must not make every token invalid.
             Err(error) => {
@@ -159,14 +217,22 @@ impl Jwks {
 }
 
 impl JwksKeySet {
-    fn find(&self, id: Option<&str>) -> Option<JwksKey> {
+    /// The key with this id. Without an id the only key of the document; `None` if there are several.
+    pub(crate) fn find(&self, id: Option<&str>) -> Option<&JwksKey> {
         match (id, self.keys.as_slice()) {
-            (Some(id), keys) => keys.iter().find(|key| key.id.as_deref() == Some(id)),
+            (Some(id), keys) => keys
+                .iter()
+                .find(|key| key.jwk.common.key_id.as_deref() == Some(id)),
             (None, [only]) => Some(only),
             (None, _) => None,
         }
-        .cloned()
     }
+}
+
+fn same_keys(one: &[JwksKey], other: &[JwksKey]) -> bool {
+    one.iter()
+        .map(|key| &key.jwk)
+        .eq(other.iter().map(|key| &key.jwk))
 }
 
 /// Reads and parses the document on a blocking thread, since reads of both files and URLs block.
@@ -270,7 +336,7 @@ fn usable_key(entry: &Value) -> Option<JwksKey> {
     }
     Some(JwksKey {
         decoding: DecodingKey::from_jwk(&jwk).ok()?,
-        id: jwk.common.key_id,
+        jwk,
         algorithm,
     })
 }
@@ -337,7 +403,10 @@ mod tests {
         ];
         let all: Vec<Value> = unfit.into_iter().chain(fit).collect();
         let keys = parse(document(&all).as_bytes()).expect("two are fit");
-        let ids: Vec<_> = keys.iter().map(|key| key.id.as_deref()).collect();
+        let ids: Vec<_> = keys
+            .iter()
+            .map(|key| key.jwk.common.key_id.as_deref())
+            .collect();
         assert_eq!(ids, [Some("a"), Some("b")]);
         assert!(keys.iter().all(|key| key.algorithm == Algorithm::EdDSA));
     }
@@ -350,8 +419,18 @@ mod tests {
         }
     }
 
+    /// Whether a key with this id is found, after a further read if that is allowed.
+    async fn finds(jwks: &Arc<Jwks>, id: Option<&str>) -> bool {
+        let keys = jwks.keys();
+        if keys.find(id).is_some() {
+            return true;
+        }
+        let newer = jwks.newer_than(&keys).await;
+        newer.is_some_and(|newer| newer.find(id).is_some())
+    }
+
     #[tokio::test]
-    async fn an_unknown_key_id_reads_the_file_again_at_most_once_in_a_while() {
+    async fn a_missing_key_reads_the_file_again_at_most_once_in_a_while() {
         let file = tempfile::NamedTempFile::new().expect("a file");
         let write = |keys: &[Value]| std::fs::write(file.path(), document(keys)).expect("written");
         let source = JwksSource::File(file.path().into());
@@ -363,14 +442,14 @@ mod tests {
 
         write(std::slice::from_ref(&a));
         let jwks = Jwks::open(source).await.expect("readable");
-        assert!(jwks.find(Some("a")).await.is_some());
-        assert!(jwks.find(None).await.is_some(), "the only key");
+        assert!(finds(&jwks, Some("a")).await);
+        assert!(finds(&jwks, None).await, "the only key");
 
         write(&[a.clone(), b.clone()]);
-        assert!(jwks.find(None).await.is_some(), "known keys read nothing");
+        assert!(finds(&jwks, None).await, "known keys read nothing");
         let callers = (0..20).map(|_| {
             let jwks = Arc::clone(&jwks);
-            tokio::spawn(async move { jwks.find(Some("b")).await.is_some() })
+            tokio::spawn(async move { finds(&jwks, Some("b")).await })
         });
         for caller in callers.collect::<Vec<_>>() {
             assert!(
@@ -378,11 +457,31 @@ mod tests {
                 "everybody sees the new key"
             );
         }
-        assert!(jwks.find(None).await.is_none(), "ambiguous with two keys");
+        assert!(!finds(&jwks, None).await, "ambiguous with two keys");
 
         write(&[c]);
-        assert!(jwks.find(Some("c")).await.is_none(), "too soon");
-        assert!(jwks.find(Some("a")).await.is_some());
+        assert!(!finds(&jwks, Some("c")).await, "too soon");
+        assert!(finds(&jwks, Some("a")).await);
+    }
+
+    #[tokio::test]
+    async fn only_other_keys_are_another_generation() {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        let write = |text: String| std::fs::write(file.path(), text).expect("written");
+        let (a, b) = (ed_key("a", &[1; 32]), ed_key("a", &[2; 32]));
+        write(document(std::slice::from_ref(&a)));
+        let jwks = Jwks::open_with(JwksSource::File(file.path().into()), Duration::ZERO)
+            .await
+            .expect("readable");
+
+        let seen = jwks.keys();
+        let unused = json!({"kty": "oct", "kid": "secret", "k": "AAAA"});
+        write(document(&[unused, a]));
+        assert!(jwks.newer_than(&seen).await.is_none(), "the same key");
+        write(document(&[b]));
+        let newer = jwks.newer_than(&seen).await.expect("another key");
+        assert_eq!(newer.generation, seen.generation + 1);
+        assert!(newer.find(Some("a")).is_some());
     }
 
     /// Serves one answer to every request, and returns its URL.
@@ -409,7 +508,7 @@ mod tests {
     async fn a_url_is_read_up_to_a_limit() {
         let good = document(&[ed_key("a", &[1; 32])]);
         let jwks = Jwks::open(JwksSource::Url(serve("200 OK", good.clone()))).await;
-        assert!(jwks.expect("readable").find(Some("a")).await.is_some());
+        assert!(finds(&jwks.expect("readable"), Some("a")).await);
 
         let missing = Jwks::open(JwksSource::Url(serve("404 Not Found", good))).await;
         assert!(
@@ -432,11 +531,11 @@ mod tests {
             .expect("readable");
 
         std::fs::write(file.path(), "{").expect("written");
-        assert!(jwks.find(Some("b")).await.is_none());
-        assert!(jwks.find(Some("a")).await.is_some());
+        assert!(!finds(&jwks, Some("b")).await);
+        assert!(finds(&jwks, Some("a")).await);
 
         std::fs::write(file.path(), document(&[ed_key("b", &[2; 32])])).expect("written");
-        assert!(jwks.find(Some("b")).await.is_some());
-        assert!(jwks.find(Some("a")).await.is_none(), "withdrawn");
+        assert!(finds(&jwks, Some("b")).await);
+        assert!(!finds(&jwks, Some("a")).await, "withdrawn");
     }
 }

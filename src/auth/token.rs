@@ -5,13 +5,13 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use jsonwebtoken::errors::ErrorKind;
-use jsonwebtoken::{Validation, decode, decode_header};
+use jsonwebtoken::{Header, Validation, decode, decode_header};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use crate::auth::caller::Caller;
-use crate::auth::jwks::Jwks;
+use crate::auth::jwks::{Jwks, JwksKeySet};
 use crate::auth::scope::Scope;
 use crate::error::{Error, Result};
 use crate::limits::{
@@ -29,7 +29,15 @@ pub struct TokenVerifier {
     issuer: String,
     audience: String,
     keys: Arc<Jwks>,
-    cache: RwLock<HashMap<TokenDigest, CachedToken>>,
+    cache: RwLock<TokenCache>,
+}
+
+/// The tokens that were verified by one generation of the issuer's keys. It is emptied when a token was verified by a
+/// later one, and unused as soon as there is one: what a withdrawn key has signed is not accepted from memory.
+#[derive(Debug, Default)]
+struct TokenCache {
+    generation: u64,
+    tokens: HashMap<TokenDigest, CachedToken>,
 }
 
 /// SHA-256 of a token. The cache is keyed by it, so that no token is kept in memory.
@@ -99,42 +107,57 @@ impl TokenVerifier {
                 Ok(cached.caller)
             };
         }
-        let claims = self.verified_claims(token).await?;
+        let (claims, generation) = self.verified_claims(token).await?;
         let (caller, expires) = self.check_claims(&claims, now)?;
         let caller = Arc::new(caller);
-        self.store(
-            digest,
-            CachedToken {
-                caller: Arc::clone(&caller),
-                expires,
-                verified_at: now.instant,
-            },
-        );
+        let verified = CachedToken {
+            caller: Arc::clone(&caller),
+            expires,
+            verified_at: now.instant,
+        };
+        self.store(digest, verified, generation);
         Ok(caller)
     }
 
     fn cached(&self, digest: &TokenDigest, now: ClockReading) -> Option<CachedToken> {
+        let generation = self.keys.generation();
         let cache = self.cache.read().unwrap_or_else(PoisonError::into_inner);
+        if cache.generation != generation {
+            return None;
+        }
         cache
+            .tokens
             .get(digest)
             .filter(|found| found.is_fresh(now.instant))
             .cloned()
     }
 
-    fn store(&self, digest: TokenDigest, verified: CachedToken) {
+    fn store(&self, digest: TokenDigest, verified: CachedToken, generation: u64) {
         let mut cache = self.cache.write().unwrap_or_else(PoisonError::into_inner);
-        if cache.len() >= TOKENS_REMEMBERED_MAX {
-            cache.retain(|_, old| old.is_fresh(verified.verified_at));
+        if generation < cache.generation {
+            return;
+        }
+        if generation > cache.generation {
+            cache.tokens.clear();
+            cache.generation = generation;
+        }
+        if cache.tokens.len() >= TOKENS_REMEMBERED_MAX {
+            cache
+                .tokens
+                .retain(|_, old| old.is_fresh(verified.verified_at));
         }
         // Still full of fresh tokens: emptying it costs one more verification per token, and no LRU list on every call.
-        if cache.len() >= TOKENS_REMEMBERED_MAX {
-            cache.clear();
+        if cache.tokens.len() >= TOKENS_REMEMBERED_MAX {
+            cache.tokens.clear();
         }
-        cache.insert(digest, verified);
+        cache.tokens.insert(digest, verified);
     }
 
-    /// Verifies the signature and returns the claims, which are not checked yet.
-    async fn verified_claims(&self, token: &str) -> Result<TokenClaims> {
+    /// Verifies the signature. Returns the claims, which are not checked yet, and the generation of the keys.
+    ///
+    /// A token that no key at hand verifies is tried once more by newer keys: its issuer may have added a key, or
+    /// replaced one under the same `kid`.
+    async fn verified_claims(&self, token: &str) -> Result<(TokenClaims, u64)> {
         let header = decode_header(token).map_err(|_| {
             invalid("it is not a JWT, or its `alg` is none that this server supports")
         })?;
@@ -143,27 +166,19 @@ impl TokenVerifier {
                 "its `crit` demands extensions that this server does not support",
             ));
         }
-        let Some(key) = self.keys.find(header.kid.as_deref()).await else {
-            return Err(invalid(match header.kid {
-                Some(_) => "the issuer's JWKS has no key with its `kid`",
-                None => "it has no `kid`, and the issuer's JWKS has several keys",
-            }));
-        };
-        // The key determines the algorithm. A header could name HS256, which would take the public key
-        // for a shared secret.
-        if header.alg != key.algorithm {
-            return Err(invalid("its `alg` is not that of the key with its `kid`"));
+        let mut keys = self.keys.keys();
+        let mut signed = signed_claims(token, &header, &keys);
+        if let Err(SignatureFault::KeysDoNotFit(_)) = signed
+            && let Some(newer) = self.keys.newer_than(&keys).await
+        {
+            signed = signed_claims(token, &header, &newer);
+            keys = newer;
         }
-        let mut signature_only = Validation::new(key.algorithm);
-        signature_only.required_spec_claims.clear();
-        signature_only.validate_exp = false;
-        signature_only.validate_aud = false;
-        match decode::<TokenClaims>(token, &key.decoding, &signature_only) {
-            Ok(verified) => Ok(verified.claims),
-            Err(error) => Err(invalid(match error.kind() {
-                ErrorKind::InvalidSignature => "its signature is wrong",
-                _ => "it is malformed",
-            })),
+        match signed {
+            Ok(claims) => Ok((claims, keys.generation)),
+            Err(SignatureFault::KeysDoNotFit(why) | SignatureFault::TokenMalformed(why)) => {
+                Err(invalid(why))
+            }
         }
     }
 
@@ -215,6 +230,46 @@ impl TokenVerifier {
 impl CachedToken {
     fn is_fresh(&self, now: Instant) -> bool {
         now.saturating_duration_since(self.verified_at) < TOKEN_REMEMBERED_MAX
+    }
+}
+
+/// Why a token's signature is not accepted.
+enum SignatureFault {
+    /// No key verifies it; a later version of the keys may.
+    KeysDoNotFit(&'static str),
+    /// The token cannot be read, whatever the keys.
+    TokenMalformed(&'static str),
+}
+
+/// The claims of a token that one of the keys has signed.
+fn signed_claims(
+    token: &str,
+    header: &Header,
+    keys: &JwksKeySet,
+) -> std::result::Result<TokenClaims, SignatureFault> {
+    let Some(key) = keys.find(header.kid.as_deref()) else {
+        return Err(SignatureFault::KeysDoNotFit(match header.kid {
+            Some(_) => "the issuer's JWKS has no key with its `kid`",
+            None => "it has no `kid`, and the issuer's JWKS has several keys",
+        }));
+    };
+    // The key determines the algorithm. A header could name HS256, which would take the public key
+    // for a shared secret.
+    if header.alg != key.algorithm {
+        return Err(SignatureFault::KeysDoNotFit(
+            "its `alg` is not that of the key with its `kid`",
+        ));
+    }
+    let mut signature_only = Validation::new(key.algorithm);
+    signature_only.required_spec_claims.clear();
+    signature_only.validate_exp = false;
+    signature_only.validate_aud = false;
+    match decode::<TokenClaims>(token, &key.decoding, &signature_only) {
+        Ok(verified) => Ok(verified.claims),
+        Err(error) => Err(match error.kind() {
+            ErrorKind::InvalidSignature => SignatureFault::KeysDoNotFit("its signature is wrong"),
+            _ => SignatureFault::TokenMalformed("it is malformed"),
+        }),
     }
 }
 

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::cas::field::{CasField, CasFieldType};
+use crate::cas::like::LikePattern;
 use crate::cas::model::CasAllocation;
 use crate::cas::string_enum::StringEnum;
 use crate::error::rule_with_value;
@@ -60,8 +61,8 @@ pub(crate) enum Comparison {
     LessOrEqual(CasOperand),
     /// Equal to one of these.
     In(Vec<CasOperand>),
-    /// Matches a pattern of SQL's LIKE, with `\` as escape character.
-    Like(String),
+    /// A text that matches this pattern.
+    Like(LikePattern),
 }
 
 /// A value that a field is compared with, of the field's type; that of an enum is a text.
@@ -185,8 +186,8 @@ fn push(values: &mut [String], letter: char) {
     }
 }
 
-/// Reads a pattern of `like`, which Postgres must accept.
-fn pattern(field: CasField, value: &str) -> Result<String, CriterionError> {
+/// Reads a pattern of `like`.
+fn pattern(field: CasField, value: &str) -> Result<LikePattern, CriterionError> {
     if !matches!(field.field_type(), CasFieldType::Text) {
         let name = field.name();
         return Err(CriterionError {
@@ -194,13 +195,10 @@ fn pattern(field: CasField, value: &str) -> Result<String, CriterionError> {
             description: format!("must not be like for {name}, which is not a text"),
         });
     }
-    let pattern = text(value)?;
-    let backslashes = pattern.chars().rev().take_while(|letter| *letter == '\\');
-    if backslashes.count() % 2 == 1 {
+    LikePattern::parse(&text(value)?).ok_or_else(|| {
         let rule = "must not end with a backslash that escapes nothing";
-        return Err(CriterionError::value(rule, value));
-    }
-    Ok(pattern)
+        CriterionError::value(rule, value)
+    })
 }
 
 fn text(value: &str) -> Result<String, CriterionError> {

@@ -22,12 +22,15 @@ use crate::cli::output::print;
 use crate::config::DevArgs;
 use crate::db::connect::Connector;
 use crate::db::migrate;
+use crate::db::roles;
 use crate::demo::{self, DemoIds};
 use crate::server::drain::Shutdown;
 use crate::server::{self, ClosingHook, ServerParts, ServerSettings};
 
 /// The name of the server's database in the development cluster.
 pub(super) const DATABASE: &str = "earmark";
+/// The role that the server connects as. The cluster's superuser owns the tables.
+const SERVER_ROLE: &str = "earmark_server";
 /// How long the printed token is valid: longer than a working day.
 const TOKEN_TTL: Duration = Duration::from_secs(24 * 60 * 60);
 /// Pause between two health checks before the greeting is printed.
@@ -89,7 +92,16 @@ async fn prepare(args: &DevArgs, cluster: &Cluster) -> Result<PreparedServer, Cl
             "the development database cannot be migrated: {error}; `earmark dev --fresh` deletes it and creates a new one"
         ))
     })?;
-    let connector = Connector::new(&url).map_err(CliFailure::new)?;
+    // As in production: the role that owns the tables migrates, and the server connects as another.
+    cluster
+        .create_role_if_missing(SERVER_ROLE)
+        .await
+        .map_err(CliFailure::new)?;
+    roles::grant(&url, SERVER_ROLE)
+        .await
+        .map_err(CliFailure::new)?;
+    let server_url = cluster.url_as(SERVER_ROLE, DATABASE);
+    let connector = Connector::new(&server_url).map_err(CliFailure::new)?;
     let app = App::start(connector, &args.connections.settings(args.server.calls_max))
         .map_err(|error| CliFailure::new(format!("cannot start the writers' threads: {error}")))?;
     let demo = demo::load(app.routes()).await.map_err(|status| {

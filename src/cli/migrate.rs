@@ -1,9 +1,10 @@
-//! `earmark migrate`: brings a database's schema up to date.
+//! `earmark migrate`: brings a database's schema up to date, and grants a server's role what it needs.
 
 use crate::cli::failure::CliFailure;
 use crate::cli::output::print;
 use crate::config::MigrateArgs;
 use crate::db::migrate::{self, MigrateError};
+use crate::db::roles::{self, GrantError};
 
 pub(super) async fn run(args: &MigrateArgs) -> Result<(), CliFailure> {
     let applied = migrate::run(&args.database.database_url)
@@ -17,6 +18,18 @@ pub(super) async fn run(args: &MigrateArgs) -> Result<(), CliFailure> {
     }
     for migration in applied {
         print(&format!("Applied {migration}.\n"));
+    }
+    if let Some(role) = &args.grant {
+        roles::grant(&args.database.database_url, role)
+            .await
+            .map_err(|error| match error {
+                GrantError::Connect(error) => {
+                    CliFailure::setting(format!("--database-url: {error}"))
+                }
+                GrantError::Postgres(_) => CliFailure::new(format!("--grant {role}: {error}")),
+                error => CliFailure::setting(format!("--grant {role}: {error}")),
+            })?;
+        print(&format!("Granted {role} what a server needs.\n"));
     }
     Ok(())
 }

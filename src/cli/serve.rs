@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use tokio_util::task::AbortOnDropHandle;
+
 use crate::app::App;
 use crate::auth::jwks::{Jwks, JwksSource};
 use crate::auth::token::TokenVerifier;
@@ -10,6 +12,7 @@ use crate::cli::listen::listen;
 use crate::cli::open_files;
 use crate::config::ServeArgs;
 use crate::db::connect::Connector;
+use crate::db::roles;
 use crate::server::drain::Shutdown;
 use crate::server::{self, ServerParts};
 
@@ -26,6 +29,7 @@ pub(super) async fn run(args: ServeArgs) -> Result<(), CliFailure> {
     let listener = listen(args.server.listen).await?;
     let connector = Connector::new(&args.database.database_url)
         .map_err(|error| CliFailure::setting(format!("--database-url: {error}")))?;
+    let _report = AbortOnDropHandle::new(tokio::spawn(roles::report(connector.clone())));
     let app = App::start(connector, &app_settings)
         .map_err(|error| CliFailure::new(format!("cannot start the writers' threads: {error}")))?;
     let parts = ServerParts {

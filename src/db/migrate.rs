@@ -19,7 +19,7 @@ use crate::limits::{DB_LOCK_WAIT_MAX, DB_MIGRATION_WAIT_MAX};
 const MIGRATIONS: EmbeddedMigrations = embed_migrations!();
 
 /// The key of the advisory lock that serialises the migrations of replicas: «earmark!» in ASCII.
-const LOCK: i64 = 0x6561_726d_6172_6b21;
+pub(super) const LOCK: i64 = 0x6561_726d_6172_6b21;
 
 /// Why migrations failed. Each runs in its own transaction, so those before the failed one stay applied.
 #[derive(Debug, Error)]

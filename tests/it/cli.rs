@@ -276,6 +276,18 @@ async fn stored(database: &str) -> Vec<i64> {
     counts
 }
 
+/// The roles of a server's sessions.
+async fn roles_of_sessions(database: &str) -> Vec<String> {
+    let (client, connection) = tokio_postgres::connect(database, NoTls)
+        .await
+        .expect("a connection");
+    tokio::spawn(connection);
+    let sql =
+        "SELECT DISTINCT usename::text FROM pg_stat_activity WHERE application_name = 'earmark'";
+    let rows = client.query(sql, &[]).await.expect(sql);
+    rows.iter().map(|row| row.get(0)).collect()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn dev_needs_no_settings_and_leaves_no_process_running() {
     let folder = cluster::own_folder();
@@ -289,6 +301,8 @@ async fn dev_needs_no_settings_and_leaves_no_process_running() {
     let key = std::fs::read(&key_file).expect("the key");
     let loaded = stored(first.database()).await;
     assert!(loaded.iter().all(|count| *count > 0), "{loaded:?}");
+    let roles = roles_of_sessions(first.database()).await;
+    assert_eq!(roles, ["earmark_server"], "not the owner of the tables");
 
     let mut other = earmark(&["dev", "--listen", "127.0.0.1:0"]);
     let refused = run(other.env("EARMARK_DATA_DIR", &data_dir));

@@ -1,4 +1,5 @@
 mod faults;
 mod migrations;
+mod roles;
 mod session;
 mod tls;

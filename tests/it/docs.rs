@@ -355,6 +355,10 @@ fn limits_of_book_building() -> Vec<Limit> {
         ("CAS allocations of a page", pages),
         ("criteria of a search", grouped(limits::CRITERIA_MAX)),
         (
+            "the cost of a search's criteria",
+            grouped(limits::SEARCH_COST_MAX),
+        ),
+        (
             "fields that a search is sorted by",
             grouped(limits::SORT_FIELDS_MAX),
         ),

@@ -48,6 +48,28 @@ async fn until(what: &str, mut holds: impl FnMut() -> bool) {
 }
 
 #[tokio::test]
+async fn a_role_is_made_once_and_may_only_connect() {
+    let folder = folder();
+    let cluster = start(folder.path()).await;
+    let name = "A \"role\"";
+    for missing in [true, false] {
+        let made = cluster.create_role_if_missing(name).await;
+        assert_eq!(made.expect("made"), missing);
+    }
+    let url = cluster.url_as(name, "postgres");
+    let (client, connection) = tokio_postgres::connect(&url, tokio_postgres::NoTls)
+        .await
+        .expect("a connection");
+    tokio::spawn(connection);
+    let row = client.query_one("SELECT current_user::text", &[]).await;
+    assert_eq!(row.expect("a row").get::<_, &str>(0), name);
+    let refused = client.batch_execute("CREATE DATABASE shelf").await;
+    assert!(refused.is_err(), "no privileges");
+    drop(client);
+    cluster.stop().await.expect("it stops");
+}
+
+#[tokio::test]
 async fn a_started_cluster_keeps_its_data_over_a_stop() {
     let folder = folder();
     let cluster = start(folder.path()).await;

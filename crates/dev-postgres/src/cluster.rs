@@ -88,11 +88,17 @@ impl Cluster {
         })
     }
 
-    /// A URL for a database of this cluster, as libpq and tokio-postgres read it; its host is the socket's folder.
-    /// It stays valid when the server is started again.
+    /// A URL for a database of this cluster, as libpq and tokio-postgres read it; its host is the socket's folder, and
+    /// its user the superuser. It stays valid when the server is started again.
     #[must_use]
     pub fn url(&self, database: &str) -> String {
         self.endpoint.url(database)
+    }
+
+    /// The same for another role, such as one made by [`create_role_if_missing`](Self::create_role_if_missing).
+    #[must_use]
+    pub fn url_as(&self, role: &str, database: &str) -> String {
+        self.endpoint.url_as(role, database)
     }
 
     /// Lines to be shown to the user, for example which folder is used in place of one that the server's user cannot enter.
@@ -130,19 +136,41 @@ impl Cluster {
     /// # Errors
     /// [`EmbeddedError::Query`] if Postgres refuses or cannot be reached.
     pub async fn create_database_if_missing(&self, name: &str) -> Result<bool, EmbeddedError> {
+        let exists = "SELECT 1 FROM pg_database WHERE datname = $1";
+        let create = format!("CREATE DATABASE {}", quoted(name));
+        self.create_if_missing(name, exists, &create).await
+    }
+
+    /// Makes a role that may connect and has no privileges, if it does not exist, and returns whether it was missing.
+    ///
+    /// # Errors
+    /// [`EmbeddedError::Query`] if Postgres refuses or cannot be reached.
+    pub async fn create_role_if_missing(&self, name: &str) -> Result<bool, EmbeddedError> {
+        let exists = "SELECT 1 FROM pg_roles WHERE rolname = $1";
+        let create = format!("CREATE ROLE {} LOGIN", quoted(name));
+        self.create_if_missing(name, exists, &create).await
+    }
+
+    async fn create_if_missing(
+        &self,
+        name: &str,
+        exists: &str,
+        create: &str,
+    ) -> Result<bool, EmbeddedError> {
         let (client, connection) = tokio_postgres::connect(&self.url("postgres"), NoTls).await?;
         let connection = tokio::spawn(connection);
-        let sql = format!("CREATE DATABASE \"{}\"", name.replace('"', "\"\""));
-        let exists = client
-            .query_opt("SELECT 1 FROM pg_database WHERE datname = $1", &[&name])
-            .await?
-            .is_some();
-        let created = if exists {
+        let created = if client.query_opt(exists, &[&name]).await?.is_some() {
             false
         } else {
-            match client.batch_execute(&sql).await {
+            match client.batch_execute(create).await {
                 Ok(()) => true,
-                Err(error) if error.code() == Some(&SqlState::DUPLICATE_DATABASE) => false,
+                Err(error)
+                    if [SqlState::DUPLICATE_DATABASE, SqlState::DUPLICATE_OBJECT]
+                        .map(Some)
+                        .contains(&error.code().cloned()) =>
+                {
+                    false
+                }
                 Err(error) => return Err(error.into()),
             }
         };
@@ -215,4 +243,9 @@ async fn blocking<T: Send + 'static>(
     tokio::task::spawn_blocking(work)
         .await
         .map_err(|_| EmbeddedError::SupervisorGone)?
+}
+
+/// A name as SQL writes it, whatever its characters.
+fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
 }

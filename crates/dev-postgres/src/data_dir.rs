@@ -9,6 +9,7 @@ use std::process::Command;
 use nix::unistd::Uid;
 
 use crate::binaries::{self, PostgresBinaries};
+use crate::endpoint::SUPERUSER;
 use crate::error::{EmbeddedError, IoErrorContext as _};
 use crate::options::ClusterOptions;
 use crate::paths::CLUSTER;
@@ -158,7 +159,8 @@ impl DataDir {
         make_owned_dir(&unfinished, self.run_as.as_ref()).at("create", &unfinished)?;
         let mut initdb = self.command("initdb");
         initdb.arg("-D").arg(&unfinished).args([
-            "--username=earmark",
+            "--username",
+            SUPERUSER,
             "--auth=trust",
             "--encoding=UTF8",
             "--locale=C",

@@ -9,6 +9,8 @@ use tokio_postgres::NoTls;
 const PROBE_MAX: Duration = Duration::from_secs(5);
 /// The server's port; its socket's file is named after it.
 pub(crate) const PORT: u16 = 5432;
+/// The role that makes a cluster, and may do everything in it.
+pub(crate) const SUPERUSER: &str = "earmark";
 
 /// The unix socket on which a server listens.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,11 +22,17 @@ pub(crate) struct SocketEndpoint {
 impl SocketEndpoint {
     /// The URL of a database, as libpq and tokio-postgres read it. The user is `earmark`, without a password.
     pub(crate) fn url(&self, database: &str) -> String {
+        self.url_as(SUPERUSER, database)
+    }
+
+    /// The same for another user.
+    pub(crate) fn url_as(&self, user: &str, database: &str) -> String {
+        let user = percent_encode(user);
         let host = percent_encode(&self.socket_dir.to_string_lossy());
         let database = percent_encode(database);
         match self.port {
-            PORT => format!("postgresql://earmark@{host}/{database}"),
-            port => format!("postgresql://earmark@{host}:{port}/{database}"),
+            PORT => format!("postgresql://{user}@{host}/{database}"),
+            port => format!("postgresql://{user}@{host}:{port}/{database}"),
         }
     }
 

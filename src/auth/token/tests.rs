@@ -4,6 +4,8 @@ use super::*;
 use crate::auth::dev_key::DevKey;
 use crate::auth::jwks::JwksSource;
 
+mod rotation;
+
 const ISSUER: &str = "https://issuer.example";
 const AUDIENCE: &str = "earmark";
 
@@ -224,9 +226,9 @@ async fn forged_tokens_are_refused() {
     let foreign_token = foreign.sign(&claims()).expect("signed");
     let foreign_signature = foreign_token.rsplit('.').next().expect("three parts");
     let hmac = |secret: &[u8]| {
-        let header = jsonwebtoken::Header {
+        let header = Header {
             kid: kid.clone(),
-            ..jsonwebtoken::Header::new(jsonwebtoken::Algorithm::HS256)
+            ..Header::new(jsonwebtoken::Algorithm::HS256)
         };
         let key = jsonwebtoken::EncodingKey::from_secret(secret);
         jsonwebtoken::encode(&header, &claims(), &key).expect("signed")
@@ -387,15 +389,15 @@ async fn the_cache_is_bounded() {
     let issuer = issuer().await;
     let caller = issuer.verify(&claims()).await.expect("good");
     for number in 0..TOKENS_REMEMBERED_MAX + 10 {
-        issuer.verifier.store(
-            Sha256::digest(number.to_be_bytes()).into(),
-            CachedToken {
-                caller: Arc::clone(&caller),
-                expires: f64::MAX,
-                verified_at: Instant::now(),
-            },
-        );
+        let verified = CachedToken {
+            caller: Arc::clone(&caller),
+            expires: f64::MAX,
+            verified_at: Instant::now(),
+        };
+        let digest = Sha256::digest(number.to_be_bytes()).into();
+        issuer.verifier.store(digest, verified, 0);
     }
-    let cached = issuer.verifier.cache.read().expect("no panic").len();
+    let cache = issuer.verifier.cache.read().expect("no panic");
+    let cached = cache.tokens.len();
     assert!(cached <= TOKENS_REMEMBERED_MAX, "{cached}");
 }

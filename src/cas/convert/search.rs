@@ -9,8 +9,8 @@ use crate::cas::search::{
 };
 use crate::error::{Result, rule_with_value};
 use crate::limits::{
-    CAS_PAGE_DEFAULT, CAS_PAGE_MAX, CRITERIA_MAX, CRITERION_BYTES_MAX, FIELDS_CHARS_MAX,
-    SORT_FIELDS_MAX,
+    ARRAY_CRITERION_COST, CAS_PAGE_DEFAULT, CAS_PAGE_MAX, CRITERIA_MAX, CRITERION_BYTES_MAX,
+    FIELDS_CHARS_MAX, SEARCH_COST_MAX, SORT_FIELDS_MAX,
 };
 use crate::proto::cas::v1 as pb;
 use crate::proto::common::v1::SortDirection;
@@ -80,6 +80,7 @@ fn criteria(reader: &mut Reader, criteria: &[pb::Criterion]) -> Vec<SearchCriter
         return Vec::new();
     }
     let mut read = Vec::with_capacity(criteria.len());
+    let mut costs = Vec::with_capacity(criteria.len());
     for (index, criterion) in criteria.iter().enumerate() {
         if criterion.value.len() > CRITERION_BYTES_MAX {
             let bytes = criterion.value.len();
@@ -88,14 +89,34 @@ fn criteria(reader: &mut Reader, criteria: &[pb::Criterion]) -> Vec<SearchCriter
             continue;
         }
         match SearchCriterion::parse(&criterion.field, &criterion.operator, &criterion.value) {
-            Ok(criterion) => read.push(criterion),
+            Ok(criterion) => {
+                costs.push((criterion.cost(), index));
+                read.push(criterion);
+            }
             Err(error) => {
                 let field = format!("criteria[{index}].{}", error.member);
                 reader.violation(field, error.description);
             }
         }
     }
+    check_cost(reader, criteria, &costs);
     read
+}
+
+/// Reports a search that would take the database too long, at the first of its dearest criteria.
+fn check_cost(reader: &mut Reader, criteria: &[pb::Criterion], costs: &[(usize, usize)]) {
+    let total: usize = costs.iter().map(|(cost, _)| cost).sum();
+    let dearest = costs.iter().rev().max_by_key(|(cost, _)| cost);
+    let Some((cost, index)) = dearest.filter(|_| total > SEARCH_COST_MAX) else {
+        return;
+    };
+    let is_like = criteria[*index].operator == "like";
+    let member = if is_like { "value" } else { "field" };
+    let rule = format!(
+        "makes the search too expensive: it costs {total}, at most {SEARCH_COST_MAX}, and this criterion {cost}; a \
+         criterion on an array costs {ARRAY_CRITERION_COST}, and `like` more by the text behind a `%`"
+    );
+    reader.violation(format!("criteria[{index}].{member}"), rule);
 }
 
 /// Reads the fields to return: the id and those that the projection names, or all if it is empty.

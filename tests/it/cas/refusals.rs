@@ -2,6 +2,7 @@
 
 use prost_types::Timestamp;
 use tonic::Code;
+use tonic_types::StatusExt as _;
 
 use super::{Client, NOBODY, cash, create, criterion, deal, get, pb, search, search_for};
 use crate::support::earmark::Earmark;
@@ -245,6 +246,64 @@ async fn a_search_reports_each_invalid_criterion() {
         ..Default::default()
     };
     search(&client, all).await.expect("50 are allowed");
+}
+
+#[tokio::test]
+async fn a_search_that_is_too_expensive_is_refused_before_the_database() {
+    let earmark = Earmark::start().await;
+    let client = earmark.firm("1");
+    const COMMENT: &str = "comment.comments.comment";
+    let refusal = async |criteria: Vec<pb::Criterion>| {
+        let request = pb::SearchAllocationsRequest {
+            criteria,
+            ..Default::default()
+        };
+        let refused = search(&client, request).await;
+        let refused = refused.map_err(|status| {
+            let violations = status.get_details_bad_request().expect("a BadRequest");
+            let violations = violations.field_violations.into_iter();
+            violations
+                .map(|each| (each.field, each.description))
+                .collect::<Vec<_>>()
+        });
+        refused.err().map(|mut violations| {
+            assert_eq!(violations.len(), 1, "{violations:?}");
+            violations.remove(0)
+        })
+    };
+    let of_arrays = |count| vec![criterion(COMMENT, "!=", &"x".repeat(838)); count];
+    assert_eq!(refusal(of_arrays(20)).await, None);
+    let (field, rule) = refusal(of_arrays(50)).await.expect("refused");
+    assert_eq!(field, "criteria[0].field");
+    assert_eq!(
+        rule,
+        "makes the search too expensive: it costs 250, at most 100, and this criterion 5; a criterion on an array \
+         costs 5, and `like` more by the text behind a `%`"
+    );
+
+    // Wildcards side by side count as one.
+    let wildcards = criterion(COMMENT, "like", &"%".repeat(400));
+    assert_eq!(refusal(vec![wildcards; 20]).await, None);
+    let phrase = criterion(COMMENT, "like", &format!("%{}%", "a".repeat(90)));
+    assert_eq!(refusal(vec![phrase.clone()]).await, None);
+    let together = vec![criterion("dealId", "=", "x"), phrase];
+    let (field, rule) = refusal(together).await.expect("refused");
+    assert_eq!(field, "criteria[1].value");
+    assert!(
+        rule.contains("it costs 101") && rule.contains("this criterion 100"),
+        "{rule}"
+    );
+    for (field, value) in [
+        (COMMENT, format!("%{}", "a".repeat(32))),
+        ("statusMessages.message", format!("%{}%b", "a_".repeat(200))),
+        ("dealId", format!("%{}%b", "a".repeat(397))),
+    ] {
+        let refused = refusal(vec![criterion(field, "like", &value)]).await;
+        assert_eq!(refused.expect(&value).0, "criteria[0].value");
+        let anchored = value.get(1..40).unwrap_or(&value[1..]);
+        let allowed = refusal(vec![criterion(field, "like", anchored)]).await;
+        assert_eq!(allowed, None, "{anchored}");
+    }
 }
 
 #[tokio::test]

@@ -372,3 +372,116 @@ async fn a_criterion_on_an_array_matches_if_any_element_does() {
         assert_eq!(found, expected, "{operator} {value}");
     }
 }
+
+/// Three records: one with two comments, one with one, one without any.
+async fn records_with_comments(client: &Client) -> Vec<String> {
+    let comment = |comment_type: Option<&str>, comment: &str, seconds| pb::Comment {
+        comment_type: comment_type.map(Into::into),
+        comment: Some(comment.into()),
+        last_modified_by: None,
+        last_modified_date_time: Some(prost_types::Timestamp { seconds, nanos: 0 }),
+    };
+    let mut records = Vec::new();
+    for comments in [
+        vec![
+            comment(Some("public"), "a lazy dog", 0),
+            comment(None, "a 100% \\quick_fox", 86_400),
+        ],
+        vec![comment(Some("public"), "a quick fox", 86_400)],
+        vec![],
+    ] {
+        let said = pb::CasAllocation {
+            comment: Some(pb::CommentList { comments }),
+            status_messages: vec![pb::StatusMessage {
+                code: Some(format!("s{}", records.len())),
+                message: None,
+            }],
+            ..Default::default()
+        };
+        records.push(create(client, said).await.id);
+    }
+    records
+}
+
+const COMMENT: &str = "comment.comments.comment";
+const COMMENT_TYPE: &str = "comment.comments.commentType";
+const COMMENT_TIME: &str = "comment.comments.lastModifiedDateTime";
+const CODE: &str = "statusMessages.code";
+
+/// Field, operator and value of two criteria, and which of the records with comments meet both.
+type Pair = [(&'static str, &'static str, &'static str); 2];
+const ON_ARRAYS: &[(Pair, &[usize])] = &[
+    (
+        [(COMMENT, "like", "%lazy%"), (COMMENT, "like", "%fox%")],
+        &[0],
+    ),
+    (
+        [
+            (COMMENT, "like", "%lazy%"),
+            (COMMENT, "like", "%quick fox%"),
+        ],
+        &[],
+    ),
+    (
+        [
+            (COMMENT_TYPE, "=", "public"),
+            (COMMENT_TIME, ">", "1970-01-01T12:00:00Z"),
+        ],
+        &[0, 1],
+    ),
+    (
+        [(COMMENT_TYPE, "!=", "public"), (COMMENT, "!=", "x")],
+        &[0, 2],
+    ),
+    ([(COMMENT_TYPE, "!=", "public"), (CODE, "!=", "s0")], &[2]),
+    ([(COMMENT, "like", "%"), (CODE, "like", "_1")], &[1]),
+    ([(COMMENT, "like", "%%"), ("version", "=", "1")], &[0, 1]),
+    (
+        [
+            (COMMENT, "like", "%100\\% \\\\quick\\_fox%"),
+            (CODE, "like", "s%"),
+        ],
+        &[0],
+    ),
+    (
+        [(COMMENT, "like", "%quick_fox"), (CODE, "in", "s0,s1,s2")],
+        &[0, 1],
+    ),
+    (
+        [
+            (COMMENT, "like", "a%_%dog"),
+            (COMMENT_TIME, "<=", "1970-01-01T00:00:00Z"),
+        ],
+        &[0],
+    ),
+];
+
+#[tokio::test]
+async fn criteria_on_one_array_may_be_met_by_different_elements() {
+    let earmark = Earmark::start().await;
+    let client = earmark.firm("1");
+    let records = records_with_comments(&client).await;
+    for (criteria, expected) in ON_ARRAYS {
+        let expected: Vec<_> = expected
+            .iter()
+            .map(|index| records[*index].clone())
+            .collect();
+        assert_eq!(found(&client, criteria).await, expected, "{criteria:?}");
+        // One by one, by page tokens, it is the same.
+        let mut request = pb::SearchAllocationsRequest {
+            page_size: 1,
+            ..search_for(criteria)
+        };
+        let mut walked = Vec::new();
+        loop {
+            let answer = search(&client, request.clone()).await.expect("found");
+            assert_eq!(answer.total_count, expected.len() as i64, "{criteria:?}");
+            walked.extend(ids(&answer));
+            if answer.next_page_token.is_empty() {
+                break;
+            }
+            request.page_token = answer.next_page_token;
+        }
+        assert_eq!(walked, expected, "{criteria:?}");
+    }
+}

@@ -338,7 +338,10 @@ fn asked(random: &mut Random, records: &[pb::CasAllocation]) -> Asked {
         let operands = match operator {
             "like" if !is_text => continue,
             "like" => {
-                let patterns = ["%", "a%", "%b", "a_b", "a\\%b", "_", "%\\\\%", "S1%", ""];
+                let patterns = [
+                    "%", "%%", "%_%", "a%", "%b", "%a%", "%_b", "a%%b", "a_b", "a\\%b", "_",
+                    "%\\\\%", "%\\%%", "S1%", "",
+                ];
                 vec![Seen::Text(
                     patterns[random.number(0..patterns.len())].into(),
                 )]

@@ -28,11 +28,31 @@ use sha2::{Digest as _, Sha256};
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, NoTls};
 
+/// The role that servers connect as. The cluster's superuser owns the tables, and is whom tests look as.
+pub(crate) const SERVER_ROLE: &str = "earmark_server";
+
 /// The seam to the schema: all that a new template database goes through.
 async fn migrate(url: &str) {
     earmark::db::migrate::run(url)
         .await
         .expect("the migrations run");
+    let (client, connection) = tokio_postgres::connect(url, NoTls).await.expect(url);
+    tokio::spawn(connection);
+    let sql = format!("CREATE ROLE {SERVER_ROLE} LOGIN");
+    match client.batch_execute(&sql).await {
+        Err(error) if error.code() != Some(&SqlState::DUPLICATE_OBJECT) => panic!("{sql}: {error}"),
+        _ => {}
+    }
+    earmark::db::roles::grant(url, SERVER_ROLE)
+        .await
+        .expect("what a server needs is granted");
+}
+
+/// The URL of a test's database for a server's connections.
+pub(crate) fn as_server(url: &str) -> String {
+    let for_server = url.replacen("://earmark@", &format!("://{SERVER_ROLE}@"), 1);
+    assert_ne!(for_server, url, "a URL of the superuser");
+    for_server
 }
 
 /// A migrated database of a test's own; dropped at its end, but kept until the next run if the test panics.
@@ -264,11 +284,11 @@ async fn template_exists(server: &str, template: &str) -> bool {
     row.expect("the databases").is_some()
 }
 
-/// Named by what makes it, so that changed migrations find no template of theirs.
+/// Named by what makes it, so that changed migrations or privileges find no template of theirs.
 fn template_name() -> String {
-    let mut files = Vec::new();
-    let top = Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations");
-    let mut folders = vec![top.clone()];
+    let top = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut files = vec![top.join("src/db/roles.rs")];
+    let mut folders = vec![top.join("migrations")];
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
             let path = entry.path();
@@ -283,11 +303,11 @@ fn template_name() -> String {
     let mut hash = Sha256::new();
     for path in files {
         let name = path
-            .strip_prefix(&top)
+            .strip_prefix(top)
             .unwrap_or(&path)
             .to_string_lossy()
             .into_owned();
-        let content = fs::read(&path).expect("a migration");
+        let content = fs::read(&path).expect("a file of the schema");
         for part in [name.as_bytes(), &content] {
             hash.update(part.len().to_le_bytes());
             hash.update(part);

@@ -35,7 +35,7 @@ use tonic::{Code, Request, Status};
 use tonic_types::StatusExt;
 use uuid::Uuid;
 
-use super::cluster::{TestDatabase, database};
+use super::cluster::{TestDatabase, as_server, database};
 use super::process::{OwnAddress, Started};
 use super::{locks, process};
 use crate::support::raw::Raw;
@@ -132,7 +132,7 @@ impl Earmark {
         let keys = Jwks::open(JwksSource::File(jwks.path().into()))
             .await
             .expect("a JWKS");
-        let connector = Connector::with_session(url, &setup.session).expect("a URL");
+        let connector = Connector::with_session(&as_server(url), &setup.session).expect("a URL");
         let app = App::start(connector, &setup.app).expect("started");
         let parts = ServerParts {
             routes: app.routes(),
@@ -497,7 +497,7 @@ fn spawn(
         .env("EARMARK_LAME_DUCK", "0s")
         .env("EARMARK_LOG", filter)
         .env("EARMARK_LOG_FORMAT", "json")
-        .env("DATABASE_URL", url);
+        .env("DATABASE_URL", as_server(url));
     Started::spawn_with_log(&mut serve, log)
 }
 

@@ -19,7 +19,7 @@ use tokio_postgres::Client;
 use tonic::{Request, Response, Status};
 use tonic_types::StatusExt as _;
 
-use crate::support::cluster::{TestDatabase, database};
+use crate::support::cluster::{TestDatabase, as_server, database};
 
 /// Services on a database of the test's own.
 pub(crate) struct Services {
@@ -35,7 +35,7 @@ impl Services {
 
     pub(crate) async fn with_pool(settings: &PoolSettings) -> Self {
         let db = database().await;
-        let connector = Connector::new(&db.url).expect("a URL");
+        let connector = Connector::new(&as_server(&db.url)).expect("a URL");
         let pool = pool::open(connector, settings);
         let network = NetworkService::new(pool.clone());
         Self { db, pool, network }
@@ -70,7 +70,7 @@ impl Services {
 
 /// A pool of one connection, so that a test can look at the statements that a service prepares on it.
 pub(crate) fn on_one_connection(url: &str) -> (Connector, Pool, Writer) {
-    let connector = Connector::new(url).expect("a URL");
+    let connector = Connector::new(&as_server(url)).expect("a URL");
     let one = PoolSettings {
         max_size: 1,
         ..PoolSettings::default()

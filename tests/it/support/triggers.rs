@@ -24,7 +24,8 @@ pub(crate) async fn fail_first(sql: &Client, errcode: &str, times: u32, conditio
 /// Runs a statement of PL/pgSQL before each allocation for which the condition holds.
 pub(crate) async fn on_insert(sql: &Client, statement: &str, condition: &str) {
     let trigger = format!(
-        "CREATE OR REPLACE FUNCTION fault() RETURNS trigger LANGUAGE plpgsql AS $$
+        // As its owner: the server's role may not use the sequence.
+        "CREATE OR REPLACE FUNCTION fault() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
              BEGIN {statement}; RETURN NEW; END $$;
          CREATE OR REPLACE TRIGGER fault BEFORE INSERT ON allocation FOR EACH ROW
              WHEN ({condition}) EXECUTE FUNCTION fault()"

@@ -7,6 +7,7 @@ use earmark::server::ServerSettings;
 use tokio_postgres::Client;
 use tonic::{Code, Request, Status, Streaming};
 
+use crate::support::cluster::SERVER_ROLE;
 use crate::support::earmark::{Earmark, Setup, refusal};
 use crate::support::locks;
 use crate::verify::{try_verify, verify};
@@ -17,7 +18,8 @@ async fn slow_down(earmark: &Earmark, seconds: f64) {
         "ALTER TABLE adjustment RENAME TO adjustments;
          CREATE FUNCTION slow_adjustments() RETURNS SETOF adjustments LANGUAGE plpgsql AS
          $$BEGIN PERFORM pg_sleep({seconds}); RETURN QUERY SELECT * FROM adjustments; END$$;
-         CREATE VIEW adjustment AS SELECT * FROM slow_adjustments()"
+         CREATE VIEW adjustment AS SELECT * FROM slow_adjustments();
+         GRANT SELECT ON adjustment TO {SERVER_ROLE}"
     );
     earmark.sql().await.batch_execute(&sql).await.expect("slow");
 }
