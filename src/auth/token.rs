@@ -107,7 +107,8 @@ impl TokenVerifier {
                 Ok(cached.caller)
             };
         }
-        let (claims, generation) = self.verified_claims(token).await?;
+        // In a box, so that the calls whose token is remembered do not carry the state of a verification.
+        let (claims, generation) = Box::pin(self.verified_claims(token)).await?;
         let (caller, expires) = self.check_claims(&claims, now)?;
         let caller = Arc::new(caller);
         let verified = CachedToken {

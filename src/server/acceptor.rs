@@ -12,7 +12,6 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tonic::body::Body;
 
 use crate::limits::ACCEPT_RETRY;
 use crate::server::connection::{ConnectionError, ConnectionServer};
@@ -178,7 +177,7 @@ impl Accepting {
         let peer = Peer::new(peer);
         let service = service_fn(move |request: http::Request<Incoming>| {
             let (layers, peer) = (Arc::clone(&self.layers), peer.clone());
-            async move { Ok::<_, Infallible>(layers.handle(request.map(Body::new), &peer).await) }
+            async move { Ok::<_, Infallible>(layers.handle(request, &peer).await) }
         });
         self.connections.serve(stream, service).await
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use http::Request;
 use http::header::AUTHORIZATION;
+use hyper::body::Incoming;
 use tonic::body::Body;
 
 use crate::auth::caller::Caller;
@@ -114,7 +115,7 @@ impl Admission {
     /// of its principal.
     pub(super) async fn admit_rpc(
         &self,
-        request: Request<Body>,
+        request: Request<Incoming>,
         rpc: &'static Rpc,
         peer: &Peer,
         context: &CallContext,
@@ -161,7 +162,7 @@ impl Admission {
     /// watches over the process must hear from it however busy it is.
     pub(super) async fn admit_public(
         &self,
-        request: Request<Body>,
+        request: Request<Incoming>,
         call: PublicCall,
         peer: &Peer,
     ) -> Result<AdmittedCall, CallFault> {
@@ -171,7 +172,7 @@ impl Admission {
             let stream = peer.begin_reflection()?;
             let share = self.reflections.take(principal, 1);
             return Ok(AdmittedCall {
-                request,
+                request: request.map(Body::new),
                 held: HeldByCall {
                     _call: Some(share.ok_or(Error::Overloaded)?),
                     _stream: Some(stream),

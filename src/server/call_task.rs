@@ -5,7 +5,7 @@
 
 use std::cell::Cell;
 use std::future::poll_fn;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::task::Poll;
 
 use tokio::time::{Instant, Sleep, sleep_until};
@@ -26,24 +26,25 @@ pub(super) fn end_at(deadline: Option<Instant>) {
 }
 
 /// Runs the future of a call until it has ended, or until the time that [`end_at`] was given within it.
-pub(super) async fn run<F: Future>(call: F) {
-    let until_end = async {
-        let mut call = pin!(call);
-        // Created only for the few calls that set a time.
-        let mut timer: Option<Pin<Box<Sleep>>> = None;
-        poll_fn(|task| {
-            if call.as_mut().poll(task).is_ready() {
-                return Poll::Ready(());
-            }
-            let Some(time) = END.with(Cell::get) else {
-                return Poll::Pending;
-            };
-            let timer = timer.get_or_insert_with(|| Box::pin(sleep_until(time)));
-            timer.as_mut().poll(task)
-        })
-        .await;
-    };
-    END.scope(Cell::new(None), until_end).await;
+pub(super) fn run<F>(call: F) -> impl Future<Output = ()> + Send
+where
+    F: Future + Send,
+{
+    // Its state is several KiB: in a box it is copied once, and not by each future around it.
+    let mut call = Box::pin(call);
+    // Created only for the few calls that set a time.
+    let mut timer: Option<Pin<Box<Sleep>>> = None;
+    let until_end = poll_fn(move |task| {
+        if call.as_mut().poll(task).is_ready() {
+            return Poll::Ready(());
+        }
+        let Some(time) = END.with(Cell::get) else {
+            return Poll::Pending;
+        };
+        let timer = timer.get_or_insert_with(|| Box::pin(sleep_until(time)));
+        timer.as_mut().poll(task)
+    });
+    END.scope(Cell::new(None), until_end)
 }
 
 #[cfg(test)]

@@ -9,10 +9,12 @@
 //! one function rather than a stack of tower services: the order is visible in one place, and a call costs one
 //! allocation.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::{Request, Response};
+use hyper::body::Incoming;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tonic::body::Body;
@@ -46,7 +48,7 @@ pub(super) struct Layers {
 
 impl Layers {
     /// Handles one call from its request's headers to its response's headers. The response's body does the rest.
-    pub(super) async fn handle(&self, request: Request<Body>, peer: &Peer) -> Response<Body> {
+    pub(super) async fn handle(&self, request: Request<Incoming>, peer: &Peer) -> Response<Body> {
         let path = request.uri().path();
         let context = CallContext {
             route: Route::of(path),
@@ -67,14 +69,18 @@ impl Layers {
 
     async fn within_deadline(
         &self,
-        request: Request<Body>,
+        request: Request<Incoming>,
         peer: &Peer,
         context: CallContext,
         mut log_line: AccessLogLine,
     ) -> Response<Body> {
         let deadline = deadline::of(request.headers(), context.time_limit(self.call_max));
-        let handled = panic::catch(self.admit_and_handle(request, peer, &context, &mut log_line));
-        let outcome = match timeout_at(deadline, handled).await {
+        let ended = {
+            // Pinned here, since each function that takes it by value would keep room for it twice.
+            let handled = pin!(self.admit_and_handle(request, peer, &context, &mut log_line));
+            timeout_at(deadline, panic::catch(handled)).await
+        };
+        let outcome = match ended {
             Some(Ok(outcome)) => outcome,
             Some(Err(Panicked(message))) => {
                 Err(Error::Internal(message, context.claim.withdraw()).into())
@@ -96,7 +102,7 @@ impl Layers {
     /// The handler's response. An error if the call is refused before it reaches its handler.
     async fn admit_and_handle(
         &self,
-        request: Request<Body>,
+        request: Request<Incoming>,
         peer: &Peer,
         context: &CallContext,
         log_line: &mut AccessLogLine,

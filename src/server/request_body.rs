@@ -9,6 +9,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use futures_util::FutureExt;
 use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
 use tonic::body::Body;
 
 use crate::error::{Error, Result};
@@ -72,7 +73,7 @@ impl From<Error> for BodyFault {
 /// Receives a body, or as much of it as shows that it is refused. What does not come at once counts, byte by byte as it
 /// arrives, among the bytes under way of the principal.
 pub(super) async fn receive(
-    mut body: Body,
+    mut body: Incoming,
     limits: BodyLimits,
     under_way: &Arc<Shares>,
     principal: Principal,
