@@ -8,6 +8,9 @@ pub(crate) mod json;
 pub mod migrate;
 pub mod pg_error;
 pub mod pool;
+mod pool_connection;
+pub mod pools;
+pub mod pulse;
 pub mod read;
 pub mod record_write;
 pub mod request_key;
@@ -16,5 +19,6 @@ pub mod request_key;
     reason = "its modules and columns are the tables and columns of `migrations/`"
 )]
 pub mod schema;
+mod settle;
 pub(crate) mod statement;
 pub mod write;

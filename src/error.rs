@@ -3,10 +3,13 @@
 //! The variants are in order of precedence: where several apply to a call, the first one is answered. The last group is
 //! about the server rather than the call; [`Error::ShuttingDown`] and [`Error::Overloaded`] come before everything else.
 
+use std::time::Duration;
+
 use crate::types::amount::Amount;
 use crate::types::ids::{
     ActionId, AllocationId, ClientId, CompanyId, ConnectionId, EnterpriseId, PartnerId,
 };
+use crate::types::read_class::ReadClass;
 use crate::types::unit::Unit;
 
 /// The result of everything that a call can ask for.
@@ -151,6 +154,13 @@ pub enum Error {
     ShuttingDown,
     /// The call's deadline passed before its answer was ready.
     Deadline(Outcome),
+    /// The read took longer than the server allows reads of its class, while the database answered.
+    ReadTooLong {
+        /// The class of the read.
+        class: ReadClass,
+        /// How long a read of the class may take.
+        limit: Duration,
+    },
     /// There is no such method.
     MethodUnknown,
     /// A bug or a broken invariant. The text goes to the log only, never to the caller.

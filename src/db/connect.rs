@@ -27,7 +27,7 @@ use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme
 use thiserror::Error;
 use tokio::task::JoinHandle;
 use tokio_postgres::config::{Host, SslMode};
-use tokio_postgres::{Client, Config};
+use tokio_postgres::{CancelToken, Client, Config};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::limits::{
@@ -60,6 +60,9 @@ pub enum ConnectError {
     /// Postgres refused the connection, or cannot be reached.
     #[error("cannot connect to Postgres: {}", chain(.0))]
     Postgres(#[from] tokio_postgres::Error),
+    /// The session could not be set up. The text is the driver's.
+    #[error("cannot set up a session of Postgres: {0}")]
+    Session(String),
     /// There was no answer within this time.
     #[error("cannot connect to Postgres: no answer in {0:?}")]
     TimedOut(Duration),
@@ -174,10 +177,11 @@ impl Connector {
         .await
     }
 
-    /// Asks Postgres to cancel the current statement of a connection. There is no answer whether it did.
-    pub async fn cancel(&self, client: &Client) {
+    /// Asks Postgres to cancel the current statement of a connection, which its token names. There is no answer whether
+    /// it did, and it may do so a moment later, when the connection has begun another statement.
+    pub async fn cancel(&self, connection: CancelToken) {
         let cancelled = within(DB_CONNECT_MAX, async {
-            Ok(client.cancel_token().cancel_query(self.tls.clone()).await?)
+            Ok(connection.cancel_query(self.tls.clone()).await?)
         });
         if let Err(error) = cancelled.await {
             tracing::debug!(%error, "a statement could not be cancelled");

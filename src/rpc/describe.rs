@@ -3,6 +3,8 @@
 //! [`describe`] matches every variant without a wildcard, so a new one does not compile until it is described here.
 //! [`status`](crate::rpc::status) turns a description into a gRPC status or into the error of one item.
 
+use std::time::Duration;
+
 use tonic::Code;
 
 use crate::error::{Error, Outcome, Violation, Violations};
@@ -10,6 +12,7 @@ use crate::limits::{REQUEST_BYTES_MAX, RETRY_DELAY, VIOLATION_CHARS_MAX, VIOLATI
 use crate::proto::common::v1::ErrorReason as Reason;
 use crate::types::amount::Amount;
 use crate::types::ids::{ClientId, EnterpriseId, PartnerId};
+use crate::types::read_class::ReadClass;
 use crate::types::unit::Unit;
 
 /// The text for a company that is invalid or unknown, to the letter of the catalogue's source document.
@@ -126,6 +129,7 @@ pub(crate) fn describe(error: &Error) -> ErrorDescription {
         Error::DatabaseUnavailable(outcome) => database_unavailable(*outcome),
         Error::ShuttingDown => shutting_down(),
         Error::Deadline(outcome) => deadline(*outcome),
+        Error::ReadTooLong { class, limit } => read_too_long(*class, *limit),
         Error::MethodUnknown => method_unknown(),
         Error::Internal(..) => internal(),
     }
@@ -429,6 +433,18 @@ fn deadline(outcome: Outcome) -> ErrorDescription {
         }
     };
     ErrorDescription::new(Code::DeadlineExceeded, Reason::Deadline, text)
+}
+
+fn read_too_long(class: ReadClass, limit: Duration) -> ErrorDescription {
+    let (reads, advice) = match class {
+        ReadClass::ByKey => ("reads by key", "try again later"),
+        ReadClass::List => ("lists", "set more filters, or ask for a smaller page"),
+        ReadClass::Search => ("searches", "set narrower criteria, or sort by fewer fields"),
+    };
+    let limit = humantime::format_duration(limit);
+    let text =
+        format!("The read took longer than {limit}, the server's limit for {reads}: {advice}.");
+    ErrorDescription::new(Code::DeadlineExceeded, Reason::Deadline, text).with("limit", limit)
 }
 
 fn method_unknown() -> ErrorDescription {

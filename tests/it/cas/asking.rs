@@ -7,6 +7,7 @@ use earmark::auth::scope::{self, Scope};
 use earmark::cas::CasAllocationService;
 use earmark::db::connect::Connector;
 use earmark::db::pool::{self, Pool, PoolSettings};
+use earmark::db::pools::Pools;
 use earmark::proto::cas::v1::cas_allocation_service_server::CasAllocationService as _;
 use earmark::rpc::call::Call;
 use earmark::types::ids::FirmId;
@@ -32,13 +33,12 @@ impl Asking {
             ..PoolSettings::default()
         };
         let pool = pool::open(Connector::new(&db.url).expect("a URL"), &one);
-        let service = CasAllocationService::new(pool.clone());
+        let service = CasAllocationService::new(Pools::sharing(&pool));
         let path = "/earmark.cas.v1.CasAllocationService/SearchAllocations";
         let call = Call {
             rpc: scope::rpc(path).expect("a row"),
             caller: Arc::new(Caller {
                 issuer: "https://issuer.example".into(),
-                principal: Principal::Server,
                 subject: "somebody".into(),
                 scopes: vec![Scope::AllocationsRead],
                 enterprises: None,
@@ -46,6 +46,7 @@ impl Asking {
                 tenant: None,
                 companies: None,
             }),
+            principal: Principal::Server,
             request_id: "test".into(),
             claim: Default::default(),
         };
