@@ -316,4 +316,49 @@ mod tests {
         );
         assert_eq!(reads.read(Principal::Server, 1).await, Ok(2));
     }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_principal_with_many_reads_delays_another_by_no_more_than_a_statement() {
+        let log = Slow::default();
+        let reads = Coalescer::start(log.clone());
+        let many = tokio::spawn({
+            let reads = reads.clone();
+            async move {
+                let all = (0..10 * COALESCED_READS_MAX as u32).map(|key| {
+                    let reads = reads.clone();
+                    async move { reads.read(Principal::Server, 1_001 + 2 * key).await }
+                });
+                join_all(all).await
+            }
+        });
+        sleep(Duration::from_millis(1)).await;
+        let other = reads.read(Principal::Admin, 100_001).await;
+        assert_eq!(other, Ok(200_002));
+        assert!(!many.is_finished());
+        for answer in many.await.expect("no panic") {
+            answer.expect("read");
+        }
+        let statements = log.0.lock().expect("no panic");
+        let place = statements.iter().position(|keys| keys.contains(&100_001));
+        let sent_before = COALESCED_STATEMENTS_MAX as usize;
+        assert!(
+            place <= Some(sent_before),
+            "{place:?} of {}",
+            statements.len()
+        );
+        assert!(statements.len() >= 10);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_principal_has_half_of_the_queue() {
+        let reads = Coalescer::start(Slow::default());
+        let one_more = COALESCED_PRINCIPAL_MAX as u32 + 1;
+        let all = (0..one_more).map(|_| reads.read(Principal::Server, 1));
+        let answers = join_all(all.chain([reads.read(Principal::Admin, 1)])).await;
+        let refused = answers
+            .iter()
+            .filter(|answer| **answer == Err(Error::Overloaded));
+        assert_eq!(refused.count(), 1);
+        assert_eq!(answers.last(), Some(&Ok(2)));
+    }
 }
