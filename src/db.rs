@@ -1,5 +1,6 @@
 //! Access to Postgres: connections, transactions, errors and shared statements. Besides it only the stores use diesel.
 
+mod cancel;
 pub(crate) mod coalesce;
 pub mod connect;
 pub(crate) mod enterprise_status;

@@ -1,8 +1,8 @@
 //! Turns at something of which there are few: those who wait are served in turn by key, and a key alone leaves a half
 //! to others.
 //!
-//! A key is given one more only while it holds fewer than are free, or holds none. So one key alone has at most a half,
-//! two have a third each, and there is always something left for a newcomer.
+//! A key is given one more only while it holds fewer than are free. So one key alone has a half (of an odd number the
+//! larger one), two have a third each, and there is always something left for a newcomer.
 
 mod queue;
 
@@ -18,7 +18,7 @@ pub use queue::{FairQueue, QueueTicket};
 /// How much of the whole a key may hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Share {
-    /// As much as is free, so that others find something: one key alone holds at most a half.
+    /// As much as is free, so that others find something: one key alone holds a half.
     Fair,
     /// All of it. Keys still take turns where several wait.
     All,

@@ -30,6 +30,7 @@ use tokio_postgres::config::{Host, SslMode};
 use tokio_postgres::{CancelToken, Client, Config};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
+use crate::db::cancel;
 use crate::limits::{
     DB_CONNECT_MAX, DB_IDLE_IN_TRANSACTION_MAX, DB_LOCK_WAIT_MAX, DB_STATEMENT_MAX,
 };
@@ -177,11 +178,12 @@ impl Connector {
         .await
     }
 
-    /// Asks Postgres to cancel the current statement of a connection, which its token names. There is no answer whether
-    /// it did, and it may do so a moment later, when the connection has begun another statement.
+    /// Asks Postgres to cancel the current statement of a connection, which its token names, and waits until it has passed
+    /// the request on. There is no answer whether there was such a statement. Where a pooler, or one of several servers,
+    /// receives the request, it may meet a statement that the connection begins only after this.
     pub async fn cancel(&self, connection: CancelToken) {
         let cancelled = within(DB_CONNECT_MAX, async {
-            Ok(connection.cancel_query(self.tls.clone()).await?)
+            Ok(cancel::cancel(&connection, &self.config, &self.tls).await?)
         });
         if let Err(error) = cancelled.await {
             tracing::debug!(%error, "a statement could not be cancelled");

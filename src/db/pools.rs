@@ -59,14 +59,15 @@ struct LaneSizes {
 }
 
 impl LaneSizes {
-    /// A quarter each; lists get what is left of the division. Each has at least [`DB_LANE_CONNECTIONS_MIN`].
+    /// A fifth each, and what is left to lists, of which a single caller reads many. Each has at least
+    /// [`DB_LANE_CONNECTIONS_MIN`].
     fn of(total: u32) -> Self {
-        let quarter = (total / 4).max(DB_LANE_CONNECTIONS_MIN);
+        let fifth = (total / 5).max(DB_LANE_CONNECTIONS_MIN);
         Self {
-            by_key: quarter,
-            list: total.saturating_sub(3 * quarter).max(quarter),
-            search: quarter,
-            records: quarter,
+            by_key: fifth,
+            list: total.saturating_sub(3 * fifth).max(fifth),
+            search: fifth,
+            records: fifth,
         }
     }
 }
@@ -134,8 +135,8 @@ mod tests {
 
     #[test]
     fn the_connections_are_divided_among_the_lanes() {
-        assert_eq!(sizes(16), [4, 4, 4, 4]);
-        assert_eq!(sizes(18), [4, 6, 4, 4]);
+        assert_eq!(sizes(16), [3, 7, 3, 3]);
+        assert_eq!(sizes(20), [4, 8, 4, 4]);
         assert_eq!(sizes(8), [2; 4]);
         assert_eq!(sizes(1), [2; 4]);
         for total in 8..100 {

@@ -123,23 +123,24 @@ impl Pulse {
         *under_way = Some(probe.clone());
         let pulse = self.clone();
         tokio::spawn(async move {
-            if pulse.ask().await {
+            if is_answered(&pulse.0.connector).await {
                 pulse.note();
             }
             drop(running);
         });
         (probe, true)
     }
+}
 
-    /// Makes a connection, of which the session's settings are the first statement, and closes it.
-    async fn ask(&self) -> bool {
-        match self.0.connector.connect().await {
-            Ok(_) => true,
-            // A server that has no connection to spare has answered all the same.
-            Err(ConnectError::Postgres(error)) => error
-                .code()
-                .is_some_and(|code| code.code() == TOO_MANY_CONNECTIONS),
-            Err(_) => false,
-        }
+/// Makes a connection, of which the session's settings are the first statement, and closes it: whether the database
+/// answers, within [`DB_CONNECT_MAX`](crate::limits::DB_CONNECT_MAX).
+pub async fn is_answered(connector: &Connector) -> bool {
+    match connector.connect().await {
+        Ok(_) => true,
+        // A server that has no connection to spare has answered all the same.
+        Err(ConnectError::Postgres(error)) => error
+            .code()
+            .is_some_and(|code| code.code() == TOO_MANY_CONNECTIONS),
+        Err(_) => false,
     }
 }

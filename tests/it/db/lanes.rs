@@ -7,10 +7,12 @@ use std::time::Duration;
 
 use diesel_async::{AsyncPgConnection, SimpleAsyncConnection};
 use earmark::db::connect::Connector;
+use earmark::db::pg_error::TransactionError;
 use earmark::db::pool::{self, Pool, PoolSettings};
 use earmark::db::pools::{Pools, ReadLimits};
 use earmark::db::pulse::Pulse;
-use earmark::db::read;
+use earmark::db::write::Transaction;
+use earmark::db::{read, write};
 use earmark::error::{Error, Result};
 use earmark::types::ids::EnterpriseId;
 use earmark::types::principal::Principal;
@@ -77,8 +79,14 @@ async fn a_principal_with_many_calls_leaves_connections_of_each_lane_to_others()
     const CALLS: u32 = 30;
     let db = database().await;
     let pools = patient_pools(&db);
-    let lanes = [&pools.by_key, &pools.list, &pools.search, &pools.records];
-    for lane in lanes {
+    // Half of each lane, of which lists have 7 connections, and the others 3.
+    let lanes = [
+        (&pools.by_key, 2),
+        (&pools.list, 4),
+        (&pools.search, 2),
+        (&pools.records, 2),
+    ];
+    for (lane, half) in lanes {
         let holder = session(&db.url).await;
         let lock = "SELECT pg_advisory_lock(1)";
         holder.batch_execute(lock).await.expect(lock);
@@ -92,7 +100,7 @@ async fn a_principal_with_many_calls_leaves_connections_of_each_lane_to_others()
             })
         });
         let many: Vec<_> = many.collect();
-        once(&db, LOCK_WAITERS, |waiting| waiting == 2).await;
+        once(&db, LOCK_WAITERS, |waiting| waiting == half).await;
         let others = (2..8).map(async |number| {
             let pool = lane.on_behalf_of(enterprise(number));
             for _ in 0..5 {
@@ -101,7 +109,7 @@ async fn a_principal_with_many_calls_leaves_connections_of_each_lane_to_others()
         });
         join_all(others).await;
         assert_eq!(done.load(Ordering::SeqCst), 0, "{lane:?}");
-        once(&db, LOCK_WAITERS, |waiting| waiting == 2).await;
+        once(&db, LOCK_WAITERS, |waiting| waiting == half).await;
         let unlock = "SELECT pg_advisory_unlock(1)";
         holder.batch_execute(unlock).await.expect(unlock);
         for answer in join_all(many).await {
@@ -163,6 +171,53 @@ async fn the_statement_of_a_cancelled_read_ends_and_its_connection_is_used_again
          WHERE datname = current_database() AND application_name = 'earmark'";
     let open = once(&db, connections, |_| true).await;
     assert!(open <= 16 + 4, "{open} connections");
+}
+
+/// Sleeps for a second.
+struct Nap;
+
+impl Transaction for Nap {
+    type Output = ();
+
+    async fn run(&self, connection: &mut AsyncPgConnection) -> Result<(), TransactionError> {
+        Ok(connection.batch_execute("SELECT pg_sleep(1)").await?)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_statement_that_a_late_cancellation_meets_is_sent_again() {
+    let db = database().await;
+    let one = PoolSettings {
+        max_size: 1,
+        checkout_timeout: PATIENCE,
+        ..PoolSettings::default()
+    };
+    let pool = pool::open(Connector::new(&db.url).expect("a URL"), &one);
+    // As if the request that ended the statement before came only now.
+    let late = async || {
+        once(&db, SLEEPERS, |running| running == 1).await;
+        let cancel = "SELECT count(pg_cancel_backend(pid)) FROM pg_stat_activity
+             WHERE datname = current_database() AND wait_event = 'PgSleep'";
+        assert_eq!(once(&db, cancel, |_| true).await, 1);
+    };
+    for is_write in [false, true] {
+        let abandoned = run(&pool, "SELECT pg_sleep(60)");
+        assert!(
+            timeout(Duration::from_millis(300), abandoned)
+                .await
+                .is_err()
+        );
+        once(&db, SLEEPERS, |running| running == 0).await;
+        let next = async {
+            if is_write {
+                write::run(&pool, || true, Nap).await
+            } else {
+                run(&pool, "SELECT pg_sleep(1)").await
+            }
+        };
+        let (answer, ()) = tokio::join!(next, late());
+        assert_eq!(answer, Ok(()), "a write: {is_write}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
