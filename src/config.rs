@@ -84,11 +84,11 @@ pub(crate) struct ConnectionArgs {
     /// The largest number of database connections for reads and for writes outside of the ledger, from 8 to 1000
     ///
     /// They are divided into four lanes: a fifth each for reads by key, for searches, and for writes of the network, book
-    /// building and catalogues; the rest for lists. Who calls alone has about half of a lane. In addition a process opens up to four
-    /// connections for reads by id, two for health, one for each writer, and one for each verification that runs (two at
-    /// most). Too low: calls wait for a free connection, and those that wait for two seconds end with RESOURCE_EXHAUSTED
-    /// (OVERLOADED). Too high: all processes together exceed PostgreSQL's max_connections, and calls end with
-    /// UNAVAILABLE.
+    /// building and catalogues; the rest for lists. Who calls alone has half of a lane. In addition a process opens up to
+    /// four connections for reads by id, two for health, one for a moment to ask whether the database answers, one for
+    /// each writer, and one for each verification that runs (two at most). Too low: calls wait for a free connection, and
+    /// those that wait for two seconds end with RESOURCE_EXHAUSTED (OVERLOADED). Too high: all processes together exceed
+    /// PostgreSQL's max_connections, and calls end with UNAVAILABLE.
     #[arg(
         long,
         env = "EARMARK_POOL_SIZE",

@@ -228,8 +228,8 @@ pub const READ_SEARCH_MAX: Duration = Duration::from_secs(10);
 pub const READ_LIMIT_MIN: Duration = Duration::from_millis(100);
 /// How much later than the server Postgres itself ends a read that takes too long, in case the server cannot.
 pub const DB_STATEMENT_GRACE: Duration = Duration::from_secs(1);
-/// How long a read by key waits for an answer before it is sent by a second connection as well: the first one's process
-/// may stand still.
+/// How long a read by key waits for an answer before it is sent by a second connection as well: the process of Postgres
+/// that serves the first one may stand still.
 pub const READ_HEDGE_AFTER: Duration = Duration::from_secs(1);
 /// How long a read waits for an answer before the server looks whether the database answers anybody.
 pub const DB_SILENCE_MAX: Duration = Duration::from_secs(3);

@@ -76,7 +76,7 @@ impl<K: Copy + Eq + Hash> Turns<K> {
     /// Takes a place, or waits until it is the caller's turn. A caller that is cancelled leaves no trace.
     ///
     /// # Errors
-    /// [`TooManyWait`], at once.
+    /// At once [`TooManyWait`], if so many wait under the key already.
     pub async fn take(&self, key: K) -> Result<Turn<K>, TooManyWait> {
         let (granted, ticket) = {
             let mut state = self.state();

@@ -63,7 +63,7 @@ pub struct ReadLimit {
 /// A connection of the pool, which gets it back on drop. It counts as in use until [`Pooled::settled`] is called: dropped
 /// before, its statement is cancelled, and the pool gets it back once it has answered. Inside a transaction it is closed.
 pub struct Pooled {
-    /// Taken on drop.
+    /// There until this is dropped.
     loan: Option<Loan>,
     lane: Arc<PoolLane>,
     state: Unsettled,
@@ -248,7 +248,7 @@ impl Pool {
         }
     }
 
-    /// As [`PoolSettings::hedge_after`].
+    /// How long a read waits before a second connection is used, as in [`PoolSettings::hedge_after`].
     pub(super) fn hedge_after(&self) -> Option<Duration> {
         self.lane.hedge_after
     }

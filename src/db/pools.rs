@@ -16,11 +16,11 @@ use crate::types::read_class::ReadClass;
 /// How long reads may take, by their class.
 #[derive(Clone, Debug)]
 pub struct ReadLimits {
-    /// Reads by key.
+    /// How long a read by key may take, its wait for a connection included.
     pub by_key: Duration,
-    /// Pages of lists.
+    /// How long a page of a list may take.
     pub list: Duration,
-    /// Searches by free criteria.
+    /// How long a search by free criteria may take.
     pub search: Duration,
 }
 
@@ -41,7 +41,7 @@ pub struct Pools {
     pub by_key: Pool,
     /// Reads by id that are joined into one statement for many calls. Their order is kept by the queue that joins them.
     pub by_id: Pool,
-    /// Pages of lists.
+    /// Pages of lists, of every service.
     pub list: Pool,
     /// Searches by free criteria.
     pub search: Pool,
@@ -59,8 +59,8 @@ struct LaneSizes {
 }
 
 impl LaneSizes {
-    /// A fifth each, and what is left to lists, of which a single caller reads many. Each has at least
-    /// [`DB_LANE_CONNECTIONS_MIN`].
+    /// A fifth each, and what is left to lists, of which a single caller reads many; none less than
+    /// [`DB_LANE_CONNECTIONS_MIN`], whatever the total.
     fn of(total: u32) -> Self {
         let fifth = (total / 5).max(DB_LANE_CONNECTIONS_MIN);
         Self {

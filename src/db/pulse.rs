@@ -88,8 +88,8 @@ impl Pulse {
         }
     }
 
-    /// Waits for statements until `end`, and no longer than the database answers. That they take long is no sign that it
-    /// does not.
+    /// Waits for statements until `end`, and no longer than the database answers somebody. That they take long is no sign
+    /// that it does not answer.
     pub(super) async fn watch<T>(&self, end: Instant, work: impl Future<Output = T>) -> Watched<T> {
         let mut work = pin!(work);
         let mut look = end.min(Instant::now() + DB_SILENCE_MAX);
@@ -132,8 +132,8 @@ impl Pulse {
     }
 }
 
-/// Makes a connection, of which the session's settings are the first statement, and closes it: whether the database
-/// answers, within [`DB_CONNECT_MAX`](crate::limits::DB_CONNECT_MAX).
+/// Whether the database answers a new connection, of which the session's settings are the first statement. Takes at most
+/// as long as a connection may take to be made.
 pub async fn is_answered(connector: &Connector) -> bool {
     match connector.connect().await {
         Ok(_) => true,

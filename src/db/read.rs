@@ -33,8 +33,8 @@ where
     type Future = Fut;
 }
 
-/// Runs a read of one statement, outside of a transaction. It may be run again on another connection, and by two at the
-/// same time.
+/// Runs a read of one statement, outside of a transaction. It may be run again on another connection, and on two
+/// connections at the same time.
 ///
 /// # Errors
 /// The error that the closure returns, or the database's as [`TransactionError::into_error`] maps
@@ -67,7 +67,7 @@ where
 /// Runs a read of several statements in one read-only snapshot: all see the database as it was at the first.
 ///
 /// # Errors
-/// Those of [`one`].
+/// The same as those of [`one`].
 #[expect(
     clippy::manual_async_fn,
     reason = "an async fn cannot promise that its future is Send"

@@ -436,15 +436,24 @@ fn deadline(outcome: Outcome) -> ErrorDescription {
 }
 
 fn read_too_long(class: ReadClass, limit: Duration) -> ErrorDescription {
-    let (reads, advice) = match class {
-        ReadClass::ByKey => ("reads by key", "try again later"),
-        ReadClass::List => ("lists", "set more filters, or ask for a smaller page"),
-        ReadClass::Search => ("searches", "set narrower criteria, or sort by fewer fields"),
-    };
     let limit = humantime::format_duration(limit);
-    let text =
-        format!("The read took longer than {limit}, the server's limit for {reads}: {advice}.");
-    ErrorDescription::new(Code::DeadlineExceeded, Reason::Deadline, text).with("limit", limit)
+    let what = |reads| format!("The read took longer than {limit}, the server's limit for {reads}");
+    let described = |reads, advice| {
+        let text = format!("{}: {advice}.", what(reads));
+        ErrorDescription::new(Code::DeadlineExceeded, Reason::Deadline, text)
+    };
+    let described = match class {
+        // A moment later the record may be read as fast as usual.
+        ReadClass::ByKey => {
+            let what = what("reads by key");
+            transient(Code::DeadlineExceeded, Reason::Deadline, &what)
+        }
+        ReadClass::List => described("lists", "set more filters, or ask for a smaller page"),
+        ReadClass::Search => {
+            described("searches", "set narrower criteria, or sort by fewer fields")
+        }
+    };
+    described.with("limit", limit)
 }
 
 fn method_unknown() -> ErrorDescription {
@@ -488,6 +497,23 @@ mod tests {
             text_of(&["name", "client_id", "mode"]),
             "`name`: is required (and 2 more)"
         );
+    }
+
+    #[test]
+    fn a_read_that_took_too_long_names_the_limit_and_what_to_do() {
+        let limit = Duration::from_millis(1_500);
+        for (class, advice, detail) in [
+            (ReadClass::ByKey, "try again in", ErrorDetail::Retry),
+            (ReadClass::List, "smaller page", ErrorDetail::Nothing),
+            (ReadClass::Search, "narrower criteria", ErrorDetail::Nothing),
+        ] {
+            let described = describe(&Error::ReadTooLong { class, limit });
+            assert_eq!(described.reason, Reason::Deadline);
+            assert_eq!(described.metadata, [("limit", "1s 500ms".to_owned())]);
+            assert_eq!(described.detail, detail);
+            let text = described.text;
+            assert!(text.contains("1s 500ms") && text.contains(advice), "{text}");
+        }
     }
 
     #[test]

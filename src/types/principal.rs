@@ -22,7 +22,7 @@ pub enum Principal {
     Admin,
     /// The address of the peer, as long as nothing better is known. See [`Principal::of_peer`].
     Peer(IpAddr),
-    /// The server itself.
+    /// The server itself, on behalf of nobody.
     Server,
 }
 
