@@ -15,9 +15,11 @@ use crate::catalogue::CatalogueService;
 use crate::db::connect::Connector;
 use crate::db::migrate;
 use crate::db::pool::{self, Pool, PoolSettings};
+use crate::db::pools::{Pools, ReadLimits};
+use crate::db::pulse::Pulse;
 use crate::ledger::engine::{Ended, Writer, WriterSettings};
 use crate::ledger::expiry;
-use crate::limits::{COALESCED_STATEMENTS_MAX, REQUEST_BYTES_MAX, RESPONSE_BYTES_MAX};
+use crate::limits::{HEALTH_HEDGE_AFTER, REQUEST_BYTES_MAX, RESPONSE_BYTES_MAX};
 use crate::network::NetworkService;
 use crate::proto::allocation::v1::allocation_service_server::AllocationServiceServer;
 use crate::proto::balance::v1::balance_service_server::BalanceServiceServer;
@@ -27,12 +29,15 @@ use crate::proto::catalogue::v1::catalogue_service_server::CatalogueServiceServe
 use crate::proto::network::v1::network_service_server::NetworkServiceServer;
 use crate::server::ClosingHook;
 use crate::server::health::{HealthProbe, probe};
+use crate::turns::Share;
 
 /// How a process uses its database: sizes of pools, number of writers.
 #[derive(Clone, Debug, Default)]
 pub struct AppSettings {
-    /// The pool for reads, and for writes outside of the ledger.
+    /// The pools for reads, and for writes outside of the ledger: all of them together.
     pub pool: PoolSettings,
+    /// How long reads may take.
+    pub reads: ReadLimits,
     /// The writers, which carry out everything that moves value.
     pub writer: WriterSettings,
 }
@@ -40,17 +45,15 @@ pub struct AppSettings {
 /// The resources that all calls of a process share.
 pub struct App {
     /// Reads, and writes outside of the ledger.
-    pool: Pool,
-    /// Reads by id, which are coalesced: one statement reads for many calls, so that few connections are enough.
-    coalesced_pool: Pool,
+    pools: Pools,
     writer: Writer,
     writers_ended: Vec<Ended>,
     sweep: JoinHandle<()>,
     stop_sweep: CancellationToken,
     /// Makes the connections that belong to no pool: those of verifications.
     connector: Connector,
-    /// The health probe's one connection. With a connection of the shared pool, health would fail when
-    /// the pool is busy.
+    /// The health probe's connections: one, and another while that does not answer. With those of a lane, health would
+    /// fail when the lane is busy.
     probe_pool: Pool,
 }
 
@@ -61,27 +64,19 @@ impl App {
     /// The operating system cannot start the writers' threads.
     pub fn start(connector: Connector, settings: &AppSettings) -> io::Result<Self> {
         let for_probe = PoolSettings {
-            max_size: 1,
-            min_idle: 1,
+            max_size: 2,
+            share: Share::All,
+            hedge_after: Some(HEALTH_HEDGE_AFTER),
             ..PoolSettings::default()
         };
         let (writer, writers_ended) = Writer::start(&connector, &settings.writer)?;
-        let pool = pool::open(connector.clone(), &settings.pool);
-        let for_coalesced = PoolSettings {
-            max_size: COALESCED_STATEMENTS_MAX,
-            min_idle: 1,
-            ..settings.pool.clone()
-        };
-        let coalesced_pool = pool::open(
-            connector.adjusted(|session| session.generic_plans = true),
-            &for_coalesced,
-        );
+        let pulse = Pulse::new(connector.clone());
+        let pools = Pools::open(&connector, &settings.pool, &settings.reads, &pulse);
         let stop_sweep = CancellationToken::new();
-        let sweep = expiry::sweep(pool.clone(), writer.clone(), stop_sweep.clone());
+        let sweep = expiry::sweep(pools.records.clone(), writer.clone(), stop_sweep.clone());
         Ok(Self {
-            pool,
-            coalesced_pool,
-            probe_pool: pool::open(connector.clone(), &for_probe),
+            pools,
+            probe_pool: pool::open_with(connector.clone(), &for_probe, pulse),
             connector,
             writer,
             writers_ended,
@@ -92,20 +87,13 @@ impl App {
 
     /// Every service, with the limits of its messages. A new service is added here and in the scope table.
     pub fn routes(&self) -> Routes {
-        let allocation = AllocationService::new(
-            self.pool.clone(),
-            self.coalesced_pool.clone(),
-            self.writer.clone(),
-        );
-        let balance = BalanceService::new(
-            self.pool.clone(),
-            self.writer.clone(),
-            self.connector.clone(),
-        );
-        let bucket = BucketService::new(self.pool.clone(), self.writer.clone());
-        let cas = CasAllocationService::new(self.pool.clone());
-        let catalogue = CatalogueService::new(self.pool.clone());
-        let network = NetworkService::new(self.pool.clone());
+        let (pools, writer) = (&self.pools, &self.writer);
+        let allocation = AllocationService::new(pools.clone(), writer.clone());
+        let balance = BalanceService::new(pools.clone(), writer.clone(), self.connector.clone());
+        let bucket = BucketService::new(pools.clone(), writer.clone());
+        let cas = CasAllocationService::new(pools.clone());
+        let catalogue = CatalogueService::new(pools.clone());
+        let network = NetworkService::new(pools.clone());
         Routes::new(
             AllocationServiceServer::new(allocation)
                 .max_decoding_message_size(REQUEST_BYTES_MAX)
@@ -151,8 +139,7 @@ impl App {
     /// queued, and the pools close their connections.
     pub fn closing(self) -> Vec<ClosingHook> {
         let Self {
-            pool,
-            coalesced_pool,
+            pools,
             writer,
             writers_ended,
             sweep,
@@ -177,10 +164,7 @@ impl App {
         vec![
             ClosingHook::new("sweep", stop),
             ClosingHook::new("writers", flush),
-            ClosingHook::new(
-                "pools",
-                async move { drop((pool, coalesced_pool, probe_pool)) },
-            ),
+            ClosingHook::new("pools", async move { drop((pools, probe_pool)) }),
         ]
     }
 }

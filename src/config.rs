@@ -10,6 +10,9 @@ use clap::{ArgAction, Args, ValueEnum};
 use uuid::Uuid;
 
 use crate::app::AppSettings;
+use crate::db::pool::PoolSettings;
+use crate::db::pools::ReadLimits;
+use crate::limits::{CALL_MAX, READ_LIMIT_MIN};
 use crate::server::ServerSettings;
 
 /// The format of log lines.
@@ -78,20 +81,62 @@ pub(crate) struct DatabaseArgs {
 /// Settings of the connections to the database.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct ConnectionArgs {
-    /// The largest number of database connections for reads and for writes outside of the ledger, from 1 to 1000
+    /// The largest number of database connections for reads and for writes outside of the ledger, from 8 to 1000
     ///
-    /// In addition a process opens two connections for reads by id, one for the health probe, one for each writer, and
-    /// one for each verification that runs (two at most). Too low: calls wait for a free connection, and those that
-    /// wait for two seconds end with RESOURCE_EXHAUSTED (OVERLOADED). Too high: all processes together exceed
+    /// They are divided into four lanes: a fifth each for reads by key, for searches, and for writes of the network, book
+    /// building and catalogues; the rest for lists. Who calls alone has half of a lane. In addition a process opens up to
+    /// four connections for reads by id, two for health, one for a moment to ask whether the database answers, one for
+    /// each writer, and one for each verification that runs (two at most). Too low: calls wait for a free connection, and
+    /// those that wait for two seconds end with RESOURCE_EXHAUSTED (OVERLOADED). Too high: all processes together exceed
     /// PostgreSQL's max_connections, and calls end with UNAVAILABLE.
     #[arg(
         long,
         env = "EARMARK_POOL_SIZE",
         value_name = "N",
-        default_value_t = 10,
-        value_parser = clap::value_parser!(u32).range(1..=1_000)
+        default_value_t = PoolSettings::default().max_size,
+        value_parser = clap::value_parser!(u32).range(8..=1_000)
     )]
     pub(crate) pool_size: u32,
+
+    /// The longest time that a read by key may take, such as 500ms or 2s
+    ///
+    /// Its wait for a connection counts. A read that takes longer is cancelled in PostgreSQL, and ends with
+    /// DEADLINE_EXCEEDED (DEADLINE, with the metadata limit). Too low: reads end although the database is only slow for a
+    /// moment. Too high: while the database is overloaded, reads hold connections that nobody waits for any longer.
+    #[arg(
+        long,
+        env = "EARMARK_READ_BY_KEY_MAX",
+        value_name = "DURATION",
+        default_value = "2s",
+        value_parser = read_limit
+    )]
+    pub(crate) read_by_key_max: Duration,
+
+    /// The longest time that a page of a list may take, such as 5s
+    ///
+    /// As for reads by key. Too low: large pages behind large offsets cannot be read. Too high: slow lists keep other
+    /// lists of the same caller waiting.
+    #[arg(
+        long,
+        env = "EARMARK_READ_LIST_MAX",
+        value_name = "DURATION",
+        default_value = "5s",
+        value_parser = read_limit
+    )]
+    pub(crate) read_list_max: Duration,
+
+    /// The longest time that a search of CAS allocations may take, such as 10s
+    ///
+    /// As for reads by key. Too low: searches of firms with many records cannot be made. Too high: searches that read
+    /// everything keep the processors of the database busy.
+    #[arg(
+        long,
+        env = "EARMARK_READ_SEARCH_MAX",
+        value_name = "DURATION",
+        default_value = "10s",
+        value_parser = read_limit
+    )]
+    pub(crate) read_search_max: Duration,
 
     /// The number of writers of the ledger, from 1 to 64. Without it: one per processor, at least 2 and at most 8
     ///
@@ -114,6 +159,11 @@ impl ConnectionArgs {
         let mut settings = AppSettings::default();
         settings.writer.owner_commands_max = calls_max.div_ceil(2);
         settings.pool.max_size = self.pool_size;
+        settings.reads = ReadLimits {
+            by_key: self.read_by_key_max,
+            list: self.read_list_max,
+            search: self.read_search_max,
+        };
         if let Some(writers) = self.writers {
             settings.writer.writers = writers.into();
         }
@@ -386,6 +436,16 @@ fn connection_time(text: &str) -> Result<Duration, String> {
     } else {
         Err("must be from 1s to 365days".into())
     }
+}
+
+/// Reads the time limit of a class of reads.
+fn read_limit(text: &str) -> Result<Duration, String> {
+    let limit = duration(text)?;
+    if limit < READ_LIMIT_MIN || limit > CALL_MAX {
+        let (least, most) = (READ_LIMIT_MIN.as_millis(), CALL_MAX.as_secs());
+        return Err(format!("must be from {least}ms to {most}s"));
+    }
+    Ok(limit)
 }
 
 /// Settings of `earmark serve`.

@@ -1,5 +1,6 @@
 //! Access to Postgres: connections, transactions, errors and shared statements. Besides it only the stores use diesel.
 
+mod cancel;
 pub(crate) mod coalesce;
 pub mod connect;
 pub(crate) mod enterprise_status;
@@ -8,6 +9,9 @@ pub(crate) mod json;
 pub mod migrate;
 pub mod pg_error;
 pub mod pool;
+mod pool_connection;
+pub mod pools;
+pub mod pulse;
 pub mod read;
 pub mod record_write;
 pub mod request_key;
@@ -17,5 +21,6 @@ pub mod roles;
     reason = "its modules and columns are the tables and columns of `migrations/`"
 )]
 pub mod schema;
+mod settle;
 pub(crate) mod statement;
 pub mod write;

@@ -9,6 +9,7 @@ use crate::types::amount::Amount;
 use crate::types::ids::{
     ActionId, AllocationId, ClientId, CompanyId, ConnectionId, EnterpriseId, PartnerId,
 };
+use crate::types::read_class::ReadClass;
 use crate::types::unit::Unit;
 
 /// The result of everything that a call can ask for.
@@ -155,6 +156,13 @@ pub enum Error {
     ShuttingDown,
     /// The call's deadline passed before its answer was ready.
     Deadline(Outcome),
+    /// The read took longer than the server allows reads of its class, while the database answered.
+    ReadTooLong {
+        /// The class of the read.
+        class: ReadClass,
+        /// How long a read of the class may take.
+        limit: Duration,
+    },
     /// There is no such method.
     MethodUnknown,
     /// A bug or a broken invariant. The text goes to the log only, never to the caller.

@@ -50,4 +50,5 @@ pub mod proto;
 pub mod rpc;
 pub mod server;
 mod telemetry;
+pub mod turns;
 pub mod types;

@@ -328,16 +328,51 @@ pub const DB_STATEMENT_MAX: Duration = CALL_MAX;
 pub const DB_LOCK_WAIT_MAX: Duration = Duration::from_secs(5);
 /// How long a transaction may stay idle before Postgres ends its session, and with it its locks.
 pub const DB_IDLE_IN_TRANSACTION_MAX: Duration = Duration::from_secs(10);
-/// How long a call waits for a connection of the pool; after that OVERLOADED if all are in use, DATABASE_UNAVAILABLE if
-/// none can be made.
+/// How long a call waits for a connection of its lane; after that OVERLOADED if all are in use, DATABASE_UNAVAILABLE if
+/// none can be made or the database does not answer.
 pub const DB_CHECKOUT_MAX: Duration = Duration::from_secs(2);
+/// Calls of one principal that wait for a connection of one lane; a further one is refused with OVERLOADED. They would
+/// wait longer than [`DB_CHECKOUT_MAX`].
+pub const DB_CHECKOUTS_WAITING_MAX: usize = 1_024;
+/// Connections of each lane, whatever the size of all lanes together: one for whoever has many calls, and one for others.
+pub const DB_LANE_CONNECTIONS_MIN: u32 = 2;
+/// How long a read by key may take unless it is configured otherwise, its wait for a connection included; after that
+/// DEADLINE, or DATABASE_UNAVAILABLE if the database answers nobody.
+pub const READ_BY_KEY_MAX: Duration = Duration::from_secs(2);
+/// The same for a page of a list.
+pub const READ_LIST_MAX: Duration = Duration::from_secs(5);
+/// The same for a search by free criteria.
+pub const READ_SEARCH_MAX: Duration = Duration::from_secs(10);
+/// The shortest time limit of a class of reads that can be configured.
+pub const READ_LIMIT_MIN: Duration = Duration::from_millis(100);
+/// How much later than the server Postgres itself ends a read that takes too long, in case the server cannot.
+pub const DB_STATEMENT_GRACE: Duration = Duration::from_secs(1);
+/// How long a read by key waits for an answer before it is sent by a second connection as well: the process of Postgres
+/// that serves the first one may stand still.
+pub const READ_HEDGE_AFTER: Duration = Duration::from_secs(1);
+/// How long a read waits for an answer before the server looks whether the database answers anybody.
+pub const DB_SILENCE_MAX: Duration = Duration::from_secs(3);
+/// The pause before it looks again.
+pub const DB_SILENCE_CHECK: Duration = Duration::from_secs(2);
+/// How old an answer to anybody may be that still shows that the database answers. Without one, a probe is sent.
+pub const DB_ANSWER_AGE_MAX: Duration = Duration::from_secs(1);
+/// How long a probe waits for its answer; after that all reads that wait end with DATABASE_UNAVAILABLE.
+pub const DB_PROBE_MAX: Duration = Duration::from_secs(2);
+/// How long a connection may take to answer once its statement was cancelled; after that it is closed. Until then it
+/// counts as in use.
+pub const DB_SETTLE_MAX: Duration = Duration::from_secs(2);
+/// How long after its last cancellation a connection's statement may still be hit by it: such a statement is sent again.
+pub const DB_LATE_CANCEL_MAX: Duration = Duration::from_secs(10);
+/// How long the health probe waits before it is sent by a second connection as well.
+pub const HEALTH_HEDGE_AFTER: Duration = Duration::from_millis(200);
 /// Reads by id that one statement carries; the others go in the next one. Beyond some hundreds a larger statement is
 /// not faster per read.
 pub const COALESCED_READS_MAX: usize = 256;
 /// Reads by id that wait for a statement, per kind of read; a further one is refused with OVERLOADED.
 pub const COALESCED_QUEUE_MAX: usize = 16_384;
-/// How long such a statement may take; after that its reads answer DATABASE_UNAVAILABLE. It takes milliseconds.
-pub const COALESCED_READ_MAX: Duration = Duration::from_secs(5);
+/// Reads by id of one principal that wait for a statement, per kind of read; a further one is refused with OVERLOADED.
+/// It is half of the queue, so that the other half stays open to others.
+pub const COALESCED_PRINCIPAL_MAX: usize = 8_192;
 /// Waiting reads from which on a further statement is sent while one is under way.
 pub const COALESCED_JOIN_MIN: usize = 32;
 /// How long fewer reads wait for the statement under way before a further one is sent; several times
@@ -345,6 +380,8 @@ pub const COALESCED_JOIN_MIN: usize = 32;
 pub const COALESCED_JOIN_WAIT_MAX: Duration = Duration::from_millis(3);
 /// Statements of one kind of read that a process has under way at the same time; further reads wait.
 pub const COALESCED_STATEMENTS_MAX: u32 = 2;
+/// Connections for reads by id: one for each statement, and one for its repetition by [`READ_HEDGE_AFTER`].
+pub const COALESCED_CONNECTIONS_MAX: u32 = 2 * COALESCED_STATEMENTS_MAX;
 /// How often a read is tried, each time on another connection, if the connection turns out to be dead.
 pub const DB_READ_TRIES: u32 = 4;
 /// How often a write is tried before its conflict with other transactions becomes CONTENTION.

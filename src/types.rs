@@ -5,6 +5,7 @@ pub mod content;
 pub mod ids;
 pub mod page;
 pub mod principal;
+pub mod read_class;
 pub(crate) mod text;
 pub mod time;
 pub mod unit;

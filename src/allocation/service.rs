@@ -10,6 +10,7 @@ use crate::db::enterprise_status::{
     EnterpriseStatus, require_client, require_license, require_partner,
 };
 use crate::db::pool::Pool;
+use crate::db::pools::Pools;
 use crate::error::{Error, Result};
 use crate::ledger::account::OwnerKind;
 use crate::ledger::engine::Writer;
@@ -23,30 +24,32 @@ use crate::rpc::call::{Answer, answer};
 use crate::rpc::page_token::Binding;
 use crate::rpc::paging;
 use crate::types::ids::EnterpriseId;
+use crate::types::principal::Principal;
 
 /// Reserves value for partners, takes their verdicts, and lists the records of both sides.
 #[derive(Clone, Debug)]
 pub struct AllocationService {
-    pool: Pool,
+    pools: Pools,
     records: Coalescer<AllocationKey, FoundAllocation>,
     writer: Writer,
 }
 
 impl AllocationService {
-    /// Reads from the pool, and by id from a pool whose connections plan for all parameters; writes through the writer.
-    pub fn new(pool: Pool, by_id: Pool, writer: Writer) -> Self {
+    /// Reads from the pools, writes through the writer.
+    pub fn new(pools: Pools, writer: Writer) -> Self {
         Self {
-            records: Coalescer::start(AllocationsById(by_id)),
-            pool,
+            records: Coalescer::start(AllocationsById(pools.by_id.clone())),
+            pools,
             writer,
         }
     }
 
     /// The client's enterprise, which owns the value of a partner's verdict: the connection leads to it. Refuses an
     /// enterprise that is no side of the connection.
-    async fn owner_of(&self, partner: &PartnerSide) -> Result<EnterpriseId> {
+    async fn owner_of(&self, principal: Principal, partner: &PartnerSide) -> Result<EnterpriseId> {
         let (enterprise, connection) = (partner.enterprise, partner.connection);
-        let (status, client) = store::route(&self.pool, enterprise, connection).await?;
+        let pool = self.pools.by_key.on_behalf_of(principal);
+        let (status, client) = store::route(&pool, enterprise, connection).await?;
         let Some(client) = client else {
             require_partner(status, enterprise)?;
             return Err(Error::ConnectionNotFound(connection));
@@ -57,15 +60,16 @@ impl AllocationService {
     /// A page of a list, after the reservations of it that had expired have been released.
     async fn page(
         &self,
+        pool: &Pool,
         list: &List,
         binding: Binding,
         authorise: impl Fn(Option<EnterpriseStatus>) -> Result<()>,
     ) -> Result<(Vec<pb::Allocation>, String)> {
-        let mut read = store::list(&self.pool, list, None).await?;
+        let mut read = store::list(pool, list, None).await?;
         authorise(read.enterprise)?;
         let clock = read.enterprise.map(|status| status.clock);
         while release_due(&self.writer, OwnerKind::Enterprise, &read.expired).await? {
-            read = store::list(&self.pool, list, clock).await?;
+            read = store::list(pool, list, clock).await?;
         }
         let cursor = |record: &AllocationRecord| list.order.cursor(record);
         let size = list.page.size;
@@ -138,7 +142,7 @@ impl Rpcs for AllocationService {
         answer(request, async |call, message| {
             let verdict = convert::clear(message)?;
             call.caller.require_member(verdict.partner.enterprise)?;
-            let owner = self.owner_of(&verdict.partner).await?;
+            let owner = self.owner_of(call.principal, &verdict.partner).await?;
             let reply = self
                 .writer
                 .submit(verdict.command(owner), call.claim)
@@ -160,7 +164,7 @@ impl Rpcs for AllocationService {
         answer(request, async |call, message| {
             let verdict = convert::release(message)?;
             call.caller.require_member(verdict.partner.enterprise)?;
-            let owner = self.owner_of(&verdict.partner).await?;
+            let owner = self.owner_of(call.principal, &verdict.partner).await?;
             let reply = self
                 .writer
                 .submit(verdict.command(owner), call.claim)
@@ -201,10 +205,10 @@ impl Rpcs for AllocationService {
             let (enterprise, id) = convert::get(&message)?;
             call.caller.require_member(enterprise)?;
             let key = AllocationKey { enterprise, id };
-            let mut found = self.records.read(key).await?;
+            let mut found = self.records.read(call.principal, key).await?;
             require_license(found.licensed, enterprise)?;
             if release_due(&self.writer, OwnerKind::Enterprise, &found.expired).await? {
-                found = self.records.read(key).await?;
+                found = self.records.read(call.principal, key).await?;
             }
             let record = found.record.ok_or(Error::AllocationNotFound(id))?;
             Ok(Answer::fresh(pb::GetAllocationResponse {
@@ -222,7 +226,9 @@ impl Rpcs for AllocationService {
             let (list, binding) = convert::client_list(call.rpc.path, message)?;
             call.caller.require_member(list.enterprise)?;
             let authorise = |status| require_client(status, list.enterprise).map(|_| ());
-            let (allocations, next_page_token) = self.page(&list, binding, authorise).await?;
+            let pool = self.pools.list.on_behalf_of(call.principal);
+            let (allocations, next_page_token) =
+                self.page(&pool, &list, binding, authorise).await?;
             Ok(Answer::fresh(pb::ListClientAllocationsResponse {
                 allocations,
                 next_page_token,
@@ -239,7 +245,9 @@ impl Rpcs for AllocationService {
             let (list, binding) = convert::partner_list(call.rpc.path, message)?;
             call.caller.require_member(list.enterprise)?;
             let authorise = |status| require_partner(status, list.enterprise).map(|_| ());
-            let (allocations, next_page_token) = self.page(&list, binding, authorise).await?;
+            let pool = self.pools.list.on_behalf_of(call.principal);
+            let (allocations, next_page_token) =
+                self.page(&pool, &list, binding, authorise).await?;
             Ok(Answer::fresh(pb::ListPartnerAllocationsResponse {
                 allocations,
                 next_page_token,

@@ -17,7 +17,7 @@ use crate::db::connect::Connector;
 use crate::db::enterprise_status::{
     EnterpriseStatus, require_client, require_licensed, require_partner,
 };
-use crate::db::pool::Pool;
+use crate::db::pools::Pools;
 use crate::error::{Error, Result};
 use crate::ledger::account::OwnerKind;
 use crate::ledger::engine::Writer;
@@ -34,17 +34,17 @@ use crate::types::ids::AccountId;
 /// Adjusts balances, reads them now and in the past, and verifies the ledger.
 #[derive(Clone, Debug)]
 pub struct BalanceService {
-    pool: Pool,
+    pools: Pools,
     writer: Writer,
     connector: Connector,
     verifying: Arc<Semaphore>,
 }
 
 impl BalanceService {
-    /// Reads from the pool, writes through the writer, and verifies on connections of its own.
-    pub fn new(pool: Pool, writer: Writer, connector: Connector) -> Self {
+    /// Reads from the pools, writes through the writer, and verifies on connections of its own.
+    pub fn new(pools: Pools, writer: Writer, connector: Connector) -> Self {
         Self {
-            pool,
+            pools,
             writer,
             connector,
             verifying: Arc::new(Semaphore::new(VERIFY_AT_ONCE_MAX)),
@@ -77,11 +77,12 @@ impl Rpcs for BalanceService {
         answer(request, async |call, message| {
             let (list, binding) = convert::client_list(call.rpc.path, message)?;
             call.caller.require_member(list.enterprise)?;
-            let mut read = store::client_balances(&self.pool, &list, None).await?;
+            let pool = self.pools.list.on_behalf_of(call.principal);
+            let mut read = store::client_balances(&pool, &list, None).await?;
             let client = require_client(read.enterprise, list.enterprise)?;
             let clock = read.enterprise.map(|status| status.clock);
             while release_due(&self.writer, OwnerKind::Enterprise, &read.expired).await? {
-                read = store::client_balances(&self.pool, &list, clock).await?;
+                read = store::client_balances(&pool, &list, clock).await?;
             }
             let found = read.found;
             let mut message = pb::ListClientBalancesResponse {
@@ -111,17 +112,11 @@ impl Rpcs for BalanceService {
         answer(request, async |call, message| {
             let (list, binding) = convert::partner_list(call.rpc.path, message)?;
             call.caller.require_member(list.enterprise)?;
-            let (status, connections) = store::connections(&self.pool, &list).await?;
+            let pool = self.pools.list.on_behalf_of(call.principal);
+            let (status, connections) = store::connections(&pool, &list).await?;
             let clock = require_partner(status, list.enterprise)?.clock;
-            let balances = || {
-                store::balances(
-                    &self.pool,
-                    list.enterprise,
-                    &connections,
-                    &list.units,
-                    clock,
-                )
-            };
+            let balances =
+                || store::balances(&pool, list.enterprise, &connections, &list.units, clock);
             let (mut expired, mut network) = balances().await?;
             while release_due(&self.writer, OwnerKind::Enterprise, &expired).await? {
                 (expired, network) = balances().await?;
@@ -144,11 +139,12 @@ impl Rpcs for BalanceService {
         answer(request, async |call, message| {
             let query = convert::get(&message)?;
             call.caller.require_member(query.enterprise)?;
-            let (status, connection) = store::account(&self.pool, &query).await?;
+            let pool = self.pools.by_key.on_behalf_of(call.principal);
+            let (status, connection) = store::account(&pool, &query).await?;
             let status = require_licensed(status, query.enterprise)?;
             let account = account(status, &query, connection)?;
             let (unit, clock) = (&query.unit, status.clock);
-            let snapshot = || store::snapshot(&self.pool, &account, unit, query.moment, clock);
+            let snapshot = || store::snapshot(&pool, &account, unit, query.moment, clock);
             let mut read = snapshot().await?;
             while release_due(&self.writer, OwnerKind::Enterprise, &read.expired).await? {
                 read = snapshot().await?;
@@ -166,14 +162,15 @@ impl Rpcs for BalanceService {
         answer(request, async |call, message| {
             let (list, binding) = convert::entry_list(call.rpc.path, message)?;
             call.caller.require_member(list.enterprise)?;
-            let read = store::visible(&self.pool, &list).await?;
+            let pool = self.pools.list.on_behalf_of(call.principal);
+            let read = store::visible(&pool, &list).await?;
             let status = require_licensed(read.enterprise, list.enterprise)?;
             require_client_or_partner(status)?;
             if list.accounts == EntryAccounts::Custody && status.client.is_none() {
                 return Err(Error::ClientNotFound(None));
             }
             release_due(&self.writer, OwnerKind::Enterprise, &read.expired).await?;
-            let entries = store::entries(&self.pool, &list, &read.found).await?;
+            let entries = store::entries(&pool, &list, &read.found).await?;
             let (entries, next_page_token) = paging::finish(
                 entries,
                 list.page.size,

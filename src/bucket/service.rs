@@ -4,7 +4,7 @@ use tonic::{Request, Response, Status};
 
 use crate::bucket::model::{BucketActionRecord, BucketRead, BucketRecord};
 use crate::bucket::{convert, store};
-use crate::db::pool::Pool;
+use crate::db::pools::Pools;
 use crate::error::{Error, Result};
 use crate::ledger::account::OwnerKind;
 use crate::ledger::bucket::request::BucketRequest;
@@ -34,14 +34,14 @@ struct BucketAnswer {
 /// Creates buckets, moves their value, and lists both.
 #[derive(Clone, Debug)]
 pub struct BucketService {
-    pool: Pool,
+    pools: Pools,
     writer: Writer,
 }
 
 impl BucketService {
-    /// Reads from the pool, writes through the writer.
-    pub fn new(pool: Pool, writer: Writer) -> Self {
-        Self { pool, writer }
+    /// Reads from the pools, writes through the writer.
+    pub fn new(pools: Pools, writer: Writer) -> Self {
+        Self { pools, writer }
     }
 
     /// Reads until nothing that is shown had expired when it was first read.
@@ -82,8 +82,9 @@ impl Rpcs for BucketService {
         answer(request, async |call, message| {
             let (list, view, binding) = convert::list(call.rpc.path, call.caller.tenant, message)?;
             let tenant = call.caller.require_tenant()?;
+            let pool = self.pools.list.on_behalf_of(call.principal);
             let listed = self
-                .read(|clock| store::buckets(&self.pool, tenant, &list, clock))
+                .read(|clock| store::buckets(&pool, tenant, &list, clock))
                 .await?;
             let (buckets, next_page_token) = paging::finish(
                 listed.records,
@@ -115,8 +116,9 @@ impl Rpcs for BucketService {
             let (id, view) = convert::get(&message)?;
             let tenant = call.caller.require_tenant()?;
             let owner = OwnerId::of_bucket(tenant, &id);
+            let pool = self.pools.by_key.on_behalf_of(call.principal);
             let found = self
-                .read(|clock| store::bucket(&self.pool, owner, clock))
+                .read(|clock| store::bucket(&pool, owner, clock))
                 .await?;
             let record = found.ok_or(Error::BucketNotFound(id))?;
             Ok(Answer::fresh(pb::GetBucketResponse {
@@ -265,8 +267,9 @@ impl Rpcs for BucketService {
         answer(request, async |call, message| {
             let accumulate = convert::accumulate(&message)?;
             let tenant = call.caller.require_tenant()?;
+            let pool = self.pools.list.on_behalf_of(call.principal);
             let found = self
-                .read(|clock| store::accumulated(&self.pool, tenant, &accumulate, clock))
+                .read(|clock| store::accumulated(&pool, tenant, &accumulate, clock))
                 .await?;
             Ok(Answer::fresh(pb::GetAccumulatedBalanceResponse {
                 accumulated_balances: found.into_iter().map(Into::into).collect(),
@@ -282,8 +285,9 @@ impl Rpcs for BucketService {
         answer(request, async |call, message| {
             let (list, binding) = convert::action_list(call.rpc.path, call.caller.tenant, message)?;
             let tenant = call.caller.require_tenant()?;
+            let pool = self.pools.list.on_behalf_of(call.principal);
             let found = self
-                .read(|clock| store::actions(&self.pool, tenant, &list, clock))
+                .read(|clock| store::actions(&pool, tenant, &list, clock))
                 .await?;
             let (balance_actions, next_page_token) = paging::finish(
                 found,
@@ -308,8 +312,9 @@ impl Rpcs for BucketService {
         answer(request, async |call, message| {
             let id = convert::get_action(&message)?;
             let tenant = call.caller.require_tenant()?;
+            let pool = self.pools.by_key.on_behalf_of(call.principal);
             let found = self
-                .read(|clock| store::action(&self.pool, tenant, id, clock))
+                .read(|clock| store::action(&pool, tenant, id, clock))
                 .await?;
             let action = found.ok_or(Error::ActionNotFound(id))?;
             Ok(Answer::fresh(pb::GetBalanceActionResponse {

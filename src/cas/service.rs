@@ -7,7 +7,7 @@ use crate::cas::convert;
 use crate::cas::search::Cursor;
 use crate::cas::store::{self, RecordLocks};
 use crate::cas::write::CasAuthor;
-use crate::db::pool::Pool;
+use crate::db::pools::Pools;
 use crate::error::{Error, Result};
 use crate::proto::cas::v1 as pb;
 use crate::proto::cas::v1::cas_allocation_service_server::CasAllocationService as Rpcs;
@@ -18,15 +18,15 @@ use crate::types::ids::OwnerId;
 /// The service that searches and writes allocations of book building.
 #[derive(Clone, Debug)]
 pub struct CasAllocationService {
-    pool: Pool,
+    pools: Pools,
     locks: RecordLocks,
 }
 
 impl CasAllocationService {
-    /// Creates the service. It reads and writes through connections of this pool.
-    pub fn new(pool: Pool) -> Self {
+    /// Creates the service. It reads and writes through connections of these pools.
+    pub fn new(pools: Pools) -> Self {
         let locks = RecordLocks::new();
-        Self { pool, locks }
+        Self { pools, locks }
     }
 }
 
@@ -53,7 +53,8 @@ impl Rpcs for CasAllocationService {
             let request = convert::search(&call, message)?;
             let firm = require_firm(&call)?;
             let search = &request.search;
-            let found = store::search(&self.pool, firm, search).await?;
+            let pool = self.pools.search.on_behalf_of(call.principal);
+            let found = store::search(&pool, firm, search).await?;
             let (allocations, next_page_token) = paging::finish(
                 found.records,
                 search.page.size,
@@ -80,7 +81,8 @@ impl Rpcs for CasAllocationService {
         answer(request, async |call, message| {
             let id = convert::get(&message)?;
             let firm = require_firm(&call)?;
-            let found = store::get(&self.pool, firm, id).await?;
+            let pool = self.pools.by_key.on_behalf_of(call.principal);
+            let found = store::get(&pool, firm, id).await?;
             let record = found.ok_or_else(|| Error::CasAllocationNotFound(id.to_string()))?;
             let allocation = Some(record.into());
             Ok(Answer::fresh(pb::GetAllocationResponse { allocation }))
@@ -95,7 +97,8 @@ impl Rpcs for CasAllocationService {
         answer(request, async |call, message| {
             let request = convert::create(call.rpc.path, message)?;
             let write = request.authored_by(require_author(&call)?);
-            let written = store::create(&self.pool, &call.claim, write).await?;
+            let pool = self.pools.records.on_behalf_of(call.principal);
+            let written = store::create(&pool, &call.claim, write).await?;
             let allocation = Some(written.record.into());
             let message = pb::CreateAllocationResponse { allocation };
             Ok(Answer::new(message, written.replayed))
@@ -110,7 +113,8 @@ impl Rpcs for CasAllocationService {
         answer(request, async |call, message| {
             let request = convert::update(call.rpc.path, message)?;
             let write = request.authored_by(require_author(&call)?);
-            let written = store::change(&self.pool, &self.locks, &call.claim, write).await?;
+            let pool = self.pools.records.on_behalf_of(call.principal);
+            let written = store::change(&pool, &self.locks, &call.claim, write).await?;
             let allocation = Some(written.record.into());
             let message = pb::UpdateAllocationResponse { allocation };
             Ok(Answer::new(message, written.replayed))
@@ -125,7 +129,8 @@ impl Rpcs for CasAllocationService {
         answer(request, async |call, message| {
             let request = convert::patch(call.rpc.path, message)?;
             let write = request.authored_by(require_author(&call)?);
-            let written = store::change(&self.pool, &self.locks, &call.claim, write).await?;
+            let pool = self.pools.records.on_behalf_of(call.principal);
+            let written = store::change(&pool, &self.locks, &call.claim, write).await?;
             let allocation = Some(written.record.into());
             let message = pb::PatchAllocationResponse { allocation };
             Ok(Answer::new(message, written.replayed))
@@ -140,7 +145,8 @@ impl Rpcs for CasAllocationService {
         answer(request, async |call, message| {
             let request = convert::delete(call.rpc.path, message)?;
             let write = request.authored_by(require_author(&call)?);
-            store::change(&self.pool, &self.locks, &call.claim, write).await?;
+            let pool = self.pools.records.on_behalf_of(call.principal);
+            store::change(&pool, &self.locks, &call.claim, write).await?;
             Ok(Answer::fresh(pb::DeleteAllocationResponse {}))
         })
         .await
@@ -153,7 +159,8 @@ impl Rpcs for CasAllocationService {
         answer(request, async |call, message| {
             let request = convert::delete_by_source_id(call.rpc.path, message)?;
             let write = request.authored_by(require_author(&call)?);
-            store::change(&self.pool, &self.locks, &call.claim, write).await?;
+            let pool = self.pools.records.on_behalf_of(call.principal);
+            store::change(&pool, &self.locks, &call.claim, write).await?;
             Ok(Answer::fresh(pb::DeleteAllocationBySourceIdResponse {}))
         })
         .await

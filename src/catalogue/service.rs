@@ -5,7 +5,7 @@ use tonic::{Request, Response, Status};
 
 use crate::catalogue::model::{LanguageFallback, LanguageTag, active_currencies, label_for};
 use crate::catalogue::{convert, store};
-use crate::db::pool::Pool;
+use crate::db::pools::Pools;
 use crate::proto::catalogue::v1 as pb;
 use crate::proto::catalogue::v1::catalogue_service_server::CatalogueService as Rpcs;
 use crate::rpc::call::{Answer, answer};
@@ -14,13 +14,13 @@ use crate::rpc::paging;
 /// The service that lists and writes the allocations of companies' catalogues.
 #[derive(Clone, Debug)]
 pub struct CatalogueService {
-    pool: Pool,
+    pools: Pools,
 }
 
 impl CatalogueService {
-    /// Creates the service. It reads and writes through connections of this pool.
-    pub fn new(pool: Pool) -> Self {
-        Self { pool }
+    /// Creates the service. It reads and writes through connections of these pools.
+    pub fn new(pools: Pools) -> Self {
+        Self { pools }
     }
 }
 
@@ -33,8 +33,8 @@ impl Rpcs for CatalogueService {
         answer(request, async |call, message| {
             let list = convert::list(call.rpc.path, message)?;
             call.caller.require_company(list.company)?;
-            let rows =
-                store::allocations(&self.pool, list.company, &list.languages, &list.page).await?;
+            let pool = self.pools.list.on_behalf_of(call.principal);
+            let rows = store::allocations(&pool, list.company, &list.languages, &list.page).await?;
             let (allocations, next_page_token) = paging::finish(
                 rows,
                 list.page.size,
@@ -58,7 +58,8 @@ impl Rpcs for CatalogueService {
         answer(request, async |call, message| {
             let get = convert::get(&message)?;
             call.caller.require_company(get.company)?;
-            let found = store::allocation(&self.pool, get.company, get.id, &get.languages).await?;
+            let pool = self.pools.by_key.on_behalf_of(call.principal);
+            let found = store::allocation(&pool, get.company, get.id, &get.languages).await?;
             let label = get
                 .quantity
                 .map(|quantity| label_for(&get.languages, &found.translations, quantity))
@@ -78,7 +79,8 @@ impl Rpcs for CatalogueService {
         answer(request, async |call, message| {
             let write = convert::put_company(&message)?;
             call.caller.require_company(write.command.company)?;
-            let written = store::execute(&self.pool, &call.claim, write).await?;
+            let pool = self.pools.records.on_behalf_of(call.principal);
+            let written = store::execute(&pool, &call.claim, write).await?;
             let company = Some(written.record.into());
             let message = pb::PutCompanyResponse { company };
             Ok(Answer::new(message, written.replayed))
@@ -93,7 +95,8 @@ impl Rpcs for CatalogueService {
         answer(request, async |call, message| {
             let write = convert::put_allocation(&message)?;
             call.caller.require_company(write.command.company)?;
-            let written = store::execute(&self.pool, &call.claim, write).await?;
+            let pool = self.pools.records.on_behalf_of(call.principal);
+            let written = store::execute(&pool, &call.claim, write).await?;
             let allocation = convert::to_message(
                 &written.record,
                 &LanguageFallback::new(LanguageTag::ENGLISH),
@@ -114,7 +117,8 @@ impl Rpcs for CatalogueService {
         answer(request, async |call, message| {
             let write = convert::delete_allocation(&message)?;
             call.caller.require_company(write.command.company)?;
-            store::execute(&self.pool, &call.claim, write).await?;
+            let pool = self.pools.records.on_behalf_of(call.principal);
+            store::execute(&pool, &call.claim, write).await?;
             Ok(Answer::fresh(pb::DeleteAllocationResponse {}))
         })
         .await
@@ -126,7 +130,8 @@ impl Rpcs for CatalogueService {
     ) -> Result<Response<pb::ListSupportedLanguagesResponse>, Status> {
         answer(request, async |call, _| {
             let companies = call.caller.require_companies()?;
-            let mut languages = store::languages(&self.pool, companies).await?;
+            let pool = self.pools.list.on_behalf_of(call.principal);
+            let mut languages = store::languages(&pool, companies).await?;
             languages.insert(LanguageTag::ENGLISH.to_string());
             Ok(Answer::fresh(pb::ListSupportedLanguagesResponse {
                 languages: languages.into_iter().collect(),

@@ -6,17 +6,19 @@
 //! statement that was already sent, so it sees every write that was acknowledged before the read began.
 
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::mpsc::error::TrySendError;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
-use tokio::time::{sleep, timeout};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::{CancellationToken, DropGuard};
 
-use crate::error::{Error, Outcome, Result};
+use crate::error::{Error, Result};
 use crate::limits::{
-    COALESCED_JOIN_MIN, COALESCED_JOIN_WAIT_MAX, COALESCED_QUEUE_MAX, COALESCED_READ_MAX,
-    COALESCED_READS_MAX, COALESCED_STATEMENTS_MAX,
+    COALESCED_JOIN_MIN, COALESCED_JOIN_WAIT_MAX, COALESCED_PRINCIPAL_MAX, COALESCED_QUEUE_MAX,
+    COALESCED_READS_MAX, COALESCED_STATEMENTS_MAX, READ_BY_KEY_MAX,
 };
+use crate::turns::FairQueue;
+use crate::types::principal::Principal;
 
 /// A read of many records by their keys in one statement.
 pub(crate) trait ReadMany: Send + Sync + 'static {
@@ -32,19 +34,80 @@ pub(crate) trait ReadMany: Send + Sync + 'static {
     ) -> impl Future<Output = Result<Vec<Result<Self::Value>>>> + Send;
 }
 
-/// A read that waits for its statement: the key, and where to send the result.
-type PendingRead<K, V> = (K, oneshot::Sender<Result<V>>);
+/// A read that waits for its statement.
+struct PendingRead<K, V> {
+    key: K,
+    answer: oneshot::Sender<Result<V>>,
+    since: Instant,
+}
+
+/// The reads of one kind that wait, by principal, and a signal that there is one more.
+struct PendingReads<K, V> {
+    waiting: Mutex<FairQueue<Principal, PendingRead<K, V>>>,
+    came: Notify,
+}
+
+impl<K, V> PendingReads<K, V> {
+    fn waiting(&self) -> MutexGuard<'_, FairQueue<Principal, PendingRead<K, V>>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns once so many wait.
+    async fn are(&self, many: usize) {
+        while self.waiting().len() < many {
+            // A read that comes before this is polled leaves a permit.
+            self.came.notified().await;
+        }
+    }
+
+    /// Takes the reads of one statement: of each principal in turn, so that one with many delays no other. Those whose
+    /// callers have been cancelled are left out.
+    fn take(&self) -> Vec<PendingRead<K, V>> {
+        let mut waiting = self.waiting();
+        let mut taken = Vec::with_capacity(waiting.len().min(COALESCED_READS_MAX));
+        while taken.len() < COALESCED_READS_MAX
+            && let Some((_, read)) = waiting.pop(|_| true)
+        {
+            if !read.answer.is_closed() {
+                taken.push(read);
+            }
+        }
+        taken
+    }
+
+    /// Answers those with an error that have waited too long to be sent now.
+    fn fail_late(&self, error: &Error) {
+        let mut waiting = self.waiting();
+        let mut others = FairQueue::default();
+        while let Some((principal, read)) = waiting.pop(|_| true) {
+            if read.since.elapsed() < READ_BY_KEY_MAX {
+                others.push(principal, read);
+            } else {
+                _ = read.answer.send(Err(error.clone()));
+            }
+        }
+        *waiting = others;
+    }
+}
 
 /// The queue of the reads of one kind. Cheap to clone.
-#[derive(Debug)]
 pub(crate) struct Coalescer<K, V> {
-    queue: mpsc::Sender<PendingRead<K, V>>,
+    reads: Arc<PendingReads<K, V>>,
+    /// Ends the task when the last clone is dropped.
+    _open: Arc<DropGuard>,
+}
+
+impl<K, V> std::fmt::Debug for Coalescer<K, V> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Coalescer").finish_non_exhaustive()
+    }
 }
 
 impl<K, V> Clone for Coalescer<K, V> {
     fn clone(&self) -> Self {
         Self {
-            queue: self.queue.clone(),
+            reads: Arc::clone(&self.reads),
+            _open: Arc::clone(&self._open),
         }
     }
 }
@@ -52,26 +115,38 @@ impl<K, V> Clone for Coalescer<K, V> {
 impl<K: Send + Sync + 'static, V: Send + 'static> Coalescer<K, V> {
     /// Starts the task that sends the statements; it ends when the last clone is dropped.
     pub(crate) fn start(reader: impl ReadMany<Key = K, Value = V>) -> Self {
-        let (queue, waiting) = mpsc::channel(COALESCED_QUEUE_MAX);
-        tokio::spawn(dispatch(Arc::new(reader), waiting));
-        Self { queue }
+        let closed = CancellationToken::new();
+        let reads = Arc::new(PendingReads {
+            waiting: Mutex::default(),
+            came: Notify::new(),
+        });
+        let sending = dispatch(Arc::new(reader), Arc::clone(&reads));
+        tokio::spawn(closed.clone().run_until_cancelled_owned(sending));
+        Self {
+            reads,
+            _open: Arc::new(closed.drop_guard()),
+        }
     }
 
     /// Reads the record of one key.
     ///
     /// # Errors
-    /// Those of the statement and of the record; [`Error::Overloaded`] at once if [`COALESCED_QUEUE_MAX`] reads wait;
-    /// [`Error::DatabaseUnavailable`] if the database does not answer within [`COALESCED_READ_MAX`].
-    pub(crate) async fn read(&self, key: K) -> Result<V> {
+    /// Those of the statement and of the record; [`Error::Overloaded`] at once if [`COALESCED_QUEUE_MAX`] reads wait, or
+    /// [`COALESCED_PRINCIPAL_MAX`] of the principal. If the database stops to answer, those that have waited for
+    /// [`READ_BY_KEY_MAX`] have the error of the statement before them.
+    pub(crate) async fn read(&self, principal: Principal, key: K) -> Result<V> {
         let (answer, answered) = oneshot::channel();
-        self.queue
-            .try_send((key, answer))
-            .map_err(|error| match error {
-                TrySendError::Full(_) => Error::Overloaded,
-                TrySendError::Closed(_) => {
-                    Error::internal("the task that sends coalesced reads has ended")
-                }
-            })?;
+        {
+            let mut waiting = self.reads.waiting();
+            let is_full = waiting.len() >= COALESCED_QUEUE_MAX
+                || waiting.len_of(&principal) >= COALESCED_PRINCIPAL_MAX;
+            if is_full {
+                return Err(Error::Overloaded);
+            }
+            let since = Instant::now();
+            waiting.push(principal, PendingRead { key, answer, since });
+        }
+        self.reads.came.notify_one();
         let gone = |_| {
             Err(Error::internal(
                 "the task of a coalesced read ended without an answer",
@@ -81,54 +156,43 @@ impl<K: Send + Sync + 'static, V: Send + 'static> Coalescer<K, V> {
     }
 }
 
-async fn dispatch<R: ReadMany>(
-    reader: Arc<R>,
-    mut queue: mpsc::Receiver<PendingRead<R::Key, R::Value>>,
-) {
+async fn dispatch<R: ReadMany>(reader: Arc<R>, reads: Arc<PendingReads<R::Key, R::Value>>) {
     let permits = Arc::new(Semaphore::new(COALESCED_STATEMENTS_MAX as usize));
     loop {
         let Ok(permit) = Arc::clone(&permits).acquire_owned().await else {
             return;
         };
-        let mut waiting = Vec::new();
-        if queue.recv_many(&mut waiting, COALESCED_READS_MAX).await == 0 {
-            return;
-        }
+        reads.are(1).await;
         tokio::select! {
             biased;
             // All other permits are free: no other statement is under way.
             _ = permits.acquire_many(COALESCED_STATEMENTS_MAX - 1) => {}
-            () = fill(&mut waiting, &mut queue, COALESCED_JOIN_MIN) => {}
+            () = reads.are(COALESCED_JOIN_MIN) => {}
             () = sleep(COALESCED_JOIN_WAIT_MAX) => {}
         }
-        while waiting.len() < COALESCED_READS_MAX
-            && let Ok(next) = queue.try_recv()
-        {
-            waiting.push(next);
+        let taken = reads.take();
+        if !taken.is_empty() {
+            tokio::spawn(carry_out(
+                Arc::clone(&reader),
+                taken,
+                Arc::clone(&reads),
+                permit,
+            ));
         }
-        tokio::spawn(carry_out(Arc::clone(&reader), waiting, permit));
-    }
-}
-
-/// Moves reads from the queue to `waiting` until there are `many`.
-async fn fill<T>(waiting: &mut Vec<T>, queue: &mut mpsc::Receiver<T>, many: usize) {
-    while waiting.len() < many
-        && let Some(next) = queue.recv().await
-    {
-        waiting.push(next);
     }
 }
 
 async fn carry_out<R: ReadMany>(
     reader: Arc<R>,
-    mut waiting: Vec<PendingRead<R::Key, R::Value>>,
+    taken: Vec<PendingRead<R::Key, R::Value>>,
+    reads: Arc<PendingReads<R::Key, R::Value>>,
     _permit: OwnedSemaphorePermit,
 ) {
-    // The callers of these reads have been cancelled.
-    waiting.retain(|(_, answer)| !answer.is_closed());
-    let (keys, answers): (Vec<_>, Vec<_>) = waiting.into_iter().unzip();
-    let read = timeout(COALESCED_READ_MAX, reader.read(&keys)).await;
-    let failed = match read.unwrap_or(Err(Error::DatabaseUnavailable(Outcome::NotApplied))) {
+    let (keys, answers): (Vec<_>, Vec<_>) = taken
+        .into_iter()
+        .map(|read| (read.key, read.answer))
+        .unzip();
+    let failed = match reader.read(&keys).await {
         Ok(values) if values.len() == keys.len() => {
             for (answer, value) in answers.into_iter().zip(values) {
                 _ = answer.send(value);
@@ -140,6 +204,9 @@ async fn carry_out<R: ReadMany>(
         }
         Err(error) => error,
     };
+    if matches!(failed, Error::DatabaseUnavailable(_)) {
+        reads.fail_late(&failed);
+    }
     for answer in answers {
         _ = answer.send(Err(failed.clone()));
     }
@@ -151,7 +218,6 @@ mod tests {
     use std::time::Duration;
 
     use futures_util::future::join_all;
-    use tokio::time::sleep;
 
     use super::*;
 
@@ -185,10 +251,10 @@ mod tests {
     async fn a_lone_read_goes_at_once_and_a_crowd_goes_together() {
         let log = Slow::default();
         let reads = Coalescer::start(log.clone());
-        assert_eq!(reads.read(7).await, Ok(14));
+        assert_eq!(reads.read(Principal::Server, 7).await, Ok(14));
         let crowd = join_all((0..500).map(|key| {
             let reads = reads.clone();
-            async move { reads.read(key).await }
+            async move { reads.read(Principal::Server, key).await }
         }));
         for (key, answer) in (0..500).zip(crowd.await) {
             assert_eq!(answer, odd_doubled(key), "each has its own answer");
@@ -210,13 +276,13 @@ mod tests {
         let reads = Coalescer::start(log.clone());
         let ahead = tokio::spawn({
             let reads = reads.clone();
-            async move { reads.read(1).await }
+            async move { reads.read(Principal::Server, 1).await }
         });
         sleep(Duration::from_millis(1)).await;
-        let begun = tokio::time::Instant::now();
+        let begun = Instant::now();
         let behind = join_all((0..many).map(|key| {
             let reads = reads.clone();
-            async move { reads.read(key).await }
+            async move { reads.read(Principal::Server, key).await }
         }));
         assert_eq!(behind.await.len(), many as usize);
         let took = begun.elapsed();
@@ -244,7 +310,55 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_failed_statement_fails_its_own_reads_and_no_later_one() {
         let reads = Coalescer::start(Slow::default());
-        assert_eq!(reads.read(999).await, Err(Error::Overloaded));
-        assert_eq!(reads.read(1).await, Ok(2));
+        assert_eq!(
+            reads.read(Principal::Server, 999).await,
+            Err(Error::Overloaded)
+        );
+        assert_eq!(reads.read(Principal::Server, 1).await, Ok(2));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_principal_with_many_reads_delays_another_by_no_more_than_a_statement() {
+        let log = Slow::default();
+        let reads = Coalescer::start(log.clone());
+        let many = tokio::spawn({
+            let reads = reads.clone();
+            async move {
+                let all = (0..10 * COALESCED_READS_MAX as u32).map(|key| {
+                    let reads = reads.clone();
+                    async move { reads.read(Principal::Server, 1_001 + 2 * key).await }
+                });
+                join_all(all).await
+            }
+        });
+        sleep(Duration::from_millis(1)).await;
+        let other = reads.read(Principal::Admin, 100_001).await;
+        assert_eq!(other, Ok(200_002));
+        assert!(!many.is_finished());
+        for answer in many.await.expect("no panic") {
+            answer.expect("read");
+        }
+        let statements = log.0.lock().expect("no panic");
+        let place = statements.iter().position(|keys| keys.contains(&100_001));
+        let sent_before = COALESCED_STATEMENTS_MAX as usize;
+        assert!(
+            place <= Some(sent_before),
+            "{place:?} of {}",
+            statements.len()
+        );
+        assert!(statements.len() >= 10);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_principal_has_half_of_the_queue() {
+        let reads = Coalescer::start(Slow::default());
+        let one_more = COALESCED_PRINCIPAL_MAX as u32 + 1;
+        let all = (0..one_more).map(|_| reads.read(Principal::Server, 1));
+        let answers = join_all(all.chain([reads.read(Principal::Admin, 1)])).await;
+        let refused = answers
+            .iter()
+            .filter(|answer| **answer == Err(Error::Overloaded));
+        assert_eq!(refused.count(), 1);
+        assert_eq!(answers.last(), Some(&Ok(2)));
     }
 }

@@ -27,9 +27,10 @@ use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme
 use thiserror::Error;
 use tokio::task::JoinHandle;
 use tokio_postgres::config::{Host, SslMode};
-use tokio_postgres::{Client, Config};
+use tokio_postgres::{CancelToken, Client, Config};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
+use crate::db::cancel;
 use crate::limits::{
     DB_CONNECT_MAX, DB_IDLE_IN_TRANSACTION_MAX, DB_LOCK_WAIT_MAX, DB_STATEMENT_MAX,
 };
@@ -60,6 +61,9 @@ pub enum ConnectError {
     /// Postgres refused the connection, or cannot be reached.
     #[error("cannot connect to Postgres: {}", chain(.0))]
     Postgres(#[from] tokio_postgres::Error),
+    /// The session could not be set up. The text is the driver's.
+    #[error("cannot set up a session of Postgres: {0}")]
+    Session(String),
     /// There was no answer within this time.
     #[error("cannot connect to Postgres: no answer in {0:?}")]
     TimedOut(Duration),
@@ -174,10 +178,12 @@ impl Connector {
         .await
     }
 
-    /// Asks Postgres to cancel the current statement of a connection. There is no answer whether it did.
-    pub async fn cancel(&self, client: &Client) {
+    /// Asks Postgres to cancel the current statement of a connection, which its token names, and waits until it has passed
+    /// the request on. There is no answer whether there was such a statement. Where a pooler, or one of several servers,
+    /// receives the request, it may meet a statement that the connection begins only after this.
+    pub async fn cancel(&self, connection: CancelToken) {
         let cancelled = within(DB_CONNECT_MAX, async {
-            Ok(client.cancel_token().cancel_query(self.tls.clone()).await?)
+            Ok(cancel::cancel(&connection, &self.config, &self.tls).await?)
         });
         if let Err(error) = cancelled.await {
             tracing::debug!(%error, "a statement could not be cancelled");

@@ -1,57 +1,136 @@
-//! The pool of connections for reads and for writes outside of the ledger. The ledger's writers
-//! have their own connections.
+//! A pool of connections for reads and for writes outside of the ledger. The ledger's writers have their own
+//! connections.
 
+use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 use std::time::Duration;
 
-use diesel::ConnectionError;
 use diesel_async::AsyncPgConnection;
-use diesel_async::pooled_connection::bb8;
-use diesel_async::pooled_connection::{
-    AsyncDieselConnectionManager, ManagerConfig, PoolableConnection, RecyclingMethod,
-};
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::runtime::Handle;
 use tokio::time::timeout;
 
-use crate::db::connect::{ConnectError, Connector};
+use crate::db::connect::Connector;
+use crate::db::pool_connection::PoolConnector;
+use crate::db::pulse::Pulse;
+use crate::db::settle::{Loan, Unsettled, settle};
 use crate::error::{Error, Outcome, Result};
-use crate::limits::DB_CHECKOUT_MAX;
+use crate::limits::{
+    DB_CHECKOUT_MAX, DB_CHECKOUTS_WAITING_MAX, DB_STATEMENT_GRACE, DB_STATEMENT_MAX,
+};
+use crate::turns::{Share, TooManyWait, Turns};
+use crate::types::principal::Principal;
+use crate::types::read_class::ReadClass;
 
-/// A pool of connections to one database. Cheap to clone.
-#[derive(Clone, Debug)]
+/// A pool of connections to one database, used on behalf of a principal. Cheap to clone.
+#[derive(Clone)]
 pub struct Pool {
-    connections: bb8::Pool<AsyncPgConnection>,
-    /// One permit per connection, which calls get in the order in which they ask. bb8 alone gives a connection
-    /// that was returned to a new caller before the one that it woke for it, so some of many callers would wait
-    /// until they time out.
-    permits: Arc<Semaphore>,
-    /// How long a call waits for a connection before it fails.
+    lane: Arc<PoolLane>,
+    principal: Principal,
+}
+
+/// What all clones of a pool share.
+struct PoolLane {
+    connections: bb8::Pool<PoolConnector>,
+    /// One turn for each connection. bb8 alone gives a connection that was returned to whoever asks next, so a caller
+    /// with many calls would have them all, and some of many callers would wait until they time out.
+    turns: Turns<Principal>,
+    connector: Connector,
+    pulse: Pulse,
     checkout_timeout: Duration,
+    read_limit: Option<ReadLimit>,
+    hedge_after: Option<Duration>,
 }
 
-/// A connection of the pool, which gets it back on drop. The pool closes it if it is broken or inside a transaction.
-pub struct Pooled<'pool> {
-    connection: bb8::PooledConnection<'pool, AsyncPgConnection>,
-    /// Released after the connection was returned, since fields are dropped in their order.
-    _permit: SemaphorePermit<'pool>,
+impl fmt::Debug for Pool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pool")
+            .field("principal", &self.principal)
+            .field("read_limit", &self.lane.read_limit)
+            .finish_non_exhaustive()
+    }
 }
 
-impl Deref for Pooled<'_> {
+/// The class of the reads of a pool, and how long each may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReadLimit {
+    /// Stands in the error of a read that takes longer.
+    pub class: ReadClass,
+    /// How long a read may take, its wait for a connection included.
+    pub max: Duration,
+}
+
+/// A connection of the pool, which gets it back on drop. It counts as in use until [`Pooled::settled`] is called: dropped
+/// before, its statement is cancelled, and the pool gets it back once it has answered. Inside a transaction it is closed.
+pub struct Pooled {
+    /// There until this is dropped.
+    loan: Option<Loan>,
+    lane: Arc<PoolLane>,
+    state: Unsettled,
+}
+
+impl Pooled {
+    /// Declares that everything sent has been answered, so that the next caller can have the connection at once.
+    pub fn settled(mut self) {
+        self.lane.pulse.note();
+        if let Some(loan) = &mut self.loan {
+            loan.connection.is_idle = true;
+        }
+    }
+
+    /// Declares that a statement failed, so that there is most likely nothing to cancel.
+    pub(super) fn failed(mut self) {
+        self.state = Unsettled::Failed;
+    }
+
+    /// Declares that COMMIT is sent next, which is not to be cancelled.
+    pub(super) fn committing(&mut self) {
+        self.state = Unsettled::Committing;
+    }
+
+    /// Whether its statement may have been ended by a cancellation that was meant for the one before.
+    pub(super) fn may_be_cancelled_late(&self) -> bool {
+        self.loan().connection.may_be_cancelled_late()
+    }
+
+    fn loan(&self) -> &Loan {
+        self.loan.as_ref().expect("it is taken on drop only")
+    }
+}
+
+impl Deref for Pooled {
     type Target = AsyncPgConnection;
 
     fn deref(&self) -> &AsyncPgConnection {
-        &self.connection
+        &self.loan().connection.client
     }
 }
 
-impl DerefMut for Pooled<'_> {
+impl DerefMut for Pooled {
     fn deref_mut(&mut self) -> &mut AsyncPgConnection {
-        &mut self.connection
+        let loan = self.loan.as_mut().expect("it is taken on drop only");
+        &mut loan.connection.client
     }
 }
 
-/// The size of a pool, and the age of its connections.
+impl Drop for Pooled {
+    fn drop(&mut self) {
+        let Some(mut loan) = self.loan.take() else {
+            return;
+        };
+        let connection = &mut loan.connection;
+        if connection.is_idle {
+            return;
+        }
+        let (connector, pulse) = (self.lane.connector.clone(), self.lane.pulse.clone());
+        // Without a runtime there is nobody to wait, and the pool closes it.
+        if let Ok(runtime) = Handle::try_current() {
+            runtime.spawn(settle(loan, self.state, connector, pulse));
+        }
+    }
+}
+
+/// The size of a pool, the age of its connections, and what its reads are.
 #[derive(Clone, Debug)]
 pub struct PoolSettings {
     /// The number of connections that the pool opens at most. With too few, calls wait; each takes
@@ -65,33 +144,53 @@ pub struct PoolSettings {
     pub idle_timeout: Duration,
     /// How long a call waits for a connection before it fails.
     pub checkout_timeout: Duration,
+    /// How much of the pool a principal may have.
+    pub share: Share,
+    /// How long its reads may take; without it as long as a call.
+    pub read_limit: Option<ReadLimit>,
+    /// How long a read waits before it is sent by a second connection as well, so that one process of Postgres that
+    /// stands still delays nobody. For short reads only: it doubles their work when the database is slow.
+    pub hedge_after: Option<Duration>,
 }
 
 impl Default for PoolSettings {
     fn default() -> Self {
         Self {
-            max_size: 10,
-            min_idle: 2,
+            max_size: 16,
+            min_idle: 1,
             max_lifetime: Duration::from_secs(30 * 60),
             idle_timeout: Duration::from_secs(10 * 60),
             checkout_timeout: DB_CHECKOUT_MAX,
+            share: Share::Fair,
+            read_limit: None,
+            hedge_after: None,
         }
     }
 }
 
-/// Makes a pool, which connects in the background: a database that cannot be reached yet is no error.
+/// Makes a pool with a pulse of its own, as [`open_with`] does.
+pub fn open(connector: Connector, settings: &PoolSettings) -> Pool {
+    let pulse = Pulse::new(connector.clone());
+    open_with(connector, settings, pulse)
+}
+
+/// Makes a pool, which connects in the background: a database that cannot be reached yet is no error. It is used on behalf
+/// of the server until [`Pool::on_behalf_of`] names somebody else.
 ///
 /// Must be called within a tokio runtime.
-pub fn open(connector: Connector, settings: &PoolSettings) -> Pool {
-    let mut config = ManagerConfig::default();
-    // Has no effect while `test_on_check_out` is off; that stays off, since a ping is a round trip for every call.
-    config.recycling_method = RecyclingMethod::Fast;
-    config.custom_setup = Box::new(move |_url| {
-        let connector = connector.clone();
-        Box::pin(async move {
-            let (client, _driver) = connector.connect().await.map_err(bad_connection)?;
-            AsyncPgConnection::try_from(client).await
-        })
+pub fn open_with(connector: Connector, settings: &PoolSettings, pulse: Pulse) -> Pool {
+    let limit = settings
+        .read_limit
+        .map(|limit| limit.max + DB_STATEMENT_GRACE);
+    let connector = connector.adjusted(|session| {
+        // Zero is no limit.
+        let longest = match session.statement_timeout {
+            Duration::ZERO => Duration::MAX,
+            longest => longest,
+        };
+        if let Some(limit) = limit.filter(|limit| *limit < longest) {
+            session.statement_timeout = limit;
+        }
     });
     let connections = bb8::Pool::builder()
         .max_size(settings.max_size)
@@ -100,51 +199,96 @@ pub fn open(connector: Connector, settings: &PoolSettings) -> Pool {
         .idle_timeout(settings.idle_timeout)
         .connection_timeout(settings.checkout_timeout)
         .test_on_check_out(false)
-        .build_unchecked(AsyncDieselConnectionManager::new_with_config("", config));
-    let permits = usize::try_from(settings.max_size).unwrap_or(Semaphore::MAX_PERMITS);
-    Pool {
+        .build_unchecked(PoolConnector {
+            connector: connector.clone(),
+            pulse: pulse.clone(),
+        });
+    let places = usize::try_from(settings.max_size).unwrap_or(usize::MAX);
+    let lane = PoolLane {
         connections,
-        permits: Arc::new(Semaphore::new(permits)),
+        turns: Turns::new(places, settings.share, DB_CHECKOUTS_WAITING_MAX),
+        connector,
+        pulse,
         checkout_timeout: settings.checkout_timeout,
+        read_limit: settings.read_limit,
+        hedge_after: settings.hedge_after,
+    };
+    Pool {
+        lane: Arc::new(lane),
+        principal: Principal::Server,
     }
 }
 
-/// Logs why a connection could not be made: the pool retries without reporting the reason.
-fn bad_connection(error: ConnectError) -> ConnectionError {
-    tracing::warn!(%error, "the pool cannot connect to the database");
-    ConnectionError::BadConnection(error.to_string())
+impl Pool {
+    /// The same pool, used on behalf of this principal: its calls take turns with those of others.
+    #[must_use]
+    pub fn on_behalf_of(&self, principal: Principal) -> Self {
+        Self {
+            lane: Arc::clone(&self.lane),
+            principal,
+        }
+    }
+
+    /// Whether the database answers anybody.
+    pub(super) fn pulse(&self) -> &Pulse {
+        &self.lane.pulse
+    }
+
+    /// How long a read may take.
+    pub(super) fn read_max(&self) -> Duration {
+        let limit = self.lane.read_limit;
+        limit.map_or(DB_STATEMENT_MAX, |limit| limit.max)
+    }
+
+    /// The error of a read that has taken longer than that, while the database answered others.
+    pub(super) fn too_long(&self) -> Error {
+        match self.lane.read_limit {
+            Some(ReadLimit { class, max: limit }) => Error::ReadTooLong { class, limit },
+            None => Error::DatabaseUnavailable(Outcome::NotApplied),
+        }
+    }
+
+    /// How long a read waits before a second connection is used, as in [`PoolSettings::hedge_after`].
+    pub(super) fn hedge_after(&self) -> Option<Duration> {
+        self.lane.hedge_after
+    }
 }
 
-/// Takes a connection from the pool, but none that is already known to be dead.
+/// Takes a connection from the pool when it is the principal's turn, but none that is already known to be dead.
 ///
 /// # Errors
-/// After [`PoolSettings::checkout_timeout`] [`Error::Overloaded`] if all connections are in use, else
-/// [`Error::DatabaseUnavailable`], since none could be made.
-pub async fn checkout(pool: &Pool) -> Result<Pooled<'_>> {
-    let found = timeout(pool.checkout_timeout, find(pool)).await;
-    found.ok().flatten().ok_or_else(|| {
-        let state = pool.connections.state();
-        // With a free permit this call was waiting for a connection to be made, not for one to be returned.
-        let all_in_use = pool.permits.available_permits() == 0 && state.connections > 0;
-        if all_in_use {
-            Error::Overloaded
-        } else {
-            Error::DatabaseUnavailable(Outcome::NotApplied)
-        }
-    })
+/// After [`PoolSettings::checkout_timeout`] [`Error::Overloaded`] if all connections are in use, or
+/// [`Error::DatabaseUnavailable`] if none can be made or the database answers nobody. [`Error::Overloaded`] at once if
+/// [`DB_CHECKOUTS_WAITING_MAX`] calls of the principal wait.
+pub async fn checkout(pool: &Pool) -> Result<Pooled> {
+    let mut has_turn = false;
+    match timeout(pool.lane.checkout_timeout, find(pool, &mut has_turn)).await {
+        Ok(Ok(Some(connection))) => Ok(connection),
+        Ok(Err(TooManyWait)) => Err(Error::Overloaded),
+        Err(_) if !has_turn && pool.lane.pulse.beats().await => Err(Error::Overloaded),
+        // With its turn, the call was waiting for a connection to be made.
+        Ok(Ok(None)) | Err(_) => Err(Error::DatabaseUnavailable(Outcome::NotApplied)),
+    }
 }
 
-async fn find(pool: &Pool) -> Option<Pooled<'_>> {
-    let permit = pool.permits.acquire().await.ok()?;
+async fn find(pool: &Pool, has_turn: &mut bool) -> Result<Option<Pooled>, TooManyWait> {
+    let lane = &pool.lane;
+    let turn = lane.turns.take(pool.principal).await?;
+    *has_turn = true;
     loop {
-        let mut connection = pool.connections.get().await.ok()?;
+        let Ok(mut connection) = lane.connections.get_owned().await else {
+            return Ok(None);
+        };
         // After a restart of Postgres the pool is full of dead connections; dropping one closes it
         // without a round trip.
-        if !connection.is_broken() {
-            return Some(Pooled {
-                connection,
-                _permit: permit,
-            });
+        if connection.is_broken() {
+            continue;
         }
+        connection.is_idle = false;
+        return Ok(Some(Pooled {
+            loan: Some(Loan { connection, turn }),
+            lane: Arc::clone(lane),
+            state: Unsettled::Abandoned,
+        }));
     }
 }

@@ -1,13 +1,19 @@
-//! Runs reads on a pooled connection, and again on another one if the connection turns out to be dead.
+//! Runs reads on a pooled connection, within the time limit of the pool's reads; again on another connection if the first
+//! turns out to be dead; by a second one as well if the first does not answer; and no longer than the database answers.
 
 use std::future::Future;
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use diesel_async::{AnsiTransactionManager, AsyncPgConnection, TransactionManager};
+use futures_util::future::{Either, select};
+use tokio::time::{Instant, timeout};
 
-use crate::db::pg_error::TransactionError;
-use crate::db::pool::{self, Pool};
-use crate::error::{Outcome, Result};
+use crate::db::pg_error::{DbError, TransactionError};
+use crate::db::pool::{self, Pool, Pooled};
+use crate::db::pulse::Watched;
+use crate::error::{Error, Outcome, Result};
 use crate::limits::DB_READ_TRIES;
 
 /// An async closure that takes a connection, and whose future is `Send`.
@@ -27,11 +33,13 @@ where
     type Future = Fut;
 }
 
-/// Runs a read of one statement, outside of a transaction.
+/// Runs a read of one statement, outside of a transaction. It may be run again on another connection, and on two
+/// connections at the same time.
 ///
 /// # Errors
 /// The error that the closure returns, or the database's as [`TransactionError::into_error`] maps
-/// it; those of [`pool::checkout`].
+/// it; those of [`pool::checkout`]; [`Error::ReadTooLong`] after the time that the pool's reads may take;
+/// [`Error::DatabaseUnavailable`] if the database answers nobody.
 #[expect(
     clippy::manual_async_fn,
     reason = "an async fn cannot promise that its future is Send"
@@ -43,19 +51,15 @@ where
     F: for<'c> Query<'c, Result<T, E>> + 'a,
 {
     async move {
-        let mut tries = 1;
-        loop {
-            let mut connection = pool::checkout(pool).await?;
-            match read(&mut connection).await.map_err(Into::into) {
-                // After a restart of Postgres the next connection of the pool may be dead too, without being marked so.
-                Err(TransactionError::Database(fault))
-                    if fault.is_connection_lost() && tries < DB_READ_TRIES =>
-                {
-                    tokio::time::sleep(Duration::from_millis(5) * tries).await;
-                    tries += 1;
-                }
-                result => return result.map_err(|failure| failure.into_error(Outcome::NotApplied)),
-            }
+        let end = Instant::now() + pool.read_max();
+        let is_sent = AtomicBool::new(false);
+        let work = tries(pool, &read, &is_sent);
+        match pool.pulse().watch(end, work).await {
+            Watched::Done(result) => result,
+            Watched::Silent => Err(Error::DatabaseUnavailable(Outcome::NotApplied)),
+            Watched::TooLong if is_sent.load(Ordering::Relaxed) => Err(pool.too_long()),
+            // It has only waited for a connection.
+            Watched::TooLong => Err(Error::Overloaded),
         }
     }
 }
@@ -63,8 +67,7 @@ where
 /// Runs a read of several statements in one read-only snapshot: all see the database as it was at the first.
 ///
 /// # Errors
-/// The error that the closure returns, or the database's as [`TransactionError::into_error`] maps
-/// it; those of [`pool::checkout`].
+/// The same as those of [`one`].
 #[expect(
     clippy::manual_async_fn,
     reason = "an async fn cannot promise that its future is Send"
@@ -76,20 +79,9 @@ where
     F: for<'c> Query<'c, Result<T, E>> + 'a,
 {
     async move {
-        let mut tries = 1;
-        loop {
-            let mut connection = pool::checkout(pool).await?;
-            match in_snapshot(&mut connection, &read).await {
-                // After a restart of Postgres the next connection of the pool may be dead too, without being marked so.
-                Err(TransactionError::Database(fault))
-                    if fault.is_connection_lost() && tries < DB_READ_TRIES =>
-                {
-                    tokio::time::sleep(Duration::from_millis(5) * tries).await;
-                    tries += 1;
-                }
-                result => return result.map_err(|failure| failure.into_error(Outcome::NotApplied)),
-            }
-        }
+        let in_snapshot =
+            async |connection: &mut AsyncPgConnection| in_snapshot(connection, &read).await;
+        one(pool, in_snapshot).await
     }
 }
 
@@ -109,4 +101,87 @@ where
     let value = result?;
     ended?;
     Ok(value)
+}
+
+/// Why one try of a read failed.
+enum ReadFailure {
+    /// Another connection may do better.
+    Transient(DbError),
+    Final(Error),
+}
+
+async fn tries<T, E, F>(pool: &Pool, read: &F, is_sent: &AtomicBool) -> Result<T>
+where
+    T: Send,
+    E: Into<TransactionError> + Send,
+    F: for<'c> Query<'c, Result<T, E>>,
+{
+    let mut tries = 1;
+    loop {
+        match hedged(pool, read, is_sent).await {
+            Ok(value) => return Ok(value),
+            // After a restart of Postgres the next connection of the pool may be dead too, without being marked so.
+            Err(ReadFailure::Transient(_)) if tries < DB_READ_TRIES => {
+                tokio::time::sleep(Duration::from_millis(5) * tries).await;
+                tries += 1;
+            }
+            Err(ReadFailure::Transient(fault)) => return Err(fault.into_error(Outcome::NotApplied)),
+            Err(ReadFailure::Final(error)) => return Err(error),
+        }
+    }
+}
+
+/// One try; where the pool hedges its reads, by two connections from a certain time on.
+async fn hedged<T, E, F>(pool: &Pool, read: &F, is_sent: &AtomicBool) -> Result<T, ReadFailure>
+where
+    T: Send,
+    E: Into<TransactionError> + Send,
+    F: for<'c> Query<'c, Result<T, E>>,
+{
+    let connection = pool::checkout(pool).await.map_err(ReadFailure::Final)?;
+    is_sent.store(true, Ordering::Relaxed);
+    let mut first = pin!(attempt(connection, read));
+    let Some(patience) = pool.hedge_after() else {
+        return first.await;
+    };
+    if let Ok(result) = timeout(patience, &mut first).await {
+        return result;
+    }
+    // On the heap, since it is seldom needed.
+    let second = Box::pin(async {
+        let connection = pool::checkout(pool).await.map_err(ReadFailure::Final)?;
+        attempt(connection, read).await
+    });
+    match select(first, second).await {
+        Either::Left((result, _)) | Either::Right((result @ Ok(_), _)) => result,
+        Either::Right((Err(_), first)) => first.await,
+    }
+}
+
+async fn attempt<T, E, F>(mut connection: Pooled, read: &F) -> Result<T, ReadFailure>
+where
+    E: Into<TransactionError>,
+    F: for<'c> Query<'c, Result<T, E>>,
+{
+    let failure = match read(&mut connection).await.map_err(Into::into) {
+        Ok(value) => {
+            connection.settled();
+            return Ok(value);
+        }
+        Err(failure) => failure,
+    };
+    let is_late_cancel = connection.may_be_cancelled_late();
+    connection.failed();
+    Err(match failure {
+        TransactionError::Refused(error) => ReadFailure::Final(error),
+        TransactionError::Database(fault) if fault.is_connection_lost() => {
+            ReadFailure::Transient(fault)
+        }
+        TransactionError::Database(fault @ DbError::StatementTimeout) if is_late_cancel => {
+            ReadFailure::Transient(fault)
+        }
+        TransactionError::Database(fault) => {
+            ReadFailure::Final(fault.into_error(Outcome::NotApplied))
+        }
+    })
 }

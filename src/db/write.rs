@@ -2,16 +2,18 @@
 //! the caller is cancelled. After a conflict with another transaction it is run again.
 
 use std::future::Future;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
 use diesel_async::{AnsiTransactionManager, AsyncPgConnection, RunQueryDsl, TransactionManager};
+use tokio::time::Instant;
 use tracing::Instrument;
 use uuid::Uuid;
 
 use crate::db::pg_error::{DbError, TransactionError};
 use crate::db::pool::{self, Pool};
+use crate::db::pulse::{Pulse, Watched};
 use crate::db::read;
 use crate::db::schema::owner;
 use crate::error::{Error, Outcome, Result};
@@ -149,35 +151,54 @@ async fn attempt<T: Transaction>(
 ) -> Result<T::Output, WriteAttemptError> {
     let mut connection = pool::checkout(pool).await?;
     if !start() {
+        connection.settled();
         return Err(Error::Deadline(Outcome::NotApplied).into());
     }
+    let pulse = pool.pulse().clone();
     // The timeouts of the session are enforced by Postgres, so they have no effect while the network is down.
     let work = async {
         const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED, READ WRITE";
         AnsiTransactionManager::begin_transaction_sql(&mut *connection, BEGIN).await?;
         transaction.run(&mut connection).await
     };
-    let result = tokio::time::timeout(CALL_MAX, work).await;
-    match result {
-        Ok(Ok(output)) => {
-            commit(&mut connection).await?;
-            Ok(output)
+    // Where the statement is not waited for, it is cancelled and the connection closed, which rolls the transaction back.
+    let failure = match pulse.watch(Instant::now() + CALL_MAX, work).await {
+        Watched::Done(Ok(output)) => {
+            connection.committing();
+            commit(&mut connection, &pulse).await?;
+            connection.settled();
+            return Ok(output);
         }
-        Ok(Err(failure)) => {
-            // If this fails the pool closes the connection, which also rolls the transaction back.
-            _ = AnsiTransactionManager::rollback_transaction(&mut *connection).await;
-            Err(failure.into())
+        Watched::Done(Err(failure)) => failure,
+        Watched::Silent => return Err(Error::DatabaseUnavailable(Outcome::NotApplied).into()),
+        Watched::TooLong => {
+            return Err(DbError::ConnectionLost("a statement was never answered".into()).into());
         }
-        Err(_) => Err(DbError::ConnectionLost("a statement was never answered".into()).into()),
+    };
+    let is_late_cancel = connection.may_be_cancelled_late();
+    let rollback = AnsiTransactionManager::rollback_transaction(&mut *connection);
+    if let Ok(Ok(())) = tokio::time::timeout(CALL_MAX, rollback).await {
+        connection.settled();
     }
+    Err(match failure {
+        TransactionError::Database(DbError::StatementTimeout) if is_late_cancel => {
+            DbError::ConnectionLost("a statement was cancelled instead of another".into()).into()
+        }
+        failure => failure.into(),
+    })
 }
 
-async fn commit(connection: &mut AsyncPgConnection) -> Result<(), WriteAttemptError> {
+async fn commit(
+    connection: &mut AsyncPgConnection,
+    pulse: &Pulse,
+) -> Result<(), WriteAttemptError> {
     let commit = AnsiTransactionManager::commit_transaction(connection);
-    let fault = match tokio::time::timeout(CALL_MAX, commit).await {
-        Ok(Ok(())) => return Ok(()),
-        Ok(Err(error)) => DbError::from(error),
-        Err(_) => DbError::ConnectionLost("COMMIT was never answered".into()),
+    let fault = match pulse.watch(Instant::now() + CALL_MAX, commit).await {
+        Watched::Done(Ok(())) => return Ok(()),
+        Watched::Done(Err(error)) => DbError::from(error),
+        Watched::Silent | Watched::TooLong => {
+            DbError::ConnectionLost("COMMIT was never answered".into())
+        }
     };
     Err(if fault.is_surely_aborted() {
         fault.into()

@@ -116,7 +116,7 @@ pub async fn start(connector: &Connector) -> Result<Events, VerifyError> {
         let verified = tokio::select! {
             biased;
             () = reader.closed() => {
-                connector.cancel(&run.client).await;
+                connector.cancel(run.client.cancel_token()).await;
                 return;
             }
             verified = run.verify(&mut report) => verified,

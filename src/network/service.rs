@@ -3,7 +3,7 @@
 
 use tonic::{Request, Response, Status};
 
-use crate::db::pool::Pool;
+use crate::db::pools::Pools;
 use crate::error::Error;
 use crate::network::model::NetworkViewer;
 use crate::network::{convert, store};
@@ -15,13 +15,13 @@ use crate::rpc::paging;
 /// Manages enterprises, their clients and partners, and the connections between them.
 #[derive(Clone, Debug)]
 pub struct NetworkService {
-    pool: Pool,
+    pools: Pools,
 }
 
 impl NetworkService {
-    /// A service whose records are in the database of this pool.
-    pub fn new(pool: Pool) -> Self {
-        Self { pool }
+    /// A service whose records are in the database of these pools.
+    pub fn new(pools: Pools) -> Self {
+        Self { pools }
     }
 }
 
@@ -36,7 +36,8 @@ impl Rpcs for NetworkService {
     ) -> Answered<pb::CreateEnterpriseResponse> {
         answer(request, async |call, message| {
             let write = convert::create_enterprise(&call, message)?;
-            let written = store::carry_out(&self.pool, &call.claim, write).await?;
+            let pool = self.pools.records.on_behalf_of(call.principal);
+            let written = store::carry_out(&pool, &call.claim, write).await?;
             let enterprise = Some(written.record.into());
             let message = pb::CreateEnterpriseResponse { enterprise };
             Ok(Answer::new(message, written.replayed))
@@ -51,7 +52,8 @@ impl Rpcs for NetworkService {
         answer(request, async |call, message| {
             let id = convert::id("enterprise_id", &message.enterprise_id)?;
             call.caller.require_member_or_admin(id)?;
-            let found = store::enterprise(&self.pool, id).await?;
+            let pool = self.pools.by_key.on_behalf_of(call.principal);
+            let found = store::enterprise(&pool, id).await?;
             let enterprise = Some(found.ok_or(Error::EnterpriseNotFound(id))?.into());
             Ok(Answer::fresh(pb::GetEnterpriseResponse { enterprise }))
         })
@@ -64,7 +66,8 @@ impl Rpcs for NetworkService {
     ) -> Answered<pb::UpdateEnterpriseResponse> {
         answer(request, async |call, message| {
             let write = convert::update_enterprise(&call, message)?;
-            let written = store::carry_out(&self.pool, &call.claim, write).await?;
+            let pool = self.pools.records.on_behalf_of(call.principal);
+            let written = store::carry_out(&pool, &call.claim, write).await?;
             let enterprise = Some(written.record.into());
             let message = pb::UpdateEnterpriseResponse { enterprise };
             Ok(Answer::new(message, written.replayed))
@@ -79,7 +82,8 @@ impl Rpcs for NetworkService {
         answer(request, async |call, message| {
             let (page, binding) = convert::list_enterprises(&call, &message)?;
             let viewer = NetworkViewer::of(&call.caller)?;
-            let rows = store::enterprises(&self.pool, &viewer, &page).await?;
+            let pool = self.pools.list.on_behalf_of(call.principal);
+            let rows = store::enterprises(&pool, &viewer, &page).await?;
             let (enterprises, next_page_token) =
                 paging::finish(rows, page.size, binding, 0, |row| row.id, Into::into);
             Ok(Answer::fresh(pb::ListEnterprisesResponse {
@@ -96,7 +100,8 @@ impl Rpcs for NetworkService {
     ) -> Answered<pb::CreateClientResponse> {
         answer(request, async |call, message| {
             let write = convert::create_client(&call, message)?;
-            let written = store::carry_out(&self.pool, &call.claim, write).await?;
+            let pool = self.pools.records.on_behalf_of(call.principal);
+            let written = store::carry_out(&pool, &call.claim, write).await?;
             let client = Some(written.record.into());
             let message = pb::CreateClientResponse { client };
             Ok(Answer::new(message, written.replayed))
@@ -111,7 +116,8 @@ impl Rpcs for NetworkService {
         answer(request, async |call, message| {
             let id = convert::id("client_id", &message.client_id)?;
             let viewer = NetworkViewer::of(&call.caller)?;
-            let found = store::client(&self.pool, &viewer, id).await?;
+            let pool = self.pools.by_key.on_behalf_of(call.principal);
+            let found = store::client(&pool, &viewer, id).await?;
             let client = Some(found.ok_or(Error::ClientNotFound(Some(id)))?.into());
             Ok(Answer::fresh(pb::GetClientResponse { client }))
         })
@@ -124,7 +130,8 @@ impl Rpcs for NetworkService {
     ) -> Answered<pb::CreatePartnerResponse> {
         answer(request, async |call, message| {
             let write = convert::create_partner(&call, message)?;
-            let written = store::carry_out(&self.pool, &call.claim, write).await?;
+            let pool = self.pools.records.on_behalf_of(call.principal);
+            let written = store::carry_out(&pool, &call.claim, write).await?;
             let partner = Some(written.record.into());
             let message = pb::CreatePartnerResponse { partner };
             Ok(Answer::new(message, written.replayed))
@@ -139,7 +146,8 @@ impl Rpcs for NetworkService {
         answer(request, async |call, message| {
             let id = convert::id("partner_id", &message.partner_id)?;
             let viewer = NetworkViewer::of(&call.caller)?;
-            let found = store::partner(&self.pool, &viewer, id).await?;
+            let pool = self.pools.by_key.on_behalf_of(call.principal);
+            let found = store::partner(&pool, &viewer, id).await?;
             let partner = Some(found.ok_or(Error::PartnerNotFound(id))?.into());
             Ok(Answer::fresh(pb::GetPartnerResponse { partner }))
         })
@@ -153,8 +161,8 @@ impl Rpcs for NetworkService {
         answer(request, async |call, message| {
             let list = convert::list_partners(&call, message)?;
             call.caller.require_member_or_admin(list.enterprise)?;
-            let rows =
-                store::partners(&self.pool, list.enterprise, &list.filter, &list.page).await?;
+            let pool = self.pools.list.on_behalf_of(call.principal);
+            let rows = store::partners(&pool, list.enterprise, &list.filter, &list.page).await?;
             let (partners, next_page_token) = paging::finish(
                 rows,
                 list.page.size,
@@ -177,7 +185,8 @@ impl Rpcs for NetworkService {
     ) -> Answered<pb::CreateConnectionResponse> {
         answer(request, async |call, message| {
             let write = convert::create_connection(&call, message)?;
-            let written = store::carry_out(&self.pool, &call.claim, write).await?;
+            let pool = self.pools.records.on_behalf_of(call.principal);
+            let written = store::carry_out(&pool, &call.claim, write).await?;
             let connection = Some(written.record.into());
             let message = pb::CreateConnectionResponse { connection };
             Ok(Answer::new(message, written.replayed))
@@ -192,7 +201,8 @@ impl Rpcs for NetworkService {
         answer(request, async |call, message| {
             let id = convert::id("connection_id", &message.connection_id)?;
             let viewer = NetworkViewer::of(&call.caller)?;
-            let found = store::connection(&self.pool, &viewer, id).await?;
+            let pool = self.pools.by_key.on_behalf_of(call.principal);
+            let found = store::connection(&pool, &viewer, id).await?;
             let connection = Some(found.ok_or(Error::ConnectionNotFound(id))?.into());
             Ok(Answer::fresh(pb::GetConnectionResponse { connection }))
         })
@@ -205,7 +215,8 @@ impl Rpcs for NetworkService {
     ) -> Answered<pb::UpdateConnectionResponse> {
         answer(request, async |call, message| {
             let write = convert::update_connection(&call, message)?;
-            let written = store::carry_out(&self.pool, &call.claim, write).await?;
+            let pool = self.pools.records.on_behalf_of(call.principal);
+            let written = store::carry_out(&pool, &call.claim, write).await?;
             let connection = Some(written.record.into());
             let message = pb::UpdateConnectionResponse { connection };
             Ok(Answer::new(message, written.replayed))
@@ -220,8 +231,8 @@ impl Rpcs for NetworkService {
         answer(request, async |call, message| {
             let list = convert::list_connections(&call, message)?;
             call.caller.require_member_or_admin(list.enterprise)?;
-            let rows =
-                store::connections(&self.pool, list.enterprise, &list.filter, &list.page).await?;
+            let pool = self.pools.list.on_behalf_of(call.principal);
+            let rows = store::connections(&pool, list.enterprise, &list.filter, &list.page).await?;
             let (connections, next_page_token) = paging::finish(
                 rows,
                 list.page.size,

@@ -12,6 +12,7 @@ use crate::limits::{REQUEST_BYTES_MAX, RETRY_DELAY, VIOLATION_CHARS_MAX, VIOLATI
 use crate::proto::common::v1::ErrorReason as Reason;
 use crate::types::amount::Amount;
 use crate::types::ids::{ClientId, EnterpriseId, PartnerId};
+use crate::types::read_class::ReadClass;
 use crate::types::unit::Unit;
 
 /// The text for a company that is invalid or unknown, to the letter of the catalogue's source document.
@@ -129,6 +130,7 @@ pub(crate) fn describe(error: &Error) -> ErrorDescription {
         Error::DatabaseUnavailable(outcome) => database_unavailable(*outcome),
         Error::ShuttingDown => shutting_down(),
         Error::Deadline(outcome) => deadline(*outcome),
+        Error::ReadTooLong { class, limit } => read_too_long(*class, *limit),
         Error::MethodUnknown => method_unknown(),
         Error::Internal(..) => internal(),
     }
@@ -442,6 +444,27 @@ fn deadline(outcome: Outcome) -> ErrorDescription {
     ErrorDescription::new(Code::DeadlineExceeded, Reason::Deadline, text)
 }
 
+fn read_too_long(class: ReadClass, limit: Duration) -> ErrorDescription {
+    let limit = humantime::format_duration(limit);
+    let what = |reads| format!("The read took longer than {limit}, the server's limit for {reads}");
+    let described = |reads, advice| {
+        let text = format!("{}: {advice}.", what(reads));
+        ErrorDescription::new(Code::DeadlineExceeded, Reason::Deadline, text)
+    };
+    let described = match class {
+        // A moment later the record may be read as fast as usual.
+        ReadClass::ByKey => {
+            let what = what("reads by key");
+            transient(Code::DeadlineExceeded, Reason::Deadline, &what)
+        }
+        ReadClass::List => described("lists", "set more filters, or ask for a smaller page"),
+        ReadClass::Search => {
+            described("searches", "set narrower criteria, or sort by fewer fields")
+        }
+    };
+    described.with("limit", limit)
+}
+
 fn method_unknown() -> ErrorDescription {
     let text = "There is no such method.";
     ErrorDescription::new(Code::Unimplemented, Reason::MethodUnknown, text)
@@ -483,6 +506,23 @@ mod tests {
             text_of(&["name", "client_id", "mode"]),
             "`name`: is required (and 2 more)"
         );
+    }
+
+    #[test]
+    fn a_read_that_took_too_long_names_the_limit_and_what_to_do() {
+        let limit = Duration::from_millis(1_500);
+        for (class, advice, detail) in [
+            (ReadClass::ByKey, "try again in", ErrorDetail::Retry),
+            (ReadClass::List, "smaller page", ErrorDetail::Nothing),
+            (ReadClass::Search, "narrower criteria", ErrorDetail::Nothing),
+        ] {
+            let described = describe(&Error::ReadTooLong { class, limit });
+            assert_eq!(described.reason, Reason::Deadline);
+            assert_eq!(described.metadata, [("limit", "1s 500ms".to_owned())]);
+            assert_eq!(described.detail, detail);
+            let text = described.text;
+            assert!(text.contains("1s 500ms") && text.contains(advice), "{text}");
+        }
     }
 
     #[test]

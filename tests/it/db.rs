@@ -1,4 +1,5 @@
 mod faults;
+mod lanes;
 mod migrations;
 mod roles;
 mod session;

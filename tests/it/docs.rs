@@ -245,6 +245,10 @@ fn page_sizes(default: u32, max: u32) -> String {
     format!("{default} unless asked for, {max} at most")
 }
 
+fn by_default(limit: Duration) -> String {
+    format!("{} s, by default", limit.as_secs())
+}
+
 /// Limits of every call.
 fn limits_of_calls() -> Vec<Limit> {
     let metadata = format!("{} KiB", limits::METADATA_BYTES_MAX >> 10);
@@ -295,6 +299,17 @@ fn limits_of_calls() -> Vec<Limit> {
         ("health watches, reflection calls", streams),
         ("a request's metadata", metadata),
         ("a call", format!("{} s", limits::CALL_MAX.as_secs())),
+        ("a read by key", by_default(limits::READ_BY_KEY_MAX)),
+        ("a page of a list", by_default(limits::READ_LIST_MAX)),
+        ("a search", by_default(limits::READ_SEARCH_MAX)),
+        (
+            "calls of one principal waiting for a connection of one lane",
+            grouped(limits::DB_CHECKOUTS_WAITING_MAX),
+        ),
+        (
+            "a wait for a connection",
+            format!("{} s", limits::DB_CHECKOUT_MAX.as_secs()),
+        ),
         ("a currency or unit", characters(limits::UNIT_CHARS_MAX)),
         (
             "an id or key of the caller's",

@@ -9,6 +9,7 @@ mod network;
 mod outage;
 mod pressure;
 mod processes;
+mod reads;
 mod sqlstates;
 
 use std::fmt::Debug;

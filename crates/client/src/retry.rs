@@ -12,8 +12,8 @@ use crate::error::{CallError, WriteOutcome};
 /// A call is repeated only where that is safe:
 /// - if the error has a [`retry_delay`](CallError::retry_delay) and its [`outcome`](CallError::outcome) says that nothing has changed;
 /// - and, for a [`repeatable`](Self::repeatable) call, whatever the outcome: if the error has a delay, its outcome is
-///   unknown, or the code is UNAVAILABLE, ABORTED or DEADLINE_EXCEEDED. An exception is VERSION_MISMATCH, which a repeated
-///   request would meet again.
+///   unknown, or the code is UNAVAILABLE, ABORTED or DEADLINE_EXCEEDED. Exceptions are VERSION_MISMATCH, and a list or search
+///   that took longer than the server allows: a repeated request would meet them again.
 ///
 /// The pause before a try is random between half and the whole of a back-off, which starts at
 /// [`backoff_min`](Self::backoff_min) and doubles up to [`backoff_max`](Self::backoff_max). If the server names a delay, the
@@ -66,7 +66,11 @@ impl RetryPolicy {
             return true;
         }
         let passes_by_itself = match error.code() {
-            Code::Unavailable | Code::DeadlineExceeded => true,
+            Code::Unavailable => true,
+            // The server's limit for reads would be met again, unless the server names a delay.
+            Code::DeadlineExceeded => {
+                error.metadata("limit").is_none() || error.retry_delay().is_some()
+            }
             Code::Aborted => error.reason_name() != Some("VERSION_MISMATCH"),
             _ => error.retry_delay().is_some() || error.outcome() == Some(WriteOutcome::Unknown),
         };

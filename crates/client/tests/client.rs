@@ -132,7 +132,14 @@ fn only_what_is_safe_is_repeated() {
         &version,
         None,
     );
+    let limit = |delay| {
+        let metadata = [("limit", "10s")];
+        let reason = ("earmark", "DEADLINE");
+        status(Code::DeadlineExceeded, reason, &metadata, delay)
+    };
     let cases = [
+        (limit(None), false, false),
+        (limit(Some(DELAY)), false, true),
         (overloaded("not_applied"), true, true),
         (overloaded("unknown"), false, true),
         (overloaded_read(), false, true),

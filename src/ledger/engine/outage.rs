@@ -13,14 +13,13 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout};
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::db::connect::{ConnectError, Connector};
+use crate::db::connect::Connector;
+use crate::db::pulse::is_answered;
 use crate::ledger::engine::lanes::Queue;
 use crate::limits::{OUTAGE_PATIENCE, OUTAGE_PROBE_AFTER, OUTAGE_PROBE_WAIT};
 
 /// The interval at which a writer with a batch checks how long it has waited for the database.
 const CHECK_INTERVAL: Duration = Duration::from_millis(250);
-/// The SQLSTATE of a server that refuses a connection because it has as many as it may have.
-const TOO_MANY_CONNECTIONS: &str = "53300";
 
 /// A moment that other threads may read, in microseconds since the process's writers were started; 0 for none.
 #[derive(Debug)]
@@ -195,18 +194,9 @@ impl Probing {
     }
 }
 
-/// Makes a connection, of which the session's settings are the first statement, and closes it, all within
-/// `DB_CONNECT_MAX`. An answer is noted.
+/// Asks the database by a new connection. An answer is noted.
 async fn probe(connector: Connector, last_answer: LastAnswer) {
-    let answered = match connector.connect().await {
-        Ok(_) => true,
-        // A server that has no connection to spare has answered all the same.
-        Err(ConnectError::Postgres(error)) => error
-            .code()
-            .is_some_and(|code| code.code() == TOO_MANY_CONNECTIONS),
-        Err(_) => false,
-    };
-    if answered {
+    if is_answered(&connector).await {
         last_answer.note();
     }
 }

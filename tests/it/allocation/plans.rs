@@ -6,6 +6,7 @@ use std::sync::Arc;
 use earmark::allocation::AllocationService;
 use earmark::auth::scope;
 use earmark::db::pool::Pool;
+use earmark::db::pools::Pools;
 use earmark::ledger::claim::Claim;
 use earmark::proto::allocation::v1::allocation_service_server::AllocationService as _;
 use earmark::proto::allocation::v1::{
@@ -82,7 +83,7 @@ impl Asking {
         Self {
             _db: db,
             session,
-            service: AllocationService::new(pool.clone(), pool.clone(), writer),
+            service: AllocationService::new(Pools::sharing(&pool), writer),
             pool,
         }
     }

@@ -7,6 +7,7 @@ use diesel_async::RunQueryDsl;
 use earmark::auth::scope;
 use earmark::balance::BalanceService;
 use earmark::db::pool::{self, Pool};
+use earmark::db::pools::Pools;
 use earmark::ledger::claim::Claim;
 use earmark::proto::balance::v1::balance_service_server::BalanceService as _;
 use earmark::proto::balance::v1::get_balance_request::Moment;
@@ -56,7 +57,7 @@ async fn the_number_of_prepared_statements_is_bounded() {
         world.adjust(&client, "BTC", "300").await;
     }
     let (connector, pool, writer) = on_one_connection(&world.earmark.url);
-    let service = BalanceService::new(pool.clone(), writer, connector);
+    let service = BalanceService::new(Pools::sharing(&pool), writer, connector);
     let caller = Arc::new(member(&[&world.buyer, &world.rival, &world.venue]));
     let mut random = Random::new(6);
     let mut prepared = Vec::new();

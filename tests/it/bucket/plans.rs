@@ -11,6 +11,7 @@ use earmark::auth::caller::Caller;
 use earmark::auth::scope;
 use earmark::bucket::BucketService;
 use earmark::db::pool::{self, Pool};
+use earmark::db::pools::Pools;
 use earmark::ledger::claim::Claim;
 use earmark::proto::bucket::v1::bucket_service_server::BucketService as _;
 use earmark::proto::bucket::v1::{
@@ -141,7 +142,7 @@ impl Asking {
             ..member(&[])
         };
         Self {
-            service: BucketService::new(pool.clone(), writer),
+            service: BucketService::new(Pools::sharing(&pool), writer),
             caller: Arc::new(caller),
             pool,
             _db: db,

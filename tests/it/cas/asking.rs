@@ -7,6 +7,7 @@ use earmark::auth::scope::{self, Scope};
 use earmark::cas::CasAllocationService;
 use earmark::db::connect::Connector;
 use earmark::db::pool::{self, Pool, PoolSettings};
+use earmark::db::pools::Pools;
 use earmark::proto::cas::v1::cas_allocation_service_server::CasAllocationService as _;
 use earmark::rpc::call::Call;
 use earmark::types::ids::FirmId;
@@ -32,7 +33,7 @@ impl Asking {
             ..PoolSettings::default()
         };
         let pool = pool::open(Connector::new(&db.url).expect("a URL"), &one);
-        let service = CasAllocationService::new(pool.clone());
+        let service = CasAllocationService::new(Pools::sharing(&pool));
         let path = "/earmark.cas.v1.CasAllocationService/SearchAllocations";
         let call = Call {
             rpc: scope::rpc(path).expect("a row"),

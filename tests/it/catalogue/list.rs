@@ -7,6 +7,7 @@ use earmark::auth::scope::{self, Scope};
 use earmark::catalogue::CatalogueService;
 use earmark::db::connect::Connector;
 use earmark::db::pool::{self, PoolSettings};
+use earmark::db::pools::Pools;
 use earmark::ledger::claim::Claim;
 use earmark::proto::catalogue::v1::catalogue_service_server::CatalogueService as _;
 use earmark::proto::catalogue::v1::{DeleteAllocationRequest, ListAvailableAllocationsRequest};
@@ -146,7 +147,7 @@ async fn a_list_of_500_allocations_takes_one_round_trip() {
         ..PoolSettings::default()
     };
     let connector = Connector::new(&proxy.url).expect("a URL");
-    let service = CatalogueService::new(pool::open(connector, &one));
+    let service = CatalogueService::new(Pools::sharing(&pool::open(connector, &one)));
     let path = "/earmark.catalogue.v1.CatalogueService/ListAvailableAllocations";
     let list = async |langcode: &str| {
         let mut request = Request::new(listing(langcode));

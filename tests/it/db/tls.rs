@@ -3,8 +3,12 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
+use diesel_async::{AsyncPgConnection, SimpleAsyncConnection};
 use earmark::db::connect::{ConnectError, Connector};
+use earmark::db::pool::{self, PoolSettings};
+use earmark::db::read;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use rustls::ServerConfig;
 use rustls::crypto::ring;
@@ -12,11 +16,13 @@ use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream, UnixStream};
+use tokio::time::timeout;
 use tokio_postgres::Config;
 use tokio_postgres::config::Host;
 use tokio_rustls::TlsAcceptor;
 
 use crate::support::cluster::{TestDatabase, database};
+use crate::support::locks::session;
 
 /// What a client sends to ask for TLS: its length, and a version that no protocol has.
 const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 4, 210, 22, 47];
@@ -152,6 +158,30 @@ async fn each_sslmode_encrypts_as_documented_when_the_server_offers_tls() {
     assert!(encrypted("?sslmode=require").await.expect("connected"));
     let verified = encrypted(&proxy.verify_full("ours.pem")).await;
     assert!(verified.expect("connected"));
+}
+
+#[tokio::test]
+async fn a_statement_is_cancelled_over_tls() {
+    let proxy = Proxy::start(true).await;
+    let url = proxy.url("localhost", "?sslmode=require");
+    let pool = pool::open(
+        Connector::new(&url).expect("a URL"),
+        &PoolSettings::default(),
+    );
+    let asleep = read::one(&pool, async |connection: &mut AsyncPgConnection| {
+        connection.batch_execute("SELECT pg_sleep(60)").await
+    });
+    let cancelled = timeout(Duration::from_millis(500), asleep).await;
+    assert!(cancelled.is_err());
+    let looking = session(&url).await;
+    let running = "SELECT FROM pg_stat_activity
+         WHERE datname = current_database() AND wait_event = 'PgSleep'";
+    let mut looks = 0;
+    while !looking.query(running, &[]).await.expect(running).is_empty() {
+        looks += 1;
+        assert!(looks < 100, "it still runs");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
 }
 
 #[tokio::test]

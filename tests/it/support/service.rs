@@ -7,6 +7,7 @@ use earmark::auth::caller::Caller;
 use earmark::auth::scope::{self, Scope};
 use earmark::db::connect::Connector;
 use earmark::db::pool::{self, Pool, PoolSettings};
+use earmark::db::pools::Pools;
 use earmark::ledger::claim::Claim;
 use earmark::ledger::engine::{Writer, WriterSettings};
 use earmark::network::NetworkService;
@@ -37,7 +38,7 @@ impl Services {
         let db = database().await;
         let connector = Connector::new(&as_server(&db.url)).expect("a URL");
         let pool = pool::open(connector, settings);
-        let network = NetworkService::new(pool.clone());
+        let network = NetworkService::new(Pools::sharing(&pool));
         Self { db, pool, network }
     }
 
