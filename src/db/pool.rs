@@ -4,6 +4,7 @@
 use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use diesel_async::AsyncPgConnection;
@@ -234,7 +235,12 @@ impl Pool {
         &self.lane.pulse
     }
 
-    /// How long a read may take.
+    /// How long a call waits for a connection, as in [`PoolSettings::checkout_timeout`].
+    pub(super) fn checkout_timeout(&self) -> Duration {
+        self.lane.checkout_timeout
+    }
+
+    /// How long a read may take, its wait for a connection included.
     pub(super) fn read_max(&self) -> Duration {
         let limit = self.lane.read_limit;
         limit.map_or(DB_STATEMENT_MAX, |limit| limit.max)
@@ -261,20 +267,32 @@ impl Pool {
 /// [`Error::DatabaseUnavailable`] if none can be made or the database answers nobody. [`Error::Overloaded`] at once if
 /// [`DB_CHECKOUTS_WAITING_MAX`] calls of the principal wait.
 pub async fn checkout(pool: &Pool) -> Result<Pooled> {
-    let mut has_turn = false;
-    match timeout(pool.lane.checkout_timeout, find(pool, &mut has_turn)).await {
+    let has_turn = AtomicBool::new(false);
+    match timeout(pool.lane.checkout_timeout, find(pool, &has_turn)).await {
         Ok(Ok(Some(connection))) => Ok(connection),
         Ok(Err(TooManyWait)) => Err(Error::Overloaded),
-        Err(_) if !has_turn && pool.lane.pulse.beats().await => Err(Error::Overloaded),
+        Err(_) if !has_turn.load(Ordering::Relaxed) && pool.lane.pulse.beats().await => {
+            Err(Error::Overloaded)
+        }
         // With its turn, the call was waiting for a connection to be made.
         Ok(Ok(None)) | Err(_) => Err(Error::DatabaseUnavailable(Outcome::NotApplied)),
     }
 }
 
-async fn find(pool: &Pool, has_turn: &mut bool) -> Result<Option<Pooled>, TooManyWait> {
+/// The same without a bound on the wait for the principal's turn, which the caller has to set. `has_turn` becomes true
+/// once that wait is over.
+pub(super) async fn turn(pool: &Pool, has_turn: &AtomicBool) -> Result<Pooled> {
+    match find(pool, has_turn).await {
+        Ok(Some(connection)) => Ok(connection),
+        Ok(None) => Err(Error::DatabaseUnavailable(Outcome::NotApplied)),
+        Err(TooManyWait) => Err(Error::Overloaded),
+    }
+}
+
+async fn find(pool: &Pool, has_turn: &AtomicBool) -> Result<Option<Pooled>, TooManyWait> {
     let lane = &pool.lane;
     let turn = lane.turns.take(pool.principal).await?;
-    *has_turn = true;
+    has_turn.store(true, Ordering::Relaxed);
     loop {
         let Ok(mut connection) = lane.connections.get_owned().await else {
             return Ok(None);

@@ -88,11 +88,16 @@ impl Pulse {
         }
     }
 
-    /// Waits for statements until `end`, and no longer than the database answers somebody. That they take long is no sign
+    /// Waits for statements that have `begun` until `end`, and no longer than the database answers somebody. That they take long is no sign
     /// that it does not answer.
-    pub(super) async fn watch<T>(&self, end: Instant, work: impl Future<Output = T>) -> Watched<T> {
+    pub(super) async fn watch<T>(
+        &self,
+        begun: Instant,
+        end: Instant,
+        work: impl Future<Output = T>,
+    ) -> Watched<T> {
         let mut work = pin!(work);
-        let mut look = end.min(Instant::now() + DB_SILENCE_MAX);
+        let mut look = end.min(begun + DB_SILENCE_MAX);
         loop {
             if let Ok(done) = timeout_at(look, &mut work).await {
                 return Watched::Done(done);

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use diesel_async::{AnsiTransactionManager, AsyncPgConnection, TransactionManager};
 use futures_util::future::{Either, select};
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::db::pg_error::{DbError, TransactionError};
 use crate::db::pool::{self, Pool, Pooled};
@@ -51,15 +51,28 @@ where
     F: for<'c> Query<'c, Result<T, E>> + 'a,
 {
     async move {
-        let end = Instant::now() + pool.read_max();
-        let is_sent = AtomicBool::new(false);
-        let work = tries(pool, &read, &is_sent);
-        match pool.pulse().watch(end, work).await {
+        let begun = Instant::now();
+        let end = begun + pool.read_max();
+        let stage = ReadStage::default();
+        let mut work = pin!(tries(pool, &read, &stage));
+        // One timer for the wait and the statement: where many wait, a second one for each is a part of their cost.
+        let checked_out = end.min(begun + pool.checkout_timeout());
+        if let Ok(result) = timeout_at(checked_out, &mut work).await {
+            return result;
+        }
+        if !stage.is_sent.load(Ordering::Relaxed) {
+            // With its turn, it was waiting for a connection to be made.
+            let waits_for_turn = !stage.has_turn.load(Ordering::Relaxed);
+            return Err(if waits_for_turn && pool.pulse().beats().await {
+                Error::Overloaded
+            } else {
+                Error::DatabaseUnavailable(Outcome::NotApplied)
+            });
+        }
+        match pool.pulse().watch(begun, end, work).await {
             Watched::Done(result) => result,
             Watched::Silent => Err(Error::DatabaseUnavailable(Outcome::NotApplied)),
-            Watched::TooLong if is_sent.load(Ordering::Relaxed) => Err(pool.too_long()),
-            // It has only waited for a connection.
-            Watched::TooLong => Err(Error::Overloaded),
+            Watched::TooLong => Err(pool.too_long()),
         }
     }
 }
@@ -103,6 +116,15 @@ where
     Ok(value)
 }
 
+/// How far a read has come, on its first connection.
+#[derive(Default)]
+struct ReadStage {
+    /// It has its turn at a connection, which may have to be made.
+    has_turn: AtomicBool,
+    /// It has a connection, and its first statement is sent.
+    is_sent: AtomicBool,
+}
+
 /// Why one try of a read failed.
 enum ReadFailure {
     /// Another connection may do better.
@@ -110,7 +132,7 @@ enum ReadFailure {
     Final(Error),
 }
 
-async fn tries<T, E, F>(pool: &Pool, read: &F, is_sent: &AtomicBool) -> Result<T>
+async fn tries<T, E, F>(pool: &Pool, read: &F, stage: &ReadStage) -> Result<T>
 where
     T: Send,
     E: Into<TransactionError> + Send,
@@ -118,7 +140,7 @@ where
 {
     let mut tries = 1;
     loop {
-        match hedged(pool, read, is_sent).await {
+        match hedged(pool, read, stage).await {
             Ok(value) => return Ok(value),
             // After a restart of Postgres the next connection of the pool may be dead too, without being marked so.
             Err(ReadFailure::Transient(_)) if tries < DB_READ_TRIES => {
@@ -132,14 +154,15 @@ where
 }
 
 /// One try; where the pool hedges its reads, by two connections from a certain time on.
-async fn hedged<T, E, F>(pool: &Pool, read: &F, is_sent: &AtomicBool) -> Result<T, ReadFailure>
+async fn hedged<T, E, F>(pool: &Pool, read: &F, stage: &ReadStage) -> Result<T, ReadFailure>
 where
     T: Send,
     E: Into<TransactionError> + Send,
     F: for<'c> Query<'c, Result<T, E>>,
 {
-    let connection = pool::checkout(pool).await.map_err(ReadFailure::Final)?;
-    is_sent.store(true, Ordering::Relaxed);
+    let connection = pool::turn(pool, &stage.has_turn).await;
+    let connection = connection.map_err(ReadFailure::Final)?;
+    stage.is_sent.store(true, Ordering::Relaxed);
     let mut first = pin!(attempt(connection, read));
     let Some(patience) = pool.hedge_after() else {
         return first.await;
@@ -149,7 +172,8 @@ where
     }
     // On the heap, since it is seldom needed.
     let second = Box::pin(async {
-        let connection = pool::checkout(pool).await.map_err(ReadFailure::Final)?;
+        let connection = pool::turn(pool, &stage.has_turn).await;
+        let connection = connection.map_err(ReadFailure::Final)?;
         attempt(connection, read).await
     });
     match select(first, second).await {

@@ -162,7 +162,8 @@ async fn attempt<T: Transaction>(
         transaction.run(&mut connection).await
     };
     // Where the statement is not waited for, it is cancelled and the connection closed, which rolls the transaction back.
-    let failure = match pulse.watch(Instant::now() + CALL_MAX, work).await {
+    let begun = Instant::now();
+    let failure = match pulse.watch(begun, begun + CALL_MAX, work).await {
         Watched::Done(Ok(output)) => {
             connection.committing();
             commit(&mut connection, &pulse).await?;
@@ -193,7 +194,8 @@ async fn commit(
     pulse: &Pulse,
 ) -> Result<(), WriteAttemptError> {
     let commit = AnsiTransactionManager::commit_transaction(connection);
-    let fault = match pulse.watch(Instant::now() + CALL_MAX, commit).await {
+    let begun = Instant::now();
+    let fault = match pulse.watch(begun, begun + CALL_MAX, commit).await {
         Watched::Done(Ok(())) => return Ok(()),
         Watched::Done(Err(error)) => DbError::from(error),
         Watched::Silent | Watched::TooLong => {
