@@ -29,7 +29,7 @@ use crate::proto::catalogue::v1::catalogue_service_server::CatalogueServiceServe
 use crate::proto::network::v1::network_service_server::NetworkServiceServer;
 use crate::server::ClosingHook;
 use crate::server::health::{HealthProbe, probe};
-use crate::turns::Share;
+use crate::turns::ShareOfTurns;
 
 /// How a process uses its database: sizes of pools, number of writers.
 #[derive(Clone, Debug, Default)]
@@ -65,7 +65,7 @@ impl App {
     pub fn start(connector: Connector, settings: &AppSettings) -> io::Result<Self> {
         let for_probe = PoolSettings {
             max_size: 2,
-            share: Share::All,
+            share: ShareOfTurns::All,
             hedge_after: Some(HEALTH_HEDGE_AFTER),
             ..PoolSettings::default()
         };

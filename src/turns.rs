@@ -17,7 +17,7 @@ pub use queue::{FairQueue, QueueTicket};
 
 /// How much of the whole a key may hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Share {
+pub enum ShareOfTurns {
     /// As much as is free, so that others find something: one key alone holds a half.
     Fair,
     /// All of it. Keys still take turns where several wait.
@@ -50,7 +50,7 @@ struct TurnState<K: Copy + Eq + Hash> {
     free: usize,
     /// How many places each key holds, without keys that hold none.
     held: HashMap<K, usize>,
-    share: Share,
+    share: ShareOfTurns,
     /// Those who wait. Whenever nobody has the lock, none of them may be given a place.
     waiting: FairQueue<K, oneshot::Sender<Turn<K>>>,
     waiting_max: usize,
@@ -58,7 +58,7 @@ struct TurnState<K: Copy + Eq + Hash> {
 
 impl<K: Copy + Eq + Hash> Turns<K> {
     /// So many places. At most `waiting_max` callers wait under one key.
-    pub fn new(places: usize, share: Share, waiting_max: usize) -> Self {
+    pub fn new(places: usize, share: ShareOfTurns, waiting_max: usize) -> Self {
         Self(Arc::new(Mutex::new(TurnState {
             free: places,
             held: HashMap::new(),
@@ -136,8 +136,8 @@ impl<K: Copy + Eq + Hash> TurnState<K> {
     fn is_allowed(&self, key: &K) -> bool {
         let held = self.held.get(key).copied().unwrap_or_default();
         match self.share {
-            Share::All => self.free > 0,
-            Share::Fair => self.free > held,
+            ShareOfTurns::All => self.free > 0,
+            ShareOfTurns::Fair => self.free > held,
         }
     }
 
@@ -256,7 +256,7 @@ mod tests {
 
     #[test]
     fn one_key_alone_has_a_half_and_a_newcomer_finds_a_place() {
-        let mut callers = Callers::new(Turns::new(8, Share::Fair, 100));
+        let mut callers = Callers::new(Turns::new(8, ShareOfTurns::Fair, 100));
         assert_eq!(come_all(&mut callers, &[1; 10]), [1; 4]);
         assert_eq!(come_all(&mut callers, &[2; 10]), [2; 2]);
         assert_eq!(come_all(&mut callers, &[3; 10]), [3; 1]);
@@ -266,7 +266,7 @@ mod tests {
 
     #[test]
     fn a_key_that_may_have_all_has_all() {
-        let mut callers = Callers::new(Turns::new(3, Share::All, 100));
+        let mut callers = Callers::new(Turns::new(3, ShareOfTurns::All, 100));
         assert_eq!(come_all(&mut callers, &[1, 1, 1, 1, 2]), [1; 3]);
         callers.go(1);
         assert_eq!(callers.run(), [1]);
@@ -276,7 +276,7 @@ mod tests {
 
     #[test]
     fn a_place_that_becomes_free_goes_to_the_keys_in_turn() {
-        let mut callers = Callers::new(Turns::new(1, Share::Fair, 100));
+        let mut callers = Callers::new(Turns::new(1, ShareOfTurns::Fair, 100));
         come_all(&mut callers, &[9, 1, 1, 1, 2, 3, 2]);
         let mut order = Vec::new();
         while let Some((key, turn)) = callers.holding.pop() {
@@ -289,7 +289,7 @@ mod tests {
 
     #[test]
     fn a_turn_that_was_given_to_a_cancelled_caller_is_passed_on() {
-        let mut callers = Callers::new(Turns::new(1, Share::Fair, 100));
+        let mut callers = Callers::new(Turns::new(1, ShareOfTurns::Fair, 100));
         come_all(&mut callers, &[1, 2, 3]);
         callers.go(1);
         // The caller has its turn already, but has not run since.
@@ -301,7 +301,7 @@ mod tests {
 
     #[test]
     fn only_so_many_wait_under_one_key() {
-        let mut callers = Callers::new(Turns::new(1, Share::Fair, 2));
+        let mut callers = Callers::new(Turns::new(1, ShareOfTurns::Fair, 2));
         come_all(&mut callers, &[1, 1, 1, 2]);
         let mut refused: Taking = Box::pin({
             let turns = callers.turns.clone();
@@ -322,7 +322,7 @@ mod tests {
             places in 1..9_usize,
             steps in prop::collection::vec((0..5_u8, 0..4_u8, any::<Index>()), 0..150)
         ) {
-            let mut callers = Callers::new(Turns::new(places, Share::Fair, usize::MAX));
+            let mut callers = Callers::new(Turns::new(places, ShareOfTurns::Fair, usize::MAX));
             for (action, key, index) in steps {
                 match action {
                     0 | 1 => callers.come(key),

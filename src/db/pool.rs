@@ -19,7 +19,7 @@ use crate::error::{Error, Outcome, Result};
 use crate::limits::{
     DB_CHECKOUT_MAX, DB_CHECKOUTS_WAITING_MAX, DB_STATEMENT_GRACE, DB_STATEMENT_MAX,
 };
-use crate::turns::{Share, TooManyWait, Turns};
+use crate::turns::{ShareOfTurns, TooManyWait, Turns};
 use crate::types::principal::Principal;
 use crate::types::read_class::ReadClass;
 
@@ -146,7 +146,7 @@ pub struct PoolSettings {
     /// How long a call waits for a connection before it fails.
     pub checkout_timeout: Duration,
     /// How much of the pool a principal may have.
-    pub share: Share,
+    pub share: ShareOfTurns,
     /// How long its reads may take; without it as long as a call.
     pub read_limit: Option<ReadLimit>,
     /// How long a read waits before it is sent by a second connection as well, so that one process of Postgres that
@@ -162,7 +162,7 @@ impl Default for PoolSettings {
             max_lifetime: Duration::from_secs(30 * 60),
             idle_timeout: Duration::from_secs(10 * 60),
             checkout_timeout: DB_CHECKOUT_MAX,
-            share: Share::Fair,
+            share: ShareOfTurns::Fair,
             read_limit: None,
             hedge_after: None,
         }

@@ -10,7 +10,7 @@ use crate::limits::{
     COALESCED_CONNECTIONS_MAX, DB_LANE_CONNECTIONS_MIN, READ_BY_KEY_MAX, READ_HEDGE_AFTER,
     READ_LIST_MAX, READ_SEARCH_MAX,
 };
-use crate::turns::Share;
+use crate::turns::ShareOfTurns;
 use crate::types::read_class::ReadClass;
 
 /// How long reads may take, by their class.
@@ -95,7 +95,7 @@ impl Pools {
         };
         let by_id = PoolSettings {
             max_size: COALESCED_CONNECTIONS_MAX,
-            share: Share::All,
+            share: ShareOfTurns::All,
             ..by_key.clone()
         };
         let open = |settings| pool::open_with(connector.clone(), &settings, pulse.clone());

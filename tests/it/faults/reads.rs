@@ -22,7 +22,7 @@ use tonic_health::pb::health_client::HealthClient;
 use tonic_types::StatusExt;
 
 use super::{SLACK, World};
-use crate::support::cluster::{Frozen, own_cluster};
+use crate::support::cluster::{Frozen, SERVER_ROLE, own_cluster};
 use crate::support::earmark::{Earmark, Setup, refusal};
 use crate::support::locks::session;
 
@@ -34,7 +34,8 @@ async fn slow_down(sql: &Client, table: &str, seconds: f64) {
         "ALTER TABLE {table} RENAME TO {table}_stored;
          CREATE FUNCTION slow_{table}() RETURNS SETOF {table}_stored LANGUAGE plpgsql AS
              $$ BEGIN PERFORM pg_sleep({seconds}); RETURN QUERY SELECT * FROM {table}_stored; END $$;
-         CREATE VIEW {table} AS SELECT * FROM slow_{table}()"
+         CREATE VIEW {table} AS SELECT * FROM slow_{table}();
+         GRANT SELECT ON {table} TO {SERVER_ROLE}"
     );
     sql.batch_execute(&view).await.expect(&view);
 }
