@@ -347,9 +347,11 @@ pub const READ_SEARCH_MAX: Duration = Duration::from_secs(10);
 pub const READ_LIMIT_MIN: Duration = Duration::from_millis(100);
 /// How much later than the server Postgres itself ends a read that takes too long, in case the server cannot.
 pub const DB_STATEMENT_GRACE: Duration = Duration::from_secs(1);
-/// How long a read by key waits for an answer before it is sent by a second connection as well: the process of Postgres
-/// that serves the first one may stand still.
+/// How long a read by key or a list waits for an answer before it is sent by a second connection as well, in its
+/// principal's turn: the process of Postgres that serves the first one may stand still.
 pub const READ_HEDGE_AFTER: Duration = Duration::from_secs(1);
+/// The same for a search, which may take that long by itself.
+pub const SEARCH_HEDGE_AFTER: Duration = Duration::from_secs(2);
 /// How long a read waits for an answer before the server looks whether the database answers anybody.
 pub const DB_SILENCE_MAX: Duration = Duration::from_secs(3);
 /// The pause before it looks again.

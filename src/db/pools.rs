@@ -8,7 +8,7 @@ use crate::db::pool::{self, Pool, PoolSettings, ReadLimit};
 use crate::db::pulse::Pulse;
 use crate::limits::{
     COALESCED_CONNECTIONS_MAX, DB_LANE_CONNECTIONS_MIN, READ_BY_KEY_MAX, READ_HEDGE_AFTER,
-    READ_LIST_MAX, READ_SEARCH_MAX,
+    READ_LIST_MAX, READ_SEARCH_MAX, SEARCH_HEDGE_AFTER,
 };
 use crate::turns::ShareOfTurns;
 use crate::types::read_class::ReadClass;
@@ -83,15 +83,28 @@ impl Pools {
         pulse: &Pulse,
     ) -> Self {
         let sizes = LaneSizes::of(settings.max_size);
-        let limit = |class, max| Some(ReadLimit { class, max });
-        let lane = |max_size, read_limit| PoolSettings {
+        let reads = |max_size, class, max: Duration, hedge_after: Duration| PoolSettings {
             max_size,
-            read_limit,
+            read_limit: Some(ReadLimit { class, max }),
+            hedge_after: Some(hedge_after.min(max / 2)),
             ..settings.clone()
         };
-        let by_key = PoolSettings {
-            hedge_after: Some(READ_HEDGE_AFTER.min(limits.by_key / 2)),
-            ..lane(sizes.by_key, limit(ReadClass::ByKey, limits.by_key))
+        let by_key = reads(
+            sizes.by_key,
+            ReadClass::ByKey,
+            limits.by_key,
+            READ_HEDGE_AFTER,
+        );
+        let list = reads(sizes.list, ReadClass::List, limits.list, READ_HEDGE_AFTER);
+        let search = reads(
+            sizes.search,
+            ReadClass::Search,
+            limits.search,
+            SEARCH_HEDGE_AFTER,
+        );
+        let records = PoolSettings {
+            max_size: sizes.records,
+            ..settings.clone()
         };
         let by_id = PoolSettings {
             max_size: COALESCED_CONNECTIONS_MAX,
@@ -106,9 +119,9 @@ impl Pools {
                 pulse.clone(),
             ),
             by_key: open(by_key),
-            list: open(lane(sizes.list, limit(ReadClass::List, limits.list))),
-            search: open(lane(sizes.search, limit(ReadClass::Search, limits.search))),
-            records: open(lane(sizes.records, None)),
+            list: open(list),
+            search: open(search),
+            records: open(records),
         }
     }
 

@@ -12,6 +12,12 @@ pub(crate) trait Attack {
     /// The name on the command line and in tables.
     fn name(&self) -> &'static str;
 
+    /// Whether its calls have a token that is accepted. The server then logs each of them, for whoever audits them, and
+    /// the size of its log is not judged.
+    fn has_token(&self) -> bool {
+        true
+    }
+
     /// Attacks until the future is dropped. It returns only if the attack cannot be carried out at all; refusals
     /// and closed connections are no errors.
     fn run<'t>(&'t self, target: &'t AttackTarget) -> LocalBoxFuture<'t, Result<()>>;

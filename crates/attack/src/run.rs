@@ -195,6 +195,7 @@ impl<'s> AttackRun<'s> {
             rss_peak_mib: memory.peak_mib(),
             rss_max_mib: limit_mib.unwrap_or(RSS_MAX_MIB),
             logged: server.logged()?,
+            judges_log: attacks.iter().all(|attack| !attack.has_token()),
             ended: server.ended()?,
         };
         server.end().await?;
@@ -220,6 +221,7 @@ impl<'s> AttackRun<'s> {
                 rss_peak_mib: memory.peak_mib(),
                 rss_max_mib: RSS_MAX_MIB,
                 logged: server.logged()? - logged,
+                judges_log: !attack.has_token(),
                 ended: server.ended()?,
             });
         }

@@ -22,6 +22,10 @@ impl Attack for ConnectionsAttack {
         "connections"
     }
 
+    fn has_token(&self) -> bool {
+        false
+    }
+
     fn run<'t>(&'t self, target: &'t AttackTarget) -> LocalBoxFuture<'t, Result<()>> {
         Box::pin(async move {
             join_all((0..CONNECTIONS).map(|number| keep(target, number))).await;

@@ -22,6 +22,10 @@ impl Attack for KeysAttack {
         "keys"
     }
 
+    fn has_token(&self) -> bool {
+        false
+    }
+
     fn run<'t>(&'t self, target: &'t AttackTarget) -> LocalBoxFuture<'t, Result<()>> {
         let flood = CallerFlood {
             connections: 4,

@@ -34,6 +34,10 @@ impl Attack for ReflectionAttack {
         "reflection"
     }
 
+    fn has_token(&self) -> bool {
+        false
+    }
+
     fn run<'t>(&'t self, target: &'t AttackTarget) -> LocalBoxFuture<'t, Result<()>> {
         Box::pin(async move {
             join_all((0..CONNECTIONS).map(|_| keep(target))).await;

@@ -18,6 +18,10 @@ impl Attack for RefusedAttack {
         "refused"
     }
 
+    fn has_token(&self) -> bool {
+        false
+    }
+
     fn run<'t>(&'t self, target: &'t AttackTarget) -> LocalBoxFuture<'t, Result<()>> {
         let flood = CallerFlood {
             connections: 4,
