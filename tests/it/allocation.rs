@@ -6,5 +6,6 @@ mod get;
 mod list;
 mod partner_list;
 mod plans;
+mod replanning;
 mod submit;
 mod verdicts;

@@ -4,7 +4,6 @@
 //! The connection is tokio-postgres itself rather than diesel-async, which is built on it: it gives SQLSTATEs, explicit
 //! preparation, and messages that leave in the order in which the calls are made.
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -15,6 +14,7 @@ use uuid::Uuid;
 use crate::ledger::account::{Account, Balance, EnterpriseFacts, Entry, OwnerKind};
 use crate::ledger::books::{AccountChange, BookChanges, Books};
 use crate::ledger::engine::batch_reads::BatchReads;
+use crate::ledger::engine::plan_age::{PlanAge, RowsWritten};
 use crate::ledger::kind::{AccountName, BalanceAt, DueQuery};
 use crate::ledger::kinds::{Changes, DUE_OWNERS, Proofs, Statements, States};
 use crate::ledger::store_error::{PgResult, StoreError};
@@ -39,7 +39,7 @@ pub(super) struct Store {
     update_accounts: Update<AccountChange>,
     insert_entries: Insert<Entry>,
     entry_exists: Statement,
-    begun: AtomicU64,
+    plans: PlanAge,
 }
 
 /// How a batch locks its owners.
@@ -81,9 +81,6 @@ const UPDATED_ACCOUNTS: UpdateShape = UpdateShape {
     compared: &["stored_version"],
     condition: "t.version = n.stored_version",
 };
-
-/// The number of transactions after which every statement is planned anew, which takes some milliseconds.
-const REPLAN_EVERY: u64 = 4_096;
 
 /// The time that [`Store::was_committed`] waits for locks of the transaction that it looks for.
 const DOUBT_LOCK_WAIT: Duration = Duration::from_secs(4);
@@ -174,7 +171,7 @@ impl Proof {
 
 impl Store {
     /// Prepares every statement, on a connection that plans each of them once for all parameters.
-    pub(super) async fn prepare(client: Client) -> PgResult<Self> {
+    pub(super) async fn prepare(client: Client, rows_written: RowsWritten) -> PgResult<Self> {
         Ok(Self {
             lock: client.prepare(LOCK).await?,
             lock_free: client.prepare(LOCK_FREE).await?,
@@ -189,15 +186,13 @@ impl Store {
             insert_entries: Insert::prepare(&client, "entry").await?,
             entry_exists: client.prepare(ENTRY_EXISTS).await?,
             client,
-            begun: AtomicU64::new(0),
+            plans: PlanAge::new(rows_written),
         })
     }
 
-    /// Sends BEGIN. Plans are dropped now and then, at first often and later seldom: a plan that was made while a table was
-    /// small may use an index that leads to all rows of an owner.
+    /// Sends BEGIN, and drops the plans if their time is over.
     async fn send_begin(&self) -> PgResult<()> {
-        let begun = self.begun.fetch_add(1, Ordering::Relaxed);
-        let sql = if begun.is_power_of_two() || begun.is_multiple_of(REPLAN_EVERY) {
+        let sql = if self.plans.is_over() {
             "DISCARD PLANS; BEGIN ISOLATION LEVEL READ COMMITTED"
         } else {
             "BEGIN ISOLATION LEVEL READ COMMITTED"
@@ -323,6 +318,8 @@ impl Store {
             self.update_accounts.execute(&self.client, &changed_accounts),
             self.insert_entries.execute(&self.client, &books.entries),
         )?;
+        // As many records as movements are written, more or less.
+        self.plans.rows_written().add(books.entries.len().max(1));
         Ok(())
     }
 
