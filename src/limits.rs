@@ -179,8 +179,8 @@ pub const SEARCH_COST_MAX: usize = 100;
 pub const CRITERION_COST: usize = 1;
 /// The cost of a criterion on a member of an array's elements: all of them are read from JSON.
 pub const ARRAY_CRITERION_COST: usize = 5;
-/// Bytes that `like` on a field looks for anywhere, which is the longest part of the pattern behind a `%`, for a further
-/// cost of 1.
+/// How many bytes of what `like` on a field looks for anywhere, the longest part of the pattern behind a `%`, add 1 to
+/// the cost of its criterion.
 pub const LIKE_BYTES_PER_COST: usize = 4;
 /// The further cost of a `like` that looks for such a part in a member of an array. Each of the part's bytes costs 1 more
 /// in a pattern `%text%`.

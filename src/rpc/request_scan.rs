@@ -27,13 +27,13 @@ const DEPTH_MAX: usize = 100;
 #[derive(Debug)]
 pub(crate) struct RequestShapes {
     messages: Vec<MessageShape>,
-    /// By path, `/package.Service/Method`.
+    /// The position of each request's message, by the RPC's path `/package.Service/Method`.
     requests: HashMap<String, usize>,
 }
 
 #[derive(Debug, Default)]
 struct MessageShape {
-    /// By number.
+    /// Sorted by their numbers, for a binary search.
     fields: Vec<FieldShape>,
     /// How many of the fields are lists.
     lists: usize,
@@ -61,9 +61,9 @@ enum FieldContent {
 /// Who a request names as the owner of what it is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum NamedOwner {
-    /// The field `enterprise_id`.
+    /// The request has a field `enterprise_id`, which names this enterprise.
     Enterprise(EnterpriseId),
-    /// The field `company_id`.
+    /// The request has a field `company_id`, which names this company.
     Company(CompanyId),
 }
 

@@ -33,7 +33,7 @@ use crate::types::principal::Principal;
 pub(super) struct Admission {
     verifier: Arc<TokenVerifier>,
     shapes: RequestShapes,
-    /// Calls in progress.
+    /// Calls in progress, from their complete request on.
     calls: Arc<Shares>,
     /// How long a request's body may bring nothing.
     body_stall_max: Duration,
@@ -111,8 +111,8 @@ impl Admission {
         })
     }
 
-    /// Admits a call of an RPC that needs a token: verifies it and its scope, receives the request, and takes the share
-    /// of its principal.
+    /// Admits a call of an RPC that needs a token: verifies it and its scope, receives the request, and takes a share in
+    /// the name of its principal.
     pub(super) async fn admit_rpc(
         &self,
         request: Request<Incoming>,

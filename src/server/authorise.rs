@@ -24,7 +24,7 @@ pub(super) enum Route {
 /// A call that needs no token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum PublicCall {
-    /// Health's unary methods.
+    /// Health's unary methods, which answer at once.
     Check,
     /// Health's `Watch`, which goes on until its client or the server ends it.
     Watch,
