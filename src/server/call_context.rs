@@ -36,8 +36,8 @@ impl CallContext {
         self.is_public() || self.rpc().is_some_and(|rpc| rpc.long)
     }
 
-    /// How long the call may take, where `call_max` is the limit of all but the long ones; `None` if only the client's own
-    /// deadline ends it.
+    /// How long the call may take; `None` if only the client's own deadline ends it. `call_max` is the limit of all calls
+    /// but the long ones.
     pub(super) fn time_limit(&self, call_max: Duration) -> Option<Duration> {
         match self.route {
             Route::Public(PublicCall::Watch) => Some(WATCH_MAX),
