@@ -10,6 +10,7 @@ use clap::{ArgAction, Args, ValueEnum};
 use uuid::Uuid;
 
 use crate::app::AppSettings;
+use crate::auth::scope::Scope;
 use crate::db::pool::PoolSettings;
 use crate::db::pools::ReadLimits;
 use crate::limits::{CALL_MAX, READ_LIMIT_MIN};
@@ -237,7 +238,7 @@ pub(crate) struct ServerArgs {
     )]
     pub(crate) calls_max: usize,
 
-    /// The largest number of bytes of requests that are received or handled at the same time, such as 64MiB
+    /// The largest number of bytes of requests that are received or handled at the same time, from 32MiB to 64GiB
     ///
     /// Each enterprise, firm, company or tenant takes at most a quarter of it, and so does an address whose request does
     /// not name one yet. What finds no room is answered RESOURCE_EXHAUSTED (OVERLOADED). Requests below 16 KiB that come
@@ -252,7 +253,7 @@ pub(crate) struct ServerArgs {
     )]
     pub(crate) request_bytes_max: usize,
 
-    /// The largest number of bytes of answers that wait to be sent at the same time, such as 64MiB
+    /// The largest number of bytes of answers that wait to be sent at the same time, from 32MiB to 64GiB
     ///
     /// Each enterprise, firm, company or tenant takes at most a quarter of it; an answer that finds no room is replaced
     /// by RESOURCE_EXHAUSTED (OVERLOADED). Too low: many long lists at the same time are refused. Too high: clients that
@@ -333,7 +334,7 @@ pub(crate) struct ServerArgs {
     )]
     pub(crate) streams_max: u32,
 
-    /// The longest time that a call may take, such as 500ms, 30s or 2m
+    /// The longest time that a call may take, such as 500ms, 30s or 2m, from 100ms to 24h
     ///
     /// A call that takes longer ends with DEADLINE_EXCEEDED, or earlier if its client has set a shorter deadline.
     /// Health checks, reflection and VerifyLedger are exempt. Too low: long lists end before they are complete. Too
@@ -343,7 +344,7 @@ pub(crate) struct ServerArgs {
         env = "EARMARK_CALL_MAX",
         value_name = "DURATION",
         default_value = "30s",
-        value_parser = duration
+        value_parser = call_time
     )]
     pub(crate) call_max: Duration,
 
@@ -406,6 +407,20 @@ fn count(text: &str) -> Result<usize, String> {
     }
 }
 
+/// Checks that every scope is one that the server uses.
+fn scopes(text: &str) -> Result<String, String> {
+    match text
+        .split_whitespace()
+        .find(|name| Scope::parse(name).is_none())
+    {
+        None => Ok(text.into()),
+        Some(unknown) => {
+            let all = Scope::ALL.map(Scope::name).join(", ");
+            Err(format!("there is no scope {unknown}: choose from {all}"))
+        }
+    }
+}
+
 /// Reads a number of bytes such as `64MiB` or `1GiB`. A quarter of it must have room for one largest message.
 fn bytes_under_way(text: &str) -> Result<usize, String> {
     const RULE: &str = "must be a number of MiB or GiB from 32MiB to 64GiB, for example 64MiB";
@@ -425,6 +440,16 @@ fn bytes_under_way(text: &str) -> Result<usize, String> {
 fn duration(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text)
         .map_err(|error| format!("{error}; write a number and a unit, for example 500ms, 5s or 2m"))
+}
+
+/// Reads the time that a call may take.
+fn call_time(text: &str) -> Result<Duration, String> {
+    let time = duration(text)?;
+    if time >= Duration::from_millis(100) && time <= Duration::from_secs(24 * 60 * 60) {
+        Ok(time)
+    } else {
+        Err("must be from 100ms to 24h".into())
+    }
 }
 
 /// Reads a time that a connection may last. A year is more than any, and far below what a clock can add.
@@ -541,9 +566,9 @@ pub(crate) struct MigrateArgs {
 pub(crate) struct MintArgs {
     /// The token's scopes, separated by spaces
     ///
-    /// The server uses settlement_network_read, settlement_network_write, network-admin, allocations-read,
-    /// allocations-write, buckets-read, buckets-write, catalogue-read and catalogue-write, and ignores others.
-    #[arg(long, env = "EARMARK_TOKEN_SCOPE", value_name = "SCOPES")]
+    /// They are settlement_network_read, settlement_network_write, network-admin, allocations-read, allocations-write,
+    /// buckets-read, buckets-write, catalogue-read and catalogue-write. Others are refused, since the server ignores them.
+    #[arg(long, env = "EARMARK_TOKEN_SCOPE", value_name = "SCOPES", value_parser = scopes)]
     pub(crate) scope: String,
 
     /// The UUID of an enterprise that the bearer is a member of. For several (up to 100): repeat it, or use commas
@@ -660,6 +685,22 @@ mod tests {
     use clap::Parser as _;
 
     use super::*;
+
+    #[test]
+    fn an_unknown_scope_is_refused_with_all_that_exist() {
+        assert_eq!(
+            scopes("network-admin  buckets-read"),
+            Ok("network-admin  buckets-read".into())
+        );
+        let refused = scopes("buckets-read buckets-reed").expect_err("unknown");
+        assert!(
+            refused.starts_with("there is no scope buckets-reed:"),
+            "{refused}"
+        );
+        for scope in Scope::ALL {
+            assert!(refused.contains(scope.name()), "{refused}");
+        }
+    }
 
     #[test]
     fn bytes_need_a_unit_and_room_for_large_messages() {

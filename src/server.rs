@@ -35,7 +35,6 @@ mod layers;
 mod log_rate;
 mod panic;
 mod peer;
-mod peer_connections;
 mod reflection;
 mod request_body;
 mod request_id;

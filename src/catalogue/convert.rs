@@ -4,8 +4,9 @@ mod texts;
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
-use url::Url;
+use url::{Host, Url};
 
 use crate::catalogue::model::{
     AllocationNumber, CatalogueAllocation, CatalogueCompany, CatalogueText, CatalogueTexts,
@@ -215,26 +216,81 @@ fn currency(reader: &mut Reader, field: &str, code: &str) -> String {
     code.into()
 }
 
+/// The URL of an image, with its scheme in lower case.
 fn image(reader: &mut Reader, url: &str) -> String {
     const FIELD: &str = "allocation_image";
     let url = reader.required_text(FIELD, url, LINK_CHARS_MAX);
-    if !url.is_empty() && url.len() <= 4 * LINK_CHARS_MAX && !is_https(&url) {
-        // The value is not repeated: it may contain a password.
-        let rule = "must be an https URL with a host, without user and password";
-        reader.violation(FIELD, rule);
+    if url.is_empty() || url.len() > 4 * LINK_CHARS_MAX {
+        return url;
     }
-    url
+    match check_image(&url) {
+        Ok(()) => match url.split_once(':') {
+            Some((_, rest)) => format!("https:{rest}"),
+            None => url,
+        },
+        Err(rule) => {
+            // The value is not repeated: it may contain a password.
+            reader.violation(FIELD, rule);
+            url
+        }
+    }
 }
 
-/// Whether this is a valid https URL. The parser corrects many errors, such as blanks, backslashes and missing slashes;
-/// a URL that it has to correct is invalid.
-fn is_https(url: &str) -> bool {
+/// Checks that this is a valid https URL that clients may load; otherwise returns the rule that it breaks. The parser
+/// corrects many errors, such as blanks, backslashes and missing slashes; a URL that it has to correct is invalid.
+fn check_image(url: &str) -> Result<(), &'static str> {
+    const RULE: &str = "must be an https URL with a host, without user and password";
+    if url
+        .chars()
+        .any(|char| char.is_control() || is_bidirectional(char))
+    {
+        return Err("must not contain control characters or marks of the direction of text");
+    }
     let is_corrected = Cell::new(false);
     let correct = |_| is_corrected.set(true);
     let parsed = Url::options()
         .syntax_violation_callback(Some(&correct))
         .parse(url);
-    parsed.is_ok_and(|url| url.scheme() == "https" && url.has_host()) && !is_corrected.get()
+    let parsed = parsed.map_err(|_| RULE)?;
+    if parsed.scheme() != "https" || is_corrected.get() {
+        return Err(RULE);
+    }
+    let is_private = match parsed.host().ok_or(RULE)? {
+        Host::Domain(_) => false,
+        Host::Ipv4(address) => is_private_v4(address),
+        Host::Ipv6(address) => is_private_v6(address),
+    };
+    if is_private {
+        return Err("must not lead to an address of a private network");
+    }
+    if parsed.port() == Some(0) {
+        return Err("must not have the port 0");
+    }
+    Ok(())
+}
+
+/// Whether a character changes the direction in which text is shown, so that a URL may look like another one.
+fn is_bidirectional(char: char) -> bool {
+    matches!(char, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+fn is_private_v4(address: Ipv4Addr) -> bool {
+    // 100.64.0.0/10 is shared by the customers of a provider (RFC 6598).
+    let is_shared = u32::from(address) >> 22 == u32::from(Ipv4Addr::new(100, 64, 0, 0)) >> 22;
+    address.is_private()
+        || address.is_loopback()
+        || address.is_link_local()
+        || address.is_unspecified()
+        || address.is_broadcast()
+        || is_shared
+}
+
+fn is_private_v6(address: Ipv6Addr) -> bool {
+    address.is_loopback()
+        || address.is_unspecified()
+        || address.is_unique_local()
+        || address.is_unicast_link_local()
+        || address.to_ipv4_mapped().is_some_and(is_private_v4)
 }
 
 impl From<CatalogueCompany> for pb::Company {
@@ -315,7 +371,7 @@ mod tests {
             "https://例え.jp/画像.png",
             "https://[2001:db8::1]/x",
         ] {
-            assert!(is_https(good), "{good}");
+            assert_eq!(check_image(good), Ok(()), "{good}");
         }
         for bad in [
             "http://example.com/x.png",
@@ -338,8 +394,38 @@ mod tests {
             "https://example.com/%zz",
             "java\nscript:alert(1)",
         ] {
-            assert!(!is_https(bad), "{bad}");
+            assert!(check_image(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn images_of_private_addresses_and_misleading_urls_are_refused_by_their_rule() {
+        for (url, rule) in [
+            ("https://10.0.0.1/x", "private network"),
+            ("https://127.0.0.1/x", "private network"),
+            ("https://169.254.169.254/latest", "private network"),
+            ("https://100.64.0.1/x", "private network"),
+            ("https://[::1]/x", "private network"),
+            ("https://[fd00::1]/x", "private network"),
+            ("https://[::ffff:10.0.0.1]/x", "private network"),
+            ("https://example.com:0/x", "port 0"),
+            ("https://example.com/\u{202e}gnp.x", "direction of text"),
+            ("https://example.com/\u{7}", "control characters"),
+        ] {
+            let refused = check_image(url).expect_err(url);
+            assert!(refused.contains(rule), "{url}: {refused}");
+        }
+        assert_eq!(check_image("https://100.128.0.1/x"), Ok(()));
+    }
+
+    #[test]
+    fn the_scheme_of_an_image_is_stored_in_lower_case() {
+        let mut read = Reader::new();
+        let stored = image(&mut read, "HTTPS://Example.com/X");
+        assert_eq!(
+            (stored.as_str(), read.finish()),
+            ("https://Example.com/X", Ok(()))
+        );
     }
 
     #[test]

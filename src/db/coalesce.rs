@@ -136,7 +136,7 @@ impl<K: Send + Sync + 'static, V: Send + 'static> Coalescer<K, V> {
     /// [`READ_BY_KEY_MAX`] have the error of the statement before them.
     pub(crate) async fn read(&self, principal: Principal, key: K) -> Result<V> {
         let (answer, answered) = oneshot::channel();
-        {
+        let waits = {
             let mut waiting = self.reads.waiting();
             let is_full = waiting.len() >= COALESCED_QUEUE_MAX
                 || waiting.len_of(&principal) >= COALESCED_PRINCIPAL_MAX;
@@ -145,8 +145,12 @@ impl<K: Send + Sync + 'static, V: Send + 'static> Coalescer<K, V> {
             }
             let since = Instant::now();
             waiting.push(principal, PendingRead { key, answer, since });
+            waiting.len()
+        };
+        // These are the numbers that the task waits for; to wake it for each read costs more than the read itself.
+        if waits == 1 || waits == COALESCED_JOIN_MIN {
+            self.reads.came.notify_one();
         }
-        self.reads.came.notify_one();
         let gone = |_| {
             Err(Error::internal(
                 "the task of a coalesced read ended without an answer",

@@ -414,7 +414,9 @@ fn body_stalled(limit: Duration) -> ErrorDescription {
     let text = format!(
         "The request was not complete, and nothing more of it came for {limit}: send it again."
     );
-    ErrorDescription::new(Code::DeadlineExceeded, Reason::Deadline, text).with("limit", limit)
+    ErrorDescription::new(Code::DeadlineExceeded, Reason::Deadline, text)
+        .with("limit", limit)
+        .with_detail(ErrorDetail::Retry)
 }
 
 fn database_unavailable(outcome: Outcome) -> ErrorDescription {

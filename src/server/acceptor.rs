@@ -18,7 +18,8 @@ use crate::server::connection::{ConnectionError, ConnectionServer};
 use crate::server::layers::Layers;
 use crate::server::log_rate::LogRate;
 use crate::server::peer::Peer;
-use crate::server::peer_connections::{PeerConnection, PeerConnections};
+use crate::server::shares::{Share, Shares};
+use crate::types::principal::Principal;
 
 /// Accepts connections; its fields are shared by all of them.
 pub(super) struct Acceptor {
@@ -35,7 +36,8 @@ struct Accepting {
     connections_max: usize,
     connections_per_peer_max: usize,
     permits: Arc<Semaphore>,
-    peers: Arc<PeerConnections>,
+    /// The connections by peer.
+    peers: Arc<Shares>,
     warnings: ConnectionWarnings,
 }
 
@@ -49,8 +51,9 @@ struct ConnectionWarnings {
 
 /// Counts as one open connection, of the server and of its peer, until it is dropped.
 struct ConnectionSlot {
+    // First, as fields are dropped: whoever gets the other one finds this one free.
+    _of_peer: Share,
     _of_all: OwnedSemaphorePermit,
-    _of_peer: PeerConnection,
 }
 
 impl Acceptor {
@@ -58,7 +61,7 @@ impl Acceptor {
     pub(super) async fn run(self, listener: TcpListener) {
         let accepting = Arc::new(Accepting {
             permits: Arc::new(Semaphore::new(self.connections_max)),
-            peers: Arc::new(PeerConnections::new(self.connections_per_peer_max)),
+            peers: Shares::with_chosen_max(self.connections_max, self.connections_per_peer_max),
             warnings: ConnectionWarnings {
                 of_failed_accepts: LogRate::new(1),
                 of_full_peers: LogRate::new(1),
@@ -102,21 +105,8 @@ impl Accepting {
     ///
     /// While the server has no slot for anybody, this waits, and further connections wait in the backlog of the
     /// listening socket. Closing them instead would turn a short peak into errors; and clients that connect again at
-    /// once would cost more than those that wait. The peer's share is judged first, so that the queue of those who
-    /// wait does not consist of connections that are closed anyway.
+    /// once would cost more than those that wait.
     async fn slot(&self, peer: SocketAddr) -> Option<ConnectionSlot> {
-        let Some(of_peer) = self.peers.admit(peer.ip()) else {
-            let warnings = &self.warnings.of_full_peers;
-            if warnings.admit() {
-                tracing::warn!(
-                    peer = %peer.ip(),
-                    connections_per_peer_max = self.connections_per_peer_max,
-                    suppressed = warnings.take_suppressed(),
-                    "a connection was closed: its peer has as many as --connections-per-peer-max allows"
-                );
-            }
-            return None;
-        };
         let permits = || Arc::clone(&self.permits);
         let of_all = match permits().try_acquire_owned() {
             Ok(permit) => permit,
@@ -132,6 +122,18 @@ impl Accepting {
                 }
                 permits().acquire_owned().await.ok()?
             }
+        };
+        let Some(of_peer) = self.peers.take(Principal::of_peer(peer.ip()), 1) else {
+            let warnings = &self.warnings.of_full_peers;
+            if warnings.admit() {
+                tracing::warn!(
+                    peer = %peer.ip(),
+                    connections_per_peer_max = self.connections_per_peer_max,
+                    suppressed = warnings.take_suppressed(),
+                    "a connection was closed: its peer has its share of the connections"
+                );
+            }
+            return None;
         };
         Some(ConnectionSlot {
             _of_all: of_all,
@@ -174,9 +176,9 @@ impl Accepting {
     async fn serve(&self, stream: TcpStream, peer: SocketAddr) -> Result<(), ConnectionError> {
         // Responses are small; Nagle's algorithm would delay each until the one before is acknowledged.
         stream.set_nodelay(true)?;
-        let peer = Peer::new(peer);
+        let peer = Arc::new(Peer::new(peer));
         let service = service_fn(move |request: http::Request<Incoming>| {
-            let (layers, peer) = (Arc::clone(&self.layers), peer.clone());
+            let (layers, peer) = (Arc::clone(&self.layers), Arc::clone(&peer));
             async move { Ok::<_, Infallible>(layers.handle(request, &peer).await) }
         });
         self.connections.serve(stream, service).await

@@ -32,7 +32,7 @@ where
 {
     // Its state is several KiB: in a box it is copied once, and not by each future around it.
     let mut call = Box::pin(call);
-    // Created only for the few calls that set a time.
+    // Created only for calls whose client does not take the answer at once.
     let mut timer: Option<Pin<Box<Sleep>>> = None;
     let until_end = poll_fn(move |task| {
         if call.as_mut().poll(task).is_ready() {

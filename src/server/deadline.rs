@@ -5,24 +5,36 @@ use std::time::Duration;
 use http::HeaderMap;
 use tokio::time::Instant;
 
+use crate::error::{Error, Result, rule_with_value};
+
 /// Metadata with the time after which the client gives up.
 const HEADER: &str = "grpc-timeout";
 
-/// When a call ends at the latest. `max` is `None` for calls without a limit of the server: health, reflection and long
-/// RPCs; without a deadline of the client either, the result is `None`.
-pub(super) fn of(headers: &HeaderMap, max: Option<Duration>) -> Option<Instant> {
-    let requested = headers
-        .get(HEADER)
-        .and_then(|value| value.to_str().ok())
-        .and_then(parse);
-    let timeout = match (requested, max) {
-        (Some(requested), Some(max)) => requested.min(max),
-        (one, other) => one.or(other)?,
+/// When a call ends at the latest. `max` is `None` for calls without a limit of the server; without a deadline of the client
+/// either, the result is `None`.
+///
+/// # Errors
+/// [`Error::InvalidRequest`] if the client's deadline is malformed: its call must not go on for longer than it may mean.
+pub(super) fn of(headers: &HeaderMap, max: Option<Duration>) -> Result<Option<Instant>> {
+    let requested = match headers.get(HEADER) {
+        None => None,
+        Some(value) => Some(requested(
+            value.to_str().unwrap_or("a value that is not ASCII"),
+        )?),
     };
-    Instant::now().checked_add(timeout)
+    let timeout = match (requested, max) {
+        (Some(requested), Some(max)) => Some(requested.min(max)),
+        (one, other) => one.or(other),
+    };
+    Ok(timeout.and_then(|timeout| Instant::now().checked_add(timeout)))
 }
 
-/// Reads `grpc-timeout`: one to eight digits and a unit. A malformed value is ignored, as gRPC's own servers do.
+fn requested(text: &str) -> Result<Duration> {
+    const RULE: &str = "must be 1 to 8 digits and a unit, one of H, M, S, m, u and n";
+    parse(text).ok_or_else(|| Error::invalid(HEADER, rule_with_value(RULE, text)))
+}
+
+/// Reads `grpc-timeout`: one to eight digits and a unit. `None` for anything else.
 fn parse(text: &str) -> Option<Duration> {
     let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
     let well_formed =
@@ -80,13 +92,13 @@ mod tests {
             let mut headers = HeaderMap::new();
             headers.insert(HEADER, text.parse().expect("a header"));
             let now = Instant::now();
-            of(&headers, max.map(Duration::from_secs))
-                .map(|end| end.saturating_duration_since(now).as_secs())
+            let end = of(&headers, max.map(Duration::from_secs))?;
+            Ok(end.map(|end| end.saturating_duration_since(now).as_secs()))
         };
-        assert_eq!(ends_in("10S", Some(30)), Some(10));
-        assert_eq!(ends_in("10M", Some(30)), Some(30));
-        assert_eq!(ends_in("malformed", Some(30)), Some(30));
-        assert_eq!(ends_in("10M", None), Some(600));
-        assert_eq!(ends_in("malformed", None), None);
+        assert_eq!(ends_in("10S", Some(30)), Ok(Some(10)));
+        assert_eq!(ends_in("10M", Some(30)), Ok(Some(30)));
+        assert_eq!(ends_in("10M", None), Ok(Some(600)));
+        let refused = ends_in("malformed", None).expect_err("malformed");
+        assert!(matches!(refused, Error::InvalidRequest(_)));
     }
 }

@@ -74,7 +74,15 @@ impl Layers {
         context: CallContext,
         mut log_line: AccessLogLine,
     ) -> Response<Body> {
-        let deadline = deadline::of(request.headers(), context.time_limit(self.call_max));
+        let limit = context.time_limit(self.call_max);
+        let deadline = match deadline::of(request.headers(), limit) {
+            Ok(deadline) => deadline,
+            Err(error) => {
+                let status = context.status(&error);
+                log_line.set_outcome(CallOutcome::of(&status));
+                return status.into_http();
+            }
+        };
         let ended = {
             // Pinned here, since each function that takes it by value would keep room for it twice.
             let handled = pin!(self.admit_and_handle(request, peer, &context, &mut log_line));

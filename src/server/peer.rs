@@ -8,8 +8,8 @@ use crate::error::{Error, Result};
 use crate::limits::{CONNECTION_REFLECTIONS_MAX, CONNECTION_WATCHES_MAX};
 use crate::types::principal::Principal;
 
-/// One connection, as its calls see it. Cheap to clone.
-#[derive(Clone, Debug)]
+/// One connection, as its calls see it.
+#[derive(Debug)]
 pub(super) struct Peer {
     pub(super) address: SocketAddr,
     watches: StreamCounter,
@@ -43,7 +43,7 @@ impl Peer {
 }
 
 /// Counts streams of one kind on one connection.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 struct StreamCounter {
     open: Arc<AtomicUsize>,
     max: usize,

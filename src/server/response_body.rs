@@ -55,9 +55,8 @@ impl ResponseBody {
         closing: Option<CancellationToken>,
         held: HeldByCall,
     ) -> Self {
-        if context.is_public() {
-            call_task::end_at(deadline);
-        }
+        // From here on hyper waits for the client, and polls this body only when there is room for more of it.
+        call_task::end_at(deadline);
         Self {
             inner: Some(inner),
             context,
@@ -95,7 +94,6 @@ impl ResponseBody {
                 let status = self.context.status(&Error::Overloaded);
                 return self.end(&status);
             }
-            call_task::end_at(self.deadline);
         }
         self.next_piece()
     }

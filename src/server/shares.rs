@@ -15,6 +15,8 @@ use crate::types::principal::Principal;
 pub(super) struct Shares {
     /// The most units that one principal may hold, whatever is free.
     principal_max: usize,
+    /// Whether a principal must leave as many free as it holds.
+    leaves_room: bool,
     state: Mutex<State>,
 }
 
@@ -40,8 +42,19 @@ impl Shares {
 
     /// So many units, of which a principal may hold at most `principal_max`, and what the threshold allows.
     pub(super) fn with_principal_max(units: usize, principal_max: usize) -> Arc<Self> {
+        Self::build(units, principal_max, true)
+    }
+
+    /// So many units, of which a principal may hold `principal_max`. If that is more than half, somebody has chosen that
+    /// one may keep others out, and the threshold does not apply.
+    pub(super) fn with_chosen_max(units: usize, principal_max: usize) -> Arc<Self> {
+        Self::build(units, principal_max, principal_max <= units.div_ceil(2))
+    }
+
+    fn build(units: usize, principal_max: usize, leaves_room: bool) -> Arc<Self> {
         Arc::new(Self {
             principal_max,
+            leaves_room,
             state: Mutex::new(State {
                 free: units,
                 held: HashMap::new(),
@@ -60,14 +73,22 @@ impl Shares {
 
     fn add(&self, principal: Principal, units: usize) -> bool {
         let mut state = self.state();
-        let held = state.held.get(&principal).copied().unwrap_or(0);
+        let State { free, held } = &mut *state;
+        let before = held.get_mut(&principal);
+        let held_before = before.as_ref().map_or(0, |held| **held);
         // What it would hold must not exceed what would be left over, except for the only unit of one that holds none.
-        let is_in_share = held + 2 * units <= state.free || (held == 0 && units == 1);
-        if units > state.free || !is_in_share || held + units > self.principal_max {
+        let leaves_room = held_before + 2 * units <= *free || (held_before == 0 && units == 1);
+        let is_in_share = leaves_room || !self.leaves_room;
+        if units > *free || !is_in_share || held_before + units > self.principal_max {
             return false;
         }
-        state.free -= units;
-        *state.held.entry(principal).or_insert(0) += units;
+        *free -= units;
+        match before {
+            Some(before) => *before += units,
+            None => {
+                held.insert(principal, units);
+            }
+        }
         true
     }
 
@@ -141,6 +162,15 @@ mod tests {
         assert!(shares.take(principal(2), 1).is_none());
         drop(only);
         assert!(shares.take(principal(2), 1).is_some());
+    }
+
+    #[test]
+    fn a_chosen_limit_above_half_applies_as_it_is() {
+        let shares = Shares::with_chosen_max(10, 10);
+        assert_eq!(take_all(&shares, 1).len(), 10);
+        let shares = Shares::with_chosen_max(10, 5);
+        let (first, second) = (take_all(&shares, 1), take_all(&shares, 2));
+        assert_eq!((first.len(), second.len()), (5, 2));
     }
 
     #[test]

@@ -249,9 +249,8 @@ fn by_default(limit: Duration) -> String {
     format!("{} s, by default", limit.as_secs())
 }
 
-/// Limits of every call.
-fn limits_of_calls() -> Vec<Limit> {
-    let metadata = format!("{} KiB", limits::METADATA_BYTES_MAX >> 10);
+/// Limits of connections, and of what calls share.
+fn limits_of_the_server() -> Vec<Limit> {
     let growth = format!(
         "{} times its bytes, or {}",
         limits::REQUEST_GROWTH_MAX,
@@ -266,9 +265,6 @@ fn limits_of_calls() -> Vec<Limit> {
         limits::WATCH_MAX.as_secs() / 60,
         limits::REFLECTION_MAX.as_secs() / 60,
     );
-    let memberships = grouped(limits::TOKEN_MEMBERSHIPS_MAX);
-    let pages = page_sizes(limits::PAGE_SIZE_DEFAULT, limits::PAGE_SIZE_MAX);
-    let offset = grouped(limits::PAGE_OFFSET_MAX as usize);
     let server = ServerSettings::default();
     let minutes = |time: Duration| format!("{} min", time.as_secs() / 60);
     vec![
@@ -285,8 +281,6 @@ fn limits_of_calls() -> Vec<Limit> {
             "a connection without a call",
             minutes(server.connection_idle_max),
         ),
-        ("a request", mib(limits::REQUEST_BYTES_MAX)),
-        ("an answer", mib(limits::RESPONSE_BYTES_MAX)),
         (
             "elements of any list of a request",
             grouped(limits::REQUEST_LIST_MAX),
@@ -297,8 +291,6 @@ fn limits_of_calls() -> Vec<Limit> {
             format!("{} s, then", limits::BODY_STALL_MAX.as_secs()),
         ),
         ("health watches, reflection calls", streams),
-        ("a request's metadata", metadata),
-        ("a call", format!("{} s", limits::CALL_MAX.as_secs())),
         ("a read by key", by_default(limits::READ_BY_KEY_MAX)),
         ("a page of a list", by_default(limits::READ_LIST_MAX)),
         ("a search", by_default(limits::READ_SEARCH_MAX)),
@@ -310,6 +302,20 @@ fn limits_of_calls() -> Vec<Limit> {
             "a wait for a connection",
             format!("{} s", limits::DB_CHECKOUT_MAX.as_secs()),
         ),
+    ]
+}
+
+/// Limits of every call.
+fn limits_of_calls() -> Vec<Limit> {
+    let metadata = format!("{} KiB", limits::METADATA_BYTES_MAX >> 10);
+    let memberships = grouped(limits::TOKEN_MEMBERSHIPS_MAX);
+    let pages = page_sizes(limits::PAGE_SIZE_DEFAULT, limits::PAGE_SIZE_MAX);
+    let offset = grouped(limits::PAGE_OFFSET_MAX as usize);
+    vec![
+        ("a request", mib(limits::REQUEST_BYTES_MAX)),
+        ("an answer", mib(limits::RESPONSE_BYTES_MAX)),
+        ("a request's metadata", metadata),
+        ("a call", format!("{} s", limits::CALL_MAX.as_secs())),
         ("a currency or unit", characters(limits::UNIT_CHARS_MAX)),
         (
             "an id or key of the caller's",
@@ -410,8 +416,9 @@ fn the_limits_are_those_of_the_code() {
         .into_iter()
         .map(|row| (row[0], row[1]))
         .collect();
-    let expected = limits_of_calls()
+    let expected = limits_of_the_server()
         .into_iter()
+        .chain(limits_of_calls())
         .chain(limits_of_the_ledger())
         .chain(limits_of_buckets())
         .chain(limits_of_book_building())

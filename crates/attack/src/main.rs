@@ -35,14 +35,14 @@ use crate::cli::{AttackCli, AttackCommand};
 static ALLOCATOR: MiMalloc = MiMalloc;
 
 fn main() -> ExitCode {
-    // As the server's own program does.
-    #[cfg(target_os = "linux")]
-    let _ = nix::sys::prctl::set_thp_disable(true);
     // These two are the server's own commands, with its own arguments.
     if matches!(
         std::env::args().nth(1).as_deref(),
         Some("serve" | "migrate")
     ) {
+        // As the server's own program does. Not for attackers: programs that they start would inherit it.
+        #[cfg(target_os = "linux")]
+        let _ = nix::sys::prctl::set_thp_disable(true);
         return earmark::cli::main();
     }
     match execute(AttackCli::parse().command) {

@@ -36,8 +36,13 @@ const SECONDS_DEFAULT: u64 = 10;
 const SECONDS_SHORT: u64 = 2;
 
 /// Attacks that no program of the server has fallen to, because a library holds against them, and how.
-const HELD_BY_LIBRARIES: &[(&str, &str)] =
-    &[("continuation", "h2 limits the frames and bytes of a head")];
+const HELD_BY_LIBRARIES: &[(&str, &str)] = &[
+    (
+        "reset",
+        "h2 closes a connection with many calls that were reset before they began",
+    ),
+    ("continuation", "h2 limits the frames and bytes of a head"),
+];
 
 type Attacks<'a> = &'a [&'static dyn Attack];
 

@@ -280,3 +280,37 @@ async fn a_health_check_that_never_comes_is_ended_too() {
     let code = refused(&raw, CHECK, without_end(announced().slice(..3))).await;
     assert_eq!(code, Some(Code::DeadlineExceeded));
 }
+
+#[tokio::test]
+async fn small_answers_that_nobody_reads_end_too() {
+    let server = Running::start_with(ServerSettings {
+        calls_max: 2,
+        call_max: Duration::from_secs(1),
+        ..settings()
+    })
+    .await;
+    let bearer = server.bearer_of(Uuid::from_u128(1));
+    let metadata = [("authorization", bearer.as_str())];
+    // The client takes no byte of any answer.
+    let raw = Raw::connect_with_window(server.address, 0).await;
+    let body = http_body_util::Full::new(frame(&AdjustBalanceRequest::default())).boxed_unsync();
+    let unread = raw.send(ADJUST, &metadata, body).await.expect("headers");
+    let reader = server.raw().await;
+    let refused = reader.call(ADJUST, &metadata, adjust("x")).await;
+    refused.expect(Code::ResourceExhausted, "OVERLOADED");
+    let freed = async {
+        while reader
+            .call(ADJUST, &metadata, adjust("x"))
+            .await
+            .status
+            .code()
+            != Code::Ok
+        {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), freed)
+        .await
+        .expect("its place is free after the deadline");
+    assert!(unread.into_body().collect().await.is_err(), "cut short");
+}
