@@ -6,6 +6,5 @@ mod get;
 mod list;
 mod partner_list;
 mod plans;
-mod replanning;
 mod submit;
 mod verdicts;
