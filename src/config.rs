@@ -1,6 +1,8 @@
 //! Every setting of the command line: its flag, environment variable, default, and effect. The doc comments of fields
 //! are the help texts: the first paragraph is shown by `-h`, all of them by `--help`.
 
+mod values;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -10,10 +12,11 @@ use clap::{ArgAction, Args, ValueEnum};
 use uuid::Uuid;
 
 use crate::app::AppSettings;
-use crate::auth::scope::Scope;
+use crate::config::values::{
+    bytes_under_way, call_time, connection_time, count, duration, read_limit, scopes,
+};
 use crate::db::pool::PoolSettings;
 use crate::db::pools::ReadLimits;
-use crate::limits::{CALL_MAX, READ_LIMIT_MIN};
 use crate::server::ServerSettings;
 
 /// The format of log lines.
@@ -399,80 +402,6 @@ impl ServerArgs {
     }
 }
 
-/// Reads a number of calls or connections; tokio's semaphores, which count them, have an upper limit.
-fn count(text: &str) -> Result<usize, String> {
-    match text.parse() {
-        Ok(number) if (1..=1_000_000).contains(&number) => Ok(number),
-        _ => Err("must be a number from 1 to 1000000".into()),
-    }
-}
-
-/// Checks that every scope is one that the server uses.
-fn scopes(text: &str) -> Result<String, String> {
-    match text
-        .split_whitespace()
-        .find(|name| Scope::parse(name).is_none())
-    {
-        None => Ok(text.into()),
-        Some(unknown) => {
-            let all = Scope::ALL.map(Scope::name).join(", ");
-            Err(format!("there is no scope {unknown}: choose from {all}"))
-        }
-    }
-}
-
-/// Reads a number of bytes such as `64MiB` or `1GiB`. A quarter of it must have room for one largest message.
-fn bytes_under_way(text: &str) -> Result<usize, String> {
-    const RULE: &str = "must be a number of MiB or GiB from 32MiB to 64GiB, for example 64MiB";
-    let (digits, unit) = match (text.strip_suffix("MiB"), text.strip_suffix("GiB")) {
-        (Some(digits), _) => (digits, 1 << 20),
-        (_, Some(digits)) => (digits, 1 << 30),
-        _ => return Err(RULE.into()),
-    };
-    let number: usize = digits.parse().map_err(|_| RULE)?;
-    match number.checked_mul(unit) {
-        Some(bytes) if (32 << 20..=64 << 30).contains(&bytes) => Ok(bytes),
-        _ => Err(RULE.into()),
-    }
-}
-
-/// Reads a duration such as `500ms`, `5s` or `1h 30m`.
-fn duration(text: &str) -> Result<Duration, String> {
-    humantime::parse_duration(text)
-        .map_err(|error| format!("{error}; write a number and a unit, for example 500ms, 5s or 2m"))
-}
-
-/// Reads the time that a call may take.
-fn call_time(text: &str) -> Result<Duration, String> {
-    let time = duration(text)?;
-    if time >= Duration::from_millis(100) && time <= Duration::from_secs(24 * 60 * 60) {
-        Ok(time)
-    } else {
-        Err("must be from 100ms to 24h".into())
-    }
-}
-
-/// Reads a time that a connection may last. A year is more than any, and far below what a clock can add.
-fn connection_time(text: &str) -> Result<Duration, String> {
-    let range = Duration::from_secs(1)..=Duration::from_secs(365 * 24 * 60 * 60);
-    let time = duration(text)?;
-    if range.contains(&time) {
-        Ok(time)
-    } else {
-        Err("must be from 1s to 365days".into())
-    }
-}
-
-/// Reads the time limit of a class of reads.
-fn read_limit(text: &str) -> Result<Duration, String> {
-    let limit = duration(text)?;
-    if limit < READ_LIMIT_MIN || limit > CALL_MAX {
-        let (least, most) = (READ_LIMIT_MIN.as_millis(), CALL_MAX.as_secs());
-        return Err(format!("must be from {least}ms to {most}s"));
-    }
-    Ok(limit)
-}
-
 /// Settings of `earmark serve`.
 #[derive(Args, Clone)]
 pub(crate) struct ServeArgs {
@@ -686,49 +615,6 @@ mod tests {
 
     use super::*;
 
-    #[test]
-    fn an_unknown_scope_is_refused_with_all_that_exist() {
-        assert_eq!(
-            scopes("network-admin  buckets-read"),
-            Ok("network-admin  buckets-read".into())
-        );
-        let refused = scopes("buckets-read buckets-reed").expect_err("unknown");
-        assert!(
-            refused.starts_with("there is no scope buckets-reed:"),
-            "{refused}"
-        );
-        for scope in Scope::ALL {
-            assert!(refused.contains(scope.name()), "{refused}");
-        }
-    }
-
-    #[test]
-    fn bytes_need_a_unit_and_room_for_large_messages() {
-        assert_eq!(bytes_under_way("64MiB"), Ok(64 << 20));
-        assert_eq!(bytes_under_way("2GiB"), Ok(2 << 30));
-        for malformed in [
-            "",
-            "64",
-            "31MiB",
-            "65GiB",
-            "-1GiB",
-            "64MB",
-            "99999999999999GiB",
-        ] {
-            let refused = bytes_under_way(malformed).expect_err(malformed);
-            assert!(refused.contains("for example 64MiB"), "{refused}");
-        }
-    }
-
-    #[test]
-    fn durations_need_a_unit_and_the_error_says_so() {
-        assert_eq!(duration("1m 30s"), Ok(Duration::from_secs(90)));
-        for malformed in ["", "5", "-5s", "5 parsecs"] {
-            let refused = duration(malformed).expect_err(malformed);
-            assert!(refused.contains("for example 500ms"), "{refused}");
-        }
-    }
-
     #[derive(clap::Parser)]
     struct OnlyServer {
         #[command(flatten)]
@@ -753,16 +639,5 @@ mod tests {
             "300",
         ];
         assert_eq!(per_peer(&both), 300);
-    }
-
-    #[test]
-    fn a_connection_lasts_a_second_at_least_and_a_year_at_most() {
-        let year = Duration::from_secs(365 * 24 * 60 * 60);
-        assert_eq!(connection_time("365days"), Ok(year));
-        assert_eq!(connection_time("1s"), Ok(Duration::from_secs(1)));
-        for out_of_range in ["0s", "999ms", "366days"] {
-            let refused = connection_time(out_of_range).expect_err(out_of_range);
-            assert!(refused.contains("from 1s to 365days"), "{refused}");
-        }
     }
 }
