@@ -286,8 +286,8 @@ pub(crate) struct ServerArgs {
 
     /// The largest number of open connections of one client address. Without it: half of --connections-max
     ///
-    /// The IPv6 addresses of one network of 64 bits count as one address. Further connections of the address are closed
-    /// at once. Too low: connections of clients that share an address, behind a proxy or NAT, are closed. Too high: one
+    /// The IPv6 addresses of one network of 64 bits count as one address. Up to half of --connections-max an address also
+    /// has at most as many as it leaves free to others. Further connections of the address are closed at once. Too low: connections of clients that share an address, behind a proxy or NAT, are closed. Too high: one
     /// client can take all connections. If all clients come through one proxy, set it to --connections-max.
     #[arg(
         long,

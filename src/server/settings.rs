@@ -30,6 +30,7 @@ pub struct ServerSettings {
     /// How many client connections are open at the same time; further ones stay in the listening socket's backlog.
     pub connections_max: usize,
     /// How many of them one peer may have, an IPv4 address or an IPv6 network of 64 bits; further ones are closed at once.
+    /// Up to half of all, a peer also has at most as many as it leaves free to others.
     pub connections_per_peer_max: usize,
     /// The age, give or take a tenth, at which a connection gets GOAWAY.
     pub connection_age_max: Duration,
