@@ -384,9 +384,6 @@ pub const COALESCED_JOIN_WAIT_MAX: Duration = Duration::from_millis(3);
 pub const COALESCED_STATEMENTS_MAX: u32 = 2;
 /// Connections for reads by id: one for each statement, and one for its repetition by [`READ_HEDGE_AFTER`].
 pub const COALESCED_CONNECTIONS_MAX: u32 = 2 * COALESCED_STATEMENTS_MAX;
-/// The age at which a connection for reads by id is replaced. Its statements are planned once, and a plan that was made
-/// while a table was small must not be used for long after the table has grown.
-pub const GENERIC_PLANS_MAX: Duration = Duration::from_secs(60);
 /// How often a read is tried, each time on another connection, if the connection turns out to be dead.
 pub const DB_READ_TRIES: u32 = 4;
 /// How often a write is tried before its conflict with other transactions becomes CONTENTION.

@@ -127,12 +127,15 @@ pub(crate) async fn oldest_owners(
 }
 
 /// The owner of the oldest reservation comes first. All expired ones are looked at, so that an owner with many of them does
-/// not hide the others.
+/// not hide the others. They are read in their order by themselves: grouping them by owner may read all open reservations
+/// in the order of owners.
 fn oldest_text(table: &str, open: &str) -> String {
     format!(
-        "SELECT owner_id FROM {table}
-        WHERE status = '{open}' AND expire_time <= statement_timestamp()
-        GROUP BY owner_id ORDER BY min(expire_time) LIMIT :limit"
+        "WITH due AS MATERIALIZED (
+            SELECT owner_id, expire_time FROM {table}
+            WHERE status = '{open}' AND expire_time <= statement_timestamp() ORDER BY expire_time
+        )
+        SELECT owner_id FROM due GROUP BY owner_id ORDER BY min(expire_time) LIMIT :limit"
     )
 }
 

@@ -7,8 +7,8 @@ use crate::db::connect::Connector;
 use crate::db::pool::{self, Pool, PoolSettings, ReadLimit};
 use crate::db::pulse::Pulse;
 use crate::limits::{
-    COALESCED_CONNECTIONS_MAX, DB_LANE_CONNECTIONS_MIN, GENERIC_PLANS_MAX, READ_BY_KEY_MAX,
-    READ_HEDGE_AFTER, READ_LIST_MAX, READ_SEARCH_MAX, SEARCH_HEDGE_AFTER,
+    COALESCED_CONNECTIONS_MAX, DB_LANE_CONNECTIONS_MIN, READ_BY_KEY_MAX, READ_HEDGE_AFTER,
+    READ_LIST_MAX, READ_SEARCH_MAX, SEARCH_HEDGE_AFTER,
 };
 use crate::turns::ShareOfTurns;
 use crate::types::read_class::ReadClass;
@@ -108,7 +108,6 @@ impl Pools {
         };
         let by_id = PoolSettings {
             max_size: COALESCED_CONNECTIONS_MAX,
-            max_lifetime: GENERIC_PLANS_MAX,
             share: ShareOfTurns::All,
             ..by_key.clone()
         };

@@ -19,7 +19,6 @@ pub(in crate::ledger) mod judge;
 mod lanes;
 mod outage;
 pub(in crate::ledger) mod pending;
-mod plan_age;
 mod rows;
 mod store;
 mod task;
@@ -38,7 +37,6 @@ use crate::ledger::claim::Claim;
 use crate::ledger::engine::lanes::{Queue, Ticket};
 use crate::ledger::engine::outage::{LastAnswer, OutageClock};
 use crate::ledger::engine::pending::pending;
-use crate::ledger::engine::plan_age::RowsWritten;
 use crate::ledger::engine::task::WriterTask;
 use crate::ledger::kind::{Command, Request};
 use crate::ledger::kinds::RegisteredKind;
@@ -98,14 +96,13 @@ impl Writer {
             session.generic_plans = true;
         });
         let last_answer = LastAnswer::new();
-        let rows_written = RowsWritten::default();
         let threads = (0..settings.writers.max(1)).map(|index| {
             let (queue, connector) = (Arc::clone(&queue), connector.clone());
             let clock = OutageClock::new(connector.clone(), last_answer.clone());
             let clock = Arc::new(clock);
-            let (rows_written, patience) = (rows_written.clone(), settings.patience);
+            let patience = settings.patience;
             on_own_thread(index, async move {
-                let task = WriterTask::new(index, queue, connector, clock, rows_written, patience);
+                let task = WriterTask::new(index, queue, connector, clock, patience);
                 task.run().await;
             })
         });

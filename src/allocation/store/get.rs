@@ -141,7 +141,11 @@ fn text(side: &AllocationSide) -> String {
     let columns = select_list::<Row>();
     let records = match side {
         AllocationSide::Client => {
-            r#"LEFT JOIN "allocation" ON "allocation"."owner_id" = k.enterprise_id AND "allocation"."id" = k.id"#
+            // By the primary key, as the ledger's lookups.
+            r#"LEFT JOIN LATERAL (
+            SELECT * FROM "allocation" a WHERE a."owner_id" = k.enterprise_id AND a."id" >= k.id AND a."id" <= k.id
+            ORDER BY a."id" LIMIT 1
+        ) "allocation" ON true"#
         }
         // By the record's own id, through the index that is for nothing else: a partner may have more connections than
         // could be looked through. LIMIT keeps any plan to that order.

@@ -40,7 +40,8 @@ fn joins() -> String {
         "LEFT JOIN LATERAL (SELECT available, held, version FROM account
             WHERE owner_id = b.owner_id AND account_id = '{own}' AND unit = b.unit LIMIT 1) a ON true
         LEFT JOIN LATERAL (SELECT true AS expired FROM bucket_action
-            WHERE owner_id = b.owner_id AND status = 'CREATED' AND expire_time <= {CLOCK} LIMIT 1) d ON true",
+            WHERE owner_id = b.owner_id AND status = 'CREATED' AND expire_time <= {CLOCK}
+            ORDER BY expire_time, id LIMIT 1) d ON true",
         own = AccountId::OWN
     )
 }

@@ -115,9 +115,9 @@ pub struct BucketStatements {
 
 /// The kind's part of the clock statement, see [`crate::ledger::kind::Kind::DUE_OWNERS`].
 pub(super) const DUE_OWNERS: &str = "\
-    SELECT o.owner_id FROM {owners} o(owner_id) WHERE EXISTS (\
+    SELECT o.owner_id FROM {owners} o(owner_id) CROSS JOIN LATERAL (\
         SELECT FROM bucket_action a WHERE a.owner_id = o.owner_id AND a.status = 'CREATED' \
-        AND a.expire_time IS NOT NULL AND a.expire_time <= clock.now)";
+        AND a.expire_time IS NOT NULL AND a.expire_time <= clock.now ORDER BY a.expire_time, a.id LIMIT 1) due";
 
 /// The oldest reserves of each bucket that were due at a time.
 const DUE: &str = "\
@@ -158,6 +158,7 @@ const UPDATED: UpdateShape = UpdateShape {
     ],
     compared: &["stored_version"],
     condition: "t.version = n.stored_version",
+    has_other_indexes: false,
 };
 
 /// Only an open reserve can change.
@@ -173,6 +174,7 @@ const CHANGED_RESERVES: UpdateShape = UpdateShape {
     ],
     compared: &[],
     condition: "t.status = 'CREATED'",
+    has_other_indexes: true,
 };
 
 impl BucketStatements {
@@ -180,7 +182,7 @@ impl BucketStatements {
         let bucket = format!("{}, {ACCOUNT_COLUMNS}", select_list::<Bucket>("t"));
         let due = DUE.replace("{action}", &select_list::<BalanceAction>("t"));
         Ok(Self {
-            buckets: Lookup::prepare_select(client, &bucket, "bucket t", JOIN_ACCOUNTS).await?,
+            buckets: Lookup::prepare_select(client, &bucket, "bucket", JOIN_ACCOUNTS).await?,
             updates: Lookup::prepare::<BucketUpdate>(client, "bucket_update").await?,
             keys: Lookup::prepare::<BalanceAction>(client, "bucket_action").await?,
             reserves: Lookup::prepare::<BalanceAction>(client, "bucket_action").await?,

@@ -10,7 +10,6 @@ use crate::db::connect::Connector;
 use crate::ledger::engine::attempt::Doubt;
 use crate::ledger::engine::durations::jitter;
 use crate::ledger::engine::outage::OutageClock;
-use crate::ledger::engine::plan_age::RowsWritten;
 use crate::ledger::engine::store::Store;
 use crate::limits::LEDGER_ROUND_TRIP_MAX;
 
@@ -22,7 +21,6 @@ const BACK_OFF_MAX: Duration = Duration::from_millis(500);
 pub(super) struct WriterConnection {
     connector: Connector,
     clock: Arc<OutageClock>,
-    rows_written: RowsWritten,
     store: Option<Store>,
     /// It goes on while nothing waits for it, so that an outage ends as early as possible.
     connecting: Option<AbortOnDropHandle<Store>>,
@@ -30,15 +28,10 @@ pub(super) struct WriterConnection {
 
 impl WriterConnection {
     /// Begins to connect at once, before the first command.
-    pub(super) fn new(
-        connector: Connector,
-        clock: Arc<OutageClock>,
-        rows_written: RowsWritten,
-    ) -> Self {
+    pub(super) fn new(connector: Connector, clock: Arc<OutageClock>) -> Self {
         let mut connection = Self {
             connector,
             clock,
-            rows_written,
             store: None,
             connecting: None,
         };
@@ -47,7 +40,7 @@ impl WriterConnection {
     }
 
     fn begin(&mut self) {
-        let work = connect(self.connector.clone(), self.rows_written.clone());
+        let work = connect(self.connector.clone());
         self.connecting = Some(AbortOnDropHandle::new(tokio::spawn(work)));
     }
 
@@ -119,12 +112,12 @@ impl WriterConnection {
 }
 
 /// Connects, and tries again with back-off and jitter until that succeeds.
-async fn connect(connector: Connector, rows_written: RowsWritten) -> Store {
+async fn connect(connector: Connector) -> Store {
     let mut back_off = Duration::from_millis(20);
     loop {
         let failed = match connector.connect().await {
             Ok((client, _)) => {
-                let prepare = Store::prepare(client, rows_written.clone());
+                let prepare = Store::prepare(client);
                 match timeout(LEDGER_ROUND_TRIP_MAX, prepare).await {
                     Ok(Ok(store)) => return store,
                     Ok(Err(error)) => error.to_string(),

@@ -14,7 +14,6 @@ use uuid::Uuid;
 use crate::ledger::account::{Account, Balance, EnterpriseFacts, Entry, OwnerKind};
 use crate::ledger::books::{AccountChange, BookChanges, Books};
 use crate::ledger::engine::batch_reads::BatchReads;
-use crate::ledger::engine::plan_age::{PlanAge, RowsWritten};
 use crate::ledger::kind::{AccountName, BalanceAt, DueQuery};
 use crate::ledger::kinds::{Changes, DUE_OWNERS, Proofs, Statements, States};
 use crate::ledger::store_error::{PgResult, StoreError};
@@ -39,7 +38,6 @@ pub(super) struct Store {
     update_accounts: Update<AccountChange>,
     insert_entries: Insert<Entry>,
     entry_exists: Statement,
-    plans: PlanAge,
 }
 
 /// How a batch locks its owners.
@@ -65,13 +63,18 @@ const ENTERPRISES: &str = "\
     SELECT e.id, e.oes_licensed, c.id \
     FROM enterprise e LEFT JOIN client c ON c.enterprise_id = e.id WHERE e.id = ANY($1)";
 
+/// By the primary key, as a [`Lookup`] finds records.
 const BALANCE_AT: &str = "\
     SELECT e.available, e.held, e.version FROM entry e \
-    WHERE e.owner_id = $1 AND e.account_id = $2 AND e.unit = $3 AND e.version = $4";
+    WHERE e.owner_id = $1 AND e.account_id = $2 AND e.unit = $3 AND e.version >= $4 AND e.version <= $4 \
+    ORDER BY e.version LIMIT 1";
 
 const ENTRY_EXISTS: &str = "\
-    SELECT EXISTS (SELECT FROM entry WHERE owner_id = $1 AND account_id = $2 AND unit = $3 AND version = $4 \
-                   AND cause_id = $5 AND time = $6)";
+    SELECT EXISTS (SELECT FROM (\
+        SELECT e.cause_id, e.time FROM entry e \
+        WHERE e.owner_id = $1 AND e.account_id = $2 AND e.unit = $3 AND e.version >= $4 AND e.version <= $4 \
+        ORDER BY e.version LIMIT 1\
+    ) e WHERE e.cause_id = $5 AND e.time = $6)";
 
 /// The version that was read must still be the stored one.
 const UPDATED_ACCOUNTS: UpdateShape = UpdateShape {
@@ -80,6 +83,7 @@ const UPDATED_ACCOUNTS: UpdateShape = UpdateShape {
     set: &["available", "held", "version"],
     compared: &["stored_version"],
     condition: "t.version = n.stored_version",
+    has_other_indexes: false,
 };
 
 /// The time that [`Store::was_committed`] waits for locks of the transaction that it looks for.
@@ -126,7 +130,8 @@ fn clock_text(kinds: &[OwnerKind]) -> String {
     };
     let last_times = |kind: OwnerKind| match owners(kind) {
         Some(owners) => format!(
-            "ARRAY(SELECT (SELECT max(t.time) FROM entry t WHERE t.owner_id = o.owner_id) FROM {owners} o(owner_id))"
+            "ARRAY(SELECT (SELECT t.time FROM entry t WHERE t.owner_id = o.owner_id ORDER BY t.time DESC LIMIT 1) \
+             FROM {owners} o(owner_id))"
         ),
         None => "ARRAY[]::timestamptz[]".into(),
     };
@@ -171,7 +176,7 @@ impl Proof {
 
 impl Store {
     /// Prepares every statement, on a connection that plans each of them once for all parameters.
-    pub(super) async fn prepare(client: Client, rows_written: RowsWritten) -> PgResult<Self> {
+    pub(super) async fn prepare(client: Client) -> PgResult<Self> {
         Ok(Self {
             lock: client.prepare(LOCK).await?,
             lock_free: client.prepare(LOCK_FREE).await?,
@@ -186,18 +191,7 @@ impl Store {
             insert_entries: Insert::prepare(&client, "entry").await?,
             entry_exists: client.prepare(ENTRY_EXISTS).await?,
             client,
-            plans: PlanAge::new(rows_written),
         })
-    }
-
-    /// Sends BEGIN, and drops the plans if their time is over.
-    async fn send_begin(&self) -> PgResult<()> {
-        let sql = if self.plans.is_over() {
-            "DISCARD PLANS; BEGIN ISOLATION LEVEL READ COMMITTED"
-        } else {
-            "BEGIN ISOLATION LEVEL READ COMMITTED"
-        };
-        self.client.batch_execute(sql).await
     }
 
     /// Begins a transaction, locks the owners and reads: one round trip, and another if something is due. The locks and
@@ -216,7 +210,7 @@ impl Store {
         // Each future sends its statement when it is first polled, and that is in this order.
         let (_, _, locked, enterprises, accounts, kinds, clock) = try_join!(
             biased;
-            self.send_begin(),
+            self.client.batch_execute("BEGIN ISOLATION LEVEL READ COMMITTED"),
             self.insert_owners(new_owners),
             self.lock(&reads.owners, how),
             self.read_enterprises(&reads.enterprises),
@@ -318,8 +312,6 @@ impl Store {
             self.update_accounts.execute(&self.client, &changed_accounts),
             self.insert_entries.execute(&self.client, &books.entries),
         )?;
-        // As many records as movements are written, more or less.
-        self.plans.rows_written().add(books.entries.len().max(1));
         Ok(())
     }
 

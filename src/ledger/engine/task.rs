@@ -15,7 +15,6 @@ use crate::ledger::engine::connection::WriterConnection;
 use crate::ledger::engine::durations::{jitter, micros};
 use crate::ledger::engine::lanes::{Batch, Queue, Ticket, refuse_all};
 use crate::ledger::engine::outage::OutageClock;
-use crate::ledger::engine::plan_age::RowsWritten;
 use crate::ledger::engine::store::Lock;
 use crate::limits::OUTAGE_PATIENCE;
 use crate::types::ids::OwnerId;
@@ -40,13 +39,12 @@ impl WriterTask {
         queue: Arc<Queue>,
         connector: Connector,
         clock: Arc<OutageClock>,
-        rows_written: RowsWritten,
         patience: Duration,
     ) -> Self {
         Self {
             index,
             queue,
-            connection: WriterConnection::new(connector, Arc::clone(&clock), rows_written),
+            connection: WriterConnection::new(connector, Arc::clone(&clock)),
             clock,
             patience,
         }

@@ -102,9 +102,9 @@ const PARTNERS: &str = "\
 
 /// The kind's part of the clock statement, see [`crate::ledger::kind::Kind::DUE_OWNERS`].
 pub(super) const DUE_OWNERS: &str = "\
-    SELECT o.owner_id FROM {owners} o(owner_id) WHERE EXISTS (\
+    SELECT o.owner_id FROM {owners} o(owner_id) CROSS JOIN LATERAL (\
         SELECT FROM allocation a WHERE a.owner_id = o.owner_id AND a.status = 'RESERVED' \
-        AND a.expire_time IS NOT NULL AND a.expire_time <= clock.now)";
+        AND a.expire_time IS NOT NULL AND a.expire_time <= clock.now ORDER BY a.expire_time, a.id LIMIT 1) due";
 
 /// The oldest reservations of each owner that were due at a time.
 const DUE: &str = "\
@@ -136,6 +136,7 @@ const CLOSED: UpdateShape = UpdateShape {
     ],
     compared: &[],
     condition: "t.status = 'RESERVED'",
+    has_other_indexes: true,
 };
 
 impl AllocationStatements {
@@ -151,12 +152,12 @@ impl AllocationStatements {
         );
         Ok(Self {
             partners: client.prepare(PARTNERS).await?,
-            connections: Lookup::prepare_select(client, &connection, "connection t", "").await?,
+            connections: Lookup::prepare_select(client, &connection, "connection", "").await?,
             keys: Lookup::prepare::<Allocation>(client, "allocation").await?,
             ids: Lookup::prepare_select(
                 client,
                 &format!("{allocation}, {ACCOUNTS}"),
-                "allocation t",
+                "allocation",
                 JOIN_ACCOUNTS,
             )
             .await?,

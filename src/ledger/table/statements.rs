@@ -108,6 +108,8 @@ pub(in crate::ledger) struct UpdateShape {
     pub(in crate::ledger) compared: &'static [&'static str],
     /// What must hold of the stored row `t`, given the record's columns `n`.
     pub(in crate::ledger) condition: &'static str,
+    /// Whether other indexes of the table begin with columns of the key, too.
+    pub(in crate::ledger) has_other_indexes: bool,
 }
 
 impl<R: Described> Update<R> {
@@ -154,19 +156,22 @@ fn update_text(shape: UpdateShape, columns: &[Column]) -> String {
         .iter()
         .map(|name| format!("{name} = n.{name}"))
         .collect();
+    let (table, set, given) = (shape.table, set.join(", "), unnest(columns, "n"));
+    let condition = shape.condition;
+    if shape.has_other_indexes {
+        let first = first_by_key(table, shape.keys, "n", "t.ctid");
+        return format!(
+            "UPDATE {table} t SET {set} FROM {given} CROSS JOIN LATERAL ({first}) stored \
+             WHERE t.ctid = stored.ctid AND {condition}"
+        );
+    }
     let keys: Vec<String> = shape
         .keys
         .iter()
         .map(|name| format!("t.{name} = n.{name}"))
         .collect();
-    format!(
-        "UPDATE {} t SET {} FROM {} WHERE {} AND {}",
-        shape.table,
-        set.join(", "),
-        unnest(columns, "n"),
-        keys.join(" AND "),
-        shape.condition
-    )
+    let keys = keys.join(" AND ");
+    format!("UPDATE {table} t SET {set} FROM {given} WHERE {keys} AND {condition}")
 }
 
 async fn execute(
@@ -191,6 +196,25 @@ async fn execute(
     }
 }
 
+/// Selects the record of a table `t` that has the key of the row `given`: in the order of the key's last column, of which a
+/// range is asked for that has one value.
+///
+/// The order is what leads the planner to the index of the key. The statement is planned once, perhaps while the table has
+/// few rows, or few of each owner. Then it costs as little to read all rows of an owner by another index of the table, and
+/// a plan that does so would become slower with each row. Sorting is off in the sessions that use this (see
+/// [`crate::db::connect`]), so the index must have the order, and none but the key's has it.
+fn first_by_key(table: &str, key: &[&str], given: &str, selected: &str) -> String {
+    let (last, others) = key.split_last().expect("a key has a column");
+    let others: String = others
+        .iter()
+        .map(|name| format!("t.{name} = {given}.{name} AND "))
+        .collect();
+    format!(
+        "SELECT {selected} FROM {table} t \
+         WHERE {others}t.{last} >= {given}.{last} AND t.{last} <= {given}.{last} ORDER BY t.{last} LIMIT 1"
+    )
+}
+
 /// Reads the records of a table that have one of many keys.
 pub(in crate::ledger) struct Lookup<K> {
     statement: Statement,
@@ -204,10 +228,10 @@ impl<K: Described> Lookup<K> {
         client: &Client,
         table: &'static str,
     ) -> PgResult<Self> {
-        Self::prepare_select(client, &select_list::<R>("t"), &format!("{table} t"), "").await
+        Self::prepare_select(client, &select_list::<R>("t"), table, "").await
     }
 
-    /// The same with other things selected, from a table under the alias `t` and what is joined to it.
+    /// The same with other things selected: from the table, as `t`, and what is joined to it.
     pub(in crate::ledger) async fn prepare_select(
         client: &Client,
         selected: &str,
@@ -215,10 +239,11 @@ impl<K: Described> Lookup<K> {
         joined: &str,
     ) -> PgResult<Self> {
         let columns = columns_of::<K>();
+        let key: Vec<&str> = columns.iter().map(|column| column.name).collect();
+        let first = first_by_key(table, &key, "k", "*");
         let text = format!(
-            "SELECT {selected} FROM {} JOIN {table} USING ({}) {joined}",
-            unnest(&columns, "k"),
-            names(&columns, "")
+            "SELECT {selected} FROM {} CROSS JOIN LATERAL ({first}) t {joined}",
+            unnest(&columns, "k")
         );
         let statement = client.prepare(&text).await?;
         Ok(Self {

@@ -45,6 +45,7 @@ fn an_update_takes_the_columns_that_it_uses_and_no_other() {
         set: &["text"],
         compared: &["version"],
         condition: "t.version = n.version",
+        has_other_indexes: false,
     };
     let columns: Vec<Column> = columns_of::<Sample>()
         .into_iter()
@@ -55,6 +56,30 @@ fn an_update_takes_the_columns_that_it_uses_and_no_other() {
         "UPDATE sample t SET text = n.text \
          FROM unnest($1::uuid[], $2::text[], $3::bigint[]) n(owner_id, text, version) \
          WHERE t.owner_id = n.owner_id AND t.version = n.version"
+    );
+}
+
+#[test]
+fn a_record_is_found_in_the_order_of_its_keys_last_column() {
+    let shape = UpdateShape {
+        table: "sample",
+        keys: &["owner_id", "version"],
+        set: &["text"],
+        compared: &[],
+        condition: "t.text IS NULL",
+        has_other_indexes: true,
+    };
+    let columns: Vec<Column> = columns_of::<Sample>()
+        .into_iter()
+        .filter(|column| column.name != "details")
+        .collect();
+    assert_eq!(
+        update_text(shape, &columns),
+        "UPDATE sample t SET text = n.text \
+         FROM unnest($1::uuid[], $2::text[], $3::bigint[]) n(owner_id, text, version) \
+         CROSS JOIN LATERAL (SELECT t.ctid FROM sample t \
+         WHERE t.owner_id = n.owner_id AND t.version >= n.version AND t.version <= n.version \
+         ORDER BY t.version LIMIT 1) stored WHERE t.ctid = stored.ctid AND t.text IS NULL"
     );
 }
 
