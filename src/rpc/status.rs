@@ -66,6 +66,9 @@ pub(crate) fn is_ours(status: &Status) -> bool {
 /// The metadata key of the unit of amounts, for all services but the buckets'.
 const CURRENCY: &str = "currency";
 
+/// The trailer by which a server tells clients when to repeat a call, in milliseconds.
+const RETRY_PUSHBACK: &str = "grpc-retry-pushback-ms";
+
 fn unit_key(rpc: Option<&Rpc>) -> &'static str {
     match rpc {
         Some(rpc) if rpc.path.starts_with("/earmark.bucket.") => "units",
@@ -114,6 +117,11 @@ fn status(
         }
         ErrorDetail::Retry => {
             details.set_retry_info(Some(RETRY_DELAY));
+            let mut status = bounded(described.code, described.text, details);
+            // What the retries of gRPC's own client libraries obey.
+            let delay = u32::try_from(RETRY_DELAY.as_millis()).unwrap_or(u32::MAX);
+            status.metadata_mut().insert(RETRY_PUSHBACK, delay.into());
+            return status;
         }
         ErrorDetail::RequestId => {
             details.set_request_info(request_id, "");

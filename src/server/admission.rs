@@ -127,7 +127,9 @@ impl Admission {
         let (mut head, body) = request.into_parts();
         let claimed = claimed_principal(&caller, rpc).unwrap_or_else(|| peer.principal());
         let limits = self.body_limits(REQUEST_BYTES_MAX);
-        let body = request_body::receive(body, limits, &self.request_bytes, claimed).await?;
+        let bytes = &self.request_bytes;
+        let mut body = request_body::receive(body, limits, bytes, claimed).await?;
+        body.decompress(&mut head.headers, limits.message_bytes, bytes, claimed)?;
         if body.has_second_message() {
             return Err(CallFault::SecondMessage);
         }
@@ -182,8 +184,10 @@ impl Admission {
             });
         }
         let limits = self.body_limits(HEALTH_REQUEST_BYTES_MAX);
-        let (head, body) = request.into_parts();
-        let body = request_body::receive(body, limits, &self.request_bytes, principal).await?;
+        let (mut head, body) = request.into_parts();
+        let bytes = &self.request_bytes;
+        let mut body = request_body::receive(body, limits, bytes, principal).await?;
+        body.decompress(&mut head.headers, limits.message_bytes, bytes, principal)?;
         let mut held = HeldByCall::default();
         if call == PublicCall::Watch {
             held._stream = Some(peer.begin_watch()?);

@@ -13,7 +13,8 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{Request, Response};
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -58,6 +59,11 @@ impl Layers {
         let request_id = Arc::clone(&context.request_id);
         let log_line =
             AccessLogLine::new(path, context.route, Arc::clone(&request_id), peer.address);
+        if !is_grpc(request.headers()) {
+            let mut response = unsupported_media_type(log_line);
+            request_id::echo(&request_id, response.headers_mut());
+            return response;
+        }
         let span = tracing::info_span!("call", method = path, request_id = &*request_id);
         let mut response = self
             .within_deadline(request, peer, context, log_line)
@@ -167,6 +173,28 @@ impl Layers {
             ))
         })
     }
+}
+
+/// Whether the request is in a protocol that is served here: gRPC with protobuf messages.
+fn is_grpc(headers: &HeaderMap) -> bool {
+    let value = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
+    let essence = value.and_then(|value| value.split(|byte| *byte == b';').next());
+    let essence = essence.map(<[u8]>::trim_ascii);
+    matches!(
+        essence,
+        Some(b"application/grpc" | b"application/grpc+proto")
+    )
+}
+
+/// The answer that gRPC prescribes to any other protocol.
+fn unsupported_media_type(mut log_line: AccessLogLine) -> Response<Body> {
+    let text = "This server speaks gRPC, with the content-type application/grpc.\n";
+    log_line.set_outcome(CallOutcome::of(&Status::invalid_argument(text)));
+    let mut response = Response::new(Body::new(text.to_owned()));
+    *response.status_mut() = StatusCode::UNSUPPORTED_MEDIA_TYPE;
+    let plain = HeaderValue::from_static("text/plain");
+    response.headers_mut().insert(CONTENT_TYPE, plain);
+    response
 }
 
 /// The status of a call that ended before its handler returned.

@@ -3,11 +3,14 @@
 //! tonic's own decoder reserves the announced length of a message at once and waits for its bytes without a limit, so a
 //! client could take memory, and keep a call in progress, by announcing what it never sends.
 
+use std::io::Read;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::{BufMut, Bytes, BytesMut};
+use flate2::read::GzDecoder;
 use futures_util::FutureExt;
+use http::HeaderMap;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use tonic::body::Body;
@@ -19,6 +22,13 @@ use crate::types::principal::Principal;
 
 /// Bytes in front of each message: a flag, and the length of the message.
 const PREFIX_BYTES: usize = 5;
+
+/// The flag of a compressed message.
+const COMPRESSED: u8 = 1;
+/// The header that names the compression of a request's messages.
+const GRPC_ENCODING: &str = "grpc-encoding";
+/// What the server can read; sent with the refusal of another compression.
+pub(super) const ACCEPTED_ENCODINGS: &str = "gzip,identity";
 
 /// The largest message of a kind of call, and how long its body may bring nothing.
 #[derive(Clone, Copy, Debug)]
@@ -42,6 +52,54 @@ impl ReceivedBody {
         let (prefix, message) = self.bytes.split_at_checked(PREFIX_BYTES)?;
         let announced = announced_bytes(prefix)?;
         (prefix.first() == Some(&0) && announced == message.len()).then_some(message)
+    }
+
+    /// Replaces a message that is compressed by gzip, as the headers say, with what it holds. Any other compression is left
+    /// to tonic to refuse.
+    ///
+    /// # Errors
+    /// The message is not gzip's, or holds more than the limit, or more than the principal's share of the bytes under way.
+    pub(super) fn decompress(
+        &mut self,
+        headers: &mut HeaderMap,
+        message_bytes: usize,
+        under_way: &Arc<Shares>,
+        principal: Principal,
+    ) -> Result<()> {
+        if headers.get(GRPC_ENCODING).is_none_or(|name| name != "gzip") {
+            return Ok(());
+        }
+        headers.remove(GRPC_ENCODING);
+        if self.bytes.first() != Some(&COMPRESSED) {
+            return Ok(());
+        }
+        let compressed = self.bytes.get(PREFIX_BYTES..).unwrap_or_default();
+        let mut message = Vec::new();
+        GzDecoder::new(compressed)
+            .take(message_bytes as u64 + 1)
+            .read_to_end(&mut message)
+            .map_err(|error| Error::MalformedMessage(format!("it is not gzip: {error}")))?;
+        if message.len() > message_bytes {
+            return Err(Error::MessageTooLarge);
+        }
+        match &mut self.share {
+            Some(share) => {
+                if !share.grow(message.len()) {
+                    return Err(Error::Overloaded);
+                }
+            }
+            None if message.len() > REQUEST_BYTES_UNCOUNTED => {
+                let units = REQUEST_OVERHEAD_BYTES + message.len();
+                self.share = Some(under_way.take(principal, units).ok_or(Error::Overloaded)?);
+            }
+            _ => {}
+        }
+        let mut bytes = BytesMut::with_capacity(PREFIX_BYTES + message.len());
+        bytes.put_u8(0);
+        bytes.put_u32(u32::try_from(message.len()).map_err(|_| Error::MessageTooLarge)?);
+        bytes.extend_from_slice(&message);
+        self.bytes = bytes.freeze();
+        Ok(())
     }
 
     /// Whether the body holds more than one message, where an RPC takes one.

@@ -7,6 +7,10 @@ use crate::error::Error;
 use crate::rpc::status;
 use crate::server::access_log::CallOutcome;
 use crate::server::call_context::CallContext;
+use crate::server::request_body::ACCEPTED_ENCODINGS;
+
+/// The header that names the compressions that the server can read. tonic knows only its own.
+const GRPC_ACCEPT_ENCODING: &str = "grpc-accept-encoding";
 
 /// How the messages start that tonic sends with INTERNAL for a body that it cannot read. The tests in
 /// `tests/it/server/errors.rs` provoke each of them, and so notice when a new version of tonic words them differently.
@@ -30,6 +34,9 @@ pub(super) fn finalise(headers: &mut HeaderMap, context: &CallContext) -> Option
         return Some(CallOutcome::of(&found));
     }
     let ours = translate(&found, context);
+    if let Some(encodings) = headers.get_mut(GRPC_ACCEPT_ENCODING) {
+        *encodings = http::HeaderValue::from_static(ACCEPTED_ENCODINGS);
+    }
     for header in [
         Status::GRPC_STATUS,
         Status::GRPC_MESSAGE,

@@ -1,9 +1,13 @@
 //! Errors outside of handlers: each has the documented code and details, and the server goes on.
 
+use std::io::Write as _;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use earmark::server::ServerSettings;
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use http_body_util::{BodyExt, Full};
 use tonic::Code;
 use tonic_types::StatusExt;
 
@@ -54,9 +58,85 @@ async fn an_undecodable_body_is_refused_as_malformed() {
 #[tokio::test]
 async fn an_unsupported_compression_is_refused_as_grpc_specifies() {
     let server = Running::start().await;
-    let answer = call_with(&server, &[("grpc-encoding", "gzip")], adjust("x")).await;
+    let answer = call_with(&server, &[("grpc-encoding", "deflate")], adjust("x")).await;
     answer.expect(Code::Unimplemented, "MALFORMED_MESSAGE");
-    assert_eq!(answer.headers["grpc-accept-encoding"], "identity");
+    assert_eq!(answer.headers["grpc-accept-encoding"], "gzip,identity");
+}
+
+fn gzip(message: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+    encoder.write_all(message).expect("written");
+    encoder.finish().expect("compressed")
+}
+
+#[tokio::test]
+async fn a_request_may_be_compressed_by_gzip_within_the_same_limit() {
+    const GZIP: (&str, &str) = ("grpc-encoding", "gzip");
+    let server = Running::start().await;
+    // A client may send single messages as they are.
+    let plain = call_with(&server, &[GZIP], adjust("x")).await;
+    assert_eq!(plain.status.code(), Code::Ok, "{:?}", plain.status);
+    let most = "x".repeat(4 * 1024 * 1024 - 5);
+    for (text, code) in [
+        ("x", Code::Ok),
+        (&most, Code::Ok),
+        (&format!("{most}x"), Code::ResourceExhausted),
+    ] {
+        let message = gzip(&adjust(text)[5..]);
+        let answer = call_with(&server, &[GZIP], frame_bytes(1, &message)).await;
+        assert_eq!(answer.status.code(), code, "{:?}", answer.status);
+    }
+    let answer = call_with(&server, &[GZIP], frame_bytes(1, b"not gzip")).await;
+    answer.expect(Code::InvalidArgument, "MALFORMED_MESSAGE");
+    // A gigabyte of zeros is a megabyte of gzip.
+    let bomb = gzip(&vec![0; 100 << 20]);
+    let answer = call_with(&server, &[GZIP], frame_bytes(1, &bomb)).await;
+    answer.expect(Code::ResourceExhausted, "MESSAGE_TOO_LARGE");
+}
+
+#[tokio::test]
+async fn a_content_type_of_another_protocol_is_refused_by_http() {
+    let server = Running::start().await;
+    let bearer = server.bearer("network-admin");
+    let raw = server.raw().await;
+    for (content_type, is_served) in [
+        (Some("application/grpc"), true),
+        (Some("application/grpc+proto"), true),
+        (Some("application/grpc; charset=utf-8"), true),
+        (Some("application/grpc-web"), false),
+        (Some("application/grpc+json"), false),
+        (Some("application/json"), false),
+        (None, false),
+    ] {
+        let metadata = [("authorization", bearer.as_str())];
+        let body = Full::new(adjust("x")).boxed_unsync();
+        let response = raw.send_as(content_type, ADJUST, &metadata, body).await;
+        let response = response.expect("an answer");
+        let status = response.status();
+        assert_eq!(status == 200, is_served, "{content_type:?}: {status}");
+        if !is_served {
+            assert_eq!(status, 415, "{content_type:?}");
+            assert!(response.headers().contains_key("x-request-id"));
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_error_that_may_be_retried_tells_clients_when() {
+    let server = Running::start_with(ServerSettings {
+        calls_max: 0,
+        ..settings()
+    })
+    .await;
+    let refused = server.adjust("x").await;
+    refused.expect(Code::ResourceExhausted, "OVERLOADED");
+    let pushback = refused.status.metadata().get("grpc-retry-pushback-ms");
+    let delay = refused.status.get_details_retry_info().expect("set");
+    let delay = delay.retry_delay.expect("set").as_millis();
+    assert_eq!(pushback.expect("sent"), delay.to_string().as_str());
+    let refused = call_with(&server, &[("grpc-timeout", "soon")], adjust("x")).await;
+    let pushback = refused.status.metadata().get("grpc-retry-pushback-ms");
+    assert!(pushback.is_none(), "{refused:?}");
 }
 
 #[tokio::test]

@@ -122,9 +122,23 @@ impl Raw {
         metadata: &[(&str, &str)],
         body: RequestBody,
     ) -> Result<Response<Incoming>, hyper::Error> {
-        let mut request = Request::post(format!("http://{}{path}", self.address))
-            .header("content-type", "application/grpc")
-            .header("te", "trailers");
+        let grpc = Some("application/grpc");
+        self.send_as(grpc, path, metadata, body).await
+    }
+
+    /// The same with another content type, or with none.
+    pub(crate) async fn send_as(
+        &self,
+        content_type: Option<&str>,
+        path: &str,
+        metadata: &[(&str, &str)],
+        body: RequestBody,
+    ) -> Result<Response<Incoming>, hyper::Error> {
+        let mut request =
+            Request::post(format!("http://{}{path}", self.address)).header("te", "trailers");
+        if let Some(content_type) = content_type {
+            request = request.header("content-type", content_type);
+        }
         for (name, value) in metadata {
             request = request.header(*name, *value);
         }
