@@ -52,6 +52,16 @@ pub(super) async fn all() -> Vec<Case> {
         ..Default::default()
     };
     let failed = client.patch_allocation(test.clone()).await;
+    let missing = pb::PatchAllocationRequest {
+        operations: vec![pb::PatchOperation {
+            op: "remove".into(),
+            path: "/dealId".into(),
+            from: None,
+            value_json: None,
+        }],
+        ..test.clone()
+    };
+    let missing = client.patch_allocation(missing).await;
     let stale = pb::PatchAllocationRequest {
         expected_version: Some(2),
         ..test
@@ -70,6 +80,7 @@ pub(super) async fn all() -> Vec<Case> {
         ),
         case(Reason::SourceIdTaken, UPDATE, taken.expect_err(error)),
         case(Reason::PatchTestFailed, PATCH, failed.expect_err(error)),
+        case(Reason::PatchPathMissing, PATCH, missing.expect_err(error)),
         case(Reason::VersionMismatch, PATCH, stale.expect_err(error)),
         case(Reason::AllocationNotFound, GET, foreign.expect_err(error)),
         case(Reason::ClaimMissing, GET, nobodys.expect_err(error)),
