@@ -196,7 +196,7 @@ pub enum Error {
 /// The record that a key belongs to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyHolder {
-    /// The record's id.
+    /// The id of the record, as calls take it.
     pub id: String,
     /// The record's version; `None` if it was deleted, or if its kind has no version.
     pub version: Option<i64>,
@@ -249,8 +249,8 @@ pub struct Violation {
     pub field: String,
     /// The rule in words, and where it helps the value received: `must be a UUID, got "x"`.
     pub description: String,
-    /// Of a name that is not known: the sentence that lists all names that are. Only `BadRequest` has it, behind the
-    /// description and uncut.
+    /// The sentence that lists all names that are known, if one is not. Only `BadRequest` has it, behind the description
+    /// and without being cut.
     pub known_names: Option<String>,
     /// Position, from 0, of the patch operation that the field belongs to, if it belongs to one.
     pub index: Option<usize>,

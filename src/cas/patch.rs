@@ -125,8 +125,7 @@ impl Patch {
     /// `read_only` names as they were; no other operation addresses them.
     ///
     /// # Errors
-    /// [`Error::PatchTestFailed`], [`Error::PatchPathMissing`] or [`Error::InvalidRequest`], for the first operation that
-    /// fails.
+    /// [`Error::PatchTestFailed`], [`Error::PatchPathMissing`] or [`Error::InvalidRequest`], for the first that fails.
     pub(crate) fn apply(&self, document: Json, read_only: &[&str]) -> Result<Json> {
         let mut run = PatchRun {
             bytes: self.bytes + document.bytes(),

@@ -117,8 +117,7 @@ impl Time {
 }
 
 impl<'de> Deserialize<'de> for Time {
-    /// Takes only what [`Time`] serialises: page tokens come from callers, and must not lead to a time that Postgres
-    /// refuses.
+    /// Takes only what [`Time`] serialises: page tokens come from callers, who could write times that Postgres refuses.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = Cow::<str>::deserialize(deserializer)?;
         let exact = Self::parse_exact(&text).map_err(D::Error::custom)?;

@@ -205,8 +205,8 @@ fn container<'a>(
     }
 }
 
-/// Parses the position of an array's element: digits without a leading zero. `-`, the position behind the last element,
-/// is none.
+/// Parses the position of an array's element: digits without a leading zero. `-` is not the position of an element, but
+/// that behind the last one.
 pub(super) fn position(name: &str) -> Option<usize> {
     let is_position = name.bytes().all(|byte| byte.is_ascii_digit())
         && (name == "0" || !name.starts_with('0'))

@@ -465,6 +465,34 @@ fn compare(one: &Option<Seen>, other: &Option<Seen>) -> Ordering {
     }
 }
 
+/// The records of all pages of a search. Each page is asked for its total or not.
+async fn walked(
+    client: &Client,
+    request: &mut pb::SearchAllocationsRequest,
+    random: &mut Random,
+    expected: i64,
+) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut total = Some(expected);
+    loop {
+        request.count = i32::try_from(random.number(0..3)).expect("small");
+        let answer = search(client, request.clone()).await;
+        let answer = answer.unwrap_or_else(|status| panic!("{status:?} to {request:?}"));
+        total = match request.count() {
+            // As on the page before; the first one is counted.
+            pb::TotalCount::Unspecified => total,
+            pb::TotalCount::Exact => Some(expected),
+            pb::TotalCount::None => None,
+        };
+        assert_eq!(answer.total_count, total, "{request:?}");
+        found.extend(answer.allocations.into_iter().map(|each| each.id));
+        if answer.next_page_token.is_empty() {
+            return found;
+        }
+        request.page_token = answer.next_page_token;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn random_searches_match_a_filter_in_memory() {
     let seed = std::env::var("EARMARK_SEED").map_or(11, |seed| seed.parse().expect("a number"));
@@ -521,25 +549,7 @@ async fn random_searches_match_a_filter_in_memory() {
             page_size: i32::try_from(random.number(1..RECORDS)).expect("small"),
             ..Default::default()
         };
-        let mut found = Vec::new();
-        let mut total = Some(expected.len() as i64);
-        loop {
-            request.count = i32::try_from(random.number(0..3)).expect("small");
-            let answer = search(&client, request.clone()).await;
-            let answer = answer.unwrap_or_else(|status| panic!("{status:?} to {request:?}"));
-            total = match request.count() {
-                // As on the page before; the first one is counted.
-                pb::TotalCount::Unspecified => total,
-                pb::TotalCount::Exact => Some(expected.len() as i64),
-                pb::TotalCount::None => None,
-            };
-            assert_eq!(answer.total_count, total, "{request:?}");
-            found.extend(answer.allocations.into_iter().map(|each| each.id));
-            if answer.next_page_token.is_empty() {
-                break;
-            }
-            request.page_token = answer.next_page_token;
-        }
+        let found = walked(&client, &mut request, &mut random, expected.len() as i64).await;
         assert_eq!(found, expected, "seed {seed}, round {round}: {request:?}");
         hits += expected.len();
     }

@@ -4,9 +4,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
-use tonic::Code;
+use tonic::{Code, Status};
 
-use super::{cash, create, pb, search};
+use super::{Client, cash, create, pb, search};
 use crate::support::earmark::Earmark;
 use crate::support::service::reason;
 
@@ -76,58 +76,9 @@ fn impossible_values() -> Vec<(&'static str, Vec<Value>)> {
     ]
 }
 
-#[tokio::test]
-async fn a_forged_cursor_is_no_page_token() {
-    let earmark = Earmark::start().await;
-    let client = earmark.firm("1");
-    for _ in 0..2 {
-        let said = pb::CasAllocation {
-            company_id: Some(1),
-            allocation_value: Some(cash("1")),
-            order_status: pb::OrderStatus::Pending.into(),
-            ..super::deal("D")
-        };
-        create(&client, said).await;
-    }
-    let answered = async |request: &pb::SearchAllocationsRequest, token: String| {
-        let request = pb::SearchAllocationsRequest {
-            page_token: token,
-            ..request.clone()
-        };
-        search(&client, request).await
-    };
-    for (field, values) in impossible_values() {
-        let request = sorted_by(&[field]);
-        let token = search(&client, request.clone())
-            .await
-            .expect("found")
-            .next_page_token;
-        let same = answered(&request, forged(&token, |_| {}))
-            .await
-            .expect("the same");
-        assert_eq!(same.allocations.len(), 1, "{field}");
-        for value in values {
-            let forged = forged(&token, |cursor| cursor["values"] = json!([value]));
-            let refused = answered(&request, forged).await.expect_err("forged");
-            assert_eq!(
-                refused.code(),
-                Code::InvalidArgument,
-                "{field} {value}: {refused:?}"
-            );
-            assert_eq!(
-                reason::<()>(Err(refused)),
-                "PAGE_TOKEN_INVALID",
-                "{field} {value}"
-            );
-        }
-    }
-
-    let request = sorted_by(&["dealId"]);
-    let token = search(&client, request.clone())
-        .await
-        .expect("found")
-        .next_page_token;
-    for (member, value) in [
+/// What the members of any cursor cannot be.
+fn impossible_members() -> Vec<(&'static str, Value)> {
+    vec![
         ("created_at", json!("-262143-01-01T00:00:00Z")),
         ("created_at", json!("+262142-12-31T23:59:59Z")),
         ("created_at", json!("0000-12-31T23:59:59Z")),
@@ -144,18 +95,61 @@ async fn a_forged_cursor_is_no_page_token() {
         ("total", json!(0)),
         ("total", json!(1.5)),
         ("total", json!("2")),
-    ] {
-        let forged = forged(&token, |cursor| cursor[member] = value.clone());
-        let refused = answered(&request, forged).await.expect_err("forged");
-        assert_eq!(
-            refused.code(),
-            Code::InvalidArgument,
-            "{member} {value}: {refused:?}"
-        );
-        assert_eq!(
-            reason::<()>(Err(refused)),
-            "PAGE_TOKEN_INVALID",
-            "{member} {value}"
-        );
+    ]
+}
+
+/// A firm with two records that have a value in each field that is sorted by here.
+async fn two_records(earmark: &Earmark) -> Client {
+    let client = earmark.firm("1");
+    for _ in 0..2 {
+        let said = pb::CasAllocation {
+            company_id: Some(1),
+            allocation_value: Some(cash("1")),
+            order_status: pb::OrderStatus::Pending.into(),
+            ..super::deal("D")
+        };
+        create(&client, said).await;
+    }
+    client
+}
+
+/// The first page of a search, and the answer to a page with what is made of its token.
+async fn next_page(
+    client: &Client,
+    request: &pb::SearchAllocationsRequest,
+    change: impl Fn(&mut Value),
+) -> Result<pb::SearchAllocationsResponse, Status> {
+    let first = search(client, request.clone()).await.expect("found");
+    let request = pb::SearchAllocationsRequest {
+        page_token: forged(&first.next_page_token, change),
+        ..request.clone()
+    };
+    search(client, request).await
+}
+
+#[tokio::test]
+async fn a_forged_cursor_is_no_page_token() {
+    let earmark = Earmark::start().await;
+    let client = two_records(&earmark).await;
+    let assert_refused = |answer: Result<_, Status>, told: &str| {
+        let refused: Status = Result::<pb::SearchAllocationsResponse, _>::expect_err(answer, told);
+        assert_eq!(refused.code(), Code::InvalidArgument, "{told}: {refused:?}");
+        assert_eq!(reason::<()>(Err(refused)), "PAGE_TOKEN_INVALID", "{told}");
+    };
+    for (field, values) in impossible_values() {
+        let request = sorted_by(&[field]);
+        let same = next_page(&client, &request, |_| {}).await;
+        assert_eq!(same.expect("the same").allocations.len(), 1, "{field}");
+        for value in values {
+            let put = |cursor: &mut Value| cursor["values"] = json!([value]);
+            let answer = next_page(&client, &request, put).await;
+            assert_refused(answer, &format!("{field} {value}"));
+        }
+    }
+    let request = sorted_by(&["dealId"]);
+    for (member, value) in impossible_members() {
+        let put = |cursor: &mut Value| cursor[member] = value.clone();
+        let answer = next_page(&client, &request, put).await;
+        assert_refused(answer, &format!("{member} {value}"));
     }
 }
