@@ -6,6 +6,7 @@ pub mod field;
 mod json;
 mod like;
 mod model;
+mod operand;
 mod patch;
 mod search;
 mod search_cost;

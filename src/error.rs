@@ -9,6 +9,7 @@ use crate::types::amount::Amount;
 use crate::types::ids::{
     ActionId, AllocationId, ClientId, CompanyId, ConnectionId, EnterpriseId, PartnerId,
 };
+use crate::types::nearest::nearest_path;
 use crate::types::read_class::ReadClass;
 use crate::types::unit::Unit;
 
@@ -52,6 +53,13 @@ pub enum Error {
         /// The request field that holds the key.
         field: &'static str,
     },
+    /// The idempotency key was used before with other content, and belongs to a record of the caller's.
+    RecordKeyReused {
+        /// The request field that holds the key.
+        field: &'static str,
+        /// The record that the key was used for.
+        holder: KeyHolder,
+    },
     /// There is no such client; `None`: the enterprise has no client.
     ClientNotFound(Option<ClientId>),
     /// There is no such partner, or the caller may not see it.
@@ -85,7 +93,12 @@ pub enum Error {
         partners_connection_id: String,
     },
     /// The firm has another CAS allocation with this source id already.
-    SourceIdTaken(String),
+    SourceIdTaken {
+        /// The source id that the call would use a second time.
+        source_id: String,
+        /// The allocation that has it.
+        holder: KeyHolder,
+    },
     /// The tenant has a bucket with this id and other content already.
     BucketExists(String),
 
@@ -119,6 +132,17 @@ pub enum Error {
     PatchTestFailed {
         /// Position of the operation in the request, from 0.
         index: usize,
+        /// What was found instead, as a clause: `/companyId is 1`.
+        found: String,
+    },
+    /// An operation of a patch needs something that the record does not have.
+    PatchPathMissing {
+        /// Position of the operation in the request, from 0.
+        index: usize,
+        /// The operation's member that names the location: `path` or `from`.
+        member: &'static str,
+        /// What is missing and what would work, as a sentence.
+        reason: String,
     },
     /// The owner holds as many records of the kind as it may.
     LimitReached {
@@ -169,6 +193,15 @@ pub enum Error {
     Internal(String, Outcome),
 }
 
+/// The record that a key belongs to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyHolder {
+    /// The id of the record, as calls take it.
+    pub id: String,
+    /// The record's version; `None` if it was deleted, or if its kind has no version.
+    pub version: Option<i64>,
+}
+
 /// Whether a failed write may have been applied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
@@ -216,13 +249,52 @@ pub struct Violation {
     pub field: String,
     /// The rule in words, and where it helps the value received: `must be a UUID, got "x"`.
     pub description: String,
+    /// The sentence that lists all names that are known, if one is not. Only `BadRequest` has it, behind the description
+    /// and without being cut.
+    pub known_names: Option<String>,
     /// Position, from 0, of the patch operation that the field belongs to, if it belongs to one.
     pub index: Option<usize>,
 }
 
+/// The rule that a value breaks, in words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ViolatedRule {
+    description: String,
+    known_names: Option<String>,
+}
+
+impl ViolatedRule {
+    /// The rule for a name that is not among those known where it stands: `kind` is what the names are of, in the
+    /// singular. Paths have points between their names.
+    pub fn unknown_name(kind: &str, asked: &str, known: &[&str]) -> Self {
+        let shown: String = asked.chars().take(SHOWN_CHARS_MAX).collect();
+        let ellipsis = if shown.len() < asked.len() { "…" } else { "" };
+        let shown = shown.escape_debug();
+        let advice = match nearest_path(asked, known) {
+            Some(name) => format!("did you mean `{name}`?"),
+            None => "`BadRequest` lists those that there are.".into(),
+        };
+        Self {
+            description: format!("no {kind} `{shown}`{ellipsis}: {advice}"),
+            known_names: Some(format!("Every {kind}: {}.", known.join(", "))),
+        }
+    }
+}
+
+impl<T: Into<String>> From<T> for ViolatedRule {
+    fn from(description: T) -> Self {
+        Self {
+            description: description.into(),
+            known_names: None,
+        }
+    }
+}
+
+/// How many characters of a value or name of the caller an error shows.
+const SHOWN_CHARS_MAX: usize = 100;
+
 /// A rule together with the value that breaks it, of which at most 100 characters are shown.
 pub fn rule_with_value(rule: &str, value: &str) -> String {
-    const SHOWN_CHARS_MAX: usize = 100;
     match value.char_indices().nth(SHOWN_CHARS_MAX) {
         None => format!("{rule}, got {value:?}"),
         Some((end, _)) => format!("{rule}, got {:?}…", &value[..end]),
@@ -231,20 +303,22 @@ pub fn rule_with_value(rule: &str, value: &str) -> String {
 
 impl Violations {
     /// Adds a violation of the field with this path.
-    pub fn add(&mut self, field: impl Into<String>, description: impl Into<String>) {
-        self.all.push(Violation {
-            field: field.into(),
-            description: description.into(),
-            index: None,
-        });
+    pub fn add(&mut self, field: impl Into<String>, rule: impl Into<ViolatedRule>) {
+        self.push(field.into(), rule.into(), None);
     }
 
     /// Adds a violation of a member of the patch operation at `index`, counted from 0.
-    pub fn add_in_operation(&mut self, index: usize, member: &str, description: impl Into<String>) {
+    pub fn add_in_operation(&mut self, index: usize, member: &str, rule: impl Into<ViolatedRule>) {
+        let field = format!("operations[{index}].{member}");
+        self.push(field, rule.into(), Some(index));
+    }
+
+    fn push(&mut self, field: String, rule: ViolatedRule, index: Option<usize>) {
         self.all.push(Violation {
-            field: format!("operations[{index}].{member}"),
-            description: description.into(),
-            index: Some(index),
+            field,
+            description: rule.description,
+            known_names: rule.known_names,
+            index,
         });
     }
 

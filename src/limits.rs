@@ -65,7 +65,8 @@ pub const METADATA_BYTES_MAX: u32 = 16 * 1024;
 pub const STATUS_BYTES_MAX: usize = 6 * 1024;
 /// Violations that one error lists. All are counted in its metadata `violations_total`.
 pub const VIOLATIONS_MAX: usize = 20;
-/// Characters of the text of one violation, and of each error text that holds a value of the caller; the rest is cut.
+/// Characters of the text of one violation, and of each error text that holds a value of the caller; the rest is cut. The
+/// list of the names that are known, of a name that is not, comes behind the text and is not cut.
 pub const VIOLATION_CHARS_MAX: usize = 200;
 /// The delay that RetryInfo gives to callers before they repeat a call that failed for a transient reason.
 pub const RETRY_DELAY: Duration = Duration::from_millis(500);
@@ -170,7 +171,8 @@ pub const BUCKET_BYTES_MAX: usize = 128 * 1024;
 pub const CAS_PAGE_DEFAULT: u32 = 250;
 /// CAS allocations of a page. A larger size is cut to it on the first page, and refused on a later page by number.
 pub const CAS_PAGE_MAX: u32 = 1_000;
-/// Criteria of one search, which is more than a record has fields; more are refused.
+/// Criteria of one search, which is more than a record has fields; more are refused. Criteria on one element of an array
+/// count one by one.
 pub const CRITERIA_MAX: usize = 50;
 /// The cost of all criteria of one search; more is refused. A unit is up to 5 ms of a processor of the database for 10,000
 /// records of the firm that have two comments of 840 characters each, if these are made to be slow to search.

@@ -22,6 +22,7 @@ pub(super) use search::search;
 const ID_TAG: u16 = 100;
 const SOURCE_ID_TAG: u16 = 101;
 const PATCH_TAG: u16 = 102;
+const ALLOW_MISSING_TAG: u16 = 103;
 
 pub(super) fn get(message: &pb::GetAllocationRequest) -> Result<CasAllocationId> {
     let mut reader = Reader::new();
@@ -109,14 +110,22 @@ pub(super) fn update(
             CasTarget::SourceId(String::new())
         }
     };
+    if message.allow_missing && !message.id.is_empty() {
+        let rule = "must not be set together with id: only a record with allocation.source_id can be created";
+        reader.violation("allow_missing", rule);
+    }
     let content = match &target {
         CasTarget::Id(id) => fields.content().field(ID_TAG, id.0),
         CasTarget::SourceId(_) => fields.content(),
     };
+    let content = content.optional(ALLOW_MISSING_TAG, message.allow_missing.then_some([1]));
     let command = ChangeCasAllocation {
         target,
         expected_version: message.expected_version,
-        change: CasChange::Replace(fields.into()),
+        change: CasChange::Replace {
+            fields: fields.into(),
+            allow_missing: message.allow_missing,
+        },
     };
     let options = WriteOptions {
         rpc,

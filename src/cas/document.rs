@@ -4,7 +4,7 @@
 mod read;
 mod write;
 
-pub(crate) use read::{SERVER_MEMBERS, read};
+pub(crate) use read::read;
 pub(crate) use write::write;
 
 #[cfg(test)]

@@ -37,12 +37,74 @@ pub enum CasColumn {
     Required(&'static str),
     /// A member of every element of a JSON array, which is a column.
     Element {
-        /// The name of the array's column.
-        array: &'static str,
+        /// The array whose elements have the member.
+        array: CasArray,
         /// The member's name in each element.
         member: &'static str,
     },
 }
+
+/// An array of an allocation, whose elements are objects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CasArray {
+    /// The messages about the status of the order.
+    StatusMessages,
+    /// The comments on the allocation.
+    Comments,
+}
+
+impl CasArray {
+    /// Every array, in the order of the document form.
+    pub const ALL: &'static [Self] = &[Self::StatusMessages, Self::Comments];
+
+    /// The path in the document form.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::StatusMessages => "statusMessages",
+            Self::Comments => "comment.comments",
+        }
+    }
+
+    /// The name of the column that stores the array.
+    pub fn column(self) -> &'static str {
+        match self {
+            Self::StatusMessages => "status_messages",
+            Self::Comments => "comments",
+        }
+    }
+
+    /// The array with this path, written as in the document form or as in the proto.
+    pub fn parse(name: &str) -> Option<Self> {
+        let mut arrays = Self::ALL.iter().copied();
+        arrays.find(|array| array.name() == name || snake(array.name()) == name)
+    }
+
+    /// The members of each element as fields, each with its name in the element.
+    pub fn members(self) -> impl Iterator<Item = (&'static str, CasField)> {
+        let fields = CasField::ALL.iter().copied();
+        fields.filter_map(move |field| match field.column() {
+            CasColumn::Element { array, member } if array == self => Some((member, field)),
+            _ => None,
+        })
+    }
+
+    /// The member of each element with this name, written as in the document form or as in the proto.
+    pub fn parse_member(self, name: &str) -> Option<CasField> {
+        let mut members = self.members();
+        let found = members.find(|(member, _)| *member == name || snake(member) == name);
+        found.map(|(_, field)| field)
+    }
+}
+
+/// The members of the document form that the server sets, which no caller can change.
+pub const SERVER_MEMBERS: [&str; 6] = [
+    "id",
+    "version",
+    "createdBy",
+    "createdDateTime",
+    "lastModifiedBy",
+    "lastModifiedDateTime",
+];
 
 macro_rules! fields {
     ($($field:ident = $name:literal, $field_type:expr, $column:expr;)*) => {
@@ -117,7 +179,7 @@ fields! {
 #[expect(non_snake_case, reason = "is used like a constructor of CasColumn")]
 const fn STATUS_MESSAGES(member: &'static str) -> CasColumn {
     CasColumn::Element {
-        array: "status_messages",
+        array: CasArray::StatusMessages,
         member,
     }
 }
@@ -125,7 +187,7 @@ const fn STATUS_MESSAGES(member: &'static str) -> CasColumn {
 #[expect(non_snake_case, reason = "is used like a constructor of CasColumn")]
 const fn COMMENTS(member: &'static str) -> CasColumn {
     CasColumn::Element {
-        array: "comments",
+        array: CasArray::Comments,
         member,
     }
 }
@@ -156,10 +218,9 @@ impl CasField {
             .collect()
     }
 
-    /// The paths of all fields, separated by commas, for error messages.
-    pub fn names() -> String {
-        let names: Vec<_> = Self::ALL.iter().map(|field| field.name()).collect();
-        names.join(", ")
+    /// The paths of all fields, for error messages.
+    pub fn names() -> Vec<&'static str> {
+        Self::ALL.iter().map(|field| field.name()).collect()
     }
 }
 
@@ -215,6 +276,22 @@ mod tests {
             .map(|field| snake(field.name()))
             .collect();
         assert_eq!(fields, expected);
+    }
+
+    #[test]
+    fn the_members_of_an_array_are_the_fields_below_its_path() {
+        for array in CasArray::ALL.iter().copied() {
+            let below: Vec<_> = CasField::parse_part(array.name()).into_iter().collect();
+            let members: Vec<_> = array.members().map(|(_, field)| field).collect();
+            assert_eq!(members, below, "{array:?}");
+            for (member, field) in array.members() {
+                assert_eq!(format!("{}.{member}", array.name()), field.name());
+                assert_eq!(array.parse_member(&snake(member)), Some(field));
+            }
+            assert_eq!(CasArray::parse(&snake(array.name())), Some(array));
+            assert_eq!(array.parse_member("dealId"), None);
+        }
+        assert_eq!(CasArray::parse("comment"), None);
     }
 
     #[test]

@@ -9,6 +9,7 @@ mod parse;
 mod value;
 
 pub(crate) use number::JsonNumber;
+pub(crate) use parse::JsonParseError;
 pub(crate) use value::Json;
 
 #[cfg(test)]

@@ -1,14 +1,17 @@
 //! JSON Patch (RFC 6902): reads the operations of a patch, and applies either all of them or none.
 
 mod pointer;
+mod schema;
 
 pub(crate) use pointer::escape;
 
-use crate::cas::json::Json;
-use crate::error::{Error, Result, Violations, rule_with_value};
+use crate::cas::json::{Json, JsonParseError};
+use crate::error::{Error, Result, ViolatedRule, Violations, rule_with_value};
 use crate::limits::{JSON_DEPTH_MAX, PATCH_BYTES_MAX, PATCH_OPERATIONS_MAX};
 use crate::types::content::{Content, ContentHash};
-use pointer::{JsonPointer, JsonPointerError};
+use crate::types::nearest::nearest;
+use pointer::{Absence, JsonPointer, MissingPart};
+use schema::Access;
 
 /// An operation as the request has it. Members that an operation of its kind does not use are ignored.
 #[derive(Clone, Copy, Debug)]
@@ -59,7 +62,10 @@ enum PatchOperation {
 }
 
 /// The name of an operation's member, and the rule that it violates.
-type InvalidMember = (&'static str, String);
+type InvalidMember = (&'static str, ViolatedRule);
+
+/// The rule that a location violates whatever the document holds, if it does.
+type PointerCheck = fn(&JsonPointer, Access) -> Result<(), ViolatedRule>;
 
 impl Patch {
     /// Reads the operations of a request.
@@ -68,6 +74,13 @@ impl Patch {
     /// [`Error::InvalidRequest`] with the violations of all operations, up to the first that exceeds a bound.
     pub(crate) fn read<'a>(
         operations: impl IntoIterator<Item = PatchOperationText<'a>>,
+    ) -> Result<Self> {
+        Self::read_checked(operations, schema::check)
+    }
+
+    fn read_checked<'a>(
+        operations: impl IntoIterator<Item = PatchOperationText<'a>>,
+        check: PointerCheck,
     ) -> Result<Self> {
         let mut violations = Violations::default();
         let mut patch = Self {
@@ -80,7 +93,7 @@ impl Patch {
                 violations.add("operations", rule);
                 break;
             }
-            match PatchOperation::read(operation) {
+            match PatchOperation::read(operation, check) {
                 Ok(operation) => {
                     patch.bytes += operation.value().map_or(0, Json::bytes);
                     patch.operations.push(operation);
@@ -108,11 +121,11 @@ impl Patch {
         })
     }
 
-    /// Applies the operations in order. The members of the document that `read_only` names may only be tested and
-    /// copied; an operation that replaces the whole document must leave them as they were.
+    /// Applies the operations in order. An operation that replaces the whole document must leave the members that
+    /// `read_only` names as they were; no other operation addresses them.
     ///
     /// # Errors
-    /// [`Error::PatchTestFailed`] or [`Error::InvalidRequest`], for the first operation that fails.
+    /// [`Error::PatchTestFailed`], [`Error::PatchPathMissing`] or [`Error::InvalidRequest`], for the first that fails.
     pub(crate) fn apply(&self, document: Json, read_only: &[&str]) -> Result<Json> {
         let mut run = PatchRun {
             bytes: self.bytes + document.bytes(),
@@ -124,7 +137,12 @@ impl Patch {
         };
         for (index, operation) in self.operations.iter().enumerate() {
             run.apply(operation).map_err(|refusal| match refusal {
-                PatchRefusal::TestFailed => Error::PatchTestFailed { index },
+                PatchRefusal::TestFailed(found) => Error::PatchTestFailed { index, found },
+                PatchRefusal::Missing(member, reason) => Error::PatchPathMissing {
+                    index,
+                    member,
+                    reason,
+                },
                 PatchRefusal::Invalid((member, rule)) => {
                     let mut violations = Violations::default();
                     violations.add_in_operation(index, member, rule);
@@ -144,41 +162,44 @@ fn too_large() -> String {
 }
 
 impl PatchOperation {
-    fn read(text: PatchOperationText<'_>) -> Result<Self, Vec<InvalidMember>> {
+    fn read(text: PatchOperationText<'_>, check: PointerCheck) -> Result<Self, Vec<InvalidMember>> {
         let mut members = OperationReader {
             text,
+            check,
             invalid: Vec::new(),
         };
         let operation = match text.op {
             "add" => Self::Add {
-                path: members.path(),
+                path: members.path(Access::Add),
                 value: members.value(),
             },
             "remove" => Self::Remove {
-                path: members.path(),
+                path: members.path(Access::Change),
             },
             "replace" => Self::Replace {
-                path: members.path(),
+                path: members.path(Access::Change),
                 value: members.value(),
             },
             "move" => Self::Move {
-                path: members.path(),
-                from: members.from(),
+                path: members.path(Access::Add),
+                from: members.from(Access::Change),
             },
             "copy" => Self::Copy {
-                path: members.path(),
-                from: members.from(),
+                path: members.path(Access::Add),
+                from: members.from(Access::Read),
             },
             "test" => Self::Test {
-                path: members.path(),
+                path: members.path(Access::Read),
                 value: members.value(),
             },
+            "" => return Err(vec![("op", "is required".into())]),
             other => {
-                let rule = "must be one of add, remove, replace, move, copy, test";
-                return Err(vec![("op", rule_with_value(rule, other))]);
+                let known = ["add", "remove", "replace", "move", "copy", "test"];
+                let rule = ViolatedRule::unknown_name("operation", other, &known);
+                return Err(vec![("op", rule)]);
             }
         };
-        members.check(&operation);
+        members.require_sense(&operation);
         match members.invalid.is_empty() {
             true => Ok(operation),
             false => Err(members.invalid),
@@ -216,39 +237,47 @@ impl PatchOperation {
 /// operation with an invalid member is discarded.
 struct OperationReader<'a> {
     text: PatchOperationText<'a>,
+    check: PointerCheck,
     invalid: Vec<InvalidMember>,
 }
 
 impl OperationReader<'_> {
-    fn path(&mut self) -> JsonPointer {
-        self.pointer("path", Some(self.text.path))
+    fn path(&mut self, access: Access) -> JsonPointer {
+        self.pointer("path", Some(self.text.path), access)
     }
 
-    fn from(&mut self) -> JsonPointer {
-        self.pointer("from", self.text.from)
+    fn from(&mut self, access: Access) -> JsonPointer {
+        self.pointer("from", self.text.from, access)
     }
 
-    fn pointer(&mut self, member: &'static str, text: Option<&str>) -> JsonPointer {
-        match text.map(JsonPointer::parse) {
-            Some(Ok(pointer)) => return pointer,
-            Some(Err(rule)) => self.invalid.push((member, rule)),
-            None => self.invalid.push((member, "is required".into())),
-        }
+    fn pointer(&mut self, member: &'static str, text: Option<&str>, access: Access) -> JsonPointer {
+        let rule = match text.map(JsonPointer::parse) {
+            Some(Ok(pointer)) => match (self.check)(&pointer, access) {
+                Ok(()) => return pointer,
+                Err(rule) => rule,
+            },
+            Some(Err(rule)) => rule.into(),
+            None => "is required".into(),
+        };
+        self.invalid.push((member, rule));
         JsonPointer::default()
     }
 
     fn value(&mut self) -> Json {
-        let rule = match self.text.value_json.map(Json::parse) {
-            Some(Ok(value)) => return value,
-            Some(Err(error)) => error.to_string(),
-            None => "is required".into(),
+        let rule = match self.text.value_json {
+            None => "is required".to_owned(),
+            Some(text) => match Json::parse(text) {
+                Ok(value) => return value,
+                Err(error @ JsonParseError::Syntax { .. }) => format!("{error}{}", hint(text)),
+                Err(error) => error.to_string(),
+            },
         };
-        self.invalid.push(("value_json", rule));
+        self.invalid.push(("value_json", rule.into()));
         Json::Null
     }
 
     /// Checks the rules that hold for any document.
-    fn check(&mut self, operation: &PatchOperation) {
+    fn require_sense(&mut self, operation: &PatchOperation) {
         if !self.invalid.is_empty() {
             return;
         }
@@ -259,8 +288,8 @@ impl OperationReader<'_> {
             }
             PatchOperation::Move { from, path } if from.contains(path) => {
                 let rule = "must not be inside `from`: a value cannot be moved into itself";
-                self.invalid
-                    .push(("path", rule_with_value(rule, self.text.path)));
+                let rule = rule_with_value(rule, self.text.path);
+                self.invalid.push(("path", rule.into()));
             }
             _ => {}
         }
@@ -279,7 +308,10 @@ struct PatchRun<'a> {
 
 /// Why an operation cannot be applied.
 enum PatchRefusal {
-    TestFailed,
+    /// What a `test` found instead.
+    TestFailed(String),
+    /// The member that names a location which is not there, and what would work.
+    Missing(&'static str, String),
     Invalid(InvalidMember),
 }
 
@@ -289,73 +321,93 @@ impl PatchRun<'_> {
     fn apply(&mut self, operation: &PatchOperation) -> StepResult {
         match operation {
             PatchOperation::Add { path, value } => self.insert(path, value.clone()),
-            PatchOperation::Remove { path } => self.remove("path", path).map(drop),
+            PatchOperation::Remove { path } => {
+                let advice = "leave this operation out, or test the member before it";
+                self.remove("path", path, advice).map(drop)
+            }
             PatchOperation::Replace { path, value } => self.replace(path, value.clone()),
             PatchOperation::Move { from, path } => self.relocate(from, path),
             PatchOperation::Copy { from, path } => self.copy(from, path),
-            PatchOperation::Test { path, value } => {
-                let found = path.get(&self.document).map_err(refused("path", path))?;
-                (found == value)
-                    .then_some(())
-                    .ok_or(PatchRefusal::TestFailed)
-            }
+            PatchOperation::Test { path, value } => self.test(path, value),
         }
+    }
+
+    /// Compares a value. An unset member reads as null, and so does everything inside of it, but for elements of arrays.
+    fn test(&self, path: &JsonPointer, value: &Json) -> StepResult {
+        let found = match path.get(&self.document) {
+            Ok(found) => found,
+            Err(missing) => match missing.why {
+                Absence::Unset if !path.has_position_behind(missing.names) => &Json::Null,
+                _ => return Err(PatchRefusal::TestFailed(not_there(path, missing))),
+            },
+        };
+        if found == value {
+            return Ok(());
+        }
+        let (found, value) = (found.shown(), value.shown());
+        let is = match found == value {
+            true => format!("is another value than the one in `value_json`: {found}"),
+            false => format!("is {found}, not {value}"),
+        };
+        Err(PatchRefusal::TestFailed(format!("`{path}` {is}")))
     }
 
     fn relocate(&mut self, from: &JsonPointer, path: &JsonPointer) -> StepResult {
         if from.is_whole() {
-            // `path` is the whole document too: any other location would be inside `from`, see `check`.
+            // `path` is the whole document too: any other location would be inside `from`, see `require_sense`.
             return Ok(());
         }
-        let value = self.remove("from", from)?;
+        let advice = "there is nothing to move; `add` sets a member to a value";
+        let value = self.remove("from", from, advice)?;
         self.insert(path, value)
     }
 
     fn copy(&mut self, from: &JsonPointer, path: &JsonPointer) -> StepResult {
-        let found = from.get(&self.document).map_err(refused("from", from))?;
+        let advice = "there is nothing to copy; `add` sets a member to a value";
+        let found = from.get(&self.document);
+        let found = found.map_err(|part| missing("from", from, part, advice))?;
         self.bytes += found.bytes();
         if self.bytes > PATCH_BYTES_MAX {
-            return Err(PatchRefusal::Invalid(("from", too_large())));
+            return Err(PatchRefusal::Invalid(("from", too_large().into())));
         }
         let value = found.clone();
         self.insert(path, value)
     }
 
     fn insert(&mut self, path: &JsonPointer, value: Json) -> StepResult {
-        self.require_writable("path", path)?;
         require_depth(path, &value)?;
-        path.insert(&mut self.document, value)
-            .map_err(refused("path", path))?;
+        path.insert(&mut self.document, value).map_err(|part| {
+            let there = not_there(path, part);
+            PatchRefusal::Missing(
+                "path",
+                match part.why {
+                    Absence::NoElement(length) if part.names == path.depth() => {
+                        format!("{there}: use a position of at most {length}, or `-` for the end")
+                    }
+                    Absence::NoElement(_) => there,
+                    _ => format!("{there}: `add` it first"),
+                },
+            )
+        })?;
         self.require_read_only_unchanged(path)
     }
 
     fn replace(&mut self, path: &JsonPointer, value: Json) -> StepResult {
-        self.require_writable("path", path)?;
         require_depth(path, &value)?;
         let target = path.get_mut(&mut self.document);
-        *target.map_err(refused("path", path))? = value;
+        let advice = "`add` sets a member whether it is set or not";
+        *target.map_err(|part| missing("path", path, part, advice))? = value;
         self.require_read_only_unchanged(path)
     }
 
-    fn remove(&mut self, member: &'static str, path: &JsonPointer) -> StepResult<Json> {
-        self.require_writable(member, path)?;
+    fn remove(
+        &mut self,
+        member: &'static str,
+        path: &JsonPointer,
+        advice: &str,
+    ) -> StepResult<Json> {
         path.remove(&mut self.document)
-            .map_err(refused(member, path))
-    }
-
-    /// Refuses a location that is a read-only member or inside one.
-    fn require_writable(&self, member: &'static str, path: &JsonPointer) -> StepResult {
-        match self
-            .read_only
-            .iter()
-            .find(|(name, _)| path.begins_with(name))
-        {
-            None => Ok(()),
-            Some((name, _)) => {
-                let rule = format!("must not be in `/{name}`, which is read-only");
-                Err(PatchRefusal::Invalid((member, rule)))
-            }
-        }
+            .map_err(|part| missing(member, path, part, advice))
     }
 
     /// Refuses to have replaced the whole document by one with other read-only members.
@@ -366,7 +418,7 @@ impl PatchRun<'_> {
         for (name, before) in &self.read_only {
             if self.document.member(name) != before.as_ref() {
                 let rule = format!("must not change `/{name}`, which is read-only");
-                return Err(PatchRefusal::Invalid(("path", rule)));
+                return Err(PatchRefusal::Invalid(("path", rule.into())));
             }
         }
         Ok(())
@@ -381,17 +433,53 @@ fn require_depth(path: &JsonPointer, value: &Json) -> StepResult {
     let rule = format!(
         "must not make the document deeper than {JSON_DEPTH_MAX} nested arrays and objects"
     );
-    Err(PatchRefusal::Invalid(("path", rule)))
+    Err(PatchRefusal::Invalid(("path", rule.into())))
 }
 
-/// Converts the error of a location into a refusal of the member that names the location.
-fn refused(
+/// The refusal of an operation whose `member` names a location that is not there. `advice` says what would work for a
+/// member of an object; for an element, the length of its array does.
+fn missing(
     member: &'static str,
-    location: &JsonPointer,
-) -> impl Fn(JsonPointerError) -> PatchRefusal {
-    move |error| {
-        let rule = rule_with_value(&error.to_string(), &location.to_string());
-        PatchRefusal::Invalid((member, rule))
+    path: &JsonPointer,
+    part: MissingPart,
+    advice: &str,
+) -> PatchRefusal {
+    let there = not_there(path, part);
+    let reason = match part.why {
+        Absence::NoElement(_) => there,
+        Absence::Unset | Absence::NoContainer => format!("{there}: {advice}"),
+    };
+    PatchRefusal::Missing(member, reason)
+}
+
+/// What a location lacks, as a clause.
+fn not_there(path: &JsonPointer, part: MissingPart) -> String {
+    let lacking = path.first(part.names);
+    match part.why {
+        Absence::Unset => format!("`{lacking}` is unset"),
+        Absence::NoElement(0) => format!("`{lacking}` is not there, the array is empty"),
+        Absence::NoElement(1) => format!("`{lacking}` is not there, the array has 1 element"),
+        Absence::NoElement(length) => {
+            format!("`{lacking}` is not there, the array has {length} elements")
+        }
+        Absence::NoContainer => format!("`{lacking}` is neither an object nor an array"),
+    }
+}
+
+/// What may have been meant by a text that is no JSON.
+fn hint(text: &str) -> String {
+    const SHOWN_CHARS_MAX: usize = 60;
+    let text = text.trim();
+    let is_like_json = text.starts_with(['{', '[', '"']);
+    if is_like_json || text.is_empty() || text.chars().count() > SHOWN_CHARS_MAX {
+        return String::new();
+    }
+    match nearest(text, ["true", "false", "null"]) {
+        Some(literal) => format!(": did you mean `{literal}`?"),
+        None => {
+            let quoted = serde_json::Value::from(text.trim_matches('\''));
+            format!(": a text needs double quotes, `{quoted}`")
+        }
     }
 }
 

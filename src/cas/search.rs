@@ -1,20 +1,16 @@
 //! Searches: criteria, sort order and page, with the texts that criteria are read from.
 
-use std::fmt;
-
-use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::cas::field::{CasField, CasFieldType};
+use crate::cas::field::{CasArray, CasColumn, CasField, CasFieldType};
 use crate::cas::like::LikePattern;
 use crate::cas::model::CasAllocation;
+use crate::cas::operand::{CasOperand, SubMicrosecond, checked_text};
 use crate::cas::string_enum::StringEnum;
-use crate::error::rule_with_value;
-use crate::limits::{FILTER_VALUES_MAX, NOTE_CHARS_MAX};
-use crate::types::amount::Amount;
+use crate::error::{ViolatedRule, rule_with_value};
+use crate::limits::FILTER_VALUES_MAX;
 use crate::types::page::Page;
-use crate::types::text::{self, TextFault};
 use crate::types::time::Time;
 
 /// A search for records that meet all criteria.
@@ -25,6 +21,8 @@ pub(crate) struct CasSearch {
     /// keys, which makes the order total.
     pub(crate) order: Vec<CasSortKey>,
     pub(crate) page: Page<CasSortPosition>,
+    /// Whether to count the records of all pages.
+    pub(crate) is_counted: bool,
 }
 
 /// A field that records are sorted by.
@@ -43,14 +41,26 @@ pub(crate) struct CasSortPosition {
     pub(crate) id: Uuid,
 }
 
-/// A condition on one field. A field of array elements meets it if any element does.
+/// A condition on a record.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct SearchCriterion {
+pub(crate) enum SearchCriterion {
+    /// The value of a field; of a field of array elements, that of any element.
+    Field(FieldCriterion),
+    /// Any one element of the array that meets all of these.
+    AnyElement {
+        array: CasArray,
+        criteria: Vec<FieldCriterion>,
+    },
+}
+
+/// A condition on one field.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct FieldCriterion {
     pub(crate) field: CasField,
     pub(crate) comparison: Comparison,
 }
 
-/// A comparison with a field's value. An unset field meets only `NotEqual`.
+/// A comparison with a field's value. An unset field meets only `NotEqual` and `IsUnset`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Comparison {
     Equal(CasOperand),
@@ -63,18 +73,14 @@ pub(crate) enum Comparison {
     In(Vec<CasOperand>),
     /// A text that matches this pattern.
     Like(LikePattern),
+    IsSet,
+    IsUnset,
 }
 
-/// A value that a field is compared with, of the field's type; that of an enum is a text.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum CasOperand {
-    Id(Uuid),
-    Text(String),
-    Integer(i64),
-    Decimal(Amount),
-    Time(Time),
-    Flag(bool),
-}
+/// Every operator, as requests write it.
+const OPERATORS: [&str; 10] = [
+    "=", "!=", ">", ">=", "<", "<=", "in", "like", "is-set", "is-unset",
+];
 
 /// Why a criterion is invalid.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,38 +88,81 @@ pub(crate) struct CriterionError {
     /// The invalid member of the criterion: `field`, `operator` or `value`.
     pub(crate) member: &'static str,
     /// The rule that the member violates.
-    pub(crate) description: String,
+    pub(crate) rule: ViolatedRule,
 }
 
 impl CriterionError {
-    fn value(rule: &str, value: &str) -> Self {
-        Self {
-            member: "value",
-            description: rule_with_value(rule, value),
-        }
+    fn field(rule: impl Into<ViolatedRule>) -> Self {
+        let (member, rule) = ("field", rule.into());
+        Self { member, rule }
+    }
+
+    fn operator(rule: impl Into<ViolatedRule>) -> Self {
+        let (member, rule) = ("operator", rule.into());
+        Self { member, rule }
+    }
+
+    fn value(rule: impl Into<ViolatedRule>) -> Self {
+        let (member, rule) = ("value", rule.into());
+        Self { member, rule }
     }
 }
 
-/// What to do with a time that is finer than a microsecond.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum SubMicrosecond {
-    Refuse,
-    RoundDown,
-    RoundUp,
+impl Comparison {
+    /// Whether an unset value meets the comparison.
+    pub(crate) fn is_met_by_unset(&self) -> bool {
+        matches!(self, Self::NotEqual(_) | Self::IsUnset)
+    }
 }
 
-impl SearchCriterion {
-    /// Reads a criterion from the texts of a request.
+impl FieldCriterion {
+    /// Reads a criterion on a field of records from the texts of a request.
     ///
     /// # Errors
     /// The first member that is invalid.
     pub(crate) fn parse(field: &str, operator: &str, value: &str) -> Result<Self, CriterionError> {
-        let field = parse_field(field).map_err(|description| CriterionError {
-            member: "field",
-            description,
-        })?;
+        let field = match CasArray::parse(field) {
+            None => parse_field(field).map_err(CriterionError::field)?,
+            Some(array) => {
+                let members: Vec<_> = array.members().map(|(_, field)| field.name()).collect();
+                let rule =
+                    "must be a member of the array's elements, or have `any` with criteria on them";
+                let rule = rule_with_value(rule, field);
+                return Err(CriterionError::field(format!(
+                    "{rule}: {}",
+                    members.join(", ")
+                )));
+            }
+        };
+        Self::of(field, operator, value)
+    }
+
+    /// Reads a criterion on a member of an array's elements from the texts of a request.
+    ///
+    /// # Errors
+    /// The first member that is invalid.
+    pub(crate) fn parse_in(
+        array: CasArray,
+        member: &str,
+        operator: &str,
+        value: &str,
+    ) -> Result<Self, CriterionError> {
+        match array.parse_member(member) {
+            Some(field) => Self::of(field, operator, value),
+            None if member.is_empty() => Err(CriterionError::field(REQUIRED)),
+            None => {
+                let known: Vec<_> = array.members().map(|(member, _)| member).collect();
+                let kind = format!("member of `{}`", array.name());
+                let rule = ViolatedRule::unknown_name(&kind, member, &known);
+                Err(CriterionError::field(rule))
+            }
+        }
+    }
+
+    fn of(field: CasField, operator: &str, value: &str) -> Result<Self, CriterionError> {
         let field_type = field.field_type();
-        let operand = |finer| CasOperand::parse(field_type, value, finer);
+        let operand =
+            |finer| CasOperand::parse(field_type, value, finer).map_err(CriterionError::value);
         // Stored times have microseconds, so rounding a finer bound selects the same records.
         let comparison = match operator {
             "=" => Comparison::Equal(operand(SubMicrosecond::Refuse)?),
@@ -124,29 +173,51 @@ impl SearchCriterion {
             "<=" => Comparison::LessOrEqual(operand(SubMicrosecond::RoundDown)?),
             "in" => list(field_type, value)?,
             "like" => Comparison::Like(pattern(field, value)?),
+            "is-set" | "is-unset" if !value.is_empty() => {
+                let rule = format!("must be empty with the operator {operator}");
+                return Err(CriterionError::value(rule_with_value(&rule, value)));
+            }
+            "is-set" => Comparison::IsSet,
+            "is-unset" => Comparison::IsUnset,
+            "" => return Err(CriterionError::operator(REQUIRED)),
             other => {
-                let rule = "must be one of =, !=, >, >=, <, <=, in, like";
-                return Err(CriterionError {
-                    member: "operator",
-                    description: rule_with_value(rule, other),
-                });
+                let rule = ViolatedRule::unknown_name("operator", other, &OPERATORS);
+                return Err(CriterionError::operator(rule));
             }
         };
         Ok(Self { field, comparison })
     }
 }
 
+const REQUIRED: &str = "is required";
+
 /// Reads the name of the field that a criterion or a sort key refers to.
 ///
 /// # Errors
 /// The rule that the name violates.
-pub(crate) fn parse_field(name: &str) -> Result<CasField, String> {
+pub(crate) fn parse_field(name: &str) -> Result<CasField, ViolatedRule> {
     match CasField::parse(name) {
         Some(field) => Ok(field),
-        None if name.is_empty() => Err("is required".into()),
+        None if name.is_empty() => Err(REQUIRED.into()),
+        None => Err(ViolatedRule::unknown_name(
+            "field",
+            name,
+            &CasField::names(),
+        )),
+    }
+}
+
+/// Reads the name of the array that a criterion with `any` refers to.
+///
+/// # Errors
+/// The rule that the name violates.
+pub(crate) fn parse_array(name: &str) -> Result<CasArray, ViolatedRule> {
+    match CasArray::parse(name) {
+        Some(array) => Ok(array),
+        None if name.is_empty() => Err(REQUIRED.into()),
         None => {
-            let description = rule_with_value("must be the path of a field", name);
-            Err(format!("{description}: one of {}", CasField::names()))
+            let names: Vec<_> = CasArray::ALL.iter().map(|array| array.name()).collect();
+            Err(ViolatedRule::unknown_name("array", name, &names))
         }
     }
 }
@@ -160,10 +231,7 @@ fn list(field_type: CasFieldType, value: &str) -> Result<Comparison, CriterionEr
             (',', _) => {
                 if values.len() == FILTER_VALUES_MAX {
                     let rule = format!("must have at most {FILTER_VALUES_MAX} values");
-                    return Err(CriterionError {
-                        member: "value",
-                        description: rule,
-                    });
+                    return Err(CriterionError::value(rule));
                 }
                 values.push(String::new());
             }
@@ -177,7 +245,8 @@ fn list(field_type: CasFieldType, value: &str) -> Result<Comparison, CriterionEr
     let operands = values
         .iter()
         .map(|value| CasOperand::parse(field_type, value, SubMicrosecond::Refuse));
-    Ok(Comparison::In(operands.collect::<Result<_, _>>()?))
+    let operands: Result<_, _> = operands.collect();
+    operands.map(Comparison::In).map_err(CriterionError::value)
 }
 
 fn push(values: &mut [String], letter: char) {
@@ -190,152 +259,30 @@ fn push(values: &mut [String], letter: char) {
 fn pattern(field: CasField, value: &str) -> Result<LikePattern, CriterionError> {
     if !matches!(field.field_type(), CasFieldType::Text) {
         let name = field.name();
-        return Err(CriterionError {
-            member: "operator",
-            description: format!("must not be like for {name}, which is not a text"),
-        });
+        return Err(CriterionError::operator(format!(
+            "must not be like for {name}, which is not a text: use another operator"
+        )));
     }
-    LikePattern::parse(&text(value)?).ok_or_else(|| {
+    let text = checked_text(value).map_err(CriterionError::value)?;
+    LikePattern::parse(&text).ok_or_else(|| {
         let rule = "must not end with a backslash that escapes nothing";
-        CriterionError::value(rule, value)
+        CriterionError::value(rule_with_value(rule, value))
     })
 }
 
-fn text(value: &str) -> Result<String, CriterionError> {
-    match text::check(value, NOTE_CHARS_MAX) {
-        Ok(()) => Ok(value.into()),
-        Err(TextFault::Nul) => {
-            let rule = "must not contain the NUL character";
-            Err(CriterionError::value(rule, value))
-        }
-        Err(_) => {
-            let count = value.chars().count();
-            Err(CriterionError {
-                member: "value",
-                description: format!("must have at most {NOTE_CHARS_MAX} characters, got {count}"),
-            })
-        }
-    }
-}
-
-impl CasOperand {
-    fn parse(
-        field_type: CasFieldType,
-        value: &str,
-        finer: SubMicrosecond,
-    ) -> Result<Self, CriterionError> {
-        let violated = |rule| CriterionError::value(rule, value);
-        match field_type {
-            CasFieldType::Id => (value.len() == 36)
-                .then(|| Uuid::try_parse(value).ok())
-                .flatten()
-                .map(Self::Id)
-                .ok_or_else(|| violated("must be a UUID in hyphenated form")),
-            CasFieldType::Text => text(value).map(Self::Text),
-            CasFieldType::Enum { prefix, values } => {
-                string_enum(prefix, &values(), value).map(Self::Text)
-            }
-            CasFieldType::Integer => value
-                .parse()
-                .map(Self::Integer)
-                .map_err(|_| violated("must be an integer of 64 bits")),
-            CasFieldType::Decimal => {
-                Amount::parse_decimal(value)
-                    .map(Self::Decimal)
-                    .ok_or_else(|| {
-                        violated(
-                            "must be a decimal of at most 16 digits before and 12 after the point",
-                        )
-                    })
-            }
-            CasFieldType::Time => time(value, finer).map(Self::Time),
-            CasFieldType::Flag => value
-                .parse()
-                .map(Self::Flag)
-                .map_err(|_| violated("must be true or false")),
-        }
-    }
-}
-
-/// Reads the value of an enum as the document form or as the proto spells it.
-fn string_enum(prefix: &str, values: &[&str], value: &str) -> Result<String, CriterionError> {
-    let is_same = |known: &&&str| {
-        let name = value.strip_prefix(prefix);
-        value == **known || name.is_some_and(|name| name == screaming_snake(known))
-    };
-    match values.iter().find(is_same) {
-        Some(known) => Ok((*known).into()),
-        None => {
-            let rule = format!("must be one of {}", values.join(", "));
-            Err(CriterionError::value(&rule, value))
-        }
-    }
-}
-
-/// A string in camel case as the proto names an enum's value: `deletePending` becomes `DELETE_PENDING`.
-fn screaming_snake(camel_case: &str) -> String {
-    let mut name = String::with_capacity(camel_case.len() + 1);
-    for letter in camel_case.chars() {
-        if letter.is_ascii_uppercase() {
-            name.push('_');
-        }
-        name.push(letter.to_ascii_uppercase());
-    }
-    name
-}
-
-fn time(value: &str, finer: SubMicrosecond) -> Result<Time, CriterionError> {
-    const RULE: &str = "must be a time such as 2020-04-09T04:36:37.423Z, from the year 1 to 9999";
-    let parsed =
-        DateTime::parse_from_rfc3339(value).map_err(|_| CriterionError::value(RULE, value))?;
-    let exact = parsed.with_timezone(&Utc);
-    let floor = Time::floor(exact);
-    let is_finer = floor.to_chrono() != exact;
-    let time = match finer {
-        SubMicrosecond::Refuse if is_finer => {
-            let rule = "must have at most six fraction digits";
-            return Err(CriterionError::value(rule, value));
-        }
-        SubMicrosecond::RoundUp if is_finer => Time::floor(exact + TimeDelta::microseconds(1)),
-        _ => floor,
-    };
-    if time.is_storable() {
-        Ok(time)
-    } else {
-        Err(CriterionError::value(RULE, value))
-    }
-}
-
-impl fmt::Display for CasOperand {
-    /// Writes the text that [`CasOperand::parse`] reads.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Id(id) => id.fmt(f),
-            Self::Text(text) => f.write_str(text),
-            Self::Integer(number) => number.fmt(f),
-            Self::Decimal(amount) => amount.fmt(f),
-            Self::Time(time) => {
-                let text = time
-                    .to_chrono()
-                    .to_rfc3339_opts(SecondsFormat::Micros, true);
-                f.write_str(&text)
-            }
-            Self::Flag(flag) => flag.fmt(f),
-        }
-    }
-}
-
-/// The position of a page's last record as a page token contains it.
+/// The position of a page's last record as a page token contains it, and what else the next page takes from this one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Cursor {
     values: Vec<Option<String>>,
     created_at: Time,
     id: Uuid,
+    /// The number of records on all pages, if the page showed it.
+    total: Option<i64>,
 }
 
 impl Cursor {
-    /// The position of a stored record in a sort order.
-    pub(crate) fn of(record: &CasAllocation, order: &[CasSortKey]) -> Self {
+    /// The position of a stored record in a sort order, on a page that showed this total.
+    pub(crate) fn of(record: &CasAllocation, order: &[CasSortKey], total: Option<i64>) -> Self {
         let values = order.iter().map(|key| {
             let value = record.value(key.field);
             value.map(|value| value.to_string())
@@ -344,29 +291,33 @@ impl Cursor {
             values: values.collect(),
             created_at: record.created_at.unwrap_or(Time::MIN),
             id: record.id.map_or(Uuid::nil(), |id| id.0),
+            total,
         }
     }
 
-    /// The position in this sort order; `None` if the cursor belongs to another one.
-    pub(crate) fn position(self, order: &[CasSortKey]) -> Option<CasSortPosition> {
-        if self.values.len() != order.len() {
+    /// The position in this sort order, and the total of the page before; `None` if no page can have returned the cursor
+    /// for this order. Callers can forge one, so it is checked like any argument.
+    pub(crate) fn position(self, order: &[CasSortKey]) -> Option<(CasSortPosition, Option<i64>)> {
+        if self.values.len() != order.len() || self.total.is_some_and(|total| total < 1) {
             return None;
         }
         let mut values = Vec::with_capacity(order.len());
         for (key, value) in order.iter().zip(self.values) {
             let field_type = key.field.field_type();
-            values.push(match value {
-                Some(value) => {
+            values.push(match (value, key.field.column()) {
+                (Some(value), _) => {
                     Some(CasOperand::parse(field_type, &value, SubMicrosecond::Refuse).ok()?)
                 }
-                None => None,
+                (None, CasColumn::Required(_)) => return None,
+                (None, _) => None,
             });
         }
-        Some(CasSortPosition {
+        let position = CasSortPosition {
             values,
             created_at: self.created_at,
             id: self.id,
-        })
+        };
+        Some((position, self.total))
     }
 }
 

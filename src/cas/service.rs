@@ -55,19 +55,20 @@ impl Rpcs for CasAllocationService {
             let search = &request.search;
             let pool = self.pools.search.on_behalf_of(call.principal);
             let found = store::search(&pool, firm, search).await?;
+            let total = found.total.or(request.total_of_token);
             let (allocations, next_page_token) = paging::finish(
                 found.records,
                 search.page.size,
                 request.binding,
                 0,
-                |record| Cursor::of(record, &search.order),
+                |record| Cursor::of(record, &search.order, total),
                 |record| convert::to_message(record, &request.view),
             );
             Ok(Answer::fresh(pb::SearchAllocationsResponse {
                 allocations,
                 page: request.page_number,
                 page_size: i32::try_from(search.page.size).unwrap_or(i32::MAX),
-                total_count: found.total,
+                total_count: total,
                 next_page_token,
             }))
         })
@@ -115,8 +116,10 @@ impl Rpcs for CasAllocationService {
             let write = request.authored_by(require_author(&call)?);
             let pool = self.pools.records.on_behalf_of(call.principal);
             let written = store::change(&pool, &self.locks, &call.claim, write).await?;
-            let allocation = Some(written.record.into());
-            let message = pb::UpdateAllocationResponse { allocation };
+            let message = pb::UpdateAllocationResponse {
+                allocation: Some(written.record.record.into()),
+                created: written.record.is_created,
+            };
             Ok(Answer::new(message, written.replayed))
         })
         .await
@@ -131,7 +134,7 @@ impl Rpcs for CasAllocationService {
             let write = request.authored_by(require_author(&call)?);
             let pool = self.pools.records.on_behalf_of(call.principal);
             let written = store::change(&pool, &self.locks, &call.claim, write).await?;
-            let allocation = Some(written.record.into());
+            let allocation = Some(written.record.record.into());
             let message = pb::PatchAllocationResponse { allocation };
             Ok(Answer::new(message, written.replayed))
         })

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::cas::model::RecordFields;
+use crate::cas::model::{CasAllocation, RecordFields};
 use crate::cas::patch::Patch;
 use crate::db::record_write::RecordWrite;
 use crate::db::request_key::RequestKey;
@@ -28,10 +28,31 @@ pub(crate) struct ChangeCasAllocation {
 #[derive(Clone, Debug)]
 pub(crate) enum CasChange {
     /// Sets all fields to these; those that are unset here become unset.
-    Replace(Box<RecordFields>),
+    Replace {
+        fields: Box<RecordFields>,
+        /// Creates the record if there is none with the source id that is the target.
+        allow_missing: bool,
+    },
     /// Applies a JSON Patch to the document form.
     Patch(Patch),
     Delete,
+}
+
+/// The result of a change.
+#[derive(Clone, Debug)]
+pub(crate) struct ChangedCasAllocation {
+    /// The record as it is after the change; of a deletion, as it was before.
+    pub(crate) record: CasAllocation,
+    /// Whether there was no such record before.
+    pub(crate) is_created: bool,
+}
+
+impl ChangedCasAllocation {
+    /// The result of a change of a record that existed before.
+    pub(crate) fn of(record: CasAllocation) -> Self {
+        let is_created = false;
+        Self { record, is_created }
+    }
 }
 
 /// Identifies a record within its firm.

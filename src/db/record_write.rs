@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::db::pg_error::TransactionError;
 use crate::db::pool::Pool;
-use crate::db::request_key::{self, RequestKey};
+use crate::db::request_key::{self, KeyUse, RequestKey};
 use crate::db::schema::owner;
 use crate::db::write::{self, Transaction};
 use crate::error::{Error, Result};
@@ -110,10 +110,18 @@ impl WriteContext<'_> {
     /// The id of the record that the write's key was used for before, if it was.
     ///
     /// # Errors
-    /// [`Error::IdempotencyKeyReused`] if the key was used with other content.
+    /// [`Error::RecordKeyReused`] if the key was used with other content.
     pub async fn replayed_id(&mut self) -> Result<Option<Uuid>, TransactionError> {
+        Ok(self.earlier_use().await?.map(|earlier| earlier.record))
+    }
+
+    /// The earlier use of the write's key, if there is one.
+    ///
+    /// # Errors
+    /// [`Error::RecordKeyReused`] if the key was used with other content.
+    pub async fn earlier_use(&mut self) -> Result<Option<KeyUse>, TransactionError> {
         match self.key {
-            Some(key) => request_key::find_record(self.connection, key).await,
+            Some(key) => request_key::find_use(self.connection, key).await,
             None => Ok(None),
         }
     }

@@ -1,12 +1,13 @@
 //! Idempotency keys of writes outside of the ledger: the table `request_key`.
 
+use chrono::{DateTime, Utc};
 use diesel::prelude::*;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use uuid::Uuid;
 
 use crate::db::pg_error::{DbError, TransactionError};
 use crate::db::schema::request_key;
-use crate::error::Error;
+use crate::error::{Error, KeyHolder};
 use crate::types::content::ContentHash;
 use crate::types::ids::OwnerId;
 use crate::types::time::Time;
@@ -24,26 +25,46 @@ pub struct RequestKey {
     pub content: ContentHash,
 }
 
-/// The id of the record that an earlier call with this key created or changed; `None` if the key is new.
+/// An earlier use of a key with the same content.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeyUse {
+    /// The id of the record that the call created or changed.
+    pub record: Uuid,
+    /// When it did; of a creation the record's own time of creation.
+    pub at: Time,
+}
+
+/// The earlier use of this key; `None` if the key is new.
 ///
 /// # Errors
-/// [`Error::IdempotencyKeyReused`] if the key was used with other content; else the database's error.
-pub async fn find_record(
+/// [`Error::RecordKeyReused`] if the key was used with other content; else the database's error.
+pub async fn find_use(
     connection: &mut AsyncPgConnection,
     key: &RequestKey,
-) -> Result<Option<Uuid>, TransactionError> {
-    let found: Option<(Vec<u8>, Uuid)> = request_key::table
+) -> Result<Option<KeyUse>, TransactionError> {
+    let found: Option<(Vec<u8>, Uuid, DateTime<Utc>)> = request_key::table
         .find((key.owner.0, key.rpc, &key.request_id))
-        .select((request_key::content_hash, request_key::record_id))
+        .select((
+            request_key::content_hash,
+            request_key::record_id,
+            request_key::created_at,
+        ))
         .first(connection)
         .await
         .optional()?;
     match found {
-        Some((hash, record)) if hash == key.content.0 => Ok(Some(record)),
-        Some(_) => {
-            let field = "request_id";
-            Err(Error::IdempotencyKeyReused { field }.into())
+        Some((hash, record, at)) if hash == key.content.0 => Ok(Some(KeyUse {
+            record,
+            at: at.into(),
+        })),
+        Some((_, record, _)) => Err(Error::RecordKeyReused {
+            field: "request_id",
+            holder: KeyHolder {
+                id: record.to_string(),
+                version: None,
+            },
         }
+        .into()),
         None => Ok(None),
     }
 }
@@ -51,7 +72,7 @@ pub async fn find_record(
 /// Stores a key for the record that its call created or changed. The row of the key's owner must exist.
 ///
 /// # Errors
-/// [`DbError::Serialization`] if another call has stored the key since [`find_record`]: the transaction must be run
+/// [`DbError::Serialization`] if another call has stored the key since [`find_use`]: the transaction must be run
 /// again and then finds it. Else the database's error.
 pub async fn store(
     connection: &mut AsyncPgConnection,

@@ -3,11 +3,12 @@
 //! [`describe`] matches every variant without a wildcard, so a new one does not compile until it is described here.
 //! [`status`](crate::rpc::status) turns a description into a gRPC status or into the error of one item.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use tonic::Code;
 
-use crate::error::{Error, Outcome, Violation, Violations};
+use crate::error::{Error, KeyHolder, Outcome, Violations};
 use crate::limits::{REQUEST_BYTES_MAX, RETRY_DELAY, VIOLATION_CHARS_MAX, VIOLATIONS_MAX};
 use crate::proto::common::v1::ErrorReason as Reason;
 use crate::types::amount::Amount;
@@ -95,6 +96,7 @@ pub(crate) fn describe(error: &Error) -> ErrorDescription {
         Error::NoOesLicense => no_oes_license(),
         Error::PartnerAccessDenied => partner_access_denied(),
         Error::IdempotencyKeyReused { field } => idempotency_key_reused(field),
+        Error::RecordKeyReused { field, holder } => record_key_reused(field, holder),
         Error::ClientNotFound(id) => client_not_found(id.as_ref()),
         Error::PartnerNotFound(id) => not_found(Reason::PartnerNotFound, "partner", id),
         Error::ConnectionNotFound(id) => not_found(Reason::ConnectionNotFound, "connection", id),
@@ -109,13 +111,18 @@ pub(crate) fn describe(error: &Error) -> ErrorDescription {
             partner,
             partners_connection_id,
         } => connection_exists(*partner, partners_connection_id),
-        Error::SourceIdTaken(id) => source_id_taken(id),
+        Error::SourceIdTaken { source_id, holder } => source_id_taken(source_id, holder),
         Error::BucketExists(id) => bucket_exists(id),
         Error::VersionMismatch { expected, actual } => version_mismatch(*expected, *actual),
         Error::AlreadyTerminal { status } => already_terminal(status),
         Error::ConnectionInactive { direction, reason } => connection_inactive(direction, reason),
         Error::BucketNotUsable { status, reason } => bucket_not_usable(status, reason),
-        Error::PatchTestFailed { index } => patch_test_failed(*index),
+        Error::PatchTestFailed { index, found } => patch_test_failed(*index, found),
+        Error::PatchPathMissing {
+            index,
+            member,
+            reason,
+        } => patch_path_missing(*index, member, reason),
         Error::LimitReached { what, limit } => limit_reached(what, *limit),
         Error::InsufficientBalance {
             available,
@@ -172,12 +179,18 @@ fn invalid_request(violations: &Violations) -> ErrorDescription {
             format!("{first} (and {} more)", others.len())
         }
     };
+    // Where several names are not known, one list of those that are is enough.
+    let mut listed = BTreeSet::new();
     let shown = all.iter().take(VIOLATIONS_MAX);
-    let fields = shown.map(
-        |Violation {
-             field, description, ..
-         }| (cut(field), cut(description)),
-    );
+    let fields = shown.map(|violation| {
+        let mut description = cut(&violation.description);
+        if let Some(known) = &violation.known_names
+            && listed.insert(known)
+        {
+            description += &format!(" {known}");
+        }
+        (cut(&violation.field), description)
+    });
     let mut described = ErrorDescription::new(Code::InvalidArgument, Reason::InvalidRequest, text)
         .with("violations_total", all.len())
         .with_detail(ErrorDetail::BadRequest(fields.collect()));
@@ -291,6 +304,30 @@ fn idempotency_key_reused(field: &str) -> ErrorDescription {
         .with("field", field)
 }
 
+fn record_key_reused(field: &str, holder: &KeyHolder) -> ErrorDescription {
+    let text = cut(&format!(
+        "`{field}` was used before with other content, for {}: send a new value, or the first request unchanged.",
+        holder_text(holder)
+    ));
+    let described = ErrorDescription::new(Code::AlreadyExists, Reason::IdempotencyKeyReused, text);
+    with_holder(described.with("field", field), holder)
+}
+
+fn holder_text(KeyHolder { id, version }: &KeyHolder) -> String {
+    match version {
+        Some(version) => format!("the record {id} (version {version})"),
+        None => format!("the record {id}"),
+    }
+}
+
+fn with_holder(described: ErrorDescription, holder: &KeyHolder) -> ErrorDescription {
+    let described = described.with("id", &holder.id);
+    match holder.version {
+        Some(version) => described.with("version", version),
+        None => described,
+    }
+}
+
 fn client_exists(enterprise: EnterpriseId, client: ClientId) -> ErrorDescription {
     let text = format!("The enterprise {enterprise} has a client already: {client}.");
     ErrorDescription::new(Code::AlreadyExists, Reason::ClientExists, text)
@@ -304,12 +341,14 @@ fn connection_exists(partner: PartnerId, partners_connection_id: &str) -> ErrorD
         .with("field", "partners_connection_id")
 }
 
-fn source_id_taken(id: &str) -> ErrorDescription {
+fn source_id_taken(source_id: &str, holder: &KeyHolder) -> ErrorDescription {
+    let holds = holder_text(holder);
+    // The source id comes last: it may be long, and is what the caller knows.
     let text = cut(&format!(
-        "Another allocation has the source id {id:?} already."
+        "Another allocation, {holds}, has this source id already: {source_id:?}."
     ));
-    ErrorDescription::new(Code::AlreadyExists, Reason::SourceIdTaken, text)
-        .with("field", "source_id")
+    let described = ErrorDescription::new(Code::AlreadyExists, Reason::SourceIdTaken, text);
+    with_holder(described.with("field", "source_id"), holder)
 }
 
 fn bucket_exists(id: &str) -> ErrorDescription {
@@ -355,10 +394,18 @@ fn bucket_not_usable(status: &str, why: &str) -> ErrorDescription {
     precondition(Reason::BucketNotUsable, status, text).with("status", status)
 }
 
-fn patch_test_failed(index: usize) -> ErrorDescription {
+fn patch_test_failed(index: usize, found: &str) -> ErrorDescription {
     let operation = format!("operations[{index}]");
-    let text = format!("`{operation}`: the test failed, the value at `path` is not `value_json`.");
+    let text = cut(&format!("`{operation}`: the test failed: {found}"));
     precondition(Reason::PatchTestFailed, operation, text).with("index", index)
+}
+
+fn patch_path_missing(index: usize, member: &str, why: &str) -> ErrorDescription {
+    let field = format!("operations[{index}].{member}");
+    let text = violation_text(&field, why);
+    precondition(Reason::PatchPathMissing, &field, text)
+        .with("index", index)
+        .with("field", field)
 }
 
 fn limit_reached(what: &str, limit: usize) -> ErrorDescription {
@@ -492,6 +539,7 @@ fn cut(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::ViolatedRule;
 
     fn text_of(fields: &[&str]) -> String {
         let mut violations = Violations::default();
@@ -540,6 +588,35 @@ mod tests {
                 ("violations_total", "2".to_owned()),
                 ("field", "langcode".to_owned())
             ]
+        );
+    }
+
+    #[test]
+    fn the_known_names_are_listed_once_and_uncut() {
+        let names: Vec<String> = (0..100).map(|number| format!("member{number}")).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let mut violations = Violations::default();
+        for asked in ["member_7", "nothing"] {
+            violations.add(
+                "projection",
+                ViolatedRule::unknown_name("field", asked, &names),
+            );
+        }
+        let described = describe(&Error::InvalidRequest(violations));
+        assert_eq!(
+            described.text,
+            "`projection`: no field `member_7`: did you mean `member7`? (and 1 more)"
+        );
+        let ErrorDetail::BadRequest(fields) = described.detail else {
+            panic!("{:?}", described.detail)
+        };
+        let [(_, first), (_, second)] = fields.as_slice() else {
+            panic!("{fields:?}")
+        };
+        assert!(first.ends_with(" member98, member99."), "{first}");
+        assert_eq!(
+            second,
+            "no field `nothing`: `BadRequest` lists those that there are."
         );
     }
 

@@ -7,7 +7,7 @@ use std::fmt::Display;
 use prost_types::Timestamp;
 use uuid::Uuid;
 
-use crate::error::{Error, Result, Violations, rule_with_value};
+use crate::error::{Error, Result, ViolatedRule, Violations, rule_with_value};
 use crate::limits::{FILTER_VALUES_MAX, ID_CHARS_MAX, NAME_CHARS_MAX, NOTE_CHARS_MAX};
 use crate::proto::common::v1 as common;
 use crate::types::amount::Amount;
@@ -51,8 +51,8 @@ impl Reader {
     }
 
     /// Adds a violation: the path of the field, and the rule that its value breaks.
-    pub(crate) fn violation(&mut self, field: impl Into<String>, description: impl Into<String>) {
-        self.violations.add(field, description);
+    pub(crate) fn violation(&mut self, field: impl Into<String>, rule: impl Into<ViolatedRule>) {
+        self.violations.add(field, rule);
     }
 
     /// Adds a violation whose description also shows the value received.

@@ -8,7 +8,7 @@ use tonic_types::{ErrorDetails, StatusExt};
 
 use crate::auth::scope::Rpc;
 use crate::error::{Error, Outcome};
-use crate::limits::{RETRY_DELAY, STATUS_BYTES_MAX};
+use crate::limits::{RETRY_DELAY, STATUS_BYTES_MAX, VIOLATION_CHARS_MAX};
 use crate::proto::common::v1::ItemError;
 use crate::rpc::describe::{ErrorDescription, ErrorDetail, describe, violation_text};
 
@@ -134,7 +134,8 @@ fn owned(pairs: Vec<(&'static str, String)>) -> impl Iterator<Item = (String, St
     pairs.into_iter().map(|(key, value)| (key.into(), value))
 }
 
-/// Makes the status; one that would be larger than [`STATUS_BYTES_MAX`] loses half of its violations until it fits.
+/// Makes the status; one that would be larger than [`STATUS_BYTES_MAX`] loses half of its violations until it fits, and
+/// the last one its list of known names.
 fn bounded(code: Code, text: String, mut details: ErrorDetails) -> Status {
     loop {
         let status = Status::with_error_details(code, text.clone(), details.clone());
@@ -143,13 +144,50 @@ fn bounded(code: Code, text: String, mut details: ErrorDetails) -> Status {
         if bytes <= STATUS_BYTES_MAX {
             return status;
         }
-        let violations = details
+        let mut violations = details
             .bad_request()
             .map(|bad_request| bad_request.field_violations.clone())
             .unwrap_or_default();
-        if violations.len() <= 1 {
-            return status;
+        let count = violations.len();
+        match violations.first_mut() {
+            None => return status,
+            Some(_) if count > 1 => violations.truncate(count / 2),
+            Some(only) => {
+                let rule: String = only.description.chars().take(VIOLATION_CHARS_MAX).collect();
+                if rule == only.description {
+                    return status;
+                }
+                only.description = rule;
+            }
         }
-        details.set_bad_request(violations[..violations.len() / 2].to_vec());
+        details.set_bad_request(violations);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_status_that_would_be_too_large_loses_violations_and_then_the_list_of_names() {
+        let bytes_of = |violations: usize, characters: usize| {
+            let mut details = ErrorDetails::new();
+            details.set_error_info("INVALID_REQUEST", DOMAIN, HashMap::new());
+            for _ in 0..violations {
+                details.add_bad_request_violation("field", "é".repeat(characters));
+            }
+            let status = bounded(Code::InvalidArgument, "é".repeat(200), details);
+            let left = status.get_details_bad_request().expect("a BadRequest");
+            let bytes = status.details().len().div_ceil(3) * 4 + status.message().len() * 3;
+            assert!(bytes <= STATUS_BYTES_MAX, "{bytes}");
+            (
+                left.field_violations.len(),
+                left.field_violations[0].description.chars().count(),
+            )
+        };
+        assert_eq!(bytes_of(1, 1_000), (1, 1_000));
+        assert_eq!(bytes_of(1, 4_000), (1, VIOLATION_CHARS_MAX));
+        assert_eq!(bytes_of(20, 100), (10, 100));
+        assert_eq!(bytes_of(20, 1_000), (1, 1_000));
     }
 }

@@ -10,6 +10,10 @@ mod search;
 mod search_model;
 mod source;
 mod statements;
+mod texts;
+mod tokens;
+mod unchanged;
+mod upserts;
 mod writes;
 
 use earmark::proto::cas::v1 as pb;
@@ -73,6 +77,22 @@ fn criterion(field: &str, operator: &str, value: &str) -> pb::Criterion {
         field: field.into(),
         operator: operator.into(),
         value: value.into(),
+        any: Vec::new(),
+    }
+}
+
+/// Criteria that one element of an array must meet.
+fn any(array: &str, criteria: &[(&str, &str, &str)]) -> pb::Criterion {
+    let criteria = criteria.iter();
+    let element = |(field, operator, value): &(&str, &str, &str)| pb::ElementCriterion {
+        field: (*field).into(),
+        operator: (*operator).into(),
+        value: (*value).into(),
+    };
+    pb::Criterion {
+        field: array.into(),
+        any: criteria.map(element).collect(),
+        ..Default::default()
     }
 }
 

@@ -279,6 +279,7 @@ fn by_deal() -> SearchAllocationsRequest {
             field: "dealId".into(),
             operator: "=".into(),
             value: DEAL.into(),
+            any: Vec::new(),
         }],
         page_size: 20,
         ..Default::default()

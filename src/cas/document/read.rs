@@ -3,27 +3,17 @@
 
 use std::collections::BTreeMap;
 
-use chrono::DateTime;
-
+use crate::cas::field::SERVER_MEMBERS;
 use crate::cas::json::{Json, JsonNumber};
 use crate::cas::model::{Affirmation, CasValue, Comment, RecordFields, StatusMessage};
+use crate::cas::operand::unknown_enum_value;
 use crate::cas::patch::escape;
 use crate::cas::string_enum::StringEnum;
 use crate::cas::validate::FieldNaming;
-use crate::error::{Result, Violations, rule_with_value};
+use crate::error::{Result, ViolatedRule, Violations, rule_with_value};
 use crate::limits::CAS_ELEMENTS_MAX;
 use crate::types::amount::Amount;
-use crate::types::time::Time;
-
-/// The members that the server sets, which no patch may change.
-pub(crate) const SERVER_MEMBERS: [&str; 6] = [
-    "id",
-    "version",
-    "createdBy",
-    "createdDateTime",
-    "lastModifiedBy",
-    "lastModifiedDateTime",
-];
+use crate::types::time::{Time, TimeTextError};
 
 /// Reads the fields that callers set, and validates them; the members that the server sets are ignored.
 ///
@@ -131,8 +121,8 @@ impl<'d> ObjectReader<'d, '_> {
         for name in self.members.keys() {
             if !self.known.contains(&name.as_str()) {
                 let field = format!("{}/{}", self.pointer, escape(name));
-                self.violations
-                    .add(field, "is not a member of the document form: remove it");
+                let rule = ViolatedRule::unknown_name("member", name, &self.known);
+                self.violations.add(field, rule);
             }
         }
     }
@@ -175,25 +165,32 @@ impl<'d> DocumentValue<'d, '_> {
     }
 
     fn time(self) -> Option<Time> {
-        let rule = "must be a time such as 2020-04-09T04:36:37.423Z, from the year 1 to 9999";
-        self.parse(rule, |value| match value {
-            Json::Text(text) => {
-                let time = DateTime::parse_from_rfc3339(text).ok()?.to_utc();
-                // Converted to microseconds and back: a leap second becomes the second after it, as in Postgres.
-                let time = Time::from_micros(Time::floor(time).micros())?;
-                time.is_storable().then_some(time)
-            }
-            _ => None,
+        let value = self.value?;
+        let read = match value {
+            Json::Text(text) => Time::parse_exact(text).map(Time::floor),
+            _ => Err(TimeTextError::Malformed),
+        };
+        let storable = |time: Time| time.is_storable().then_some(time);
+        let read = read.and_then(|time| storable(time).ok_or(TimeTextError::Malformed));
+        read.map_err(|error| {
+            let rule = violated(&error.to_string(), value);
+            self.violations.add(self.pointer, rule);
         })
+        .ok()
     }
 
     fn string_enum<E: StringEnum>(self) -> Option<E> {
+        let value = self.value?;
         let values: Vec<_> = E::ALL.iter().map(|value| value.as_str()).collect();
-        let rule = format!("must be one of {}", values.join(", "));
-        self.parse(&rule, |value| match value {
-            Json::Text(text) => E::parse(text),
-            _ => None,
-        })
+        let rule = match value {
+            Json::Text(text) => match E::parse(text) {
+                Some(value) => return Some(value),
+                None => unknown_enum_value(&values, text),
+            },
+            _ => violated(&format!("must be one of {}", values.join(", ")), value),
+        };
+        self.violations.add(self.pointer, rule);
+        None
     }
 
     /// Reads an object; all members of an unset one are unset.

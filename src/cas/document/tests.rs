@@ -1,6 +1,7 @@
 use uuid::Uuid;
 
 use super::*;
+use crate::cas::field::SERVER_MEMBERS;
 use crate::cas::json::Json;
 use crate::cas::model::{
     Affirmation, CasAllocation, CasValue, Comment, RecordFields, StatusMessage,

@@ -29,6 +29,22 @@ impl Json {
         }
     }
 
+    /// The value in a few words, for messages.
+    pub(crate) fn shown(&self) -> String {
+        const SHOWN_CHARS_MAX: usize = 60;
+        match self {
+            Self::Null => "null".into(),
+            Self::Bool(is) => is.to_string(),
+            Self::Number(number) => number.as_str().chars().take(SHOWN_CHARS_MAX).collect(),
+            Self::Text(text) => match text.char_indices().nth(SHOWN_CHARS_MAX) {
+                None => format!("{text:?}"),
+                Some((end, _)) => format!("{:?}…", &text[..end]),
+            },
+            Self::Array(items) => format!("an array of {}", items.len()),
+            Self::Object(members) => format!("an object of {}", members.len()),
+        }
+    }
+
     /// Number of nested arrays and objects; 0 for any other value.
     pub(crate) fn depth(&self) -> usize {
         let deepest = match self {

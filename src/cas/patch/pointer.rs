@@ -12,17 +12,23 @@ use crate::types::text;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct JsonPointer(Vec<String>);
 
-/// Why a document does not have a location.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum JsonPointerError {
-    /// An object on the path lacks the member, an array the position, or a value on the path is neither.
-    #[error("must be a location that the document has")]
-    NotThere,
-    /// The path goes through an array, and its name there is not a position.
-    #[error(
-        "must have an array's position as digits without leading zeros, or `-` for its end where a value is added"
-    )]
-    NotAPosition,
+/// The part of a location that a document does not have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct MissingPart {
+    /// How many of the location's names lead to the part. The names behind them are inside of it.
+    pub(super) names: usize,
+    pub(super) why: Absence,
+}
+
+/// Why a document does not have a value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Absence {
+    /// The object around it lacks the member, or the value is null and something inside of it is meant.
+    Unset,
+    /// The array around it, of this length, has no such element.
+    NoElement(usize),
+    /// The value around it is neither an object nor an array.
+    NoContainer,
 }
 
 /// The array or object that contains a location.
@@ -60,9 +66,14 @@ impl JsonPointer {
         self.0.len()
     }
 
-    /// Whether the location is the member `name` of the document, or inside it.
-    pub(super) fn begins_with(&self, name: &str) -> bool {
-        self.0.first().is_some_and(|first| first == name)
+    /// The names of members and positions of elements, from the root on.
+    pub(super) fn names(&self) -> &[String] {
+        &self.0
+    }
+
+    /// The location that the first so many names lead to.
+    pub(super) fn first(&self, names: usize) -> Self {
+        Self(self.0.iter().take(names).cloned().collect())
     }
 
     /// Whether `inner` is inside this location; a location is not inside itself.
@@ -71,24 +82,33 @@ impl JsonPointer {
     }
 
     /// Returns the value at the location.
-    pub(super) fn get<'a>(&self, document: &'a Json) -> Result<&'a Json, JsonPointerError> {
-        self.0.iter().try_fold(document, |value, name| match value {
-            Json::Object(members) => members.get(name).ok_or(JsonPointerError::NotThere),
-            Json::Array(items) => items.get(position(name)?).ok_or(JsonPointerError::NotThere),
-            _ => Err(JsonPointerError::NotThere),
-        })
+    pub(super) fn get<'a>(&self, document: &'a Json) -> Result<&'a Json, MissingPart> {
+        let mut value = document;
+        for (index, name) in self.0.iter().enumerate() {
+            let inner = match value {
+                Json::Object(members) => members.get(name),
+                Json::Array(items) => position(name).and_then(|at| items.get(at)),
+                _ => None,
+            };
+            value = inner.ok_or_else(|| missing_in(value, index))?;
+        }
+        Ok(value)
+    }
+
+    /// Whether a location is inside an array that an unset value would contain: such a location is an element that is
+    /// not there, where others read as null.
+    pub(super) fn has_position_behind(&self, names: usize) -> bool {
+        let is_position = |name: &String| name == "-" || position(name).is_some();
+        self.0.iter().skip(names).any(is_position)
     }
 
     /// Returns the value at the location for changes.
-    pub(super) fn get_mut<'a>(
-        &self,
-        document: &'a mut Json,
-    ) -> Result<&'a mut Json, JsonPointerError> {
+    pub(super) fn get_mut<'a>(&self, document: &'a mut Json) -> Result<&'a mut Json, MissingPart> {
         walk(document, &self.0)
     }
 
     /// Adds a value at the location. It replaces a member of an object, and is inserted before an element of an array.
-    pub(super) fn insert(&self, document: &mut Json, value: Json) -> Result<(), JsonPointerError> {
+    pub(super) fn insert(&self, document: &mut Json, value: Json) -> Result<(), MissingPart> {
         let Some((last, parents)) = self.0.split_last() else {
             *document = value;
             return Ok(());
@@ -98,32 +118,43 @@ impl JsonPointer {
                 members.insert(last.clone(), value);
             }
             JsonContainer::Items(items) => {
-                let index = match last.as_str() {
-                    "-" => items.len(),
-                    digits => position(digits)?,
+                let end = items.len();
+                let at = if last == "-" {
+                    Some(end)
+                } else {
+                    position(last)
                 };
-                if index > items.len() {
-                    return Err(JsonPointerError::NotThere);
-                }
-                items.insert(index, value);
+                let at = at.filter(|at| *at <= end);
+                items.insert(at.ok_or_else(|| self.no_element(end))?, value);
             }
         }
         Ok(())
     }
 
     /// Removes the value at the location and returns it. The whole document cannot be removed.
-    pub(super) fn remove(&self, document: &mut Json) -> Result<Json, JsonPointerError> {
-        let (last, parents) = self.0.split_last().ok_or(JsonPointerError::NotThere)?;
+    pub(super) fn remove(&self, document: &mut Json) -> Result<Json, MissingPart> {
+        let whole = MissingPart {
+            names: 0,
+            why: Absence::NoContainer,
+        };
+        let (last, parents) = self.0.split_last().ok_or(whole)?;
         match container(document, parents)? {
-            JsonContainer::Members(members) => {
-                members.remove(last).ok_or(JsonPointerError::NotThere)
-            }
+            JsonContainer::Members(members) => members.remove(last).ok_or(MissingPart {
+                names: self.0.len(),
+                why: Absence::Unset,
+            }),
             JsonContainer::Items(items) => {
-                let index = position(last)?;
-                (index < items.len())
-                    .then(|| items.remove(index))
-                    .ok_or(JsonPointerError::NotThere)
+                let at = position(last).filter(|at| *at < items.len());
+                let at = at.ok_or_else(|| self.no_element(items.len()))?;
+                Ok(items.remove(at))
             }
+        }
+    }
+
+    fn no_element(&self, length: usize) -> MissingPart {
+        MissingPart {
+            names: self.0.len(),
+            why: Absence::NoElement(length),
         }
     }
 }
@@ -136,39 +167,52 @@ impl fmt::Display for JsonPointer {
     }
 }
 
-fn walk<'a>(document: &'a mut Json, names: &[String]) -> Result<&'a mut Json, JsonPointerError> {
-    names.iter().try_fold(document, |value, name| match value {
-        Json::Object(members) => members.get_mut(name).ok_or(JsonPointerError::NotThere),
-        Json::Array(items) => items
-            .get_mut(position(name)?)
-            .ok_or(JsonPointerError::NotThere),
-        _ => Err(JsonPointerError::NotThere),
-    })
+/// What is missing if a value, which the first `index` names lead to, does not have what the next name stands for.
+fn missing_in(value: &Json, index: usize) -> MissingPart {
+    let (names, why) = match value {
+        Json::Object(_) => (index + 1, Absence::Unset),
+        Json::Array(items) => (index + 1, Absence::NoElement(items.len())),
+        Json::Null => (index, Absence::Unset),
+        Json::Bool(_) | Json::Number(_) | Json::Text(_) => (index, Absence::NoContainer),
+    };
+    MissingPart { names, why }
+}
+
+fn walk<'a>(document: &'a mut Json, names: &[String]) -> Result<&'a mut Json, MissingPart> {
+    let mut value = document;
+    for (index, name) in names.iter().enumerate() {
+        let missing = missing_in(value, index);
+        let inner = match value {
+            Json::Object(members) => members.get_mut(name),
+            Json::Array(items) => position(name).and_then(|at| items.get_mut(at)),
+            _ => None,
+        };
+        value = inner.ok_or(missing)?;
+    }
+    Ok(value)
 }
 
 fn container<'a>(
     document: &'a mut Json,
     names: &[String],
-) -> Result<JsonContainer<'a>, JsonPointerError> {
-    match walk(document, names)? {
+) -> Result<JsonContainer<'a>, MissingPart> {
+    let value = walk(document, names)?;
+    let missing = missing_in(value, names.len());
+    match value {
         Json::Object(members) => Ok(JsonContainer::Members(members)),
         Json::Array(items) => Ok(JsonContainer::Items(items)),
-        _ => Err(JsonPointerError::NotThere),
+        _ => Err(missing),
     }
 }
 
-/// Parses the position of an array's element: digits without a leading zero.
-fn position(name: &str) -> Result<usize, JsonPointerError> {
+/// Parses the position of an array's element: digits without a leading zero. `-` is not the position of an element, but
+/// that behind the last one.
+pub(super) fn position(name: &str) -> Option<usize> {
     let is_position = name.bytes().all(|byte| byte.is_ascii_digit())
         && (name == "0" || !name.starts_with('0'))
         && !name.is_empty();
-    match is_position {
-        // A number that does not fit `usize` is past the end of every array.
-        true => name.parse().map_err(|_| JsonPointerError::NotThere),
-        // `-` is the position after the last element, which never exists.
-        false if name == "-" => Err(JsonPointerError::NotThere),
-        false => Err(JsonPointerError::NotAPosition),
-    }
+    // A number that does not fit is past the end of every array.
+    is_position.then(|| name.parse().unwrap_or(usize::MAX))
 }
 
 /// The name of a member with the escapes of a JSON pointer.

@@ -54,16 +54,25 @@ fn test<'a>(path: &'a str, value: &'a str) -> PatchOperationText<'a> {
 enum Outcome {
     Document(Json),
     TestFailed(usize),
+    /// This member of the operation at this index names a location that is not there.
+    Missing(usize, String),
     /// The operation at this index is refused, and this member of it is invalid.
     Wrong(usize, String),
 }
 
+/// Reads a patch of documents that may have any location.
+fn any_document(operations: &[PatchOperationText<'_>]) -> Result<Patch> {
+    Patch::read_checked(operations.iter().copied(), |_, _| Ok(()))
+}
+
 fn outcome(document: &Json, operations: &[PatchOperationText<'_>], read_only: &[&str]) -> Outcome {
-    let patched = Patch::read(operations.iter().copied())
-        .and_then(|patch| patch.apply(document.clone(), read_only));
-    match patched {
+    let patched = any_document(operations);
+    match patched.and_then(|patch| patch.apply(document.clone(), read_only)) {
         Ok(document) => Outcome::Document(document),
-        Err(Error::PatchTestFailed { index }) => Outcome::TestFailed(index),
+        Err(Error::PatchTestFailed { index, .. }) => Outcome::TestFailed(index),
+        Err(Error::PatchPathMissing { index, member, .. }) => {
+            Outcome::Missing(index, member.into())
+        }
         Err(Error::InvalidRequest(violations)) => {
             let first = &violations.all()[0];
             let index = first.index.expect("it is an operation's");
@@ -76,7 +85,7 @@ fn outcome(document: &Json, operations: &[PatchOperationText<'_>], read_only: &[
 }
 
 fn violations(operations: &[PatchOperationText<'_>]) -> Vec<Violation> {
-    match Patch::read(operations.iter().copied()) {
+    match any_document(operations) {
         Err(Error::InvalidRequest(violations)) => violations.all().to_vec(),
         other => panic!("{other:?}"),
     }
@@ -116,7 +125,7 @@ fn everything_that_is_wrong_is_told_at_once() {
 #[test]
 fn content_is_what_the_operations_mean() {
     let content = |operations: &[PatchOperationText<'_>]| {
-        let patch = Patch::read(operations.iter().copied()).expect("a patch");
+        let patch = any_document(operations).expect("a patch");
         patch.content().hash()
     };
     let patch = content(&[test("/a", r#"{"b":1,"c":2}"#), copy("/a", "/b~1")]);
@@ -240,25 +249,129 @@ fn read_only_members_can_be_tested_and_copied() {
 }
 
 #[test]
-fn read_only_members_cannot_be_addressed_by_what_writes() {
-    let document = json(r#"{"id":"x","version":7,"name":"n"}"#);
-    for (operation, member) in [
-        (add("/id", r#""x""#), "path"),
-        (replace("/id", r#""x""#), "path"),
-        (remove("/version"), "path"),
-        (relocate("/id", "/name"), "from"),
-        (relocate("/id", "/id"), "from"),
-        (relocate("/name", "/id"), "path"),
-        (copy("/name", "/version"), "path"),
-        (add("/id/deeper", "1"), "path"),
-        (add("/~0id/~1", "1"), "path"),
+fn locations_that_no_record_can_have_are_refused_with_all_that_is_wrong() {
+    let found = Patch::read([
+        test("/dealId", "1"),
+        add("/dealID", "1"),
+        relocate("/id", "/version"),
+        copy("/id", "/dealId"),
+        replace("/statusMessages/-", "{}"),
+        remove("/version"),
+        copy("/dealId", "/createdBy/x"),
+        add("", "{}"),
+    ]);
+    let Err(Error::InvalidRequest(found)) = found else {
+        panic!("{found:?}")
+    };
+    let fields: Vec<_> = found.all().iter().map(|each| each.field.as_str()).collect();
+    assert_eq!(
+        fields,
+        [
+            "operations[1].path",
+            "operations[2].path",
+            "operations[2].from",
+            "operations[4].path",
+            "operations[5].path",
+            "operations[6].path",
+        ]
+    );
+    let first = &found.all()[0];
+    assert_eq!(
+        first.description,
+        "no member `dealID`: did you mean `dealId`?"
+    );
+    let known = first.known_names.as_deref().expect("a list");
+    assert!(known.starts_with("Every member: id, version, "), "{known}");
+}
+
+#[test]
+fn a_value_that_is_no_json_gets_a_hint() {
+    for (text, hint) in [
+        ("pending", r#": a text needs double quotes, `"pending"`"#),
+        ("'a \"b\"'", r#": a text needs double quotes, `"a \"b\""`"#),
+        (
+            "2020-04-09",
+            r#": a text needs double quotes, `"2020-04-09"`"#,
+        ),
+        ("1.5 EUR", r#": a text needs double quotes, `"1.5 EUR"`"#),
+        ("True", ": did you mean `true`?"),
+        ("NULL", ": did you mean `null`?"),
+        ("[1,]", ""),
+        ("\"a", ""),
+        ("", ""),
     ] {
-        let operations = [replace("/name", r#""m""#), operation];
+        let found = violations(&[add("/a", text)]);
+        let rule = &found[0].description;
+        assert!(rule.starts_with("must be JSON: expected "), "{rule}");
+        let end = rule.split_once(" at byte ").expect(rule).1;
         assert_eq!(
-            outcome(&document, &operations, READ_ONLY),
-            Outcome::Wrong(1, member.into()),
-            "{operation:?}"
+            end.trim_start_matches(|c: char| c.is_ascii_digit()),
+            hint,
+            "{text}"
         );
+    }
+}
+
+#[test]
+fn what_is_found_in_place_of_the_expected_is_said() {
+    let document = json(r#"{"a":1,"b":[{"c":"x"}],"d":{},"e":null,"f":[]}"#);
+    let found = |operation| {
+        let patch = any_document(&[operation]).expect("a patch");
+        match patch.apply(document.clone(), &[]) {
+            Err(Error::PatchTestFailed { found, .. }) => found,
+            Err(Error::PatchPathMissing { reason, .. }) => reason,
+            other => panic!("{other:?}"),
+        }
+    };
+    for (operation, said) in [
+        (test("/a", "2"), "`/a` is 1, not 2"),
+        (test("/g", "2"), "`/g` is null, not 2"),
+        (test("/b", "[]"), "`/b` is an array of 1, not an array of 0"),
+        (
+            test("/b/0", r#"{"c":"y"}"#),
+            "`/b/0` is another value than the one in `value_json`: an object of 1",
+        ),
+        (
+            test("/b/1/c", "1"),
+            "`/b/1` is not there, the array has 1 element",
+        ),
+        (
+            test("/f/0", "null"),
+            "`/f/0` is not there, the array is empty",
+        ),
+        (test("/g/0", "null"), "`/g` is unset"),
+        (test("/a/x", "1"), "`/a` is neither an object nor an array"),
+        (
+            remove("/g"),
+            "`/g` is unset: leave this operation out, or test the member before it",
+        ),
+        (
+            replace("/d/x", "1"),
+            "`/d/x` is unset: `add` sets a member whether it is set or not",
+        ),
+        (
+            relocate("/g", "/d"),
+            "`/g` is unset: there is nothing to move; `add` sets a member to a value",
+        ),
+        (
+            copy("/e/x", "/d"),
+            "`/e` is unset: there is nothing to copy; `add` sets a member to a value",
+        ),
+        (add("/g/x/y", "1"), "`/g` is unset: `add` it first"),
+        (
+            add("/b/2", "1"),
+            "`/b/2` is not there, the array has 1 element: use a position of at most 1, or `-` for the end",
+        ),
+        (
+            add("/b/1/x", "1"),
+            "`/b/1` is not there, the array has 1 element",
+        ),
+        (
+            remove("/b/1"),
+            "`/b/1` is not there, the array has 1 element",
+        ),
+    ] {
+        assert_eq!(found(operation), said, "{operation:?}");
     }
 }
 

@@ -2,6 +2,7 @@
 
 use diesel::prelude::*;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use uuid::Uuid;
 
 use super::rows::Row;
 use crate::cas::model::CasAllocation;
@@ -37,4 +38,18 @@ pub(super) async fn find(
         .await
         .optional()?;
     row.map(TryInto::try_into).transpose()
+}
+
+/// The version of the record with this id, if the firm has one.
+pub(super) async fn find_version(
+    connection: &mut AsyncPgConnection,
+    firm: OwnerId,
+    id: Uuid,
+) -> QueryResult<Option<i64>> {
+    cas_allocation::table
+        .find((firm.0, id))
+        .select(cas_allocation::version)
+        .first(connection)
+        .await
+        .optional()
 }

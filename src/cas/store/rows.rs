@@ -87,6 +87,13 @@ pub(super) struct Row {
     affirmed_at: Option<DateTime<Utc>>,
 }
 
+impl Row {
+    /// The id and the version of the record.
+    pub(super) fn key(&self) -> (Uuid, i64) {
+        (self.id, self.version)
+    }
+}
+
 /// An element of the column `status_messages`. Searches refer to its members by these names.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct StoredStatus {

@@ -8,10 +8,11 @@ use diesel::sql_types::{BigInt, Nullable};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
 use super::rows::{COLUMNS, CasRowSql, Row};
-use crate::cas::field::{CasColumn, CasField, CasFieldType};
+use crate::cas::field::{CasArray, CasColumn, CasField, CasFieldType};
 use crate::cas::model::CasAllocation;
+use crate::cas::operand::CasOperand;
 use crate::cas::search::{
-    CasOperand, CasSearch, CasSortKey, CasSortPosition, Comparison, SearchCriterion,
+    CasSearch, CasSortKey, CasSortPosition, Comparison, FieldCriterion, SearchCriterion,
 };
 use crate::db::pg_error::TransactionError;
 use crate::db::pool::Pool;
@@ -28,8 +29,8 @@ use crate::types::time::Time;
 pub(in crate::cas) struct CasSearchPage {
     /// The records of the page, and one more if another page follows.
     pub(in crate::cas) records: Vec<CasAllocation>,
-    /// Number of records on all pages.
-    pub(in crate::cas) total: i64,
+    /// Number of records on all pages, if the search asks for it.
+    pub(in crate::cas) total: Option<i64>,
 }
 
 /// Searches the records of a firm. The page and the total come from one statement, and so from one snapshot.
@@ -39,10 +40,11 @@ pub(in crate::cas) async fn search(
     search: &CasSearch,
 ) -> Result<CasSearchPage> {
     read::one(pool, async |connection: &mut AsyncPgConnection| {
-        let rows: Vec<(i64, Option<Row>)> = statement(firm, search).load(connection).await?;
+        let rows: Vec<(Option<i64>, Option<Row>)> =
+            statement(firm, search).load(connection).await?;
         let mut found = CasSearchPage {
             records: Vec::with_capacity(rows.len()),
-            total: 0,
+            total: None,
         };
         for (total, row) in rows {
             found.total = total;
@@ -55,7 +57,10 @@ pub(in crate::cas) async fn search(
     .await
 }
 
-fn statement(firm: OwnerId, search: &CasSearch) -> Statement<(BigInt, Nullable<CasRowSql>)> {
+fn statement(
+    firm: OwnerId,
+    search: &CasSearch,
+) -> Statement<(Nullable<BigInt>, Nullable<CasRowSql>)> {
     let mut parameters = Parameters(Vec::new());
     let owner = format!("owner_id = {}", parameters.add(firm.0));
     let fits = format!("{owner}{}", conditions(&search.criteria, &mut parameters));
@@ -68,11 +73,8 @@ fn statement(firm: OwnerId, search: &CasSearch) -> Statement<(BigInt, Nullable<C
     let skip = parameters.add(search.page.skip());
     // Criteria that take long are judged once for the total and the page. For others a page is read by an index, as far
     // as it reaches.
-    let (with, counted, fits) = if search
-        .criteria
-        .iter()
-        .any(|each| each.cost() > CRITERION_COST)
-    {
+    let is_dear = |each: &SearchCriterion| each.cost() > CRITERION_COST;
+    let (with, counted, fits) = if search.is_counted && search.criteria.iter().any(is_dear) {
         (
             format!("WITH found AS MATERIALIZED (SELECT id FROM cas_allocation WHERE {fits}) "),
             "found".to_owned(),
@@ -82,14 +84,19 @@ fn statement(firm: OwnerId, search: &CasSearch) -> Statement<(BigInt, Nullable<C
         let counted = format!("cas_allocation WHERE {fits}");
         (String::new(), counted, fits)
     };
-    let text = format!(
-        "{with}SELECT c.total, page.*
-        FROM (SELECT count(*) AS total FROM {counted}) c
-        LEFT JOIN (
-            SELECT {COLUMNS} FROM cas_allocation WHERE {fits}{behind} ORDER BY {order} LIMIT {limit} OFFSET {skip}
-        ) page ON true
-        ORDER BY {order}"
+    let page = format!(
+        "FROM cas_allocation WHERE {fits}{behind} ORDER BY {order} LIMIT {limit} OFFSET {skip}"
     );
+    let text = if search.is_counted {
+        format!(
+            "{with}SELECT c.total, page.*
+            FROM (SELECT count(*) AS total FROM {counted}) c
+            LEFT JOIN (SELECT {COLUMNS} {page}) page ON true
+            ORDER BY {order}"
+        )
+    } else {
+        format!("SELECT NULL::bigint, {COLUMNS} {page}")
+    };
     let text = SqlText::new(&text);
     let statement = if is_common(search) {
         Statement::new(&text)
@@ -103,7 +110,7 @@ fn statement(firm: OwnerId, search: &CasSearch) -> Statement<(BigInt, Nullable<C
 }
 
 /// Whether the statement of this search stays prepared: it has one criterion, `=` on a field with an index and few
-/// records per value, and the default order. With and without a page token that makes six texts.
+/// records per value, and the default order. With or without a page token and a total that makes twelve texts.
 fn is_common(search: &CasSearch) -> bool {
     const FIELDS: [CasField; 3] = [
         CasField::DealId,
@@ -111,7 +118,7 @@ fn is_common(search: &CasSearch) -> bool {
         CasField::InvestorAccountId,
     ];
     match search.criteria.as_slice() {
-        [criterion] => {
+        [SearchCriterion::Field(criterion)] => {
             search.order.is_empty()
                 && FIELDS.contains(&criterion.field)
                 && matches!(criterion.comparison, Comparison::Equal(_))
@@ -171,7 +178,7 @@ fn list(operands: &[CasOperand]) -> SqlValue {
 
 /// The criteria on the members of one array, whose elements are taken apart once for all of them.
 struct ArrayConditions {
-    array: &'static str,
+    array: CasArray,
     /// The members that the criteria name, as columns with their types.
     members: BTreeSet<String>,
     fits: Vec<String>,
@@ -181,37 +188,24 @@ struct ArrayConditions {
 fn conditions(criteria: &[SearchCriterion], parameters: &mut Parameters) -> String {
     let mut all = String::new();
     let mut arrays: Vec<ArrayConditions> = Vec::new();
-    for SearchCriterion { field, comparison } in criteria {
-        let (array, member) = match field.column() {
+    for criterion in criteria {
+        let FieldCriterion { field, comparison } = match criterion {
+            SearchCriterion::Field(criterion) => criterion,
+            SearchCriterion::AnyElement { array, criteria } => {
+                of_array(&mut arrays, *array).add_any(criteria, parameters);
+                continue;
+            }
+        };
+        match field.column() {
             CasColumn::Nullable(column) => {
                 all += &format!(" AND {}", compare(column, true, comparison, parameters));
-                continue;
             }
             CasColumn::Required(column) => {
                 all += &format!(" AND {}", compare(column, false, comparison, parameters));
-                continue;
             }
-            CasColumn::Element { array, member } => (array, member),
-        };
-        let value = format!("element.\"{member}\"");
-        let fits = compare(&value, true, comparison, parameters);
-        // Without elements there is nothing to aggregate, which is NULL: an unset value, which differs from every value.
-        let of_none = matches!(comparison, Comparison::NotEqual(_));
-        let fits = format!("coalesce(bool_or({fits}), {of_none})");
-        let column = match field.field_type() {
-            CasFieldType::Time => format!("\"{member}\" timestamptz"),
-            _ => format!(r#""{member}" text COLLATE "C""#),
-        };
-        match arrays.iter_mut().find(|each| each.array == array) {
-            Some(known) => {
-                known.members.insert(column);
-                known.fits.push(fits);
+            CasColumn::Element { array, .. } => {
+                of_array(&mut arrays, array).add(*field, comparison, parameters);
             }
-            None => arrays.push(ArrayConditions {
-                array,
-                members: BTreeSet::from([column]),
-                fits: vec![fits],
-            }),
         }
     }
     for ArrayConditions {
@@ -222,12 +216,71 @@ fn conditions(criteria: &[SearchCriterion], parameters: &mut Parameters) -> Stri
     {
         let members: Vec<String> = members.into_iter().collect();
         all += &format!(
-            " AND (SELECT {} FROM jsonb_to_recordset({array}) AS element({}))",
+            " AND (SELECT {} FROM jsonb_to_recordset({}) AS element({}))",
             fits.join(" AND "),
+            array.column(),
             members.join(", ")
         );
     }
     all
+}
+
+/// The conditions on this array, which are added if there are none yet.
+fn of_array(arrays: &mut Vec<ArrayConditions>, array: CasArray) -> &mut ArrayConditions {
+    let known = arrays.iter().position(|each| each.array == array);
+    let index = known.unwrap_or_else(|| {
+        arrays.push(ArrayConditions {
+            array,
+            members: BTreeSet::new(),
+            fits: Vec::new(),
+        });
+        arrays.len() - 1
+    });
+    &mut arrays[index]
+}
+
+impl ArrayConditions {
+    /// Adds a criterion that any element may meet.
+    fn add(&mut self, field: CasField, comparison: &Comparison, parameters: &mut Parameters) {
+        let fits = self.element_fits(field, comparison, parameters);
+        // Without elements there is nothing to aggregate, which is NULL: that counts as one unset value.
+        let of_none = comparison.is_met_by_unset();
+        self.fits
+            .push(format!("coalesce(bool_or({fits}), {of_none})"));
+    }
+
+    /// Adds criteria that one and the same element must meet.
+    fn add_any(&mut self, criteria: &[FieldCriterion], parameters: &mut Parameters) {
+        let fits: Vec<String> = criteria
+            .iter()
+            .map(|each| self.element_fits(each.field, &each.comparison, parameters))
+            .collect();
+        self.fits
+            .push(format!("coalesce(bool_or({}), false)", fits.join(" AND ")));
+    }
+
+    /// The condition that an element meets a criterion.
+    fn element_fits(
+        &mut self,
+        field: CasField,
+        comparison: &Comparison,
+        parameters: &mut Parameters,
+    ) -> String {
+        let member = match field.column() {
+            CasColumn::Element { member, .. } => member,
+            CasColumn::Nullable(column) | CasColumn::Required(column) => column,
+        };
+        self.members.insert(match field.field_type() {
+            CasFieldType::Time => format!("\"{member}\" timestamptz"),
+            _ => format!(r#""{member}" text COLLATE "C""#),
+        });
+        compare(
+            &format!("element.\"{member}\""),
+            true,
+            comparison,
+            parameters,
+        )
+    }
 }
 
 /// The SQL value of a member of an array's element, which is stored as a JSON string: a text or a time.
@@ -264,6 +317,8 @@ fn compare(
             let pattern = parameters.add(pattern.to_string());
             return format!("{value} LIKE {pattern}");
         }
+        Comparison::IsSet => return format!("{value} IS NOT NULL"),
+        Comparison::IsUnset => return format!("{value} IS NULL"),
     };
     format!("{value} {operator} {}", parameters.add(operand))
 }
@@ -272,9 +327,11 @@ fn compare(
 fn sorted(field: CasField) -> String {
     match field.column() {
         CasColumn::Nullable(column) | CasColumn::Required(column) => column.into(),
-        CasColumn::Element { array, member } => {
-            element(&format!("({array}->0)"), member, field.field_type())
-        }
+        CasColumn::Element { array, member } => element(
+            &format!("({}->0)", array.column()),
+            member,
+            field.field_type(),
+        ),
     }
 }
 

@@ -2,7 +2,6 @@
 //! applied one after the other.
 
 use chrono::{DateTime, Utc};
-use diesel::dsl::exists;
 use diesel::prelude::*;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use uuid::Uuid;
@@ -10,10 +9,12 @@ use uuid::Uuid;
 use super::locks::RecordLocks;
 use super::reads;
 use super::rows::{RecordFieldColumns, Row};
-use crate::cas::document::{self, SERVER_MEMBERS};
+use crate::cas::document;
+use crate::cas::field::SERVER_MEMBERS;
 use crate::cas::model::{CasAllocation, RecordFields};
 use crate::cas::write::{
-    AuthoredCommand, CasChange, CasTarget, ChangeCasAllocation, CreateCasAllocation,
+    AuthoredCommand, CasAuthor, CasChange, CasTarget, ChangeCasAllocation, ChangedCasAllocation,
+    CreateCasAllocation,
 };
 use crate::db::pg_error::{DbError, TransactionError};
 use crate::db::pool::Pool;
@@ -22,7 +23,7 @@ use crate::db::record_write::{
 };
 use crate::db::schema::cas_allocation;
 use crate::db::write;
-use crate::error::{Error, Result};
+use crate::error::{Error, KeyHolder, Result};
 use crate::ledger::claim::Claim;
 use crate::types::content::ContentHash;
 use crate::types::ids::{CasAllocationId, OwnerId, new_id};
@@ -44,7 +45,7 @@ pub(in crate::cas) async fn change(
     locks: &RecordLocks,
     claim: &Claim,
     write: RecordWrite<AuthoredCommand<ChangeCasAllocation>>,
-) -> Result<WrittenRecord<CasAllocation>> {
+) -> Result<WrittenRecord<ChangedCasAllocation>> {
     let _lock = match write.validate_only {
         true => None,
         false => Some(locks.lock(&write.command.command.target).await),
@@ -61,84 +62,108 @@ impl RecordCommand for AuthoredCommand<CreateCasAllocation> {
         context: &mut WriteContext<'_>,
     ) -> Result<WrittenRecord<CasAllocation>, TransactionError> {
         let firm = self.author.firm;
-        if let Some(record) = replayed_record(context, firm).await? {
+        if let Some((record, _)) = replayed_record(context, firm).await? {
             return Ok(WrittenRecord::replayed(record));
         }
         let fields = &self.command.fields;
         let content = fields.content().hash();
-        let mut record = CasAllocation {
-            id: None,
-            created_by: self.author.subject.clone(),
-            created_at: None,
-            last_modified_by: self.author.subject.clone(),
-            last_modified_at: None,
-            version: 1,
-            fields: fields.clone(),
-        };
         if context.validate_only {
             let stored = find_created(context.connection, firm, fields, content).await?;
             return Ok(match stored {
                 Some(stored) => WrittenRecord::replayed(stored),
-                None => WrittenRecord::applied(record),
+                None => WrittenRecord::applied(new_record(&self.author, fields)),
             });
         }
-        let now = context.now().await?;
-        let id = new_id();
-        let row = NewCasAllocation {
-            owner_id: firm.0,
-            id,
-            created_by: &record.created_by,
-            created_at: now.to_chrono(),
-            last_modified_by: &record.last_modified_by,
-            last_modified_at: now.to_chrono(),
-            version: record.version,
-            content_hash: &content.0,
-            fields: fields.into(),
-        };
-        let inserted = diesel::insert_into(cas_allocation::table)
-            .values(row)
-            .on_conflict((cas_allocation::owner_id, cas_allocation::source_id))
-            .do_nothing()
-            .execute(context.connection)
-            .await?;
-        if inserted == 0 {
-            let stored = find_created(context.connection, firm, fields, content).await?;
-            // Deleted after the insertion met it: the next attempt finds the source id free.
-            let stored = stored.ok_or(DbError::Serialization)?;
-            return Ok(WrittenRecord::replayed(stored));
+        if let Some(record) = insert(context, &self.author, fields).await? {
+            return Ok(WrittenRecord::applied(record));
         }
-        keep_key(context, id, now).await?;
-        record.id = Some(CasAllocationId(id));
-        record.created_at = Some(now);
-        record.last_modified_at = Some(now);
-        Ok(WrittenRecord::applied(record))
+        let stored = find_created(context.connection, firm, fields, content).await?;
+        // Deleted after the insertion met it: the next attempt finds the source id free.
+        let stored = stored.ok_or(DbError::Serialization)?;
+        Ok(WrittenRecord::replayed(stored))
     }
 }
 
 impl RecordCommand for AuthoredCommand<ChangeCasAllocation> {
-    type Record = CasAllocation;
+    type Record = ChangedCasAllocation;
 
     async fn run(
         &self,
         context: &mut WriteContext<'_>,
-    ) -> Result<WrittenRecord<CasAllocation>, TransactionError> {
+    ) -> Result<WrittenRecord<ChangedCasAllocation>, TransactionError> {
         let firm = self.author.firm;
-        if let Some(record) = replayed_record(context, firm).await? {
-            return Ok(WrittenRecord::replayed(record));
+        if let Some((record, used_at)) = replayed_record(context, firm).await? {
+            let is_created = record.created_at == Some(used_at);
+            let changed = ChangedCasAllocation { record, is_created };
+            return Ok(WrittenRecord::replayed(changed));
         }
-        let (id, mut record) = find_target(context, firm, &self.command.target).await?;
-        require_version(self.command.expected_version, record.version)?;
-        let fields = match &self.command.change {
+        let command = &self.command;
+        let Some((id, record)) = find_target(context, firm, &command.target).await? else {
+            return self.create_missing(context).await;
+        };
+        require_version(command.expected_version, record.version)?;
+        let fields = match &command.change {
             CasChange::Delete => {
                 delete(context, firm, id).await?;
-                return Ok(WrittenRecord::applied(record));
+                return Ok(WrittenRecord::applied(ChangedCasAllocation::of(record)));
             }
-            CasChange::Replace(fields) => fields.as_ref().clone(),
+            CasChange::Replace { fields, .. } => fields.as_ref().clone(),
             CasChange::Patch(patch) => {
                 let document = patch.apply(document::write(&record), &SERVER_MEMBERS)?;
                 document::read(&document)?
             }
         };
+        let record = self.replace(context, id, record, fields).await?;
+        Ok(WrittenRecord::applied(ChangedCasAllocation::of(record)))
+    }
+}
+
+impl AuthoredCommand<ChangeCasAllocation> {
+    /// Creates the record that the command did not find, if that is allowed.
+    async fn create_missing(
+        &self,
+        context: &mut WriteContext<'_>,
+    ) -> Result<WrittenRecord<ChangedCasAllocation>, TransactionError> {
+        let command = &self.command;
+        let CasChange::Replace {
+            fields,
+            allow_missing: true,
+        } = &command.change
+        else {
+            return Err(Error::CasAllocationNotFound(command.target.to_string()).into());
+        };
+        require_version(command.expected_version, 0)?;
+        let record = if context.validate_only {
+            new_record(&self.author, fields)
+        } else {
+            // Another call may have created it since: the next attempt finds that record.
+            let inserted = insert(context, &self.author, fields).await?;
+            inserted.ok_or(DbError::Serialization)?
+        };
+        let is_created = true;
+        Ok(WrittenRecord::applied(ChangedCasAllocation {
+            record,
+            is_created,
+        }))
+    }
+
+    /// Stores these fields in place of the record's. If they are equal, the record stays as it is.
+    async fn replace(
+        &self,
+        context: &mut WriteContext<'_>,
+        id: Uuid,
+        mut record: CasAllocation,
+        fields: RecordFields,
+    ) -> Result<CasAllocation, TransactionError> {
+        let firm = self.author.firm;
+        if fields == record.fields {
+            // The key is kept all the same: a repeat must not undo what others change in between.
+            if !context.validate_only {
+                let now = context.now().await?;
+                keep_key(context, id, now).await?;
+            }
+            return Ok(record);
+        }
         if fields.source_id != record.fields.source_id {
             require_free_source_id(context.connection, firm, &fields).await?;
         }
@@ -147,7 +172,7 @@ impl RecordCommand for AuthoredCommand<ChangeCasAllocation> {
         record.version += 1;
         record.fields = fields;
         if context.validate_only {
-            return Ok(WrittenRecord::applied(record));
+            return Ok(record);
         }
         let now = context.now().await?;
         let modified_at = time_of_change(now, last_modified_at);
@@ -161,10 +186,59 @@ impl RecordCommand for AuthoredCommand<ChangeCasAllocation> {
             ))
             .execute(context.connection)
             .await
-            .map_err(|error| update_failure(error.into(), &record.fields))?;
+            .map_err(|error| update_failure(error.into()))?;
         keep_key(context, id, now).await?;
-        Ok(WrittenRecord::applied(record))
+        Ok(record)
     }
+}
+
+/// The record that a creation makes, without what the database adds.
+fn new_record(author: &CasAuthor, fields: &RecordFields) -> CasAllocation {
+    CasAllocation {
+        id: None,
+        created_by: author.subject.clone(),
+        created_at: None,
+        last_modified_by: author.subject.clone(),
+        last_modified_at: None,
+        version: 1,
+        fields: fields.clone(),
+    }
+}
+
+/// Inserts a record and stores the write's key; `None` if there is a record with its source id.
+async fn insert(
+    context: &mut WriteContext<'_>,
+    author: &CasAuthor,
+    fields: &RecordFields,
+) -> Result<Option<CasAllocation>, TransactionError> {
+    let mut record = new_record(author, fields);
+    let now = context.now().await?;
+    let id = new_id();
+    let row = NewCasAllocation {
+        owner_id: author.firm.0,
+        id,
+        created_by: &record.created_by,
+        created_at: now.to_chrono(),
+        last_modified_by: &record.last_modified_by,
+        last_modified_at: now.to_chrono(),
+        version: record.version,
+        content_hash: &fields.content().hash().0,
+        fields: fields.into(),
+    };
+    let inserted = diesel::insert_into(cas_allocation::table)
+        .values(row)
+        .on_conflict((cas_allocation::owner_id, cas_allocation::source_id))
+        .do_nothing()
+        .execute(context.connection)
+        .await?;
+    if inserted == 0 {
+        return Ok(None);
+    }
+    keep_key(context, id, now).await?;
+    record.id = Some(CasAllocationId(id));
+    record.created_at = Some(now);
+    record.last_modified_at = Some(now);
+    Ok(Some(record))
 }
 
 /// A row to insert into `cas_allocation`.
@@ -183,17 +257,28 @@ struct NewCasAllocation<'r> {
     fields: RecordFieldColumns<'r>,
 }
 
-/// The record that an earlier call with the same idempotency key wrote, as it is stored now.
+/// The record that an earlier call with the same idempotency key wrote, as it is stored now, and the time of that call.
+///
+/// # Errors
+/// [`Error::RecordKeyReused`] if that call had other content.
 async fn replayed_record(
     context: &mut WriteContext<'_>,
     firm: OwnerId,
-) -> Result<Option<CasAllocation>, TransactionError> {
-    let Some(id) = context.replayed_id().await? else {
-        return Ok(None);
+) -> Result<Option<(CasAllocation, Time)>, TransactionError> {
+    let earlier = match context.earlier_use().await {
+        Ok(None) => return Ok(None),
+        Ok(Some(earlier)) => earlier,
+        Err(TransactionError::Refused(Error::RecordKeyReused { field, mut holder })) => {
+            if let Ok(id) = holder.id.parse() {
+                holder.version = reads::find_version(context.connection, firm, id).await?;
+            }
+            return Err(Error::RecordKeyReused { field, holder }.into());
+        }
+        Err(failure) => return Err(failure),
     };
-    let id = CasAllocationId(id);
+    let id = CasAllocationId(earlier.record);
     match reads::find(context.connection, firm, id).await? {
-        Some(record) => Ok(Some(record)),
+        Some(record) => Ok(Some((record, earlier.at))),
         None => Err(Error::CasAllocationNotFound(id.to_string()).into()),
     }
 }
@@ -201,7 +286,7 @@ async fn replayed_record(
 /// The stored record with the source id of `fields`, which an earlier call created with the same content.
 ///
 /// # Errors
-/// [`Error::IdempotencyKeyReused`] if the stored record was created with other content.
+/// [`Error::RecordKeyReused`] if the stored record was created with other content.
 async fn find_created(
     connection: &mut AsyncPgConnection,
     firm: OwnerId,
@@ -221,19 +306,28 @@ async fn find_created(
     match found {
         None => Ok(None),
         Some((row, hash)) if hash == content.0 => Ok(Some(row.try_into()?)),
-        Some(_) => {
-            let field = "allocation.source_id";
-            Err(Error::IdempotencyKeyReused { field }.into())
+        Some((row, _)) => Err(Error::RecordKeyReused {
+            field: "allocation.source_id",
+            holder: holder(row.key()),
         }
+        .into()),
     }
 }
 
-/// The record to change. Its row is locked until the transaction ends, unless the context is only to validate.
+/// The record with this id and version as the holder of a key.
+fn holder((id, version): (Uuid, i64)) -> KeyHolder {
+    KeyHolder {
+        id: id.to_string(),
+        version: Some(version),
+    }
+}
+
+/// The record to change, if there is one. Its row is locked until the transaction ends, unless the context is only to validate.
 async fn find_target(
     context: &mut WriteContext<'_>,
     firm: OwnerId,
     target: &CasTarget,
-) -> Result<(Uuid, CasAllocation), TransactionError> {
+) -> Result<Option<(Uuid, CasAllocation)>, TransactionError> {
     let of_firm = cas_allocation::table
         .filter(cas_allocation::owner_id.eq(firm.0))
         .select((cas_allocation::id, Row::as_select()));
@@ -256,8 +350,10 @@ async fn find_target(
         }
     }
     .optional()?;
-    let (id, row) = found.ok_or_else(|| Error::CasAllocationNotFound(target.to_string()))?;
-    Ok((id, row.try_into()?))
+    match found {
+        Some((id, row)) => Ok(Some((id, row.try_into()?))),
+        None => Ok(None),
+    }
 }
 
 async fn delete(
@@ -284,15 +380,20 @@ async fn require_free_source_id(
     let Some(source_id) = &fields.source_id else {
         return Ok(());
     };
-    let holder = cas_allocation::table
+    let found: Option<(Uuid, i64)> = cas_allocation::table
         .filter(cas_allocation::owner_id.eq(firm.0))
-        .filter(cas_allocation::source_id.eq(source_id));
-    match diesel::select(exists(holder))
-        .get_result(connection)
-        .await?
-    {
-        true => Err(Error::SourceIdTaken(source_id.clone()).into()),
-        false => Ok(()),
+        .filter(cas_allocation::source_id.eq(source_id))
+        .select((cas_allocation::id, cas_allocation::version))
+        .first(connection)
+        .await
+        .optional()?;
+    match found {
+        Some(key) => Err(Error::SourceIdTaken {
+            source_id: source_id.clone(),
+            holder: holder(key),
+        }
+        .into()),
+        None => Ok(()),
     }
 }
 
@@ -308,11 +409,12 @@ async fn keep_key(
     context.keep_key(record, now).await
 }
 
-/// The failure of an update. Another record may have taken the source id since [`require_free_source_id`].
-fn update_failure(fault: DbError, fields: &RecordFields) -> TransactionError {
-    match (&fault, &fields.source_id) {
-        (DbError::Unique(name), Some(source_id)) if name == "cas_allocation_source_id_key" => {
-            Error::SourceIdTaken(source_id.clone()).into()
+/// The failure of an update. Another record may have taken the source id since [`require_free_source_id`]: the next
+/// attempt finds that one.
+fn update_failure(fault: DbError) -> TransactionError {
+    match &fault {
+        DbError::Unique(name) if name == "cas_allocation_source_id_key" => {
+            DbError::Serialization.into()
         }
         _ => fault.into(),
     }

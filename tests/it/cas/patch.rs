@@ -110,22 +110,36 @@ async fn a_patched_amount_keeps_every_digit() {
     );
 }
 
-/// Operations that are refused whatever the record holds, or since it lacks what they name.
-fn impossible_operations() -> Vec<Value> {
+/// Operations on what the record does not have.
+fn operations_without_a_target() -> Vec<Value> {
     vec![
-        // Not there.
         json!({"op": "remove", "path": "/trancheId"}),
         json!({"op": "replace", "path": "/statusMessages/2/code", "value": "x"}),
+        json!({"op": "replace", "path": "/detail/order", "value": {}}),
         json!({"op": "add", "path": "/statusMessages/3", "value": {}}),
         json!({"op": "add", "path": "/detail/order", "value": {}}),
-        json!({"op": "move", "from": "/no", "path": "/dealId"}),
-        // Never right.
+        json!({"op": "move", "from": "/trancheId", "path": "/dealId"}),
+        json!({"op": "copy", "from": "/allocationValue/overrideAllocation/data", "path": "/allocationValue/data"}),
+        json!({"op": "copy", "from": "/dealId", "path": "/comment/comments/0/comment"}),
+    ]
+}
+
+/// Operations that are refused whatever the record holds.
+fn impossible_operations() -> Vec<Value> {
+    vec![
         json!({"op": "add", "path": "dealId", "value": 1}),
         json!({"op": "add", "path": "/deal~2Id", "value": 1}),
         json!({"op": "add", "path": "/dealId"}),
         json!({"op": "copy", "path": "/dealId"}),
         json!({"op": "spam", "path": "/dealId"}),
         json!({"op": "move", "from": "/allocationValue", "path": "/allocationValue/data"}),
+        // No record can have it.
+        json!({"op": "add", "path": "/unknown", "value": 1}),
+        json!({"op": "move", "from": "/no", "path": "/dealId"}),
+        json!({"op": "test", "path": "/deal_id", "value": "D"}),
+        json!({"op": "test", "path": "/dealId/0", "value": null}),
+        json!({"op": "test", "path": "/statusMessages/01", "value": null}),
+        json!({"op": "remove", "path": "/statusMessages/-"}),
         // The server's.
         json!({"op": "replace", "path": "/id", "value": "x"}),
         json!({"op": "remove", "path": "/version"}),
@@ -136,13 +150,22 @@ fn impossible_operations() -> Vec<Value> {
     ]
 }
 
+/// Tests that do not hold.
+fn tests_that_fail() -> Vec<Value> {
+    vec![
+        json!({"op": "test", "path": "/companyId", "value": 2}),
+        json!({"op": "test", "path": "/companyId", "value": null}),
+        json!({"op": "test", "path": "/trancheId", "value": "T"}),
+        json!({"op": "test", "path": "/detail", "value": {}}),
+        json!({"op": "test", "path": "/statusMessages/2", "value": null}),
+        json!({"op": "test", "path": "/statusMessages/2/code", "value": null}),
+        json!({"op": "test", "path": "/comment/comments/0/comment", "value": "x"}),
+    ]
+}
+
 /// Operations whose result is no record, and the member that is wrong in it.
 fn operations_that_leave_no_record() -> Vec<(Value, &'static str)> {
     vec![
-        (
-            json!({"op": "add", "path": "/unknown", "value": 1}),
-            "/unknown",
-        ),
         (
             json!({"op": "add", "path": "/detail", "value": {"x": 1}}),
             "/detail/x",
@@ -197,20 +220,24 @@ async fn a_patch_with_a_failing_operation_changes_nothing() {
             (refused.code(), reason::<()>(Err(refused)), index)
         }
     };
-    let invalid = (
-        Code::InvalidArgument,
-        String::from("INVALID_REQUEST"),
-        Some(String::from("1")),
-    );
-    let failed = (
-        Code::FailedPrecondition,
-        String::from("PATCH_TEST_FAILED"),
-        Some(String::from("1")),
-    );
-    let test = json!({"op": "test", "path": "/companyId", "value": 2});
-    assert_eq!(refused(test).await, failed);
-    for operation in impossible_operations() {
-        assert_eq!(refused(operation.clone()).await, invalid, "{operation}");
+    let ends = |code, reason: &str| (code, reason.to_owned(), Some("1".to_owned()));
+    for (operations, expected) in [
+        (
+            impossible_operations(),
+            ends(Code::InvalidArgument, "INVALID_REQUEST"),
+        ),
+        (
+            tests_that_fail(),
+            ends(Code::FailedPrecondition, "PATCH_TEST_FAILED"),
+        ),
+        (
+            operations_without_a_target(),
+            ends(Code::FailedPrecondition, "PATCH_PATH_MISSING"),
+        ),
+    ] {
+        for operation in operations {
+            assert_eq!(refused(operation.clone()).await, expected, "{operation}");
+        }
     }
     for (operation, field) in operations_that_leave_no_record() {
         let operations = json!([change, operation]);
@@ -286,13 +313,83 @@ async fn repeated_copies_are_refused_at_the_size_limit() {
     let earmark = Earmark::start().await;
     let client = earmark.firm("1");
     let record = create(&client, example()).await;
-    let mut operations =
-        vec![json!({"op": "add", "path": "/x", "value": {"a": "x".repeat(1_000)}})];
-    for index in 0..60 {
-        operations.push(json!({"op": "copy", "from": "/x", "path": format!("/x/{index}")}));
+    let long =
+        json!({"op": "add", "path": "/statusMessages/-", "value": {"code": "x".repeat(1_000)}});
+    let mut operations = vec![long];
+    for _ in 0..60 {
+        operations
+            .push(json!({"op": "copy", "from": "/statusMessages", "path": "/statusMessages/-"}));
     }
     let refused = patch(&client, &record.id, Value::Array(operations)).await;
     let refused = refused.expect_err("too large");
     assert_eq!(refused.code(), Code::InvalidArgument);
     assert!(detail(&refused, "index").is_some(), "{refused:?}");
+}
+
+#[tokio::test]
+async fn a_guard_reads_an_unset_member_as_null() {
+    let earmark = Earmark::start().await;
+    let client = earmark.firm("1");
+    let record = create(&client, example()).await;
+    // What is unset, also below something unset, and what stands in its place once it is set.
+    let operations = json!([
+        {"op": "test", "path": "/trancheId", "value": null},
+        {"op": "test", "path": "/detail/order/affirmation/isAffirmed", "value": null},
+        {"op": "test", "path": "/statusMessages/0/message", "value": null},
+        {"op": "add", "path": "/detail", "value": {"order": {"affirmation": {"isAffirmed": true}}}},
+        {"op": "test", "path": "/detail/order/affirmation/isAffirmed", "value": true},
+        {"op": "remove", "path": "/detail"},
+        {"op": "test", "path": "/detail/order", "value": null},
+        {"op": "add", "path": "/trancheId", "value": "T"},
+    ]);
+    let patched = patch(&client, &record.id, operations)
+        .await
+        .expect("guarded");
+    assert_eq!((patched.tranche_id(), patched.version), ("T", 2));
+    // The same guard fails now that the member is set.
+    let guard = json!([{"op": "test", "path": "/trancheId", "value": null}]);
+    let refused = patch(&client, &record.id, guard).await.expect_err("set");
+    assert_eq!(
+        refused.message(),
+        "`operations[0]`: the test failed: `/trancheId` is \"T\", not null"
+    );
+    assert_eq!(reason::<()>(Err(refused)), "PATCH_TEST_FAILED");
+}
+
+#[tokio::test]
+async fn what_is_missing_is_named_with_what_would_work() {
+    let earmark = Earmark::start().await;
+    let client = earmark.firm("1");
+    let record = create(&client, example()).await;
+    for (operation, member, text) in [
+        (
+            json!({"op": "replace", "path": "/trancheId", "value": "T"}),
+            "path",
+            "`/trancheId` is unset: `add` sets a member whether it is set or not",
+        ),
+        (
+            json!({"op": "add", "path": "/detail/order/affirmation", "value": {}}),
+            "path",
+            "`/detail` is unset: `add` it first",
+        ),
+        (
+            json!({"op": "move", "from": "/statusMessages/7", "path": "/statusMessages/0"}),
+            "from",
+            "`/statusMessages/7` is not there, the array has 2 elements",
+        ),
+        (
+            json!({"op": "add", "path": "/comment/comments/1", "value": {}}),
+            "path",
+            "`/comment/comments/1` is not there, the array is empty: use a position of at most 0, or `-` for the end",
+        ),
+    ] {
+        let refused = patch(&client, &record.id, json!([operation])).await;
+        let refused = refused.expect_err("missing");
+        let field = format!("operations[0].{member}");
+        assert_eq!(refused.message(), format!("`{field}`: {text}"));
+        assert_eq!(detail(&refused, "index").as_deref(), Some("0"));
+        assert_eq!(detail(&refused, "field"), Some(field));
+        assert_eq!(reason::<()>(Err(refused)), "PATCH_PATH_MISSING");
+    }
+    assert_eq!(get(&client, &record.id).await.expect("untouched"), record);
 }

@@ -133,6 +133,7 @@ fn outcome(answer: Result<pb::CasAllocation, Status>) -> Result<pb::CasAllocatio
         let code = status.code();
         match (code, reason::<()>(Err(status)).as_str(), index) {
             (Code::FailedPrecondition, "PATCH_TEST_FAILED", Some(index)) => End::TestFailed(index),
+            (Code::FailedPrecondition, "PATCH_PATH_MISSING", Some(index)) => End::Missing(index),
             (Code::InvalidArgument, "INVALID_REQUEST", Some(index)) => End::Wrong(index),
             (Code::InvalidArgument, "INVALID_REQUEST", None) => End::NoRecord,
             other => panic!("{other:?}"),
@@ -164,7 +165,9 @@ async fn random_patches_match_the_reference() {
             let answered = answer.as_ref().map(document).map_err(Clone::clone);
             assert_eq!(answered, expected, "{told}");
             if let Ok(record) = answer {
-                assert_eq!(record.version, version + 1, "{told}");
+                // A patch whose result is equal changes nothing.
+                let is_changed = document(&record) != stands;
+                assert_eq!(record.version, version + i64::from(is_changed), "{told}");
                 version = record.version;
                 stands = document(&record);
                 accepted += 1;
@@ -221,19 +224,39 @@ async fn concurrent_patches_are_applied_one_after_the_other() {
         sent.extend(sender.await.expect("sent"));
     }
 
-    // Every version is one patch's, and holds what that patch makes of the version before.
+    // Every version is one patch's, and holds what that patch makes of the version before. Others that answer it have
+    // changed nothing.
     let mut stood = vec![document(&first)];
     let mut written: Vec<_> = sent
         .iter()
         .filter_map(|sent| Some((sent.answer.as_ref().ok()?, &sent.operations)))
         .collect();
     written.sort_by_key(|(record, _)| record.version);
-    for (record, operations) in &written {
-        let before = stood.last().expect("the first");
-        let told = format!("seed {seed}: {operations} on {before}");
-        assert_eq!(record.version, first.version + stood.len() as i64, "{told}");
-        assert_eq!(patched(before, operations), Ok(document(record)), "{told}");
-        stood.push(document(record));
+    for of_one in written.chunk_by(|(one, _), (other, _)| one.version == other.version) {
+        let (record, _) = of_one[0];
+        let before = stood.last().expect("the first").clone();
+        let is_first = record.version == first.version;
+        if !is_first {
+            assert_eq!(record.version, first.version + stood.len() as i64);
+            stood.push(document(record));
+        }
+        let now = stood.last().expect("the first");
+        assert!(
+            is_first || *now != before,
+            "seed {seed}: {now} was written twice"
+        );
+        let makes_it =
+            |before: &Value, operations: &Value| patched(before, operations) == Ok(now.clone());
+        for (record, operations) in of_one {
+            let told = format!("seed {seed}: {operations} on {before}");
+            assert_eq!(document(record), *now, "{told}");
+            let is_explained = makes_it(now, operations) || makes_it(&before, operations);
+            assert!(is_explained, "{told}");
+        }
+        let is_made = of_one
+            .iter()
+            .any(|(_, operations)| makes_it(&before, operations));
+        assert!(is_made, "seed {seed}: nothing makes {now} of {before}");
     }
     // About one in six is; a test of none would test nothing.
     assert!(

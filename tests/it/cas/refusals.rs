@@ -4,7 +4,7 @@ use prost_types::Timestamp;
 use tonic::Code;
 use tonic_types::StatusExt as _;
 
-use super::{Client, NOBODY, cash, create, criterion, deal, get, pb, search, search_for};
+use super::{Client, NOBODY, any, cash, create, criterion, deal, get, pb, search, search_for};
 use crate::support::earmark::Earmark;
 use crate::support::service::{detail, fields, reason};
 
@@ -207,6 +207,12 @@ const WRONG_CRITERIA: &[(&str, &str, &str, &str)] = &[
     ("detail.order.affirmation.isAffirmed", "=", "yes", "value"),
     ("dealId", "=", "a\0", "value"),
     ("dealId", "like", "a\\", "value"),
+    ("comment.comments", "is-set", "", "field"),
+    ("dealId", "is-set", "x", "value"),
+    ("dealId", "is-unset", " ", "value"),
+    ("dealId", "isset", "", "operator"),
+    ("createdDateTime", ">", "2020-04-09T12:00:60Z", "value"),
+    ("createdDateTime", ">", "2016-12-31T23:59:60+01:00", "value"),
 ];
 
 #[tokio::test]
@@ -225,7 +231,7 @@ async fn a_search_reports_each_invalid_criterion() {
             [format!("criteria[1].{wrong}")],
             "{field} {operator} {value}"
         );
-        let is_helpful = ["must", "is required", "takes texts"];
+        let is_helpful = ["must", "is required", "no field", "no operator"];
         assert!(
             is_helpful.iter().any(|words| allowed.contains(words)),
             "{allowed}"
@@ -246,6 +252,96 @@ async fn a_search_reports_each_invalid_criterion() {
         ..Default::default()
     };
     search(&client, all).await.expect("50 are allowed");
+    let of_one_element = any("statusMessages", &[("code", "=", "x"); 25]);
+    let many = pb::SearchAllocationsRequest {
+        criteria: vec![
+            of_one_element.clone(),
+            of_one_element,
+            criterion("dealId", "=", "x"),
+        ],
+        ..Default::default()
+    };
+    let refused = search(&client, many).await.expect_err("51");
+    assert!(
+        refused.message().contains("at most 50 criteria, got 51"),
+        "{refused:?}"
+    );
+    assert_eq!(fields::<()>(Err(refused)), ["criteria"]);
+}
+
+#[tokio::test]
+async fn a_search_reports_each_invalid_criterion_in_any() {
+    let earmark = Earmark::start().await;
+    let client = earmark.firm("1");
+    let code = ("code", "=", "x");
+    let beside = pb::Criterion {
+        operator: "=".into(),
+        value: "x".into(),
+        ..any("statusMessages", &[code])
+    };
+    let long = "x".repeat(1_001);
+    for (criterion, wrong) in [
+        (any("", &[code]), vec!["field"]),
+        (any("comment", &[code]), vec!["field"]),
+        (any("dealId", &[code]), vec!["field"]),
+        (any("statusMessages.code", &[code]), vec!["field"]),
+        (beside, vec!["operator", "value"]),
+        (
+            any(
+                "statusMessages",
+                &[
+                    code,
+                    ("", "=", "x"),
+                    ("statusMessages.code", "=", "x"),
+                    ("commentType", "=", "x"),
+                ],
+            ),
+            vec!["any[1].field", "any[2].field", "any[3].field"],
+        ),
+        (
+            any(
+                "comment.comments",
+                &[
+                    ("comment", "==", "x"),
+                    ("lastModifiedDateTime", "like", "x"),
+                    ("lastModifiedDateTime", "<", "x"),
+                    ("comment", "=", &long),
+                    ("comment", "is-set", "x"),
+                ],
+            ),
+            vec![
+                "any[0].operator",
+                "any[1].operator",
+                "any[2].value",
+                "any[3].value",
+                "any[4].value",
+            ],
+        ),
+    ] {
+        let request = pb::SearchAllocationsRequest {
+            criteria: vec![criterion.clone()],
+            ..Default::default()
+        };
+        let wrong: Vec<_> = wrong
+            .iter()
+            .map(|wrong| format!("criteria[0].{wrong}"))
+            .collect();
+        assert_eq!(
+            fields(search(&client, request).await),
+            wrong,
+            "{criterion:?}"
+        );
+    }
+    // They cost what they cost one by one.
+    let dear = any("comment.comments", &[("comment", "!=", "x"); 21]);
+    let request = pb::SearchAllocationsRequest {
+        criteria: vec![dear],
+        ..Default::default()
+    };
+    assert_eq!(
+        fields(search(&client, request).await),
+        ["criteria[0].any[0].field"]
+    );
 }
 
 #[tokio::test]
@@ -277,8 +373,7 @@ async fn a_search_that_is_too_expensive_is_refused_before_the_database() {
     assert_eq!(field, "criteria[0].field");
     assert_eq!(
         rule,
-        "makes the search too expensive: it costs 250, at most 100, and this criterion 5; a criterion on an array \
-         costs 5, and `like` more by the text behind a `%`"
+        "makes the search too expensive: it costs 250, at most 100, and this criterion 5; one on an array costs 5"
     );
 
     // Wildcards side by side count as one.
@@ -322,6 +417,7 @@ async fn a_search_reports_other_invalid_arguments() {
     for (request, wrong) in [
         (ask(|ask| ask.page = -1), "page"),
         (ask(|ask| ask.page_size = -1), "page_size"),
+        (ask(|ask| ask.count = 3), "count"),
         (
             ask(|ask| (ask.page, ask.page_size) = (2, 1_001)),
             "page_size",

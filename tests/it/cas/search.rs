@@ -1,6 +1,6 @@
 //! Searches: pages, orders, projections, operators.
 
-use super::{Client, cash, create, deal, found, pb, search, search_for, sourced};
+use super::{Client, any, cash, create, deal, found, pb, search, search_for, sourced};
 use crate::support::earmark::Earmark;
 use crate::support::service::{fields, reason};
 
@@ -40,7 +40,7 @@ async fn pages_are_numbered_from_one_and_have_page_tokens() {
     let whole = search(&client, page(0, 0)).await.expect("found");
     assert_eq!(
         (whole.page, whole.page_size, whole.total_count),
-        (1, 250, 7)
+        (1, 250, Some(7))
     );
     assert_eq!(
         (ids(&whole), whole.next_page_token.as_str()),
@@ -50,7 +50,7 @@ async fn pages_are_numbered_from_one_and_have_page_tokens() {
         let answer = search(&client, page(number, 3)).await.expect("found");
         assert_eq!(
             (answer.page, answer.page_size, answer.total_count),
-            (number, 3, 7)
+            (number, 3, Some(7))
         );
         assert_eq!(ids(&answer), expected);
         assert_eq!(answer.next_page_token.is_empty(), number > 2);
@@ -63,7 +63,7 @@ async fn pages_are_numbered_from_one_and_have_page_tokens() {
     loop {
         let answer = search(&client, request.clone()).await.expect("found");
         assert_eq!(answer.page, if walked.is_empty() { 1 } else { 0 });
-        assert_eq!(answer.total_count, 7);
+        assert_eq!(answer.total_count, Some(7));
         walked.extend(ids(&answer));
         if answer.next_page_token.is_empty() {
             break;
@@ -325,6 +325,17 @@ async fn values_compare_by_their_type() {
         ("createdDateTime", "<=", finer.as_str(), vec![0, 1]),
         ("id", "=", records[3].id.as_str(), vec![3]),
         ("version", "<", "2", vec![0, 1, 2, 3]),
+        ("dealId", "is-set", "", vec![0, 1, 2]),
+        ("company_id", "is-unset", "", vec![3]),
+        ("trancheId", "is-set", "", vec![]),
+        (
+            "detail.order.affirmation.modifiedDateTime",
+            "is-unset",
+            "",
+            vec![0, 1, 2, 3],
+        ),
+        ("id", "is-set", "", vec![0, 1, 2, 3]),
+        ("version", "is-unset", "", vec![]),
     ] {
         let expected: Vec<_> = expected
             .iter()
@@ -363,6 +374,8 @@ async fn a_criterion_on_an_array_matches_if_any_element_does() {
         ("in", "b,c", vec![0]),
         (">", "a", vec![0]),
         ("like", "%", vec![0, 1]),
+        ("is-set", "", vec![0, 1]),
+        ("is-unset", "", vec![2, 3]),
     ] {
         let expected: Vec<_> = expected
             .iter()
@@ -475,7 +488,11 @@ async fn criteria_on_one_array_may_be_met_by_different_elements() {
         let mut walked = Vec::new();
         loop {
             let answer = search(&client, request.clone()).await.expect("found");
-            assert_eq!(answer.total_count, expected.len() as i64, "{criteria:?}");
+            assert_eq!(
+                answer.total_count,
+                Some(expected.len() as i64),
+                "{criteria:?}"
+            );
             walked.extend(ids(&answer));
             if answer.next_page_token.is_empty() {
                 break;
@@ -483,5 +500,129 @@ async fn criteria_on_one_array_may_be_met_by_different_elements() {
             request.page_token = answer.next_page_token;
         }
         assert_eq!(walked, expected, "{criteria:?}");
+    }
+}
+
+/// The array and the criteria that one element must meet, and which of the records with comments meet them.
+type OnOneElement = (
+    &'static str,
+    &'static [(&'static str, &'static str, &'static str)],
+    &'static [usize],
+);
+const ON_ONE_ELEMENT: &[OnOneElement] = &[
+    (
+        "comment.comments",
+        &[
+            ("commentType", "=", "public"),
+            ("lastModifiedDateTime", ">", "1970-01-01T12:00:00Z"),
+        ],
+        &[1],
+    ),
+    (
+        "comment.comments",
+        &[("comment", "like", "%lazy%"), ("comment", "like", "%fox%")],
+        &[],
+    ),
+    (
+        "comment.comments",
+        &[
+            ("comment_type", "is-unset", ""),
+            ("comment", "like", "%fox"),
+        ],
+        &[0],
+    ),
+    (
+        "comment.comments",
+        &[
+            ("comment_type", "!=", "public"),
+            ("last_modified_by", "is-unset", ""),
+        ],
+        &[0],
+    ),
+    (
+        "comment.comments",
+        &[("commentType", "is-set", "")],
+        &[0, 1],
+    ),
+    // An array without elements has none that meets anything.
+    (
+        "comment.comments",
+        &[("lastModifiedBy", "is-unset", "")],
+        &[0, 1],
+    ),
+    (
+        "status_messages",
+        &[("code", "in", "s0,s2"), ("message", "is-unset", "")],
+        &[0, 2],
+    ),
+];
+
+#[tokio::test]
+async fn criteria_in_any_must_be_met_by_one_element() {
+    let earmark = Earmark::start().await;
+    let client = earmark.firm("1");
+    let records = records_with_comments(&client).await;
+    for (array, criteria, expected) in ON_ONE_ELEMENT {
+        let expected: Vec<_> = expected
+            .iter()
+            .map(|index| records[*index].clone())
+            .collect();
+        let mut request = pb::SearchAllocationsRequest {
+            criteria: vec![any(array, criteria)],
+            ..Default::default()
+        };
+        let answer = search(&client, request.clone()).await.expect("found");
+        assert_eq!(ids(&answer), expected, "{criteria:?}");
+        assert_eq!(answer.total_count, Some(expected.len() as i64));
+        // It stands beside others on the same array, and is found without counting too.
+        request.criteria.push(super::criterion(COMMENT, "!=", "x"));
+        request.criteria.push(any(array, criteria));
+        request.count = pb::TotalCount::None.into();
+        let answer = search(&client, request).await.expect("found");
+        assert_eq!(ids(&answer), expected, "{criteria:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_search_counts_unless_it_is_not_asked_to_and_its_token_carries_the_total_on() {
+    use pb::TotalCount::{Exact, None as NotCounted, Unspecified};
+
+    let earmark = Earmark::start().await;
+    let client = earmark.firm("1");
+    let all = many(&client, 5).await;
+    let page = async |count: pb::TotalCount, page: i32, token: &str| {
+        let request = pb::SearchAllocationsRequest {
+            count: count.into(),
+            page,
+            page_size: 2,
+            page_token: token.into(),
+            ..Default::default()
+        };
+        search(&client, request).await.expect("found")
+    };
+    for count in [Unspecified, Exact] {
+        assert_eq!(page(count, 0, "").await.total_count, Some(5));
+        assert_eq!(page(count, 3, "").await.total_count, Some(5));
+    }
+    assert_eq!(page(NotCounted, 2, "").await.total_count, None);
+
+    let counted = page(Unspecified, 0, "").await;
+    let uncounted = page(NotCounted, 0, "").await;
+    assert_eq!(
+        (ids(&uncounted), uncounted.total_count),
+        (all[..2].to_vec(), None)
+    );
+    let another = create(&client, deal("D")).await.id;
+    for (first, carried) in [(counted, Some(5)), (uncounted, None)] {
+        for (count, total) in [(Unspecified, carried), (Exact, Some(6)), (NotCounted, None)] {
+            let second = page(count, 0, &first.next_page_token).await;
+            assert_eq!(
+                (ids(&second), second.total_count),
+                (all[2..4].to_vec(), total)
+            );
+            let third = page(Unspecified, 0, &second.next_page_token).await;
+            let rest = vec![all[4].clone(), another.clone()];
+            assert_eq!((ids(&third), third.total_count), (rest, total));
+        }
     }
 }

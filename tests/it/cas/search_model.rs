@@ -1,6 +1,7 @@
 //! Random searches, compared with a filter and a sort in memory over the same records.
 
 use std::cmp::Ordering;
+use std::collections::BTreeMap;
 
 use earmark::proto::common::v1::SortDirection;
 use prost_types::Timestamp;
@@ -60,7 +61,7 @@ fn word(name: &str, prefix: &str) -> Option<Seen> {
     (letters != "unspecified").then_some(Seen::Text(letters))
 }
 
-const FIELDS: [&str; 20] = [
+const FIELDS: [&str; 22] = [
     "dealId",
     "trancheId",
     "source_id",
@@ -79,6 +80,8 @@ const FIELDS: [&str; 20] = [
     "allocationValue.data.amount",
     "allocation_value.override_allocation.data.amount",
     "statusMessages.code",
+    "statusMessages.message",
+    "comment.comments.commentType",
     "comment.comments.lastModifiedDateTime",
     "detail.order.affirmation.isAffirmed",
 ];
@@ -116,18 +119,33 @@ fn values(record: &pb::CasAllocation, field: &str) -> Vec<Option<Seen>> {
             .as_ref()
             .and_then(|detail| detail.order.as_ref()?.affirmation.as_ref()?.is_affirmed)
             .map(Seen::Flag),
-        "statusMessages.code" => {
-            let codes = record.status_messages.iter().map(|each| text(&each.code));
-            return or_unset(codes.collect());
+        _ => {
+            let (array, member) = field.rsplit_once('.').expect("of an array");
+            let elements = elements(record, array).into_iter();
+            let values = elements.map(|element| element[member].clone());
+            return or_unset(values.collect());
         }
-        "comment.comments.lastModifiedDateTime" => {
-            let comments = record.comment.iter().flat_map(|list| &list.comments);
-            let times = comments.map(|each| time(each.last_modified_date_time));
-            return or_unset(times.collect());
-        }
-        other => panic!("{other}"),
     };
     vec![scalar]
+}
+
+/// The members of each element of an array.
+fn elements(record: &pb::CasAllocation, array: &str) -> Vec<BTreeMap<&'static str, Option<Seen>>> {
+    if array == "statusMessages" {
+        let members = |each: &pb::StatusMessage| {
+            BTreeMap::from([("code", text(&each.code)), ("message", text(&each.message))])
+        };
+        return record.status_messages.iter().map(members).collect();
+    }
+    assert_eq!(array, "comment.comments");
+    let comments = record.comment.iter().flat_map(|list| &list.comments);
+    let members = |each: &pb::Comment| {
+        BTreeMap::from([
+            ("commentType", text(&each.comment_type)),
+            ("lastModifiedDateTime", time(each.last_modified_date_time)),
+        ])
+    };
+    comments.map(members).collect()
 }
 
 fn or_unset(values: Vec<Option<Seen>>) -> Vec<Option<Seen>> {
@@ -182,41 +200,115 @@ struct Asked {
 
 impl Asked {
     fn fits(&self, record: &pb::CasAllocation) -> bool {
-        let one = &self.operands[0];
-        values(record, self.field).into_iter().any(|value| {
-            let Some(value) = value else {
-                return self.operator == "!=";
-            };
-            match self.operator {
-                "=" => value == *one,
-                "!=" => value != *one,
-                ">" => value > *one,
-                ">=" => value >= *one,
-                "<" => value < *one,
-                "<=" => value <= *one,
-                "in" => self.operands.contains(&value),
-                "like" => match (&value, one) {
-                    (Seen::Text(text), Seen::Text(pattern)) => {
-                        let letters = |text: &str| text.chars().collect::<Vec<_>>();
-                        is_like(&letters(text), &letters(pattern))
-                    }
-                    _ => panic!("like takes texts"),
-                },
-                other => panic!("{other}"),
-            }
-        })
+        values(record, self.field)
+            .iter()
+            .any(|value| self.fits_value(value))
+    }
+
+    fn fits_value(&self, value: &Option<Seen>) -> bool {
+        let one = self.operands.first();
+        let Some(value) = value else {
+            return ["!=", "is-unset"].contains(&self.operator);
+        };
+        match self.operator {
+            "is-set" => true,
+            "is-unset" => false,
+            "=" => Some(value) == one,
+            "!=" => Some(value) != one,
+            ">" => Some(value) > one,
+            ">=" => Some(value) >= one,
+            "<" => Some(value) < one,
+            "<=" => Some(value) <= one,
+            "in" => self.operands.contains(value),
+            "like" => match (value, one) {
+                (Seen::Text(text), Some(Seen::Text(pattern))) => {
+                    let letters = |text: &str| text.chars().collect::<Vec<_>>();
+                    is_like(&letters(text), &letters(pattern))
+                }
+                _ => panic!("like takes texts"),
+            },
+            other => panic!("{other}"),
+        }
     }
 
     fn message(&self) -> pb::Criterion {
-        let mut values = self.operands.iter().map(|each| written(self.field, each));
+        let values = self.operands.iter().map(|each| written(self.field, each));
         let value = match self.operator {
             "in" => {
                 let escaped = values.map(|value| value.replace('\\', "\\\\").replace(',', "\\,"));
                 escaped.collect::<Vec<_>>().join(",")
             }
-            _ => values.next().expect("one"),
+            _ => values.collect(),
         };
         criterion(self.field, self.operator, &value)
+    }
+}
+
+/// What a search asks for in one criterion.
+#[derive(Debug)]
+enum Condition {
+    Field(Asked),
+    /// Of one element of this array.
+    Any(&'static str, Vec<Asked>),
+}
+
+impl Condition {
+    fn random(random: &mut Random, records: &[pb::CasAllocation]) -> Self {
+        if !random.one_in(3) {
+            return Self::Field(asked(random, records, &FIELDS));
+        }
+        let (array, members) = match random.one_in(2) {
+            true => (
+                "statusMessages",
+                ["statusMessages.code", "statusMessages.message"],
+            ),
+            false => (
+                "comment.comments",
+                [
+                    "comment.comments.commentType",
+                    "comment.comments.lastModifiedDateTime",
+                ],
+            ),
+        };
+        let inner = (0..random.number(1..4)).map(|_| asked(random, records, &members));
+        Self::Any(array, inner.collect())
+    }
+
+    fn fits(&self, record: &pb::CasAllocation) -> bool {
+        match self {
+            Self::Field(asked) => asked.fits(record),
+            Self::Any(array, all) => elements(record, array).iter().any(|element| {
+                let member = |field: &str| &element[field.rsplit('.').next().expect("a name")];
+                all.iter()
+                    .all(|asked| asked.fits_value(member(asked.field)))
+            }),
+        }
+    }
+
+    fn message(&self) -> pb::Criterion {
+        match self {
+            Self::Field(asked) => asked.message(),
+            Self::Any(array, all) => {
+                let inner = all.iter().map(|asked| {
+                    let pb::Criterion {
+                        field,
+                        operator,
+                        value,
+                        ..
+                    } = asked.message();
+                    pb::ElementCriterion {
+                        field: field.rsplit('.').next().expect("a name").into(),
+                        operator,
+                        value,
+                    }
+                });
+                pb::Criterion {
+                    field: (*array).into(),
+                    any: inner.collect(),
+                    ..Default::default()
+                }
+            }
+        }
     }
 }
 
@@ -290,12 +382,13 @@ async fn record(client: &Client, random: &mut Random, index: usize) -> pb::CasAl
         status_messages: (0..random.number(0..3))
             .map(|_| pb::StatusMessage {
                 code: (!random.one_in(3)).then(|| TEXTS[random.number(0..TEXTS.len())].into()),
-                message: None,
+                message: random.one_in(2).then(|| TEXTS[random.number(0..4)].into()),
             })
             .collect(),
         comment: Some(pb::CommentList {
             comments: (0..random.number(0..3))
                 .map(|_| pb::Comment {
+                    comment_type: random.one_in(2).then(|| TEXTS[random.number(0..3)].into()),
                     last_modified_date_time: random.one_in(2).then(|| at(random.number(0..4))),
                     ..Default::default()
                 })
@@ -322,20 +415,23 @@ async fn record(client: &Client, random: &mut Random, index: usize) -> pb::CasAl
     record
 }
 
-fn asked(random: &mut Random, records: &[pb::CasAllocation]) -> Asked {
+fn asked(random: &mut Random, records: &[pb::CasAllocation], fields: &[&'static str]) -> Asked {
     loop {
-        let field = FIELDS[random.number(0..FIELDS.len())];
+        let field = fields[random.number(0..fields.len())];
         // Values that records have: others would find nothing most of the time.
         let known: Vec<Seen> = records
             .iter()
             .flat_map(|each| values(each, field))
             .flatten()
             .collect();
-        let operators = ["=", "!=", ">", ">=", "<", "<=", "in", "like"];
+        let operators = [
+            "=", "!=", ">", ">=", "<", "<=", "in", "like", "is-set", "is-unset",
+        ];
         let operator = operators[random.number(0..operators.len())];
         let is_text = matches!(known.first(), Some(Seen::Text(_)))
             && !["orderStatus", "distribution_type", "allocationValue.type"].contains(&field);
         let operands = match operator {
+            "is-set" | "is-unset" => Vec::new(),
             "like" if !is_text => continue,
             "like" => {
                 let patterns = [
@@ -369,6 +465,34 @@ fn compare(one: &Option<Seen>, other: &Option<Seen>) -> Ordering {
     }
 }
 
+/// The records of all pages of a search. Each page is asked for its total or not.
+async fn walked(
+    client: &Client,
+    request: &mut pb::SearchAllocationsRequest,
+    random: &mut Random,
+    expected: i64,
+) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut total = Some(expected);
+    loop {
+        request.count = i32::try_from(random.number(0..3)).expect("small");
+        let answer = search(client, request.clone()).await;
+        let answer = answer.unwrap_or_else(|status| panic!("{status:?} to {request:?}"));
+        total = match request.count() {
+            // As on the page before; the first one is counted.
+            pb::TotalCount::Unspecified => total,
+            pb::TotalCount::Exact => Some(expected),
+            pb::TotalCount::None => None,
+        };
+        assert_eq!(answer.total_count, total, "{request:?}");
+        found.extend(answer.allocations.into_iter().map(|each| each.id));
+        if answer.next_page_token.is_empty() {
+            return found;
+        }
+        request.page_token = answer.next_page_token;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn random_searches_match_a_filter_in_memory() {
     let seed = std::env::var("EARMARK_SEED").map_or(11, |seed| seed.parse().expect("a number"));
@@ -385,8 +509,8 @@ async fn random_searches_match_a_filter_in_memory() {
     }
     let mut hits = 0;
     for round in 0..SEARCHES {
-        let criteria: Vec<Asked> = (0..random.number(0..4))
-            .map(|_| asked(&mut random, &records))
+        let criteria: Vec<Condition> = (0..random.number(0..4))
+            .map(|_| Condition::random(&mut random, &records))
             .collect();
         let mut fields = FIELDS.to_vec();
         let mut sort = Vec::new();
@@ -414,7 +538,7 @@ async fn random_searches_match_a_filter_in_memory() {
             false => SortDirection::Asc.into(),
         };
         let mut request = pb::SearchAllocationsRequest {
-            criteria: criteria.iter().map(Asked::message).collect(),
+            criteria: criteria.iter().map(Condition::message).collect(),
             sort_fields: sort
                 .iter()
                 .map(|(field, descending)| pb::SortField {
@@ -425,17 +549,7 @@ async fn random_searches_match_a_filter_in_memory() {
             page_size: i32::try_from(random.number(1..RECORDS)).expect("small"),
             ..Default::default()
         };
-        let mut found = Vec::new();
-        loop {
-            let answer = search(&client, request.clone()).await;
-            let answer = answer.unwrap_or_else(|status| panic!("{status:?} to {request:?}"));
-            assert_eq!(answer.total_count, expected.len() as i64, "{request:?}");
-            found.extend(answer.allocations.into_iter().map(|each| each.id));
-            if answer.next_page_token.is_empty() {
-                break;
-            }
-            request.page_token = answer.next_page_token;
-        }
+        let found = walked(&client, &mut request, &mut random, expected.len() as i64).await;
         assert_eq!(found, expected, "seed {seed}, round {round}: {request:?}");
         hits += expected.len();
     }

@@ -257,12 +257,9 @@ async fn validate_only_checks_and_writes_nothing() {
     let shown = answer.into_inner().allocation.expect("set");
     assert_eq!((shown.version, shown.status_messages.len()), (2, 1));
     assert_eq!(shown.last_modified_date_time, None);
-    let bad = operations(&json!([{"op": "remove", "path": "/nowhere"}]));
+    let bad = operations(&json!([{"op": "remove", "path": "/dealId"}]));
     let refused = client.clone().patch_allocation(patch(bad)).await;
-    assert_eq!(
-        refused.expect_err("not there").code(),
-        Code::InvalidArgument
-    );
+    assert_eq!(reason(refused), "PATCH_PATH_MISSING");
 
     create(&client, sourced("T")).await;
     let update = pb::UpdateAllocationRequest {

@@ -1,10 +1,12 @@
 //! Errors of CasAllocationService.
 
 use earmark::proto::cas::v1 as pb;
+use earmark::proto::cas::v1::cas_allocation_service_client::CasAllocationServiceClient;
 use earmark::proto::common::v1::ErrorReason as Reason;
+use tonic::Status;
 
 use super::{Case, case};
-use crate::support::earmark::Earmark;
+use crate::support::earmark::{Authorized, Earmark};
 
 const CREATE: &str = "/earmark.cas.v1.CasAllocationService/CreateAllocation";
 const GET: &str = "/earmark.cas.v1.CasAllocationService/GetAllocation";
@@ -41,22 +43,7 @@ pub(super) async fn all() -> Vec<Case> {
         ..Default::default()
     };
     let taken = client.update_allocation(update).await;
-    let test = pb::PatchAllocationRequest {
-        id: record.id.clone(),
-        operations: vec![pb::PatchOperation {
-            op: "test".into(),
-            path: "/sourceId".into(),
-            from: None,
-            value_json: Some("\"B\"".into()),
-        }],
-        ..Default::default()
-    };
-    let failed = client.patch_allocation(test.clone()).await;
-    let stale = pb::PatchAllocationRequest {
-        expected_version: Some(2),
-        ..test
-    };
-    let stale = client.patch_allocation(stale).await;
+    let [failed, missing, stale] = refused_patches(&mut client, &record.id).await;
     let get = pb::GetAllocationRequest { id: record.id };
     let foreign = earmark.firm("2").get_allocation(get.clone()).await;
     let scope = earmark.token("allocations-read", &[]);
@@ -69,9 +56,39 @@ pub(super) async fn all() -> Vec<Case> {
             reused.expect_err(error),
         ),
         case(Reason::SourceIdTaken, UPDATE, taken.expect_err(error)),
-        case(Reason::PatchTestFailed, PATCH, failed.expect_err(error)),
-        case(Reason::VersionMismatch, PATCH, stale.expect_err(error)),
+        case(Reason::PatchTestFailed, PATCH, failed),
+        case(Reason::PatchPathMissing, PATCH, missing),
+        case(Reason::VersionMismatch, PATCH, stale),
         case(Reason::AllocationNotFound, GET, foreign.expect_err(error)),
         case(Reason::ClaimMissing, GET, nobodys.expect_err(error)),
     ]
+}
+
+/// Errors of patches: of a test that fails, of a member that is not there, and of another version.
+async fn refused_patches(
+    client: &mut CasAllocationServiceClient<Authorized>,
+    id: &str,
+) -> [Status; 3] {
+    let patch = |op: &str, value_json: Option<&str>| pb::PatchAllocationRequest {
+        id: id.into(),
+        operations: vec![pb::PatchOperation {
+            op: op.into(),
+            path: "/dealId".into(),
+            from: None,
+            value_json: value_json.map(Into::into),
+        }],
+        ..Default::default()
+    };
+    let test = patch("test", Some("\"D\""));
+    let missing = patch("remove", None);
+    let stale = pb::PatchAllocationRequest {
+        expected_version: Some(2),
+        ..missing.clone()
+    };
+    let mut refusals = Vec::new();
+    for request in [test, missing, stale] {
+        let refused = client.patch_allocation(request).await;
+        refusals.push(refused.expect_err("refused"));
+    }
+    refusals.try_into().expect("three")
 }

@@ -60,6 +60,7 @@ pub(super) fn expensive(caller: usize, size: usize) -> SearchAllocationsRequest 
         field: COMMENT.into(),
         operator: operator.into(),
         value,
+        any: Vec::new(),
     };
     let criteria = if caller.is_multiple_of(2) {
         vec![criterion("like", "%a".repeat(400 * size / 16) + "%zzz")]

@@ -57,6 +57,7 @@ impl LoadWork for SearchDeal {
                 field: "dealId".into(),
                 operator: "=".into(),
                 value: deal_id(random.u32(1..=self.deals)),
+                any: Vec::new(),
             }],
             page_size: PAGE,
             ..Default::default()

@@ -165,6 +165,27 @@ impl Flat {
         Ok(())
     }
 
+    /// Whether what is missing at a path is a member of an object, or inside of one or of null, and no element.
+    fn reads_as_null(&self, path: &[String]) -> bool {
+        let lengths = (0..path.len()).rev();
+        let there = lengths
+            .map(|length| &path[..length])
+            .find(|path| self.0.contains_key(*path))
+            .expect("the whole document is there");
+        let unset = match self.0[there] {
+            Node::Object => there.len() + 1,
+            Node::Leaf("null") => there.len(),
+            Node::Array | Node::Leaf(_) => return false,
+        };
+        let is_position = |name: &String| {
+            name == "-"
+                || name
+                    .parse::<u64>()
+                    .is_ok_and(|number| number.to_string() == *name)
+        };
+        !path[unset..].iter().any(is_position)
+    }
+
     fn apply(&mut self, operation: &Drawn) -> Result<(), Failure> {
         let Drawn {
             op,
@@ -202,10 +223,12 @@ impl Flat {
                 self.put(path, part)
             }
             _ => {
-                if !self.0.contains_key(path) {
-                    return Err(Failure::Location);
-                }
-                let holds = self.part(path) == Self::of(&json(value));
+                let found = if self.0.contains_key(path) {
+                    Some(self.part(path))
+                } else {
+                    self.reads_as_null(path).then(|| Self::of(&Json::Null))
+                };
+                let holds = found == Some(Self::of(&json(value)));
                 holds.then_some(()).ok_or(Failure::Test)
             }
         }
@@ -332,7 +355,7 @@ proptest! {
         match (outcome(&document, &written, &[]), failure) {
             (Outcome::Document(patched), None) => prop_assert_eq!(Flat::of(&patched), flat),
             (Outcome::TestFailed(at), Some((index, Failure::Test))) => prop_assert_eq!(Some(at), place(index)),
-            (Outcome::Wrong(at, _), Some((index, Failure::Location))) => prop_assert_eq!(Some(at), place(index)),
+            (Outcome::Missing(at, _), Some((index, Failure::Location))) => prop_assert_eq!(Some(at), place(index)),
             (found, expected) => prop_assert!(false, "{:?}, but {:?}", found, expected),
         }
     }

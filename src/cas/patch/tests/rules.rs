@@ -9,17 +9,20 @@ enum End {
     Is(&'static str),
     /// The `test` operation at this index fails.
     Fails(usize),
+    /// This member of the operation at this index names a location that is not there.
+    Missing(usize, &'static str),
     /// The operation at this index is refused because this member is invalid.
     Wrong(usize, &'static str),
 }
 
-use End::{Fails, Is, Wrong};
+use End::{Fails, Is, Missing, Wrong};
 
 fn check(cases: &[(&str, &[PatchOperationText<'_>], End)]) {
     for (document, operations, end) in cases {
         let expected = match *end {
             Is(document) => Outcome::Document(json(document)),
             Fails(index) => Outcome::TestFailed(index),
+            Missing(index, member) => Outcome::Missing(index, member.into()),
             Wrong(index, member) => Outcome::Wrong(index, member.into()),
         };
         let found = outcome(&json(document), operations, &[]);
@@ -104,7 +107,7 @@ fn the_examples_of_rfc_6902_appendix_a_from_the_tenth_on() {
         (
             r#"{"foo":"bar"}"#,
             &[add("/baz/bat", r#""qux""#)],
-            Wrong(0, "path"),
+            Missing(0, "path"),
         ),
         // A.14 to A.16: escapes in order, strings and numbers, an array as one element.
         (
@@ -233,12 +236,12 @@ fn positions_are_digits_without_leading_zeros_and_not_past_the_end() {
         "/18446744073709551616",
     ] {
         check(&[
-            ("[1]", &[add(none, "0")], Wrong(0, "path")),
-            ("[1]", &[replace(none, "0")], Wrong(0, "path")),
-            ("[1]", &[remove(none)], Wrong(0, "path")),
-            ("[1]", &[test(none, "0")], Wrong(0, "path")),
-            ("[1]", &[copy(none, "/0")], Wrong(0, "from")),
-            ("[1]", &[relocate(none, "/0")], Wrong(0, "from")),
+            ("[1]", &[add(none, "0")], Missing(0, "path")),
+            ("[1]", &[replace(none, "0")], Missing(0, "path")),
+            ("[1]", &[remove(none)], Missing(0, "path")),
+            ("[1]", &[test(none, "null")], Fails(0)),
+            ("[1]", &[copy(none, "/0")], Missing(0, "from")),
+            ("[1]", &[relocate(none, "/0")], Missing(0, "from")),
         ]);
     }
 }
@@ -248,51 +251,78 @@ fn the_place_behind_the_last_is_only_for_what_adds() {
     check(&[
         ("[1]", &[copy("/0", "/-")], Is("[1,1]")),
         ("[1,2]", &[relocate("/0", "/-")], Is("[2,1]")),
-        ("[1]", &[replace("/-", "2")], Wrong(0, "path")),
-        ("[1]", &[remove("/-")], Wrong(0, "path")),
-        ("[1]", &[test("/-", "1")], Wrong(0, "path")),
-        ("[1]", &[copy("/-", "/0")], Wrong(0, "from")),
-        ("[1]", &[relocate("/-", "/0")], Wrong(0, "from")),
-        ("[[1]]", &[add("/-/0", "1")], Wrong(0, "path")),
+        ("[1]", &[replace("/-", "2")], Missing(0, "path")),
+        ("[1]", &[remove("/-")], Missing(0, "path")),
+        ("[1]", &[test("/-", "1")], Fails(0)),
+        ("[1]", &[copy("/-", "/0")], Missing(0, "from")),
+        ("[1]", &[relocate("/-", "/0")], Missing(0, "from")),
+        ("[[1]]", &[add("/-/0", "1")], Missing(0, "path")),
         // After a move out of it, the array is one shorter.
-        ("[1,2]", &[relocate("/0", "/2")], Wrong(0, "path")),
+        ("[1,2]", &[relocate("/0", "/2")], Missing(0, "path")),
     ]);
 }
 
 #[test]
 fn what_is_not_there_is_refused() {
     check(&[
-        (r#"{"foo":1}"#, &[remove("/bar")], Wrong(0, "path")),
-        (r#"{"foo":1}"#, &[replace("/bar", "1")], Wrong(0, "path")),
+        (r#"{"foo":1}"#, &[remove("/bar")], Missing(0, "path")),
+        (r#"{"foo":1}"#, &[replace("/bar", "1")], Missing(0, "path")),
         (
             r#"{"foo":1}"#,
             &[replace("/foo/bar", "1")],
-            Wrong(0, "path"),
+            Missing(0, "path"),
         ),
-        (r#"{"foo":1}"#, &[add("/foo/bar", "1")], Wrong(0, "path")),
-        (
-            r#"{"foo":"text"}"#,
-            &[test("/foo/0", r#""t""#)],
-            Wrong(0, "path"),
-        ),
-        (r#"{"foo":1}"#, &[test("/bar", "null")], Wrong(0, "path")),
-        (r#"{"foo":1}"#, &[copy("/bar", "/baz")], Wrong(0, "from")),
+        (r#"{"foo":1}"#, &[add("/foo/bar", "1")], Missing(0, "path")),
+        (r#"{"foo":"text"}"#, &[test("/foo/0", r#""t""#)], Fails(0)),
+        (r#"{"foo":1}"#, &[copy("/bar", "/baz")], Missing(0, "from")),
         (
             r#"{"foo":1}"#,
             &[relocate("/bar", "/bar")],
-            Wrong(0, "from"),
+            Missing(0, "from"),
         ),
         (
             r#"{"foo":1}"#,
             &[relocate("/foo", "/bar/baz")],
-            Wrong(0, "path"),
+            Missing(0, "path"),
         ),
         (
             r#"{"foo":1}"#,
             &[remove("/foo"), remove("/foo")],
-            Wrong(1, "path"),
+            Missing(1, "path"),
         ),
-        ("[]", &[remove("/0")], Wrong(0, "path")),
+        ("[]", &[remove("/0")], Missing(0, "path")),
+    ]);
+}
+
+#[test]
+fn an_unset_member_reads_as_null_but_an_element_that_is_not_there_fails() {
+    check(&[
+        (r#"{"foo":1}"#, &[test("/bar", "null")], Is(r#"{"foo":1}"#)),
+        ("{}", &[test("/a/b/c", "null")], Is("{}")),
+        (
+            r#"{"a":null}"#,
+            &[test("/a/b", "null")],
+            Is(r#"{"a":null}"#),
+        ),
+        ("[{}]", &[test("/0/a", "null")], Is("[{}]")),
+        ("[null]", &[test("/0/a", "null")], Is("[null]")),
+        (
+            r#"{"a":{"b":1}}"#,
+            &[remove("/a"), test("/a/b", "null")],
+            Is("{}"),
+        ),
+        ("{}", &[test("/a", "{}")], Fails(0)),
+        ("{}", &[test("/a", "1")], Fails(0)),
+        ("{}", &[test("/a/0", "null")], Fails(0)),
+        ("{}", &[test("/a/0/b", "null")], Fails(0)),
+        ("{}", &[test("/a/-", "null")], Fails(0)),
+        (r#"{"a":null}"#, &[test("/a/0", "null")], Fails(0)),
+        ("[]", &[test("/0", "null")], Fails(0)),
+        ("[]", &[test("/0/a", "null")], Fails(0)),
+        (r#"{"a":1}"#, &[test("/a/b", "null")], Fails(0)),
+        // No other operation takes an unset member for null.
+        ("{}", &[copy("/a", "/b")], Missing(0, "from")),
+        (r#"{"a":null}"#, &[add("/a/b", "1")], Missing(0, "path")),
     ]);
 }
 
@@ -451,7 +481,7 @@ fn operations_see_those_before_them_and_the_first_that_fails_answers() {
         (
             "{}",
             &[add("/a", "1"), remove("/none"), test("/a", "2")],
-            Wrong(1, "path"),
+            Missing(1, "path"),
         ),
         (
             "[1,2,3,4]",

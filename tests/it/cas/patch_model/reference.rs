@@ -11,6 +11,8 @@ pub(super) enum End {
     /// This operation is a test that does not hold.
     TestFailed(usize),
     /// This operation is about something that is not there.
+    Missing(usize),
+    /// This operation is about something that no record can have.
     Wrong(usize),
     /// The result is no record.
     NoRecord,
@@ -180,10 +182,64 @@ pub(super) fn paths(document: &Value) -> Vec<String> {
     below.collect()
 }
 
+/// Whether a record can have what a pointer leads to; `adds` allows the place behind an array's last element.
+fn is_possible(pointer: &str, adds: bool) -> bool {
+    let mut form = &RECORD;
+    let mut names = pointer.split('/').skip(1).peekable();
+    while let Some(name) = names.next() {
+        form = match form {
+            Object(members) => match members.iter().find(|(known, _)| *known == name) {
+                Some((_, form)) => form,
+                None => return false,
+            },
+            List(form) if is_position(name) => form,
+            List(form) if name == "-" && adds && names.peek().is_none() => form,
+            _ => return false,
+        };
+    }
+    true
+}
+
+fn is_position(name: &str) -> bool {
+    let number: Result<u64, _> = name.parse();
+    number.is_ok_and(|number| number.to_string() == name)
+}
+
+/// What a test reads: null where a member is unset, and nothing where an element is not there.
+fn read(document: &Value, pointer: &str) -> Option<Value> {
+    let mut value = document;
+    let mut names = pointer.split('/').skip(1);
+    while let Some(name) = names.next() {
+        let inner = match value {
+            Value::Object(members) => members.get(name),
+            Value::Array(items) => Some(items.get(name.parse::<usize>().ok()?)?),
+            Value::Null if is_position(name) => return None,
+            Value::Null => None,
+            _ => return None,
+        };
+        match inner {
+            Some(inner) => value = inner,
+            None => return (!names.any(is_position)).then_some(Value::Null),
+        }
+    }
+    Some(value.clone())
+}
+
 /// What a patch makes of a document, read-only members aside. No pointer here needs an escape, or is empty.
 pub(super) fn patched(document: &Value, operations: &Value) -> Result<Value, End> {
+    let operations = operations.as_array().expect("an array");
+    for (index, operation) in operations.iter().enumerate() {
+        let text = |name: &str| operation[name].as_str().expect("a text");
+        let (path, from) = (text("path"), text("from"));
+        let op = text("op");
+        let is_from_used = ["move", "copy"].contains(&op);
+        let adds = is_from_used || op == "add";
+        if !is_possible(path, adds) || (is_from_used && !is_possible(from, false)) {
+            return Err(End::Wrong(index));
+        }
+    }
     let mut document = document.clone();
-    for (index, operation) in operations.as_array().expect("an array").iter().enumerate() {
+    for (index, operation) in operations.iter().enumerate() {
         let text = |name: &str| operation[name].as_str().expect("a text");
         let (path, from, value) = (text("path"), text("from"), &operation["value"]);
         let there = |path: &str| paths(&document).iter().any(|each| each == path);
@@ -200,14 +256,12 @@ pub(super) fn patched(document: &Value, operations: &Value) -> Result<Value, End
             "move" if path == from => found(path).map(drop),
             "move" => take(&mut document, from).and_then(|value| put(&mut document, path, value)),
             "copy" => found(from).and_then(|value| put(&mut document, path, value)),
-            _ => match found(path) {
-                Some(found) if in_floats(&found) != in_floats(value) => {
-                    return Err(End::TestFailed(index));
-                }
-                found => found.map(drop),
+            _ => match read(&document, path) {
+                Some(found) if in_floats(&found) == in_floats(value) => Some(()),
+                _ => return Err(End::TestFailed(index)),
             },
         };
-        done.ok_or(End::Wrong(index))?;
+        done.ok_or(End::Missing(index))?;
     }
     stored(&document, &RECORD).ok_or(End::NoRecord)
 }
