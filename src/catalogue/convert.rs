@@ -10,18 +10,22 @@ use url::{Host, Url};
 
 use crate::catalogue::model::{
     AllocationNumber, CatalogueAllocation, CatalogueCompany, CatalogueText, CatalogueTexts,
-    DeleteCatalogueAllocation, LanguageFallback, LanguageTag, Offer, Price, PutCatalogueAllocation,
-    PutCatalogueCompany, Translations, is_active_currency, parse_price,
+    DeleteCatalogueAllocation, LangcodeFault, LanguageFallback, LanguageTag, Offer, Price,
+    PutCatalogueAllocation, PutCatalogueCompany, Translations, is_active_currency, parse_langcode,
+    parse_price,
 };
 use crate::db::record_write::RecordWrite;
 use crate::error::{Result, rule_with_value};
-use crate::limits::{CATALOGUE_ALLOCATIONS_MAX, ID_CHARS_MAX, LINK_CHARS_MAX};
+use crate::limits::{
+    CATALOGUE_ALLOCATIONS_MAX, LANGCODE_CHARS_MAX, LANGUAGES_ASKED_MAX, LINK_CHARS_MAX,
+};
 use crate::proto::catalogue::v1 as pb;
 use crate::rpc::describe::INVALID_COMPANY;
 use crate::rpc::page_token::Binding;
 use crate::rpc::read::Reader;
 use crate::types::ids::CompanyId;
 use crate::types::page::Page;
+use crate::types::text;
 
 /// The request of a list of a company's allocations.
 pub(super) struct List {
@@ -178,16 +182,32 @@ fn missing_or(rule: &str, value: &str) -> String {
 }
 
 fn languages(reader: &mut Reader, langcode: &str) -> LanguageFallback {
-    let tag = match langcode {
-        "" => Some(LanguageTag::ENGLISH),
-        long if long.len() > ID_CHARS_MAX => None,
-        text => LanguageTag::parse_requested(text),
+    const FIELD: &str = "langcode";
+    const RULE: &str =
+        "must be BCP 47 language tags as in Accept-Language, such as `fr-CA` or `fr-CA, fr;q=0.9`";
+    let rule = if text::check(langcode, LANGCODE_CHARS_MAX).is_err() {
+        format!("must have at most {LANGCODE_CHARS_MAX} characters, without NUL")
+    } else {
+        match parse_langcode(langcode) {
+            Ok(languages) => return languages,
+            Err(LangcodeFault::TooMany(count)) => {
+                format!("must name at most {LANGUAGES_ASKED_MAX} languages, got {count}")
+            }
+            Err(LangcodeFault::Malformed { part, suggestion }) => {
+                did_you_mean(rule_with_value(RULE, &part), suggestion.as_deref())
+            }
+        }
     };
-    LanguageFallback::new(tag.unwrap_or_else(|| {
-        let rule = "must be a BCP 47 language tag, such as fr-CA";
-        reader.violation("langcode", rule_with_value(rule, langcode));
-        LanguageTag::ENGLISH
-    }))
+    reader.violation(FIELD, rule);
+    LanguageFallback::new(&LanguageTag::ENGLISH)
+}
+
+/// The text of a violation with the value that was probably meant, if there is any.
+fn did_you_mean(rule: String, suggestion: Option<&str>) -> String {
+    match suggestion {
+        Some(suggestion) => format!("{rule}: did you mean `{suggestion}`?"),
+        None => rule,
+    }
 }
 
 fn price(reader: &mut Reader, field: &str, text: &str) -> String {
@@ -205,13 +225,13 @@ fn price(reader: &mut Reader, field: &str, text: &str) -> String {
 
 fn currency(reader: &mut Reader, field: &str, code: &str) -> String {
     if !is_active_currency(code) {
-        reader.violation(
-            field,
-            missing_or(
-                "must be an active currency code of ISO 4217, such as USD",
-                code,
-            ),
+        let rule = missing_or(
+            "must be an active currency code of ISO 4217, such as USD",
+            code,
         );
+        let upper = code.to_ascii_uppercase();
+        let meant = is_active_currency(&upper).then_some(upper.as_str());
+        reader.violation(field, did_you_mean(rule, meant));
     }
     code.into()
 }

@@ -1,7 +1,9 @@
 //! The records of a catalogue, and the commands that write them.
 
+mod cldr;
 mod fallback;
 mod label;
+mod langcode;
 mod language;
 mod price;
 mod put;
@@ -11,6 +13,7 @@ use crate::types::ids::CompanyId;
 
 pub(crate) use fallback::LanguageFallback;
 pub(crate) use label::label_for;
+pub(crate) use langcode::{LangcodeFault, parse_langcode};
 pub(crate) use language::LanguageTag;
 pub(crate) use price::{Price, active_currencies, is_active_currency, parse_price};
 pub(crate) use put::{PutDecision, decide_put};
