@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use super::did_you_mean;
 use crate::catalogue::model::{
     CatalogueText, CatalogueTexts, LanguageFallback, LanguageTag, QUANTITY, Translations,
+    intended_tag,
 };
 use crate::error::rule_with_value;
 use crate::limits::{
@@ -33,7 +35,9 @@ pub(super) fn translations(
         let tag = Some(language).filter(|language| language.len() <= ID_CHARS_MAX);
         let Some(tag) = tag.and_then(|language| LanguageTag::parse(language)) else {
             let rule = "must have as key a BCP 47 language tag without extensions, such as fr-CA";
-            reader.violation(field, rule_with_value(rule, language));
+            let meant = intended_tag(language);
+            let rule = did_you_mean(rule_with_value(rule, language), meant.as_deref());
+            reader.violation(field, rule);
             continue;
         };
         let texts = self::texts(reader, &field, &tag, texts);

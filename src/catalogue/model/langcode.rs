@@ -73,13 +73,19 @@ fn parse_weight(text: &str) -> Option<u16> {
 }
 
 fn malformed(part: &str) -> LangcodeFault {
-    // Locales of POSIX have an underline, and those of Java too.
-    let respelled = part.replace('_', "-");
-    let suggestion = LanguageTag::parse_requested(&respelled).filter(|_| respelled != part);
     LangcodeFault::Malformed {
         part: part.into(),
-        suggestion: suggestion.map(|tag| tag.to_string()),
+        suggestion: intended_tag(part),
     }
+}
+
+/// The tag that was probably meant by a text that is none: locales of POSIX and Java have an underline.
+pub(crate) fn intended_tag(text: &str) -> Option<String> {
+    if !text.contains('_') {
+        return None;
+    }
+    let tag = LanguageTag::parse(&text.replace('_', "-"))?;
+    Some(tag.to_string())
 }
 
 #[cfg(test)]

@@ -42,8 +42,7 @@ pub(crate) struct PutTarget {
 /// the highest version of all that were deleted, so that no version ever names two contents.
 ///
 /// A put with the same content is a repetition if it expects the stored version or the one before: the latter is what
-/// the put that wrote the record expected, if it expected any. Before its first version a record did not exist, which is
-/// the version 0.
+/// the put that wrote the record expected, if it expected any. The version before a record's first one is 0.
 ///
 /// # Errors
 /// A version mismatch if the put expects another version; the actual version is 0 if there is no record.

@@ -53,8 +53,7 @@ async fn find_company(
     Ok(found.map(|(name, version)| CatalogueCompany { id, name, version }))
 }
 
-/// Refuses a company that does not exist. Returns the highest version of all allocations of it that were deleted; 0 if
-/// none was.
+/// Refuses a company that does not exist. Returns the highest version of its deleted allocations; 0 if none was deleted.
 async fn deleted_version_max(
     connection: &mut AsyncPgConnection,
     id: CompanyId,

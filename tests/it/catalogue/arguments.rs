@@ -276,6 +276,15 @@ async fn the_text_of_a_refused_value_names_its_rule() {
     let lower = changed(|request| request.msrp_currency = "usd".into());
     let text = "`msrp_currency`: must be an active currency code of ISO 4217, such as USD, got \"usd\": did you mean `USD`?";
     assert_eq!(text_of(lower).await, text);
+    let posix = in_language("pt_BR", |given| *given = texts("x"));
+    let text = "`translations[\"pt_BR\"]`: must have as key a BCP 47 language tag without extensions, such as fr-CA, got \"pt_BR\": did you mean `pt-BR`?";
+    assert_eq!(text_of(posix).await, text);
+    let missing = PutAllocationRequest {
+        expected_version: Some(3),
+        ..putting("9", [])
+    };
+    let text = "There is no such record, so that it cannot be at the expected version 3: expect 0 to create it.";
+    assert_eq!(text_of(missing).await, text);
     let mixed = changed(|request| request.allocation_image = "HttpS://Example.com/X".into());
     assert_eq!(
         fixture.put(mixed).await.allocation_image,
