@@ -1,5 +1,6 @@
 //! Conversion between the messages of `earmark.catalogue.v1` and the types of `model`.
 
+mod suggestion;
 mod texts;
 
 use std::cell::Cell;
@@ -8,6 +9,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use url::{Host, Url};
 
+use self::suggestion::did_you_mean;
 use crate::catalogue::model::{
     AllocationNumber, CatalogueAllocation, CatalogueCompany, CatalogueText, CatalogueTexts,
     DeleteCatalogueAllocation, LangcodeFault, LanguageFallback, LanguageTag, Offer, Price,
@@ -36,26 +38,35 @@ pub(super) struct List {
 }
 
 pub(super) fn list(rpc: &str, message: pb::ListAvailableAllocationsRequest) -> Result<List> {
+    let mut reader = Reader::new();
+    let company = company(&mut reader, message.company_id);
+    let languages = languages(&mut reader, &message.langcode);
+    // The same languages in another spelling are the same list.
+    let tags: Vec<String> = languages
+        .tags()
+        .iter()
+        .map(LanguageTag::to_string)
+        .collect();
     let unpaged = pb::ListAvailableAllocationsRequest {
+        company_id: message.company_id,
+        langcode: tags.join(","),
         page_size: 0,
         page_token: String::new(),
-        ..message.clone()
     };
     let binding = Binding::new(rpc, &unpaged);
-    let mut reader = Reader::new();
-    let list = List {
-        company: company(&mut reader, message.company_id),
-        languages: languages(&mut reader, &message.langcode),
-        page: reader.page_of_whole(
-            message.page_size,
-            CATALOGUE_ALLOCATIONS_MAX,
-            &message.page_token,
-            binding,
-        ),
+    let page = reader.page_of_whole(
+        message.page_size,
+        CATALOGUE_ALLOCATIONS_MAX,
+        &message.page_token,
         binding,
-    };
+    );
     reader.finish()?;
-    Ok(list)
+    Ok(List {
+        company,
+        languages,
+        page,
+        binding,
+    })
 }
 
 /// The request of one allocation.
@@ -200,14 +211,6 @@ fn languages(reader: &mut Reader, langcode: &str) -> LanguageFallback {
     };
     reader.violation(FIELD, rule);
     LanguageFallback::new(&LanguageTag::ENGLISH)
-}
-
-/// The text of a violation with the value that was probably meant, if there is any.
-fn did_you_mean(rule: String, suggestion: Option<&str>) -> String {
-    match suggestion {
-        Some(suggestion) => format!("{rule}: did you mean `{suggestion}`?"),
-        None => rule,
-    }
 }
 
 fn price(reader: &mut Reader, field: &str, text: &str) -> String {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::did_you_mean;
+use super::suggestion::did_you_mean;
 use crate::catalogue::model::{
     CatalogueText, CatalogueTexts, LanguageFallback, LanguageTag, QUANTITY, Translations,
     intended_tag,
