@@ -224,6 +224,10 @@ pub const CATALOGUE_ALLOCATIONS_MAX: u32 = 1_000;
 pub const CATALOGUE_TEXT_CHARS_MAX: usize = 10_000;
 /// Languages of one allocation in the catalogue; more are refused.
 pub const CATALOGUE_LANGUAGES_MAX: usize = 100;
+/// Languages that one read of the catalogue asks for, each of which may add a dozen tags to its statement; more are refused.
+pub const LANGUAGES_ASKED_MAX: usize = 20;
+/// Characters of the list of languages that a read of the catalogue asks for; a longer one is refused.
+pub const LANGCODE_CHARS_MAX: usize = 1_000;
 /// Bytes of all texts of one allocation in the catalogue, so that the answer of a write fits; more are refused.
 pub const CATALOGUE_TEXTS_BYTES_MAX: usize = 1024 * 1024;
 

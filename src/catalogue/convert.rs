@@ -1,5 +1,6 @@
 //! Conversion between the messages of `earmark.catalogue.v1` and the types of `model`.
 
+mod suggestion;
 mod texts;
 
 use std::cell::Cell;
@@ -8,20 +9,25 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use url::{Host, Url};
 
+use self::suggestion::did_you_mean;
 use crate::catalogue::model::{
     AllocationNumber, CatalogueAllocation, CatalogueCompany, CatalogueText, CatalogueTexts,
-    DeleteCatalogueAllocation, LanguageFallback, LanguageTag, Offer, Price, PutCatalogueAllocation,
-    PutCatalogueCompany, Translations, is_active_currency, parse_price,
+    DeleteCatalogueAllocation, LangcodeFault, LanguageFallback, LanguageTag, Offer, Price,
+    PutCatalogueAllocation, PutCatalogueCompany, Translations, is_active_currency, parse_langcode,
+    parse_price,
 };
 use crate::db::record_write::RecordWrite;
 use crate::error::{Result, rule_with_value};
-use crate::limits::{CATALOGUE_ALLOCATIONS_MAX, ID_CHARS_MAX, LINK_CHARS_MAX};
+use crate::limits::{
+    CATALOGUE_ALLOCATIONS_MAX, LANGCODE_CHARS_MAX, LANGUAGES_ASKED_MAX, LINK_CHARS_MAX,
+};
 use crate::proto::catalogue::v1 as pb;
 use crate::rpc::describe::INVALID_COMPANY;
 use crate::rpc::page_token::Binding;
 use crate::rpc::read::Reader;
 use crate::types::ids::CompanyId;
 use crate::types::page::Page;
+use crate::types::text;
 
 /// The request of a list of a company's allocations.
 pub(super) struct List {
@@ -32,26 +38,35 @@ pub(super) struct List {
 }
 
 pub(super) fn list(rpc: &str, message: pb::ListAvailableAllocationsRequest) -> Result<List> {
+    let mut reader = Reader::new();
+    let company = company(&mut reader, message.company_id);
+    let languages = languages(&mut reader, &message.langcode);
+    // The same languages in another spelling are the same list.
+    let tags: Vec<String> = languages
+        .tags()
+        .iter()
+        .map(LanguageTag::to_string)
+        .collect();
     let unpaged = pb::ListAvailableAllocationsRequest {
+        company_id: message.company_id,
+        langcode: tags.join(","),
         page_size: 0,
         page_token: String::new(),
-        ..message.clone()
     };
     let binding = Binding::new(rpc, &unpaged);
-    let mut reader = Reader::new();
-    let list = List {
-        company: company(&mut reader, message.company_id),
-        languages: languages(&mut reader, &message.langcode),
-        page: reader.page_of_whole(
-            message.page_size,
-            CATALOGUE_ALLOCATIONS_MAX,
-            &message.page_token,
-            binding,
-        ),
+    let page = reader.page_of_whole(
+        message.page_size,
+        CATALOGUE_ALLOCATIONS_MAX,
+        &message.page_token,
         binding,
-    };
+    );
     reader.finish()?;
-    Ok(list)
+    Ok(List {
+        company,
+        languages,
+        page,
+        binding,
+    })
 }
 
 /// The request of one allocation.
@@ -178,16 +193,24 @@ fn missing_or(rule: &str, value: &str) -> String {
 }
 
 fn languages(reader: &mut Reader, langcode: &str) -> LanguageFallback {
-    let tag = match langcode {
-        "" => Some(LanguageTag::ENGLISH),
-        long if long.len() > ID_CHARS_MAX => None,
-        text => LanguageTag::parse_requested(text),
+    const FIELD: &str = "langcode";
+    const RULE: &str =
+        "must be BCP 47 language tags as in Accept-Language, such as `fr-CA` or `fr-CA, fr;q=0.9`";
+    let rule = if text::check(langcode, LANGCODE_CHARS_MAX).is_err() {
+        format!("must have at most {LANGCODE_CHARS_MAX} characters, without NUL")
+    } else {
+        match parse_langcode(langcode) {
+            Ok(languages) => return languages,
+            Err(LangcodeFault::TooMany(count)) => {
+                format!("must name at most {LANGUAGES_ASKED_MAX} languages, got {count}")
+            }
+            Err(LangcodeFault::Malformed { part, suggestion }) => {
+                did_you_mean(rule_with_value(RULE, &part), suggestion.as_deref())
+            }
+        }
     };
-    LanguageFallback::new(tag.unwrap_or_else(|| {
-        let rule = "must be a BCP 47 language tag, such as fr-CA";
-        reader.violation("langcode", rule_with_value(rule, langcode));
-        LanguageTag::ENGLISH
-    }))
+    reader.violation(FIELD, rule);
+    LanguageFallback::new(&LanguageTag::ENGLISH)
 }
 
 fn price(reader: &mut Reader, field: &str, text: &str) -> String {
@@ -205,13 +228,13 @@ fn price(reader: &mut Reader, field: &str, text: &str) -> String {
 
 fn currency(reader: &mut Reader, field: &str, code: &str) -> String {
     if !is_active_currency(code) {
-        reader.violation(
-            field,
-            missing_or(
-                "must be an active currency code of ISO 4217, such as USD",
-                code,
-            ),
+        let rule = missing_or(
+            "must be an active currency code of ISO 4217, such as USD",
+            code,
         );
+        let upper = code.to_ascii_uppercase();
+        let meant = is_active_currency(&upper).then_some(upper.as_str());
+        reader.violation(field, did_you_mean(rule, meant));
     }
     code.into()
 }
@@ -238,36 +261,41 @@ fn image(reader: &mut Reader, url: &str) -> String {
 
 /// Checks that this is a valid https URL that clients may load; otherwise returns the rule that it breaks. The parser
 /// corrects many errors, such as blanks, backslashes and missing slashes; a URL that it has to correct is invalid.
-fn check_image(url: &str) -> Result<(), &'static str> {
-    const RULE: &str = "must be an https URL with a host, without user and password";
+fn check_image(url: &str) -> Result<(), String> {
     if url
         .chars()
         .any(|char| char.is_control() || is_bidirectional(char))
     {
-        return Err("must not contain control characters or marks of the direction of text");
+        return Err("must not contain control characters or marks of the direction of text".into());
     }
-    let is_corrected = Cell::new(false);
-    let correct = |_| is_corrected.set(true);
+    let corrected = Cell::new(None);
+    let correct = |violation| corrected.set(Some(violation));
     let parsed = Url::options()
         .syntax_violation_callback(Some(&correct))
         .parse(url);
-    let parsed = parsed.map_err(|_| RULE)?;
-    if parsed.scheme() != "https" || is_corrected.get() {
-        return Err(RULE);
+    let parsed = parsed.map_err(|error| format!("must be an https URL with a host: {error}"))?;
+    if parsed.scheme() != "https" {
+        return Err("must be a URL of the scheme https".into());
     }
-    let is_private = match parsed.host().ok_or(RULE)? {
-        Host::Domain(_) => false,
-        Host::Ipv4(address) => is_private_v4(address),
-        Host::Ipv6(address) => is_private_v6(address),
-    };
-    if is_private {
-        return Err("must not lead to an address of a private network");
+    if !parsed.username().is_empty() || parsed.password().is_some() {
+        return Err("must not contain a user or a password".into());
+    }
+    if let Some(violation) = corrected.get() {
+        return Err(format!("must be a valid URL: {}", violation.description()));
+    }
+    match parsed.host() {
+        None => return Err("must be an https URL with a host".into()),
+        Some(Host::Ipv4(address)) if is_private_v4(address) => return Err(PRIVATE.into()),
+        Some(Host::Ipv6(address)) if is_private_v6(address) => return Err(PRIVATE.into()),
+        Some(_) => {}
     }
     if parsed.port() == Some(0) {
-        return Err("must not have the port 0");
+        return Err("must not have the port 0".into());
     }
     Ok(())
 }
+
+const PRIVATE: &str = "must not lead to an address of a private network";
 
 /// Whether a character changes the direction in which text is shown, so that a URL may look like another one.
 fn is_bidirectional(char: char) -> bool {
@@ -275,22 +303,36 @@ fn is_bidirectional(char: char) -> bool {
 }
 
 fn is_private_v4(address: Ipv4Addr) -> bool {
-    // 100.64.0.0/10 is shared by the customers of a provider (RFC 6598).
+    // 100.64.0.0/10 is shared by the customers of a provider (RFC 6598), 0.0.0.0/8 is the host itself (RFC 1122).
     let is_shared = u32::from(address) >> 22 == u32::from(Ipv4Addr::new(100, 64, 0, 0)) >> 22;
     address.is_private()
         || address.is_loopback()
         || address.is_link_local()
-        || address.is_unspecified()
+        || address.octets()[0] == 0
         || address.is_broadcast()
+        || address.is_multicast()
         || is_shared
 }
 
 fn is_private_v6(address: Ipv6Addr) -> bool {
+    let segments = address.segments();
+    let embedded = |high: u16, low: u16| Ipv4Addr::from((u32::from(high) << 16) | u32::from(low));
+    // Addresses that stand for one of IPv4: mapped and compatible (RFC 4291), translated (RFC 6052), 6to4 (RFC 3056).
+    let embedded = match segments {
+        [0, 0, 0, 0, 0, 0 | 0xffff, high, low] | [0x64, 0xff9b, 0, 0, 0, 0, high, low] => {
+            Some(embedded(high, low))
+        }
+        [0x2002, high, low, ..] => Some(embedded(high, low)),
+        _ => None,
+    };
+    let is_site_local = segments[0] & 0xffc0 == 0xfec0;
     address.is_loopback()
         || address.is_unspecified()
         || address.is_unique_local()
         || address.is_unicast_link_local()
-        || address.to_ipv4_mapped().is_some_and(is_private_v4)
+        || address.is_multicast()
+        || is_site_local
+        || embedded.is_some_and(is_private_v4)
 }
 
 impl From<CatalogueCompany> for pb::Company {
@@ -408,6 +450,18 @@ mod tests {
             ("https://[::1]/x", "private network"),
             ("https://[fd00::1]/x", "private network"),
             ("https://[::ffff:10.0.0.1]/x", "private network"),
+            ("https://[::10.0.0.1]/x", "private network"),
+            ("https://[64:ff9b::192.168.1.1]/x", "private network"),
+            ("https://[2002:a00:1::]/x", "private network"),
+            ("https://[fec0::1]/x", "private network"),
+            ("https://[ff02::1]/x", "private network"),
+            ("https://0.1.2.3/x", "private network"),
+            ("https://224.0.0.1/x", "private network"),
+            ("http://example.com/x", "scheme https"),
+            ("https://user:secret@example.com/", "user or a password"),
+            ("https://exa mple.com/", "with a host: invalid"),
+            ("https:/example.com/", "valid URL: expected //"),
+            ("https://example.com/a b", "valid URL: non-URL code point"),
             ("https://example.com:0/x", "port 0"),
             ("https://example.com/\u{202e}gnp.x", "direction of text"),
             ("https://example.com/\u{7}", "control characters"),
@@ -415,7 +469,13 @@ mod tests {
             let refused = check_image(url).expect_err(url);
             assert!(refused.contains(rule), "{url}: {refused}");
         }
-        assert_eq!(check_image("https://100.128.0.1/x"), Ok(()));
+        for public in [
+            "https://100.128.0.1/x",
+            "https://[64:ff9b::8.8.8.8]/x",
+            "https://[2002:808:808::]/x",
+        ] {
+            assert_eq!(check_image(public), Ok(()), "{public}");
+        }
     }
 
     #[test]

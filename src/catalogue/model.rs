@@ -1,7 +1,9 @@
 //! The records of a catalogue, and the commands that write them.
 
+mod cldr;
 mod fallback;
 mod label;
+mod langcode;
 mod language;
 mod price;
 mod put;
@@ -11,9 +13,10 @@ use crate::types::ids::CompanyId;
 
 pub(crate) use fallback::LanguageFallback;
 pub(crate) use label::label_for;
+pub(crate) use langcode::{LangcodeFault, intended_tag, parse_langcode};
 pub(crate) use language::LanguageTag;
 pub(crate) use price::{Price, active_currencies, is_active_currency, parse_price};
-pub(crate) use put::{PutDecision, decide_put};
+pub(crate) use put::{PutDecision, PutTarget, decide_put};
 pub(crate) use texts::{CatalogueText, CatalogueTexts, QUANTITY, Translations};
 
 /// A company with a catalogue.
@@ -35,7 +38,7 @@ pub(crate) struct CatalogueAllocation {
     pub(crate) offer: Offer,
     /// The texts in all languages, or only in those that a read asked for.
     pub(crate) translations: Translations,
-    /// Number of writes of the record, its creation included: starts at 1.
+    /// Grows by 1 with each write of the record, and starts above those of all deleted allocations of the company.
     pub(crate) version: i64,
 }
 

@@ -99,7 +99,7 @@ impl Rpcs for CatalogueService {
             let written = store::execute(&pool, &call.claim, write).await?;
             let allocation = convert::to_message(
                 &written.record,
-                &LanguageFallback::new(LanguageTag::ENGLISH),
+                &LanguageFallback::new(&LanguageTag::ENGLISH),
             );
             let message = pb::PutAllocationResponse {
                 allocation: Some(allocation),

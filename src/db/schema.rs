@@ -259,6 +259,7 @@ diesel::table! {
         version -> BigInt,
         created_at -> Timestamptz,
         updated_at -> Timestamptz,
+        deleted_version_max -> Nullable<BigInt>,
     }
 }
 
@@ -276,6 +277,7 @@ diesel::table! {
         version -> BigInt,
         created_at -> Timestamptz,
         updated_at -> Timestamptz,
+        first_version -> Nullable<BigInt>,
     }
 }
 

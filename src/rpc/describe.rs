@@ -367,9 +367,17 @@ fn precondition(reason: Reason, subject: impl Into<String>, text: String) -> Err
 }
 
 fn version_mismatch(expected: i64, actual: i64) -> ErrorDescription {
-    let text = format!(
-        "The record is at version {actual}, not at the expected version {expected}: read it again before you change it."
-    );
+    let text = match (expected, actual) {
+        (_, 0) => format!(
+            "There is no such record, so that it cannot be at the expected version {expected}: expect 0 to create it."
+        ),
+        (0, _) => format!(
+            "There is a record already, at version {actual}, where none was expected: read it before you change it."
+        ),
+        _ => format!(
+            "The record is at version {actual}, not at the expected version {expected}: read it again before you change it."
+        ),
+    };
     ErrorDescription::new(Code::Aborted, Reason::VersionMismatch, text)
         .with("expected_version", expected)
         .with("actual_version", actual)

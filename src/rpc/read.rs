@@ -200,7 +200,8 @@ impl Reader {
 
     /// A required name of at most [`NAME_CHARS_MAX`] characters.
     pub(crate) fn name(&mut self, field: &str, value: &str) -> String {
-        self.required_text(field, value, NAME_CHARS_MAX)
+        let shown = if text::is_blank(value) { "" } else { value };
+        self.required_text(field, shown, NAME_CHARS_MAX)
     }
 
     /// A required note, reason or description of at most [`NOTE_CHARS_MAX`] characters.

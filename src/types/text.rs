@@ -1,5 +1,8 @@
 //! Rules of texts: UTF-8 without NUL, with a length in characters.
 
+use icu_properties::CodePointSetData;
+use icu_properties::props::{DefaultIgnorableCodePoint, WhiteSpace};
+
 /// The rule that a text breaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum TextFault {
@@ -31,6 +34,20 @@ pub(crate) fn check_required(text: &str, chars_max: usize) -> Result<(), TextFau
     check(text, chars_max)
 }
 
+/// Whether a text shows nothing: it is empty, or has only blanks, control characters, and characters that Unicode says to
+/// draw nothing for, such as a zero-width space, a mark of direction or a Hangul filler.
+pub(crate) fn is_blank(text: &str) -> bool {
+    const BRAILLE_BLANK: char = '\u{2800}';
+    let blanks = CodePointSetData::new::<WhiteSpace>();
+    let ignorable = CodePointSetData::new::<DefaultIgnorableCodePoint>();
+    text.chars().all(|char| {
+        blanks.contains(char)
+            || ignorable.contains(char)
+            || char.is_control()
+            || char == BRAILLE_BLANK
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -42,5 +59,32 @@ mod tests {
         assert_eq!(check("a\0b", 5), Err(TextFault::Nul));
         assert_eq!(check("", 5), Ok(()));
         assert_eq!(check_required("", 5), Err(TextFault::Empty));
+    }
+
+    #[test]
+    fn a_text_that_shows_nothing_is_blank() {
+        for blank in [
+            "",
+            " \t\r\n",
+            "\u{a0}\u{2003}\u{3000}",
+            "\u{200b}\u{200c}\u{200d}\u{feff}\u{2060}",
+            "\u{200e}\u{202e}\u{2066}\u{61c}",
+            "\u{ad}\u{34f}\u{115f}\u{3164}\u{ffa0}\u{17b4}",
+            "\u{fe0f}\u{e0041}\u{180b}",
+            "\u{2800}\u{7f}\u{85}",
+        ] {
+            assert!(is_blank(blank), "{blank:?}");
+        }
+        for shown in [
+            ".",
+            " a ",
+            "\u{200b}b",
+            "\u{301}",
+            "👩\u{200d}👧",
+            "_",
+            "\u{fffd}",
+        ] {
+            assert!(!is_blank(shown), "{shown:?}");
+        }
     }
 }

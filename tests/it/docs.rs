@@ -407,6 +407,14 @@ fn limits_of_catalogues() -> Vec<Limit> {
             "all texts of an allocation",
             mib(limits::CATALOGUE_TEXTS_BYTES_MAX),
         ),
+        (
+            "languages that a `langcode` asks for",
+            format!(
+                "{}, in {}",
+                limits::LANGUAGES_ASKED_MAX,
+                characters(limits::LANGCODE_CHARS_MAX)
+            ),
+        ),
     ]
 }
 

@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use super::suggestion::did_you_mean;
 use crate::catalogue::model::{
     CatalogueText, CatalogueTexts, LanguageFallback, LanguageTag, QUANTITY, Translations,
+    intended_tag,
 };
 use crate::error::rule_with_value;
 use crate::limits::{
@@ -11,9 +13,10 @@ use crate::limits::{
 };
 use crate::proto::catalogue::v1 as pb;
 use crate::rpc::read::Reader;
+use crate::types::text::is_blank;
 
 /// Reads the texts in all languages. English is required, and the two labels of a language must either both contain the
-/// quantity or both not.
+/// quantity or both not. A text that shows nothing counts as missing.
 pub(super) fn translations(
     reader: &mut Reader,
     given: &BTreeMap<String, pb::Translation>,
@@ -26,19 +29,25 @@ pub(super) fn translations(
         return Translations::new();
     }
     let mut translations = Translations::new();
+    let mut spelled: BTreeMap<LanguageTag, &str> = BTreeMap::new();
     for (language, texts) in given {
         let field = format!("{FIELD}[\"{language}\"]");
         let tag = Some(language).filter(|language| language.len() <= ID_CHARS_MAX);
         let Some(tag) = tag.and_then(|language| LanguageTag::parse(language)) else {
             let rule = "must have as key a BCP 47 language tag without extensions, such as fr-CA";
-            reader.violation(field, rule_with_value(rule, language));
+            let meant = intended_tag(language);
+            let rule = did_you_mean(rule_with_value(rule, language), meant.as_deref());
+            reader.violation(field, rule);
             continue;
         };
         let texts = self::texts(reader, &field, &tag, texts);
-        if translations.insert(tag, texts).is_some() {
-            let rule = "must not have as key the language of another key";
-            reader.violation(field, rule_with_value(rule, language));
+        if let Some(other) = spelled.insert(tag.clone(), language) {
+            let rule = format!(
+                "must not have a language twice: the keys {other:?} and {language:?} both mean {tag}"
+            );
+            reader.violation(FIELD, rule);
         }
+        translations.insert(tag, texts);
     }
     if !translations.contains_key(&LanguageTag::ENGLISH) {
         reader.violation(format!("{FIELD}[\"en\"]"), "is required");
@@ -62,13 +71,20 @@ fn texts(
     tag: &LanguageTag,
     given: &pb::Translation,
 ) -> CatalogueTexts {
+    let text = |given: &String| {
+        if is_blank(given) {
+            String::new()
+        } else {
+            given.clone()
+        }
+    };
     let texts = CatalogueTexts {
-        allocation_name: given.allocation_name.clone(),
-        display_name: given.display_name.clone(),
-        allocation_description: given.allocation_description.clone(),
-        allocation_long_description: given.allocation_long_description.clone(),
-        allocation_singular_label: given.allocation_singular_label.clone(),
-        allocation_plural_label: given.allocation_plural_label.clone(),
+        allocation_name: text(&given.allocation_name),
+        display_name: text(&given.display_name),
+        allocation_description: text(&given.allocation_description),
+        allocation_long_description: text(&given.allocation_long_description),
+        allocation_singular_label: text(&given.allocation_singular_label),
+        allocation_plural_label: text(&given.allocation_plural_label),
     };
     for text in CatalogueText::ALL {
         let field = format!("{field}.{}", text.name());
@@ -87,13 +103,10 @@ fn texts(
 /// quantity, the other must too.
 fn check_labels(reader: &mut Reader, field: &str, translations: &Translations) {
     for (tag, own) in translations {
-        let has_label = own
-            .get(CatalogueText::SingularLabel)
-            .or(own.get(CatalogueText::PluralLabel));
-        if has_label.is_none() {
+        if !own.has_label() {
             continue;
         }
-        let languages = LanguageFallback::new(tag.clone());
+        let languages = LanguageFallback::new(tag);
         let has_quantity = |text| {
             let (_, label) = languages.text(translations, text)?;
             Some(label.contains(QUANTITY))
@@ -129,8 +142,8 @@ mod tests {
     proptest! {
         /// The check passes exactly if every reader is served two labels that agree.
         #[test]
-        fn labels_agree_for_every_reader(labels in prop::collection::vec((label(), label()), 4)) {
-            let languages = ["en", "fr", "fr-CA", "de-AT"].map(tag);
+        fn labels_agree_for_every_reader(labels in prop::collection::vec((label(), label()), 8)) {
+            let languages = ["en", "fr", "fr-CA", "de-AT", "es", "es-419", "zh-TW", "zh-Hant-TW"].map(tag);
             let translations: Translations = languages.into_iter().zip(labels).map(|(tag, (singular, plural))| {
                 let texts = CatalogueTexts {
                     allocation_singular_label: singular,
@@ -142,12 +155,12 @@ mod tests {
             let mut read = Reader::new();
             check_labels(&mut read, "translations", &translations);
             let agree = |asked: &str| {
-                let languages = LanguageFallback::new(tag(asked));
+                let languages = LanguageFallback::new(&tag(asked));
                 let has_quantity = |text| languages.text(&translations, text).map(|(_, label)| label.contains(QUANTITY));
                 let pair = (has_quantity(CatalogueText::SingularLabel), has_quantity(CatalogueText::PluralLabel));
                 !matches!(pair, (Some(one), Some(other)) if one != other)
             };
-            let readers = ["en", "en-GB", "fr", "fr-CA", "fr-BE", "de", "de-AT", "ja"];
+            let readers = ["en", "en-GB", "fr", "fr-CA", "fr-BE", "de", "de-AT", "es", "es-MX", "es-ES", "zh-Hant-TW", "zh-TW", "zh-HK", "ja"];
             prop_assert_eq!(read.finish().is_ok(), readers.into_iter().all(agree));
         }
     }

@@ -1,10 +1,6 @@
 //! The label of a number of units, such as `5 trees`.
 
-use icu_decimal::DecimalFormatter;
-use icu_decimal::input::Decimal;
-use icu_locale_core::extensions::unicode::{key, value};
-use icu_plurals::{PluralCategory, PluralRules};
-
+use crate::catalogue::model::cldr::{PluralCategory, format_number};
 use crate::catalogue::model::fallback::LanguageFallback;
 use crate::catalogue::model::language::LanguageTag;
 use crate::catalogue::model::texts::{CatalogueText, QUANTITY, Translations};
@@ -14,7 +10,7 @@ use crate::error::{Error, Result};
 /// of the singular label take that label; all others take the plural label.
 ///
 /// # Errors
-/// An internal error if an allocation lacks an English label, or if the compiled data of ICU4X lacks a language.
+/// An internal error if an allocation lacks an English label.
 pub(crate) fn label_for(
     languages: &LanguageFallback,
     translations: &Translations,
@@ -24,30 +20,18 @@ pub(crate) fn label_for(
         let served = languages.text(translations, text);
         served.ok_or_else(|| Error::internal("an allocation has no English label"))
     };
-    let (tag, singular) = label(CatalogueText::SingularLabel)?;
-    if is_one(tag, quantity)? {
-        return fill(tag, singular, quantity);
+    let (mut tag, mut label_text) = label(CatalogueText::SingularLabel)?;
+    if PluralCategory::of(quantity, tag) != PluralCategory::One {
+        (tag, label_text) = label(CatalogueText::PluralLabel)?;
     }
-    let (tag, plural) = label(CatalogueText::PluralLabel)?;
-    fill(tag, plural, quantity)
+    Ok(fill(tag, label_text, quantity))
 }
 
-fn is_one(tag: &LanguageTag, quantity: u64) -> Result<bool> {
-    let rules = PluralRules::try_new_cardinal((&tag.locale()).into()).map_err(Error::internal)?;
-    Ok(rules.category_for(quantity) == PluralCategory::One)
-}
-
-fn fill(tag: &LanguageTag, label: &str, quantity: u64) -> Result<String> {
+fn fill(tag: &LanguageTag, label: &str, quantity: u64) -> String {
     if !label.contains(QUANTITY) {
-        return Ok(label.into());
+        return label.into();
     }
-    let mut locale = tag.locale();
-    let keywords = &mut locale.extensions.unicode.keywords;
-    keywords.set(key!("nu"), value!("latn"));
-    let formatter = DecimalFormatter::try_new((&locale).into(), Default::default());
-    let formatter = formatter.map_err(Error::internal)?;
-    let number = formatter.format(&Decimal::from(quantity)).to_string();
-    Ok(label.replace(QUANTITY, &number))
+    label.replace(QUANTITY, &format_number(quantity, tag))
 }
 
 #[cfg(test)]
@@ -68,7 +52,7 @@ mod tests {
     fn of(language: &str, quantity: u64) -> String {
         let tag = LanguageTag::parse(language).expect("a tag");
         let translations = Translations::from([(tag.clone(), labels("one [qty]", "[qty] others"))]);
-        label_for(&LanguageFallback::new(tag), &translations, quantity).expect("a label")
+        label_for(&LanguageFallback::new(&tag), &translations, quantity).expect("a label")
     }
 
     #[test]
@@ -117,7 +101,7 @@ mod tests {
             (french.clone(), labels("", "[qty] unités")),
             (english, labels("[qty] unit", "[qty] units")),
         ]);
-        let languages = LanguageFallback::new(french);
+        let languages = LanguageFallback::new(&french);
         let label = |quantity| label_for(&languages, &translations, quantity).expect("a label");
         assert_eq!(label(1), "1 unit");
         // The singular label is English, and 0 is not «one» in English.
@@ -131,7 +115,7 @@ mod tests {
             LanguageTag::ENGLISH,
             labels("a [qty] b [qty]", "none [Qty]"),
         )]);
-        let languages = LanguageFallback::new(LanguageTag::ENGLISH);
+        let languages = LanguageFallback::new(&LanguageTag::ENGLISH);
         let label = |quantity| label_for(&languages, &translations, quantity).expect("a label");
         assert_eq!(label(1), "a 1 b 1");
         assert_eq!(label(2), "none [Qty]");

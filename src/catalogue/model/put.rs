@@ -8,8 +8,8 @@ use crate::error::Result;
 pub(crate) enum PutDecision {
     /// Leaves the record, which has the content of the put already; with its version.
     Replay(i64),
-    /// Creates the record with version 1.
-    Create,
+    /// Creates the record; with its first version.
+    Create(i64),
     /// Replaces the record; with its new version.
     Replace(i64),
 }
@@ -18,8 +18,7 @@ impl PutDecision {
     /// The version of the record after the put.
     pub(crate) fn version(self) -> i64 {
         match self {
-            Self::Replay(version) | Self::Replace(version) => version,
-            Self::Create => 1,
+            Self::Replay(version) | Self::Create(version) | Self::Replace(version) => version,
         }
     }
 
@@ -29,24 +28,44 @@ impl PutDecision {
     }
 }
 
-/// Decides what a put does, by the stored record's version and whether its content is that of the put.
+/// The record that a put finds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct PutTarget {
+    pub(crate) version: i64,
+    /// The version that the record was created with.
+    pub(crate) first_version: i64,
+    /// Whether the content of the record is that of the put.
+    pub(crate) is_same: bool,
+}
+
+/// Decides what a put does with the record that it finds. A record that it creates begins above `deleted_version_max`,
+/// the highest version of all that were deleted, so that no version ever names two contents.
 ///
 /// A put with the same content is a repetition if it expects the stored version or the one before: the latter is what
-/// the put that wrote the record expected, if it expected any.
+/// the put that wrote the record expected, if it expected any. The version before a record's first one is 0.
 ///
 /// # Errors
 /// A version mismatch if the put expects another version; the actual version is 0 if there is no record.
-pub(crate) fn decide_put(expected: Option<i64>, found: Option<(i64, bool)>) -> Result<PutDecision> {
-    let actual = found.map_or(0, |(version, _)| version);
-    let is_same = found.is_some_and(|(_, is_same)| is_same);
-    if is_same && expected.is_none_or(|expected| [actual - 1, actual].contains(&expected)) {
-        return Ok(PutDecision::Replay(actual));
+pub(crate) fn decide_put(
+    expected: Option<i64>,
+    found: Option<PutTarget>,
+    deleted_version_max: i64,
+) -> Result<PutDecision> {
+    let Some(found) = found else {
+        require_version(expected, 0)?;
+        return Ok(PutDecision::Create(deleted_version_max + 1));
+    };
+    let before = if found.version == found.first_version {
+        0
+    } else {
+        found.version - 1
+    };
+    let is_repetition = |expected| [before, found.version].contains(&expected);
+    if found.is_same && expected.is_none_or(is_repetition) {
+        return Ok(PutDecision::Replay(found.version));
     }
-    require_version(expected, actual)?;
-    Ok(match actual {
-        0 => PutDecision::Create,
-        _ => PutDecision::Replace(actual + 1),
-    })
+    require_version(expected, found.version)?;
+    Ok(PutDecision::Replace(found.version + 1))
 }
 
 #[cfg(test)]
@@ -56,39 +75,57 @@ mod tests {
     use super::*;
     use crate::error::Error;
 
+    fn target(version: i64, first_version: i64, is_same: bool) -> Option<PutTarget> {
+        Some(PutTarget {
+            version,
+            first_version,
+            is_same,
+        })
+    }
+
     #[test]
     fn a_put_replaces_unless_nothing_would_change() {
         let mismatch = |expected, actual| Err(Error::VersionMismatch { expected, actual });
         for (expected, found, decision) in [
-            (None, None, Ok(PutDecision::Create)),
-            (Some(0), None, Ok(PutDecision::Create)),
+            (None, None, Ok(PutDecision::Create(1))),
+            (Some(0), None, Ok(PutDecision::Create(1))),
             (Some(1), None, mismatch(1, 0)),
-            (None, Some((3, false)), Ok(PutDecision::Replace(4))),
-            (Some(3), Some((3, false)), Ok(PutDecision::Replace(4))),
-            (Some(2), Some((3, false)), mismatch(2, 3)),
-            (None, Some((3, true)), Ok(PutDecision::Replay(3))),
-            (Some(3), Some((3, true)), Ok(PutDecision::Replay(3))),
-            (Some(2), Some((3, true)), Ok(PutDecision::Replay(3))),
-            (Some(1), Some((3, true)), mismatch(1, 3)),
-            (Some(4), Some((3, true)), mismatch(4, 3)),
-            (Some(0), Some((1, true)), Ok(PutDecision::Replay(1))),
-            (Some(0), Some((1, false)), mismatch(0, 1)),
+            (None, target(3, 1, false), Ok(PutDecision::Replace(4))),
+            (Some(3), target(3, 1, false), Ok(PutDecision::Replace(4))),
+            (Some(2), target(3, 1, false), mismatch(2, 3)),
+            (None, target(3, 1, true), Ok(PutDecision::Replay(3))),
+            (Some(3), target(3, 1, true), Ok(PutDecision::Replay(3))),
+            (Some(2), target(3, 1, true), Ok(PutDecision::Replay(3))),
+            (Some(1), target(3, 1, true), mismatch(1, 3)),
+            (Some(4), target(3, 1, true), mismatch(4, 3)),
+            (Some(0), target(1, 1, true), Ok(PutDecision::Replay(1))),
+            (Some(0), target(1, 1, false), mismatch(0, 1)),
+            // A record that was created anew above the version 4.
+            (Some(0), target(5, 5, true), Ok(PutDecision::Replay(5))),
+            (Some(4), target(5, 5, true), mismatch(4, 5)),
+            (Some(0), target(6, 5, true), mismatch(0, 6)),
         ] {
-            assert_eq!(
-                decide_put(expected, found),
-                decision,
-                "{expected:?} {found:?}"
-            );
+            let decided = decide_put(expected, found, 0);
+            assert_eq!(decided, decision, "{expected:?} {found:?}");
         }
+        let anew = decide_put(Some(0), None, 4);
+        assert_eq!(anew, Ok(PutDecision::Create(5)));
     }
 
     proptest! {
         /// Repeating a put that was applied leaves the record as it is, whatever version it expects.
         #[test]
-        fn a_repeat_is_a_replay(expected in proptest::option::of(-1_i64..5), found in proptest::option::of((1_i64..4, any::<bool>()))) {
-            if let Ok(decision) = decide_put(expected, found) {
+        fn a_repeat_is_a_replay(
+            expected in proptest::option::of(-1_i64..8),
+            found in proptest::option::of((0_i64..3, 1_i64..4, any::<bool>())),
+            deleted in 0_i64..4,
+        ) {
+            let found = found.map(|(writes, first_version, is_same)| PutTarget { version: first_version + writes, first_version, is_same });
+            if let Ok(decision) = decide_put(expected, found, deleted) {
                 let version = decision.version();
-                prop_assert_eq!(decide_put(expected, Some((version, true))), Ok(PutDecision::Replay(version)));
+                let first_version = found.map_or(version, |found| found.first_version);
+                let written = PutTarget { version, first_version, is_same: true };
+                prop_assert_eq!(decide_put(expected, Some(written), deleted), Ok(PutDecision::Replay(version)));
             }
         }
     }

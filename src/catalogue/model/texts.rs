@@ -52,6 +52,11 @@ impl CatalogueText {
         Self::PluralLabel,
     ];
 
+    /// Whether it is one of the two labels, which agree on whether they contain the quantity.
+    pub(crate) fn is_label(self) -> bool {
+        matches!(self, Self::SingularLabel | Self::PluralLabel)
+    }
+
     /// The name of the text's field in the messages.
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -66,6 +71,14 @@ impl CatalogueText {
 }
 
 impl CatalogueTexts {
+    /// Whether any of the two labels is there.
+    pub(crate) fn has_label(&self) -> bool {
+        let mut labels = CatalogueText::ALL
+            .into_iter()
+            .filter(|text| text.is_label());
+        labels.any(|label| self.get(label).is_some())
+    }
+
     /// The text, unless it is missing.
     pub(crate) fn get(&self, text: CatalogueText) -> Option<&str> {
         let text = match text {

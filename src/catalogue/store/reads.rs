@@ -139,30 +139,31 @@ async fn require_company(
     }
 }
 
-/// The allocation with this id, with the texts in all languages.
+/// The allocation with this id, with the texts in all languages, and its first version.
 pub(super) async fn find_allocation(
     connection: &mut AsyncPgConnection,
     owner: OwnerId,
     id: AllocationNumber,
-) -> Result<Option<CatalogueAllocation>, TransactionError> {
+) -> Result<Option<(CatalogueAllocation, i64)>, TransactionError> {
     use catalogue_allocation as stored;
 
-    let row: Option<Row> = stored::table
+    let columns = (
+        stored::allocation_id,
+        stored::msrp_price,
+        stored::msrp_currency,
+        stored::unit_price,
+        stored::unit_currency,
+        stored::image,
+        stored::translations,
+        stored::version,
+    );
+    let found: Option<(Row, Option<i64>)> = stored::table
         .find((owner.0, id))
-        .select((
-            stored::allocation_id,
-            stored::msrp_price,
-            stored::msrp_currency,
-            stored::unit_price,
-            stored::unit_currency,
-            stored::image,
-            stored::translations,
-            stored::version,
-        ))
+        .select((columns, stored::first_version))
         .first(connection)
         .await
         .optional()?;
-    Ok(row.map(record))
+    Ok(found.map(|(row, first_version)| (record(row), first_version.unwrap_or(1))))
 }
 
 fn record(row: Row) -> CatalogueAllocation {

@@ -6,7 +6,7 @@ use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use super::reads::find_allocation;
 use crate::catalogue::model::{
     CatalogueAllocation, CatalogueCompany, DeleteCatalogueAllocation, LanguageTag,
-    PutCatalogueAllocation, PutCatalogueCompany, PutDecision, decide_put,
+    PutCatalogueAllocation, PutCatalogueCompany, PutDecision, PutTarget, decide_put,
 };
 use crate::db::pg_error::{DbError, TransactionError};
 use crate::db::pool::Pool;
@@ -53,15 +53,20 @@ async fn find_company(
     Ok(found.map(|(name, version)| CatalogueCompany { id, name, version }))
 }
 
-async fn require_company(
+/// Refuses a company that does not exist. Returns the highest version of its deleted allocations; 0 if none was deleted.
+async fn deleted_version_max(
     connection: &mut AsyncPgConnection,
     id: CompanyId,
     owner: OwnerId,
-) -> Result<(), TransactionError> {
-    match find_company(connection, id, owner).await? {
-        Some(_) => Ok(()),
-        None => Err(Error::CompanyNotFound(id).into()),
-    }
+) -> Result<i64, TransactionError> {
+    let found: Option<Option<i64>> = catalogue_company::table
+        .find(owner.0)
+        .select(catalogue_company::deleted_version_max)
+        .first(connection)
+        .await
+        .optional()?;
+    let found = found.ok_or(Error::CompanyNotFound(id))?;
+    Ok(found.unwrap_or(0))
 }
 
 impl RecordCommand for PutCatalogueCompany {
@@ -77,8 +82,13 @@ impl RecordCommand for PutCatalogueCompany {
         }
         lock(context, owner).await?;
         let found = find_company(context.connection, self.company, owner).await?;
-        let found = found.map(|company| (company.version, company.name == self.name));
-        let decision = decide_put(self.expected_version, found)?;
+        let found = found.map(|company| PutTarget {
+            version: company.version,
+            first_version: 1,
+            is_same: company.name == self.name,
+        });
+        // Companies are never deleted.
+        let decision = decide_put(self.expected_version, found, 0)?;
         let version = decision.version();
         let written = WrittenRecord {
             record: CatalogueCompany {
@@ -124,17 +134,18 @@ impl RecordCommand for PutCatalogueAllocation {
 
         let owner = OwnerId::of_company(self.company);
         lock(context, owner).await?;
-        require_company(context.connection, self.company, owner).await?;
+        let deleted = deleted_version_max(context.connection, self.company, owner).await?;
         let found = find_allocation(context.connection, owner, self.id).await?;
-        let found = found.map(|found| {
-            let is_same = found.offer == self.offer && found.translations == self.translations;
-            (found.version, is_same)
+        let found = found.map(|(found, first_version)| PutTarget {
+            version: found.version,
+            first_version,
+            is_same: found.offer == self.offer && found.translations == self.translations,
         });
-        let decision = decide_put(self.expected_version, found)?;
-        if decision == PutDecision::Create {
+        let decision = decide_put(self.expected_version, found, deleted)?;
+        let version = decision.version();
+        if decision == PutDecision::Create(version) {
             require_below_limit(context.connection, owner).await?;
         }
-        let version = decision.version();
         let written = WrittenRecord {
             record: CatalogueAllocation {
                 id: self.id,
@@ -172,6 +183,7 @@ impl RecordCommand for PutCatalogueAllocation {
                 stored::owner_id.eq(owner.0),
                 stored::allocation_id.eq(self.id),
                 stored::created_at.eq(now),
+                stored::first_version.eq(version),
                 content,
             ))
             .on_conflict((stored::owner_id, stored::allocation_id))
@@ -214,7 +226,7 @@ impl RecordCommand for DeleteCatalogueAllocation {
 
         let owner = OwnerId::of_company(self.company);
         lock(context, owner).await?;
-        require_company(context.connection, self.company, owner).await?;
+        let deleted = deleted_version_max(context.connection, self.company, owner).await?;
         let record = stored::table.find((owner.0, self.id));
         let found: Option<i64> = record
             .select(stored::version)
@@ -223,9 +235,14 @@ impl RecordCommand for DeleteCatalogueAllocation {
             .optional()?;
         let version = found.ok_or(Error::NoResults(Some(self.id)))?;
         require_version(self.expected_version, version)?;
-        if !context.validate_only {
-            diesel::delete(record).execute(context.connection).await?;
+        if context.validate_only {
+            return Ok(WrittenRecord::applied(()));
         }
+        diesel::update(catalogue_company::table.find(owner.0))
+            .set(catalogue_company::deleted_version_max.eq(deleted.max(version)))
+            .execute(context.connection)
+            .await?;
+        diesel::delete(record).execute(context.connection).await?;
         Ok(WrittenRecord::applied(()))
     }
 }

@@ -8,6 +8,7 @@ use earmark::proto::catalogue::v1::{
 use crate::support::catalogue_fixture::{
     COMPANY, CatalogueFixture, NO_COMPANY, get, listing, putting, texts,
 };
+use crate::support::earmark::refusal;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_text_falls_back_to_the_next_language_that_has_it() {
@@ -48,6 +49,213 @@ async fn each_text_falls_back_to_the_next_language_that_has_it() {
         let got = fixture.get("1", asked).await;
         assert_eq!((got.allocation, got.label), (Some(shown), None));
     }
+}
+
+/// Each language that is stored, and readers of others who are served it.
+const NEAREST: &[(&str, &str)] = &[
+    ("zh-Hant", "zh-Hant-TW zh-TW zh-HK zh-Hant"),
+    ("zh", "zh-CN zh-Hans-SG zh"),
+    ("sr-Latn", "sr-Latn-RS sr-ME sr-Latn"),
+    ("sr", "sr-RS sr-Cyrl-ME sr"),
+    ("nb", "no no-NO nn nn-NO nb"),
+    ("he", "iw iw-IL he"),
+    ("id", "in in-ID id"),
+    ("fil", "tl fil-PH fil"),
+    ("es-419", "es-MX es-AR es-419"),
+    ("es", "es-ES es"),
+    ("pt-PT", "pt-AO pt-MZ pt-PT"),
+    ("pt", "pt-BR pt"),
+    // Another script is not served before English.
+    ("en", "zh-Latn az-Arab de en-AU"),
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_is_served_the_nearest_language() {
+    let fixture = CatalogueFixture::open().await;
+    let mut request = putting("1", []);
+    for (language, _) in NEAREST {
+        request
+            .translations
+            .insert((*language).into(), texts(language));
+    }
+    fixture.put(request).await;
+    for (served, readers) in NEAREST {
+        for asked in readers.split(' ') {
+            let shown = fixture.only(asked).await;
+            assert_eq!(shown.display_name, format!("{served} display"), "{asked}");
+            assert_eq!(shown.served_languages["display_name"], *served, "{asked}");
+            let got = fixture.get("1", asked).await;
+            assert_eq!(got.allocation, Some(shown), "{asked}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn stored_tags_take_their_canonical_form() {
+    let fixture = CatalogueFixture::open().await;
+    let given = ["IW", "no-NO", "tl", "in", "sh", "zh-cmn-hant"];
+    let mut request = putting("1", []);
+    for language in given {
+        request
+            .translations
+            .insert(language.into(), texts(language));
+    }
+    let put = fixture.client.clone().put_allocation(request.clone()).await;
+    let put = put.expect("put").into_inner();
+    let stored: Vec<&str> = put.translations.keys().map(String::as_str).collect();
+    let canonical = ["en", "fil", "he", "id", "nb-NO", "sr-Latn", "zh-Hant"];
+    assert_eq!(stored, canonical);
+    let mut client = fixture.client.clone();
+    let listed = client.list_supported_languages(ListSupportedLanguagesRequest {});
+    assert_eq!(
+        listed.await.expect("listed").into_inner().languages,
+        canonical
+    );
+    for (asked, name) in [
+        ("he", "IW name"),
+        ("nb-NO", "no-NO name"),
+        ("sr-ME", "sh name"),
+    ] {
+        assert_eq!(fixture.only(asked).await.allocation_name, name, "{asked}");
+    }
+
+    for (given, canonical) in [
+        (["he", "iw"], "he"),
+        (["nb", "no"], "nb"),
+        (["FR", "fr"], "fr"),
+    ] {
+        let mut twice = putting("1", []);
+        for language in given {
+            twice.translations.insert(language.into(), texts("x"));
+        }
+        let refused = client.put_allocation(twice).await.expect_err("refused");
+        let [first, second] = given;
+        let text = format!(
+            "`translations`: must not have a language twice: the keys {first:?} and {second:?} both mean {canonical}"
+        );
+        assert_eq!(refused.message(), text);
+        refusal::<()>(Err(refused)).expect_invalid(&["translations"]);
+    }
+    assert_eq!(fixture.only("").await.version, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_may_ask_for_a_list_of_languages() {
+    let fixture = CatalogueFixture::open().await;
+    let german = Translation {
+        display_name: "de display".into(),
+        ..Default::default()
+    };
+    fixture
+        .put(putting("1", [("fr", texts("fr")), ("de", german)]))
+        .await;
+    for (asked, display, name) in [
+        ("de-AT, fr;q=0.9", "de", "fr"),
+        ("fr;q=0.5,de", "de", "fr"),
+        ("ja, de;q=0.1, fr;q=0.2", "fr", "fr"),
+        ("de-CH,de;q=0.9,en;q=0.8,fr;q=0.7", "de", "en"),
+        ("ja, *;q=0.5", "en", "en"),
+        ("fr-CA, fr;q=0", "en", "en"),
+        ("en-GB, fr", "en", "en"),
+    ] {
+        let shown = fixture.only(asked).await;
+        assert_eq!(shown.display_name, format!("{display} display"), "{asked}");
+        assert_eq!(shown.allocation_name, format!("{name} name"), "{asked}");
+        let got = fixture.get("1", asked).await;
+        assert_eq!(got.allocation, Some(shown), "{asked}");
+    }
+    let rule = "`langcode`: must be BCP 47 language tags as in Accept-Language, such as `fr-CA` or `fr-CA, fr;q=0.9`, got";
+    for (asked, text) in [
+        ("fr, ?;q=1", format!("{rule} \"?;q=1\"")),
+        ("en_US", format!("{rule} \"en_US\": did you mean `en-US`?")),
+        (
+            vec!["fr"; 21].join(",").as_str(),
+            "`langcode`: must name at most 20 languages, got 21".into(),
+        ),
+        (
+            " ".repeat(1_001).as_str(),
+            "`langcode`: must have at most 1000 characters, without NUL".into(),
+        ),
+    ] {
+        let mut client = fixture.client.clone();
+        let refused = client.list_available_allocations(listing(asked)).await;
+        let refused = refused.expect_err("refused");
+        assert_eq!(refused.message(), text);
+        refusal::<()>(Err(refused)).expect_invalid(&["langcode"]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn labels_are_right_in_languages_with_a_script_and_in_rare_ones() {
+    let fixture = CatalogueFixture::open().await;
+    let languages = ["sr-Latn", "yi", "gsw", "ln", "mg", "se"];
+    let mut request = putting("1", []);
+    for language in languages {
+        request
+            .translations
+            .insert(language.into(), texts(language));
+    }
+    fixture.put(request).await;
+    for (language, quantity, label) in [
+        ("sr-Latn", 1, "1 unit"),
+        ("sr-Latn-RS", 21, "21 unit"),
+        ("sr-ME", 11, "11 units"),
+        ("sr-Latn", 1_234, "1.234 units"),
+        ("yi", 1, "1 unit"),
+        ("yi", 0, "0 units"),
+        ("gsw", 1, "1 unit"),
+        ("gsw-CH", 1_234, "1'234 units"),
+        ("ln", 0, "0 unit"),
+        ("ln", 1_234, "1.234 units"),
+        ("mg", 0, "0 unit"),
+        ("mg", 2, "2 units"),
+        ("se", 1, "1 unit"),
+        ("se-FI", 1_234, "1\u{a0}234 units"),
+    ] {
+        let request = GetAllocationRequest {
+            quantity: Some(quantity),
+            ..get("1", language)
+        };
+        let got = fixture.client.clone().get_allocation(request).await;
+        let got = got.expect("there").into_inner().label.expect("set");
+        let (_, got) = got.split_once(' ').expect("the language first");
+        assert_eq!(got, label, "{quantity} in {language}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn texts_that_show_nothing_do_not_exist() {
+    let fixture = CatalogueFixture::open().await;
+    let invisible = Translation {
+        allocation_name: " \t\u{a0}".into(),
+        display_name: "\u{200b}\u{feff}\u{2060}".into(),
+        allocation_description: "\u{3164}\u{202e}".into(),
+        ..texts("fr")
+    };
+    let put = putting("1", [("fr", invisible.clone())]);
+    let put = fixture.client.clone().put_allocation(put).await;
+    let put = put.expect("put").into_inner();
+    assert_eq!(put.translations["fr"].display_name, "");
+    let shown = fixture.only("fr").await;
+    assert_eq!(shown.display_name, "en display");
+    assert_eq!(shown.served_languages["allocation_name"], "en");
+    assert_eq!(shown.allocation_long_description, "fr long");
+
+    let mut english = putting("1", []);
+    english.translations.insert("en".into(), invisible);
+    let refused = fixture.client.clone().put_allocation(english).await;
+    refusal(refused).expect_invalid(&[
+        "translations[\"en\"].allocation_name",
+        "translations[\"en\"].display_name",
+        "translations[\"en\"].allocation_description",
+    ]);
+    let company = PutCompanyRequest {
+        company_id: COMPANY,
+        name: "\u{200b} ".into(),
+        ..Default::default()
+    };
+    let refused = fixture.client.clone().put_company(company).await;
+    refusal(refused).expect_invalid(&["name"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

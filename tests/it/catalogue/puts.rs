@@ -147,7 +147,75 @@ async fn a_deleted_allocation_is_not_found_and_its_id_is_free() {
     refusal(again).expect(Code::NotFound, "NO_RESULTS");
     let listed = client.list_available_allocations(listing("")).await;
     refusal(listed).expect(Code::NotFound, "NO_RESULTS");
-    assert_eq!(fixture.put(at("2")).await.version, 1);
+    assert_eq!(fixture.put(at("2")).await.version, 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_version_never_names_two_contents() {
+    let fixture = CatalogueFixture::open().await;
+    let mut client = fixture.client.clone();
+    fixture.put(at("1")).await;
+    fixture.put(at("2")).await;
+    let seen = fixture.put(at("3")).await.version;
+    client.delete_allocation(deletion("1")).await.expect("gone");
+    // Who saw the deleted record cannot change or delete the one that has its id now.
+    let created = client.put_allocation(expecting(0, at("4"))).await;
+    let created = created.expect("created").into_inner().allocation;
+    assert_eq!(created.expect("set").version, 4);
+    mismatch(
+        client.put_allocation(expecting(seen, at("5"))).await,
+        "3",
+        "4",
+    );
+    let stale = DeleteAllocationRequest {
+        expected_version: Some(seen),
+        ..deletion("1")
+    };
+    mismatch(client.delete_allocation(stale).await, "3", "4");
+    // A repeat of the creation is one, and no other version is what it expected.
+    let again = client.put_allocation(expecting(0, at("4"))).await;
+    assert!(is_replayed(&again.expect("replayed")));
+    mismatch(client.put_allocation(expecting(3, at("4"))).await, "3", "4");
+    let again = client.put_allocation(expecting(4, at("4"))).await;
+    assert!(is_replayed(&again.expect("replayed")));
+
+    // All ids of a company begin above, and those that exist go on as they were.
+    assert_eq!(fixture.put(putting("2", [])).await.version, 4);
+    client.delete_allocation(deletion("1")).await.expect("gone");
+    client.delete_allocation(deletion("2")).await.expect("gone");
+    let judged = PutAllocationRequest {
+        validate_only: true,
+        ..at("6")
+    };
+    let judged = client.put_allocation(judged).await.expect("good");
+    assert_eq!(judged.into_inner().allocation.expect("set").version, 5);
+    assert_eq!(fixture.put(at("6")).await.version, 5);
+    let renamed = client.put_company(company("Other", Some(1))).await;
+    let renamed = renamed.expect("its version does not count them");
+    assert_eq!(renamed.into_inner().company.expect("set").version, 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_put_that_changes_nothing_leaves_the_time_of_the_change() {
+    let fixture = CatalogueFixture::open().await;
+    let mut client = fixture.client.clone();
+    fixture.put(at("1")).await;
+    let changed = async || {
+        let times = "SELECT (extract(epoch FROM a.updated_at) * 1e6)::bigint + (extract(epoch FROM c.updated_at) * 1e6)::bigint
+            FROM catalogue_allocation a JOIN catalogue_company c USING (owner_id)";
+        fixture.earmark.count(times).await
+    };
+    let before = changed().await;
+    for request in [at("1"), expecting(0, at("1")), expecting(1, at("1"))] {
+        assert!(is_replayed(
+            &client.put_allocation(request).await.expect("replayed")
+        ));
+    }
+    let again = client.put_company(company("Company", Some(1))).await;
+    assert!(is_replayed(&again.expect("replayed")));
+    assert_eq!(changed().await, before);
+    fixture.put(at("2")).await;
+    assert!(changed().await > before);
 }
 
 #[tokio::test(flavor = "multi_thread")]

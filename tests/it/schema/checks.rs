@@ -199,7 +199,15 @@ fn refused_of_catalogues() -> Vec<Case> {
         ("catalogue_company_id", company(&[("company_id", "0")])),
         ("catalogue_company_version", company(&[("version", "0")])),
         ("catalogue_allocation_version", offer(&[("version", "0")])),
+        (
+            "catalogue_company_deleted_version",
+            company(&[("deleted_version_max", "0")]),
+        ),
     ];
+    for first in ["0", "2"] {
+        let case = offer(&[("first_version", first)]);
+        cases.push(("catalogue_allocation_first_version", case));
+    }
     for id in ["0", "-1", "1000000000000000000"] {
         let case = offer(&[("allocation_id", id)]);
         cases.push(("catalogue_allocation_id", case));
