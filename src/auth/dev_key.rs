@@ -297,6 +297,40 @@ mod tests {
         assert!(ids.iter().all(|id| *id == ids[0]), "{ids:?}");
     }
 
+    /// RFC 8410 §7: version 0, which is v1, the algorithm's id, and the 32 bytes of the key in two octet strings.
+    const V1: &[u8] = &[
+        0x30, 0x2e, 2, 1, 0, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 4, 0x22, 4, 0x20,
+    ];
+
+    #[test]
+    fn the_key_file_is_pkcs8_of_version_1() {
+        use ed25519_dalek::pkcs8::Document;
+
+        let folder = tempfile::tempdir().expect("a folder");
+        let key = DevKey::open_or_create(folder.path()).expect("made");
+        let pem = fs::read_to_string(folder.path().join(KEY_FILE)).expect("there");
+        let (label, der) = Document::from_pem(&pem).expect("PEM");
+        assert_eq!(label, "PRIVATE KEY");
+        let expected = [V1, &key.key.to_bytes()].concat();
+        assert_eq!(der.as_bytes(), expected);
+    }
+
+    #[test]
+    fn a_key_file_of_version_2_still_works() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let key = DevKey::generate().expect("a key");
+        let older = key.key.to_pkcs8_pem(LineEnding::LF).expect("encoded");
+        assert!(
+            older.len() > 160,
+            "with the public key, which version 1 lacks"
+        );
+        fs::write(folder.path().join(KEY_FILE), older.as_bytes()).expect("written");
+        let opened = DevKey::open_or_create(folder.path()).expect("read");
+        assert_eq!(opened.id, key.id);
+        let file = fs::read_to_string(folder.path().join(KEY_FILE)).expect("there");
+        assert_eq!(file, *older, "nobody else's file is changed");
+    }
+
     #[test]
     fn what_is_no_key_is_named() {
         let folder = tempfile::tempdir().expect("a folder");

@@ -277,7 +277,7 @@ async fn a_token_may_not_last_longer_than_the_rules_allow() {
         }
     }
     let for_ever = issuer_with(everlasting()).await;
-    let never = for_ever.verify(&with("exp", json!(1e300))).await;
+    let never = for_ever.verify(&with("exp", json!(1e18))).await;
     assert!(never.is_ok());
 }
 
