@@ -463,8 +463,8 @@ pub(crate) struct MintArgs {
     /// The token's scopes, separated by spaces
     ///
     /// They are settlement_network_read, settlement_network_write, network-admin, custody-write, allocations-read,
-    /// allocations-write, buckets-read, buckets-write, catalogue-read and catalogue-write. Others are refused, since the
-    /// server ignores them.
+    /// allocations-write, buckets-read, buckets-write, catalogue-read and catalogue-write. Others are refused, because
+    /// the server would ignore them.
     #[arg(long, env = "EARMARK_TOKEN_SCOPE", value_name = "SCOPES", value_parser = scopes)]
     pub(crate) scope: String,
 

@@ -178,8 +178,8 @@ impl ClaimNames {
             .memberships("integers", |value| value.as_i64().map(CompanyId))
     }
 
-    /// The firm: a string, or an integer, which denotes the same firm as the string of its digits. `ClaimMissing` without
-    /// the claim.
+    /// The firm: a string, or an integer, which denotes the same firm as the string of its digits. Without the claim
+    /// the error is `ClaimMissing`.
     pub(super) fn firm(&self, claims: &TokenClaims) -> Result<FirmId> {
         let claim = FoundClaim::first_of(claims, &self.firm)
             .ok_or_else(|| Error::ClaimMissing(first(&self.firm)))?;

@@ -103,7 +103,7 @@ impl Jwks {
     /// The keys of a source, with the default settings.
     ///
     /// # Errors
-    /// As [`Jwks::open_with`].
+    /// The same as those of [`Jwks::open_with`].
     pub async fn open(source: JwksSource) -> Result<Arc<Self>, JwksError> {
         Self::open_with(source, JwksSettings::default()).await
     }
@@ -177,8 +177,8 @@ impl Jwks {
 
     /// Keys that differ from those by which a token could not be verified, if there are any.
     ///
-    /// Reads the document again for it, unless that was done less than `refresh_min` ago. Waits for a read under way as
-    /// [`Jwks::fresh_or_stale`] does.
+    /// Reads the document again for it, unless that was done less than `refresh_min` ago. Waits for a read that is under
+    /// way as [`Jwks::fresh_or_stale`] does.
     pub(crate) async fn newer_than(self: &Arc<Self>, seen: &JwksKeySet) -> Option<Arc<JwksKeySet>> {
         let newer = || {
             self.current()

@@ -64,8 +64,7 @@ impl JwksKey {
     }
 }
 
-/// The usable keys of a JWKS, which may be none. Others are ignored, as RFC 7517 §5 prescribes: a set may hold keys for
-/// other purposes.
+/// The usable keys of a JWKS, which may be none. Others are ignored, as RFC 7517 §5 prescribes.
 pub(super) fn parse(text: &[u8]) -> Result<Vec<JwksKey>, JwksError> {
     let document: Value = serde_json::from_slice(text).map_err(|_| JwksError::Malformed)?;
     let Some(Value::Array(entries)) = document.get("keys") else {
