@@ -227,8 +227,8 @@ pub const CATALOGUE_TEXTS_BYTES_MAX: usize = 1024 * 1024;
 
 // Tokens and their keys.
 
-/// Enterprises, and likewise companies, of one token. If it has more, the calls that need them are refused as those of an
-/// invalid token: TOKEN_INVALID.
+/// Enterprises, and likewise companies, of one token. If it has more, the calls that need them are refused with
+/// TOKEN_INVALID, as they are with a malformed claim.
 pub const TOKEN_MEMBERSHIPS_MAX: usize = 100;
 /// How far the clocks of the token's issuer and of the server may differ before a token is refused as expired
 /// or not yet valid.

@@ -46,7 +46,7 @@ fn source_of(server: &KeyServer) -> JwksSource {
 }
 
 async fn verifier_of(server: &KeyServer) -> Arc<TokenVerifier> {
-    let keys = Jwks::open(source_of(&server)).await.expect("a URL");
+    let keys = Jwks::open(source_of(server)).await.expect("a URL");
     Arc::new(TokenVerifier::new(TokenRules::new(ISSUER, AUDIENCE), keys))
 }
 
