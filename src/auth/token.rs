@@ -251,7 +251,8 @@ impl TokenVerifier {
         let latest = now.unix + self.rules.lifetime_max.as_secs_f64();
         if expires > latest + TOKEN_LEEWAY.as_secs_f64() {
             let max = humantime::format_duration(self.rules.lifetime_max);
-            return Err(expiry.breaks(&format!("is further ahead than {max}")));
+            let rule = format!("is more than {max} ahead, the longest that this server accepts");
+            return Err(expiry.breaks(&rule));
         }
         if now.is_past(expires) {
             return Err(Error::TokenExpired);

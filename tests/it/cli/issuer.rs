@@ -2,10 +2,12 @@
 
 use std::path::Path;
 use std::process::Command;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use earmark::auth::dev_key::DevKey;
+use earmark::limits::JWKS_TIMEOUT;
 use earmark::proto::network::v1::ListEnterprisesRequest;
+use nix::sys::signal::Signal;
 use serde_json::json;
 use tonic::Code;
 
@@ -80,10 +82,24 @@ async fn serve_finds_the_keys_of_an_issuer_that_comes_later_behind_a_private_aut
     let own = OwnAddress::new();
     let address = own.address.to_string();
     let mut command = serve(&issuer.issuer(), &database.url, &own);
-    let _server = Started::spawn(command.env("SSL_CERT_FILE", &ca));
+    let mut server = Started::spawn(command.env("SSL_CERT_FILE", &ca));
     tokio::task::block_in_place(|| wait_for_health(&address, true));
     let served = list_enterprises(&own, &bearer).await;
     assert_eq!(served.status.code(), Code::Ok, "{served:?}");
+
+    // A read that is under way does not keep the process from ending.
+    issuer.hang();
+    let reads = issuer.reads();
+    tokio::task::block_in_place(|| {
+        while issuer.reads() == reads {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let asked = Instant::now();
+        server.send(Signal::SIGTERM);
+        assert_eq!(server.ended_within(JWKS_TIMEOUT), Some(0));
+        let took = asked.elapsed();
+        assert!(took < JWKS_TIMEOUT * 9 / 10, "{took:?}");
+    });
 }
 
 #[test]
