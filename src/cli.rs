@@ -114,7 +114,7 @@ fn run(cli: Cli) -> Result<(), CliFailure> {
         .map_err(|error| {
             CliFailure::new(format!("cannot start the threads of the process: {error}"))
         })?;
-    runtime.block_on(async {
+    let ended = runtime.block_on(async {
         match cli.command {
             CliCommand::Serve(args) => serve::run(*args).await,
             #[cfg(feature = "dev")]
@@ -127,7 +127,10 @@ fn run(cli: Cli) -> Result<(), CliFailure> {
             #[cfg(not(feature = "dev"))]
             CliCommand::DevelopmentOnly { .. } => Err(CliFailure::setting(NO_DEV)),
         }
-    })
+    });
+    // All that must be done is done: what still blocks a thread is a read of the issuer's keys, and nobody needs it.
+    runtime.shutdown_background();
+    ended
 }
 
 #[cfg(test)]

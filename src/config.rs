@@ -1,6 +1,7 @@
 //! Every setting of the command line: its flag, environment variable, default, and effect. The doc comments of fields
 //! are the help texts: the first paragraph is shown by `-h`, all of them by `--help`.
 
+mod tokens;
 mod values;
 
 use std::net::SocketAddr;
@@ -12,6 +13,7 @@ use clap::{ArgAction, Args, ValueEnum};
 use uuid::Uuid;
 
 use crate::app::AppSettings;
+use crate::config::tokens::TokenArgs;
 use crate::config::values::{
     bytes_under_way, call_time, connection_time, count, duration, read_limit, scopes,
 };
@@ -173,41 +175,6 @@ impl ConnectionArgs {
         }
         settings
     }
-}
-
-/// Settings of the tokens that are accepted.
-#[derive(Args, Clone, Debug)]
-pub(crate) struct TokenArgs {
-    /// The public keys of the issuer of tokens: a JWKS document, as a file or an http(s) URL
-    ///
-    /// Keys for RS256 (2048 to 4096 bits), ES256 and EdDSA (Ed25519) are used, others are ignored. The document is read
-    /// at the start; again, at most once a minute, when its keys do not verify a token; and again when it is older than
-    /// ten minutes. If it cannot be read again, its last version stays in use.
-    #[arg(
-        long,
-        env = "EARMARK_JWKS",
-        value_name = "FILE|URL",
-        value_parser = NonEmptyStringValueParser::new()
-    )]
-    pub(crate) jwks: String,
-
-    /// The issuer of tokens: a token is refused unless its claim iss is exactly this text
-    #[arg(
-        long,
-        env = "EARMARK_ISSUER",
-        value_name = "ISS",
-        value_parser = NonEmptyStringValueParser::new()
-    )]
-    pub(crate) issuer: String,
-
-    /// The audience: a token is refused unless its claim aud is, or contains, exactly this text
-    #[arg(
-        long,
-        env = "EARMARK_AUDIENCE",
-        value_name = "AUD",
-        value_parser = NonEmptyStringValueParser::new()
-    )]
-    pub(crate) audience: String,
 }
 
 /// Settings of the gRPC server.
@@ -495,8 +462,9 @@ pub(crate) struct MigrateArgs {
 pub(crate) struct MintArgs {
     /// The token's scopes, separated by spaces
     ///
-    /// They are settlement_network_read, settlement_network_write, network-admin, allocations-read, allocations-write,
-    /// buckets-read, buckets-write, catalogue-read and catalogue-write. Others are refused, since the server ignores them.
+    /// They are settlement_network_read, settlement_network_write, network-admin, custody-write, allocations-read,
+    /// allocations-write, buckets-read, buckets-write, catalogue-read and catalogue-write. Others are refused, because
+    /// the server would ignore them.
     #[arg(long, env = "EARMARK_TOKEN_SCOPE", value_name = "SCOPES", value_parser = scopes)]
     pub(crate) scope: String,
 

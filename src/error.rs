@@ -23,6 +23,14 @@ pub enum Error {
     TokenMissing,
     /// The token is malformed, wrongly signed or not meant for this service. The text gives the reason to the caller.
     TokenInvalid(String),
+    /// A claim of the token breaks a rule. Claims that name the owner of records are judged where a call needs them, so
+    /// that this error comes in the place of [`Error::ClaimMissing`].
+    ClaimInvalid {
+        /// The name of the claim.
+        claim: String,
+        /// The rule that it breaks, as a clause: ``its `aud` …``.
+        why: String,
+    },
     /// The token's `exp` has passed.
     TokenExpired,
     /// The token lacks this scope, which the method requires.
@@ -38,7 +46,7 @@ pub enum Error {
     /// The caller is not a member of the enterprise.
     NotAMember,
     /// The token lacks this claim, which names the owner of the records that the call is about.
-    ClaimMissing(&'static str),
+    ClaimMissing(String),
     /// The company is not among the companies of the token.
     CompanyAccessDenied,
     /// There is no such enterprise.
@@ -176,6 +184,8 @@ pub enum Error {
     BodyStalled(Duration),
     /// The database did not answer in time, or refused the connection.
     DatabaseUnavailable(Outcome),
+    /// The keys of the tokens' issuer were never read, or so long ago that they are not used any more.
+    KeysUnavailable,
     /// The server has begun to shut down and accepts no new calls.
     ShuttingDown,
     /// The call's deadline passed before its answer was ready.

@@ -233,11 +233,14 @@ pub const CATALOGUE_TEXTS_BYTES_MAX: usize = 1024 * 1024;
 
 // Tokens and their keys.
 
-/// Enterprises, and likewise companies, of one token; a token with more is refused with TOKEN_INVALID.
+/// Enterprises, and likewise companies, of one token. If it has more, the calls that need them are refused with
+/// TOKEN_INVALID, as they are with a malformed claim.
 pub const TOKEN_MEMBERSHIPS_MAX: usize = 100;
 /// How far the clocks of the token's issuer and of the server may differ before a token is refused as expired
 /// or not yet valid.
 pub const TOKEN_LEEWAY: Duration = Duration::from_secs(5);
+/// How far ahead a token's `exp` may be, by default; one that is further ahead is refused with TOKEN_INVALID.
+pub const TOKEN_LIFETIME_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 /// Characters of a token's subject, as OpenID Connect limits it; a longer one is refused with TOKEN_INVALID.
 pub const TOKEN_SUBJECT_CHARS_MAX: usize = 255;
 /// Verified tokens that a process keeps in its cache, about 2 KiB each; a full cache drops entries.
@@ -247,15 +250,26 @@ pub const TOKEN_REMEMBERED_MAX: Duration = Duration::from_secs(60);
 /// The shortest time between two reads of a JWKS for tokens that its keys do not verify; calls in between use the
 /// document as it was read. So a key that its issuer has replaced without notice works at the latest after it.
 pub const JWKS_REFRESH_MIN: Duration = Duration::from_secs(60);
-/// How long a JWKS is used before it is read again, so that a key which its issuer withdrew stops being accepted.
-pub const JWKS_AGE_MAX: Duration = Duration::from_secs(600);
-/// How long reading a JWKS may take; after that it counts as unreadable.
+/// The age of a JWKS from which calls wait for it to be read again, by default. From 80 % of it on it is read again in the
+/// background, so that a key which its issuer withdrew stops being accepted.
+pub const JWKS_AGE_MAX: Duration = Duration::from_secs(300);
+/// The age of a JWKS from which its keys are not used any more, by default: calls are answered KEYS_UNAVAILABLE. An outage
+/// of the issuer that is shorter makes no token invalid.
+pub const JWKS_STALE_MAX: Duration = Duration::from_secs(3_600);
+/// Pause after a read of a JWKS that has failed; a fifth of the setting `--jwks-max-age` if that is less.
+pub const JWKS_RETRY_PAUSE: Duration = Duration::from_secs(5);
+/// How long reading a JWKS may take, discovery included; after that it counts as unreadable.
 pub const JWKS_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long a call whose token the keys do not verify waits for such a read; after that it is refused with TOKEN_INVALID.
+/// How long a read of a JWKS may last before the calls that wait for it stop to: those whose token the keys at hand do not
+/// verify are refused with TOKEN_INVALID, others use the keys at hand.
 pub const JWKS_WAIT_MAX: Duration = Duration::from_secs(2);
-/// Calls that wait for such a read at the same time; others are refused with TOKEN_INVALID at once. It is several times
-/// what arrives while a key server answers, and so few that they do not use up the places for calls in progress.
+/// Calls that wait for such a read at the same time; others do not wait. It is several times what arrives while a key
+/// server answers, and so few that they do not use up the places for calls in progress.
 pub const JWKS_WAITS_MAX: usize = 256;
+/// Pause between two warnings of the same kind about a JWKS.
+pub const JWKS_WARNING_PAUSE: Duration = Duration::from_secs(60);
+/// Keys of a JWKS that are tried for one token, where several have its `kid` or are without any.
+pub const JWKS_TRIES_MAX: usize = 8;
 /// Bytes of a JWKS document; a larger one counts as unreadable. A key takes about 500 bytes.
 pub const JWKS_BYTES_MAX: u64 = 1024 * 1024;
 /// Keys that are used of one JWKS document; those behind are ignored.

@@ -105,7 +105,7 @@ pub async fn serve(
     shutdown: Shutdown,
 ) -> Result<(), ServeError> {
     let settings = parts.settings;
-    let (health, probing) = HealthReporter::start(parts.probe);
+    let (health, probing) = HealthReporter::start(parts.probe, Arc::clone(&parts.verifier));
     let mut routes = parts.routes.add_service(health.service());
     if settings.reflection {
         routes = reflection::add_to(routes)?;

@@ -12,7 +12,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ed25519_dalek::SigningKey;
 use ed25519_dalek::pkcs8::spki::der::pem::LineEnding;
-use ed25519_dalek::pkcs8::{DecodePrivateKey, EncodePrivateKey};
+use ed25519_dalek::pkcs8::{DecodePrivateKey, EncodePrivateKey, KeypairBytes};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -23,7 +23,7 @@ use uuid::Uuid;
 pub const ISSUER: &str = "earmark-dev";
 /// The claim `aud` of development tokens.
 pub const AUDIENCE: &str = "earmark";
-/// File name of the private key in the data folder: Ed25519, PKCS#8, PEM, mode 0600.
+/// File name of the private key in the data folder: Ed25519, PKCS#8 version 1 (version 2 is read too), PEM, mode 0600.
 const KEY_FILE: &str = "dev-key.pem";
 /// File name of the JWKS with the public key in the data folder.
 pub const JWKS_FILE: &str = "dev-jwks.json";
@@ -193,7 +193,9 @@ impl DevKey {
         claims: &Value,
     ) -> Result<String, DevKeyError> {
         let signing = |error: &dyn ToString| DevKeyError::Signing(error.to_string());
-        let der = self.key.to_pkcs8_der().map_err(|error| signing(&error))?;
+        let der = pkcs8_v1(&self.key)
+            .to_pkcs8_der()
+            .map_err(|error| signing(&error))?;
         let header = Header {
             kid: id.map(str::to_owned),
             ..Header::new(Algorithm::EdDSA)
@@ -203,13 +205,21 @@ impl DevKey {
     }
 }
 
+/// The key in version 1 of PKCS#8 (RFC 5958), which has no public key: neither OpenSSL 3 nor the Python package
+/// cryptography reads version 2, which `SigningKey` would write.
+fn pkcs8_v1(key: &SigningKey) -> KeypairBytes {
+    KeypairBytes {
+        secret_key: key.to_bytes(),
+        public_key: None,
+    }
+}
+
 fn create_key_file(data_dir: &Path, path: &Path) -> Result<(), DevKeyError> {
     let file_error = |source| DevKeyError::File {
         path: path.into(),
         source,
     };
-    let pem = DevKey::generate()?
-        .key
+    let pem = pkcs8_v1(&DevKey::generate()?.key)
         .to_pkcs8_pem(LineEnding::LF)
         .map_err(|error| DevKeyError::Signing(error.to_string()))?;
     let temporary = write_beside(data_dir, KEY_FILE, 0o600, pem.as_bytes()).map_err(file_error)?;
@@ -285,6 +295,40 @@ mod tests {
                 .collect()
         });
         assert!(ids.iter().all(|id| *id == ids[0]), "{ids:?}");
+    }
+
+    /// RFC 8410 §7: version 0, which is v1, the algorithm's id, and the 32 bytes of the key in two octet strings.
+    const V1: &[u8] = &[
+        0x30, 0x2e, 2, 1, 0, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 4, 0x22, 4, 0x20,
+    ];
+
+    #[test]
+    fn the_key_file_is_pkcs8_of_version_1() {
+        use ed25519_dalek::pkcs8::Document;
+
+        let folder = tempfile::tempdir().expect("a folder");
+        let key = DevKey::open_or_create(folder.path()).expect("made");
+        let pem = fs::read_to_string(folder.path().join(KEY_FILE)).expect("there");
+        let (label, der) = Document::from_pem(&pem).expect("PEM");
+        assert_eq!(label, "PRIVATE KEY");
+        let expected = [V1, &key.key.to_bytes()].concat();
+        assert_eq!(der.as_bytes(), expected);
+    }
+
+    #[test]
+    fn a_key_file_of_version_2_still_works() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let key = DevKey::generate().expect("a key");
+        let older = key.key.to_pkcs8_pem(LineEnding::LF).expect("encoded");
+        assert!(
+            older.len() > 160,
+            "with the public key, which version 1 lacks"
+        );
+        fs::write(folder.path().join(KEY_FILE), older.as_bytes()).expect("written");
+        let opened = DevKey::open_or_create(folder.path()).expect("read");
+        assert_eq!(opened.id, key.id);
+        let file = fs::read_to_string(folder.path().join(KEY_FILE)).expect("there");
+        assert_eq!(file, *older, "nobody else's file is changed");
     }
 
     #[test]

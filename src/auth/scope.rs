@@ -9,6 +9,8 @@ pub enum Scope {
     NetworkWrite,
     /// Read and write the network and adjust custody, for every enterprise.
     NetworkAdmin,
+    /// Adjust the custody of the bearer's enterprises: the custodian's scope.
+    CustodyWrite,
     /// Read the CAS allocations of the bearer's firm.
     AllocationsRead,
     /// Write the CAS allocations of the bearer's firm.
@@ -25,10 +27,11 @@ pub enum Scope {
 
 impl Scope {
     /// Every scope that this server uses.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::NetworkRead,
         Self::NetworkWrite,
         Self::NetworkAdmin,
+        Self::CustodyWrite,
         Self::AllocationsRead,
         Self::AllocationsWrite,
         Self::BucketsRead,
@@ -43,6 +46,7 @@ impl Scope {
             Self::NetworkRead => "settlement_network_read",
             Self::NetworkWrite => "settlement_network_write",
             Self::NetworkAdmin => "network-admin",
+            Self::CustodyWrite => "custody-write",
             Self::AllocationsRead => "allocations-read",
             Self::AllocationsWrite => "allocations-write",
             Self::BucketsRead => "buckets-read",
@@ -74,6 +78,7 @@ pub struct Rpc {
 const READ: &[Scope] = &[Scope::NetworkRead];
 const WRITE: &[Scope] = &[Scope::NetworkWrite];
 const ADMIN: &[Scope] = &[Scope::NetworkAdmin];
+const CUSTODY_OR_ADMIN: &[Scope] = &[Scope::CustodyWrite, Scope::NetworkAdmin];
 const READ_OR_ADMIN: &[Scope] = &[Scope::NetworkRead, Scope::NetworkAdmin];
 const READ_CAS: &[Scope] = &[Scope::AllocationsRead];
 const WRITE_CAS: &[Scope] = &[Scope::AllocationsWrite];
@@ -145,7 +150,10 @@ pub const RPCS: &[Rpc] = &[
         "/earmark.allocation.v1.AllocationService/ListClientAllocations",
         READ,
     ),
-    write("/earmark.balance.v1.BalanceService/AdjustBalance", ADMIN),
+    write(
+        "/earmark.balance.v1.BalanceService/AdjustBalance",
+        CUSTODY_OR_ADMIN,
+    ),
     read(
         "/earmark.balance.v1.BalanceService/ListClientBalances",
         READ,

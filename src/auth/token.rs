@@ -6,28 +6,45 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{Header, Validation, decode, decode_header};
-use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
-use uuid::Uuid;
 
 use crate::auth::caller::Caller;
-use crate::auth::jwks::{Jwks, JwksKeySet};
-use crate::auth::scope::Scope;
+use crate::auth::claims::{ClaimNames, FoundClaim, TokenClaims};
+use crate::auth::jwks::{Jwks, JwksKey, JwksKeySet, NoCandidate};
 use crate::error::{Error, Result};
 use crate::limits::{
-    ID_CHARS_MAX, TOKEN_LEEWAY, TOKEN_MEMBERSHIPS_MAX, TOKEN_REMEMBERED_MAX,
-    TOKEN_SUBJECT_CHARS_MAX, TOKENS_REMEMBERED_MAX,
+    TOKEN_LEEWAY, TOKEN_LIFETIME_MAX, TOKEN_REMEMBERED_MAX, TOKENS_REMEMBERED_MAX,
 };
-use crate::types::ids::{CompanyId, EnterpriseId, FirmId, TenantId};
-use crate::types::text;
 
-type TokenClaims = Map<String, Value>;
+/// What a token must be to be accepted, besides its signature.
+#[derive(Clone, Debug)]
+pub struct TokenRules {
+    /// The claim `iss`, to the letter.
+    pub issuer: String,
+    /// A value of the claim `aud`, to the letter.
+    pub audience: String,
+    /// How far ahead of now the claim `exp` may be.
+    pub lifetime_max: Duration,
+    /// Where the other claims are found.
+    pub claims: ClaimNames,
+}
+
+impl TokenRules {
+    /// The default rules for tokens of this issuer for this audience.
+    pub fn new(issuer: impl Into<String>, audience: impl Into<String>) -> Self {
+        Self {
+            issuer: issuer.into(),
+            audience: audience.into(),
+            lifetime_max: TOKEN_LIFETIME_MAX,
+            claims: ClaimNames::default(),
+        }
+    }
+}
 
 /// Verifies tokens, and caches the result: verifying a signature takes more processor time than a typical call.
 #[derive(Debug)]
 pub struct TokenVerifier {
-    issuer: String,
-    audience: String,
+    rules: TokenRules,
     keys: Arc<Jwks>,
     cache: RwLock<TokenCache>,
 }
@@ -79,36 +96,44 @@ impl ClockReading {
 }
 
 impl TokenVerifier {
-    /// A verifier that requires this `iss`, this value among the `aud`, and a signature by one of the keys.
-    pub fn new(issuer: impl Into<String>, audience: impl Into<String>, keys: Arc<Jwks>) -> Self {
+    /// A verifier that requires a signature by one of the keys, and claims by these rules.
+    pub fn new(rules: TokenRules, keys: Arc<Jwks>) -> Self {
         Self {
-            issuer: issuer.into(),
-            audience: audience.into(),
+            rules,
             keys,
             cache: RwLock::default(),
         }
     }
 
+    /// Whether there are keys to verify tokens with. If not, every call that needs a token is refused.
+    pub(crate) fn has_keys(&self) -> bool {
+        self.keys.is_usable()
+    }
+
     /// Verifies a token and returns its bearer.
     ///
     /// # Errors
-    /// `TokenExpired` for a token that is valid but for its `exp`, `TokenInvalid` for any other fault. The texts contain
-    /// nothing of the token.
+    /// `TokenExpired` for a token that is valid but for its `exp`, `TokenInvalid` or `ClaimInvalid` for any other fault,
+    /// `KeysUnavailable` if there is nothing to verify it with. The texts contain nothing of the token but names of claims.
     pub(crate) async fn verify(&self, token: &str) -> Result<Arc<Caller>> {
         self.verify_at(token, ClockReading::read()).await
     }
 
     async fn verify_at(&self, token: &str, now: ClockReading) -> Result<Arc<Caller>> {
+        // The slow ways in boxes, so that the calls whose token is remembered do not carry their state.
+        let keys = match self.keys.fresh() {
+            Some(keys) => keys,
+            None => Box::pin(self.keys.fresh_or_stale()).await?,
+        };
         let digest: TokenDigest = Sha256::digest(token).into();
-        if let Some(cached) = self.cached(&digest, now) {
+        if let Some(cached) = self.cached(&digest, keys.generation, now) {
             return if now.is_past(cached.expires) {
                 Err(Error::TokenExpired)
             } else {
                 Ok(cached.caller)
             };
         }
-        // In a box, so that the calls whose token is remembered do not carry the state of a verification.
-        let (claims, generation) = Box::pin(self.verified_claims(token)).await?;
+        let (claims, generation) = Box::pin(self.verified_claims(token, keys)).await?;
         let (caller, expires) = self.check_claims(&claims, now)?;
         let caller = Arc::new(caller);
         let verified = CachedToken {
@@ -120,8 +145,12 @@ impl TokenVerifier {
         Ok(caller)
     }
 
-    fn cached(&self, digest: &TokenDigest, now: ClockReading) -> Option<CachedToken> {
-        let generation = self.keys.generation();
+    fn cached(
+        &self,
+        digest: &TokenDigest,
+        generation: u64,
+        now: ClockReading,
+    ) -> Option<CachedToken> {
         let cache = self.cache.read().unwrap_or_else(PoisonError::into_inner);
         if cache.generation != generation {
             return None;
@@ -158,7 +187,11 @@ impl TokenVerifier {
     ///
     /// A token that no key at hand verifies is tried once more by newer keys: its issuer may have added a key, or
     /// replaced one under the same `kid`.
-    async fn verified_claims(&self, token: &str) -> Result<(TokenClaims, u64)> {
+    async fn verified_claims(
+        &self,
+        token: &str,
+        mut keys: Arc<JwksKeySet>,
+    ) -> Result<(TokenClaims, u64)> {
         let header = decode_header(token).map_err(|_| {
             invalid("it is not a JWT, or its `alg` is none that this server supports")
         })?;
@@ -167,7 +200,6 @@ impl TokenVerifier {
                 "its `crit` demands extensions that this server does not support",
             ));
         }
-        let mut keys = self.keys.keys();
         let mut signed = signed_claims(token, &header, &keys);
         if let Err(SignatureFault::KeysDoNotFit(_)) = signed
             && let Some(newer) = self.keys.newer_than(&keys).await
@@ -190,42 +222,51 @@ impl TokenVerifier {
         claims: &TokenClaims,
         now: ClockReading,
     ) -> Result<(Caller, UnixSeconds)> {
-        if optional_text(claims, "iss")? != Some(&self.issuer) {
-            return Err(invalid(
-                "its `iss` is not the issuer that this server trusts",
-            ));
+        let issuer = required(claims, "iss")?;
+        if issuer.text()? != self.rules.issuer {
+            return Err(issuer.breaks("is not the issuer that this server trusts"));
         }
-        let Some(audiences) = one_or_many(claims, "aud")? else {
-            return Err(invalid("it has no `aud`"));
-        };
-        if !audiences.contains(&self.audience.as_str()) {
-            return Err(invalid(
-                "its `aud` does not contain this service's audience",
-            ));
+        let audience = required(claims, "aud")?;
+        if !audience.texts()?.contains(&self.rules.audience.as_str()) {
+            return Err(audience.breaks("does not contain this service's audience"));
         }
+        let names = &self.rules.claims;
         let caller = Caller {
-            issuer: self.issuer.clone(),
-            subject: subject(claims)?,
-            scopes: scopes(claims)?,
-            enterprises: enterprises(claims)?,
-            firm: firm(claims)?,
-            tenant: tenant(claims)?,
-            companies: companies(claims)?,
+            issuer: self.rules.issuer.clone(),
+            subject: names.subject(claims)?,
+            scopes: names.scopes(claims)?,
+            enterprises: names.enterprises(claims),
+            firm: names.firm(claims),
+            tenant: names.tenant(claims),
+            companies: names.companies(claims),
         };
 
-        if let Some(not_before) = optional_number(claims, "nbf")?
-            && not_before > now.unix + TOKEN_LEEWAY.as_secs_f64()
+        if let Some(not_before) = FoundClaim::at_top(claims, "nbf")
+            && not_before.number()? > now.unix + TOKEN_LEEWAY.as_secs_f64()
         {
-            return Err(invalid("its `nbf` is in the future"));
+            return Err(not_before.breaks("is in the future"));
         }
-        let Some(expires) = optional_number(claims, "exp")? else {
-            return Err(invalid("it has no `exp`"));
-        };
+        let expiry = required(claims, "exp")?;
+        let expires = expiry.number()?;
+        let latest = now.unix + self.rules.lifetime_max.as_secs_f64();
+        if expires > latest + TOKEN_LEEWAY.as_secs_f64() {
+            let max = humantime::format_duration(self.rules.lifetime_max);
+            let rule = format!("is more than {max} ahead, the longest that this server accepts");
+            return Err(expiry.breaks(&rule));
+        }
         if now.is_past(expires) {
             return Err(Error::TokenExpired);
         }
         Ok((caller, expires))
     }
+}
+
+/// A claim that every token must have at its top.
+fn required<'c>(claims: &'c TokenClaims, name: &'c str) -> Result<FoundClaim<'c>> {
+    FoundClaim::at_top(claims, name).ok_or_else(|| Error::ClaimInvalid {
+        claim: name.into(),
+        why: format!("it has no `{name}`"),
+    })
 }
 
 impl CachedToken {
@@ -243,24 +284,38 @@ enum SignatureFault {
 }
 
 /// The claims of a token that one of the keys has signed.
+///
+/// The key determines the algorithm. A header could name HS256, which would take the public key for a shared secret.
 fn signed_claims(
     token: &str,
     header: &Header,
     keys: &JwksKeySet,
 ) -> std::result::Result<TokenClaims, SignatureFault> {
-    let Some(key) = keys.find(header.kid.as_deref()) else {
-        return Err(SignatureFault::KeysDoNotFit(match header.kid {
-            Some(_) => "the issuer's JWKS has no key with its `kid`",
-            None => "it has no `kid`, and the issuer's JWKS has several keys",
-        }));
-    };
-    // The key determines the algorithm. A header could name HS256, which would take the public key
-    // for a shared secret.
-    if header.alg != key.algorithm {
-        return Err(SignatureFault::KeysDoNotFit(
-            "its `alg` is not that of the key with its `kid`",
-        ));
+    let candidates = keys
+        .candidates(header.kid.as_deref(), header.alg)
+        .map_err(|none| {
+            SignatureFault::KeysDoNotFit(match none {
+                NoCandidate::UnknownId => "the issuer's JWKS has no key with its `kid`",
+                NoCandidate::IdMissing => "it has no `kid`, and the issuer's JWKS has several keys",
+                NoCandidate::OtherAlgorithm => "its `alg` is not that of the key with its `kid`",
+            })
+        })?;
+    let mut fault = SignatureFault::KeysDoNotFit(WRONG_SIGNATURE);
+    for key in candidates {
+        match claims_signed_by(token, key) {
+            Err(tried) => fault = tried,
+            signed => return signed,
+        }
     }
+    Err(fault)
+}
+
+const WRONG_SIGNATURE: &str = "its signature is wrong";
+
+fn claims_signed_by(
+    token: &str,
+    key: &JwksKey,
+) -> std::result::Result<TokenClaims, SignatureFault> {
     let mut signature_only = Validation::new(key.algorithm);
     signature_only.required_spec_claims.clear();
     signature_only.validate_exp = false;
@@ -268,140 +323,18 @@ fn signed_claims(
     match decode::<TokenClaims>(token, &key.decoding, &signature_only) {
         Ok(verified) => Ok(verified.claims),
         Err(error) => Err(match error.kind() {
-            ErrorKind::InvalidSignature => SignatureFault::KeysDoNotFit("its signature is wrong"),
-            _ => SignatureFault::TokenMalformed("it is malformed"),
+            ErrorKind::InvalidToken
+            | ErrorKind::Base64(_)
+            | ErrorKind::Json(_)
+            | ErrorKind::Utf8(_) => SignatureFault::TokenMalformed("it is malformed"),
+            // Among the others are faults of the key, such as a point that is not on its curve.
+            _ => SignatureFault::KeysDoNotFit(WRONG_SIGNATURE),
         }),
     }
 }
 
 fn invalid(why: impl Into<String>) -> Error {
     Error::TokenInvalid(why.into())
-}
-
-fn subject(claims: &TokenClaims) -> Result<String> {
-    let subject = match optional_text(claims, "sub")? {
-        Some(subject) => subject,
-        None => optional_text(claims, "client_id")?
-            .ok_or_else(|| invalid("it has neither `sub` nor `client_id`"))?,
-    };
-    // The subject is stored with the records that the bearer writes.
-    text::check_required(subject, TOKEN_SUBJECT_CHARS_MAX).map_err(|_| {
-        invalid(format!(
-            "its subject must have 1 to {TOKEN_SUBJECT_CHARS_MAX} characters, none of them NUL"
-        ))
-    })?;
-    Ok(subject.into())
-}
-
-/// Those scopes of the token that this server uses, each once; others are ignored.
-fn scopes(claims: &TokenClaims) -> Result<Vec<Scope>> {
-    let mut scopes = Vec::new();
-    for text in one_or_many(claims, "scope")?.unwrap_or_default() {
-        for scope in text.split_ascii_whitespace().filter_map(Scope::parse) {
-            if !scopes.contains(&scope) {
-                scopes.push(scope);
-            }
-        }
-    }
-    Ok(scopes)
-}
-
-fn enterprises(claims: &TokenClaims) -> Result<Option<Vec<EnterpriseId>>> {
-    let Some(values) = memberships(claims, "enterprises")? else {
-        return Ok(None);
-    };
-    let ids = values.iter().map(|value| parse_uuid(value.as_str()?));
-    let ids: Option<Vec<EnterpriseId>> = ids.map(|id| id.map(EnterpriseId)).collect();
-    match ids {
-        Some(ids) => Ok(Some(ids)),
-        None => Err(invalid("`enterprises` must hold UUIDs")),
-    }
-}
-
-/// The claim `firm_id`: a string, or an integer, which denotes the same firm as the string of its digits.
-fn firm(claims: &TokenClaims) -> Result<Option<FirmId>> {
-    let id = match claims.get("firm_id") {
-        None | Some(Value::Null) => return Ok(None),
-        Some(Value::String(text)) => text.clone(),
-        Some(Value::Number(number)) if number.is_i64() || number.is_u64() => number.to_string(),
-        Some(_) => return Err(invalid("`firm_id` must be a string or an integer")),
-    };
-    match text::check_required(&id, ID_CHARS_MAX) {
-        Ok(()) => Ok(Some(FirmId(id))),
-        Err(_) => Err(invalid(format!(
-            "`firm_id` must have 1 to {ID_CHARS_MAX} characters, none of them NUL"
-        ))),
-    }
-}
-
-fn tenant(claims: &TokenClaims) -> Result<Option<TenantId>> {
-    let Some(text) = optional_text(claims, "tenant")? else {
-        return Ok(None);
-    };
-    match parse_uuid(text) {
-        Some(id) => Ok(Some(TenantId(id))),
-        None => Err(invalid("`tenant` must be a UUID")),
-    }
-}
-
-/// Reads a UUID in its hyphenated form; the crate `uuid` would accept other forms too.
-fn parse_uuid(text: &str) -> Option<Uuid> {
-    (text.len() == 36).then(|| Uuid::try_parse(text).ok())?
-}
-
-fn companies(claims: &TokenClaims) -> Result<Option<Vec<CompanyId>>> {
-    let Some(values) = memberships(claims, "companies")? else {
-        return Ok(None);
-    };
-    let ids: Option<Vec<i64>> = values.iter().map(Value::as_i64).collect();
-    match ids {
-        Some(ids) => Ok(Some(ids.into_iter().map(CompanyId).collect())),
-        None => Err(invalid("`companies` must hold integers")),
-    }
-}
-
-fn memberships<'c>(claims: &'c TokenClaims, name: &str) -> Result<Option<&'c [Value]>> {
-    match claims.get(name) {
-        None | Some(Value::Null) => Ok(None),
-        Some(Value::Array(values)) if values.len() <= TOKEN_MEMBERSHIPS_MAX => Ok(Some(values)),
-        Some(Value::Array(_)) => Err(invalid(format!(
-            "`{name}` has more than {TOKEN_MEMBERSHIPS_MAX} values"
-        ))),
-        Some(_) => Err(invalid(format!("`{name}` must be an array"))),
-    }
-}
-
-fn optional_text<'c>(claims: &'c TokenClaims, name: &str) -> Result<Option<&'c String>> {
-    match claims.get(name) {
-        None | Some(Value::Null) => Ok(None),
-        Some(Value::String(text)) => Ok(Some(text)),
-        Some(_) => Err(invalid(format!("`{name}` must be a string"))),
-    }
-}
-
-fn optional_number(claims: &TokenClaims, name: &str) -> Result<Option<UnixSeconds>> {
-    match claims.get(name) {
-        None | Some(Value::Null) => Ok(None),
-        Some(value) => match value.as_f64() {
-            Some(number) => Ok(Some(number)),
-            None => Err(invalid(format!("`{name}` must be a number"))),
-        },
-    }
-}
-
-fn one_or_many<'c>(claims: &'c TokenClaims, name: &str) -> Result<Option<Vec<&'c str>>> {
-    let texts: Option<Vec<&str>> = match claims.get(name) {
-        None | Some(Value::Null) => return Ok(None),
-        Some(Value::String(text)) => Some(vec![text]),
-        Some(Value::Array(values)) => values.iter().map(Value::as_str).collect(),
-        Some(_) => None,
-    };
-    match texts {
-        Some(texts) => Ok(Some(texts)),
-        None => Err(invalid(format!(
-            "`{name}` must be a string or an array of strings"
-        ))),
-    }
 }
 
 #[cfg(all(test, feature = "dev"))]

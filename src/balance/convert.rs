@@ -26,7 +26,7 @@ use crate::types::unit::Unit;
 pub(super) fn adjust(
     request: pb::AdjustBalanceRequest,
     caller: &Caller,
-) -> Result<Command<AdjustCustody>> {
+) -> Result<(EnterpriseId, Command<AdjustCustody>)> {
     let mut read = Reader::new();
     let enterprise: EnterpriseId = read.id("enterprise_id", &request.enterprise_id);
     let unit = read.unit("currency", &request.currency);
@@ -48,7 +48,8 @@ pub(super) fn adjust(
         initiated_by: caller.subject.clone(),
         content,
     };
-    Ok(Command::new(enterprise, request.validate_only, adjust))
+    let command = Command::new(enterprise, request.validate_only, adjust);
+    Ok((enterprise, command))
 }
 
 /// Reads a client's list, and what its page tokens are bound to.

@@ -59,8 +59,9 @@ impl Rpcs for BalanceService {
         request: Request<pb::AdjustBalanceRequest>,
     ) -> Result<Response<pb::AdjustBalanceResponse>, Status> {
         answer(request, async |call, message| {
-            // The scope covers every enterprise: neither membership nor a licence is required.
-            let command = convert::adjust(message, &call.caller)?;
+            let (enterprise, command) = convert::adjust(message, &call.caller)?;
+            // Of the custodian, who is a member of the enterprises that it serves. No licence is required.
+            call.caller.require_member_or_admin(enterprise)?;
             let reply = self.writer.submit(command, call.claim).await?;
             let message = pb::AdjustBalanceResponse {
                 custody_balance: Some(reply.custody.into()),

@@ -80,7 +80,8 @@ impl Rpcs for BucketService {
         request: Request<pb::ListBucketsRequest>,
     ) -> Result<Response<pb::ListBucketsResponse>, Status> {
         answer(request, async |call, message| {
-            let (list, view, binding) = convert::list(call.rpc.path, call.caller.tenant, message)?;
+            let (list, view, binding) =
+                convert::list(call.rpc.path, call.caller.require_tenant().ok(), message)?;
             let tenant = call.caller.require_tenant()?;
             let pool = self.pools.list.on_behalf_of(call.principal);
             let listed = self
@@ -283,7 +284,8 @@ impl Rpcs for BucketService {
         request: Request<pb::ListBalanceActionsRequest>,
     ) -> Result<Response<pb::ListBalanceActionsResponse>, Status> {
         answer(request, async |call, message| {
-            let (list, binding) = convert::action_list(call.rpc.path, call.caller.tenant, message)?;
+            let (list, binding) =
+                convert::action_list(call.rpc.path, call.caller.require_tenant().ok(), message)?;
             let tenant = call.caller.require_tenant()?;
             let pool = self.pools.list.on_behalf_of(call.principal);
             let found = self

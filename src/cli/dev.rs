@@ -12,7 +12,7 @@ use crate::app::App;
 use crate::auth::dev_key::{AUDIENCE, DevClaims, DevKey, ISSUER, JWKS_FILE};
 use crate::auth::jwks::{Jwks, JwksSource};
 use crate::auth::scope::Scope;
-use crate::auth::token::TokenVerifier;
+use crate::auth::token::{TokenRules, TokenVerifier};
 use crate::cli::failure::CliFailure;
 use crate::cli::greeting::greeting;
 use crate::cli::healthcheck;
@@ -118,6 +118,11 @@ async fn prepare(args: &DevArgs, cluster: &Cluster) -> Result<PreparedServer, Cl
     let keys = Jwks::open(JwksSource::File(jwks.clone()))
         .await
         .map_err(|error| CliFailure::new(format!("{}: {error}", jwks.display())))?;
+    let rules = TokenRules {
+        // `earmark token --ttl` makes tokens that last as long as a developer likes.
+        lifetime_max: Duration::MAX,
+        ..TokenRules::new(ISSUER, AUDIENCE)
+    };
     let claims = DevClaims {
         sub: "developer".into(),
         scope: Scope::ALL.map(Scope::name).join(" "),
@@ -128,7 +133,7 @@ async fn prepare(args: &DevArgs, cluster: &Cluster) -> Result<PreparedServer, Cl
     };
     Ok(PreparedServer {
         app,
-        verifier: TokenVerifier::new(ISSUER, AUDIENCE, keys),
+        verifier: TokenVerifier::new(rules, keys),
         demo,
         token: key.mint(&claims, TOKEN_TTL).map_err(CliFailure::new)?,
     })

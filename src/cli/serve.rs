@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::app::App;
-use crate::auth::jwks::{Jwks, JwksSource};
+use crate::auth::jwks::{Jwks, JwksError};
 use crate::auth::token::TokenVerifier;
 use crate::cli::failure::CliFailure;
 use crate::cli::listen::listen;
@@ -23,9 +23,14 @@ pub(super) async fn run(args: ServeArgs) -> Result<(), CliFailure> {
     let app_settings = args.connections.settings(args.server.calls_max);
     open_files::raise_limit(&settings, &app_settings);
     let tokens = args.tokens;
-    let keys = Jwks::open(JwksSource::parse(&tokens.jwks))
+    let source = tokens.source().map_err(CliFailure::setting)?;
+    let key_settings = tokens.key_settings().map_err(CliFailure::setting)?;
+    let keys = Jwks::open_with(source.clone(), key_settings)
         .await
-        .map_err(|error| CliFailure::setting(format!("--jwks {}: {error}", tokens.jwks)))?;
+        .map_err(|error| match error {
+            JwksError::Roots(_) => CliFailure::setting(format!("--jwks-ca: {error}")),
+            _ => CliFailure::setting(format!("--jwks {source}: {error}")),
+        })?;
     let listener = listen(args.server.listen).await?;
     let connector = Connector::new(&args.database.database_url)
         .map_err(|error| CliFailure::setting(format!("--database-url: {error}")))?;
@@ -34,7 +39,7 @@ pub(super) async fn run(args: ServeArgs) -> Result<(), CliFailure> {
         .map_err(|error| CliFailure::new(format!("cannot start the writers' threads: {error}")))?;
     let parts = ServerParts {
         routes: app.routes(),
-        verifier: Arc::new(TokenVerifier::new(tokens.issuer, tokens.audience, keys)),
+        verifier: Arc::new(TokenVerifier::new(tokens.rules(), keys)),
         probe: app.probe(),
         settings,
         closing: app.closing(),

@@ -5,6 +5,9 @@ use std::time::Duration;
 use crate::auth::scope::Scope;
 use crate::limits::{CALL_MAX, READ_LIMIT_MIN};
 
+const SECOND: Duration = Duration::from_secs(1);
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// Reads a number of calls or connections; tokio's semaphores, which count them, have an upper limit.
 pub(super) fn count(text: &str) -> Result<usize, String> {
     match text.parse() {
@@ -46,6 +49,26 @@ pub(super) fn bytes_under_way(text: &str) -> Result<usize, String> {
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text)
         .map_err(|error| format!("{error}; write a number and a unit, for example 500ms, 5s or 2m"))
+}
+
+/// Reads the age of an issuer's keys.
+pub(super) fn key_time(text: &str) -> Result<Duration, String> {
+    let time = duration(text)?;
+    if (SECOND..=DAY).contains(&time) {
+        Ok(time)
+    } else {
+        Err("must be from 1s to 24h".into())
+    }
+}
+
+/// Reads how long a token may last.
+pub(super) fn token_time(text: &str) -> Result<Duration, String> {
+    let time = duration(text)?;
+    if (60 * SECOND..=3_650 * DAY).contains(&time) {
+        Ok(time)
+    } else {
+        Err("must be from 1m to 3650days".into())
+    }
 }
 
 /// Reads the time that a call may take.
@@ -123,6 +146,20 @@ mod tests {
         for malformed in ["", "5", "-5s", "5 parsecs"] {
             let refused = duration(malformed).expect_err(malformed);
             assert!(refused.contains("for example 500ms"), "{refused}");
+        }
+    }
+
+    #[test]
+    fn times_of_keys_and_tokens_have_a_range() {
+        assert_eq!(key_time("24h"), Ok(DAY));
+        assert_eq!(token_time("3650days"), Ok(3_650 * DAY));
+        for out_of_range in ["999ms", "25h"] {
+            let refused = key_time(out_of_range).expect_err(out_of_range);
+            assert!(refused.contains("from 1s to 24h"), "{refused}");
+        }
+        for out_of_range in ["59s", "3651days"] {
+            let refused = token_time(out_of_range).expect_err(out_of_range);
+            assert!(refused.contains("from 1m to 3650days"), "{refused}");
         }
     }
 

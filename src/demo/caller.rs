@@ -19,24 +19,15 @@ use crate::types::principal::Principal;
 pub(super) struct DemoCaller(Arc<Caller>);
 
 impl DemoCaller {
-    /// A caller with every scope that loading needs, and these enterprises.
+    /// A caller with every scope, and these enterprises.
     pub(super) fn of(enterprises: &[EnterpriseId]) -> Self {
         Self(Arc::new(Caller {
             issuer: ISSUER.into(),
-            subject: "demo".into(),
-            scopes: vec![
-                Scope::NetworkAdmin,
-                Scope::NetworkRead,
-                Scope::NetworkWrite,
-                Scope::BucketsRead,
-                Scope::BucketsWrite,
-                Scope::AllocationsWrite,
-                Scope::CatalogueWrite,
-            ],
-            enterprises: Some(enterprises.to_vec()),
-            firm: Some(FirmId(FIRM.into())),
-            tenant: Some(TENANT),
-            companies: Some(vec![COMPANY]),
+            enterprises: Ok(enterprises.to_vec()),
+            firm: Ok(FirmId(FIRM.into())),
+            tenant: Ok(TENANT),
+            companies: Ok(vec![COMPANY]),
+            ..Caller::with_scopes("demo", &Scope::ALL)
         }))
     }
 }

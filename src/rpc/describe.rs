@@ -84,6 +84,7 @@ pub(crate) fn describe(error: &Error) -> ErrorDescription {
     match error {
         Error::TokenMissing => token_missing(),
         Error::TokenInvalid(why) => token_invalid(why),
+        Error::ClaimInvalid { claim, why } => token_invalid(why).with("claim", cut(claim)),
         Error::TokenExpired => token_expired(),
         Error::ScopeMissing(scope) => scope_missing(scope),
         Error::InvalidRequest(violations) => invalid_request(violations),
@@ -135,6 +136,7 @@ pub(crate) fn describe(error: &Error) -> ErrorDescription {
         Error::MessageTooLarge => message_too_large(),
         Error::BodyStalled(limit) => body_stalled(*limit),
         Error::DatabaseUnavailable(outcome) => database_unavailable(*outcome),
+        Error::KeysUnavailable => keys_unavailable(),
         Error::ShuttingDown => shutting_down(),
         Error::Deadline(outcome) => deadline(*outcome),
         Error::ReadTooLong { class, limit } => read_too_long(*class, *limit),
@@ -151,7 +153,7 @@ fn token_missing() -> ErrorDescription {
 }
 
 fn token_invalid(why: &str) -> ErrorDescription {
-    let text = format!("Invalid token: {why}.");
+    let text = cut(&format!("Invalid token: {why}."));
     ErrorDescription::new(Code::Unauthenticated, Reason::TokenInvalid, text)
 }
 
@@ -233,8 +235,11 @@ fn not_a_member() -> ErrorDescription {
 }
 
 fn claim_missing(claim: &str) -> ErrorDescription {
-    let text = format!("The token lacks the claim `{claim}`, which this call needs.");
-    ErrorDescription::new(Code::PermissionDenied, Reason::ClaimMissing, text).with("claim", claim)
+    let text = cut(&format!(
+        "The token lacks the claim `{claim}`, which this call needs."
+    ));
+    ErrorDescription::new(Code::PermissionDenied, Reason::ClaimMissing, text)
+        .with("claim", cut(claim))
 }
 
 fn company_access_denied() -> ErrorDescription {
@@ -456,6 +461,11 @@ fn contention() -> ErrorDescription {
 fn overloaded() -> ErrorDescription {
     let what = "The server is at the limit of its capacity";
     transient(Code::ResourceExhausted, Reason::Overloaded, what)
+}
+
+fn keys_unavailable() -> ErrorDescription {
+    let what = "The server has no current keys of the tokens' issuer, and cannot verify any token";
+    transient(Code::Unavailable, Reason::KeysUnavailable, what)
 }
 
 fn message_too_large() -> ErrorDescription {

@@ -214,18 +214,20 @@ impl Admission {
 fn claimed_principal(caller: &Caller, rpc: &Rpc) -> Option<Principal> {
     // All RPCs of a service have scopes of the same family.
     match rpc.scopes.first()? {
-        Scope::BucketsRead | Scope::BucketsWrite => caller.tenant.map(Principal::Tenant),
-        Scope::AllocationsRead | Scope::AllocationsWrite => caller
-            .firm
-            .as_ref()
-            .map(|firm| Principal::Firm(OwnerId::of_firm(firm))),
-        Scope::CatalogueRead | Scope::CatalogueWrite => match caller.companies.as_deref()? {
-            [only] => Some(Principal::Company(*only)),
+        Scope::BucketsRead | Scope::BucketsWrite => {
+            caller.require_tenant().ok().map(Principal::Tenant)
+        }
+        Scope::AllocationsRead | Scope::AllocationsWrite => {
+            let firm = caller.require_firm().ok()?;
+            Some(Principal::Firm(OwnerId::of_firm(firm)))
+        }
+        Scope::CatalogueRead | Scope::CatalogueWrite => match caller.companies.as_deref() {
+            Ok([only]) => Some(Principal::Company(*only)),
             _ => None,
         },
-        Scope::NetworkRead | Scope::NetworkWrite | Scope::NetworkAdmin => {
+        Scope::NetworkRead | Scope::NetworkWrite | Scope::NetworkAdmin | Scope::CustodyWrite => {
             match caller.enterprises.as_deref() {
-                Some([only]) => Some(Principal::Enterprise(*only)),
+                Ok([only]) => Some(Principal::Enterprise(*only)),
                 _ => caller.has(Scope::NetworkAdmin).then_some(Principal::Admin),
             }
         }
@@ -261,13 +263,11 @@ mod tests {
 
     fn caller(enterprises: &[EnterpriseId], companies: &[CompanyId]) -> Caller {
         Caller {
-            issuer: "issuer".into(),
-            subject: "somebody".into(),
-            scopes: vec![],
-            enterprises: Some(enterprises.to_vec()),
-            firm: Some(FirmId("7".into())),
-            tenant: Some(TenantId(Uuid::from_u128(9))),
-            companies: Some(companies.to_vec()),
+            enterprises: Ok(enterprises.to_vec()),
+            firm: Ok(FirmId("7".into())),
+            tenant: Ok(TenantId(Uuid::from_u128(9))),
+            companies: Ok(companies.to_vec()),
+            ..Caller::with_scopes("somebody", &[])
         }
     }
 
@@ -320,7 +320,7 @@ mod tests {
         assert_eq!(claimed(cas, &two), Some(Principal::Firm(firm)));
         let admin = Caller {
             scopes: vec![Scope::NetworkAdmin],
-            enterprises: None,
+            enterprises: Err(Error::NotAMember),
             ..two
         };
         let create = "/earmark.network.v1.NetworkService/CreateEnterprise";

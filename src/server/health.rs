@@ -1,4 +1,5 @@
-//! The health service `grpc.health.v1.Health`. Its state comes from a probe that runs all the time.
+//! The health service `grpc.health.v1.Health`. Its state comes from a probe that runs all the time, and from whether there
+//! are keys to verify tokens with.
 //!
 //! tonic-health's own server is not used because it answers Watch of an unknown service with NOT_FOUND, where the
 //! protocol prescribes a stream that stays open and reports SERVICE_UNKNOWN.
@@ -19,6 +20,7 @@ use tonic_health::pb::health_server::{Health as HealthRpcs, HealthServer};
 use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
 
 use crate::auth::scope;
+use crate::auth::token::TokenVerifier;
 use crate::limits::HEALTH_REQUEST_BYTES_MAX;
 use crate::server::panic;
 
@@ -41,16 +43,18 @@ where
     Arc::new(move || Box::pin(is_ready()))
 }
 
-/// The two facts that the serving status is derived from.
+/// The facts that the serving status is derived from.
 #[derive(Clone, Copy, Debug, Default)]
 struct HealthState {
     probe_passed: bool,
+    /// Whether there are keys to verify tokens with: without them every call is refused.
+    has_keys: bool,
     draining: bool,
 }
 
 impl HealthState {
     fn serving(self) -> ServingStatus {
-        if self.probe_passed && !self.draining {
+        if self.probe_passed && self.has_keys && !self.draining {
             ServingStatus::Serving
         } else {
             ServingStatus::NotServing
@@ -66,13 +70,17 @@ pub(super) struct HealthReporter {
 }
 
 impl HealthReporter {
-    /// Starts to probe; dropping the handle ends it. The state is NOT_SERVING until the first probe has passed.
-    pub(super) fn start(probe: HealthProbe) -> (Self, AbortOnDropHandle<()>) {
+    /// Starts to probe the database, and to ask the verifier for its keys; dropping the handle ends it. The state is
+    /// NOT_SERVING until the first probe has passed and there are keys.
+    pub(super) fn start(
+        probe: HealthProbe,
+        verifier: Arc<TokenVerifier>,
+    ) -> (Self, AbortOnDropHandle<()>) {
         let health = Self {
             state: Arc::new(watch::Sender::new(HealthState::default())),
             names: Arc::new(service_names().chain([""]).collect()),
         };
-        let probe_task = tokio::spawn(health.clone().keep_probing(probe));
+        let probe_task = tokio::spawn(health.clone().keep_probing(probe, verifier));
         (health, AbortOnDropHandle::new(probe_task))
     }
 
@@ -86,11 +94,14 @@ impl HealthReporter {
         self.change(|state| state.draining = true);
     }
 
-    async fn keep_probing(self, probe: HealthProbe) {
+    async fn keep_probing(self, probe: HealthProbe, verifier: Arc<TokenVerifier>) {
         loop {
             let probing = tokio::time::timeout(PROBE_TIMEOUT, probe());
             let passed = matches!(panic::catch(probing).await, Ok(Ok(true)));
-            self.change(|state| state.probe_passed = passed);
+            self.change(|state| {
+                state.probe_passed = passed;
+                state.has_keys = verifier.has_keys();
+            });
             tokio::time::sleep(PROBE_INTERVAL).await;
         }
     }
@@ -102,7 +113,12 @@ impl HealthReporter {
             change(state);
             let after = state.serving();
             if before != after {
-                tracing::info!(health = after.as_str_name(), "health changed");
+                tracing::info!(
+                    health = after.as_str_name(),
+                    probe_passed = state.probe_passed,
+                    has_keys = state.has_keys,
+                    "health changed"
+                );
             }
             before != after
         });

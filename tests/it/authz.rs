@@ -18,6 +18,9 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use earmark::auth::scope::{RPCS, Scope};
 use earmark::proto::balance::v1::AdjustBalanceRequest;
+use earmark::proto::bucket::v1::GetBucketRequest;
+use earmark::proto::cas::v1 as cas_pb;
+use earmark::proto::catalogue::v1::ListAvailableAllocationsRequest;
 use earmark::proto::network::v1 as pb;
 use earmark::proto::network::v1::ConnectionMode;
 use prost::Message;
@@ -261,10 +264,8 @@ type TokenFault = (&'static str, Option<String>);
 
 /// Tokens whose scopes do serve, each with a fault; the second list is long, so not every RPC is called with it.
 fn token_faults(earmark: &Earmark) -> (Vec<TokenFault>, Vec<TokenFault>) {
-    let scope = "settlement_network_read settlement_network_write network-admin buckets-read buckets-write \
-         allocations-read allocations-write catalogue-read catalogue-write";
     let mut claims = earmark.claims("somebody", &[]);
-    claims["scope"] = json!(scope);
+    claims["scope"] = json!(Scope::ALL.map(Scope::name).join(" "));
     let altered = |claim: &str, value: serde_json::Value| {
         let mut claims = claims.clone();
         claims[claim] = value;
@@ -294,29 +295,19 @@ fn token_faults(earmark: &Earmark) -> (Vec<TokenFault>, Vec<TokenFault>) {
             Some(altered("iss", json!("somebody else"))),
         ),
         ("TOKEN_INVALID", Some(altered("aud", json!("others")))),
-        ("TOKEN_INVALID", Some(altered("enterprises", json!(["x"])))),
-        ("TOKEN_INVALID", Some(altered("tenant", json!("x")))),
-        ("TOKEN_INVALID", Some(altered("firm_id", json!(1.5)))),
-        ("TOKEN_INVALID", Some(altered("companies", json!(["1"])))),
+        (
+            "TOKEN_INVALID",
+            Some(altered("exp", json!(9_999_999_999_u64))),
+        ),
+        ("TOKEN_INVALID", Some(altered("scope", json!(7)))),
     ];
     (faults, more_faults)
 }
 
 /// Each scope with a token that has no other.
 fn tokens_by_scope(earmark: &Earmark) -> Vec<(Scope, String)> {
-    let scopes = [
-        Scope::NetworkRead,
-        Scope::NetworkWrite,
-        Scope::NetworkAdmin,
-        Scope::AllocationsRead,
-        Scope::AllocationsWrite,
-        Scope::BucketsRead,
-        Scope::BucketsWrite,
-        Scope::CatalogueRead,
-        Scope::CatalogueWrite,
-    ];
     let with_token = |scope: Scope| (scope, earmark.token(scope.name(), &[]));
-    scopes.into_iter().map(with_token).collect()
+    Scope::ALL.into_iter().map(with_token).collect()
 }
 
 #[tokio::test]
@@ -368,6 +359,86 @@ async fn every_rpc_requires_a_valid_token_with_a_sufficient_scope() {
             answer.expect(Code::PermissionDenied, "SCOPE_MISSING");
             let required = &answer.error_info().metadata["required_scope"];
             assert_eq!(required, rpc.scopes[0].name(), "{}", rpc.path);
+        }
+    }
+}
+
+/// A call that needs a claim: the claim, the path, a request, and one with invalid arguments.
+fn calls_by_claim() -> [(&'static str, &'static str, Bytes, Bytes); 4] {
+    let network = |id: &str| pb::GetEnterpriseRequest {
+        enterprise_id: id.into(),
+    };
+    let bucket = |id: &str| GetBucketRequest {
+        id: id.into(),
+        ..Default::default()
+    };
+    let cas = |id: &str| cas_pb::GetAllocationRequest { id: id.into() };
+    let catalogue = |company_id| ListAvailableAllocationsRequest {
+        company_id,
+        ..Default::default()
+    };
+    [
+        (
+            "enterprises",
+            "/earmark.network.v1.NetworkService/GetEnterprise",
+            frame(&network(NOBODY)),
+            frame(&network("x")),
+        ),
+        (
+            "tenant",
+            "/earmark.bucket.v1.BucketService/GetBucket",
+            frame(&bucket("b")),
+            frame(&bucket("")),
+        ),
+        (
+            "firm_id",
+            "/earmark.cas.v1.CasAllocationService/GetAllocation",
+            frame(&cas(NOBODY)),
+            frame(&cas("x")),
+        ),
+        (
+            "companies",
+            "/earmark.catalogue.v1.CatalogueService/ListAvailableAllocations",
+            frame(&catalogue(1)),
+            frame(&catalogue(-1)),
+        ),
+    ]
+}
+
+#[tokio::test]
+async fn a_malformed_claim_is_judged_only_by_calls_that_need_it_and_after_their_arguments() {
+    let earmark = Earmark::start().await;
+    let raw = earmark.raw().await;
+    let scopes = Scope::ALL.map(Scope::name);
+    let without_admin = scopes.iter().filter(|scope| **scope != "network-admin");
+    let mut good = earmark.claims("somebody", &[NOBODY]);
+    good["scope"] = json!(without_admin.collect::<Vec<_>>());
+    good["tenant"] = json!(NOBODY);
+    good["firm_id"] = json!("1");
+    good["companies"] = json!([1]);
+    for (malformed, value) in [
+        ("enterprises", json!(["x"])),
+        ("tenant", json!("x")),
+        ("firm_id", json!(1.5)),
+        ("companies", json!(["1"])),
+    ] {
+        let mut claims = good.clone();
+        claims[malformed] = value;
+        let bearer = format!("Bearer {}", earmark.token_of(&claims));
+        let metadata = [("authorization", bearer.as_str())];
+        for (needed, path, request, invalid) in calls_by_claim() {
+            let invalid = raw.call(path, &metadata, invalid).await;
+            assert_eq!(invalid.status.code(), Code::InvalidArgument, "{invalid:?}");
+            let answer = raw.call(path, &metadata, request).await;
+            if needed == malformed {
+                answer.expect(Code::Unauthenticated, "TOKEN_INVALID");
+                let info = answer.error_info();
+                assert_eq!(info.metadata["claim"], needed);
+                assert!(answer.status.message().contains(needed), "{answer:?}");
+            } else {
+                let code = answer.status.code();
+                assert_eq!(code, Code::NotFound, "{malformed}: {answer:?}");
+            }
         }
     }
 }

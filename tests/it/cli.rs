@@ -1,5 +1,7 @@
 //! The binary itself, started as a user would.
 
+mod issuer;
+
 use std::path::Path;
 use std::process::Command;
 use std::sync::{Arc, Mutex};
@@ -64,7 +66,7 @@ fn serve_reports_every_missing_setting() {
     let refused = run(&mut earmark(&["serve"]));
     assert_eq!(refused.status.code(), Some(2));
     let why = text(&refused.stderr);
-    for flag in ["--database-url", "--jwks", "--issuer", "--audience"] {
+    for flag in ["--database-url", "--issuer", "--audience"] {
         assert!(why.contains(flag), "{flag}: {why}");
     }
 
@@ -210,7 +212,6 @@ async fn serve_waits_for_migrations_and_stops_cleanly() {
 fn serve_reports_a_single_missing_setting() {
     let settings = [
         ("DATABASE_URL", "--database-url"),
-        ("EARMARK_JWKS", "--jwks"),
         ("EARMARK_ISSUER", "--issuer"),
         ("EARMARK_AUDIENCE", "--audience"),
     ];

@@ -309,6 +309,8 @@ fn limits_of_the_server() -> Vec<Limit> {
 fn limits_of_calls() -> Vec<Limit> {
     let metadata = format!("{} KiB", limits::METADATA_BYTES_MAX >> 10);
     let memberships = grouped(limits::TOKEN_MEMBERSHIPS_MAX);
+    let lifetime = limits::TOKEN_LIFETIME_MAX.as_secs() / 3_600;
+    let jwks = format!("{} MiB", limits::JWKS_BYTES_MAX >> 20);
     let pages = page_sizes(limits::PAGE_SIZE_DEFAULT, limits::PAGE_SIZE_MAX);
     let offset = grouped(limits::PAGE_OFFSET_MAX as usize);
     vec![
@@ -333,6 +335,18 @@ fn limits_of_calls() -> Vec<Limit> {
         ("records of a page", pages),
         ("page number × page size, an offset", offset),
         ("enterprises in a token", memberships.clone()),
+        (
+            "how far ahead `exp` of a token may be",
+            format!("{lifetime} h, by default"),
+        ),
+        (
+            "bytes and keys of a JWKS",
+            format!("{jwks}, {} keys", limits::JWKS_KEYS_MAX),
+        ),
+        (
+            "keys that are tried for one token",
+            grouped(limits::JWKS_TRIES_MAX),
+        ),
         ("companies in a token", memberships),
         ("violations in an error", grouped(limits::VIOLATIONS_MAX)),
     ]

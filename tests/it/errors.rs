@@ -99,7 +99,9 @@ fn documented(reason: ErrorReason) -> (Code, Details, &'static [&'static str]) {
         ),
         Reason::Overloaded => (Code::ResourceExhausted, Retry, &[]),
         Reason::MessageTooLarge => (Code::ResourceExhausted, Nothing, &["limit"]),
-        Reason::DatabaseUnavailable | Reason::ShuttingDown => (Code::Unavailable, Retry, &[]),
+        Reason::DatabaseUnavailable | Reason::ShuttingDown | Reason::KeysUnavailable => {
+            (Code::Unavailable, Retry, &[])
+        }
         Reason::Deadline => (Code::DeadlineExceeded, Nothing, &[]),
         Reason::MethodUnknown => (Code::Unimplemented, Nothing, &[]),
         Reason::Internal => (Code::Internal, Request, &[]),

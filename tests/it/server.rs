@@ -5,6 +5,7 @@ mod connections;
 mod drain;
 mod errors;
 mod health;
+mod keys;
 mod order;
 mod reflection;
 mod running;

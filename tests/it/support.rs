@@ -5,6 +5,7 @@ pub(crate) mod cluster;
 pub(crate) mod earmark;
 pub(crate) mod frames;
 pub(crate) mod json;
+pub(crate) mod key_server;
 pub(crate) mod ledger_dump;
 pub(crate) mod load;
 pub(crate) mod locks;

@@ -14,7 +14,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use bb8::Pool;
 use earmark::auth::jwks::{Jwks, JwksSource};
-use earmark::auth::token::TokenVerifier;
+use earmark::auth::token::{TokenRules, TokenVerifier};
 use earmark::db::connect::Connector;
 use earmark::error::Error;
 use earmark::proto::allocation::v1 as pb;
@@ -63,10 +63,10 @@ pub(crate) async fn serve_null() -> Result<()> {
 async fn serve_routes(routes: Routes) -> Result<()> {
     let shutdown = Shutdown::on_signals()?;
     let keys = Jwks::open(JwksSource::parse(&variable("EARMARK_JWKS")?)).await?;
-    let (issuer, audience) = (variable("EARMARK_ISSUER")?, variable("EARMARK_AUDIENCE")?);
+    let rules = TokenRules::new(variable("EARMARK_ISSUER")?, variable("EARMARK_AUDIENCE")?);
     let parts = ServerParts {
         routes,
-        verifier: Arc::new(TokenVerifier::new(issuer, audience, keys)),
+        verifier: Arc::new(TokenVerifier::new(rules, keys)),
         probe: probe(async || true),
         settings: ServerSettings {
             lame_duck: Duration::ZERO,

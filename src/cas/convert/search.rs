@@ -47,7 +47,7 @@ pub(in crate::cas) fn search(
         page_token: String::new(),
         ..message.clone()
     };
-    let firm = call.caller.firm.as_ref().map(|firm| firm.0.as_bytes());
+    let firm = call.caller.require_firm().map(|firm| firm.0.as_bytes());
     let binding = Binding::with_owner(call.rpc.path, &bound, firm.unwrap_or_default());
 
     let mut reader = Reader::new();

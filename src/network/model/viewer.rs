@@ -2,7 +2,7 @@
 
 use crate::auth::caller::Caller;
 use crate::auth::scope::Scope;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::types::ids::{ClientId, ConnectionId, EnterpriseId, PartnerId};
 
 /// The records that a read may show.
@@ -18,13 +18,13 @@ impl NetworkViewer {
     /// The records that the bearer of a token may see.
     ///
     /// # Errors
-    /// [`Error::NotAMember`] if the token has no claim `enterprises`.
+    /// `NotAMember` if the token has no claim `enterprises`, `ClaimInvalid` if that is malformed.
     pub(crate) fn of(caller: &Caller) -> Result<Self> {
         if caller.has(Scope::NetworkAdmin) {
             return Ok(Self::Admin);
         }
-        let enterprises = caller.enterprises.clone().ok_or(Error::NotAMember)?;
-        Ok(Self::Member(enterprises))
+        let enterprises = caller.require_enterprises()?;
+        Ok(Self::Member(enterprises.to_vec()))
     }
 }
 

@@ -51,7 +51,20 @@ fn adjust_balance(world: &World) -> Vec<Step> {
         quantity: GREATEST.into(),
         ..too_much.clone()
     };
+    let custodian = |enterprise: &str| world.earmark.token("custody-write", &[enterprise]);
+    let own = world.parties.enterprise.as_str();
     vec![
+        step("INVALID_REQUEST", custodian(own), &invalid),
+        step("NOT_A_MEMBER", custodian(own), &of(NOBODY)),
+        step("NOT_A_MEMBER", custodian(&world.stranger), &of(own)),
+        step("ENTERPRISE_NOT_FOUND", custodian(NOBODY), &of(NOBODY)),
+        step(
+            "CLIENT_NOT_FOUND",
+            custodian(&world.unlicensed),
+            &of(&world.unlicensed),
+        ),
+        step("IDEMPOTENCY_KEY_REUSED", custodian(own), &of(own)),
+        step(REPLAYED, custodian(own), &world.adjustment(TAKEN)),
         step("INVALID_REQUEST", world.admin(), &invalid),
         step("ENTERPRISE_NOT_FOUND", world.admin(), &of(NOBODY)),
         // Without licence too, which nobody asks for.

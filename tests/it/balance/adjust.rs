@@ -187,13 +187,26 @@ async fn validate_only_answers_the_resulting_balance_and_writes_nothing() {
 }
 
 #[tokio::test]
-async fn only_a_network_administrator_may_adjust_and_needs_no_membership() {
+async fn a_custodian_adjusts_for_the_enterprises_of_its_token_and_an_administrator_for_all() {
     let earmark = Earmark::start().await;
     let enterprise = client_side(&earmark).await;
     let mut member = earmark.member(&[&enterprise]).balance;
     let refused = refusal(member.adjust_balance(adjust(&enterprise, "1", "d-1")).await);
     let refused = refused.expect(Code::PermissionDenied, "SCOPE_MISSING");
-    assert_eq!(refused.metadata["required_scope"], "network-admin");
+    assert_eq!(refused.metadata["required_scope"], "custody-write");
+
+    let custodian = |enterprise: &str| {
+        let token = earmark.token("custody-write", &[enterprise]);
+        earmark.with_token(token).balance
+    };
+    let request = adjust(&enterprise, "1", "d-0");
+    let mut other = custodian(NOBODY);
+    let refused = refusal(other.adjust_balance(request.clone()).await);
+    refused.expect(Code::Unauthenticated, "NOT_A_MEMBER");
+    let deposited = custodian(&enterprise).adjust_balance(request).await;
+    let custody = deposited.expect("a custodian").into_inner().custody_balance;
+    assert_eq!(custody, balance("1", "0", 1));
+
     let stranger = earmark.token("network-admin", &[NOBODY]);
     let mut stranger = earmark.with_token(stranger).balance;
     stranger

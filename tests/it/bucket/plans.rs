@@ -136,9 +136,7 @@ impl Asking {
     async fn on(db: TestDatabase) -> Self {
         let (_, pool, writer) = on_one_connection(&db.url);
         let caller = Caller {
-            firm: None,
-            tenant: Some(TenantId(TENANT)),
-            companies: None,
+            tenant: Ok(TenantId(TENANT)),
             ..member(&[])
         };
         Self {

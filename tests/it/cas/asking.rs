@@ -38,13 +38,8 @@ impl Asking {
         let call = Call {
             rpc: scope::rpc(path).expect("a row"),
             caller: Arc::new(Caller {
-                issuer: "https://issuer.example".into(),
-                subject: "somebody".into(),
-                scopes: vec![Scope::AllocationsRead],
-                enterprises: None,
-                firm: Some(FirmId("1".into())),
-                tenant: None,
-                companies: None,
+                firm: Ok(FirmId("1".into())),
+                ..Caller::with_scopes("somebody", &[Scope::AllocationsRead])
             }),
             principal: Principal::Server,
             request_id: "test".into(),

@@ -160,13 +160,8 @@ async fn a_list_of_500_allocations_takes_one_round_trip() {
         request.extensions_mut().insert(Call {
             rpc: scope::rpc(path).expect("an RPC of the table"),
             caller: Arc::new(Caller {
-                issuer: "https://issuer.example".into(),
-                subject: "reader".into(),
-                scopes: vec![Scope::CatalogueRead],
-                enterprises: None,
-                firm: None,
-                tenant: None,
-                companies: Some(vec![CompanyId(COMPANY)]),
+                companies: Ok(vec![CompanyId(COMPANY)]),
+                ..Caller::with_scopes("reader", &[Scope::CatalogueRead])
             }),
             principal: Principal::Server,
             request_id: "test".into(),

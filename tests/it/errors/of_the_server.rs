@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use earmark::app::AppSettings;
+use earmark::auth::jwks::JwksSource;
 use earmark::db::connect::Session;
 use earmark::db::pool::PoolSettings;
 use earmark::proto::allocation::v1::{GetAllocationRequest, ListClientAllocationsRequest};
@@ -20,7 +21,7 @@ use super::{Case, case};
 use crate::support::cluster::own_cluster;
 use crate::support::earmark::{Earmark, NOBODY, Parties, Setup, impatient};
 use crate::support::locks::{hold_owner, somebody_waits};
-use crate::support::raw::{Raw, frame};
+use crate::support::raw::{Raw, frame, frame_bytes};
 
 const CREATE: &str = "/earmark.allocation.v1.AllocationService/CreateAllocation";
 const GET: &str = "/earmark.allocation.v1.AllocationService/GetAllocation";
@@ -28,9 +29,14 @@ const LIST: &str = "/earmark.allocation.v1.AllocationService/ListClientAllocatio
 const UPDATE_ENTERPRISE: &str = "/earmark.network.v1.NetworkService/UpdateEnterprise";
 
 pub(super) async fn all() -> Vec<Case> {
-    let (contention, overload, leaving, broken) =
-        tokio::join!(contention(), overload(), leaving(), broken());
-    [contention, overload, leaving, broken]
+    let (contention, overload, leaving, broken, without_keys) = tokio::join!(
+        contention(),
+        overload(),
+        leaving(),
+        broken(),
+        without_keys()
+    );
+    [contention, overload, leaving, broken, without_keys]
         .into_iter()
         .flatten()
         .collect()
@@ -170,6 +176,24 @@ async fn broken() -> Vec<Case> {
         case(Reason::Internal, LIST, listed),
         case(Reason::Internal, CREATE, created),
     ]
+}
+
+/// The issuer cannot be reached: no token can be verified, whatever it is.
+async fn without_keys() -> Vec<Case> {
+    let setup = Setup {
+        keys: Some(JwksSource::parse("http://127.0.0.1:1/jwks")),
+        ..Setup::default()
+    };
+    let earmark = Earmark::start_with(setup).await;
+    let raw = earmark.raw().await;
+    let bearer = format!("Bearer {}", earmark.token("settlement_network_read", &[]));
+    let metadata = [("authorization", bearer.as_str())];
+    let mut cases = Vec::new();
+    for path in [CREATE, GET] {
+        let answer = raw.call(path, &metadata, frame_bytes(0, &[])).await;
+        cases.push(case(Reason::KeysUnavailable, path, answer.status));
+    }
+    cases
 }
 
 /// Calls on an open connection whose client has not seen GOAWAY yet.

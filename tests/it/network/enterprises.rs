@@ -1,3 +1,4 @@
+use earmark::error::Error;
 use earmark::proto::network::v1 as pb;
 use tonic::Code;
 
@@ -125,7 +126,7 @@ async fn only_members_and_administrators_may_read_an_enterprise() {
         assert_eq!(reason(own.get_enterprise(get(id)).await), "NOT_A_MEMBER");
     }
     let mut nobody = member(&[]);
-    nobody.enterprises = None;
+    nobody.enterprises = Err(Error::NotAMember);
     let refused = world.services.network(nobody.clone());
     let refused = refused.get_enterprise(get(&world.buyer.id)).await;
     assert_eq!(reason(refused), "NOT_A_MEMBER");

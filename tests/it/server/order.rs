@@ -37,7 +37,7 @@ async fn token_scope_and_body_are_checked_in_this_order() {
     let no_scope = raw.call(ADJUST, &no_scope, malformed()).await;
     no_scope.expect(Code::PermissionDenied, "SCOPE_MISSING");
     let required = no_scope.error_info().metadata["required_scope"].clone();
-    assert_eq!(required, "network-admin");
+    assert_eq!(required, "custody-write");
 
     let body = [("authorization", admin.as_str())];
     let body = raw.call(ADJUST, &body, malformed()).await;

@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use earmark::auth::dev_key::{AUDIENCE, DevClaims, DevKey, ISSUER};
-use earmark::auth::jwks::{Jwks, JwksSource};
-use earmark::auth::token::TokenVerifier;
+use earmark::auth::jwks::{Jwks, JwksSettings, JwksSource};
+use earmark::auth::token::{TokenRules, TokenVerifier};
 use earmark::error::Error;
 use earmark::limits::{REQUEST_BYTES_MAX, RESPONSE_BYTES_MAX};
 use earmark::proto::balance::v1::balance_service_server::{BalanceService, BalanceServiceServer};
@@ -44,7 +44,7 @@ pub(crate) struct Running {
     /// What happened: calls that handlers began and ended, hooks that ran.
     pub(crate) seen: Seen,
     key: DevKey,
-    _jwks: tempfile::NamedTempFile,
+    _jwks: Option<tempfile::NamedTempFile>,
 }
 
 #[derive(Clone, Default)]
@@ -96,9 +96,22 @@ impl Running {
         let key = DevKey::generate().expect("a key");
         let jwks = tempfile::NamedTempFile::new().expect("a file");
         std::fs::write(jwks.path(), key.jwks().to_string()).expect("written");
-        let keys = Jwks::open(JwksSource::File(jwks.path().into()))
-            .await
-            .expect("a JWKS");
+        let source = JwksSource::File(jwks.path().into());
+        let running = Self::start_with_keys(settings, source, JwksSettings::default()).await;
+        Self {
+            key,
+            _jwks: Some(jwks),
+            ..running
+        }
+    }
+
+    /// Starts a server with keys from elsewhere. It does not accept the tokens that this can make.
+    pub(crate) async fn start_with_keys(
+        settings: ServerSettings,
+        source: JwksSource,
+        key_settings: JwksSettings,
+    ) -> Self {
+        let keys = Jwks::open_with(source, key_settings).await.expect("a JWKS");
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("bound");
         let (seen, ready) = (Seen::default(), Arc::new(AtomicBool::new(true)));
@@ -112,7 +125,7 @@ impl Running {
             .max_encoding_message_size(RESPONSE_BYTES_MAX);
         let parts = ServerParts {
             routes: Routes::new(fake),
-            verifier: Arc::new(TokenVerifier::new(ISSUER, AUDIENCE, keys)),
+            verifier: Arc::new(TokenVerifier::new(TokenRules::new(ISSUER, AUDIENCE), keys)),
             probe: health::probe(move || {
                 let probed = Arc::clone(&probed);
                 async move { probed.load(Ordering::SeqCst) }
@@ -127,8 +140,8 @@ impl Running {
             shutdown,
             ready,
             seen,
-            key,
-            _jwks: jwks,
+            key: DevKey::generate().expect("a key"),
+            _jwks: None,
         }
     }
 

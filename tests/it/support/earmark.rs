@@ -10,7 +10,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use earmark::app::{App, AppSettings};
 use earmark::auth::dev_key::{AUDIENCE, DevClaims, DevKey, ISSUER};
 use earmark::auth::jwks::{Jwks, JwksSource};
-use earmark::auth::token::TokenVerifier;
+use earmark::auth::token::{TokenRules, TokenVerifier};
 use earmark::db::connect::{Connector, Session};
 use earmark::ledger::engine::WriterSettings;
 use earmark::proto::allocation::v1::allocation_service_client::AllocationServiceClient;
@@ -75,6 +75,8 @@ pub(crate) struct Setup {
     pub(crate) app: AppSettings,
     /// Limits of its database sessions.
     pub(crate) session: Session,
+    /// Where it reads the keys of tokens; `None`: where it finds the key of those that tests make.
+    pub(crate) keys: Option<JwksSource>,
 }
 
 impl Default for Setup {
@@ -86,6 +88,7 @@ impl Default for Setup {
             },
             app: AppSettings::default(),
             session: Session::default(),
+            keys: None,
         }
     }
 }
@@ -129,14 +132,14 @@ impl Earmark {
     /// Starts a server on a migrated database that the caller keeps.
     pub(crate) async fn start_on(url: &str, setup: Setup) -> Self {
         let (key, jwks) = new_key();
-        let keys = Jwks::open(JwksSource::File(jwks.path().into()))
-            .await
-            .expect("a JWKS");
+        let own_keys = || JwksSource::File(jwks.path().into());
+        let keys = Jwks::open(setup.keys.unwrap_or_else(own_keys)).await;
+        let keys = keys.expect("a JWKS");
         let connector = Connector::with_session(&as_server(url), &setup.session).expect("a URL");
         let app = App::start(connector, &setup.app).expect("started");
         let parts = ServerParts {
             routes: app.routes(),
-            verifier: Arc::new(TokenVerifier::new(ISSUER, AUDIENCE, keys)),
+            verifier: Arc::new(TokenVerifier::new(TokenRules::new(ISSUER, AUDIENCE), keys)),
             probe: app.probe(),
             settings: setup.settings,
             closing: app.closing(),

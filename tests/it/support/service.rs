@@ -84,15 +84,7 @@ pub(crate) fn on_one_connection(url: &str) -> (Connector, Pool, Writer) {
 
 /// A caller with the scope `network-admin`.
 pub(crate) fn admin() -> Caller {
-    Caller {
-        issuer: "https://issuer.example".into(),
-        subject: "admin".into(),
-        scopes: vec![Scope::NetworkAdmin],
-        enterprises: None,
-        firm: None,
-        tenant: None,
-        companies: None,
-    }
+    Caller::with_scopes("admin", &[Scope::NetworkAdmin])
 }
 
 /// A caller with the scope `settlement_network_read` and these memberships.
@@ -101,13 +93,8 @@ pub(crate) fn member(enterprises: &[&str]) -> Caller {
         .iter()
         .map(|id| EnterpriseId(id.parse().expect("a UUID")));
     Caller {
-        issuer: "https://issuer.example".into(),
-        subject: "member".into(),
-        scopes: vec![Scope::NetworkRead],
-        enterprises: Some(enterprises.collect()),
-        firm: None,
-        tenant: None,
-        companies: None,
+        enterprises: Ok(enterprises.collect()),
+        ..Caller::with_scopes("member", &[Scope::NetworkRead])
     }
 }
 

@@ -1,82 +1,12 @@
-//! Keys that the issuer replaces, and a key server that does not answer.
+//! Keys that the issuer replaces and withdraws, and a key server that does not answer. The clock is moved by the tests.
 
-use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::*;
-use crate::limits::{JWKS_AGE_MAX, JWKS_REFRESH_MIN, JWKS_WAIT_MAX, JWKS_WAITS_MAX};
-
-/// A key server whose document is replaced, and that can leave requests without an answer.
-#[derive(Clone)]
-struct KeyServer(Arc<Mutex<KeyServerState>>);
-
-struct KeyServerState {
-    document: String,
-    hangs: bool,
-    reads: usize,
-    waiting: Vec<TcpStream>,
-}
-
-impl KeyServer {
-    /// A server on a thread of its own, which lasts as long as the process, and its URL.
-    fn start(jwks: &Value) -> (Self, JwksSource) {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-        let url = format!("http://{}/jwks", listener.local_addr().expect("bound"));
-        let server = Self(Arc::new(Mutex::new(KeyServerState {
-            document: jwks.to_string(),
-            hangs: false,
-            reads: 0,
-            waiting: Vec::new(),
-        })));
-        let serving = server.clone();
-        std::thread::spawn(move || {
-            for stream in listener.incoming() {
-                let mut stream = stream.expect("a connection");
-                _ = stream.read(&mut [0; 4096]);
-                let mut state = serving.0.lock().expect("no panic");
-                state.reads += 1;
-                if state.hangs {
-                    state.waiting.push(stream);
-                } else {
-                    answer(&mut stream, &state.document);
-                }
-            }
-        });
-        (server, JwksSource::Url(url))
-    }
-
-    fn publish(&self, jwks: &Value) {
-        self.0.lock().expect("no panic").document = jwks.to_string();
-    }
-
-    fn hang(&self) {
-        self.0.lock().expect("no panic").hangs = true;
-    }
-
-    /// Answers what waits, and everything from now on.
-    fn go_on(&self) {
-        let mut state = self.0.lock().expect("no panic");
-        state.hangs = false;
-        let document = state.document.clone();
-        for mut stream in state.waiting.drain(..) {
-            answer(&mut stream, &document);
-        }
-    }
-
-    fn reads(&self) -> usize {
-        self.0.lock().expect("no panic").reads
-    }
-}
-
-fn answer(stream: &mut TcpStream, document: &str) {
-    let head = format!(
-        "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
-        document.len()
-    );
-    _ = stream.write_all(format!("{head}{document}").as_bytes());
-}
+use crate::auth::key_server::KeyServer;
+use crate::limits::{
+    JWKS_AGE_MAX, JWKS_REFRESH_MIN, JWKS_RETRY_PAUSE, JWKS_STALE_MAX, JWKS_WAIT_MAX, JWKS_WAITS_MAX,
+};
 
 /// A key, and what it signs under one `kid` or without any.
 struct NamedKey {
@@ -91,7 +21,7 @@ impl NamedKey {
     }
 
     fn jwks(&self) -> Value {
-        self.key.jwks_named(self.id)
+        jwks(&[self])
     }
 
     fn token(&self) -> String {
@@ -99,21 +29,58 @@ impl NamedKey {
     }
 }
 
-async fn verifier(source: JwksSource) -> Arc<TokenVerifier> {
-    let keys = Jwks::open(source).await.expect("readable");
-    Arc::new(TokenVerifier::new(ISSUER, AUDIENCE, keys))
+/// A document of several keys.
+fn jwks(keys: &[&NamedKey]) -> Value {
+    let key = |key: &&NamedKey| key.key.jwks_named(key.id)["keys"][0].clone();
+    json!({ "keys": keys.iter().map(key).collect::<Vec<_>>() })
+}
+
+fn serving(jwks: &Value) -> KeyServer {
+    let server = KeyServer::start();
+    server.publish(jwks);
+    server
+}
+
+fn source_of(server: &KeyServer) -> JwksSource {
+    JwksSource::parse(&server.url())
+}
+
+async fn verifier_of(server: &KeyServer) -> Arc<TokenVerifier> {
+    let keys = Jwks::open(source_of(server)).await.expect("a URL");
+    Arc::new(TokenVerifier::new(TokenRules::new(ISSUER, AUDIENCE), keys))
+}
+
+/// A verifier that has read the keys.
+async fn ready_verifier_of(server: &KeyServer) -> Arc<TokenVerifier> {
+    let verifier = verifier_of(server).await;
+    until(|| verifier.has_keys()).await;
+    verifier
+}
+
+/// Waits for what another task or thread does, while the clock stands still.
+async fn until(condition: impl Fn() -> bool) {
+    let started = Instant::now();
+    while !condition() {
+        assert!(started.elapsed() < Duration::from_secs(20), "in vain");
+        tokio::task::yield_now().await;
+    }
 }
 
 fn is_refused(verified: &Result<Arc<Caller>>) -> bool {
     matches!(verified, Err(Error::TokenInvalid(_)))
 }
 
+/// From this age on keys are read in the background.
+fn background_age() -> Duration {
+    JWKS_AGE_MAX * 4 / 5
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_key_that_is_replaced_under_its_name_works_after_a_minute_at_the_latest() {
     for id in [Some("current"), None] {
         let (first, second, third) = (NamedKey::new(id), NamedKey::new(id), NamedKey::new(id));
-        let (server, source) = KeyServer::start(&first.jwks());
-        let verifier = verifier(source).await;
+        let server = serving(&first.jwks());
+        let verifier = ready_verifier_of(&server).await;
         let remembered = first.token();
         assert!(verifier.verify(&remembered).await.is_ok());
 
@@ -136,6 +103,20 @@ async fn a_key_that_is_replaced_under_its_name_works_after_a_minute_at_the_lates
 }
 
 #[tokio::test(start_paused = true)]
+async fn keys_of_one_name_or_without_any_all_work_while_both_are_published() {
+    for id in [Some("current"), None] {
+        let (old, new) = (NamedKey::new(id), NamedKey::new(id));
+        let server = serving(&old.jwks());
+        let verifier = ready_verifier_of(&server).await;
+        server.publish(&jwks(&[&old, &new]));
+        assert!(verifier.verify(&new.token()).await.is_ok());
+        assert!(verifier.verify(&old.token()).await.is_ok(), "still there");
+        let foreign = NamedKey::new(id).token();
+        assert!(is_refused(&verifier.verify(&foreign).await));
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_key_of_another_type_replaces_one_under_its_name() {
     let fixture: Value =
         serde_json::from_str(include_str!("../foreign_tokens.json")).expect("valid JSON");
@@ -146,18 +127,33 @@ async fn a_key_of_another_type_replaces_one_under_its_name() {
     let token = token.as_str().expect("a text");
     let id = decode_header(token).expect("a header").kid.expect("a kid");
     let before = DevKey::generate().expect("a key");
-    let (server, source) = KeyServer::start(&before.jwks_named(Some(&id)));
-    let verifier = verifier(source).await;
+    let server = serving(&before.jwks_named(Some(&id)));
+    let keys = Jwks::open(source_of(&server)).await.expect("a URL");
+    let verifier = TokenVerifier::new(everlasting(), keys);
+    until(|| verifier.has_keys()).await;
     server.publish(&fixture["jwks"]);
     let verified = verifier.verify(token).await;
     assert!(verified.is_ok(), "{case}: {verified:?}");
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_key_that_was_published_broken_works_once_it_is_mended() {
+    let key = NamedKey::new(Some("current"));
+    let mut broken = key.jwks();
+    // No point of the curve has this coordinate.
+    let x = base64_bytes(&[&[2][..], &[0; 31]].concat());
+    broken["keys"][0]["x"] = x.into();
+    let server = serving(&broken);
+    let verifier = ready_verifier_of(&server).await;
+    server.publish(&key.jwks());
+    assert!(verifier.verify(&key.token()).await.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_burst_at_a_rotation_is_not_refused() {
     let (old, new) = (NamedKey::new(Some("old")), NamedKey::new(Some("new")));
-    let (server, source) = KeyServer::start(&old.jwks());
-    let verifier = verifier(source).await;
+    let server = serving(&old.jwks());
+    let verifier = ready_verifier_of(&server).await;
     server.publish(&new.jwks());
     let token = new.token();
     let calls = (0..JWKS_WAITS_MAX).map(|_| {
@@ -174,8 +170,8 @@ async fn a_burst_at_a_rotation_is_not_refused() {
 #[tokio::test(start_paused = true)]
 async fn a_key_server_that_hangs_holds_up_few_calls_and_not_for_long() {
     let (old, new) = (NamedKey::new(Some("old")), NamedKey::new(Some("new")));
-    let (server, source) = KeyServer::start(&old.jwks());
-    let verifier = verifier(source).await;
+    let server = serving(&old.jwks());
+    let verifier = ready_verifier_of(&server).await;
     server.publish(&new.jwks());
     server.hang();
 
@@ -192,9 +188,7 @@ async fn a_key_server_that_hangs_holds_up_few_calls_and_not_for_long() {
     });
     let calls: Vec<_> = calls.collect();
     // The clock stands still meanwhile: these calls wait for nothing.
-    while refused.load(Ordering::Relaxed) < extra || server.reads() < 2 {
-        tokio::task::yield_now().await;
-    }
+    until(|| refused.load(Ordering::Relaxed) >= extra && server.reads() == 2).await;
     assert!(verifier.verify(&old.token()).await.is_ok(), "a known key");
     assert_eq!(begun.elapsed(), Duration::ZERO);
     assert_eq!(refused.load(Ordering::Relaxed), extra);
@@ -208,23 +202,133 @@ async fn a_key_server_that_hangs_holds_up_few_calls_and_not_for_long() {
 
     // The read was given up by its calls, but goes on.
     server.go_on();
+    let generation = || verifier.keys.fresh().map(|keys| keys.generation);
+    let before = generation();
+    until(|| generation() != before).await;
     assert!(verifier.verify(&new.token()).await.is_ok());
     assert!(is_refused(&verifier.verify(&old.token()).await));
     assert_eq!(server.reads(), 2, "one read for all of them");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_withdrawn_key_is_dropped_without_a_token_of_the_new_one() {
+async fn a_withdrawn_key_is_refused_before_the_maximum_age_though_nobody_calls() {
     let (old, new) = (NamedKey::new(Some("old")), NamedKey::new(Some("new")));
-    let (server, source) = KeyServer::start(&old.jwks());
-    let verifier = verifier(source).await;
-    server.publish(&new.jwks());
-    tokio::time::advance(JWKS_AGE_MAX + Duration::from_secs(1)).await;
-    // The call itself is judged by the keys at hand; the read runs beside it.
-    assert!(verifier.verify(&old.token()).await.is_ok());
-    while verifier.keys.generation() == 0 {
-        tokio::task::yield_now().await;
+    for published in [new.jwks(), jwks(&[])] {
+        let server = serving(&old.jwks());
+        let verifier = ready_verifier_of(&server).await;
+        let remembered = old.token();
+        assert!(verifier.verify(&remembered).await.is_ok());
+        server.publish(&published);
+        tokio::time::advance(background_age()).await;
+        until(|| server.reads() == 2).await;
+        let generation = || verifier.keys.fresh().map(|keys| keys.generation);
+        until(|| generation() == Some(2)).await;
+        assert!(is_refused(&verifier.verify(&remembered).await));
+        assert!(is_refused(&verifier.verify(&old.token()).await));
     }
-    assert!(is_refused(&verifier.verify(&old.token()).await));
-    assert_eq!(server.reads(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn unchanged_keys_are_read_again_and_again_and_tokens_stay_remembered() {
+    let key = NamedKey::new(Some("key"));
+    let server = serving(&key.jwks());
+    let verifier = ready_verifier_of(&server).await;
+    let token = key.token();
+    let first = verifier.verify(&token).await.expect("good");
+    for reads in 2..8 {
+        tokio::time::advance(background_age()).await;
+        until(|| server.reads() == reads).await;
+        until(|| !verifier.keys.is_reading()).await;
+        let again = verifier.verify(&token).await.expect("good");
+        assert!(Arc::ptr_eq(&first, &again));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn stale_keys_are_used_after_a_short_wait_until_they_are_too_old() {
+    let key = NamedKey::new(Some("key"));
+    let server = serving(&key.jwks());
+    let verifier = ready_verifier_of(&server).await;
+    let token = key.token();
+    assert!(verifier.verify(&token).await.is_ok());
+    server.hang();
+    tokio::time::advance(background_age()).await;
+    until(|| server.reads() == 2).await;
+    assert!(
+        verifier.verify(&token).await.is_ok(),
+        "no wait before the age"
+    );
+
+    // The read of the background fails, and another one is begun at the maximum age: calls wait for that.
+    server.publish_at("/jwks", "503 Service Unavailable", "");
+    server.go_on();
+    until(|| !verifier.keys.is_reading()).await;
+    server.publish(&key.jwks());
+    server.hang();
+    tokio::time::advance(JWKS_AGE_MAX - background_age()).await;
+    let begun = tokio::time::Instant::now();
+    let calls = [token.clone(), key.token()].map(|token| {
+        let verifier = Arc::clone(&verifier);
+        tokio::spawn(async move { verifier.verify(&token).await })
+    });
+    until(|| server.reads() == 3).await;
+    assert!(calls.iter().all(|call| !call.is_finished()), "they wait");
+    tokio::time::advance(JWKS_WAIT_MAX).await;
+    for call in calls {
+        assert!(call.await.expect("no panic").is_ok(), "stale");
+    }
+    assert_eq!(begun.elapsed(), JWKS_WAIT_MAX);
+    assert!(verifier.verify(&token).await.is_ok());
+    assert_eq!(
+        begun.elapsed(),
+        JWKS_WAIT_MAX,
+        "that read is not waited for again"
+    );
+
+    tokio::time::advance(JWKS_STALE_MAX - JWKS_AGE_MAX - JWKS_WAIT_MAX).await;
+    let refused = verifier.verify(&token).await;
+    assert_eq!(refused, Err(Error::KeysUnavailable), "remembered or not");
+    assert!(!verifier.has_keys());
+
+    server.go_on();
+    until(|| verifier.has_keys()).await;
+    assert!(verifier.verify(&token).await.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_server_that_is_not_there_at_the_start_is_waited_for() {
+    let key = NamedKey::new(Some("key"));
+    let server = KeyServer::start();
+    let pages = [
+        ("503 Service Unavailable", key.jwks().to_string()),
+        ("200 OK", "<html></html>".into()),
+        ("200 OK", r#"{"keys": []}"#.into()),
+    ];
+    let verifier = verifier_of(&server).await;
+    let refused = verifier.verify(&key.token()).await;
+    assert_eq!(refused, Err(Error::KeysUnavailable));
+    for (reads, (status, body)) in (2..).zip(pages) {
+        until(|| !verifier.keys.is_reading()).await;
+        server.publish_at("/jwks", status, &body);
+        tokio::time::advance(JWKS_RETRY_PAUSE).await;
+        until(|| server.reads() == reads).await;
+        until(|| !verifier.keys.is_reading()).await;
+        assert!(!verifier.has_keys(), "{status}: {body}");
+    }
+    server.publish(&key.jwks());
+    tokio::time::advance(JWKS_RETRY_PAUSE).await;
+    until(|| verifier.has_keys()).await;
+    assert!(verifier.verify(&key.token()).await.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_first_calls_wait_for_the_first_read() {
+    let key = NamedKey::new(Some("key"));
+    let server = serving(&key.jwks());
+    let verifier = verifier_of(&server).await;
+    assert!(!verifier.has_keys());
+    let begun = tokio::time::Instant::now();
+    assert!(verifier.verify(&key.token()).await.is_ok());
+    assert_eq!(begun.elapsed(), Duration::ZERO);
+    assert_eq!(server.reads(), 1);
 }
