@@ -75,7 +75,7 @@ impl Rpcs for BalanceService {
         request: Request<pb::ListClientBalancesRequest>,
     ) -> Result<Response<pb::ListClientBalancesResponse>, Status> {
         answer(request, async |call, message| {
-            let (list, binding) = convert::client_list(call.rpc.path, message)?;
+            let (list, binding) = convert::client_list(call.rpc.path, &message)?;
             call.caller.require_member(list.enterprise)?;
             let pool = self.pools.list.on_behalf_of(call.principal);
             let mut read = store::client_balances(&pool, &list, None).await?;
@@ -94,12 +94,12 @@ impl Rpcs for BalanceService {
             let cursor = |network: &NetworkBalance| Cursor(network.connection);
             (message.network_balances, message.next_page_token) = paging::finish(
                 found.network,
-                list.page.size,
+                &list.page,
                 binding,
                 taken,
                 cursor,
                 Into::into,
-            );
+            )?;
             Ok(Answer::fresh(message))
         })
         .await
@@ -110,7 +110,7 @@ impl Rpcs for BalanceService {
         request: Request<pb::ListPartnerBalancesRequest>,
     ) -> Result<Response<pb::ListPartnerBalancesResponse>, Status> {
         answer(request, async |call, message| {
-            let (list, binding) = convert::partner_list(call.rpc.path, message)?;
+            let (list, binding) = convert::partner_list(call.rpc.path, &message)?;
             call.caller.require_member(list.enterprise)?;
             let pool = self.pools.list.on_behalf_of(call.principal);
             let (status, connections) = store::connections(&pool, &list).await?;
@@ -123,7 +123,7 @@ impl Rpcs for BalanceService {
             }
             let cursor = |network: &PartnerNetworkBalance| Cursor(network.connection.id);
             let (network_balances, next_page_token) =
-                paging::finish(network, list.page.size, binding, 0, cursor, Into::into);
+                paging::finish(network, &list.page, binding, 0, cursor, Into::into)?;
             Ok(Answer::fresh(pb::ListPartnerBalancesResponse {
                 network_balances,
                 next_page_token,
@@ -160,7 +160,7 @@ impl Rpcs for BalanceService {
         request: Request<pb::ListEntriesRequest>,
     ) -> Result<Response<pb::ListEntriesResponse>, Status> {
         answer(request, async |call, message| {
-            let (list, binding) = convert::entry_list(call.rpc.path, message)?;
+            let (list, binding) = convert::entry_list(call.rpc.path, &message)?;
             call.caller.require_member(list.enterprise)?;
             let pool = self.pools.list.on_behalf_of(call.principal);
             let read = store::visible(&pool, &list).await?;
@@ -173,12 +173,12 @@ impl Rpcs for BalanceService {
             let entries = store::entries(&pool, &list, &read.found).await?;
             let (entries, next_page_token) = paging::finish(
                 entries,
-                list.page.size,
+                &list.page,
                 binding,
                 0,
                 BalanceEntry::cursor,
                 Into::into,
-            );
+            )?;
             Ok(Answer::fresh(pb::ListEntriesResponse {
                 entries,
                 next_page_token,

@@ -13,9 +13,11 @@ use crate::ledger::bucket::model::{
     Validity,
 };
 use crate::ledger::bucket::request::BucketReply;
+use crate::limits::ID_CHARS_MAX;
 use crate::types::amount::Amount;
 use crate::types::ids::{ActionId, OwnerId, TenantId};
-use crate::types::page::Page;
+use crate::types::page::{Page, PageCursor};
+use crate::types::text;
 use crate::types::time::Time;
 use crate::types::unit::Unit;
 
@@ -177,6 +179,12 @@ pub(super) struct Cursor {
     pub id: String,
 }
 
+impl PageCursor for Cursor {
+    fn is_possible(&self) -> bool {
+        self.created_at.is_storable() && text::check_required(&self.id, ID_CHARS_MAX).is_ok()
+    }
+}
+
 /// A list of balance actions in the order of creation: AND between filters, OR between the values of one. An empty filter
 /// lets every action pass.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -196,6 +204,12 @@ pub(super) struct ActionList {
 /// The last action of the page before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct ActionCursor(pub ActionId);
+
+impl PageCursor for ActionCursor {
+    fn is_possible(&self) -> bool {
+        true
+    }
+}
 
 /// The party account whose balances are added up.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -13,7 +13,7 @@ use crate::cas::string_enum::StringEnum;
 use crate::error::rule_with_value;
 use crate::limits::{FILTER_VALUES_MAX, NOTE_CHARS_MAX};
 use crate::types::amount::Amount;
-use crate::types::page::Page;
+use crate::types::page::{Page, PageCursor};
 use crate::types::text::{self, TextFault};
 use crate::types::time::Time;
 
@@ -331,6 +331,13 @@ pub(crate) struct Cursor {
     values: Vec<Option<String>>,
     created_at: Time,
     id: Uuid,
+}
+
+impl PageCursor for Cursor {
+    /// The values are checked where the sort order is at hand, by [`Cursor::position`].
+    fn is_possible(&self) -> bool {
+        true
+    }
 }
 
 impl Cursor {

@@ -57,12 +57,12 @@ impl Rpcs for CasAllocationService {
             let found = store::search(&pool, firm, search).await?;
             let (allocations, next_page_token) = paging::finish(
                 found.records,
-                search.page.size,
+                &search.page,
                 request.binding,
                 0,
                 |record| Cursor::of(record, &search.order),
                 |record| convert::to_message(record, &request.view),
-            );
+            )?;
             Ok(Answer::fresh(pb::SearchAllocationsResponse {
                 allocations,
                 page: request.page_number,

@@ -32,12 +32,7 @@ pub(super) struct List {
 }
 
 pub(super) fn list(rpc: &str, message: pb::ListAvailableAllocationsRequest) -> Result<List> {
-    let unpaged = pb::ListAvailableAllocationsRequest {
-        page_size: 0,
-        page_token: String::new(),
-        ..message.clone()
-    };
-    let binding = Binding::new(rpc, &unpaged);
+    let binding = Binding::new(rpc, &message);
     let mut reader = Reader::new();
     let list = List {
         company: company(&mut reader, message.company_id),

@@ -444,10 +444,7 @@ mod tests {
                     status,
                     usage_type: is_set(2).then_some(UsageType::Voice),
                 },
-                page: Page {
-                    size: 1,
-                    start: Start::Skip(0),
-                },
+                page: Page::new(1, Start::First),
             };
             let sql = list_statement(TenantId(Uuid::nil()), &list, None).sql();
             assert!(sql.is_ok(), "{sql:?}: {list:?}");

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use prost::Message;
+
 use super::record::CasView;
 use crate::cas::field::CasField;
 use crate::cas::search::{
@@ -36,11 +38,9 @@ pub(in crate::cas) fn search(
     message: pb::SearchAllocationsRequest,
 ) -> Result<CasSearchRequest> {
     let bound = pb::SearchAllocationsRequest {
-        // None of these changes which records follow a page.
+        // The projection does not change which records follow a page, nor does the order of criteria.
         projection: String::new(),
-        page: 0,
-        page_size: 0,
-        page_token: String::new(),
+        criteria: sorted(&message.criteria),
         ..message.clone()
     };
     let firm = call.caller.firm.as_ref().map(|firm| firm.0.as_bytes());
@@ -48,7 +48,7 @@ pub(in crate::cas) fn search(
 
     let mut reader = Reader::new();
     let criteria = criteria(&mut reader, &message.criteria);
-    let page = reader.numbered_page::<Cursor>(
+    let page = reader.page_from_1::<Cursor>(
         message.page,
         message.page_size,
         (CAS_PAGE_DEFAULT, CAS_PAGE_MAX),
@@ -59,7 +59,6 @@ pub(in crate::cas) fn search(
     let order = order(&mut reader, &message.sort_fields);
     let page = positioned(&mut reader, page, &order);
     reader.finish()?;
-    let is_numbered = message.page_token.is_empty();
     Ok(CasSearchRequest {
         search: CasSearch {
             criteria,
@@ -67,9 +66,20 @@ pub(in crate::cas) fn search(
             page,
         },
         view,
-        page_number: if is_numbered { message.page.max(1) } else { 0 },
+        page_number: match message.page_token.as_str() {
+            "" => message.page.unwrap_or(1),
+            _ => 0,
+        },
         binding,
     })
+}
+
+/// The criteria in an order that does not depend on theirs, each once: a record must meet all of them.
+fn sorted(criteria: &[pb::Criterion]) -> Vec<pb::Criterion> {
+    let mut sorted = criteria.to_vec();
+    sorted.sort_by_cached_key(Message::encode_to_vec);
+    sorted.dedup();
+    sorted
 }
 
 fn criteria(reader: &mut Reader, criteria: &[pb::Criterion]) -> Vec<SearchCriterion> {
@@ -179,17 +189,19 @@ fn positioned(
     order: &[CasSortKey],
 ) -> Page<CasSortPosition> {
     let start = match page.start {
+        Start::First => Start::First,
         Start::Skip(records) => Start::Skip(records),
         Start::After(cursor) => match cursor.position(order) {
             Some(position) => Start::After(position),
             None => {
                 reader.page_token_is_invalid();
-                Start::Skip(0)
+                Start::First
             }
         },
     };
     Page {
         size: page.size,
+        size_field: page.size_field,
         start,
     }
 }
