@@ -160,6 +160,8 @@ pub const RESERVATIONS_SHOWN_MAX: usize = 1_000;
 
 /// Buckets of a page. A larger limit is cut to it, and refused together with an offset.
 pub const BUCKETS_PAGE_MAX: u32 = 1_000;
+/// Units of one page of `GetAccumulatedBalance`, which is all unless the buckets of one account have more.
+pub const ACCUMULATED_PAGE_MAX: u32 = 1_000;
 /// References of one kind (products, resources, parties) that a bucket may hold; more are refused.
 pub const BUCKET_REFERENCES_MAX: usize = 100;
 /// Bytes of a bucket's `extension` as JSON; a larger one is refused.
@@ -223,6 +225,8 @@ pub const JSON_VALUES_MAX: usize = 10_000;
 pub const CATALOGUE_ALLOCATIONS_MAX: u32 = 1_000;
 /// Characters of one text of an allocation in the catalogue; a longer one is refused.
 pub const CATALOGUE_TEXT_CHARS_MAX: usize = 10_000;
+/// Languages of one page of `ListSupportedLanguages`, which is all unless texts are in more.
+pub const LANGUAGES_PAGE_MAX: u32 = 1_000;
 /// Languages of one allocation in the catalogue; more are refused.
 pub const CATALOGUE_LANGUAGES_MAX: usize = 100;
 /// Bytes of all texts of one allocation in the catalogue, so that the answer of a write fits; more are refused.

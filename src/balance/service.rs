@@ -8,8 +8,8 @@ use tokio::sync::Semaphore;
 use tonic::{Request, Response, Status};
 
 use crate::balance::model::{
-    BalanceAccount, BalanceEntry, BalanceQuery, BalanceSide, Cursor, EntryAccounts, Moment,
-    NetworkBalance, PartnerNetworkBalance, PastBalance,
+    BalanceAccount, BalanceEntry, BalanceQuery, BalanceSide, Balances, Cursor, EntryAccounts,
+    Moment, NetworkBalance, PartnerNetworkBalance, PastBalance,
 };
 use crate::balance::store::BalanceSnapshot;
 use crate::balance::{convert, store};
@@ -24,7 +24,7 @@ use crate::ledger::engine::Writer;
 use crate::ledger::expiry::release_due;
 use crate::ledger::kind::Origin;
 use crate::ledger::verify::{self, VerifyError};
-use crate::limits::VERIFY_AT_ONCE_MAX;
+use crate::limits::{ENTERPRISE_CURRENCIES_MAX, FILTER_VALUES_MAX, VERIFY_AT_ONCE_MAX};
 use crate::proto::balance::v1 as pb;
 use crate::proto::balance::v1::balance_service_server::BalanceService as Rpcs;
 use crate::rpc::call::{Answer, Answers, answer, answer_stream};
@@ -85,6 +85,8 @@ impl Rpcs for BalanceService {
                 read = store::client_balances(&pool, &list, clock).await?;
             }
             let found = read.found;
+            let network = found.network.iter().map(|network| &network.balances);
+            require_room([&found.custody].into_iter().chain(network))?;
             let mut message = pb::ListClientBalancesResponse {
                 client_id: client.to_string(),
                 balances: convert::balances(found.custody).collect(),
@@ -121,6 +123,7 @@ impl Rpcs for BalanceService {
             while release_due(&self.writer, OwnerKind::Enterprise, &expired).await? {
                 (expired, network) = balances().await?;
             }
+            require_room(network.iter().map(|network| &network.balances))?;
             let cursor = |network: &PartnerNetworkBalance| Cursor(network.connection.id);
             let (network_balances, next_page_token) =
                 paging::finish(network, &list.page, binding, 0, cursor, Into::into)?;
@@ -257,4 +260,17 @@ fn require_reached(moment: Moment, snapshot: BalanceSnapshot) -> Result<PastBala
             .past
             .ok_or_else(|| Error::internal("an account's journal has a gap")),
     }
+}
+
+/// Refuses balances of which an answer may have no room for one account and custody: those of an account that got more
+/// currencies than an enterprise may have before that was limited.
+fn require_room<'b>(accounts: impl IntoIterator<Item = &'b Balances>) -> Result<()> {
+    let is_too_large = |balances: &Balances| balances.len() > ENTERPRISE_CURRENCIES_MAX;
+    if accounts.into_iter().any(is_too_large) {
+        return Err(Error::PageTooLarge {
+            field: "currencies",
+            fits: FILTER_VALUES_MAX,
+        });
+    }
+    Ok(())
 }

@@ -217,6 +217,18 @@ pub(super) struct Accumulate {
     pub party_account: String,
     /// The only unit that is added up; `None` stands for each.
     pub unit: Option<Unit>,
+    /// The page of the units, in the order of their bytes.
+    pub page: Page<UnitCursor>,
+}
+
+/// The last unit of the page before.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct UnitCursor(pub String);
+
+impl PageCursor for UnitCursor {
+    fn is_possible(&self) -> bool {
+        Unit::parse(&self.0).is_some()
+    }
 }
 
 /// What the buckets of a party account hold of one unit.
@@ -229,6 +241,13 @@ pub(super) struct Accumulated {
     pub held: String,
     /// The number of buckets.
     pub buckets: i64,
+}
+
+impl Accumulated {
+    /// The cursor of the page that follows it.
+    pub(super) fn cursor(&self) -> UnitCursor {
+        UnitCursor(self.unit.to_string())
+    }
 }
 
 /// What a read found. If something in it had expired, that is to be released, and the read repeated by its clock.

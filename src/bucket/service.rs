@@ -2,7 +2,7 @@
 
 use tonic::{Request, Response, Status};
 
-use crate::bucket::model::{BucketActionRecord, BucketRead, BucketRecord};
+use crate::bucket::model::{Accumulated, BucketActionRecord, BucketRead, BucketRecord};
 use crate::bucket::{convert, store};
 use crate::db::pools::Pools;
 use crate::error::{Error, Result};
@@ -263,14 +263,24 @@ impl Rpcs for BucketService {
         request: Request<pb::GetAccumulatedBalanceRequest>,
     ) -> Result<Response<pb::GetAccumulatedBalanceResponse>, Status> {
         answer(request, async |call, message| {
-            let accumulate = convert::accumulate(&message)?;
+            let (accumulate, binding) =
+                convert::accumulate(call.rpc.path, call.caller.tenant, &message)?;
             let tenant = call.caller.require_tenant()?;
             let pool = self.pools.list.on_behalf_of(call.principal);
             let found = self
                 .read(|clock| store::accumulated(&pool, tenant, &accumulate, clock))
                 .await?;
+            let (accumulated_balances, next_page_token) = paging::finish(
+                found,
+                &accumulate.page,
+                binding,
+                0,
+                Accumulated::cursor,
+                Into::into,
+            )?;
             Ok(Answer::fresh(pb::GetAccumulatedBalanceResponse {
-                accumulated_balances: found.into_iter().map(Into::into).collect(),
+                accumulated_balances,
+                next_page_token,
             }))
         })
         .await

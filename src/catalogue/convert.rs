@@ -10,13 +10,14 @@ use url::{Host, Url};
 
 use crate::catalogue::model::{
     AllocationNumber, CatalogueAllocation, CatalogueCompany, CatalogueText, CatalogueTexts,
-    DeleteCatalogueAllocation, LanguageFallback, LanguageTag, Offer, Price, PutCatalogueAllocation,
-    PutCatalogueCompany, Translations, is_active_currency, parse_price,
+    DeleteCatalogueAllocation, LanguageCursor, LanguageFallback, LanguageTag, Offer, Price,
+    PutCatalogueAllocation, PutCatalogueCompany, Translations, is_active_currency, parse_price,
 };
 use crate::db::record_write::RecordWrite;
 use crate::error::{Result, rule_with_value};
-use crate::limits::{CATALOGUE_ALLOCATIONS_MAX, ID_CHARS_MAX, LINK_CHARS_MAX};
+use crate::limits::{CATALOGUE_ALLOCATIONS_MAX, ID_CHARS_MAX, LANGUAGES_PAGE_MAX, LINK_CHARS_MAX};
 use crate::proto::catalogue::v1 as pb;
+use crate::rpc::call::Call;
 use crate::rpc::describe::INVALID_COMPANY;
 use crate::rpc::page_token::Binding;
 use crate::rpc::read::Reader;
@@ -47,6 +48,26 @@ pub(super) fn list(rpc: &str, message: pb::ListAvailableAllocationsRequest) -> R
     };
     reader.finish()?;
     Ok(list)
+}
+
+/// Reads the page of `ListSupportedLanguages`. Its token is bound to the companies of the caller's token.
+pub(super) fn list_languages(
+    call: &Call,
+    message: &pb::ListSupportedLanguagesRequest,
+) -> Result<(Page<LanguageCursor>, Binding)> {
+    let mut companies = call.caller.companies.clone().unwrap_or_default();
+    companies.sort_unstable();
+    companies.dedup();
+    let owner: Vec<u8> = companies
+        .iter()
+        .flat_map(|company| company.0.to_be_bytes())
+        .collect();
+    let binding = Binding::with_owner(call.rpc.path, message, &owner);
+    let mut reader = Reader::new();
+    let (size, token) = (message.page_size, &message.page_token);
+    let page = reader.page_of_whole(size, LANGUAGES_PAGE_MAX, token, binding);
+    reader.finish()?;
+    Ok((page, binding))
 }
 
 /// The request of one allocation.

@@ -3,7 +3,9 @@
 
 use tonic::{Request, Response, Status};
 
-use crate::catalogue::model::{LanguageFallback, LanguageTag, active_currencies, label_for};
+use crate::catalogue::model::{
+    LanguageCursor, LanguageFallback, LanguageTag, active_currencies, label_for,
+};
 use crate::catalogue::{convert, store};
 use crate::db::pools::Pools;
 use crate::proto::catalogue::v1 as pb;
@@ -130,13 +132,17 @@ impl Rpcs for CatalogueService {
         &self,
         request: Request<pb::ListSupportedLanguagesRequest>,
     ) -> Result<Response<pb::ListSupportedLanguagesResponse>, Status> {
-        answer(request, async |call, _| {
+        answer(request, async |call, message| {
+            let (page, binding) = convert::list_languages(&call, &message)?;
             let companies = call.caller.require_companies()?;
             let pool = self.pools.list.on_behalf_of(call.principal);
-            let mut languages = store::languages(&pool, companies).await?;
-            languages.insert(LanguageTag::ENGLISH.to_string());
+            let found = store::languages(&pool, companies, &page).await?;
+            let cursor = |tag: &String| LanguageCursor(tag.clone());
+            let (languages, next_page_token) =
+                paging::finish(found, &page, binding, 0, cursor, |tag| tag)?;
             Ok(Answer::fresh(pb::ListSupportedLanguagesResponse {
-                languages: languages.into_iter().collect(),
+                languages,
+                next_page_token,
             }))
         })
         .await

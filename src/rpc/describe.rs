@@ -213,10 +213,13 @@ fn page_token_invalid() -> ErrorDescription {
 fn page_too_large(field: &str, fits: usize) -> ErrorDescription {
     let rule =
         format!("must be at most {fits}, else an answer would pass {RESPONSE_BYTES_MAX} bytes");
-    let text = format!(
-        "The page does not fit into an answer: ask for {fits} by `{field}` and begin again with the first page, or follow \
-         `next_page_token` instead of numbers."
-    );
+    let advice = match field {
+        "currencies" => format!("name at most {fits} in `{field}`"),
+        _ => format!(
+            "ask for {fits} by `{field}` and begin again with the first page, or follow `next_page_token` instead of numbers"
+        ),
+    };
+    let text = format!("The page does not fit into an answer: {advice}.");
     ErrorDescription::new(Code::InvalidArgument, Reason::PageTooLarge, text)
         .with("field", field)
         .with("fits", fits)

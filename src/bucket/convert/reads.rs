@@ -4,7 +4,7 @@ use crate::bucket::convert::values::{kind_of, status_of, usage_of};
 use crate::bucket::convert::view::BucketView;
 use crate::bucket::model::{Accumulate, Accumulated, ActionList, BucketFilter, List};
 use crate::error::Result;
-use crate::limits::{BUCKETS_PAGE_MAX, ID_CHARS_MAX};
+use crate::limits::{ACCUMULATED_PAGE_MAX, BUCKETS_PAGE_MAX, ID_CHARS_MAX};
 use crate::proto::bucket::v1 as pb;
 use crate::rpc::page_token::Binding;
 use crate::rpc::read::Reader;
@@ -101,19 +101,27 @@ pub(in crate::bucket) fn get_action(request: &pb::GetBalanceActionRequest) -> Re
     Ok(id)
 }
 
-/// Reads the party account whose balances are added up.
+/// Reads the party account whose balances are added up. With it comes what its page tokens are bound to; the tenant, if the
+/// token names one, is part of it.
 pub(in crate::bucket) fn accumulate(
+    rpc: &str,
+    tenant: Option<TenantId>,
     request: &pb::GetAccumulatedBalanceRequest,
-) -> Result<Accumulate> {
+) -> Result<(Accumulate, Binding)> {
+    let binding = Binding::with_owner(rpc, request, &owner(tenant));
     let mut read = Reader::new();
     let party_account = read.external_id("party_account_id", &request.party_account_id);
     let units = Some(request.units.as_str()).filter(|units| !units.is_empty());
     let unit = units.map(|units| read.unit("units", units));
+    let (size, token) = (request.page_size, &request.page_token);
+    let page = read.page_of_whole(size, ACCUMULATED_PAGE_MAX, token, binding);
     read.finish()?;
-    Ok(Accumulate {
+    let accumulate = Accumulate {
         party_account,
         unit,
-    })
+        page,
+    };
+    Ok((accumulate, binding))
 }
 
 impl From<Accumulated> for pb::AccumulatedBalance {

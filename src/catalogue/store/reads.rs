@@ -1,7 +1,6 @@
 //! The reads. Each is one statement; if it finds nothing, a second one finds out whether there is such a company. Of
 //! each allocation a read returns only the texts in the languages that the reader may be served.
 
-use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
 use diesel::dsl::exists;
@@ -10,8 +9,8 @@ use diesel::sql_types::{BigInt, Jsonb, Nullable, Text};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
 use crate::catalogue::model::{
-    AllocationNumber, CatalogueAllocation, LanguageFallback, LanguageTag, Offer, Price,
-    Translations,
+    AllocationNumber, CatalogueAllocation, LanguageCursor, LanguageFallback, LanguageTag, Offer,
+    Price, Translations,
 };
 use crate::db::json::Parsed;
 use crate::db::pg_error::TransactionError;
@@ -114,14 +113,19 @@ pub(in crate::catalogue) async fn allocation(
     .await
 }
 
-/// The tags of all languages in which these companies have texts.
+/// The tags of the languages in which these companies have texts, and of English: a page of them and one more, in the order
+/// of their bytes.
 pub(in crate::catalogue) async fn languages(
     pool: &Pool,
     companies: &[CompanyId],
-) -> Result<BTreeSet<String>> {
+    page: &Page<LanguageCursor>,
+) -> Result<Vec<String>> {
     static TEXT: LazyLock<SqlText> = LazyLock::new(|| {
         SqlText::new(
-            "SELECT DISTINCT unnest(languages) FROM catalogue_allocation WHERE owner_id = ANY (:owners)",
+            r#"SELECT t.tag FROM (
+                SELECT unnest(languages) COLLATE "C" AS tag FROM catalogue_allocation WHERE owner_id = ANY (:owners)
+                UNION SELECT :english
+            ) t WHERE t.tag > :after ORDER BY t.tag LIMIT :limit"#,
         )
     });
     let owners: Vec<_> = companies
@@ -129,7 +133,12 @@ pub(in crate::catalogue) async fn languages(
         .map(|company| OwnerId::of_company(*company).0)
         .collect();
     read::one(pool, async |connection: &mut AsyncPgConnection| {
-        let statement = Statement::<(Text,)>::new(&TEXT).bind("owners", owners.clone());
+        let after = page.after().map(|cursor| cursor.0.clone());
+        let statement = Statement::<(Text,)>::new(&TEXT)
+            .bind("owners", owners.clone())
+            .bind("english", LanguageTag::ENGLISH.to_string())
+            .bind("after", after.unwrap_or_default())
+            .bind("limit", page.fetch());
         let rows: Vec<(String,)> = statement.load(connection).await?;
         QueryResult::Ok(rows.into_iter().map(|(tag,)| tag).collect())
     })

@@ -135,7 +135,7 @@ async fn list_languages_returns_those_of_the_callers_companies_and_english() {
     let languages = async |companies: &[i64]| {
         let token = fixture.earmark.company_token("catalogue-read", companies);
         let mut client = fixture.earmark.with_token(token).catalogue;
-        let listed = client.list_supported_languages(ListSupportedLanguagesRequest {});
+        let listed = client.list_supported_languages(ListSupportedLanguagesRequest::default());
         listed.await.expect("listed").into_inner().languages
     };
     assert_eq!(languages(&[COMPANY]).await, ["en"]);

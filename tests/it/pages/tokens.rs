@@ -1,0 +1,215 @@
+//! Page tokens: equal filters have equal ones, and forged ones are refused by every list.
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use earmark::proto::balance::v1::ListPartnerBalancesRequest;
+use earmark::proto::bucket::v1::ListBalanceActionsRequest;
+use earmark::proto::cas::v1::{Criterion, SearchAllocationsRequest};
+use earmark::proto::network::v1::ListConnectionsRequest;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use tonic::Code;
+
+use super::SEED;
+use super::lists::{AskedPage, PagedList};
+use super::stock::StockedServer;
+use crate::support::earmark::{NOBODY, refusal};
+
+/// Bytes before the cursor: the version and the binding, then the checksum.
+const BOUND_BYTES: usize = 1 + 8;
+const HEADER_BYTES: usize = BOUND_BYTES + 4;
+
+/// The cursor of a token.
+fn cursor_of(token: &str) -> Value {
+    let bytes = URL_SAFE_NO_PAD.decode(token).expect("base64");
+    serde_json::from_slice(&bytes[HEADER_BYTES..]).expect("JSON")
+}
+
+/// A token that is right in everything but its cursor: the checksum is no secret.
+fn forged(token: &str, cursor: &[u8]) -> String {
+    let bytes = URL_SAFE_NO_PAD.decode(token).expect("base64");
+    let bound = &bytes[..BOUND_BYTES];
+    let checksum = Sha256::new()
+        .chain_update(bound)
+        .chain_update(cursor)
+        .finalize();
+    URL_SAFE_NO_PAD.encode([bound, &checksum[..4], cursor].concat())
+}
+
+/// The cursor with each of its values in turn replaced by what no record has, or by what makes statements fail.
+fn hostile(cursor: &Value) -> Vec<Value> {
+    let bad = [
+        json!("-262143-01-01T00:00:00Z"),
+        json!("+262142-12-31T23:59:59.999999999Z"),
+        json!("0000-12-31T23:59:59Z"),
+        json!("10000-01-01T00:00:00Z"),
+        json!("2016-12-31T23:59:60Z"),
+        json!("a\u{0}b"),
+        json!(""),
+        json!("x".repeat(60_000)),
+        json!("99999999999999999999999999999999999999"),
+        json!("-0.00000000000000000000000000000000001"),
+        json!("NaN"),
+        json!(i64::MIN),
+        json!(i64::MAX),
+        json!(1e300),
+        json!(NOBODY),
+        json!("ffffffff-ffff-ffff-ffff-ffffffffffff"),
+        json!(null),
+        json!(true),
+        json!([[]]),
+        json!({"Quantity": "NaN"}),
+    ];
+    match cursor {
+        Value::Object(members) => {
+            let replaced = members.iter().flat_map(|(name, value)| {
+                hostile(value).into_iter().map(|value| {
+                    let mut cursor = members.clone();
+                    cursor.insert(name.clone(), value);
+                    Value::Object(cursor)
+                })
+            });
+            replaced.chain(bad.clone()).collect()
+        }
+        _ => bad.into(),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_forged_cursor_is_refused_or_is_a_position_but_never_fails() {
+    let server = StockedServer::make(SEED).await;
+    for list in PagedList::ALL {
+        // The values of a search's cursor have tests of their own, with its sort fields.
+        if *list == PagedList::Searches {
+            continue;
+        }
+        let page = server
+            .page(*list, 1, &AskedPage::First)
+            .await
+            .expect("a page");
+        let good = cursor_of(&page.token);
+        let good_bytes = good.to_string().into_bytes();
+        assert_eq!(forged(&page.token, &good_bytes), page.token, "{list:?}");
+        let mut cursors: Vec<Vec<u8>> = hostile(&good)
+            .iter()
+            .map(|cursor| cursor.to_string().into_bytes())
+            .collect();
+        cursors.extend([
+            b"".to_vec(),
+            b"{".to_vec(),
+            b"\xff".to_vec(),
+            good_bytes[1..].to_vec(),
+        ]);
+        let mut refused = 0;
+        for cursor in cursors {
+            let asked = AskedPage::After(forged(&page.token, &cursor));
+            if let Err(status) = server.page(*list, 1, &asked).await {
+                let cursor = String::from_utf8_lossy(&cursor);
+                let cursor: String = cursor.chars().take(100).collect();
+                assert_eq!(
+                    status.code(),
+                    Code::InvalidArgument,
+                    "{list:?} {cursor}: {status:?}"
+                );
+                refusal(Err::<(), _>(status)).expect(Code::InvalidArgument, "PAGE_TOKEN_INVALID");
+                refused += 1;
+            }
+        }
+        assert!(refused >= 10, "{list:?}: {refused}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tokens_of_equal_filters_are_equal_in_every_list_with_filters() {
+    let server = StockedServer::make(SEED).await;
+    let texts = |values: &[&str]| -> Vec<String> { values.iter().map(|v| (*v).into()).collect() };
+    let ids = [server.parties.connection.as_str(), NOBODY];
+    let upper = server.parties.connection.to_uppercase();
+
+    let balances = async |connections: &[&str], currencies: &[&str]| {
+        let request = ListPartnerBalancesRequest {
+            enterprise_id: server.parties.partner_enterprise.clone(),
+            partner_ids: texts(&[&server.parties.partner]),
+            connection_ids: texts(connections),
+            currencies: texts(currencies),
+            page_size: 1,
+            ..Default::default()
+        };
+        let listed = server
+            .member
+            .balance
+            .clone()
+            .list_partner_balances(request)
+            .await;
+        listed.expect("listed").into_inner().next_page_token
+    };
+    // A list of one connection has no token, so all of these have another one besides.
+    let second = server.expected(PagedList::Connections).await;
+    let other = second
+        .iter()
+        .find(|id| **id != server.parties.connection)
+        .expect("several");
+    let one = balances(&[ids[0], ids[1], other], &["BTC", "ETH"]).await;
+    assert_ne!(one, "");
+    assert_eq!(
+        balances(&[other, ids[1], ids[0], ids[0]], &["ETH", "BTC", "ETH"]).await,
+        one
+    );
+    assert_eq!(
+        balances(&[&upper, other, ids[1]], &["ETH", "BTC"]).await,
+        one
+    );
+    assert_ne!(balances(&[ids[0], other], &["BTC", "ETH"]).await, one);
+
+    let connections = async |names: &[&str], clients: &[&str]| {
+        let request = ListConnectionsRequest {
+            enterprise_id: server.parties.enterprise.clone(),
+            connection_ids: texts(names),
+            client_ids: texts(clients),
+            page_size: 1,
+            ..Default::default()
+        };
+        let listed = server.admin.network.clone().list_connections(request).await;
+        listed.expect("listed").into_inner().next_page_token
+    };
+    let client = server.parties.client.as_str();
+    let one = connections(&[ids[0], other], &[client, NOBODY]).await;
+    assert_ne!(one, "");
+    assert_eq!(
+        connections(&[other, ids[0], other], &[NOBODY, client, client]).await,
+        one
+    );
+
+    let actions = async |types: &[i32], buckets: &[&str]| {
+        let request = ListBalanceActionsRequest {
+            types: types.into(),
+            bucket_ids: texts(buckets),
+            page_size: 1,
+            ..Default::default()
+        };
+        let listed = server.bucket.clone().list_balance_actions(request).await;
+        listed.expect("listed").into_inner().next_page_token
+    };
+    let one = actions(&[1, 2], &["a", "b"]).await;
+    assert_ne!(one, "");
+    assert_eq!(actions(&[2, 1, 2], &["b", "a", "a"]).await, one);
+
+    let searches = async |criteria: &[(&str, &str, &str)]| {
+        let criterion = |(field, operator, value): &(&str, &str, &str)| Criterion {
+            field: (*field).into(),
+            operator: (*operator).into(),
+            value: (*value).into(),
+        };
+        let request = SearchAllocationsRequest {
+            criteria: criteria.iter().map(criterion).collect(),
+            page_size: 1,
+            ..Default::default()
+        };
+        let listed = server.cas.clone().search_allocations(request).await;
+        listed.expect("found").into_inner().next_page_token
+    };
+    let (deal, company) = (("dealId", "!=", "D"), ("companyId", "!=", "1"));
+    let one = searches(&[deal, company]).await;
+    assert_ne!(one, "");
+    assert_eq!(searches(&[company, deal, company]).await, one);
+}
