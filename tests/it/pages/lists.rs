@@ -1,7 +1,5 @@
 //! The lists: how each is asked for a page, and what a page shows.
 
-use std::collections::BTreeSet;
-
 use earmark::proto::common::v1::Balance;
 use earmark::proto::{
     allocation::v1 as allocation, balance::v1 as balance, bucket::v1 as bucket, cas::v1 as cas,
@@ -122,15 +120,6 @@ impl PagedList {
         }
     }
 
-    /// Those whose largest pages do not fit into an answer.
-    pub(super) fn with_large_records(with_numbers: bool) -> BTreeSet<Self> {
-        let large = Self::ALL.iter().copied().filter(|list| {
-            let is_numbered = list.numbering() != Numbering::Nothing;
-            is_numbered || (!with_numbers && *list == Self::CatalogueAllocations)
-        });
-        large.collect()
-    }
-
     pub(super) fn first_number(self) -> i32 {
         i32::from(self.numbering() == Numbering::From1)
     }
@@ -147,6 +136,7 @@ impl PagedList {
     pub(super) fn applied(self, size: i32) -> i32 {
         match (size, self) {
             (0, Self::Searches) => 250,
+            (0, Self::AccumulatedBalances | Self::CatalogueAllocations | Self::Languages) => 1_000,
             (0, _) => 100,
             (size, _) => size,
         }

@@ -49,7 +49,7 @@ fn query(list: PagedList) -> &'static str {
               ORDER BY e.time, e.account_id, e.unit"
         }
         PagedList::Buckets => "SELECT id FROM bucket ORDER BY created_at, id",
-        PagedList::BalanceActions => "SELECT id::text FROM bucket_action ORDER BY id",
+        PagedList::BalanceActions => "SELECT id::text FROM bucket_action t ORDER BY t.id",
         PagedList::AccumulatedBalances => {
             "SELECT unit || ' ' || count(*) FROM bucket GROUP BY unit ORDER BY unit"
         }
@@ -57,15 +57,15 @@ fn query(list: PagedList) -> &'static str {
             "SELECT id || ' ' || jsonb_array_length(status_messages) FROM cas_allocation ORDER BY created_at, id"
         }
         PagedList::CatalogueAllocations => {
-            "SELECT allocation_id::text FROM catalogue_allocation ORDER BY allocation_id"
+            "SELECT allocation_id::text FROM catalogue_allocation a ORDER BY a.allocation_id"
         }
         PagedList::Languages => {
             "SELECT tag FROM (SELECT DISTINCT unnest(languages) COLLATE \"C\" AS tag FROM catalogue_allocation) t
               ORDER BY tag"
         }
-        PagedList::Enterprises => "SELECT id::text FROM enterprise ORDER BY id",
-        PagedList::Partners => "SELECT id::text FROM partner ORDER BY id",
-        PagedList::Connections => "SELECT id::text FROM connection ORDER BY id",
+        PagedList::Enterprises => "SELECT id::text FROM enterprise t ORDER BY t.id",
+        PagedList::Partners => "SELECT id::text FROM partner t ORDER BY t.id",
+        PagedList::Connections => "SELECT id::text FROM connection t ORDER BY t.id",
     }
 }
 
@@ -138,7 +138,7 @@ impl StockedServer {
         self.stock_network(random).await;
         self.stock_oes(random).await;
         self.stock_buckets(random).await;
-        let elements = sizes(random, 20, 60);
+        let elements = sizes(random, 30, 60);
         self.insert(
             "INSERT INTO cas_allocation SELECT (jsonb_populate_record(a, jsonb_build_object(
                  'id', gen_random_uuid(),
@@ -186,7 +186,7 @@ impl StockedServer {
     }
 
     async fn stock_oes(&self, random: &mut Random) {
-        // Custody and ten connections with as many currencies as there may be, the others with fewer.
+        // Custody and a third of the connections with as many currencies as there may be, the others with fewer.
         self.insert(
             "INSERT INTO account
              SELECT c.owner_id, c.id, lpad(unit::text, 32, 'U'), 9999999999999999999999999999, unit, 9000000000000000000
@@ -194,9 +194,9 @@ impl StockedServer {
                      UNION ALL
                      SELECT enterprise_id, '00000000-0000-0000-0000-000000000001', 10 FROM client) c,
                     LATERAL generate_series(1, ($1::int[])[1 + (c.n * 7) % 40]) unit",
-            sizes(random, 30, 100)
+            sizes(random, 26, 100)
                 .into_iter()
-                .chain([4_998; 10])
+                .chain([4_998; 14])
                 .collect(),
         )
         .await;

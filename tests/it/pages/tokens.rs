@@ -19,10 +19,10 @@ use crate::support::earmark::{NOBODY, refusal};
 const BOUND_BYTES: usize = 1 + 8;
 const HEADER_BYTES: usize = BOUND_BYTES + 4;
 
-/// The cursor of a token.
-fn cursor_of(token: &str) -> Value {
+/// The cursor of a token, as JSON.
+fn cursor_of(token: &str) -> Vec<u8> {
     let bytes = URL_SAFE_NO_PAD.decode(token).expect("base64");
-    serde_json::from_slice(&bytes[HEADER_BYTES..]).expect("JSON")
+    bytes[HEADER_BYTES..].into()
 }
 
 /// A token that is right in everything but its cursor: the checksum is no secret.
@@ -88,9 +88,9 @@ async fn a_forged_cursor_is_refused_or_is_a_position_but_never_fails() {
             .await
             .expect("a page");
         let good = cursor_of(&page.token);
-        let good_bytes = good.to_string().into_bytes();
-        assert_eq!(forged(&page.token, &good_bytes), page.token, "{list:?}");
-        let mut cursors: Vec<Vec<u8>> = hostile(&good)
+        assert_eq!(forged(&page.token, &good), page.token, "{list:?}");
+        let members: Value = serde_json::from_slice(&good).expect("JSON");
+        let mut cursors: Vec<Vec<u8>> = hostile(&members)
             .iter()
             .map(|cursor| cursor.to_string().into_bytes())
             .collect();
@@ -98,7 +98,7 @@ async fn a_forged_cursor_is_refused_or_is_a_position_but_never_fails() {
             b"".to_vec(),
             b"{".to_vec(),
             b"\xff".to_vec(),
-            good_bytes[1..].to_vec(),
+            good[1..].to_vec(),
         ]);
         let mut refused = 0;
         for cursor in cursors {
