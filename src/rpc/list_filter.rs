@@ -32,7 +32,7 @@ enum FilterField {
     Texts,
     /// The same of numbers, which are encoded in one piece.
     Numbers,
-    /// A single text.
+    /// A text that is no list, such as the id of the owner.
     Text,
     /// Anything else, which is compared as it is.
     Other,

@@ -29,8 +29,7 @@ pub enum Start<C> {
 
 /// The position of the last record of a page, as the token of the next page holds it.
 pub trait PageCursor: Serialize + DeserializeOwned {
-    /// Whether a record could have these values. A token may be made by anybody, and the statement that takes what it holds
-    /// must not fail.
+    /// Whether a record could have these values. Anybody may make a token, and no statement may fail of what it holds.
     fn is_possible(&self) -> bool;
 }
 

@@ -74,9 +74,16 @@ pub(in crate::cas) fn search(
     })
 }
 
-/// The criteria in an order that does not depend on theirs, each once: a record must meet all of them.
+/// The criteria in an order that does not depend on theirs, each once: a record must meet all of them. The same goes for the
+/// values of `in`, of which it must have one, unless any of them contains a comma.
 fn sorted(criteria: &[pb::Criterion]) -> Vec<pb::Criterion> {
     let mut sorted = criteria.to_vec();
+    for criterion in &mut sorted {
+        if criterion.operator == "in" && !criterion.value.contains('\\') {
+            let values: BTreeSet<&str> = criterion.value.split(',').collect();
+            criterion.value = Vec::from_iter(values).join(",");
+        }
+    }
     sorted.sort_by_cached_key(Message::encode_to_vec);
     sorted.dedup();
     sorted

@@ -113,8 +113,8 @@ pub(in crate::catalogue) async fn allocation(
     .await
 }
 
-/// The tags of the languages in which these companies have texts, and of English: a page of them and one more, in the order
-/// of their bytes.
+/// A page, and one more, of the tags of the languages in which these companies have texts, and of English. They are sorted
+/// byte by byte, as page tokens go on behind them.
 pub(in crate::catalogue) async fn languages(
     pool: &Pool,
     companies: &[CompanyId],

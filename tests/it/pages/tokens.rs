@@ -119,82 +119,50 @@ async fn a_forged_cursor_is_refused_or_is_a_position_but_never_fails() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn tokens_of_equal_filters_are_equal_in_every_list_with_filters() {
-    let server = StockedServer::make(SEED).await;
-    let texts = |values: &[&str]| -> Vec<String> { values.iter().map(|v| (*v).into()).collect() };
-    let ids = [server.parties.connection.as_str(), NOBODY];
-    let upper = server.parties.connection.to_uppercase();
+fn texts(values: &[&str]) -> Vec<String> {
+    values.iter().map(|value| (*value).into()).collect()
+}
 
-    let balances = async |connections: &[&str], currencies: &[&str]| {
+/// The tokens of first pages of one record, by their filters.
+impl StockedServer {
+    async fn token_of_balances(&self, connections: &[&str], currencies: &[&str]) -> String {
         let request = ListPartnerBalancesRequest {
-            enterprise_id: server.parties.partner_enterprise.clone(),
-            partner_ids: texts(&[&server.parties.partner]),
+            enterprise_id: self.parties.partner_enterprise.clone(),
+            partner_ids: texts(&[&self.parties.partner]),
             connection_ids: texts(connections),
             currencies: texts(currencies),
             page_size: 1,
             ..Default::default()
         };
-        let listed = server
-            .member
-            .balance
-            .clone()
-            .list_partner_balances(request)
-            .await;
+        let mut client = self.member.balance.clone();
+        let listed = client.list_partner_balances(request).await;
         listed.expect("listed").into_inner().next_page_token
-    };
-    // A list of one connection has no token, so all of these have another one besides.
-    let second = server.expected(PagedList::Connections).await;
-    let other = second
-        .iter()
-        .find(|id| **id != server.parties.connection)
-        .expect("several");
-    let one = balances(&[ids[0], ids[1], other], &["BTC", "ETH"]).await;
-    assert_ne!(one, "");
-    assert_eq!(
-        balances(&[other, ids[1], ids[0], ids[0]], &["ETH", "BTC", "ETH"]).await,
-        one
-    );
-    assert_eq!(
-        balances(&[&upper, other, ids[1]], &["ETH", "BTC"]).await,
-        one
-    );
-    assert_ne!(balances(&[ids[0], other], &["BTC", "ETH"]).await, one);
+    }
 
-    let connections = async |names: &[&str], clients: &[&str]| {
+    async fn token_of_connections(&self, connections: &[&str], clients: &[&str]) -> String {
         let request = ListConnectionsRequest {
-            enterprise_id: server.parties.enterprise.clone(),
-            connection_ids: texts(names),
+            enterprise_id: self.parties.enterprise.clone(),
+            connection_ids: texts(connections),
             client_ids: texts(clients),
             page_size: 1,
             ..Default::default()
         };
-        let listed = server.admin.network.clone().list_connections(request).await;
+        let listed = self.admin.network.clone().list_connections(request).await;
         listed.expect("listed").into_inner().next_page_token
-    };
-    let client = server.parties.client.as_str();
-    let one = connections(&[ids[0], other], &[client, NOBODY]).await;
-    assert_ne!(one, "");
-    assert_eq!(
-        connections(&[other, ids[0], other], &[NOBODY, client, client]).await,
-        one
-    );
+    }
 
-    let actions = async |types: &[i32], buckets: &[&str]| {
+    async fn token_of_actions(&self, types: &[i32], buckets: &[&str]) -> String {
         let request = ListBalanceActionsRequest {
             types: types.into(),
             bucket_ids: texts(buckets),
             page_size: 1,
             ..Default::default()
         };
-        let listed = server.bucket.clone().list_balance_actions(request).await;
+        let listed = self.bucket.clone().list_balance_actions(request).await;
         listed.expect("listed").into_inner().next_page_token
-    };
-    let one = actions(&[1, 2], &["a", "b"]).await;
-    assert_ne!(one, "");
-    assert_eq!(actions(&[2, 1, 2], &["b", "a", "a"]).await, one);
+    }
 
-    let searches = async |criteria: &[(&str, &str, &str)]| {
+    async fn token_of_searches(&self, criteria: &[(&str, &str, &str)]) -> String {
         let criterion = |(field, operator, value): &(&str, &str, &str)| Criterion {
             field: (*field).into(),
             operator: (*operator).into(),
@@ -205,11 +173,64 @@ async fn tokens_of_equal_filters_are_equal_in_every_list_with_filters() {
             page_size: 1,
             ..Default::default()
         };
-        let listed = server.cas.clone().search_allocations(request).await;
+        let listed = self.cas.clone().search_allocations(request).await;
         listed.expect("found").into_inner().next_page_token
-    };
-    let (deal, company) = (("dealId", "!=", "D"), ("companyId", "!=", "1"));
-    let one = searches(&[deal, company]).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tokens_of_equal_filters_are_equal() {
+    let server = StockedServer::make(SEED).await;
+    let first = server.parties.connection.as_str();
+    let all = server.expected(PagedList::Connections).await;
+    let other = all.iter().find(|id| *id != first).expect("several");
+
+    let one = server
+        .token_of_balances(&[first, NOBODY, other], &["BTC", "ETH"])
+        .await;
     assert_ne!(one, "");
-    assert_eq!(searches(&[company, deal, company]).await, one);
+    let same = server
+        .token_of_balances(&[other, NOBODY, first, first], &["ETH", "BTC", "ETH"])
+        .await;
+    assert_eq!(same, one);
+    let same = server
+        .token_of_balances(&[&first.to_uppercase(), other, NOBODY], &["ETH", "BTC"])
+        .await;
+    assert_eq!(same, one);
+    assert_ne!(
+        server
+            .token_of_balances(&[first, other], &["BTC", "ETH"])
+            .await,
+        one
+    );
+
+    let client = server.parties.client.as_str();
+    let one = server
+        .token_of_connections(&[first, other], &[client, NOBODY])
+        .await;
+    assert_ne!(one, "");
+    let same = server
+        .token_of_connections(&[other, first, other], &[NOBODY, client, client])
+        .await;
+    assert_eq!(same, one);
+
+    let one = server.token_of_actions(&[1, 2], &["a", "b"]).await;
+    assert_ne!(one, "");
+    assert_eq!(
+        server.token_of_actions(&[2, 1, 2], &["b", "a", "a"]).await,
+        one
+    );
+
+    let (deal, company) = (("dealId", "!=", "D"), ("companyId", "!=", "1"));
+    let one = server.token_of_searches(&[deal, company]).await;
+    assert_ne!(one, "");
+    assert_eq!(
+        server.token_of_searches(&[company, deal, company]).await,
+        one
+    );
+    let among = |values| ("version", "in", values);
+    let one = server.token_of_searches(&[among("1,2,3")]).await;
+    assert_ne!(one, "");
+    assert_eq!(server.token_of_searches(&[among("3,1,2,3")]).await, one);
+    assert_ne!(server.token_of_searches(&[among("1,2")]).await, one);
 }
