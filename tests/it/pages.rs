@@ -21,7 +21,7 @@ use crate::support::random::Random;
 
 const SEED: u64 = 42;
 /// Walks of each list, each with a page size of its own.
-const ROUNDS: usize = 6;
+const ROUNDS: usize = 4;
 
 #[test]
 fn every_list_with_page_tokens_is_walked_here() {
