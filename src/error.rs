@@ -159,6 +159,8 @@ pub enum Error {
         /// How many of them an owner may hold.
         limit: usize,
     },
+    /// An enterprise has as many currencies as it may, and this would be one more.
+    CurrenciesLimit(Unit),
     /// The account has less available than the call would take from it.
     InsufficientBalance {
         /// The amount that is available.
@@ -172,6 +174,14 @@ pub enum Error {
     BalanceLimit {
         /// The currency or unit of the balance.
         unit: Unit,
+    },
+
+    /// A page that was asked for by its number or offset does not fit into an answer.
+    PageTooLarge {
+        /// The field of the request to change.
+        field: &'static str,
+        /// How many records from the start of the page fit; with `currencies`, how many of these.
+        fits: usize,
     },
 
     /// Conflicts with other transactions remained after the server's own retries.

@@ -142,11 +142,14 @@ pub const UNIT_CHARS_MAX: usize = 32;
 pub const FILTER_VALUES_MAX: usize = 500;
 /// Records of a page whose size the caller leaves unset.
 pub const PAGE_SIZE_DEFAULT: u32 = 100;
-/// Records of a page. A larger size is cut to it on the first page, and refused on a page that skips records.
+/// Records of a page. A larger size is cut to it, and refused together with a page number.
 pub const PAGE_SIZE_MAX: u32 = 500;
 /// Records that a page may skip by its number or offset; more is refused. Skipped records are read all the same, page
 /// tokens have no such limit.
 pub const PAGE_OFFSET_MAX: u64 = 1_000_000;
+/// Currencies of one enterprise, those included that it holds nothing of any more; a deposit in one more is refused with
+/// LIMIT_REACHED. Custody and a connection with all of them take a third of an answer.
+pub const ENTERPRISE_CURRENCIES_MAX: usize = 5_000;
 /// Items of one `SubmitAllocations`; more are refused.
 pub const SUBMIT_ITEMS_MAX: usize = 1_000;
 /// How far ahead of the database's clock a reservation may expire: 366 days. A later time is refused.
@@ -156,8 +159,10 @@ pub const RESERVATIONS_SHOWN_MAX: usize = 1_000;
 
 // Buckets.
 
-/// Buckets of a page. A larger limit is cut to it on the first page, and refused together with an offset.
+/// Buckets of a page. A larger limit is cut to it, and refused together with an offset.
 pub const BUCKETS_PAGE_MAX: u32 = 1_000;
+/// Units of one page of `GetAccumulatedBalance`, which is all unless the buckets of one account have more.
+pub const ACCUMULATED_PAGE_MAX: u32 = 1_000;
 /// References of one kind (products, resources, parties) that a bucket may hold; more are refused.
 pub const BUCKET_REFERENCES_MAX: usize = 100;
 /// Bytes of a bucket's `extension` as JSON; a larger one is refused.
@@ -169,7 +174,7 @@ pub const BUCKET_BYTES_MAX: usize = 128 * 1024;
 
 /// CAS allocations of a page whose size the caller leaves unset.
 pub const CAS_PAGE_DEFAULT: u32 = 250;
-/// CAS allocations of a page. A larger size is cut to it on the first page, and refused on a later page by number.
+/// CAS allocations of a page. A larger size is cut to it, and refused together with a page number.
 pub const CAS_PAGE_MAX: u32 = 1_000;
 /// Criteria of one search, which is more than a record has fields; more are refused. Criteria on one element of an array
 /// count one by one.
@@ -222,6 +227,8 @@ pub const JSON_VALUES_MAX: usize = 10_000;
 pub const CATALOGUE_ALLOCATIONS_MAX: u32 = 1_000;
 /// Characters of one text of an allocation in the catalogue; a longer one is refused.
 pub const CATALOGUE_TEXT_CHARS_MAX: usize = 10_000;
+/// Languages of one page of `ListSupportedLanguages`, which is all unless texts are in more.
+pub const LANGUAGES_PAGE_MAX: u32 = 1_000;
 /// Languages of one allocation in the catalogue; more are refused.
 pub const CATALOGUE_LANGUAGES_MAX: usize = 100;
 /// Languages that one read of the catalogue asks for, each of which may add a dozen tags to its statement; more are refused.

@@ -2,6 +2,7 @@
 
 pub mod call;
 pub(crate) mod describe;
+pub(crate) mod list_filter;
 pub mod page_token;
 pub(crate) mod paging;
 pub(crate) mod read;

@@ -3,8 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use crate::ledger::oes::model::{AllocationRecord, Direction, Status};
+use crate::types::amount::Amount;
 use crate::types::ids::{AllocationId, ClientId, ConnectionId, EnterpriseId, PartnerId};
-use crate::types::page::Page;
+use crate::types::page::{Page, PageCursor};
 use crate::types::time::Time;
 use crate::types::unit::Unit;
 
@@ -69,6 +70,17 @@ pub(super) struct Cursor {
     pub id: AllocationId,
     /// Its value of the field that the list is sorted by; `None` where that is the id.
     pub key: Option<AllocationSortKey>,
+}
+
+impl PageCursor for Cursor {
+    fn is_possible(&self) -> bool {
+        match &self.key {
+            None => true,
+            Some(AllocationSortKey::UpdatedAt(time)) => time.is_storable(),
+            Some(AllocationSortKey::Quantity(text)) => Amount::parse_quantity(text).is_some(),
+            Some(AllocationSortKey::Currency(text)) => Unit::parse(text).is_some(),
+        }
+    }
 }
 
 /// A record's value of the field that a list is sorted by.

@@ -72,15 +72,7 @@ impl AllocationService {
             read = store::list(pool, list, clock).await?;
         }
         let cursor = |record: &AllocationRecord| list.order.cursor(record);
-        let size = list.page.size;
-        Ok(paging::finish(
-            read.records,
-            size,
-            binding,
-            0,
-            cursor,
-            Into::into,
-        ))
+        paging::finish(read.records, &list.page, binding, 0, cursor, Into::into)
     }
 }
 

@@ -3,10 +3,9 @@
 use crate::auth::caller::Caller;
 use crate::balance::model::{
     BalanceClientList, BalanceEntry, BalancePartnerList, BalanceQuery, Balances, EntryAccounts,
-    EntryCursor, EntryList, Moment, NetworkBalance, OpenReservation, PartnerNetworkBalance,
-    PastBalance,
+    EntryList, Moment, NetworkBalance, OpenReservation, PartnerNetworkBalance, PastBalance,
 };
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::ledger::account::Cause;
 use crate::ledger::adjustment::request::AdjustCustody;
 use crate::ledger::breach::Breach;
@@ -19,7 +18,6 @@ use crate::rpc::page_token::Binding;
 use crate::rpc::read::{Reader, Rounding, timestamp};
 use crate::types::content::Content;
 use crate::types::ids::{AccountId, EnterpriseId};
-use crate::types::page::Page;
 use crate::types::unit::Unit;
 
 /// Reads a deposit or withdrawal.
@@ -55,28 +53,20 @@ pub(super) fn adjust(
 /// Reads a client's list, and what its page tokens are bound to.
 pub(super) fn client_list(
     rpc: &str,
-    request: pb::ListClientBalancesRequest,
+    request: &pb::ListClientBalancesRequest,
 ) -> Result<(BalanceClientList, Binding)> {
     let mut read = Reader::new();
     let enterprise = read.id("enterprise_id", &request.enterprise_id);
     let connections = read.ids("connection_ids", &request.connection_ids);
     let partners = read.ids("partner_ids", &request.partner_ids);
     let units = read.units("currencies", &request.currencies);
-    let (number, size, token) = (
+    let binding = Binding::new(rpc, request);
+    let page = read.page_from_0(
         request.page_number,
         request.page_size,
-        request.page_token.clone(),
+        &request.page_token,
+        binding,
     );
-    let binding = Binding::new(
-        rpc,
-        &pb::ListClientBalancesRequest {
-            page_number: 0,
-            page_size: 0,
-            page_token: String::new(),
-            ..request
-        },
-    );
-    let page = read.page(number, size, &token, binding);
     read.finish()?;
     Ok((
         BalanceClientList {
@@ -113,7 +103,7 @@ impl From<NetworkBalance> for pb::ClientNetworkBalance {
 /// Reads a partner's list, and what its page tokens are bound to.
 pub(super) fn partner_list(
     rpc: &str,
-    request: pb::ListPartnerBalancesRequest,
+    request: &pb::ListPartnerBalancesRequest,
 ) -> Result<(BalancePartnerList, Binding)> {
     let mut read = Reader::new();
     let enterprise = read.id("enterprise_id", &request.enterprise_id);
@@ -126,21 +116,13 @@ pub(super) fn partner_list(
         ID_CHARS_MAX,
     );
     let units = read.units("currencies", &request.currencies);
-    let (number, size, token) = (
+    let binding = Binding::new(rpc, request);
+    let page = read.page_from_0(
         request.page_number,
         request.page_size,
-        request.page_token.clone(),
+        &request.page_token,
+        binding,
     );
-    let binding = Binding::new(
-        rpc,
-        &pb::ListPartnerBalancesRequest {
-            page_number: 0,
-            page_size: 0,
-            page_token: String::new(),
-            ..request
-        },
-    );
-    let page = read.page(number, size, &token, binding);
     read.finish()?;
     let list = BalancePartnerList {
         enterprise,
@@ -223,7 +205,7 @@ pub(super) fn balance(past: PastBalance, unit: &Unit) -> pb::GetBalanceResponse 
 /// Reads a list of the journal, and what its page tokens are bound to.
 pub(super) fn entry_list(
     rpc: &str,
-    request: pb::ListEntriesRequest,
+    request: &pb::ListEntriesRequest,
 ) -> Result<(EntryList, Binding)> {
     let mut read = Reader::new();
     let enterprise = read.id("enterprise_id", &request.enterprise_id);
@@ -235,30 +217,16 @@ pub(super) fn entry_list(
     let unit = Some(&request.currency)
         .filter(|currency| !currency.is_empty())
         .map(|currency| read.unit("currency", currency));
-    let (from, to) = read.time_range(
+    let (from, to) = read.time_window(
         ("time_on_or_after", request.time_on_or_after.as_ref()),
         ("time_before", request.time_before.as_ref()),
     );
     let causes = read.enums("causes", &request.causes);
     let cause_ids = read.texts("cause_ids", &request.cause_ids, ID_CHARS_MAX);
     let direction = read.optional_enum("sort_direction", request.sort_direction);
-    let (size, token) = (request.page_size, request.page_token.clone());
-    let binding = Binding::new(
-        rpc,
-        &pb::ListEntriesRequest {
-            page_size: 0,
-            page_token: String::new(),
-            ..request
-        },
-    );
-    let page: Page<EntryCursor> = read.page(0, size, &token, binding);
+    let binding = Binding::new(rpc, request);
+    let page = read.page(request.page_size, &request.page_token, binding);
     read.finish()?;
-    // A token's cursor is an entry that the page before has shown, unless it was forged.
-    let is_forged =
-        |cursor: &EntryCursor| !cursor.time.is_storable() || Unit::parse(&cursor.unit).is_none();
-    if page.after().is_some_and(is_forged) {
-        return Err(Error::PageTokenInvalid);
-    }
     let list = EntryList {
         enterprise,
         accounts,

@@ -9,7 +9,7 @@ use crate::types::amount::Amount;
 use crate::types::ids::{
     AccountId, AllocationId, ClientId, ConnectionId, EnterpriseId, OwnerId, PartnerId,
 };
-use crate::types::page::Page;
+use crate::types::page::{Page, PageCursor};
 use crate::types::time::Time;
 use crate::types::unit::Unit;
 
@@ -32,6 +32,12 @@ pub(super) struct BalanceClientList {
 /// The last connection of the page before. Ids sort by creation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Cursor(pub ConnectionId);
+
+impl PageCursor for Cursor {
+    fn is_possible(&self) -> bool {
+        true
+    }
+}
 
 /// The balances of one connection, as its client sees them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -182,6 +188,12 @@ pub(super) struct EntryCursor {
     pub time: Time,
     pub account: AccountId,
     pub unit: String,
+}
+
+impl PageCursor for EntryCursor {
+    fn is_possible(&self) -> bool {
+        self.time.is_storable() && Unit::parse(&self.unit).is_some()
+    }
 }
 
 /// A line of the journal as callers see it.

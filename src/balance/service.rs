@@ -8,8 +8,8 @@ use tokio::sync::Semaphore;
 use tonic::{Request, Response, Status};
 
 use crate::balance::model::{
-    BalanceAccount, BalanceEntry, BalanceQuery, BalanceSide, Cursor, EntryAccounts, Moment,
-    NetworkBalance, PartnerNetworkBalance, PastBalance,
+    BalanceAccount, BalanceEntry, BalanceQuery, BalanceSide, Balances, Cursor, EntryAccounts,
+    Moment, NetworkBalance, PartnerNetworkBalance, PastBalance,
 };
 use crate::balance::store::BalanceSnapshot;
 use crate::balance::{convert, store};
@@ -24,7 +24,7 @@ use crate::ledger::engine::Writer;
 use crate::ledger::expiry::release_due;
 use crate::ledger::kind::Origin;
 use crate::ledger::verify::{self, VerifyError};
-use crate::limits::VERIFY_AT_ONCE_MAX;
+use crate::limits::{ENTERPRISE_CURRENCIES_MAX, FILTER_VALUES_MAX, VERIFY_AT_ONCE_MAX};
 use crate::proto::balance::v1 as pb;
 use crate::proto::balance::v1::balance_service_server::BalanceService as Rpcs;
 use crate::rpc::call::{Answer, Answers, answer, answer_stream};
@@ -76,7 +76,7 @@ impl Rpcs for BalanceService {
         request: Request<pb::ListClientBalancesRequest>,
     ) -> Result<Response<pb::ListClientBalancesResponse>, Status> {
         answer(request, async |call, message| {
-            let (list, binding) = convert::client_list(call.rpc.path, message)?;
+            let (list, binding) = convert::client_list(call.rpc.path, &message)?;
             call.caller.require_member(list.enterprise)?;
             let pool = self.pools.list.on_behalf_of(call.principal);
             let mut read = store::client_balances(&pool, &list, None).await?;
@@ -86,6 +86,8 @@ impl Rpcs for BalanceService {
                 read = store::client_balances(&pool, &list, clock).await?;
             }
             let found = read.found;
+            let network = found.network.iter().map(|network| &network.balances);
+            require_room([&found.custody].into_iter().chain(network))?;
             let mut message = pb::ListClientBalancesResponse {
                 client_id: client.to_string(),
                 balances: convert::balances(found.custody).collect(),
@@ -95,12 +97,12 @@ impl Rpcs for BalanceService {
             let cursor = |network: &NetworkBalance| Cursor(network.connection);
             (message.network_balances, message.next_page_token) = paging::finish(
                 found.network,
-                list.page.size,
+                &list.page,
                 binding,
                 taken,
                 cursor,
                 Into::into,
-            );
+            )?;
             Ok(Answer::fresh(message))
         })
         .await
@@ -111,7 +113,7 @@ impl Rpcs for BalanceService {
         request: Request<pb::ListPartnerBalancesRequest>,
     ) -> Result<Response<pb::ListPartnerBalancesResponse>, Status> {
         answer(request, async |call, message| {
-            let (list, binding) = convert::partner_list(call.rpc.path, message)?;
+            let (list, binding) = convert::partner_list(call.rpc.path, &message)?;
             call.caller.require_member(list.enterprise)?;
             let pool = self.pools.list.on_behalf_of(call.principal);
             let (status, connections) = store::connections(&pool, &list).await?;
@@ -122,9 +124,10 @@ impl Rpcs for BalanceService {
             while release_due(&self.writer, OwnerKind::Enterprise, &expired).await? {
                 (expired, network) = balances().await?;
             }
+            require_room(network.iter().map(|network| &network.balances))?;
             let cursor = |network: &PartnerNetworkBalance| Cursor(network.connection.id);
             let (network_balances, next_page_token) =
-                paging::finish(network, list.page.size, binding, 0, cursor, Into::into);
+                paging::finish(network, &list.page, binding, 0, cursor, Into::into)?;
             Ok(Answer::fresh(pb::ListPartnerBalancesResponse {
                 network_balances,
                 next_page_token,
@@ -161,7 +164,7 @@ impl Rpcs for BalanceService {
         request: Request<pb::ListEntriesRequest>,
     ) -> Result<Response<pb::ListEntriesResponse>, Status> {
         answer(request, async |call, message| {
-            let (list, binding) = convert::entry_list(call.rpc.path, message)?;
+            let (list, binding) = convert::entry_list(call.rpc.path, &message)?;
             call.caller.require_member(list.enterprise)?;
             let pool = self.pools.list.on_behalf_of(call.principal);
             let read = store::visible(&pool, &list).await?;
@@ -174,12 +177,12 @@ impl Rpcs for BalanceService {
             let entries = store::entries(&pool, &list, &read.found).await?;
             let (entries, next_page_token) = paging::finish(
                 entries,
-                list.page.size,
+                &list.page,
                 binding,
                 0,
                 BalanceEntry::cursor,
                 Into::into,
-            );
+            )?;
             Ok(Answer::fresh(pb::ListEntriesResponse {
                 entries,
                 next_page_token,
@@ -258,4 +261,17 @@ fn require_reached(moment: Moment, snapshot: BalanceSnapshot) -> Result<PastBala
             .past
             .ok_or_else(|| Error::internal("an account's journal has a gap")),
     }
+}
+
+/// Refuses balances of which an answer may have no room for one account and custody: those of an account that got more
+/// currencies than an enterprise may have before that was limited.
+fn require_room<'b>(accounts: impl IntoIterator<Item = &'b Balances>) -> Result<()> {
+    let is_too_large = |balances: &Balances| balances.len() > ENTERPRISE_CURRENCIES_MAX;
+    if accounts.into_iter().any(is_too_large) {
+        return Err(Error::PageTooLarge {
+            field: "currencies",
+            fits: FILTER_VALUES_MAX,
+        });
+    }
+    Ok(())
 }

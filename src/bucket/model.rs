@@ -13,9 +13,11 @@ use crate::ledger::bucket::model::{
     Validity,
 };
 use crate::ledger::bucket::request::BucketReply;
+use crate::limits::ID_CHARS_MAX;
 use crate::types::amount::Amount;
 use crate::types::ids::{ActionId, OwnerId, TenantId};
-use crate::types::page::Page;
+use crate::types::page::{Page, PageCursor};
+use crate::types::text;
 use crate::types::time::Time;
 use crate::types::unit::Unit;
 
@@ -177,6 +179,12 @@ pub(super) struct Cursor {
     pub id: String,
 }
 
+impl PageCursor for Cursor {
+    fn is_possible(&self) -> bool {
+        self.created_at.is_storable() && text::check_required(&self.id, ID_CHARS_MAX).is_ok()
+    }
+}
+
 /// A list of balance actions in the order of creation: AND between filters, OR between the values of one. An empty filter
 /// lets every action pass.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -197,12 +205,30 @@ pub(super) struct ActionList {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct ActionCursor(pub ActionId);
 
+impl PageCursor for ActionCursor {
+    fn is_possible(&self) -> bool {
+        true
+    }
+}
+
 /// The party account whose balances are added up.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Accumulate {
     pub party_account: String,
     /// The only unit that is added up; `None` stands for each.
     pub unit: Option<Unit>,
+    /// The page of the units, in the order of their bytes.
+    pub page: Page<UnitCursor>,
+}
+
+/// The last unit of the page before.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct UnitCursor(pub String);
+
+impl PageCursor for UnitCursor {
+    fn is_possible(&self) -> bool {
+        Unit::parse(&self.0).is_some()
+    }
 }
 
 /// What the buckets of a party account hold of one unit.
@@ -215,6 +241,13 @@ pub(super) struct Accumulated {
     pub held: String,
     /// The number of buckets.
     pub buckets: i64,
+}
+
+impl Accumulated {
+    /// The cursor of the page that follows it.
+    pub(super) fn cursor(&self) -> UnitCursor {
+        UnitCursor(self.unit.to_string())
+    }
 }
 
 /// What a read found. If something in it had expired, that is to be released, and the read repeated by its clock.

@@ -2,7 +2,7 @@
 
 use tonic::{Request, Response, Status};
 
-use crate::bucket::model::{BucketActionRecord, BucketRead, BucketRecord};
+use crate::bucket::model::{Accumulated, BucketActionRecord, BucketRead, BucketRecord};
 use crate::bucket::{convert, store};
 use crate::db::pools::Pools;
 use crate::error::{Error, Result};
@@ -13,15 +13,13 @@ use crate::ledger::expiry::release_due;
 use crate::ledger::kind::{Command, Origin};
 use crate::proto::bucket::v1 as pb;
 use crate::proto::bucket::v1::bucket_service_server::BucketService as Rpcs;
-use crate::rpc::call::{Answer, Call, answer};
+use crate::rpc::call::{Answer, Call, TOTAL_COUNT, answer};
 use crate::rpc::paging;
 use crate::types::ids::OwnerId;
 use crate::types::time::Time;
 
 /// Metadata of a list: the number of records in the answer.
 const RESULT_COUNT: &str = "x-result-count";
-/// Metadata of a list: the number of records on all pages.
-const TOTAL_COUNT: &str = "x-total-count";
 
 /// What the answer of every write has.
 struct BucketAnswer {
@@ -89,12 +87,12 @@ impl Rpcs for BucketService {
                 .await?;
             let (buckets, next_page_token) = paging::finish(
                 listed.records,
-                list.page.size,
+                &list.page,
                 binding,
                 0,
                 BucketRecord::cursor,
                 |record| view.show(record),
-            );
+            )?;
             let count = buckets.len();
             let message = pb::ListBucketsResponse {
                 result_count: i32::try_from(count).unwrap_or(i32::MAX),
@@ -266,14 +264,24 @@ impl Rpcs for BucketService {
         request: Request<pb::GetAccumulatedBalanceRequest>,
     ) -> Result<Response<pb::GetAccumulatedBalanceResponse>, Status> {
         answer(request, async |call, message| {
-            let accumulate = convert::accumulate(&message)?;
+            let (accumulate, binding) =
+                convert::accumulate(call.rpc.path, call.caller.require_tenant().ok(), &message)?;
             let tenant = call.caller.require_tenant()?;
             let pool = self.pools.list.on_behalf_of(call.principal);
             let found = self
                 .read(|clock| store::accumulated(&pool, tenant, &accumulate, clock))
                 .await?;
+            let (accumulated_balances, next_page_token) = paging::finish(
+                found,
+                &accumulate.page,
+                binding,
+                0,
+                Accumulated::cursor,
+                Into::into,
+            )?;
             Ok(Answer::fresh(pb::GetAccumulatedBalanceResponse {
-                accumulated_balances: found.into_iter().map(Into::into).collect(),
+                accumulated_balances,
+                next_page_token,
             }))
         })
         .await
@@ -285,7 +293,7 @@ impl Rpcs for BucketService {
     ) -> Result<Response<pb::ListBalanceActionsResponse>, Status> {
         answer(request, async |call, message| {
             let (list, binding) =
-                convert::action_list(call.rpc.path, call.caller.require_tenant().ok(), message)?;
+                convert::action_list(call.rpc.path, call.caller.require_tenant().ok(), &message)?;
             let tenant = call.caller.require_tenant()?;
             let pool = self.pools.list.on_behalf_of(call.principal);
             let found = self
@@ -293,12 +301,12 @@ impl Rpcs for BucketService {
                 .await?;
             let (balance_actions, next_page_token) = paging::finish(
                 found,
-                list.page.size,
+                &list.page,
                 binding,
                 0,
                 BucketActionRecord::cursor,
                 Into::into,
-            );
+            )?;
             Ok(Answer::fresh(pb::ListBalanceActionsResponse {
                 balance_actions,
                 next_page_token,

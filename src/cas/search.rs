@@ -10,7 +10,7 @@ use crate::cas::operand::{CasOperand, SubMicrosecond, checked_text};
 use crate::cas::string_enum::StringEnum;
 use crate::error::{ViolatedRule, rule_with_value};
 use crate::limits::FILTER_VALUES_MAX;
-use crate::types::page::Page;
+use crate::types::page::{Page, PageCursor};
 use crate::types::time::Time;
 
 /// A search for records that meet all criteria.
@@ -278,6 +278,13 @@ pub(crate) struct Cursor {
     id: Uuid,
     /// The number of records on all pages, if the page showed it.
     total: Option<i64>,
+}
+
+impl PageCursor for Cursor {
+    /// The values are checked where the sort order is at hand, by [`Cursor::position`].
+    fn is_possible(&self) -> bool {
+        true
+    }
 }
 
 impl Cursor {

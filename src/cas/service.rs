@@ -58,12 +58,12 @@ impl Rpcs for CasAllocationService {
             let total = found.total.or(request.total_of_token);
             let (allocations, next_page_token) = paging::finish(
                 found.records,
-                search.page.size,
+                &search.page,
                 request.binding,
                 0,
                 |record| Cursor::of(record, &search.order, total),
                 |record| convert::to_message(record, &request.view),
-            );
+            )?;
             Ok(Answer::fresh(pb::SearchAllocationsResponse {
                 allocations,
                 page: request.page_number,

@@ -12,16 +12,18 @@ use url::{Host, Url};
 use self::suggestion::did_you_mean;
 use crate::catalogue::model::{
     AllocationNumber, CatalogueAllocation, CatalogueCompany, CatalogueText, CatalogueTexts,
-    DeleteCatalogueAllocation, LangcodeFault, LanguageFallback, LanguageTag, Offer, Price,
-    PutCatalogueAllocation, PutCatalogueCompany, Translations, is_active_currency, parse_langcode,
-    parse_price,
+    DeleteCatalogueAllocation, LangcodeFault, LanguageCursor, LanguageFallback, LanguageTag, Offer,
+    Price, PutCatalogueAllocation, PutCatalogueCompany, Translations, is_active_currency,
+    parse_langcode, parse_price,
 };
 use crate::db::record_write::RecordWrite;
 use crate::error::{Result, rule_with_value};
 use crate::limits::{
-    CATALOGUE_ALLOCATIONS_MAX, LANGCODE_CHARS_MAX, LANGUAGES_ASKED_MAX, LINK_CHARS_MAX,
+    CATALOGUE_ALLOCATIONS_MAX, LANGCODE_CHARS_MAX, LANGUAGES_ASKED_MAX, LANGUAGES_PAGE_MAX,
+    LINK_CHARS_MAX,
 };
 use crate::proto::catalogue::v1 as pb;
+use crate::rpc::call::Call;
 use crate::rpc::describe::INVALID_COMPANY;
 use crate::rpc::page_token::Binding;
 use crate::rpc::read::Reader;
@@ -67,6 +69,26 @@ pub(super) fn list(rpc: &str, message: pb::ListAvailableAllocationsRequest) -> R
         page,
         binding,
     })
+}
+
+/// Reads the page of `ListSupportedLanguages`. Its token is bound to the companies of the caller's token.
+pub(super) fn list_languages(
+    call: &Call,
+    message: &pb::ListSupportedLanguagesRequest,
+) -> Result<(Page<LanguageCursor>, Binding)> {
+    let mut companies = call.caller.companies.clone().unwrap_or_default();
+    companies.sort_unstable();
+    companies.dedup();
+    let owner: Vec<u8> = companies
+        .iter()
+        .flat_map(|company| company.0.to_be_bytes())
+        .collect();
+    let binding = Binding::with_owner(call.rpc.path, message, &owner);
+    let mut reader = Reader::new();
+    let (size, token) = (message.page_size, &message.page_token);
+    let page = reader.page_of_whole(size, LANGUAGES_PAGE_MAX, token, binding);
+    reader.finish()?;
+    Ok((page, binding))
 }
 
 /// The request of one allocation.

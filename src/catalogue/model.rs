@@ -14,7 +14,7 @@ use crate::types::ids::CompanyId;
 pub(crate) use fallback::LanguageFallback;
 pub(crate) use label::label_for;
 pub(crate) use langcode::{LangcodeFault, intended_tag, parse_langcode};
-pub(crate) use language::LanguageTag;
+pub(crate) use language::{LanguageCursor, LanguageTag};
 pub(crate) use price::{Price, active_currencies, is_active_currency, parse_price};
 pub(crate) use put::{PutDecision, PutTarget, decide_put};
 pub(crate) use texts::{CatalogueText, CatalogueTexts, QUANTITY, Translations};

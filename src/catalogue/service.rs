@@ -3,12 +3,14 @@
 
 use tonic::{Request, Response, Status};
 
-use crate::catalogue::model::{LanguageFallback, LanguageTag, active_currencies, label_for};
+use crate::catalogue::model::{
+    LanguageCursor, LanguageFallback, LanguageTag, active_currencies, label_for,
+};
 use crate::catalogue::{convert, store};
 use crate::db::pools::Pools;
 use crate::proto::catalogue::v1 as pb;
 use crate::proto::catalogue::v1::catalogue_service_server::CatalogueService as Rpcs;
-use crate::rpc::call::{Answer, answer};
+use crate::rpc::call::{Answer, TOTAL_COUNT, answer};
 use crate::rpc::paging;
 
 /// The service that lists and writes the allocations of companies' catalogues.
@@ -34,19 +36,21 @@ impl Rpcs for CatalogueService {
             let list = convert::list(call.rpc.path, message)?;
             call.caller.require_company(list.company)?;
             let pool = self.pools.list.on_behalf_of(call.principal);
-            let rows = store::allocations(&pool, list.company, &list.languages, &list.page).await?;
+            let found =
+                store::allocations(&pool, list.company, &list.languages, &list.page).await?;
             let (allocations, next_page_token) = paging::finish(
-                rows,
-                list.page.size,
+                found.records,
+                &list.page,
                 list.binding,
                 0,
                 |row| row.id,
                 |row| convert::to_message(&row, &list.languages),
-            );
-            Ok(Answer::fresh(pb::ListAvailableAllocationsResponse {
+            )?;
+            let message = pb::ListAvailableAllocationsResponse {
                 allocations,
                 next_page_token,
-            }))
+            };
+            Ok(Answer::fresh(message).with_count(TOTAL_COUNT, found.total.unsigned_abs()))
         })
         .await
     }
@@ -128,13 +132,17 @@ impl Rpcs for CatalogueService {
         &self,
         request: Request<pb::ListSupportedLanguagesRequest>,
     ) -> Result<Response<pb::ListSupportedLanguagesResponse>, Status> {
-        answer(request, async |call, _| {
+        answer(request, async |call, message| {
+            let (page, binding) = convert::list_languages(&call, &message)?;
             let companies = call.caller.require_companies()?;
             let pool = self.pools.list.on_behalf_of(call.principal);
-            let mut languages = store::languages(&pool, companies).await?;
-            languages.insert(LanguageTag::ENGLISH.to_string());
+            let found = store::languages(&pool, companies, &page).await?;
+            let cursor = |tag: &String| LanguageCursor(tag.clone());
+            let (languages, next_page_token) =
+                paging::finish(found, &page, binding, 0, cursor, |tag| tag)?;
             Ok(Answer::fresh(pb::ListSupportedLanguagesResponse {
-                languages: languages.into_iter().collect(),
+                languages,
+                next_page_token,
             }))
         })
         .await

@@ -186,12 +186,7 @@ pub(super) struct List {
 }
 
 pub(super) fn list_partners(call: &Call, message: pb::ListPartnersRequest) -> Result<List> {
-    let unpaged = pb::ListPartnersRequest {
-        page_size: 0,
-        page_token: String::new(),
-        ..message.clone()
-    };
-    let binding = Binding::new(call.rpc.path, &unpaged);
+    let binding = Binding::new(call.rpc.path, &message);
     let fields = NetworkListFields {
         enterprise_id: &message.enterprise_id,
         connection_ids: &message.connection_ids,
@@ -207,12 +202,7 @@ pub(super) fn list_partners(call: &Call, message: pb::ListPartnersRequest) -> Re
 }
 
 pub(super) fn list_connections(call: &Call, message: pb::ListConnectionsRequest) -> Result<List> {
-    let unpaged = pb::ListConnectionsRequest {
-        page_size: 0,
-        page_token: String::new(),
-        ..message.clone()
-    };
-    let binding = Binding::new(call.rpc.path, &unpaged);
+    let binding = Binding::new(call.rpc.path, &message);
     let fields = NetworkListFields {
         enterprise_id: &message.enterprise_id,
         connection_ids: &message.connection_ids,
@@ -256,7 +246,7 @@ impl NetworkListFields<'_> {
             names: reader.texts("names", self.names, NAME_CHARS_MAX),
             active: self.active,
         };
-        let page = reader.page(0, self.page_size, self.page_token, binding);
+        let page = reader.page(self.page_size, self.page_token, binding);
         reader.finish()?;
         Ok(List {
             enterprise,
@@ -272,13 +262,9 @@ pub(super) fn list_enterprises(
     call: &Call,
     message: &pb::ListEnterprisesRequest,
 ) -> Result<(Page<Cursor>, Binding)> {
-    let binding = Binding::with_owner(
-        call.rpc.path,
-        &pb::ListEnterprisesRequest::default(),
-        &visible_enterprises(&call.caller),
-    );
+    let binding = Binding::with_owner(call.rpc.path, message, &visible_enterprises(&call.caller));
     let mut reader = Reader::new();
-    let page = reader.page(0, message.page_size, &message.page_token, binding);
+    let page = reader.page(message.page_size, &message.page_token, binding);
     reader.finish()?;
     Ok((page, binding))
 }

@@ -85,7 +85,7 @@ impl Rpcs for NetworkService {
             let pool = self.pools.list.on_behalf_of(call.principal);
             let rows = store::enterprises(&pool, &viewer, &page).await?;
             let (enterprises, next_page_token) =
-                paging::finish(rows, page.size, binding, 0, |row| row.id, Into::into);
+                paging::finish(rows, &page, binding, 0, |row| row.id, Into::into)?;
             Ok(Answer::fresh(pb::ListEnterprisesResponse {
                 enterprises,
                 next_page_token,
@@ -163,14 +163,8 @@ impl Rpcs for NetworkService {
             call.caller.require_member_or_admin(list.enterprise)?;
             let pool = self.pools.list.on_behalf_of(call.principal);
             let rows = store::partners(&pool, list.enterprise, &list.filter, &list.page).await?;
-            let (partners, next_page_token) = paging::finish(
-                rows,
-                list.page.size,
-                list.binding,
-                0,
-                |row| row.id,
-                Into::into,
-            );
+            let (partners, next_page_token) =
+                paging::finish(rows, &list.page, list.binding, 0, |row| row.id, Into::into)?;
             Ok(Answer::fresh(pb::ListPartnersResponse {
                 partners,
                 next_page_token,
@@ -233,14 +227,8 @@ impl Rpcs for NetworkService {
             call.caller.require_member_or_admin(list.enterprise)?;
             let pool = self.pools.list.on_behalf_of(call.principal);
             let rows = store::connections(&pool, list.enterprise, &list.filter, &list.page).await?;
-            let (connections, next_page_token) = paging::finish(
-                rows,
-                list.page.size,
-                list.binding,
-                0,
-                |row| row.id,
-                Into::into,
-            );
+            let (connections, next_page_token) =
+                paging::finish(rows, &list.page, list.binding, 0, |row| row.id, Into::into)?;
             Ok(Answer::fresh(pb::ListConnectionsResponse {
                 connections,
                 next_page_token,

@@ -17,6 +17,9 @@ use crate::types::principal::Principal;
 /// Metadata key that is `true` on the answer to a repeated write, which was not applied again.
 pub const REPLAYED: &str = "earmark-replayed";
 
+/// Metadata key of the number of records on all pages of a list.
+pub const TOTAL_COUNT: &str = "x-total-count";
+
 /// What the server's layers determined before the handler runs. They put it into the request's extensions.
 #[derive(Clone, Debug)]
 pub struct Call {

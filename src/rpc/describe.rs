@@ -9,7 +9,10 @@ use std::time::Duration;
 use tonic::Code;
 
 use crate::error::{Error, KeyHolder, Outcome, Violations};
-use crate::limits::{REQUEST_BYTES_MAX, RETRY_DELAY, VIOLATION_CHARS_MAX, VIOLATIONS_MAX};
+use crate::limits::{
+    ENTERPRISE_CURRENCIES_MAX, REQUEST_BYTES_MAX, RESPONSE_BYTES_MAX, RETRY_DELAY,
+    VIOLATION_CHARS_MAX, VIOLATIONS_MAX,
+};
 use crate::proto::common::v1::ErrorReason as Reason;
 use crate::types::amount::Amount;
 use crate::types::ids::{ClientId, EnterpriseId, PartnerId};
@@ -125,12 +128,14 @@ pub(crate) fn describe(error: &Error) -> ErrorDescription {
             reason,
         } => patch_path_missing(*index, member, reason),
         Error::LimitReached { what, limit } => limit_reached(what, *limit),
+        Error::CurrenciesLimit(unit) => currencies_limit(unit),
         Error::InsufficientBalance {
             available,
             requested,
             unit,
         } => insufficient_balance(*available, *requested, unit),
         Error::BalanceLimit { unit } => balance_limit(unit),
+        Error::PageTooLarge { field, fits } => page_too_large(field, *fits),
         Error::Contention => contention(),
         Error::Overloaded => overloaded(),
         Error::MessageTooLarge => message_too_large(),
@@ -218,6 +223,22 @@ fn page_token_invalid() -> ErrorDescription {
     ErrorDescription::new(Code::InvalidArgument, Reason::PageTokenInvalid, text)
         .with("field", FIELD)
         .with_detail(ErrorDetail::BadRequest(fields))
+}
+
+fn page_too_large(field: &str, fits: usize) -> ErrorDescription {
+    let rule =
+        format!("must be at most {fits}, else an answer would pass {RESPONSE_BYTES_MAX} bytes");
+    let advice = match field {
+        "currencies" => format!("name at most {fits} in `{field}`"),
+        _ => format!(
+            "ask for {fits} by `{field}` and begin again with the first page, or follow `next_page_token` instead of numbers"
+        ),
+    };
+    let text = format!("The page does not fit into an answer: {advice}.");
+    ErrorDescription::new(Code::InvalidArgument, Reason::PageTooLarge, text)
+        .with("field", field)
+        .with("fits", fits)
+        .with_detail(ErrorDetail::BadRequest(vec![(field.into(), rule)]))
 }
 
 fn malformed_message(why: &str) -> ErrorDescription {
@@ -425,6 +446,14 @@ fn limit_reached(what: &str, limit: usize) -> ErrorDescription {
     let text =
         format!("The limit of {limit} {what} is reached: delete one before you add another.");
     precondition(Reason::LimitReached, what, text).with("limit", limit)
+}
+
+fn currencies_limit(unit: &Unit) -> ErrorDescription {
+    let text = format!(
+        "{unit} would be one more than the {ENTERPRISE_CURRENCIES_MAX} currencies that an enterprise may have: use one that \
+         it has had."
+    );
+    precondition(Reason::LimitReached, "currencies", text).with("limit", ENTERPRISE_CURRENCIES_MAX)
 }
 
 fn insufficient_balance(available: Amount, requested: Amount, unit: &Unit) -> ErrorDescription {

@@ -1,9 +1,9 @@
 //! Page tokens: versioned, with a checksum, and bound to the call that returned them.
 //!
 //! A token is base64url of: version byte, 8 bytes of binding, 4 bytes of checksum, the cursor as JSON. The binding is a
-//! hash over the RPC and all fields of the request but its page fields, so a token is accepted only for the list that
-//! returned it. The checksum detects an altered token. It needs no secret key: a cursor holds only values of records
-//! that the caller has seen.
+//! hash over the RPC and the filter and sort of the request, so a token is accepted only for the list that returned it,
+//! on any page. The checksum detects an altered token. It needs no secret key: a cursor holds only values of records that
+//! the caller has seen. Who knows how makes tokens as well, so what is in a cursor is checked like any input.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -12,6 +12,9 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
 
+use crate::rpc::list_filter::filter_of;
+use crate::types::page::PageCursor;
+
 const VERSION: u8 = 1;
 const BINDING_BYTES: usize = 8;
 const CHECKSUM_BYTES: usize = 4;
@@ -19,21 +22,22 @@ const HEADER_BYTES: usize = 1 + BINDING_BYTES + CHECKSUM_BYTES;
 /// Longer tokens are refused without decoding them. A CAS search sorted by eight text fields returns the longest.
 const TOKEN_BYTES_MAX: usize = 128 * 1024;
 
-/// A hash of the RPC, the owner and the request that a token is bound to.
+/// A hash of the RPC, the owner and the filter that a token is bound to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Binding([u8; BINDING_BYTES]);
 
 impl Binding {
-    /// Binds to an RPC and to a request whose page fields have been cleared.
-    pub fn new(rpc: &str, request_without_page: &impl Message) -> Self {
-        Self::with_owner(rpc, request_without_page, &[])
+    /// Binds to an RPC and to what a request lists. The request's page fields do not count, nor do the order and repetition
+    /// of values of its filters.
+    pub fn new(rpc: &str, request: &impl Message) -> Self {
+        Self::with_owner(rpc, request, &[])
     }
 
     /// Binds to the owner of the records as well, for lists whose owner is taken from the bearer
     /// token, not the request.
-    pub fn with_owner(rpc: &str, request_without_page: &impl Message, owner: &[u8]) -> Self {
+    pub fn with_owner(rpc: &str, request: &impl Message, owner: &[u8]) -> Self {
         let mut hash = Sha256::new();
-        for part in [rpc.as_bytes(), owner, &request_without_page.encode_to_vec()] {
+        for part in [rpc.as_bytes(), owner, &filter_of(rpc, request)] {
             hash.update((part.len() as u64).to_be_bytes());
             hash.update(part);
         }
@@ -53,7 +57,12 @@ pub fn encode(binding: Binding, cursor: &impl Serialize) -> String {
     URL_SAFE_NO_PAD.encode(token)
 }
 
-/// Returns the cursor of a token; `None` if the token was altered or has another binding.
+/// Returns the cursor of a token; `None` if [`decode`] does, or if no record could have its values.
+pub(crate) fn read<C: PageCursor>(binding: Binding, token: &str) -> Option<C> {
+    decode(binding, token).filter(C::is_possible)
+}
+
+/// Returns what a token holds, unchecked; `None` if the token was altered or has another binding.
 pub fn decode<C: DeserializeOwned>(binding: Binding, token: &str) -> Option<C> {
     if token.len() > TOKEN_BYTES_MAX {
         return None;

@@ -26,9 +26,9 @@ pub(crate) struct Reader {
 /// The direction in which a time finer than a microsecond is rounded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Rounding {
-    /// To the earlier microsecond: upper bounds and stored times.
+    /// To the earlier microsecond: inclusive upper bounds and stored times.
     Down,
-    /// To the later microsecond: lower bounds.
+    /// To the later microsecond: lower bounds, and upper bounds that exclude.
     Up,
 }
 
@@ -293,15 +293,36 @@ impl Reader {
     /// The two bounds of a time range, each with the path of its field. Both are inclusive, and either may be unset.
     pub(crate) fn time_range(
         &mut self,
+        from: (&str, Option<&Timestamp>),
+        to: (&str, Option<&Timestamp>),
+    ) -> (Option<Time>, Option<Time>) {
+        self.bounds(from, to, Rounding::Down)
+    }
+
+    /// The two bounds of a window of time, each with the path of its field: the first time of it, and the first time behind
+    /// it. Either may be unset. Returns the first and the last microsecond of it, so that windows `[a, b)` and `[b, c)`
+    /// share no record and lose none; equal bounds are an empty window.
+    pub(crate) fn time_window(
+        &mut self,
+        from: (&str, Option<&Timestamp>),
+        before: (&str, Option<&Timestamp>),
+    ) -> (Option<Time>, Option<Time>) {
+        let (from, before) = self.bounds(from, before, Rounding::Up);
+        (from, before.map(Time::previous))
+    }
+
+    fn bounds(
+        &mut self,
         (from_field, from): (&str, Option<&Timestamp>),
         (to_field, to): (&str, Option<&Timestamp>),
+        rounding: Rounding,
     ) -> (Option<Time>, Option<Time>) {
         // Compared before rounding: bounds within one microsecond may cross when rounded, and then match no record.
         let is_reversed = from
             .zip(to)
             .is_some_and(|(from, to)| (from.seconds, from.nanos) > (to.seconds, to.nanos));
         let from = self.optional_time(from_field, from, Rounding::Up);
-        let to = self.optional_time(to_field, to, Rounding::Down);
+        let to = self.optional_time(to_field, to, rounding);
         if is_reversed && from.is_some() && to.is_some() {
             self.violation(to_field, format!("must not be before {from_field}"));
         }

@@ -334,6 +334,10 @@ fn limits_of_calls() -> Vec<Limit> {
         ),
         ("records of a page", pages),
         ("page number × page size, an offset", offset),
+        (
+            "currencies of an enterprise",
+            grouped(limits::ENTERPRISE_CURRENCIES_MAX),
+        ),
         ("enterprises in a token", memberships.clone()),
         (
             "how far ahead `exp` of a token may be",
@@ -377,6 +381,10 @@ fn limits_of_buckets() -> Vec<Limit> {
         ("products, resources or parties of a bucket", references),
         ("a bucket; its extension", json),
         (
+            "units of a page of `GetAccumulatedBalance`",
+            grouped(limits::ACCUMULATED_PAGE_MAX as usize),
+        ),
+        (
             "a list of `fields`, a `projection`",
             characters(limits::FIELDS_CHARS_MAX),
         ),
@@ -412,6 +420,10 @@ fn limits_of_catalogues() -> Vec<Limit> {
         (
             "a text of the catalogue",
             characters(limits::CATALOGUE_TEXT_CHARS_MAX),
+        ),
+        (
+            "languages of a page of `ListSupportedLanguages`",
+            grouped(limits::LANGUAGES_PAGE_MAX as usize),
         ),
         (
             "languages of an allocation",

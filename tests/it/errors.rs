@@ -59,6 +59,7 @@ fn documented(reason: ErrorReason) -> (Code, Details, &'static [&'static str]) {
             &["field", "violations_total"],
         ),
         Reason::PageTokenInvalid => (Code::InvalidArgument, BadRequest, &["field"]),
+        Reason::PageTooLarge => (Code::InvalidArgument, BadRequest, &["field", "fits"]),
         Reason::MalformedMessage => (Code::InvalidArgument, Nothing, &[]),
         Reason::EnterpriseNotFound => (Code::NotFound, Resource("enterprise"), &[]),
         Reason::ClientNotFound => (Code::NotFound, Resource("client"), &[]),

@@ -38,6 +38,8 @@ mod idempotency;
 mod model;
 /// NetworkService: enterprises, clients, partners, connections.
 mod network;
+/// Pages of every list: by token and by number they add up to the list, however large its records are.
+mod pages;
 /// The rules of the database schema and of the source tree.
 mod schema;
 /// The server around the services: layers, health, reflection, shutdown.

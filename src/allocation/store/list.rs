@@ -314,16 +314,16 @@ mod tests {
                 field,
                 descending: bit(6) > 0,
             },
-            page: Page {
-                size: 1,
-                start: match is_after {
+            page: Page::new(
+                1,
+                match is_after {
                     true => Start::After(Cursor {
                         id,
                         key: key(field),
                     }),
                     false => Start::Skip(bit(7) as u64),
                 },
-            },
+            ),
         }
     }
 

@@ -15,6 +15,7 @@ use crate::db::pg_error::TransactionError;
 use crate::db::schema::account as accounts_table;
 use crate::error::{Error, Result};
 use crate::ledger::account::Balance;
+use crate::limits::RESPONSE_BYTES_MAX;
 use crate::types::amount::Amount;
 use crate::types::ids::OwnerId;
 use crate::types::unit::Unit;
@@ -40,7 +41,13 @@ struct AccountRow {
     version: i64,
 }
 
-/// The balances of accounts, by account; an empty `units` stands for all units. One statement, so one snapshot.
+/// Bytes that one currency takes in an answer at least: what makes it an element of a map, and seven fields of a byte or more.
+const CURRENCY_BYTES_MIN: usize = 15;
+/// As many currencies as no answer has room for: an answer that has read so many ends before the last account.
+const CURRENCIES_READ_MAX: usize = RESPONSE_BYTES_MAX / CURRENCY_BYTES_MIN + 1;
+
+/// The balances of accounts, by account; an empty `units` stands for all units. One statement, so one snapshot. It stops
+/// in the order of the accounts' ids, which is that of lists, at [`CURRENCIES_READ_MAX`].
 pub(super) async fn accounts(
     mut db: &AsyncPgConnection,
     owners: Vec<Uuid>,
@@ -54,6 +61,8 @@ pub(super) async fn accounts(
         .filter(owner_id.eq_any(owners))
         .filter(account_id.eq_any(ids))
         .filter(units.is_empty().into_sql::<Bool>().or(unit.eq_any(units)))
+        .order((account_id, unit))
+        .limit(i64::try_from(CURRENCIES_READ_MAX).unwrap_or(i64::MAX))
         .load(&mut db)
         .await?;
     let mut accounts: HashMap<Uuid, Balances> = HashMap::new();

@@ -260,7 +260,7 @@ mod tests {
             causes: Vec::new(),
             cause_ids: Vec::new(),
             descending,
-            page: Page { size: 1, start },
+            page: Page::new(1, start),
         };
         let cursor = EntryCursor {
             time: Time::MIN,
@@ -268,8 +268,8 @@ mod tests {
             unit: "EUR".into(),
         };
         vec![
-            list(false, Start::Skip(0)),
-            list(true, Start::Skip(0)),
+            list(false, Start::First),
+            list(true, Start::First),
             list(false, Start::After(cursor.clone())),
             list(true, Start::After(cursor)),
         ]

@@ -2,16 +2,13 @@
 
 use crate::bucket::convert::values::{kind_of, status_of, usage_of};
 use crate::bucket::convert::view::BucketView;
-use crate::bucket::model::{
-    Accumulate, Accumulated, ActionCursor, ActionList, BucketFilter, Cursor, List,
-};
-use crate::error::{Error, Result};
-use crate::limits::{BUCKETS_PAGE_MAX, ID_CHARS_MAX};
+use crate::bucket::model::{Accumulate, Accumulated, ActionList, BucketFilter, List};
+use crate::error::Result;
+use crate::limits::{ACCUMULATED_PAGE_MAX, BUCKETS_PAGE_MAX, ID_CHARS_MAX};
 use crate::proto::bucket::v1 as pb;
 use crate::rpc::page_token::Binding;
 use crate::rpc::read::Reader;
 use crate::types::ids::{ActionId, TenantId};
-use crate::types::page::Page;
 
 /// Reads the request for one bucket: its id, and what to show of it.
 pub(in crate::bucket) fn get(request: &pb::GetBucketRequest) -> Result<(String, BucketView)> {
@@ -33,9 +30,6 @@ pub(in crate::bucket) fn list(
         // How a bucket is shown does not change which buckets follow.
         r#type: String::new(),
         fields: String::new(),
-        limit: 0,
-        offset: 0,
-        page_token: String::new(),
         ..request.clone()
     };
     let binding = Binding::with_owner(rpc, &bound, &owner(tenant));
@@ -50,7 +44,7 @@ pub(in crate::bucket) fn list(
             status: status.and_then(status_of),
             usage_type: usage_type.and_then(usage_of),
         },
-        page: read.offset_page::<Cursor>(
+        page: read.offset_page(
             request.limit,
             BUCKETS_PAGE_MAX,
             request.offset,
@@ -59,11 +53,6 @@ pub(in crate::bucket) fn list(
         ),
     };
     read.finish()?;
-    // A token's cursor is a bucket that the page before has shown, unless it was forged.
-    let is_forged = |cursor: &Cursor| !cursor.created_at.is_storable() || cursor.id.contains('\0');
-    if list.page.after().is_some_and(is_forged) {
-        return Err(Error::PageTokenInvalid);
-    }
     Ok((list, view, binding))
 }
 
@@ -72,7 +61,7 @@ pub(in crate::bucket) fn list(
 pub(in crate::bucket) fn action_list(
     rpc: &str,
     tenant: Option<TenantId>,
-    request: pb::ListBalanceActionsRequest,
+    request: &pb::ListBalanceActionsRequest,
 ) -> Result<(ActionList, Binding)> {
     let mut read = Reader::new();
     let kinds = read.enums("types", &request.types);
@@ -80,18 +69,12 @@ pub(in crate::bucket) fn action_list(
     let parties = &request.party_account_ids;
     let party_accounts = read.texts("party_account_ids", parties, ID_CHARS_MAX);
     let request_ids = read.texts("request_ids", &request.request_ids, ID_CHARS_MAX);
-    let (from, to) = read.time_range(
+    let (from, to) = read.time_window(
         ("time_on_or_after", request.time_on_or_after.as_ref()),
         ("time_before", request.time_before.as_ref()),
     );
-    let (size, token) = (request.page_size, request.page_token.clone());
-    let bound = pb::ListBalanceActionsRequest {
-        page_size: 0,
-        page_token: String::new(),
-        ..request
-    };
-    let binding = Binding::with_owner(rpc, &bound, &owner(tenant));
-    let page: Page<ActionCursor> = read.page(0, size, &token, binding);
+    let binding = Binding::with_owner(rpc, request, &owner(tenant));
+    let page = read.page(request.page_size, &request.page_token, binding);
     read.finish()?;
     let list = ActionList {
         kinds: kinds.into_iter().filter_map(kind_of).collect(),
@@ -118,19 +101,27 @@ pub(in crate::bucket) fn get_action(request: &pb::GetBalanceActionRequest) -> Re
     Ok(id)
 }
 
-/// Reads the party account whose balances are added up.
+/// Reads the party account whose balances are added up. With it comes what its page tokens are bound to; the tenant, if the
+/// token names one, is part of it.
 pub(in crate::bucket) fn accumulate(
+    rpc: &str,
+    tenant: Option<TenantId>,
     request: &pb::GetAccumulatedBalanceRequest,
-) -> Result<Accumulate> {
+) -> Result<(Accumulate, Binding)> {
+    let binding = Binding::with_owner(rpc, request, &owner(tenant));
     let mut read = Reader::new();
     let party_account = read.external_id("party_account_id", &request.party_account_id);
     let units = Some(request.units.as_str()).filter(|units| !units.is_empty());
     let unit = units.map(|units| read.unit("units", units));
+    let (size, token) = (request.page_size, &request.page_token);
+    let page = read.page_of_whole(size, ACCUMULATED_PAGE_MAX, token, binding);
     read.finish()?;
-    Ok(Accumulate {
+    let accumulate = Accumulate {
         party_account,
         unit,
-    })
+        page,
+    };
+    Ok((accumulate, binding))
 }
 
 impl From<Accumulated> for pb::AccumulatedBalance {

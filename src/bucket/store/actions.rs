@@ -267,10 +267,7 @@ mod tests {
                 request_ids: Vec::new(),
                 from: None,
                 to: None,
-                page: Page {
-                    size: 1,
-                    start: Start::Skip(0),
-                },
+                page: Page::new(1, Start::First),
             };
             let sql = list_statement(TenantId(Uuid::nil()), &list, None).sql();
             assert!(sql.is_ok(), "{sql:?}: {list:?}");

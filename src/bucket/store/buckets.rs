@@ -370,7 +370,7 @@ fn list_text(shape: &BucketListShape) -> String {
     )
 }
 
-/// What the party account's buckets hold, by unit.
+/// What the party account's buckets hold, by unit: a page of units and one more.
 pub(in crate::bucket) async fn accumulated(
     pool: &Pool,
     tenant: TenantId,
@@ -387,18 +387,23 @@ pub(in crate::bucket) async fn accumulated(
                 coalesce(array_agg(b.owner_id) FILTER (WHERE d.expired), '{{}}')
             FROM bucket b {joins}
             WHERE b.tenant = :tenant AND b.party_account_id = :party_account AND b.status <> 'CLOSED'
-                AND (:unit IS NULL OR b.unit = :unit)
-            GROUP BY b.unit ORDER BY b.unit",
+                AND (:unit IS NULL OR b.unit = :unit) AND b.unit > :after_unit
+            GROUP BY b.unit ORDER BY b.unit LIMIT :limit",
             joins = joins()
         ))
     });
     let rows: Vec<UnitRow> = read::one(pool, async |db: &mut AsyncPgConnection| {
         let unit = accumulate.unit.as_ref().map(ToString::to_string);
+        let after_unit = accumulate.page.after().map(|cursor| cursor.0.clone());
+        // Every unit comes after the empty text.
+        let after_unit = after_unit.unwrap_or_default();
         let statement = Statement::<UnitRowSql>::new(&TEXT)
             .bind("clock", clock)
             .bind("tenant", tenant.0)
             .bind("party_account", accumulate.party_account.clone())
-            .bind("unit", unit);
+            .bind("unit", unit)
+            .bind("after_unit", after_unit)
+            .bind("limit", accumulate.page.fetch());
         statement.load(db).await
     })
     .await?;
@@ -445,10 +450,7 @@ mod tests {
                     status,
                     usage_type: is_set(2).then_some(UsageType::Voice),
                 },
-                page: Page {
-                    size: 1,
-                    start: Start::Skip(0),
-                },
+                page: Page::new(1, Start::First),
             };
             let sql = list_statement(TenantId(Uuid::nil()), &list, None).sql();
             assert!(sql.is_ok(), "{sql:?}: {list:?}");

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use prost::Message;
+
 use super::record::CasView;
 use crate::cas::field::{CasColumn, CasField};
 use crate::cas::search::{
@@ -39,12 +41,10 @@ pub(in crate::cas) fn search(
     message: pb::SearchAllocationsRequest,
 ) -> Result<CasSearchRequest> {
     let bound = pb::SearchAllocationsRequest {
-        // None of these changes which records follow a page.
+        // The projection does not change which records follow a page, nor does the order of criteria.
         projection: String::new(),
         count: 0,
-        page: 0,
-        page_size: 0,
-        page_token: String::new(),
+        criteria: sorted(&message.criteria),
         ..message.clone()
     };
     let firm = call.caller.require_firm().map(|firm| firm.0.as_bytes());
@@ -52,7 +52,7 @@ pub(in crate::cas) fn search(
 
     let mut reader = Reader::new();
     let criteria = criteria(&mut reader, &message.criteria);
-    let page = reader.numbered_page::<Cursor>(
+    let page = reader.page_from_1::<Cursor>(
         message.page,
         message.page_size,
         (CAS_PAGE_DEFAULT, CAS_PAGE_MAX),
@@ -64,7 +64,6 @@ pub(in crate::cas) fn search(
     let count: Option<pb::TotalCount> = reader.optional_enum("count", message.count);
     let (page, total_of_token) = positioned(&mut reader, page, &order);
     reader.finish()?;
-    let is_numbered = message.page_token.is_empty();
     Ok(CasSearchRequest {
         search: CasSearch {
             criteria,
@@ -73,14 +72,40 @@ pub(in crate::cas) fn search(
             is_counted: match count {
                 Some(pb::TotalCount::Exact) => true,
                 Some(_) => false,
-                None => is_numbered,
+                None => message.page_token.is_empty(),
             },
         },
         view,
         total_of_token: total_of_token.filter(|_| count.is_none()),
-        page_number: if is_numbered { message.page.max(1) } else { 0 },
+        page_number: match message.page_token.as_str() {
+            "" => message.page.unwrap_or(1),
+            _ => 0,
+        },
         binding,
     })
+}
+
+/// The criteria in an order that does not depend on theirs, each once: a record must meet all of them. The same goes for the
+/// values of `in`, of which it must have one, unless any of them contains a comma.
+fn sorted(criteria: &[pb::Criterion]) -> Vec<pb::Criterion> {
+    let mut sorted = criteria.to_vec();
+    let sort_values = |operator: &str, value: &mut String| {
+        if operator == "in" && !value.contains('\\') {
+            let values: BTreeSet<&str> = value.split(',').collect();
+            *value = Vec::from_iter(values).join(",");
+        }
+    };
+    for criterion in &mut sorted {
+        sort_values(&criterion.operator, &mut criterion.value);
+        for element in &mut criterion.any {
+            sort_values(&element.operator, &mut element.value);
+        }
+        criterion.any.sort_by_cached_key(Message::encode_to_vec);
+        criterion.any.dedup();
+    }
+    sorted.sort_by_cached_key(Message::encode_to_vec);
+    sorted.dedup();
+    sorted
 }
 
 fn criteria(reader: &mut Reader, criteria: &[pb::Criterion]) -> Vec<SearchCriterion> {
@@ -278,15 +303,20 @@ fn positioned(
     order: &[CasSortKey],
 ) -> (Page<CasSortPosition>, Option<i64>) {
     let (start, total) = match page.start {
+        Start::First => (Start::First, None),
         Start::Skip(records) => (Start::Skip(records), None),
         Start::After(cursor) => match cursor.position(order) {
             Some((position, total)) => (Start::After(position), total),
             None => {
                 reader.page_token_is_invalid();
-                (Start::Skip(0), None)
+                (Start::First, None)
             }
         },
     };
-    let size = page.size;
-    (Page { size, start }, total)
+    let page = Page {
+        size: page.size,
+        size_field: page.size_field,
+        start,
+    };
+    (page, total)
 }

@@ -8,6 +8,8 @@ use icu_locale_core::subtags::{Language, language};
 use icu_locale_core::{DataLocale, LanguageIdentifier, Locale, langid};
 use serde::{Deserialize, Serialize};
 
+use crate::types::page::PageCursor;
+
 /// The BCP 47 tag of a language, without extensions and in CLDR's canonical form: `zh-Hant-TW`, and `he` for `iw`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -142,6 +144,16 @@ impl Ord for LanguageTag {
 impl PartialOrd for LanguageTag {
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         Some(self.cmp(other))
+    }
+}
+
+/// The last language of the page before, by its tag.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct LanguageCursor(pub(crate) String);
+
+impl PageCursor for LanguageCursor {
+    fn is_possible(&self) -> bool {
+        LanguageTag::parse(&self.0).is_some()
     }
 }
 

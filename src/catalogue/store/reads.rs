@@ -1,17 +1,16 @@
 //! The reads. Each is one statement; if it finds nothing, a second one finds out whether there is such a company. Of
 //! each allocation a read returns only the texts in the languages that the reader may be served.
 
-use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
 use diesel::dsl::exists;
 use diesel::prelude::*;
-use diesel::sql_types::{BigInt, Jsonb, Text};
+use diesel::sql_types::{BigInt, Jsonb, Nullable, Text};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
 use crate::catalogue::model::{
-    AllocationNumber, CatalogueAllocation, LanguageFallback, LanguageTag, Offer, Price,
-    Translations,
+    AllocationNumber, CatalogueAllocation, LanguageCursor, LanguageFallback, LanguageTag, Offer,
+    Price, Translations,
 };
 use crate::db::json::Parsed;
 use crate::db::pg_error::TransactionError;
@@ -41,31 +40,51 @@ const SELECT: &str = "SELECT allocation_id, msrp_price, msrp_currency, unit_pric
     (SELECT jsonb_object_agg(key, value) FROM jsonb_each(translations) WHERE key = ANY (:tags)), version
     FROM catalogue_allocation WHERE owner_id = :owner";
 
-/// The allocations of a page, and one more if another page follows.
+/// What a list found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::catalogue) struct CataloguePage {
+    /// The allocations of the page, and one more if another page follows.
+    pub(in crate::catalogue) records: Vec<CatalogueAllocation>,
+    /// The number of allocations on all pages.
+    pub(in crate::catalogue) total: i64,
+}
+
+/// A page of the company's allocations, and how many there are.
 pub(in crate::catalogue) async fn allocations(
     pool: &Pool,
     company: CompanyId,
     languages: &LanguageFallback,
     page: &Page<AllocationNumber>,
-) -> Result<Vec<CatalogueAllocation>> {
+) -> Result<CataloguePage> {
+    // The total is there even if the page is empty.
     static TEXT: LazyLock<SqlText> = LazyLock::new(|| {
         SqlText::new(&format!(
-            "{SELECT} AND allocation_id > :after ORDER BY allocation_id LIMIT :limit"
+            "SELECT t.total, page.*
+            FROM (SELECT count(*) AS total FROM catalogue_allocation WHERE owner_id = :owner) t
+            LEFT JOIN (
+                {SELECT} AND allocation_id > :after ORDER BY allocation_id LIMIT :limit
+            ) page ON true
+            ORDER BY page.allocation_id"
         ))
     });
     read::one(pool, async |connection: &mut AsyncPgConnection| {
         let after = page.after().copied();
-        let statement = Statement::<CatalogueRowSql>::new(&TEXT)
+        let statement = Statement::<(BigInt, Nullable<CatalogueRowSql>)>::new(&TEXT)
             .bind("owner", OwnerId::of_company(company).0)
             .bind("tags", tags(languages))
             .bind("after", after.unwrap_or(0))
             .bind("limit", page.fetch());
-        let rows: Vec<Row> = statement.load(connection).await?;
-        if rows.is_empty() && after.is_none() {
+        let rows: Vec<(i64, Option<Row>)> = statement.load(connection).await?;
+        let total = rows.iter().map(|(total, _)| *total).max().unwrap_or(0);
+        let records: Vec<_> = rows
+            .into_iter()
+            .filter_map(|(_, row)| row.map(record))
+            .collect();
+        if records.is_empty() && after.is_none() {
             require_company(connection, company).await?;
             return Err(Error::NoResults(None).into());
         }
-        Ok::<_, TransactionError>(rows.into_iter().map(record).collect())
+        Ok::<_, TransactionError>(CataloguePage { records, total })
     })
     .await
 }
@@ -94,14 +113,19 @@ pub(in crate::catalogue) async fn allocation(
     .await
 }
 
-/// The tags of all languages in which these companies have texts.
+/// A page, and one more, of the tags of the languages in which these companies have texts, and of English. They are sorted
+/// byte by byte, as page tokens go on behind them.
 pub(in crate::catalogue) async fn languages(
     pool: &Pool,
     companies: &[CompanyId],
-) -> Result<BTreeSet<String>> {
+    page: &Page<LanguageCursor>,
+) -> Result<Vec<String>> {
     static TEXT: LazyLock<SqlText> = LazyLock::new(|| {
         SqlText::new(
-            "SELECT DISTINCT unnest(languages) FROM catalogue_allocation WHERE owner_id = ANY (:owners)",
+            r#"SELECT t.tag FROM (
+                SELECT unnest(languages) COLLATE "C" AS tag FROM catalogue_allocation WHERE owner_id = ANY (:owners)
+                UNION SELECT :english
+            ) t WHERE t.tag > :after ORDER BY t.tag LIMIT :limit"#,
         )
     });
     let owners: Vec<_> = companies
@@ -109,7 +133,12 @@ pub(in crate::catalogue) async fn languages(
         .map(|company| OwnerId::of_company(*company).0)
         .collect();
     read::one(pool, async |connection: &mut AsyncPgConnection| {
-        let statement = Statement::<(Text,)>::new(&TEXT).bind("owners", owners.clone());
+        let after = page.after().map(|cursor| cursor.0.clone());
+        let statement = Statement::<(Text,)>::new(&TEXT)
+            .bind("owners", owners.clone())
+            .bind("english", LanguageTag::ENGLISH.to_string())
+            .bind("after", after.unwrap_or_default())
+            .bind("limit", page.fetch());
         let rows: Vec<(String,)> = statement.load(connection).await?;
         QueryResult::Ok(rows.into_iter().map(|(tag,)| tag).collect())
     })

@@ -1,11 +1,13 @@
 //! Adjustments as a kind of the ledger's records.
 
-use tokio_postgres::{Client, Row};
+use tokio_postgres::Client;
 
 use crate::ledger::account::OwnerKind;
 use crate::ledger::adjustment::model::Adjustments;
 use crate::ledger::adjustment::records::{AdjustmentChanges, AdjustmentRecords};
-use crate::ledger::adjustment::statements::{AdjustmentReads, AdjustmentStatements};
+use crate::ledger::adjustment::statements::{
+    AdjustmentReads, AdjustmentRows, AdjustmentStatements,
+};
 use crate::ledger::adjustment::{statements, verification};
 use crate::ledger::books::Books;
 use crate::ledger::kind::{Kind, KindState};
@@ -18,7 +20,7 @@ impl Kind for Adjustments {
 
     type Statements = AdjustmentStatements;
     type ReadSet = AdjustmentReads;
-    type Rows = Vec<Row>;
+    type Rows = AdjustmentRows;
     type Records = AdjustmentRecords;
     type Context = ();
     type Changes<'a> = AdjustmentChanges<'a>;

@@ -12,6 +12,8 @@ pub struct AdjustmentRecords {
     by_key: HashMap<String, Adjustment>,
     /// The keys of new ones, in the order in which they were made.
     created: Vec<String>,
+    /// How many currencies the owner has, those of this batch included; counted only if one that is deposited may be new.
+    currencies: usize,
 }
 
 impl AdjustmentRecords {
@@ -24,6 +26,21 @@ impl AdjustmentRecords {
     /// The adjustment with this idempotency key.
     pub fn by_key(&self, external_id: &str) -> Option<&Adjustment> {
         self.by_key.get(external_id)
+    }
+
+    /// Sets how many currencies the owner has.
+    pub fn load_currencies(&mut self, count: usize) {
+        self.currencies = count;
+    }
+
+    /// How many currencies the owner has, given that it has not had one that is deposited now.
+    pub fn currencies(&self) -> usize {
+        self.currencies
+    }
+
+    /// Adds a currency that the owner has not had.
+    pub fn add_currency(&mut self) {
+        self.currencies += 1;
     }
 
     /// Adds a new adjustment.

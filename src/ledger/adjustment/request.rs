@@ -11,6 +11,7 @@ use crate::ledger::enterprise;
 use crate::ledger::kind::{
     AccountReads, BalanceAt, CommandHead, Judgement, KindState, Origin, Request,
 };
+use crate::limits::ENTERPRISE_CURRENCIES_MAX;
 use crate::types::amount::Amount;
 use crate::types::content::ContentHash;
 use crate::types::ids::{AccountId, AdjustmentId, OwnerId, ordered_id};
@@ -59,6 +60,9 @@ impl Request for AdjustCustody {
             owner,
             external_id: self.external_id.clone(),
         });
+        if !self.quantity.is_negative() {
+            read_set.deposits.insert((owner, self.unit.clone()));
+        }
         for account in [AccountId::OWN, AccountId::WORLD] {
             accounts.add(owner, AccountKey::new(account, &self.unit));
         }
@@ -119,6 +123,13 @@ impl AdjustCustody {
         records: &mut AdjustmentRecords,
         command: &CommandHead,
     ) -> Result<AdjustmentReply> {
+        let is_new_currency = owner.balance(AccountId::WORLD, &self.unit).version == 0;
+        if is_new_currency
+            && !self.quantity.is_negative()
+            && records.currencies() >= ENTERPRISE_CURRENCIES_MAX
+        {
+            return Err(Error::CurrenciesLimit(self.unit.clone()));
+        }
         let legs = vec![
             Leg {
                 account: AccountId::WORLD,
@@ -151,6 +162,9 @@ impl AdjustCustody {
         };
         owner.apply(command.owner, movement, Cause::ADJUST, id, time);
         records.create(adjustment.clone());
+        if is_new_currency {
+            records.add_currency();
+        }
         Ok(AdjustmentReply {
             adjustment,
             custody,

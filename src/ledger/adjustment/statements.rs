@@ -2,7 +2,9 @@
 
 use std::collections::HashSet;
 
-use tokio_postgres::{Client, Row};
+use tokio::try_join;
+use tokio_postgres::{Client, Row, Statement};
+use uuid::Uuid;
 
 use crate::ledger::adjustment::model::Adjustment;
 use crate::ledger::adjustment::model::Adjustments;
@@ -12,7 +14,9 @@ use crate::ledger::kind::KindState;
 use crate::ledger::store_error::{PgResult, StoreError};
 use crate::ledger::table::description::{columns, read_first};
 use crate::ledger::table::statements::{Insert, Lookup};
-use crate::types::ids::OwnerId;
+use crate::limits::ENTERPRISE_CURRENCIES_MAX;
+use crate::types::ids::{AccountId, OwnerId};
+use crate::types::unit::Unit;
 
 /// Finds an adjustment by its idempotency key.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -33,11 +37,45 @@ columns!(AdjustmentKey {
 pub struct AdjustmentReads {
     /// Adjustments by idempotency key.
     pub keys: HashSet<AdjustmentKey>,
+    /// Currencies that value may come in, each with its owner.
+    pub deposits: HashSet<(OwnerId, Unit)>,
+}
+
+/// What was found for [`AdjustmentReads`].
+pub struct AdjustmentRows {
+    adjustments: Vec<Row>,
+    currencies: Vec<Row>,
+}
+
+/// How many currencies an owner has, if one that value may come in is new to it. Every deposit is taken from the owner's
+/// world account of its currency, so these accounts are its currencies.
+///
+/// One row for each owner with a new currency; the count ends where the limit is reached. OFFSET and LIMIT hold the planner
+/// to the primary key.
+fn currencies_text() -> String {
+    format!(
+        "SELECT n.owner_id, (\
+            SELECT count(*) FROM (\
+                SELECT FROM account a WHERE a.owner_id = n.owner_id AND a.account_id = '{world}' \
+                LIMIT {ENTERPRISE_CURRENCIES_MAX}\
+            ) c\
+        ) \
+        FROM (\
+            SELECT DISTINCT d.owner_id FROM unnest($1::uuid[], $2::text[]) d(owner_id, unit) \
+            LEFT JOIN LATERAL (\
+                SELECT true AS is_known FROM account a \
+                WHERE a.owner_id = d.owner_id AND a.account_id = '{world}' AND a.unit = d.unit LIMIT 1\
+            ) a ON true \
+            WHERE a.is_known IS NULL OFFSET 0\
+        ) n",
+        world = AccountId::WORLD.0
+    )
 }
 
 /// The prepared statements of the kind.
 pub struct AdjustmentStatements {
     keys: Lookup<AdjustmentKey>,
+    currencies: Statement,
     created: Insert<Adjustment>,
 }
 
@@ -45,6 +83,7 @@ impl AdjustmentStatements {
     pub(super) async fn prepare(client: &Client) -> PgResult<Self> {
         Ok(Self {
             keys: Lookup::prepare::<Adjustment>(client, "adjustment").await?,
+            currencies: client.prepare(&currencies_text()).await?,
             created: Insert::prepare(client, "adjustment").await?,
         })
     }
@@ -53,8 +92,32 @@ impl AdjustmentStatements {
         &self,
         client: &Client,
         read_set: &AdjustmentReads,
+    ) -> PgResult<AdjustmentRows> {
+        // Each future sends its statement when it is first polled, and that is in this order.
+        let (adjustments, currencies) = try_join!(
+            biased;
+            self.keys.query(client, &read_set.keys),
+            self.count_currencies(client, &read_set.deposits),
+        )?;
+        Ok(AdjustmentRows {
+            adjustments,
+            currencies,
+        })
+    }
+
+    async fn count_currencies(
+        &self,
+        client: &Client,
+        deposits: &HashSet<(OwnerId, Unit)>,
     ) -> PgResult<Vec<Row>> {
-        self.keys.query(client, &read_set.keys).await
+        if deposits.is_empty() {
+            return Ok(Vec::new());
+        }
+        let (owners, units): (Vec<Uuid>, Vec<&str>) = deposits
+            .iter()
+            .map(|(owner, unit)| (owner.0, unit.as_str()))
+            .unzip();
+        client.query(&self.currencies, &[&owners, &units]).await
     }
 
     pub(super) async fn write(
@@ -67,14 +130,22 @@ impl AdjustmentStatements {
 }
 
 pub(super) fn load(
-    rows: &[Row],
+    rows: &AdjustmentRows,
     books: &Books,
     state: &mut KindState<Adjustments>,
 ) -> Result<(), StoreError> {
-    for row in rows {
+    for row in &rows.adjustments {
         let adjustment: Adjustment = read_first(row)?;
         if books.is_locked(adjustment.owner) {
             state.records_mut(adjustment.owner).load(adjustment);
+        }
+    }
+    for row in &rows.currencies {
+        let (owner, count): (Uuid, i64) = (row.try_get(0)?, row.try_get(1)?);
+        let owner = OwnerId(owner);
+        if books.is_locked(owner) {
+            let count = usize::try_from(count).unwrap_or(0);
+            state.records_mut(owner).load_currencies(count);
         }
     }
     Ok(())

@@ -4,6 +4,7 @@ use uuid::Uuid;
 
 use crate::error::Error;
 use crate::ledger::account::{AccountKey, Balance, EnterpriseFacts};
+use crate::ledger::adjustment::model::Adjustments;
 use crate::ledger::adjustment::request::AdjustCustody;
 use crate::ledger::books::Books;
 use crate::ledger::kinds::{RegisteredKind, States};
@@ -15,6 +16,7 @@ use crate::ledger::oes::records::AllocationRecords;
 use crate::ledger::oes::request::CreateAllocation;
 use crate::ledger::tests::command::{Action, BatchState, Command, Outcome, Reply, decide};
 use crate::ledger::tests::reference::{GREATEST, amount};
+use crate::limits::ENTERPRISE_CURRENCIES_MAX;
 use crate::types::content::ContentHash;
 use crate::types::ids::{
     AccountId, AllocationId, ClientId, ConnectionId, EnterpriseId, OwnerId, PartnerId,
@@ -158,6 +160,43 @@ fn too_little_is_insufficient_also_where_held_would_pass_28_digits() {
         };
         assert_eq!(outcomes, [Outcome::Final(Err(expected))]);
     }
+}
+
+#[test]
+fn a_deposit_in_one_currency_too_many_is_refused_in_a_batch_too() {
+    let mut state = client(Mode::Instant);
+    let adjustments = Adjustments::state(&mut state.states).records_mut(OWNER);
+    adjustments.load_currencies(ENTERPRISE_CURRENCIES_MAX - 1);
+    let checked = Command {
+        validate_only: true,
+        ..deposit(1, "checked")
+    };
+    let outcomes = judge(
+        &mut state,
+        &[
+            &checked,
+            &deposit(1, "last"),
+            &deposit(1, "more"),
+            &deposit(2, "last"),
+            &deposit(-1, "more"),
+        ],
+    );
+    let [checked, last, more, again, withdrawn] = outcomes.as_slice() else {
+        panic!("five outcomes, not {outcomes:?}");
+    };
+    // One that is only validated takes no place.
+    for done in [checked, last, again] {
+        assert!(matches!(done, Outcome::Final(Ok(_))), "{done:?}");
+    }
+    let refused = Error::CurrenciesLimit(unit("more"));
+    assert_eq!(*more, Outcome::Final(Err(refused)));
+    assert!(
+        matches!(
+            withdrawn,
+            Outcome::Final(Err(Error::InsufficientBalance { .. }))
+        ),
+        "{withdrawn:?}"
+    );
 }
 
 #[test]

@@ -1,125 +1,170 @@
 //! Reads the page arguments of lists: each source document has its own paging, and every list also has page tokens.
 
-use serde::de::DeserializeOwned;
-
 use crate::limits::{PAGE_OFFSET_MAX, PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX};
 use crate::rpc::page_token::{self, Binding};
 use crate::rpc::read::Reader;
-use crate::types::page::{Page, Start};
+use crate::types::page::{Page, PageCursor, Start};
+
+/// What a request says about its page.
+struct PageFields<'r> {
+    /// The name of the field of the size.
+    size_field: &'static str,
+    /// The number of records.
+    size: i32,
+    /// The size that 0 stands for, and the greatest one.
+    sizes: (u32, u32),
+    /// The name of the field of the number or offset, and its value if it is set.
+    number: Option<(&'static str, i32)>,
+    /// The page token; empty if it is not set.
+    token: &'r str,
+}
 
 impl Reader {
-    /// The page of a list that takes a page number from 0, a page size and a page token. A number or token that does
-    /// not fit is a violation; a size above [`PAGE_SIZE_MAX`] is cut to it on the first page only.
-    pub(crate) fn page<C: DeserializeOwned>(
+    /// The page of a list that has no numbers: a page size, of at most [`PAGE_SIZE_MAX`], and a page token.
+    pub(crate) fn page<C: PageCursor>(
         &mut self,
-        number: i32,
         size: i32,
         token: &str,
         binding: Binding,
     ) -> Page<C> {
         let sizes = (PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX);
-        let conflict = (number > 0).then_some("together with page_number");
-        let size = self.page_size("page_size", size, sizes, conflict);
-        if number < 0 {
-            self.negative("page_number", number);
-        }
-        let skip = u64::from(number.max(0).unsigned_abs()) * u64::from(size);
-        if skip > PAGE_OFFSET_MAX {
-            self.violation(
-                "page_number",
-                format!(
-                    "times page_size must be at most {PAGE_OFFSET_MAX}, got {skip}: use page_token"
-                ),
-            );
-        }
-        self.page_at(size, skip, token, conflict, binding)
-    }
-
-    /// The page of a list that takes a page number from 1, a page size with this default and maximum, and a page token.
-    pub(crate) fn numbered_page<C: DeserializeOwned>(
-        &mut self,
-        number: i32,
-        size: i32,
-        sizes: (u32, u32),
-        token: &str,
-        binding: Binding,
-    ) -> Page<C> {
-        let before = number.max(1).unsigned_abs() - 1;
-        let conflict = (before > 0).then_some("together with a page above 1");
-        if number < 0 {
-            self.violation(
-                "page",
-                format!("must be at least 1, or 0 for the first page, got {number}"),
-            );
-        }
-        let size = self.page_size("page_size", size, sizes, conflict);
-        let skip = u64::from(before) * u64::from(size);
-        if skip > PAGE_OFFSET_MAX {
-            self.violation(
-                "page",
-                format!(
-                    "must skip at most {PAGE_OFFSET_MAX} records, skips {skip}: use page_token"
-                ),
-            );
-        }
-        self.page_at(size, skip, token, conflict, binding)
-    }
-
-    /// The page of a list that takes a limit of at most `limit_max` records, an offset in records, and a page token.
-    pub(crate) fn offset_page<C: DeserializeOwned>(
-        &mut self,
-        limit: i32,
-        limit_max: u32,
-        offset: i32,
-        token: &str,
-        binding: Binding,
-    ) -> Page<C> {
-        let sizes = (PAGE_SIZE_DEFAULT, limit_max);
-        let conflict = (offset > 0).then_some("together with offset");
-        let size = self.page_size("limit", limit, sizes, conflict);
-        if offset < 0 {
-            self.negative("offset", offset);
-        }
-        let skip = u64::from(offset.max(0).unsigned_abs());
-        if skip > PAGE_OFFSET_MAX {
-            self.violation(
-                "offset",
-                format!("must be at most {PAGE_OFFSET_MAX}, got {skip}: use page_token"),
-            );
-        }
-        self.page_at(size, skip, token, conflict, binding)
+        self.sized_page(size, sizes, token, binding)
     }
 
     /// The page of a list of at most `size_max` records, which is returned whole unless the caller sets a page size.
-    pub(crate) fn page_of_whole<C: DeserializeOwned>(
+    pub(crate) fn page_of_whole<C: PageCursor>(
         &mut self,
         size: i32,
         size_max: u32,
         token: &str,
         binding: Binding,
     ) -> Page<C> {
-        let size = self.page_size("page_size", size, (size_max, size_max), None);
-        self.page_at(size, 0, token, None, binding)
+        self.sized_page(size, (size_max, size_max), token, binding)
     }
 
-    /// The number of records of a page: the default for 0, and at most the maximum. `conflict` is set if the page is
-    /// not the first; a size above the maximum is a violation there, since cutting it would skip records.
-    fn page_size(
+    fn sized_page<C: PageCursor>(
         &mut self,
-        field: &str,
         size: i32,
-        (default, max): (u32, u32),
-        conflict: Option<&str>,
-    ) -> u32 {
-        if size < 0 {
-            self.negative(field, size);
+        sizes: (u32, u32),
+        token: &str,
+        binding: Binding,
+    ) -> Page<C> {
+        let fields = PageFields {
+            size_field: "page_size",
+            size,
+            sizes,
+            number: None,
+            token,
+        };
+        let size = self.page_size(&fields);
+        self.page_at(size, None, &fields, binding)
+    }
+
+    /// The page of a list that takes a page number from 0, a page size and a page token. A number or token that does
+    /// not fit is a violation; a size above [`PAGE_SIZE_MAX`] is cut to it unless there is a number.
+    pub(crate) fn page_from_0<C: PageCursor>(
+        &mut self,
+        number: Option<i32>,
+        size: i32,
+        token: &str,
+        binding: Binding,
+    ) -> Page<C> {
+        const FIELD: &str = "page_number";
+        let fields = PageFields {
+            size_field: "page_size",
+            size,
+            sizes: (PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX),
+            number: number.map(|number| (FIELD, number)),
+            token,
+        };
+        let size = self.page_size(&fields);
+        let skip = number.map(|number| {
+            self.at_least(FIELD, 0, number);
+            u64::from(number.max(0).unsigned_abs()) * u64::from(size)
+        });
+        if let Some(skip) = skip.filter(|skip| *skip > PAGE_OFFSET_MAX) {
+            let rule = format!(
+                "times page_size must be at most {PAGE_OFFSET_MAX}, got {skip}: use page_token"
+            );
+            self.violation(FIELD, rule);
         }
-        let size = size.max(0).unsigned_abs();
+        self.page_at(size, skip, &fields, binding)
+    }
+
+    /// The page of a list that takes a page number from 1, a page size with this default and maximum, and a page token.
+    pub(crate) fn page_from_1<C: PageCursor>(
+        &mut self,
+        number: Option<i32>,
+        size: i32,
+        sizes: (u32, u32),
+        token: &str,
+        binding: Binding,
+    ) -> Page<C> {
+        const FIELD: &str = "page";
+        let fields = PageFields {
+            size_field: "page_size",
+            size,
+            sizes,
+            number: number.map(|number| (FIELD, number)),
+            token,
+        };
+        if let Some(number) = number {
+            self.at_least(FIELD, 1, number);
+        }
+        let size = self.page_size(&fields);
+        let skip = number.map(|number| {
+            let before = number.max(1).unsigned_abs() - 1;
+            u64::from(before) * u64::from(size)
+        });
+        if let Some(skip) = skip.filter(|skip| *skip > PAGE_OFFSET_MAX) {
+            let rule = format!(
+                "must skip at most {PAGE_OFFSET_MAX} records, skips {skip}: use page_token"
+            );
+            self.violation(FIELD, rule);
+        }
+        self.page_at(size, skip, &fields, binding)
+    }
+
+    /// The page of a list that takes a limit of at most `limit_max` records, an offset in records, and a page token.
+    pub(crate) fn offset_page<C: PageCursor>(
+        &mut self,
+        limit: i32,
+        limit_max: u32,
+        offset: Option<i32>,
+        token: &str,
+        binding: Binding,
+    ) -> Page<C> {
+        const FIELD: &str = "offset";
+        let fields = PageFields {
+            size_field: "limit",
+            size: limit,
+            sizes: (PAGE_SIZE_DEFAULT, limit_max),
+            number: offset.map(|offset| (FIELD, offset)),
+            token,
+        };
+        let size = self.page_size(&fields);
+        let skip = offset.map(|offset| {
+            self.at_least(FIELD, 0, offset);
+            u64::from(offset.max(0).unsigned_abs())
+        });
+        if let Some(skip) = skip.filter(|skip| *skip > PAGE_OFFSET_MAX) {
+            let rule = format!("must be at most {PAGE_OFFSET_MAX}, got {skip}: use page_token");
+            self.violation(FIELD, rule);
+        }
+        self.page_at(size, skip, &fields, binding)
+    }
+
+    /// The number of records of a page: the default for 0, and at most the maximum. A size above it is a violation together
+    /// with a number, since cutting it would change which records the numbers stand for.
+    fn page_size(&mut self, fields: &PageFields<'_>) -> u32 {
+        self.at_least(fields.size_field, 0, fields.size);
+        let (default, max) = fields.sizes;
+        let size = fields.size.max(0).unsigned_abs();
         if size > max
-            && let Some(conflict) = conflict
+            && let Some((number_field, _)) = fields.number
         {
-            let rule = format!("must be at most {max} {conflict}, got {size}");
-            self.violation(field, rule);
+            let rule = format!("must be at most {max} together with {number_field}, got {size}");
+            self.violation(fields.size_field, rule);
         }
         match size {
             0 => default,
@@ -127,32 +172,45 @@ impl Reader {
         }
     }
 
-    fn negative(&mut self, field: &str, number: i32) {
-        self.violation(field, format!("must not be negative, got {number}"));
+    fn at_least(&mut self, field: &str, least: i32, number: i32) {
+        if number >= least {
+            return;
+        }
+        let rule = match least {
+            0 => format!("must not be negative, got {number}"),
+            least => format!("must be at least {least}, got {number}"),
+        };
+        self.violation(field, rule);
     }
 
-    fn page_at<C: DeserializeOwned>(
+    fn page_at<C: PageCursor>(
         &mut self,
         size: u32,
-        skip: u64,
-        token: &str,
-        conflict: Option<&str>,
+        skip: Option<u64>,
+        fields: &PageFields<'_>,
         binding: Binding,
     ) -> Page<C> {
-        if token.is_empty() {
-            let start = Start::Skip(skip);
-            return Page { size, start };
+        if let Some((number_field, _)) = fields.number
+            && !fields.token.is_empty()
+        {
+            let rule = format!("must not be set together with {number_field}");
+            self.violation("page_token", rule);
         }
-        if let Some(conflict) = conflict {
-            self.violation("page_token", format!("must not be set {conflict}"));
-        }
-        let start = match page_token::decode(binding, token) {
-            Some(cursor) => Start::After(cursor),
-            None => {
-                self.page_token_is_invalid();
-                Start::Skip(0)
-            }
+        let start = match (skip, fields.token) {
+            (Some(skip), "") => Start::Skip(skip),
+            (None, "") => Start::First,
+            (_, token) => match page_token::read(binding, token) {
+                Some(cursor) => Start::After(cursor),
+                None => {
+                    self.page_token_is_invalid();
+                    Start::First
+                }
+            },
         };
-        Page { size, start }
+        Page {
+            size,
+            size_field: fields.size_field,
+            start,
+        }
     }
 }

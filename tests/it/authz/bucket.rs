@@ -358,8 +358,15 @@ fn get_accumulated_balance(world: &World) -> Vec<Step> {
         party_account_id: party.into(),
         ..Default::default()
     };
+    let foreign_token = GetAccumulatedBalanceRequest {
+        page_token: "x".into(),
+        ..of("x")
+    };
     let mut steps = world.first(&of(""), &of("x"));
-    steps.push(world.step(SERVED, &of("x")));
+    steps.extend([
+        step("PAGE_TOKEN_INVALID", world.nobody(), &foreign_token),
+        world.step(SERVED, &of("x")),
+    ]);
     steps
 }
 

@@ -187,8 +187,18 @@ fn delete_allocation(world: &World) -> Vec<Step> {
 
 fn list_supported_languages(world: &World) -> Vec<Step> {
     let nobody = world.earmark.token(SCOPES, &[]);
-    let request = ListSupportedLanguagesRequest {};
+    let request = ListSupportedLanguagesRequest::default();
+    let foreign = ListSupportedLanguagesRequest {
+        page_token: "x".into(),
+        ..request.clone()
+    };
+    let wrong = ListSupportedLanguagesRequest {
+        page_size: -1,
+        ..foreign.clone()
+    };
     vec![
+        step("INVALID_REQUEST", nobody.clone(), &wrong),
+        step("PAGE_TOKEN_INVALID", nobody.clone(), &foreign),
         step("COMPANY_ACCESS_DENIED", nobody, &request),
         world.own(SERVED, &request),
     ]

@@ -110,7 +110,7 @@ fn expected(world: &World, stored: &[Stored], request: &ListEntriesRequest) -> V
             let (from, to) = (&request.time_on_or_after, &request.time_before);
             from.as_ref()
                 .is_none_or(|from| entry.micros >= micros(from))
-                && to.as_ref().is_none_or(|to| entry.micros <= micros(to))
+                && to.as_ref().is_none_or(|to| entry.micros < micros(to))
         })
         .filter(|entry| request.causes.is_empty() || request.causes.contains(&entry.entry.cause))
         .filter(|entry| {
@@ -163,7 +163,8 @@ fn filter(random: &mut Random, world: &World, stored: &[Stored], by: &str) -> Li
     if random.one_in(3) {
         let to = pick(random).micros;
         let from = request.time_on_or_after.as_ref().map_or(to, micros);
-        request.time_before = Some(time(to.max(from)));
+        let behind = i64::from(random.one_in(2));
+        request.time_before = Some(time(to.max(from) + behind));
     }
     if random.one_in(3) {
         request.causes = random.some_of(&[1, 2, 3, 4, 5, 7]);
@@ -264,7 +265,14 @@ async fn a_time_range_between_two_microseconds_is_empty() {
     };
     for request in [whole, custody, cause] {
         for direction in [SortDirection::Asc, SortDirection::Desc] {
-            for (from, to, found) in [(0, 0, 1), (1, 1, 0), (1, 999, 0)] {
+            for (from, to, found) in [
+                (0, 0, 0),
+                (0, 1, 1),
+                (0, 1_000, 1),
+                (1, 1, 0),
+                (1, 999, 0),
+                (1, 1_000, 0),
+            ] {
                 let request = ListEntriesRequest {
                     time_on_or_after: bound(from),
                     time_before: bound(to),
@@ -275,6 +283,38 @@ async fn a_time_range_between_two_microseconds_is_empty() {
                 assert_eq!(listed.len(), found, "{request:?}");
             }
         }
+    }
+}
+
+#[tokio::test]
+async fn windows_that_follow_each_other_share_no_entry_and_lose_none() {
+    let mut world = World::make().await;
+    let buyer = world.buyer.clone();
+    for quantity in ["1000", "1", "2", "3", "4"] {
+        world.adjust(&buyer, "BTC", quantity).await;
+    }
+    let whole = world.entries(journal(&buyer)).await.entries;
+    let times: Vec<_> = whole.iter().filter_map(|entry| entry.time).collect();
+    assert_eq!(times.len(), 5);
+    // Bounds at the time of an entry, and up to a microsecond before and behind it.
+    for nanos in [-999, -1, 0, 1, 999] {
+        let at = |index: usize| {
+            let nanos = i64::from(times[index].nanos) + nanos;
+            Timestamp {
+                seconds: times[index].seconds + nanos.div_euclid(1_000_000_000),
+                nanos: i32::try_from(nanos.rem_euclid(1_000_000_000)).expect("below a second"),
+            }
+        };
+        let mut listed = Vec::new();
+        for (from, before) in [(None, Some(1)), (Some(1), Some(3)), (Some(3), None)] {
+            let request = ListEntriesRequest {
+                time_on_or_after: from.map(at),
+                time_before: before.map(at),
+                ..journal(&buyer)
+            };
+            listed.extend(world.entries(request).await.entries);
+        }
+        assert_eq!(listed, whole, "{nanos} ns beside an entry");
     }
 }
 

@@ -232,7 +232,7 @@ async fn pages_add_up_to_the_whole_list_and_each_shows_custody() {
                 break;
             }
             walked.extend(page.network_balances);
-            request.page_number += 1;
+            request.page_number = Some(request.page_number.map_or(1, |number| number + 1));
         }
         assert_eq!(walked, whole.network_balances, "by number, {page_size}");
     }
@@ -280,7 +280,7 @@ async fn a_page_token_is_refused_with_another_filter() {
     let rest = world.list(resized).await.network_balances;
     assert_eq!(ids(&rest), world.connections[1..]);
     let numbered = ListClientBalancesRequest {
-        page_number: 1,
+        page_number: Some(1),
         ..second
     };
     let refused = world.refused(numbered).await;
@@ -295,7 +295,7 @@ async fn the_list_reports_every_invalid_field() {
         connection_ids: vec![NOBODY.into(), "x".into()],
         partner_ids: vec!["".into(); 501],
         currencies: vec!["B C".into()],
-        page_number: -1,
+        page_number: Some(-1),
         page_size: i32::MIN,
         page_token: "x".into(),
     };
@@ -306,15 +306,16 @@ async fn the_list_reports_every_invalid_field() {
         "currencies[0]",
         "page_size",
         "page_number",
+        "page_token",
     ]);
     let cut = ListClientBalancesRequest {
-        page_number: 1,
+        page_number: Some(0),
         page_size: 501,
         ..world.request()
     };
     world.refused(cut).await.expect_invalid(&["page_size"]);
     let far = ListClientBalancesRequest {
-        page_number: i32::MAX,
+        page_number: Some(i32::MAX),
         ..world.request()
     };
     world.refused(far).await.expect_invalid(&["page_number"]);

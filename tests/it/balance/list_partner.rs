@@ -198,7 +198,7 @@ async fn pages_by_number_and_by_token_contain_each_connection_once() {
         let mut by_number = Vec::new();
         for page_number in 0..=4 / size {
             let numbered = ListPartnerBalancesRequest {
-                page_number,
+                page_number: Some(page_number),
                 ..first.clone()
             };
             by_number.extend(places(
@@ -238,7 +238,7 @@ async fn checks_of_list_partner_balances_run_in_the_documented_order() {
         connection_ids: vec!["x".into()],
         partners_connection_ids: vec![String::new()],
         currencies: vec!["€".into()],
-        page_number: -1,
+        page_number: Some(-1),
         page_size: -1,
         page_token: "x".into(),
     };
@@ -256,6 +256,7 @@ async fn checks_of_list_partner_balances_run_in_the_documented_order() {
         "currencies[0]",
         "page_size",
         "page_number",
+        "page_token",
     ]);
     let made_up = ListPartnerBalancesRequest {
         page_token: "x".into(),

@@ -49,7 +49,7 @@ async fn follow(fixture: &BucketFixture, mut request: ListBucketsRequest) -> (Ve
             return (found, pages);
         }
         assert_eq!(Some(listed.result_count), request.limit.into());
-        request.offset = 0;
+        request.offset = None;
         request.page_token = listed.next_page_token;
     }
 }
@@ -99,7 +99,7 @@ async fn page_tokens_walk_every_list_in_its_order() {
         assert_eq!(pages, expected.len().div_ceil(4));
         // An offset may start it.
         let request = ListBucketsRequest {
-            offset: 3,
+            offset: Some(3),
             ..request
         };
         assert_eq!(follow(&fixture, request).await.0, expected[3..]);
@@ -115,7 +115,7 @@ async fn an_offset_skips_buckets_and_past_the_end_the_page_is_empty() {
             let listed = fixture
                 .list(ListBucketsRequest {
                     limit,
-                    offset,
+                    offset: Some(offset),
                     status: status.into(),
                     ..Default::default()
                 })
@@ -192,10 +192,12 @@ async fn an_offset_and_a_page_token_together_are_refused() {
         .await;
     let token = listed.next_page_token;
     for (limit, offset, token, fields) in [
-        (-1, -1, "", &["limit", "offset"][..]),
-        (1_001, 1, "", &["limit"]),
-        (0, 1_000_001, "", &["offset"]),
-        (0, 1, token.as_str(), &["page_token"]),
+        (-1, Some(-1), "", &["limit", "offset"][..]),
+        (1_001, Some(0), "", &["limit"]),
+        (1_001, Some(1), "", &["limit"]),
+        (0, Some(1_000_001), "", &["offset"]),
+        (0, Some(0), token.as_str(), &["page_token"]),
+        (0, Some(1), token.as_str(), &["page_token"]),
     ] {
         let request = ListBucketsRequest {
             limit,

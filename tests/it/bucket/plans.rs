@@ -331,7 +331,7 @@ async fn the_number_of_prepared_statements_is_bounded() {
                 usage_type: i32::from(bits & 4 > 0),
                 status,
                 limit: i32::from(bits & 8 > 0),
-                offset: i32::from(bits & 16 > 0),
+                offset: (bits & 16 > 0).then_some(1),
                 fields: some("name", bits & 32 > 0),
                 ..Default::default()
             };

@@ -415,15 +415,16 @@ async fn a_search_reports_other_invalid_arguments() {
         request
     };
     for (request, wrong) in [
-        (ask(|ask| ask.page = -1), "page"),
+        (ask(|ask| ask.page = Some(-1)), "page"),
+        (ask(|ask| ask.page = Some(0)), "page"),
         (ask(|ask| ask.page_size = -1), "page_size"),
         (ask(|ask| ask.count = 3), "count"),
         (
-            ask(|ask| (ask.page, ask.page_size) = (2, 1_001)),
+            ask(|ask| (ask.page, ask.page_size) = (Some(1), 1_001)),
             "page_size",
         ),
         (
-            ask(|ask| (ask.page, ask.page_size) = (1_002, 1_000)),
+            ask(|ask| (ask.page, ask.page_size) = (Some(1_002), 1_000)),
             "page",
         ),
         (

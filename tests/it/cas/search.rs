@@ -37,7 +37,7 @@ async fn pages_are_numbered_from_one_and_have_page_tokens() {
         page_size,
         ..Default::default()
     };
-    let whole = search(&client, page(0, 0)).await.expect("found");
+    let whole = search(&client, page(None, 0)).await.expect("found");
     assert_eq!(
         (whole.page, whole.page_size, whole.total_count),
         (1, 250, Some(7))
@@ -47,7 +47,7 @@ async fn pages_are_numbered_from_one_and_have_page_tokens() {
         (all.clone(), "")
     );
     for (number, expected) in [(1, &all[..3]), (2, &all[3..6]), (3, &all[6..]), (4, &[])] {
-        let answer = search(&client, page(number, 3)).await.expect("found");
+        let answer = search(&client, page(Some(number), 3)).await.expect("found");
         assert_eq!(
             (answer.page, answer.page_size, answer.total_count),
             (number, 3, Some(7))
@@ -55,11 +55,11 @@ async fn pages_are_numbered_from_one_and_have_page_tokens() {
         assert_eq!(ids(&answer), expected);
         assert_eq!(answer.next_page_token.is_empty(), number > 2);
     }
-    let large = search(&client, page(1, 5_000)).await.expect("cut");
+    let large = search(&client, page(None, 5_000)).await.expect("cut");
     assert_eq!(large.page_size, 1_000);
 
     let mut walked = Vec::new();
-    let mut request = page(0, 2);
+    let mut request = page(None, 2);
     loop {
         let answer = search(&client, request.clone()).await.expect("found");
         assert_eq!(answer.page, if walked.is_empty() { 1 } else { 0 });
@@ -116,7 +116,10 @@ async fn a_page_token_is_refused_by_any_other_search() {
         reason(search(&client, filtered).await),
         "PAGE_TOKEN_INVALID"
     );
-    let numbered = pb::SearchAllocationsRequest { page: 2, ..next };
+    let numbered = pb::SearchAllocationsRequest {
+        page: Some(1),
+        ..next
+    };
     assert_eq!(fields(search(&client, numbered).await), ["page_token"]);
 }
 
@@ -593,7 +596,7 @@ async fn a_search_counts_unless_it_is_not_asked_to_and_its_token_carries_the_tot
     let page = async |count: pb::TotalCount, page: i32, token: &str| {
         let request = pb::SearchAllocationsRequest {
             count: count.into(),
-            page,
+            page: (page > 0).then_some(page),
             page_size: 2,
             page_token: token.into(),
             ..Default::default()

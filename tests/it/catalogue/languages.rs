@@ -106,7 +106,7 @@ async fn stored_tags_take_their_canonical_form() {
     let canonical = ["en", "fil", "he", "id", "nb-NO", "sr-Latn", "zh-Hant"];
     assert_eq!(stored, canonical);
     let mut client = fixture.client.clone();
-    let listed = client.list_supported_languages(ListSupportedLanguagesRequest {});
+    let listed = client.list_supported_languages(ListSupportedLanguagesRequest::default());
     assert_eq!(
         listed.await.expect("listed").into_inner().languages,
         canonical
@@ -343,7 +343,7 @@ async fn list_languages_returns_those_of_the_callers_companies_and_english() {
     let languages = async |companies: &[i64]| {
         let token = fixture.earmark.company_token("catalogue-read", companies);
         let mut client = fixture.earmark.with_token(token).catalogue;
-        let listed = client.list_supported_languages(ListSupportedLanguagesRequest {});
+        let listed = client.list_supported_languages(ListSupportedLanguagesRequest::default());
         listed.await.expect("listed").into_inner().languages
     };
     assert_eq!(languages(&[COMPANY]).await, ["en"]);

@@ -5,6 +5,8 @@ use earmark::proto::bucket::v1::{
 };
 use earmark::proto::common::v1::ErrorReason as Reason;
 
+use tonic::Status;
+
 use super::{Case, case};
 use crate::support::bucket_fixture::{BucketFixture, creation, deduct, eur};
 use crate::support::earmark::NOBODY;
@@ -41,6 +43,7 @@ pub(super) async fn all() -> Vec<Case> {
     let used = client.deduct_balance(deduct(&longest, "1", "k")).await;
     let action = client.get_balance_action(GetBalanceActionRequest { id: NOBODY.into() });
     vec![
+        case(Reason::PageTooLarge, LIST, too_large(&fixture).await),
         case(Reason::ClaimMissing, LIST, list.expect_err(refused)),
         case(Reason::ClaimMissing, CREATE, create.expect_err(refused)),
         case(Reason::BucketExists, CREATE, taken.expect_err(refused)),
@@ -52,4 +55,25 @@ pub(super) async fn all() -> Vec<Case> {
             action.await.expect_err(refused),
         ),
     ]
+}
+
+/// A page by offset of buckets that are together larger than an answer.
+async fn too_large(fixture: &BucketFixture) -> Status {
+    let tenant = fixture.tenant;
+    let sql = format!(
+        "INSERT INTO bucket (owner_id, tenant, id, status, unit, details, initiated_by, content_hash, opened_amount,
+             opened_version, version, created_at, updated_at)
+         SELECT gen_random_uuid(), '{tenant}', n::text, 'ACTIVE', 'EUR', jsonb_build_object('extension',
+             jsonb_build_object('x', repeat('x', 65000))), 'x', '\\x00', 0, 0, 1, now(), now()
+           FROM generate_series(1, 70) n"
+    );
+    let session = fixture.earmark.sql().await;
+    session.batch_execute(&sql).await.expect(&sql);
+    let request = ListBucketsRequest {
+        r#type: "BucketOracle".into(),
+        offset: Some(0),
+        ..Default::default()
+    };
+    let listed = fixture.client.clone().list_buckets(request).await;
+    listed.expect_err("refused")
 }

@@ -144,7 +144,10 @@ impl BenchList {
         ListClientAllocationsRequest {
             enterprise_id: text(ids::enterprise(enterprise)),
             page_size: i32::try_from(Self::PAGE).unwrap_or_default(),
-            page_number: i32::try_from(page_number).unwrap_or_default(),
+            page_number: self
+                .page_token
+                .is_empty()
+                .then(|| i32::try_from(page_number).unwrap_or_default()),
             page_token: self.page_token.clone(),
             ..Default::default()
         }

@@ -242,7 +242,7 @@ async fn each_filter_value_that_no_record_can_have_is_reported() {
         client_external_ids: vec!["\0".into(), "ok".into(), "x".repeat(129), "".into()],
         sort_field: 99,
         sort_direction: -7,
-        page_number: -1,
+        page_number: Some(-1),
         page_size: -1,
         page_token: "not one".into(),
         ..Default::default()
@@ -264,6 +264,7 @@ async fn each_filter_value_that_no_record_can_have_is_reported() {
         "sort_direction",
         "page_size",
         "page_number",
+        "page_token",
     ]);
     let direction_alone = ListClientAllocationsRequest {
         sort_direction: 2,

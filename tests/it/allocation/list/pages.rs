@@ -50,7 +50,7 @@ async fn by_number(
             all.len() == records.all.len(),
             "the last page leads nowhere"
         );
-        request.page_number += 1;
+        request.page_number = Some(request.page_number.map_or(1, |number| number + 1));
     }
 }
 
@@ -150,28 +150,30 @@ async fn pages_miss_nothing_and_repeat_nothing_while_others_insert() {
 #[tokio::test]
 async fn page_sizes_and_numbers_out_of_range_are_refused() {
     let records = Records::make(3).await;
-    let of = |page_number, page_size| ListClientAllocationsRequest {
+    let of = |page_number: Option<i32>, page_size| ListClientAllocationsRequest {
         page_number,
         page_size,
         ..records.request()
     };
     let accepted = [
-        (0, 0, 3),
-        (0, 500, 3),
-        (0, 501, 3),
-        (0, i32::MAX, 3),
-        (1, 0, 0),
-        (1, 2, 1),
-        (10_000, 100, 0),
-        (10_000, 0, 0),
-        (2_000, 500, 0),
-        (1_000_000, 1, 0),
+        (None, 0, 3),
+        (None, 501, 3),
+        (None, i32::MAX, 3),
+        (Some(0), 0, 3),
+        (Some(0), 500, 3),
+        (Some(1), 0, 0),
+        (Some(1), 2, 1),
+        (Some(10_000), 100, 0),
+        (Some(10_000), 0, 0),
+        (Some(2_000), 500, 0),
+        (Some(1_000_000), 1, 0),
     ];
     for (number, size, found) in accepted {
         let listed = records.list(of(number, size)).await;
-        assert_eq!(listed.allocations.len(), found, "{number} × {size}");
+        assert_eq!(listed.allocations.len(), found, "{number:?} × {size}");
     }
-    let refused: [(i32, i32, &[&str]); 9] = [
+    let refused: [(i32, i32, &[&str]); 10] = [
+        (0, 501, &["page_size"]),
         (1, 501, &["page_size"]),
         (1, i32::MAX, &["page_size"]),
         (0, -1, &["page_size"]),
@@ -185,7 +187,7 @@ async fn page_sizes_and_numbers_out_of_range_are_refused() {
     for (number, size, fields) in refused {
         let listed = records
             .client()
-            .list_client_allocations(of(number, size))
+            .list_client_allocations(of(Some(number), size))
             .await;
         refusal(listed).expect_invalid(fields);
     }
@@ -272,7 +274,7 @@ async fn an_empty_list_has_one_empty_page() {
     let earmark = Earmark::start().await;
     let parties = earmark.parties(ConnectionMode::Instant).await;
     let mut client = earmark.member(&[&parties.enterprise]).allocation;
-    for page_number in [0, 1] {
+    for page_number in [None, Some(0), Some(1)] {
         let request = ListClientAllocationsRequest {
             enterprise_id: parties.enterprise.clone(),
             page_number,

@@ -199,12 +199,14 @@ async fn an_altered_token_is_refused() {
         let listed = client.list_client_allocations(request).await;
         assert_refused(listed, &page_token);
     }
-    let numbered = ListClientAllocationsRequest {
-        page_number: 1,
-        ..request
-    };
-    let refused = refusal(client.list_client_allocations(numbered).await);
-    refused.expect_invalid(&["page_token"]);
+    for number in [0, 1] {
+        let numbered = ListClientAllocationsRequest {
+            page_number: Some(number),
+            ..request.clone()
+        };
+        let refused = refusal(client.list_client_allocations(numbered).await);
+        refused.expect_invalid(&["page_token"]);
+    }
 }
 
 /// The checksum is no secret: whoever reads the source can make a token up.
