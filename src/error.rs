@@ -7,9 +7,11 @@ use std::time::Duration;
 
 use crate::types::amount::Amount;
 use crate::types::ids::{
-    ActionId, AllocationId, ClientId, CompanyId, ConnectionId, EnterpriseId, PartnerId,
+    ActionId, AdjustmentId, AllocationId, ClientId, CompanyId, ConnectionId, EnterpriseId,
+    PartnerId,
 };
 use crate::types::read_class::ReadClass;
+use crate::types::time::Time;
 use crate::types::unit::Unit;
 
 /// The result of everything that a call can ask for.
@@ -52,6 +54,8 @@ pub enum Error {
         /// The request field that holds the key.
         field: &'static str,
     },
+    /// The `external_id` of an adjustment was used before with other content.
+    AdjustmentKeyReused(Box<AdjustmentHolder>),
     /// There is no such client; `None`: the enterprise has no client.
     ClientNotFound(Option<ClientId>),
     /// There is no such partner, or the caller may not see it.
@@ -140,6 +144,8 @@ pub enum Error {
     BalanceLimit {
         /// The currency or unit of the balance.
         unit: Unit,
+        /// The account as callers know it; `None` where it is not named.
+        account: Option<&'static str>,
     },
 
     /// Conflicts with other transactions remained after the server's own retries.
@@ -167,6 +173,19 @@ pub enum Error {
     MethodUnknown,
     /// A bug or a broken invariant. The text goes to the log only, never to the caller.
     Internal(String, Outcome),
+}
+
+/// The adjustment that has an `external_id`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AdjustmentHolder {
+    /// The id under which it is stored.
+    pub id: AdjustmentId,
+    /// The quantity that was deposited, or if it is negative withdrawn.
+    pub quantity: Amount,
+    /// The currency of the quantity.
+    pub unit: Unit,
+    /// The time of its movement.
+    pub created_at: Time,
 }
 
 /// Whether a failed write may have been applied.

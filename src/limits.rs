@@ -150,8 +150,8 @@ pub const PAGE_OFFSET_MAX: u64 = 1_000_000;
 pub const SUBMIT_ITEMS_MAX: usize = 1_000;
 /// How far ahead of the database's clock a reservation may expire: 366 days. A later time is refused.
 pub const EXPIRE_AHEAD_MAX: Duration = Duration::from_secs(366 * 24 * 60 * 60);
-/// Open reservations that `GetBalance` lists, oldest first, about 100 KiB. All are counted and summed.
-pub const RESERVATIONS_SHOWN_MAX: usize = 1_000;
+/// Open reservations of a page of `GetBalance`, about 100 KiB; a larger `page_size` is reduced to it.
+pub const RESERVATIONS_PAGE_MAX: u32 = 1_000;
 
 // Buckets.
 

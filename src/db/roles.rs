@@ -37,8 +37,8 @@ impl TableUse {
     }
 }
 
-/// Every table of the schema, and what a server does with it. The schema has no sequences, views and functions, which
-/// would need privileges of their own.
+/// Every table of the schema, and what a server does with it. The schema has no sequences and views, which would need
+/// privileges of their own; its functions are those of a trigger, and use the tables as their caller may.
 pub const TABLES: &[(&str, TableUse)] = &[
     ("__diesel_schema_migrations", TableUse::Read),
     ("account", TableUse::Change),

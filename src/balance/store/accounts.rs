@@ -38,6 +38,7 @@ struct AccountRow {
     available: Decimal,
     held: Decimal,
     version: i64,
+    reservation_count: i64,
 }
 
 /// The balances of accounts, by account; an empty `units` stands for all units. One statement, so one snapshot.
@@ -62,6 +63,7 @@ pub(super) async fn accounts(
             available: amount(row.available)?,
             held: amount(row.held)?,
             version: row.version,
+            reservation_count: row.reservation_count,
         };
         accounts
             .entry(row.account_id)

@@ -98,7 +98,18 @@ impl Reader {
         token: &str,
         binding: Binding,
     ) -> Page<C> {
-        let size = self.page_size("page_size", size, (size_max, size_max), None);
+        self.token_page(size, (size_max, size_max), token, binding)
+    }
+
+    /// The page of a list that takes a page size with this default and maximum, and a page token.
+    pub(crate) fn token_page<C: DeserializeOwned>(
+        &mut self,
+        size: i32,
+        sizes: (u32, u32),
+        token: &str,
+        binding: Binding,
+    ) -> Page<C> {
+        let size = self.page_size("page_size", size, sizes, None);
         self.page_at(size, 0, token, None, binding)
     }
 

@@ -206,7 +206,9 @@ impl ModelClient {
                 Account::Connection(number) => Some(about.owner.connections[number].id.clone()),
             },
             currency: unit.into(),
-            moment: None,
+            view: balance::BalanceView::WithReservations.into(),
+            page_size: 1_000,
+            ..Default::default()
         };
         let mut client = self.member.balance.clone();
         let answer = client.get_balance(request).await?.into_inner();

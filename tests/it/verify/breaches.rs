@@ -153,6 +153,14 @@ async fn l3_detects_held_value_without_a_reservation() {
         ),
         (
             CUSTODY,
+            "UPDATE account SET reservation_count = reservation_count + 1 WHERE account_id = custody()",
+        ),
+        (
+            &*net,
+            "UPDATE account SET reservation_count = 0 WHERE account_id = {net}",
+        ),
+        (
+            CUSTODY,
             "DELETE FROM allocation WHERE client_external_id = 'open'",
         ),
         (
@@ -201,6 +209,18 @@ async fn l4_detects_entries_that_do_not_add_up() {
         (
             CUSTODY,
             "UPDATE entry SET held_delta = held_delta + 1 WHERE account_id = custody() AND version = 10",
+        ),
+        (
+            CUSTODY,
+            "UPDATE entry SET reservation_count = reservation_count + 1 WHERE account_id = custody() AND version = 4",
+        ),
+        (
+            CUSTODY,
+            "UPDATE entry SET reservation_count = 0 WHERE account_id = custody()",
+        ),
+        (
+            CUSTODY,
+            "UPDATE account SET reservation_count = reservation_count - 1 WHERE account_id = custody()",
         ),
         (
             &*net,

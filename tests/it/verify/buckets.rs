@@ -19,13 +19,13 @@ use crate::verify::verify;
 
 /// A bucket with an action of every kind and status, named by their keys, and another bucket. The tables have no CHECK
 /// and UNIQUE constraints and can be restored.
-struct Broken {
-    fixture: BucketFixture,
-    sql: Client,
+pub(super) struct Broken {
+    pub(super) fixture: BucketFixture,
+    pub(super) sql: Client,
 }
 
 impl Broken {
-    async fn open() -> Self {
+    pub(super) async fn open() -> Self {
         let fixture = BucketFixture::open().await;
         fill(&fixture).await;
         assert_sound(&fixture.earmark).await;
@@ -229,6 +229,18 @@ async fn l1_to_l3_are_detected_on_buckets() {
             "L3",
             OWN,
             "UPDATE bucket_action SET status = 'COMPLETED' WHERE request_id = 'open'",
+        ),
+        (
+            "L3",
+            OWN,
+            "UPDATE account SET reservation_count = reservation_count + 1
+              WHERE owner_id = main() AND account_id = own()",
+        ),
+        (
+            "L4",
+            OWN,
+            "UPDATE entry SET reservation_count = reservation_count - 1
+              WHERE owner_id = main() AND account_id = own() AND cause = 'DEDUCT' AND held_delta < 0",
         ),
     ] {
         broken.finds(invariant, "main", account, harm).await;
