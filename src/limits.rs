@@ -393,5 +393,7 @@ pub const DB_READ_TRIES: u32 = 4;
 pub const DB_WRITE_TRIES: u32 = 4;
 /// How long migrations wait for those of another replica; after that they fail.
 pub const DB_MIGRATION_WAIT_MAX: Duration = Duration::from_secs(300);
+/// How long a replica pauses before it asks again for the lock of migrations.
+pub const DB_MIGRATION_PAUSE: Duration = Duration::from_millis(50);
 /// How long a server waits before it looks again at what its role may do, if the database did not answer or has no tables.
 pub const DB_ROLE_CHECK_PAUSE: Duration = Duration::from_secs(5);
