@@ -6,8 +6,8 @@
 -- never do, and sets the account's count too, in the same transaction and under the lock of the owner. A migration of a
 -- later version drops it.
 --
--- What is stored is counted in steps, each a transaction of its own. No lock but those that ALTER TABLE takes for an
--- instant stops anybody for longer than a step, some ten milliseconds:
+-- What is stored is counted in steps, each a transaction of its own. Nobody waits, but for the instant that ALTER TABLE
+-- takes, and for a part of step 2, which takes some ten milliseconds:
 -- 1. All entries in the order of their key, 5,000 at a time, without a lock: entries never change. An entry that is
 --    committed meanwhile behind one that is not counted yet stays without a count.
 -- 2. The owners, 100 at a time, whose rows are locked as writers do: what step 1 has left of their accounts, and the
@@ -15,8 +15,11 @@
 -- It may be repeated after it was interrupted. One statement in all: only so can it end transactions.
 DO $migration$
 DECLARE
-    done record;
-    last record;
+    e entry;
+    a account;
+    last entry;
+    counted bigint;
+    is_done boolean;
     chunk uuid[];
 BEGIN
     PERFORM set_config('enable_seqscan', 'off', false), set_config('enable_hashjoin', 'off', false),
@@ -73,64 +76,63 @@ BEGIN
         FOR EACH ROW WHEN (NEW.reservation_count IS NULL) EXECUTE FUNCTION count_reservations();
     COMMIT;
 
-    SELECT '00000000-0000-0000-0000-000000000000'::uuid AS owner_id,
-        '00000000-0000-0000-0000-000000000000'::uuid AS account_id, '' AS unit, 0::bigint AS version INTO done;
+    last := NULL;
+    counted := 0;
     LOOP
-        SELECT p.owner_id, p.account_id, p.unit, p.version INTO last FROM (
-            SELECT e.owner_id, e.account_id, e.unit, e.version FROM entry e
-            WHERE (e.owner_id, e.account_id, e.unit, e.version) > (done.owner_id, done.account_id, done.unit, done.version)
-            ORDER BY e.owner_id, e.account_id, e.unit, e.version LIMIT 5000
-        ) p ORDER BY p.owner_id DESC, p.account_id DESC, p.unit DESC, p.version DESC LIMIT 1;
-        EXIT WHEN NOT FOUND;
-        UPDATE entry t SET reservation_count = c.reservation_count FROM (
-            SELECT e.owner_id, e.account_id, e.unit, e.version,
-                sum(reservation_change(e)) OVER (PARTITION BY e.owner_id, e.account_id, e.unit ORDER BY e.version)
-                -- The count at the end of the step before, in the account that this one begins with.
-                + CASE WHEN (e.owner_id, e.account_id, e.unit) = (done.owner_id, done.account_id, done.unit) THEN (
-                    SELECT b.reservation_count FROM entry b
-                    WHERE b.owner_id = done.owner_id AND b.account_id = done.account_id AND b.unit = done.unit
-                        AND b.version = done.version
-                ) ELSE 0 END AS reservation_count
-            FROM entry e
-            WHERE (e.owner_id, e.account_id, e.unit, e.version) > (done.owner_id, done.account_id, done.unit, done.version)
-                AND (e.owner_id, e.account_id, e.unit, e.version) <= (last.owner_id, last.account_id, last.unit, last.version)
-        ) c
-        WHERE t.owner_id = c.owner_id AND t.account_id = c.account_id AND t.unit = c.unit AND t.version = c.version
-            AND t.reservation_count IS NULL;
-        done := last;
+        is_done := true;
+        FOR e IN
+            SELECT * FROM entry n
+            WHERE (n.owner_id, n.account_id, n.unit, n.version) > (
+                coalesce(last.owner_id, '00000000-0000-0000-0000-000000000000'),
+                coalesce(last.account_id, '00000000-0000-0000-0000-000000000000'),
+                coalesce(last.unit, ''), coalesce(last.version, 0)
+            )
+            ORDER BY n.owner_id, n.account_id, n.unit, n.version LIMIT 5000
+        LOOP
+            IF (e.owner_id, e.account_id, e.unit) IS DISTINCT FROM (last.owner_id, last.account_id, last.unit) THEN
+                counted := 0;
+            END IF;
+            counted := coalesce(e.reservation_count, counted + reservation_change(e));
+            IF e.reservation_count IS NULL THEN
+                UPDATE entry t SET reservation_count = counted
+                WHERE t.owner_id = e.owner_id AND t.account_id = e.account_id AND t.unit = e.unit AND t.version = e.version;
+            END IF;
+            last := e;
+            is_done := false;
+        END LOOP;
+        EXIT WHEN is_done;
         COMMIT;
     END LOOP;
 
-    SELECT '00000000-0000-0000-0000-000000000000'::uuid AS owner_id INTO done;
+    last.owner_id := '00000000-0000-0000-0000-000000000000';
     LOOP
         SELECT array_agg(o.owner_id) INTO chunk FROM (
-            SELECT o.owner_id FROM owner o WHERE o.owner_id > done.owner_id ORDER BY o.owner_id LIMIT 100
+            SELECT o.owner_id FROM owner o WHERE o.owner_id > last.owner_id ORDER BY o.owner_id LIMIT 100
         ) o;
         EXIT WHEN chunk IS NULL;
         PERFORM FROM owner o WHERE o.owner_id = ANY(chunk) ORDER BY o.owner_id FOR NO KEY UPDATE;
-        UPDATE entry t SET reservation_count = c.reservation_count FROM (
-            SELECT e.owner_id, e.account_id, e.unit, e.version,
-                coalesce(b.reservation_count, 0)
-                + sum(reservation_change(e)) OVER (PARTITION BY e.owner_id, e.account_id, e.unit ORDER BY e.version)
-                AS reservation_count
-            FROM account a
-            JOIN entry l ON l.owner_id = a.owner_id AND l.account_id = a.account_id AND l.unit = a.unit
-                AND l.version = a.version AND l.reservation_count IS NULL
-            LEFT JOIN LATERAL (
-                SELECT b.version, b.reservation_count FROM entry b
-                WHERE b.owner_id = a.owner_id AND b.account_id = a.account_id AND b.unit = a.unit
-                    AND b.reservation_count IS NOT NULL
-                ORDER BY b.version DESC LIMIT 1
-            ) b ON true
-            JOIN entry e ON e.owner_id = a.owner_id AND e.account_id = a.account_id AND e.unit = a.unit
-                AND e.version > coalesce(b.version, 0)
-            WHERE a.owner_id = ANY(chunk)
-        ) c
-        WHERE t.owner_id = c.owner_id AND t.account_id = c.account_id AND t.unit = c.unit AND t.version = c.version;
-        UPDATE account a SET reservation_count = e.reservation_count FROM entry e
-        WHERE a.owner_id = ANY(chunk) AND e.owner_id = a.owner_id AND e.account_id = a.account_id AND e.unit = a.unit
-            AND e.version = a.version AND a.reservation_count <> e.reservation_count;
-        done.owner_id := chunk[cardinality(chunk)];
+        FOR a IN SELECT * FROM account n WHERE n.owner_id = ANY(chunk) LOOP
+            SELECT * INTO last FROM entry n
+            WHERE n.owner_id = a.owner_id AND n.account_id = a.account_id AND n.unit = a.unit
+                AND n.reservation_count IS NOT NULL
+            ORDER BY n.version DESC LIMIT 1;
+            counted := coalesce(last.reservation_count, 0);
+            FOR e IN
+                SELECT * FROM entry n
+                WHERE n.owner_id = a.owner_id AND n.account_id = a.account_id AND n.unit = a.unit
+                    AND n.version > coalesce(last.version, 0)
+                ORDER BY n.version
+            LOOP
+                counted := counted + reservation_change(e);
+                UPDATE entry t SET reservation_count = counted
+                WHERE t.owner_id = e.owner_id AND t.account_id = e.account_id AND t.unit = e.unit AND t.version = e.version;
+            END LOOP;
+            IF a.reservation_count <> counted THEN
+                UPDATE account t SET reservation_count = counted
+                WHERE t.owner_id = a.owner_id AND t.account_id = a.account_id AND t.unit = a.unit;
+            END IF;
+        END LOOP;
+        last.owner_id := chunk[cardinality(chunk)];
         COMMIT;
     END LOOP;
 

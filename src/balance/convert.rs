@@ -167,12 +167,15 @@ impl From<PartnerNetworkBalance> for pb::PartnerNetworkBalance {
     }
 }
 
+/// The page of reservations that is asked for, and what its tokens are bound to.
+type ReservationPage = (Page<ReservationCursor>, Binding);
+
 /// Reads which balance is asked for, and with the view which page of its reservations. The token of a page leads to the
 /// version of the first one, whatever moment that was asked for.
 pub(super) fn get(
     rpc: &str,
     request: pb::GetBalanceRequest,
-) -> Result<(BalanceQuery, Option<(Page<ReservationCursor>, Binding)>)> {
+) -> Result<(BalanceQuery, Option<ReservationPage>)> {
     let mut read = Reader::new();
     let mut query = BalanceQuery {
         enterprise: read.id("enterprise_id", &request.enterprise_id),

@@ -270,3 +270,32 @@ impl BalanceEntry {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cursor_that_no_page_leads_to_is_forged() {
+        let cursor = ReservationCursor {
+            version: 7,
+            as_of: Time::MIN,
+            after: 7,
+        };
+        assert!(!cursor.is_forged());
+        for (version, after) in [(7, 8), (7, 0), (0, 0), (-1, -2), (i64::MIN, i64::MIN)] {
+            let forged = ReservationCursor {
+                version,
+                after,
+                ..cursor
+            };
+            assert!(forged.is_forged(), "{forged:?}");
+        }
+        let late = chrono::DateTime::<chrono::Utc>::MAX_UTC;
+        let forged = ReservationCursor {
+            as_of: late.into(),
+            ..cursor
+        };
+        assert!(forged.is_forged());
+    }
+}

@@ -96,23 +96,50 @@ fn text(kind: &HoldingAccount) -> String {
         .replace("{opened}", opened)
 }
 
-/// What is open now and was opened by then, in the order of the index of what is open; and what has been closed since. A
-/// closing takes from `held`. Of these only records are looked up that may have been there, which their ids tell.
+/// What is open now and was opened by then; and what has been closed since.
+///
+/// The index of what is open has groups of 256 versions, see its migration. `batch`: those that are not empty, one after
+/// the other, until LIMIT has enough. A closing takes from `held`; `moved`: the entries behind the version, 1,000 at a time,
+/// none if the account still has it. Of the closings only records are looked up that may have been there, which their ids
+/// tell. The LATERALs keep any plan to this order, and to the keys.
 const TEXT: &str = "\
-    SELECT o.id, o.quantity, o.created_at, o.expire_time, o.opened FROM (\
-        (SELECT a.id, a.quantity, a.created_at, a.expire_time, {opened} AS opened \
-         FROM allocation a \
+    WITH RECURSIVE batch(number) AS (\
+        (SELECT {opened} >> 8 FROM allocation a \
          WHERE a.owner_id = :owner AND a.currency = :unit AND a.status = 'RESERVED' AND {of_account} \
-           AND ({opened} >> 8) >= (:after >> 8) AND ({opened} >> 8) <= (:version >> 8) \
-           AND {opened} > :after AND {opened} <= :version \
-         ORDER BY ({opened} >> 8), {opened} LIMIT :limit) \
+           AND ({opened} >> 8) >= (:after >> 8) \
+         ORDER BY {opened} >> 8 LIMIT 1) \
+        UNION ALL \
+        SELECT n.number FROM batch b CROSS JOIN LATERAL (\
+            SELECT {opened} >> 8 AS number FROM allocation a \
+            WHERE a.owner_id = :owner AND a.currency = :unit AND a.status = 'RESERVED' AND {of_account} \
+              AND ({opened} >> 8) > b.number \
+            ORDER BY {opened} >> 8 LIMIT 1\
+        ) n WHERE b.number < (:version >> 8)\
+    ) \
+    SELECT o.id, o.quantity, o.created_at, o.expire_time, o.opened FROM (\
+        (SELECT r.* FROM batch b CROSS JOIN LATERAL (\
+             SELECT a.id, a.quantity, a.created_at, a.expire_time, {opened} AS opened FROM allocation a \
+             WHERE a.owner_id = :owner AND a.currency = :unit AND a.status = 'RESERVED' AND {of_account} \
+               AND ({opened} >> 8) = b.number AND {opened} > :after AND {opened} <= :version \
+             ORDER BY {opened}\
+         ) r LIMIT :limit) \
         UNION ALL \
         (SELECT a.id, a.quantity, a.created_at, a.expire_time, {opened} \
-         FROM entry e CROSS JOIN LATERAL (\
+         FROM (\
+             SELECT a.version FROM account a \
+             WHERE a.owner_id = :owner AND a.account_id = :account AND a.unit = :unit LIMIT 1\
+         ) latest \
+         CROSS JOIN LATERAL generate_series(:version, latest.version - 1, 1000) moved(version) \
+         CROSS JOIN LATERAL (\
+             SELECT e.cause_id FROM entry e \
+             WHERE e.owner_id = :owner AND e.account_id = :account AND e.unit = :unit \
+               AND e.version > moved.version AND e.version <= moved.version + 1000 \
+               AND e.held_delta < 0 AND e.cause_id < :next_id OFFSET 0\
+         ) e \
+         CROSS JOIN LATERAL (\
              SELECT * FROM allocation a WHERE a.owner_id = :owner AND a.id = e.cause_id LIMIT 1\
          ) a \
-         WHERE e.owner_id = :owner AND e.account_id = :account AND e.unit = :unit AND e.version > :version \
-           AND e.held_delta < 0 AND e.cause_id < :next_id AND {opened} > :after AND {opened} <= :version)\
+         WHERE {opened} > :after AND {opened} <= :version)\
     ) o ORDER BY o.opened LIMIT :limit";
 
 #[cfg(test)]

@@ -55,8 +55,7 @@ pub(super) fn no_overdraft(dump: &LedgerDump) -> Vec<Breach> {
         .collect()
 }
 
-/// L3: an account's held equals the sum of its open reservations, and its counter their number. One that holds nothing is
-/// not counted.
+/// L3: an account's held equals the sum of its open reservations, and its counter the number of those that hold something.
 pub(super) fn held_is_explained(dump: &LedgerDump) -> Vec<Breach> {
     let mut held: BTreeMap<(OwnerId, AccountKey), (HeldSum, HeldSum)> = BTreeMap::new();
     for account in &dump.accounts {

@@ -183,6 +183,28 @@ async fn l3_detects_held_value_without_a_reservation() {
 }
 
 #[tokio::test]
+async fn l4_detects_counts_of_reservations_that_do_not_go_on() {
+    let broken = Broken::open().await;
+    for (account, harm) in [
+        (
+            CUSTODY,
+            "UPDATE entry SET reservation_count = reservation_count + 1 WHERE account_id = custody() AND version = 4",
+        ),
+        (
+            CUSTODY,
+            "UPDATE entry SET reservation_count = 0 WHERE account_id = custody()",
+        ),
+        (
+            CUSTODY,
+            "UPDATE account SET reservation_count = reservation_count - 1 WHERE account_id = custody()",
+        ),
+    ] {
+        broken.finds("L4", account, harm).await;
+    }
+    broken.is_sound().await;
+}
+
+#[tokio::test]
 async fn l4_detects_entries_that_do_not_add_up() {
     let broken = Broken::open().await;
     let (net, instant) = (
@@ -209,18 +231,6 @@ async fn l4_detects_entries_that_do_not_add_up() {
         (
             CUSTODY,
             "UPDATE entry SET held_delta = held_delta + 1 WHERE account_id = custody() AND version = 10",
-        ),
-        (
-            CUSTODY,
-            "UPDATE entry SET reservation_count = reservation_count + 1 WHERE account_id = custody() AND version = 4",
-        ),
-        (
-            CUSTODY,
-            "UPDATE entry SET reservation_count = 0 WHERE account_id = custody()",
-        ),
-        (
-            CUSTODY,
-            "UPDATE account SET reservation_count = reservation_count - 1 WHERE account_id = custody()",
         ),
         (
             &*net,

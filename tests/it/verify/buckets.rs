@@ -271,9 +271,10 @@ async fn l3_compares_an_account_with_the_sum_of_all_kinds() {
         .iter()
         .filter(|breach| &*breach.invariant == "L3")
         .collect();
-    let [found] = &found[..] else {
-        panic!("not one breach: {found:#?}");
+    let [found, count] = &found[..] else {
+        panic!("not one breach of the sum and one of the count: {found:#?}");
     };
+    assert_ne!(count.expected, count.actual);
     let expected: Decimal = found.expected.parse().expect("a number");
     assert_eq!(expected, sum.parse().expect("a number"));
     assert_ne!(found.expected, found.actual);

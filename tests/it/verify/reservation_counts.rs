@@ -77,7 +77,7 @@ fn old_write(owner: &str, connection: &str, number: usize) -> String {
          BEGIN
              PERFORM FROM owner WHERE owner_id = '{owner}' FOR NO KEY UPDATE;
              at := clock_timestamp();
-             UPDATE account SET available = available - {change}, held = held + {change}, version = version + 1
+             UPDATE account SET available = available - ({change}), held = held + ({change}), version = version + 1
              WHERE owner_id = '{owner}' AND account_id = '00000000-0000-0000-0000-000000000001' AND unit = 'BTC'
              RETURNING * INTO own;
              IF {change} > 0 THEN
@@ -94,7 +94,7 @@ fn old_write(owner: &str, connection: &str, number: usize) -> String {
              END IF;
              INSERT INTO entry (owner_id, account_id, unit, version, available_delta, held_delta, available, held,
                                 cause, cause_id, time)
-             VALUES ('{owner}', own.account_id, 'BTC', own.version, -{change}, {change}, own.available, own.held,
+             VALUES ('{owner}', own.account_id, 'BTC', own.version, -({change}), {change}, own.available, own.held,
                      CASE WHEN {change} > 0 THEN 'RESERVE' ELSE 'CANCEL' END, made, at);
          END $$",
         before = number.saturating_sub(1),
