@@ -7,10 +7,12 @@ use std::time::Duration;
 
 use crate::types::amount::Amount;
 use crate::types::ids::{
-    ActionId, AllocationId, ClientId, CompanyId, ConnectionId, EnterpriseId, PartnerId,
+    ActionId, AdjustmentId, AllocationId, ClientId, CompanyId, ConnectionId, EnterpriseId,
+    PartnerId,
 };
 use crate::types::nearest::nearest_path;
 use crate::types::read_class::ReadClass;
+use crate::types::time::Time;
 use crate::types::unit::Unit;
 
 /// The result of everything that a call can ask for.
@@ -68,6 +70,8 @@ pub enum Error {
         /// The record that the key was used for.
         holder: KeyHolder,
     },
+    /// The `external_id` of an adjustment was used before with other content.
+    AdjustmentKeyReused(Box<AdjustmentHolder>),
     /// There is no such client; `None`: the enterprise has no client.
     ClientNotFound(Option<ClientId>),
     /// There is no such partner, or the caller may not see it.
@@ -174,6 +178,8 @@ pub enum Error {
     BalanceLimit {
         /// The currency or unit of the balance.
         unit: Unit,
+        /// The account as callers know it; `None` where it is not named.
+        account: Option<&'static str>,
     },
 
     /// A page that was asked for by its number or offset does not fit into an answer.
@@ -220,6 +226,19 @@ pub struct KeyHolder {
     pub id: String,
     /// The record's version; `None` if it was deleted, or if its kind has no version.
     pub version: Option<i64>,
+}
+
+/// The adjustment that has an `external_id`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AdjustmentHolder {
+    /// The id under which it is stored.
+    pub id: AdjustmentId,
+    /// The quantity that was deposited, or if it is negative withdrawn.
+    pub quantity: Amount,
+    /// The currency of the quantity.
+    pub unit: Unit,
+    /// The time of its movement.
+    pub created_at: Time,
 }
 
 /// Whether a failed write may have been applied.

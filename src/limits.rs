@@ -154,8 +154,8 @@ pub const ENTERPRISE_CURRENCIES_MAX: usize = 5_000;
 pub const SUBMIT_ITEMS_MAX: usize = 1_000;
 /// How far ahead of the database's clock a reservation may expire: 366 days. A later time is refused.
 pub const EXPIRE_AHEAD_MAX: Duration = Duration::from_secs(366 * 24 * 60 * 60);
-/// Open reservations that `GetBalance` lists, oldest first, about 100 KiB. All are counted and summed.
-pub const RESERVATIONS_SHOWN_MAX: usize = 1_000;
+/// Open reservations of a page of `GetBalance`, about 100 KiB; a larger `page_size` is reduced to it.
+pub const RESERVATIONS_PAGE_MAX: u32 = 1_000;
 
 // Buckets.
 
@@ -417,5 +417,7 @@ pub const DB_READ_TRIES: u32 = 4;
 pub const DB_WRITE_TRIES: u32 = 4;
 /// How long migrations wait for those of another replica; after that they fail.
 pub const DB_MIGRATION_WAIT_MAX: Duration = Duration::from_secs(300);
+/// How long a replica pauses before it asks again for the lock of migrations.
+pub const DB_MIGRATION_PAUSE: Duration = Duration::from_millis(50);
 /// How long a server waits before it looks again at what its role may do, if the database did not answer or has no tables.
 pub const DB_ROLE_CHECK_PAUSE: Duration = Duration::from_secs(5);

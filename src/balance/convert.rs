@@ -4,6 +4,7 @@ use crate::auth::caller::Caller;
 use crate::balance::model::{
     BalanceClientList, BalanceEntry, BalancePartnerList, BalanceQuery, Balances, EntryAccounts,
     EntryList, Moment, NetworkBalance, OpenReservation, PartnerNetworkBalance, PastBalance,
+    ReservationCursor,
 };
 use crate::error::Result;
 use crate::ledger::account::Cause;
@@ -11,13 +12,14 @@ use crate::ledger::adjustment::request::AdjustCustody;
 use crate::ledger::breach::Breach;
 use crate::ledger::kind::Command;
 use crate::ledger::verify::Event;
-use crate::limits::ID_CHARS_MAX;
+use crate::limits::{ID_CHARS_MAX, PAGE_SIZE_DEFAULT, RESERVATIONS_PAGE_MAX};
 use crate::proto::balance::v1 as pb;
 use crate::proto::common::v1 as common;
 use crate::rpc::page_token::Binding;
 use crate::rpc::read::{Reader, Rounding, timestamp};
 use crate::types::content::Content;
 use crate::types::ids::{AccountId, EnterpriseId};
+use crate::types::page::Page;
 use crate::types::unit::Unit;
 
 /// Reads a deposit or withdrawal.
@@ -150,41 +152,80 @@ impl From<PartnerNetworkBalance> for pb::PartnerNetworkBalance {
     }
 }
 
-/// Reads the request for one balance.
-pub(super) fn get(request: &pb::GetBalanceRequest) -> Result<BalanceQuery> {
+/// The page of reservations that is asked for, and what its tokens are bound to.
+type ReservationPage = (Page<ReservationCursor>, Binding);
+
+/// Reads which balance is asked for, and with the view which page of its reservations. The token of a page leads to the
+/// version of the first one, whatever moment that was asked for.
+pub(super) fn get(
+    rpc: &str,
+    request: pb::GetBalanceRequest,
+) -> Result<(BalanceQuery, Option<ReservationPage>)> {
+    let mut read = Reader::new();
+    let mut query = BalanceQuery {
+        enterprise: read.id("enterprise_id", &request.enterprise_id),
+        connection: request
+            .connection_id
+            .as_ref()
+            .map(|id| read.id("connection_id", id)),
+        unit: read.unit("currency", &request.currency),
+        moment: moment(&mut read, request.moment.as_ref()),
+    };
+    let view = read.optional_enum("view", request.view);
+    if view != Some(pb::BalanceView::WithReservations) {
+        if !request.page_token.is_empty() {
+            let rule = "must not be set unless `view` is BALANCE_VIEW_WITH_RESERVATIONS";
+            read.violation("page_token", rule);
+        }
+        read.finish()?;
+        return Ok((query, None));
+    }
+    let binding = Binding::new(rpc, &request);
+    let (size, sizes) = (
+        request.page_size,
+        (PAGE_SIZE_DEFAULT, RESERVATIONS_PAGE_MAX),
+    );
+    let page: Page<ReservationCursor> = read.sized_page(size, sizes, &request.page_token, binding);
+    read.finish()?;
+    if let Some(cursor) = page.after() {
+        query.moment = Moment::Version(cursor.version);
+    }
+    Ok((query, Some((page, binding))))
+}
+
+fn moment(read: &mut Reader, given: Option<&pb::get_balance_request::Moment>) -> Moment {
     use pb::get_balance_request::Moment as Given;
 
-    let mut read = Reader::new();
-    let enterprise = read.id("enterprise_id", &request.enterprise_id);
-    let connection = request
-        .connection_id
-        .as_ref()
-        .map(|id| read.id("connection_id", id));
-    let unit = read.unit("currency", &request.currency);
-    let moment = match &request.moment {
+    match given {
         None => Moment::Now,
         Some(Given::AsOf(time)) => read
             .optional_time("as_of", Some(time), Rounding::Down)
             .map_or(Moment::Now, Moment::At),
         Some(Given::AsOfVersion(version)) => {
             if *version < 0 {
-                read.violation("as_of_version", "must not be negative");
+                let rule = format!("must not be negative, got {version}");
+                read.violation("as_of_version", rule);
             }
             Moment::Version(*version)
         }
-    };
-    read.finish()?;
-    Ok(BalanceQuery {
-        enterprise,
-        connection,
-        unit,
-        moment,
-    })
+    }
 }
 
-/// Converts an account at a moment.
-pub(super) fn balance(past: PastBalance, unit: &Unit) -> pb::GetBalanceResponse {
-    let reservation = |reservation: OpenReservation| pb::Reservation {
+/// Converts an account at a moment, without its reservations.
+pub(super) fn balance(past: &PastBalance) -> pb::GetBalanceResponse {
+    pb::GetBalanceResponse {
+        balance: Some(past.balance.into()),
+        reservation_count: past.balance.reservation_count,
+        // L3.
+        reservation_total: past.balance.held.to_string(),
+        as_of: Some(timestamp(past.as_of)),
+        ..Default::default()
+    }
+}
+
+/// Converts a reservation of an account in this currency.
+pub(super) fn reservation(reservation: OpenReservation, unit: &Unit) -> pb::Reservation {
+    pb::Reservation {
         allocation_id: reservation.allocation.to_string(),
         amount: Some(common::Amount {
             currency: unit.to_string(),
@@ -192,13 +233,6 @@ pub(super) fn balance(past: PastBalance, unit: &Unit) -> pb::GetBalanceResponse 
         }),
         created_at: Some(timestamp(reservation.created_at)),
         expire_time: reservation.expire_time.map(timestamp),
-    };
-    pb::GetBalanceResponse {
-        balance: Some(past.balance.into()),
-        reservations: past.reservations.into_iter().map(reservation).collect(),
-        reservation_count: past.count,
-        reservation_total: past.total,
-        as_of: Some(timestamp(past.as_of)),
     }
 }
 

@@ -98,6 +98,64 @@ pub(super) struct BalanceQuery {
     pub moment: Moment,
 }
 
+/// A page of the reservations of an account at one of its versions, in the order in which they were opened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct ReservationList {
+    pub account: BalanceAccount,
+    pub unit: Unit,
+    /// The balance at that version.
+    pub balance: Balance,
+    /// The time of the entry that made the version.
+    pub time: Time,
+    /// The `as_of` that all pages answer.
+    pub as_of: Time,
+    pub page: Page<ReservationCursor>,
+}
+
+impl ReservationList {
+    pub(super) fn new(
+        account: BalanceAccount,
+        unit: Unit,
+        past: &PastBalance,
+        page: Page<ReservationCursor>,
+    ) -> Self {
+        Self {
+            account,
+            unit,
+            balance: past.balance,
+            time: past.time,
+            as_of: past.as_of,
+            page,
+        }
+    }
+
+    /// The cursor of the page that follows this reservation.
+    pub(super) fn cursor(&self, last: &OpenReservation) -> ReservationCursor {
+        ReservationCursor {
+            version: self.balance.version,
+            as_of: self.as_of,
+            after: last.version,
+        }
+    }
+}
+
+/// The position behind a reservation, and what all pages answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct ReservationCursor {
+    /// The version of the account that all pages are of.
+    pub version: i64,
+    /// The `as_of` of the first page.
+    pub as_of: Time,
+    /// The version that the last reservation of the page before left when it was opened.
+    pub after: i64,
+}
+
+impl PageCursor for ReservationCursor {
+    fn is_possible(&self) -> bool {
+        self.after >= 1 && self.after <= self.version && self.as_of.is_storable()
+    }
+}
+
 /// The moment at which an account is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Moment {
@@ -135,6 +193,8 @@ pub(super) struct OpenReservation {
     pub created_at: Time,
     /// The time at which it is released unless it is closed before; `None` is never.
     pub expire_time: Option<Time>,
+    /// The version of the account after that movement: a later reservation has a higher one.
+    pub version: i64,
 }
 
 /// An account at one of its versions.
@@ -142,14 +202,10 @@ pub(super) struct OpenReservation {
 pub(super) struct PastBalance {
     /// The amounts, and the version that they belong to.
     pub balance: Balance,
+    /// The time of the entry that made the version; 1970 before the first.
+    pub time: Time,
     /// A time that, asked for as `as_of`, leads to the same answer for ever.
     pub as_of: Time,
-    /// The oldest of the reservations that were open, at most [`crate::limits::RESERVATIONS_SHOWN_MAX`].
-    pub reservations: Vec<OpenReservation>,
-    /// The number of reservations that were open.
-    pub count: i64,
-    /// The sum of all that were open, as a decimal that may have more digits than an amount.
-    pub total: String,
 }
 
 /// A list of the journal: AND between filters, OR between the values of one, an empty one lets everything pass.
@@ -223,5 +279,34 @@ impl BalanceEntry {
             account: self.account,
             unit: self.unit.to_string(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cursor_that_no_page_leads_to_is_impossible() {
+        let cursor = ReservationCursor {
+            version: 7,
+            as_of: Time::MIN,
+            after: 7,
+        };
+        assert!(cursor.is_possible());
+        for (version, after) in [(7, 8), (7, 0), (0, 0), (-1, -2), (i64::MIN, i64::MIN)] {
+            let forged = ReservationCursor {
+                version,
+                after,
+                ..cursor
+            };
+            assert!(!forged.is_possible(), "{forged:?}");
+        }
+        let late = chrono::DateTime::<chrono::Utc>::MAX_UTC;
+        let forged = ReservationCursor {
+            as_of: late.into(),
+            ..cursor
+        };
+        assert!(!forged.is_possible());
     }
 }

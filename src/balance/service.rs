@@ -8,11 +8,12 @@ use tokio::sync::Semaphore;
 use tonic::{Request, Response, Status};
 
 use crate::balance::model::{
-    BalanceAccount, BalanceEntry, BalanceQuery, BalanceSide, Balances, Cursor, EntryAccounts,
-    Moment, NetworkBalance, PartnerNetworkBalance, PastBalance,
+    BalanceAccount, BalanceEntry, BalanceQuery, Balances, Cursor, EntryAccounts, Moment,
+    NetworkBalance, PartnerNetworkBalance, PastBalance, ReservationList,
 };
-use crate::balance::store::BalanceSnapshot;
+use crate::balance::store::{BalanceKey, BalanceSnapshot, BalancesByKey, FoundBalance};
 use crate::balance::{convert, store};
+use crate::db::coalesce::Coalescer;
 use crate::db::connect::Connector;
 use crate::db::enterprise_status::{
     EnterpriseStatus, require_client, require_licensed, require_partner,
@@ -28,13 +29,15 @@ use crate::limits::{ENTERPRISE_CURRENCIES_MAX, FILTER_VALUES_MAX, VERIFY_AT_ONCE
 use crate::proto::balance::v1 as pb;
 use crate::proto::balance::v1::balance_service_server::BalanceService as Rpcs;
 use crate::rpc::call::{Answer, Answers, answer, answer_stream};
+use crate::rpc::page_token::Binding;
 use crate::rpc::paging;
-use crate::types::ids::AccountId;
+use crate::types::principal::Principal;
 
 /// Adjusts balances, reads them now and in the past, and verifies the ledger.
 #[derive(Clone, Debug)]
 pub struct BalanceService {
     pools: Pools,
+    balances: Coalescer<BalanceKey, FoundBalance>,
     writer: Writer,
     connector: Connector,
     verifying: Arc<Semaphore>,
@@ -44,11 +47,35 @@ impl BalanceService {
     /// Reads from the pools, writes through the writer, and verifies on connections of its own.
     pub fn new(pools: Pools, writer: Writer, connector: Connector) -> Self {
         Self {
+            balances: Coalescer::start(BalancesByKey(pools.by_id.clone())),
             pools,
             writer,
             connector,
             verifying: Arc::new(Semaphore::new(VERIFY_AT_ONCE_MAX)),
         }
+    }
+
+    /// A page of the reservations of an account at one of its versions, and the token of the next one. It may have to scan:
+    /// so it is read as a list is.
+    async fn reservations(
+        &self,
+        principal: Principal,
+        list: &ReservationList,
+        binding: Binding,
+    ) -> Result<(Vec<pb::Reservation>, String)> {
+        if list.balance.reservation_count == 0 {
+            return Ok((Vec::new(), String::new()));
+        }
+        let pool = self.pools.list.on_behalf_of(principal);
+        let found = store::reservations(&pool, list).await?;
+        paging::finish(
+            found,
+            &list.page,
+            binding,
+            0,
+            |reservation| list.cursor(reservation),
+            |reservation| convert::reservation(reservation, &list.unit),
+        )
     }
 }
 
@@ -141,20 +168,33 @@ impl Rpcs for BalanceService {
         request: Request<pb::GetBalanceRequest>,
     ) -> Result<Response<pb::GetBalanceResponse>, Status> {
         answer(request, async |call, message| {
-            let query = convert::get(&message)?;
+            let (query, list) = convert::get(call.rpc.path, message)?;
             call.caller.require_member(query.enterprise)?;
-            let pool = self.pools.by_key.on_behalf_of(call.principal);
-            let (status, connection) = store::account(&pool, &query).await?;
-            let status = require_licensed(status, query.enterprise)?;
-            let account = account(status, &query, connection)?;
-            let (unit, clock) = (&query.unit, status.clock);
-            let snapshot = || store::snapshot(&pool, &account, unit, query.moment, clock);
-            let mut read = snapshot().await?;
-            while release_due(&self.writer, OwnerKind::Enterprise, &read.expired).await? {
-                read = snapshot().await?;
+            let read = |clock| {
+                let key = BalanceKey::new(&query, clock);
+                self.balances.read(call.principal, key)
+            };
+            let mut found = read(None).await?;
+            let status = require_licensed(found.enterprise, query.enterprise)?;
+            let account = account(status, &query, found.account)?;
+            while release_due(&self.writer, OwnerKind::Enterprise, &found.expired()).await? {
+                found = read(Some(status.clock)).await?;
             }
-            let past = require_reached(query.moment, read)?;
-            Ok(Answer::fresh(convert::balance(past, unit)))
+            let first = list.as_ref().and_then(|(page, _)| page.after().copied());
+            let mut past = require_reached(query.moment, found).map_err(|error| match first {
+                None => error,
+                Some(_) => Error::PageTokenInvalid,
+            })?;
+            if let Some(first) = first {
+                past.as_of = first.as_of;
+            }
+            let mut message = convert::balance(&past);
+            if let Some((page, binding)) = list {
+                let list = ReservationList::new(account, query.unit, &past, page);
+                (message.reservations, message.next_page_token) =
+                    self.reservations(call.principal, &list, binding).await?;
+            }
+            Ok(Answer::fresh(message))
         })
         .await
     }
@@ -224,42 +264,43 @@ fn require_client_or_partner(status: EnterpriseStatus) -> Result<()> {
     }
 }
 
-/// The account that is asked for; `connection` is the one that was named, if it has a side in the enterprise.
+/// The account that is asked for; `found` is it, if it has a side in the enterprise.
 fn account(
     status: EnterpriseStatus,
     query: &BalanceQuery,
-    connection: Option<BalanceAccount>,
+    found: Option<BalanceAccount>,
 ) -> Result<BalanceAccount> {
     require_client_or_partner(status)?;
     match query.connection {
-        Some(id) => connection.ok_or(Error::ConnectionNotFound(id)),
-        None if status.client.is_some() => Ok(BalanceAccount {
-            owner: query.enterprise.into(),
-            id: AccountId::OWN,
-            side: BalanceSide::Client,
+        Some(id) => found.ok_or(Error::ConnectionNotFound(id)),
+        None => found.ok_or_else(|| {
+            let rule = "is required of a partner, which has no custody";
+            Error::invalid("connection_id", rule)
         }),
-        None => Err(Error::invalid(
-            "connection_id",
-            "is required of a partner, which has no custody",
-        )),
     }
 }
 
 /// The account at the moment that was asked for; refuses a moment that lies in the future.
-fn require_reached(moment: Moment, snapshot: BalanceSnapshot) -> Result<PastBalance> {
-    let newest = snapshot.newest.unwrap_or(snapshot.clock);
+fn require_reached(moment: Moment, found: FoundBalance) -> Result<PastBalance> {
+    let snapshot = found
+        .snapshot
+        .ok_or_else(|| Error::internal("an account was found without a balance"))?;
+    let BalanceSnapshot {
+        clock,
+        newest,
+        version: latest,
+        past,
+    } = snapshot;
     match moment {
-        Moment::At(time) if time > snapshot.clock.max(newest) => Err(Error::invalid(
+        Moment::At(time) if time > clock.max(newest.unwrap_or(clock)) => Err(Error::invalid(
             "as_of",
-            format!("must not be later than now, {}", snapshot.clock),
+            format!("must not be later than now, {clock}, got {time}"),
         )),
-        Moment::Version(version) if version > snapshot.version => Err(Error::invalid(
+        Moment::Version(version) if version > latest => Err(Error::invalid(
             "as_of_version",
-            format!("must be at most the current version, {}", snapshot.version),
+            format!("must be at most the current version, {latest}, got {version}"),
         )),
-        _ => snapshot
-            .past
-            .ok_or_else(|| Error::internal("an account's journal has a gap")),
+        _ => past.ok_or_else(|| Error::internal("an account's journal has a gap")),
     }
 }
 

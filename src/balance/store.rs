@@ -8,8 +8,10 @@ mod entries;
 mod entry_statements;
 mod get;
 mod partner;
+mod reservations;
 
 pub(super) use client::client_balances;
 pub(super) use entries::{entries, visible};
-pub(super) use get::{BalanceSnapshot, account, snapshot};
+pub(super) use get::{BalanceKey, BalanceSnapshot, BalancesByKey, FoundBalance};
 pub(super) use partner::{balances, connections};
+pub(super) use reservations::reservations;

@@ -1,27 +1,30 @@
 //! Runs the migrations that are compiled into the binary, and checks whether a database has them.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use diesel::migration::{Migration, MigrationSource, MigrationVersion};
 use diesel::pg::Pg;
 use diesel_async::async_connection_wrapper::AsyncConnectionWrapper;
-use diesel_async::{AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 use thiserror::Error;
+use tokio::time::{Instant, sleep};
+use tokio_postgres::Client;
 
 use crate::db::connect::{ConnectError, Connector, Session};
 use crate::db::pg_error::DbError;
 use crate::db::pool::Pool;
 use crate::db::read;
 use crate::error;
-use crate::limits::{DB_LOCK_WAIT_MAX, DB_MIGRATION_WAIT_MAX};
+use crate::limits::{DB_LOCK_WAIT_MAX, DB_MIGRATION_PAUSE, DB_MIGRATION_WAIT_MAX};
 
 const MIGRATIONS: EmbeddedMigrations = embed_migrations!();
 
 /// The key of the advisory lock that serialises the migrations of replicas: «earmark!» in ASCII.
-pub(super) const LOCK: i64 = 0x6561_726d_6172_6b21;
+const LOCK: i64 = 0x6561_726d_6172_6b21;
 
-/// Why migrations failed. Each runs in its own transaction, so those before the failed one stay applied.
+/// Why migrations failed. Each runs in its own transaction, or in several steps, so those before the failed one stay applied.
 #[derive(Debug, Error)]
 pub enum MigrateError {
     /// The connection could not be made.
@@ -96,6 +99,24 @@ fn wanted() -> diesel::migration::Result<BTreeSet<String>> {
     Ok(versions.collect())
 }
 
+/// Takes the lock of migrations, which is held until the connection ends, and returns whether it was free in time.
+///
+/// It is asked for again and again: who waits for it in a statement has a snapshot, for the end of which the CREATE INDEX
+/// CONCURRENTLY of the replica that holds the lock would wait in turn.
+pub(super) async fn lock(client: &Client) -> Result<bool, tokio_postgres::Error> {
+    let until = Instant::now() + DB_MIGRATION_WAIT_MAX;
+    loop {
+        let sql = "SELECT pg_try_advisory_lock($1)";
+        if client.query_one(sql, &[&LOCK]).await?.get(0) {
+            return Ok(true);
+        }
+        if Instant::now() >= until {
+            return Ok(false);
+        }
+        sleep(DB_MIGRATION_PAUSE).await;
+    }
+}
+
 type MigrationConnection = AsyncConnectionWrapper<AsyncPgConnection>;
 
 /// Runs diesel's blocking harness on a thread where blocking is allowed, under the lock of migrations.
@@ -106,24 +127,22 @@ async fn with_migration_lock(
     + 'static,
 ) -> Result<Vec<String>, MigrateError> {
     let session = Session {
-        // A migration may take as long as it needs; only the wait for the advisory lock is limited.
-        statement_timeout: std::time::Duration::ZERO,
-        lock_timeout: DB_MIGRATION_WAIT_MAX,
+        // A migration may take as long as it needs. It waits for a table only briefly, since all later statements on the
+        // table wait behind it.
+        statement_timeout: Duration::ZERO,
+        lock_timeout: DB_LOCK_WAIT_MAX,
         application_name: "earmark-migrate",
         ..Session::default()
     };
     let (client, driver) = Connector::with_session(url, &session)?.connect().await?;
-    let mut connection = AsyncPgConnection::try_from(client)
+    match lock(&client).await {
+        Ok(true) => {}
+        Ok(false) => return Err(MigrateError::Start(DbError::LockTimeout)),
+        Err(error) => return Err(MigrateError::Start(error.into())),
+    }
+    let connection = AsyncPgConnection::try_from(client)
         .await
         .map_err(|error| MigrateError::Failed(error.to_string()))?;
-    // Held until the connection ends. A migration waits for a table only briefly, since all later statements on the
-    // table wait behind it.
-    let lock = format!(
-        "SELECT pg_advisory_lock({LOCK}); SET lock_timeout = {}",
-        DB_LOCK_WAIT_MAX.as_millis()
-    );
-    let locked = connection.batch_execute(&lock).await;
-    locked.map_err(|error| MigrateError::Start(error.into()))?;
     let task = tokio::task::spawn_blocking(move || {
         let mut harness = MigrationConnection::from(connection);
         work(&mut harness).map_err(|error| MigrateError::Failed(error.to_string()))

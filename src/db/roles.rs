@@ -9,7 +9,7 @@ use thiserror::Error;
 use tokio_postgres::{Client, GenericClient};
 
 use crate::db::connect::{ConnectError, Connector, Session, chain};
-use crate::db::migrate::LOCK;
+use crate::db::migrate;
 use crate::limits::{DB_MIGRATION_WAIT_MAX, DB_ROLE_CHECK_PAUSE};
 
 /// What the statements of a server do with a table.
@@ -37,8 +37,8 @@ impl TableUse {
     }
 }
 
-/// Every table of the schema, and what a server does with it. The schema has no sequences, views and functions, which
-/// would need privileges of their own.
+/// Every table of the schema, and what a server does with it. The schema has no sequences and views, which would need
+/// privileges of their own; its functions are those of a trigger, and use the tables as their caller may.
 pub const TABLES: &[(&str, TableUse)] = &[
     ("__diesel_schema_migrations", TableUse::Read),
     ("account", TableUse::Change),
@@ -88,6 +88,11 @@ pub enum GrantError {
         /// The privileges, separated by commas.
         what: String,
     },
+    /// The migrations of a replica took longer than [`DB_MIGRATION_WAIT_MAX`].
+    #[error(
+        "the privileges cannot be granted while a replica migrates: repeat it when that has ended"
+    )]
+    Busy,
     /// A statement failed, for example because the migrating role does not own the tables; the text is Postgres's.
     #[error("the privileges cannot be granted: {}", chain(.0))]
     Postgres(#[from] tokio_postgres::Error),
@@ -105,9 +110,10 @@ pub async fn grant(url: &str, role: &str) -> Result<(), GrantError> {
         ..Session::default()
     };
     let (mut client, _driver) = Connector::with_session(url, &session)?.connect().await?;
+    if !migrate::lock(&client).await? {
+        return Err(GrantError::Busy);
+    }
     let transaction = client.transaction().await?;
-    let lock = "SELECT pg_advisory_xact_lock($1)";
-    transaction.execute(lock, &[&LOCK]).await?;
     let power = RolePower::of(&transaction, role)
         .await?
         .ok_or_else(|| GrantError::RoleUnknown(role.into()))?;

@@ -77,6 +77,7 @@ diesel::table! {
         available -> Numeric,
         held -> Numeric,
         version -> BigInt,
+        reservation_count -> BigInt,
     }
 }
 
@@ -93,6 +94,7 @@ diesel::table! {
         cause -> Text,
         cause_id -> Uuid,
         time -> Timestamptz,
+        reservation_count -> BigInt,
     }
 }
 

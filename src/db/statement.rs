@@ -278,6 +278,7 @@ sql_values! {
     OptionalWord(Option<&'static str>) as Nullable<Text>,
     BigInt(i64) as BigInt,
     BigInts(Vec<i64>) as Array<BigInt>,
+    OptionalBigInts(Vec<Option<i64>>) as Array<Nullable<BigInt>>,
     Numeric(Decimal) as Numeric,
     Numerics(Vec<Decimal>) as Array<Numeric>,
     Bool(bool) as Bool,
@@ -285,6 +286,7 @@ sql_values! {
     Timestamp(DateTime<Utc>) as Timestamptz,
     Timestamps(Vec<DateTime<Utc>>) as Array<Timestamptz>,
     OptionalTimestamp(Option<DateTime<Utc>>) as Nullable<Timestamptz>,
+    OptionalTimestamps(Vec<Option<DateTime<Utc>>>) as Array<Nullable<Timestamptz>>,
 }
 
 impl From<Time> for SqlValue {

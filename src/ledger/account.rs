@@ -90,6 +90,8 @@ pub struct Balance {
     pub held: Amount,
     /// The number of the account's entries; 0 before the first.
     pub version: i64,
+    /// The number of open reservations that hold value of the account.
+    pub reservation_count: i64,
 }
 
 /// An account of an owner in one unit.

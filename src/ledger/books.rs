@@ -51,6 +51,29 @@ pub struct Leg {
     pub available: Amount,
     /// The amount added to `held`.
     pub held: Amount,
+    /// What the movement does to a reservation of the account.
+    pub reservation: ReservationChange,
+}
+
+/// What a leg does to the number of open reservations that hold value of its account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReservationChange {
+    /// Nothing, or a reservation holds less than before and stays open.
+    None,
+    /// One begins to hold value.
+    Opened,
+    /// One holds nothing any more.
+    Closed,
+}
+
+impl ReservationChange {
+    fn added(self) -> i64 {
+        match self {
+            Self::None => 0,
+            Self::Opened => 1,
+            Self::Closed => -1,
+        }
+    }
 }
 
 /// A movement that was found possible, with the balance of each account after it.
@@ -83,7 +106,10 @@ impl MovementRefusal {
                 requested,
                 unit: unit.clone(),
             },
-            Self::Limit => Error::BalanceLimit { unit: unit.clone() },
+            Self::Limit => Error::BalanceLimit {
+                unit: unit.clone(),
+                account: None,
+            },
             Self::Inconsistent => Error::internal("L3: less is held than a record explains"),
         }
     }
@@ -287,15 +313,13 @@ fn plan(
         let (Some(available), Some(held)) = (available, held) else {
             return Err(MovementRefusal::Limit);
         };
-        let version = before.version + 1;
-        planned.push((
-            leg,
-            Balance {
-                available,
-                held,
-                version,
-            },
-        ));
+        let after = Balance {
+            available,
+            held,
+            version: before.version + 1,
+            reservation_count: before.reservation_count + leg.reservation.added(),
+        };
+        planned.push((leg, after));
     }
     Ok(Movement {
         unit: unit.clone(),

@@ -16,9 +16,11 @@ pub struct Verification {
     pub opening_legs: &'static str,
     /// What holds of closing movements; none if the kind's records have none.
     pub closing: Option<ClosingVerification>,
-    /// What open records of the kind hold: `owner_id, account_id, unit, held`; none if the kind holds nothing. The sum over
-    /// all kinds is what the account must hold.
+    /// What open records of the kind hold, and how many of them hold it: `owner_id, account_id, unit, held, reservations`;
+    /// none if the kind holds nothing. The sums over all kinds are what the account must have.
     pub held: Option<&'static str>,
+    /// The causes of movements that may take a part of what a reservation holds, and leave it open.
+    pub partial_causes: &'static [Cause],
     /// The idempotency keys: `owner_id, kind, external_id, id, account_id, unit`.
     pub keys: &'static str,
     /// Complete statements that answer a row for each breach: owner, account (NULL: all of the owner), unit, what is

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tonic::Code;
 
-use crate::error::{Error, KeyHolder, Outcome, Violations};
+use crate::error::{AdjustmentHolder, Error, KeyHolder, Outcome, Violations};
 use crate::limits::{
     ENTERPRISE_CURRENCIES_MAX, REQUEST_BYTES_MAX, RESPONSE_BYTES_MAX, RETRY_DELAY,
     VIOLATION_CHARS_MAX, VIOLATIONS_MAX,
@@ -101,6 +101,7 @@ pub(crate) fn describe(error: &Error) -> ErrorDescription {
         Error::PartnerAccessDenied => partner_access_denied(),
         Error::IdempotencyKeyReused { field } => idempotency_key_reused(field),
         Error::RecordKeyReused { field, holder } => record_key_reused(field, holder),
+        Error::AdjustmentKeyReused(holder) => adjustment_key_reused(holder),
         Error::ClientNotFound(id) => client_not_found(id.as_ref()),
         Error::PartnerNotFound(id) => not_found(Reason::PartnerNotFound, "partner", id),
         Error::ConnectionNotFound(id) => not_found(Reason::ConnectionNotFound, "connection", id),
@@ -134,7 +135,7 @@ pub(crate) fn describe(error: &Error) -> ErrorDescription {
             requested,
             unit,
         } => insufficient_balance(*available, *requested, unit),
-        Error::BalanceLimit { unit } => balance_limit(unit),
+        Error::BalanceLimit { unit, account } => balance_limit(unit, *account),
         Error::PageTooLarge { field, fits } => page_too_large(field, *fits),
         Error::Contention => contention(),
         Error::Overloaded => overloaded(),
@@ -354,6 +355,22 @@ fn with_holder(described: ErrorDescription, holder: &KeyHolder) -> ErrorDescript
     }
 }
 
+fn adjustment_key_reused(holder: &AdjustmentHolder) -> ErrorDescription {
+    let AdjustmentHolder {
+        id,
+        quantity,
+        unit,
+        created_at,
+    } = holder;
+    let text = format!(
+        "`external_id` was used before with other content, at {created_at} to adjust custody by {quantity} {unit}: \
+         send a new value, or the first request unchanged."
+    );
+    ErrorDescription::new(Code::AlreadyExists, Reason::IdempotencyKeyReused, text)
+        .with("field", "external_id")
+        .with("id", id)
+}
+
 fn client_exists(enterprise: EnterpriseId, client: ClientId) -> ErrorDescription {
     let text = format!("The enterprise {enterprise} has a client already: {client}.");
     ErrorDescription::new(Code::AlreadyExists, Reason::ClientExists, text)
@@ -464,11 +481,20 @@ fn insufficient_balance(available: Amount, requested: Amount, unit: &Unit) -> Er
         .with_unit(unit)
 }
 
-fn balance_limit(unit: &Unit) -> ErrorDescription {
-    let text = format!("The balance of {unit} would have more than 28 digits.");
-    precondition(Reason::BalanceLimit, unit.as_str(), text)
+fn balance_limit(unit: &Unit, account: Option<&'static str>) -> ErrorDescription {
+    let text = match account {
+        None => format!("The balance of {unit} would have more than 28 digits."),
+        Some(account) => format!(
+            "What the client has of {unit}, in {account} and on its connections, would have more than 28 digits."
+        ),
+    };
+    let mut described = precondition(Reason::BalanceLimit, unit.as_str(), text)
         .with("limit", "9".repeat(28))
-        .with_unit(unit)
+        .with_unit(unit);
+    if let Some(account) = account {
+        described = described.with("account", account);
+    }
+    described
 }
 
 // The server and its database.

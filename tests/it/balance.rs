@@ -6,5 +6,6 @@ mod get;
 mod list_client;
 mod list_partner;
 mod past;
+mod plans;
 mod statements;
 mod world;

@@ -96,7 +96,7 @@ fn documented(reason: ErrorReason) -> (Code, Details, &'static [&'static str]) {
         Reason::BalanceLimit => (
             Code::FailedPrecondition,
             Precondition,
-            &["currency", "limit"],
+            &["account", "currency", "limit"],
         ),
         Reason::Overloaded => (Code::ResourceExhausted, Retry, &[]),
         Reason::MessageTooLarge => (Code::ResourceExhausted, Nothing, &["limit"]),

@@ -57,9 +57,9 @@ async fn analyze_of_growing_tables_samples_few_rows() {
     let columns = "SELECT a.attrelid::regclass || '.' || a.attname FROM pg_attribute a
           WHERE a.attnum > 0 AND NOT a.attisdropped AND a.attstattarget IS DISTINCT FROM 20
             AND (a.attrelid = ANY('{account, entry, allocation, bucket_action}'::regclass[])
-              OR a.attrelid IN (
-                SELECT indexrelid FROM pg_index WHERE indexprs IS NOT NULL
-                   AND indrelid = ANY('{account, entry, allocation, bucket_action}'::regclass[])))";
+              OR EXISTS (
+                SELECT FROM pg_index i WHERE i.indexrelid = a.attrelid AND i.indkey[a.attnum - 1] = 0
+                   AND i.indrelid = ANY('{account, entry, allocation, bucket_action}'::regclass[])))";
     assert_eq!(texts(&client, columns).await, Vec::<String>::new());
 }
 

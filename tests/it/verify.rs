@@ -4,6 +4,7 @@ mod breaches;
 mod buckets;
 mod calls;
 mod command;
+mod reservation_counts;
 mod sound;
 
 use earmark::proto::balance::v1::verify_ledger_response::Event;

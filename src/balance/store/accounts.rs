@@ -39,6 +39,7 @@ struct AccountRow {
     available: Decimal,
     held: Decimal,
     version: i64,
+    reservation_count: i64,
 }
 
 /// Bytes that one currency takes in an answer at least: what makes it an element of a map, and seven fields of a byte or more.
@@ -71,6 +72,7 @@ pub(super) async fn accounts(
             available: amount(row.available)?,
             held: amount(row.held)?,
             version: row.version,
+            reservation_count: row.reservation_count,
         };
         accounts
             .entry(row.account_id)

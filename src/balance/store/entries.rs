@@ -144,6 +144,7 @@ struct Row {
     cause_id: Uuid,
     time: DateTime<Utc>,
     external_id: Option<String>,
+    reservation_count: i64,
 }
 
 impl TryFrom<Row> for BalanceEntry {
@@ -159,6 +160,7 @@ impl TryFrom<Row> for BalanceEntry {
                 available: amount(row.available)?,
                 held: amount(row.held)?,
                 version: row.version,
+                reservation_count: row.reservation_count,
             },
             cause: Cause::parse(&row.cause)
                 .ok_or_else(|| Error::internal("an entry has an unknown cause"))?,

@@ -22,6 +22,7 @@ pub(super) type EntryColumns = (
     SqlUuid,
     Timestamptz,
     Nullable<Text>,
+    BigInt,
 );
 
 /// The way that a list takes through the journal.
@@ -136,7 +137,7 @@ const SELECT: &str = "\
     SELECT p.account_id, p.unit, p.version, p.available_delta, p.held_delta, p.available, p.held, p.cause, p.cause_id, \
         p.time, CASE WHEN p.cause = 'ADJUST' THEN (\
             SELECT j.external_id FROM adjustment j WHERE j.owner_id = p.owner_id AND j.id = p.cause_id\
-        ) END \
+        ) END, p.reservation_count \
     FROM page p ORDER BY p.time {direction}, p.account_id {direction}, p.unit {direction}";
 
 /// All of an owner's entries but those of its world and transit accounts.

@@ -30,14 +30,15 @@ use crate::types::unit::Unit;
 /// but is stored as open.
 const COLUMNS: &str = "b.owner_id, b.id, b.name, b.description, b.status, b.usage_type, b.unit, b.valid_from, b.valid_to,
     b.details::text, b.version, b.created_at,
-    coalesce(a.available, 0), coalesce(a.held, 0), coalesce(a.version, 0), d.expired IS NOT NULL";
+    coalesce(a.available, 0), coalesce(a.held, 0), coalesce(a.version, 0), coalesce(a.reservation_count, 0),
+    d.expired IS NOT NULL";
 
 /// Behind a bucket `b`: its account, unless nothing was ever in it, and one expired reserve that is
 /// stored as open. LIMIT keeps any plan to looking
 /// these up for each bucket.
 fn joins() -> String {
     format!(
-        "LEFT JOIN LATERAL (SELECT available, held, version FROM account
+        "LEFT JOIN LATERAL (SELECT available, held, version, reservation_count FROM account
             WHERE owner_id = b.owner_id AND account_id = '{own}' AND unit = b.unit LIMIT 1) a ON true
         LEFT JOIN LATERAL (SELECT true AS expired FROM bucket_action
             WHERE owner_id = b.owner_id AND status = 'CREATED' AND expire_time <= {CLOCK}
@@ -63,6 +64,7 @@ type BucketRowSql = (
     Numeric,
     Numeric,
     BigInt,
+    BigInt,
     Bool,
 );
 
@@ -84,6 +86,7 @@ struct Row {
     available: Decimal,
     held: Decimal,
     account_version: i64,
+    reservation_count: i64,
     has_expired: bool,
 }
 
@@ -114,6 +117,7 @@ impl Row {
                 available: amount(self.available)?,
                 held: amount(self.held)?,
                 version: self.account_version,
+                reservation_count: self.reservation_count,
             },
             validity,
             version: self.version + self.account_version,

@@ -1,12 +1,12 @@
 //! What custodians ask of adjustments, and what they are answered.
 
-use crate::error::{Error, Result};
+use crate::error::{AdjustmentHolder, Error, Result};
 use crate::ledger::account::{AccountKey, Balance, Cause};
 use crate::ledger::adjustment::model::Adjustment;
 use crate::ledger::adjustment::model::Adjustments;
 use crate::ledger::adjustment::records::AdjustmentRecords;
 use crate::ledger::adjustment::statements::{AdjustmentKey, AdjustmentReads};
-use crate::ledger::books::{Books, Leg, Owner};
+use crate::ledger::books::{Books, Leg, MovementRefusal, Owner, ReservationChange};
 use crate::ledger::enterprise;
 use crate::ledger::kind::{
     AccountReads, BalanceAt, CommandHead, Judgement, KindState, Origin, Request,
@@ -17,6 +17,9 @@ use crate::types::content::ContentHash;
 use crate::types::ids::{AccountId, AdjustmentId, OwnerId, ordered_id};
 use crate::types::time::Time;
 use crate::types::unit::Unit;
+
+/// The only account that is adjusted, as callers know it.
+const CUSTODY: &str = "custody";
 
 /// Deposits value to custody or withdraws it.
 #[derive(Clone, Debug)]
@@ -83,9 +86,12 @@ impl Request for AdjustCustody {
         match records.by_key(&self.external_id) {
             None => self.judge_new(now, owner, records, command).into(),
             Some(stored) if stored.content == self.content => replay(stored.clone()),
-            Some(_) => Error::IdempotencyKeyReused {
-                field: "external_id",
-            }
+            Some(stored) => Error::AdjustmentKeyReused(Box::new(AdjustmentHolder {
+                id: stored.id,
+                quantity: stored.quantity,
+                unit: stored.unit.clone(),
+                created_at: stored.created_at,
+            }))
             .into(),
         }
     }
@@ -135,16 +141,24 @@ impl AdjustCustody {
                 account: AccountId::WORLD,
                 available: self.quantity.negated(),
                 held: Amount::ZERO,
+                reservation: ReservationChange::None,
             },
             Leg {
                 account: AccountId::OWN,
                 available: self.quantity,
                 held: Amount::ZERO,
+                reservation: ReservationChange::None,
             },
         ];
         let movement = owner
             .plan(&self.unit, legs)
-            .map_err(|refusal| refusal.into_error(&self.unit, self.quantity.negated()))?;
+            .map_err(|refusal| match refusal {
+                MovementRefusal::Limit => Error::BalanceLimit {
+                    unit: self.unit.clone(),
+                    account: Some(CUSTODY),
+                },
+                refusal => refusal.into_error(&self.unit, self.quantity.negated()),
+            })?;
         let custody = owner.balance_after(&movement, AccountId::OWN);
         let time = owner.next_time(now);
         let id = ordered_id(time, command.entropy);

@@ -8,6 +8,7 @@ pub(super) const VERIFICATION: Verification = Verification {
     opening_legs: OPENING_LEGS,
     closing: None,
     held: None,
+    partial_causes: &[],
     keys: KEYS,
     checks: &[],
 };

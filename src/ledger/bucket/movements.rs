@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::ledger::account::Balance;
-use crate::ledger::books::{Leg, Owner};
+use crate::ledger::books::{Leg, Owner, ReservationChange};
 use crate::types::amount::Amount;
 use crate::types::ids::AccountId;
 use crate::types::unit::Unit;
@@ -19,7 +19,10 @@ pub(super) fn judge_room(owner: &Owner, unit: &Unit, amount: Amount) -> Result<(
     if total.is_some_and(|total| total < Amount::DECIMAL_LIMIT) {
         Ok(())
     } else {
-        Err(Error::BalanceLimit { unit: unit.clone() })
+        Err(Error::BalanceLimit {
+            unit: unit.clone(),
+            account: None,
+        })
     }
 }
 
@@ -34,14 +37,20 @@ pub(super) fn available(account: AccountId, available: Amount) -> Leg {
         account,
         available,
         held: Amount::ZERO,
+        reservation: ReservationChange::None,
     }
 }
 
-/// A leg that makes a part of what is held available again, and gives up the rest of it.
-pub(super) fn given_back(available: Amount, held: Amount) -> Leg {
+/// A leg that takes `held` from a reserve, which keeps `kept`, and makes a part of it available again.
+pub(super) fn taken_from_reserve(available: Amount, held: Amount, kept: Amount) -> Leg {
     Leg {
         account: AccountId::OWN,
         available,
         held: held.negated(),
+        reservation: if kept.is_zero() {
+            ReservationChange::Closed
+        } else {
+            ReservationChange::None
+        },
     }
 }

@@ -4,13 +4,13 @@ use uuid::Uuid;
 
 use crate::error::{Error, Result};
 use crate::ledger::account::Cause;
-use crate::ledger::books::{Books, Leg, Owner};
+use crate::ledger::books::{Books, Leg, Owner, ReservationChange};
 use crate::ledger::bucket::action_context::ActionContext;
 use crate::ledger::bucket::model::Buckets;
 use crate::ledger::bucket::model::{
     ActionEffect, ActionStatus, BalanceAction, BucketStatus, Reserve, ReserveClosing, ReserveUse,
 };
-use crate::ledger::bucket::movements::{available, given_back};
+use crate::ledger::bucket::movements::{available, taken_from_reserve};
 use crate::ledger::bucket::records::BucketRecords;
 use crate::ledger::bucket::request::{BucketReply, Quantity, ReserveDraw};
 use crate::ledger::kind::KindState;
@@ -35,7 +35,8 @@ pub(super) fn release_due(books: &mut Books, state: &mut KindState<Buckets>) {
             let Some(held) = action.reserve().map(|reserve| reserve.remaining) else {
                 continue;
             };
-            match owner.plan(&action.unit, vec![given_back(held, held)]) {
+            let legs = vec![taken_from_reserve(held, held, Amount::ZERO)];
+            match owner.plan(&action.unit, legs) {
                 Ok(movement) => {
                     let time = owner.next_time(now);
                     let ActionId(cause_id) = action.id;
@@ -80,6 +81,7 @@ pub(super) fn hold(
         account: AccountId::OWN,
         available: amount.negated(),
         held: *amount,
+        reservation: ReservationChange::Opened,
     }];
     let movement = context.plan(owner, legs, *amount)?;
     let effect = ActionEffect::Reserve(Reserve {
@@ -99,7 +101,8 @@ pub(super) fn give_back(
 ) -> Result<BucketReply> {
     let reserve = find_reserve(records, id)?;
     let held = held_by(&reserve)?;
-    let movement = context.plan(owner, vec![given_back(held, held)], held)?;
+    let legs = vec![taken_from_reserve(held, held, Amount::ZERO)];
+    let movement = context.plan(owner, legs, held)?;
     let effect = ActionEffect::Unreserve { reserve: id };
     let (action, reply) = context.carry_out(owner, records, movement, held, effect);
     reduce(records, reserve, Amount::ZERO, &action);
@@ -135,7 +138,7 @@ pub(super) fn deduct(
     };
     let taken = if from.keep_rest { *amount } else { held };
     let legs = vec![
-        given_back(returned, taken),
+        taken_from_reserve(returned, taken, kept),
         available(AccountId::WORLD, *amount),
     ];
     let movement = context.plan(owner, legs, *amount)?;

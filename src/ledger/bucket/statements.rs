@@ -133,8 +133,9 @@ const PROOF: &str = "\
 /// The accounts of a bucket, which are read with it, in this order.
 const ACCOUNTS: [AccountId; 3] = [AccountId::OWN, AccountId::WORLD, AccountId::TRANSIT];
 const ACCOUNT_COLUMNS: &str = "\
-    own.available, own.held, own.version, world.available, world.held, world.version, \
-    transit.available, transit.held, transit.version";
+    own.available, own.held, own.version, own.reservation_count, \
+    world.available, world.held, world.version, world.reservation_count, \
+    transit.available, transit.held, transit.version, transit.reservation_count";
 const JOIN_ACCOUNTS: &str = "\
     LEFT JOIN account own ON own.owner_id = t.owner_id AND own.unit = t.unit \
         AND own.account_id = '00000000-0000-0000-0000-000000000001' \

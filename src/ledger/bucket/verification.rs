@@ -24,6 +24,7 @@ pub(super) const VERIFICATION: Verification = Verification {
         record: RECORD,
     }),
     held: Some(HELD),
+    partial_causes: &[Cause::DEDUCT],
     keys: KEYS,
     checks: &[
         (Invariant::L5, L5_DONE),
@@ -127,7 +128,8 @@ const RECORD: &str = "\
 const HELD: &str = concat!(
     "SELECT owner_id, ",
     own!(),
-    " AS account_id, unit, sum(remaining_amount) AS held \
+    " AS account_id, unit, sum(remaining_amount) AS held, \
+            count(*) FILTER (WHERE remaining_amount > 0) AS reservations \
      FROM bucket_action WHERE owner_id BETWEEN $1 AND $2 AND status = 'CREATED' GROUP BY 1, 2, 3"
 );
 

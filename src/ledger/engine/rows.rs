@@ -13,7 +13,7 @@ columns!(AccountName {
 columns!(Account {
     owner: ["owner_id"];
     key: ["account_id", "unit"];
-    balance: ["available", "held", "version"];
+    balance: ["available", "held", "version", "reservation_count"];
 });
 
 columns!(AccountChange {
@@ -26,7 +26,7 @@ columns!(Entry {
     key: ["account_id", "unit"];
     available_delta: ["available_delta"];
     held_delta: ["held_delta"];
-    after: ["available", "held", "version"];
+    after: ["available", "held", "version", "reservation_count"];
     cause: ["cause"];
     cause_id: ["cause_id"];
     time: ["time"];

@@ -65,7 +65,7 @@ const ENTERPRISES: &str = "\
 
 /// By the primary key, as a [`Lookup`] finds records.
 const BALANCE_AT: &str = "\
-    SELECT e.available, e.held, e.version FROM entry e \
+    SELECT e.available, e.held, e.version, e.reservation_count FROM entry e \
     WHERE e.owner_id = $1 AND e.account_id = $2 AND e.unit = $3 AND e.version >= $4 AND e.version <= $4 \
     ORDER BY e.version LIMIT 1";
 
@@ -80,7 +80,7 @@ const ENTRY_EXISTS: &str = "\
 const UPDATED_ACCOUNTS: UpdateShape = UpdateShape {
     table: "account",
     keys: &["owner_id", "account_id", "unit"],
-    set: &["available", "held", "version"],
+    set: &["available", "held", "version", "reservation_count"],
     compared: &["stored_version"],
     condition: "t.version = n.stored_version",
     has_other_indexes: false,

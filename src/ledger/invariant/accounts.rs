@@ -1,6 +1,7 @@
 //! L1, L2, L3 and L7: accounts and entries.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use uuid::Uuid;
 
@@ -10,6 +11,7 @@ use crate::ledger::bucket::model::ActionStatus;
 use crate::ledger::invariant::dump::LedgerDump;
 use crate::ledger::invariant::report::{ExactSum, ShownBalance, breach, own_account, source};
 use crate::ledger::oes::model::Status;
+use crate::types::amount::Amount;
 use crate::types::ids::{AccountId, OwnerId};
 use crate::types::unit::Unit;
 
@@ -53,14 +55,15 @@ pub(super) fn no_overdraft(dump: &LedgerDump) -> Vec<Breach> {
         .collect()
 }
 
-/// L3: an account's held equals the sum of its open reservations.
+/// L3: an account's held equals the sum of its open reservations, and its counter the number of those that hold something.
 pub(super) fn held_is_explained(dump: &LedgerDump) -> Vec<Breach> {
-    let mut held: BTreeMap<(OwnerId, AccountKey), (ExactSum, ExactSum)> = BTreeMap::new();
+    let mut held: BTreeMap<(OwnerId, AccountKey), (HeldSum, HeldSum)> = BTreeMap::new();
     for account in &dump.accounts {
         let (_, actual) = held
             .entry((account.owner, account.key.clone()))
             .or_default();
-        actual.add(account.balance.held);
+        actual.sum.add(account.balance.held);
+        actual.reservations = account.balance.reservation_count;
     }
     for allocation in &dump.allocations {
         if allocation.record.status != Status::Reserved {
@@ -87,6 +90,26 @@ pub(super) fn held_is_explained(dump: &LedgerDump) -> Vec<Breach> {
             breach(Invariant::L3, (*owner, key), expected, actual)
         })
         .collect()
+}
+
+/// What is held, and by how many reservations.
+#[derive(Clone, Copy, Default, PartialEq)]
+struct HeldSum {
+    sum: ExactSum,
+    reservations: i64,
+}
+
+impl HeldSum {
+    fn add(&mut self, quantity: Amount) {
+        self.sum.add(quantity);
+        self.reservations += i64::from(!quantity.is_zero());
+    }
+}
+
+impl fmt::Display for HeldSum {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} held by {}", self.sum, self.reservations)
+    }
 }
 
 /// L7: a movement's entries sum to zero over all its owners; all of them must be in the dump.

@@ -44,7 +44,8 @@ fn account_breach(
         let sum = |before: Amount, delta| before.checked_add(delta);
         let follows = entry.after.version == before.version + 1
             && sum(before.available, entry.available_delta) == Some(entry.after.available)
-            && sum(before.held, entry.held_delta) == Some(entry.after.held);
+            && sum(before.held, entry.held_delta) == Some(entry.after.held)
+            && counts_on(before.reservation_count, entry);
         if !follows {
             let expected = format!(
                 "{} and then {} available, {} held, as version {}",
@@ -75,6 +76,20 @@ fn account_breach(
         );
         breach(Invariant::L4, place, expected, actual)
     })
+}
+
+/// Whether an entry's counter of open reservations follows from the one before it. A deduction may leave its reserve open.
+fn counts_on(before: i64, entry: &Entry) -> bool {
+    let after = entry.after;
+    let change = after.reservation_count - before;
+    let fits = if entry.held_delta.is_zero() {
+        change == 0
+    } else if entry.held_delta.is_negative() {
+        change == -1 || (change == 0 && entry.cause == Cause::DEDUCT)
+    } else {
+        change == 1
+    };
+    fits && (after.reservation_count == 0) == after.held.is_zero()
 }
 
 /// All entries of a movement bear one time, and no two movements of an owner bear the same.

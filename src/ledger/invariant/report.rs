@@ -44,8 +44,12 @@ impl fmt::Display for ShownBalance {
             available,
             held,
             version,
+            reservation_count,
         } = self.0;
-        write!(f, "{available} available, {held} held, version {version}")
+        write!(
+            f,
+            "{available} available, {held} held by {reservation_count}, version {version}"
+        )
     }
 }
 

@@ -72,6 +72,7 @@ fn movement(
             .expect("in range");
         balance.held = balance.held.checked_add(amount(*held)).expect("in range");
         balance.version += 1;
+        balance.reservation_count += held.signum();
         dump.entries.push(Entry {
             owner: OWNER,
             key: key(*account),
@@ -243,6 +244,14 @@ fn breaks(invariant: Invariant, account: Option<AccountId>, harm: impl FnOnce(&m
         found,
         "{invariant:?} at {account:?} is not among {breaches:#?}"
     );
+}
+
+#[test]
+fn l3_and_l4_a_count_that_is_not_that_of_the_open_reservations() {
+    let mut dump = sound();
+    account(&mut dump, AccountId::OWN).reservation_count += 1;
+    let found: Vec<Invariant> = check(&dump).iter().map(|breach| breach.invariant).collect();
+    assert_eq!(found, [Invariant::L3, Invariant::L4]);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::ledger::account::Cause;
-use crate::ledger::books::{Books, Leg, Movement, Owner};
+use crate::ledger::books::{Books, Leg, Movement, Owner, ReservationChange};
 use crate::ledger::enterprise;
 use crate::ledger::kind::{CommandHead, Judgement, KindState, Origin};
 use crate::ledger::oes::model::OesRecords;
@@ -185,11 +185,13 @@ pub(super) fn plan(owner: &Owner, allocation: &Allocation, cause: Cause) -> Resu
                 account: source,
                 available: Amount::ZERO,
                 held: given_up,
+                reservation: ReservationChange::Closed,
             },
             Leg {
                 account: target,
                 available: quantity,
                 held: Amount::ZERO,
+                reservation: ReservationChange::None,
             },
         ]
     } else {
@@ -197,6 +199,7 @@ pub(super) fn plan(owner: &Owner, allocation: &Allocation, cause: Cause) -> Resu
             account: source,
             available: quantity,
             held: given_up,
+            reservation: ReservationChange::Closed,
         }]
     };
     owner

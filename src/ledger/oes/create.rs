@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::ledger::account::Cause;
-use crate::ledger::books::{Books, Leg, Owner};
+use crate::ledger::books::{Books, Leg, Owner, ReservationChange};
 use crate::ledger::enterprise;
 use crate::ledger::kind::{CommandHead, KindState, Origin};
 use crate::ledger::oes::model::OesRecords;
@@ -146,17 +146,20 @@ fn legs(mode: Mode, terms: &AllocationTerms) -> Vec<Leg> {
             account: source,
             available: taken,
             held: terms.quantity,
+            reservation: ReservationChange::Opened,
         }],
         Mode::Instant => vec![
             Leg {
                 account: source,
                 available: taken,
                 held: Amount::ZERO,
+                reservation: ReservationChange::None,
             },
             Leg {
                 account: target,
                 available: terms.quantity,
                 held: Amount::ZERO,
+                reservation: ReservationChange::None,
             },
         ],
     }

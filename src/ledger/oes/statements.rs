@@ -114,7 +114,9 @@ const DUE: &str = "\
     ) t {join_accounts} ORDER BY t.expire_time, t.id";
 
 /// The two accounts of a reservation, read with it.
-const ACCOUNTS: &str = "own.available, own.held, own.version, net.available, net.held, net.version";
+const ACCOUNTS: &str = "\
+    own.available, own.held, own.version, own.reservation_count, \
+    net.available, net.held, net.version, net.reservation_count";
 const JOIN_ACCOUNTS: &str = "\
     LEFT JOIN account own ON own.owner_id = t.owner_id AND own.unit = t.currency \
         AND own.account_id = '00000000-0000-0000-0000-000000000001' \

@@ -19,6 +19,7 @@ pub(super) const VERIFICATION: Verification = Verification {
         record: RECORD,
     }),
     held: Some(HELD),
+    partial_causes: &[],
     keys: KEYS,
     checks: &[
         (Invariant::L5, L5_STATUS),
@@ -95,7 +96,7 @@ const RECORD: &str = "\
 const HELD: &str = concat!(
     "SELECT owner_id, ",
     source!(),
-    " AS account_id, currency AS unit, sum(quantity) AS held \
+    " AS account_id, currency AS unit, sum(quantity) AS held, count(*) AS reservations \
      FROM allocation WHERE owner_id BETWEEN $1 AND $2 AND status = 'RESERVED' GROUP BY 1, 2, 3"
 );
 

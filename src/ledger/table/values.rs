@@ -131,12 +131,18 @@ impl Stored for AccountKey {
 }
 
 impl Stored for Balance {
-    const TYPES: &'static [SqlType] = &[SqlType::Numeric, SqlType::Numeric, SqlType::BigInt];
+    const TYPES: &'static [SqlType] = &[
+        SqlType::Numeric,
+        SqlType::Numeric,
+        SqlType::BigInt,
+        SqlType::BigInt,
+    ];
 
     fn push<'a>(&'a self, arrays: &mut Arrays<'a>) {
         self.available.push(arrays);
         self.held.push(arrays);
         self.version.push(arrays);
+        self.reservation_count.push(arrays);
     }
 
     fn read(row: &Row, position: &mut usize) -> Result<Self, StoreError> {
@@ -144,6 +150,7 @@ impl Stored for Balance {
             available: Stored::read(row, position)?,
             held: Stored::read(row, position)?,
             version: Stored::read(row, position)?,
+            reservation_count: Stored::read(row, position)?,
         })
     }
 }
@@ -156,16 +163,18 @@ pub(in crate::ledger) fn read_balance_if_joined(
     row: &Row,
     position: &mut usize,
 ) -> Result<Option<Balance>, StoreError> {
-    let parts: (Option<Amount>, Option<Amount>, Option<i64>) = (
+    let parts: (Option<Amount>, Option<Amount>, Option<i64>, Option<i64>) = (
+        Stored::read(row, position)?,
         Stored::read(row, position)?,
         Stored::read(row, position)?,
         Stored::read(row, position)?,
     );
     Ok(match parts {
-        (Some(available), Some(held), Some(version)) => Some(Balance {
+        (Some(available), Some(held), Some(version), Some(reservation_count)) => Some(Balance {
             available,
             held,
             version,
+            reservation_count,
         }),
         _ => None,
     })

@@ -72,6 +72,7 @@ fn with_account(state: &mut BatchState, of: &str, available: i128, held: i128) {
         available: amount(available),
         held: amount(held),
         version: 7,
+        reservation_count: 0,
     };
     owner.load_account(AccountKey::new(AccountId::OWN, &unit(of)), balance);
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rust_decimal::Decimal;
 
-use crate::error::{Error, Result};
+use crate::error::{AdjustmentHolder, Error, Result};
 use crate::ledger::account::{Balance, Cause};
 use crate::ledger::adjustment::model::Adjustment;
 use crate::ledger::adjustment::request::{AdjustCustody, AdjustmentReply};
@@ -49,6 +49,8 @@ pub(super) struct Line {
     pub(super) free: i128,
     pub(super) set_aside: i128,
     pub(super) changes: i64,
+    /// How many records are open here.
+    pub(super) open: i64,
 }
 
 /// A record, and custody and connection after its movements.
@@ -86,6 +88,7 @@ impl Line {
             available: amount(self.free),
             held: amount(self.set_aside),
             version: self.changes,
+            reservation_count: self.open,
         }
     }
 }
@@ -191,6 +194,7 @@ impl Ledger {
         let line = self.lines.entry((account, unit.clone())).or_default();
         line.free += free;
         line.set_aside += set_aside;
+        line.open += set_aside.signum() as i64;
         line.changes += 1;
     }
 
@@ -459,9 +463,19 @@ impl Ledger {
             if deposit.shown.content == adjust.content {
                 return Ok(adjusted(deposit, Origin::Replayed));
             }
-            return Err(Error::IdempotencyKeyReused {
-                field: "external_id",
-            });
+            let Adjustment {
+                id,
+                quantity,
+                unit,
+                created_at,
+                ..
+            } = &deposit.shown;
+            return Err(Error::AdjustmentKeyReused(Box::new(AdjustmentHolder {
+                id: *id,
+                quantity: *quantity,
+                unit: unit.clone(),
+                created_at: *created_at,
+            })));
         }
         let (unit, quantity) = (&adjust.unit, number(adjust.quantity));
         // All that ever came in and did not leave, whatever account it is in now.
@@ -472,7 +486,10 @@ impl Ledger {
             .map(|(_, line)| line.free + line.set_aside)
             .sum();
         if inside + quantity > GREATEST {
-            return Err(Error::BalanceLimit { unit: unit.clone() });
+            return Err(Error::BalanceLimit {
+                unit: unit.clone(),
+                account: Some("custody"),
+            });
         }
         let free = self.line(AccountId::OWN, unit).free;
         if free + quantity < 0 {

@@ -21,8 +21,8 @@ pub(super) fn per_chunk() -> Vec<(Invariant, String)> {
     let mut checks: Vec<(Invariant, String)> = [
         (Invariant::L1, L1_CONSERVATION),
         (Invariant::L2, L2_OVERDRAFT),
-        (Invariant::L4, L4_SEQUENCE),
         (Invariant::L4, L4_ACCOUNTS),
+        (Invariant::L4, L4_COUNT),
         (Invariant::L4, L4_ONE_TIME_PER_MOVEMENT),
         (Invariant::L4, L4_ONE_MOVEMENT_PER_TIME),
         (Invariant::L7, L7_MOVEMENTS),
@@ -31,6 +31,7 @@ pub(super) fn per_chunk() -> Vec<(Invariant, String)> {
     .into();
     checks.extend([
         (Invariant::L3, l3_held()),
+        (Invariant::L4, l4_sequence()),
         (Invariant::L5, l5_closings()),
         (Invariant::L6, l6_openings()),
         (Invariant::L6, l6_unexplained()),
@@ -70,54 +71,85 @@ const L2_OVERDRAFT: &str = concat!(
     ")"
 );
 
-/// L3: an account whose held value is not that of its open reservations, or reservations whose account does not exist.
-/// Several kinds may hold value of one account.
+/// L3: an account whose held value is not that of its open reservations, or whose counter is not their number, or
+/// reservations whose account does not exist. Several kinds may hold value of one account.
 fn l3_held() -> String {
     let held = union(|verification| verification.held);
     format!(
         concat!(
-            "SELECT owner_id, account_id, unit, ",
+            "SELECT owner_id, account_id, unit, c.expected, c.actual \
+             FROM (\
+                 SELECT owner_id, account_id, unit, held, reservation_count \
+                 FROM account WHERE owner_id BETWEEN $1 AND $2\
+             ) a \
+             FULL JOIN (\
+                 SELECT owner_id, account_id, unit, sum(held) AS held, sum(reservations) AS reservations \
+                 FROM ({held}) k GROUP BY 1, 2, 3\
+             ) r USING (owner_id, account_id, unit) \
+             CROSS JOIN LATERAL (VALUES \
+                 (coalesce(a.held, 0) <> coalesce(r.held, 0), ",
             amount!("coalesce(r.held, 0)"),
             "::text, ",
             amount!("coalesce(a.held, 0)"),
-            "::text \
-             FROM (SELECT owner_id, account_id, unit, held FROM account WHERE owner_id BETWEEN $1 AND $2) a \
-             FULL JOIN (\
-                 SELECT owner_id, account_id, unit, sum(held) AS held FROM ({held}) k GROUP BY 1, 2, 3\
-             ) r USING (owner_id, account_id, unit) \
-             WHERE coalesce(a.held, 0) <> coalesce(r.held, 0)"
+            "::text), \
+                 (coalesce(a.reservation_count, 0) <> coalesce(r.reservations, 0), \
+                  format('%s open reservations', coalesce(r.reservations, 0)), \
+                  format('%s counted', coalesce(a.reservation_count, 0)))\
+             ) c(is_broken, expected, actual) \
+             WHERE c.is_broken"
         ),
         held = held
     )
 }
 
 /// L4: an entry that does not follow from the one before it: a gap in the versions, a balance that is not the sum, a time
-/// that stands still or goes back.
-const L4_SEQUENCE: &str = concat!(
-    "SELECT owner_id, account_id, unit, \
-            format('%s available, %s held, version %s, later than %s', \
-                   ",
-    amount!("available_before + available_delta"),
-    ", ",
-    amount!("held_before + held_delta"),
-    ", \
-                   version_before::numeric + 1, coalesce(",
-    time!("time_before"),
-    ", 'any')), \
-            ",
-    balance!("available", "held", "version"),
-    " || ', at ' || ",
-    time!("time"),
-    " \
-     FROM (\
-         SELECT *, coalesce(lag(available) OVER w, 0) AS available_before, coalesce(lag(held) OVER w, 0) AS held_before, \
-                coalesce(lag(version) OVER w, 0) AS version_before, lag(time) OVER w AS time_before \
-         FROM entry WHERE owner_id BETWEEN $1 AND $2 \
-         WINDOW w AS (PARTITION BY owner_id, account_id, unit ORDER BY version)\
-     ) e \
-     WHERE version - version_before <> 1 OR available <> available_before + available_delta \
-        OR held <> held_before + held_delta OR time <= time_before"
-);
+/// that stands still or goes back, a count of reservations that does not go on by the one that was opened or closed.
+fn l4_sequence() -> String {
+    let partial = VERIFICATIONS.iter().flat_map(|kind| kind.partial_causes);
+    let partial = list(partial.copied());
+    format!(
+        concat!(
+            "SELECT owner_id, account_id, unit, \
+                    format('%s available, %s held by %s, version %s, later than %s', \
+                           ",
+            amount!("available_before + available_delta"),
+            ", ",
+            amount!("held_before + held_delta"),
+            ", count_before + sign(held_delta), \
+                           version_before::numeric + 1, coalesce(",
+            time!("time_before"),
+            ", 'any')), \
+                    format('%s available, %s held by %s, version %s, at %s', \
+                           ",
+            amount!("available"),
+            ", ",
+            amount!("held"),
+            ", reservation_count, version, ",
+            time!("time"),
+            ") \
+             FROM (\
+                 SELECT *, coalesce(lag(available) OVER w, 0) AS available_before, \
+                        coalesce(lag(held) OVER w, 0) AS held_before, coalesce(lag(version) OVER w, 0) AS version_before, \
+                        coalesce(lag(reservation_count) OVER w, 0) AS count_before, lag(time) OVER w AS time_before \
+                 FROM entry WHERE owner_id BETWEEN $1 AND $2 \
+                 WINDOW w AS (PARTITION BY owner_id, account_id, unit ORDER BY version)\
+             ) e \
+             WHERE version - version_before <> 1 OR available <> available_before + available_delta \
+                OR held <> held_before + held_delta OR time <= time_before \
+                OR (reservation_count - count_before <> sign(held_delta) \
+                    AND NOT (cause IN ({partial}) AND held_delta < 0 AND reservation_count = count_before)) \
+                OR (held = 0) <> (reservation_count = 0)"
+        ),
+        partial = partial
+    )
+}
+
+/// L4: an account whose count of reservations is not that of its last entry.
+const L4_COUNT: &str = "\
+    SELECT a.owner_id, a.account_id, a.unit, format('%s counted', e.reservation_count), \
+           format('%s counted', a.reservation_count) \
+    FROM account a JOIN entry e USING (owner_id, account_id, unit, version) \
+    WHERE a.owner_id BETWEEN $1 AND $2 AND a.reservation_count <> e.reservation_count";
 
 /// L4: an account that is not the sum of its entries, has another version than the last of them, or is not there. Since
 /// every entry follows from the one before, the sum is also what the last entry says.

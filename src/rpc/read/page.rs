@@ -42,7 +42,8 @@ impl Reader {
         self.sized_page(size, (size_max, size_max), token, binding)
     }
 
-    fn sized_page<C: PageCursor>(
+    /// The page of a list that takes a page size with this default and maximum, and a page token.
+    pub(crate) fn sized_page<C: PageCursor>(
         &mut self,
         size: i32,
         sizes: (u32, u32),

@@ -14,7 +14,7 @@ use earmark::proto::allocation::v1::{
     Allocation, AllocationSortField, AllocationStatus, AllocationType, CreateAllocationRequest,
     ListClientAllocationsRequest, ListPartnerAllocationsRequest,
 };
-use earmark::proto::balance::v1::GetBalanceRequest;
+use earmark::proto::balance::v1::{BalanceView, GetBalanceRequest};
 use earmark::proto::common::v1::SortDirection;
 use earmark::proto::network::v1::ConnectionMode;
 use futures_util::future::join_all;
@@ -133,6 +133,7 @@ async fn a_balance_never_shows_a_due_reservation_that_committed_after_the_clock_
     let request = GetBalanceRequest {
         enterprise_id: fixture.parties.enterprise.clone(),
         currency: "BTC".into(),
+        view: BalanceView::WithReservations.into(),
         ..Default::default()
     };
     let mut member = fixture

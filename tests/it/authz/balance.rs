@@ -139,6 +139,7 @@ fn get_balance(world: &World) -> Vec<Step> {
         connection_id: Some(NOBODY.into()),
         currency: "BTC".into(),
         moment: Some(Moment::AsOfVersion(1_000)),
+        ..Default::default()
     };
     let invalid = GetBalanceRequest {
         currency: String::new(),

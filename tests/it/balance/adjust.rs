@@ -2,7 +2,7 @@
 
 use earmark::proto::balance::v1::AdjustBalanceRequest;
 use earmark::proto::network::v1::ConnectionMode;
-use tonic::Code;
+use tonic::{Code, Status};
 
 use crate::support::earmark::{Earmark, NOBODY, balance, refusal};
 use crate::support::service::is_replayed;
@@ -85,10 +85,19 @@ async fn a_replay_shows_the_balance_of_the_first_answer() {
         },
     ];
     for other in others {
-        let refused = refusal(admin.adjust_balance(other).await);
+        let answer = admin.adjust_balance(other).await;
+        let text = answer.as_ref().map_or_else(Status::message, |_| "");
+        let expected = "to adjust custody by 100 BTC";
+        assert!(text.contains(expected), "{text}");
+        let refused = refusal(answer);
         let refused = refused.expect(Code::AlreadyExists, "IDEMPOTENCY_KEY_REUSED");
         assert_eq!(refused.metadata["field"], "external_id");
         assert_eq!(refused.metadata["outcome"], "not_applied");
+        // What has the key: the record, and what it did.
+        let stored = "SELECT id::text FROM adjustment WHERE external_id = 'd-1'";
+        let stored = earmark.sql().await.query_one(stored, &[]).await;
+        let stored: String = stored.expect("stored").get(0);
+        assert_eq!(refused.metadata["id"], stored);
     }
     // Another enterprise's keys are its own.
     let other = client_side(&earmark).await;
@@ -141,6 +150,7 @@ async fn a_clients_total_in_a_currency_has_at_most_28_digits() {
         let refused = refused.expect(Code::FailedPrecondition, "BALANCE_LIMIT");
         assert_eq!(refused.metadata["limit"], GREATEST);
         assert_eq!(refused.metadata["currency"], "BTC");
+        assert_eq!(refused.metadata["account"], "custody");
         assert_eq!(refused.metadata["outcome"], "not_applied");
         client
             .create_allocation(parties.allocation("BTC", quantity, key))

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use earmark::proto::allocation::v1::SubmitAllocationsRequest;
 use earmark::proto::allocation::v1::{AllocationType, CreateAllocationRequest, SubmitItem};
 use earmark::proto::balance::v1::get_balance_request::Moment;
-use earmark::proto::balance::v1::{GetBalanceRequest, GetBalanceResponse};
+use earmark::proto::balance::v1::{BalanceView, GetBalanceRequest, GetBalanceResponse};
 use earmark::proto::common::v1::Amount;
 use earmark::proto::network::v1::ConnectionMode;
 use prost_types::Timestamp;
@@ -95,45 +95,169 @@ async fn a_balance_is_returned_with_its_open_reservations() {
     assert_eq!(theirs.as_of, theirs.reservations[0].created_at);
 }
 
+/// Opens so many reservations of 1, 2, 3 … in turns on two connections.
+async fn open_many(world: &World, key: &str, many: usize) {
+    let mut rpc = world.all.allocation.clone();
+    let items = (0..many).map(|item| SubmitItem {
+        r#type: AllocationType::Allocation.into(),
+        connection_id: world.connections[if item % 2 == 0 { 0 } else { 4 }]
+            .id
+            .clone(),
+        amount: Some(Amount {
+            currency: "BTC".into(),
+            quantity: (item + 1).to_string(),
+        }),
+        client_external_id: format!("{key}-{item}"),
+        ..Default::default()
+    });
+    let request = SubmitAllocationsRequest {
+        enterprise_id: world.buyer.clone(),
+        items: items.collect(),
+        validate_only: false,
+    };
+    rpc.submit_allocations(request).await.expect("submitted");
+}
+
 #[tokio::test]
-async fn the_oldest_1000_reservations_are_listed_and_all_are_counted() {
+async fn reservations_are_shown_in_pages_of_one_version_whatever_happens_between_them() {
     let mut world = World::make().await;
     let buyer = world.buyer.clone();
     world.adjust(&buyer, "BTC", "1000000").await;
-    let mut rpc = world.all.allocation.clone();
-    for round in 0..2 {
-        let items = (0..600).map(|item| SubmitItem {
-            r#type: AllocationType::Allocation.into(),
-            connection_id: world.connections[if item % 2 == 0 { 0 } else { 4 }]
-                .id
-                .clone(),
-            amount: Some(Amount {
-                currency: "BTC".into(),
-                quantity: (item + 1).to_string(),
-            }),
-            client_external_id: format!("{round}-{item}"),
-            ..Default::default()
-        });
-        let request = SubmitAllocationsRequest {
-            enterprise_id: buyer.clone(),
-            items: items.collect(),
-            validate_only: false,
-        };
-        rpc.submit_allocations(request).await.expect("submitted");
+    // Some are open before the others, and are closed between the pages; the oldest of all is closed before the first.
+    let mut random = Random::new(2);
+    world.create(0, "BTC", "7", false).await;
+    world.close(&mut random).await;
+    for quantity in ["11", "12", "13"] {
+        world.create(4, "BTC", quantity, false).await;
     }
-    let answer = world.get(get(&buyer, None, "BTC")).await;
-    assert_eq!(answer.reservations.len(), 1_000);
-    assert_eq!(answer.reservation_count, 1_200);
-    assert_eq!(answer.reservation_total, (600 * 601).to_string());
-    assert_eq!(answer.balance.as_ref().expect("set").held, "360600");
-    let times: Vec<_> = answer
-        .reservations
+    open_many(&world, "a", 600).await;
+    open_many(&world, "b", 600).await;
+
+    let whole = GetBalanceRequest {
+        page_size: 5_000,
+        ..get(&buyer, None, "BTC")
+    };
+    let first = world.get(whole.clone()).await;
+    assert_eq!(first.reservations.len(), 1_000, "a larger page is reduced");
+    assert_eq!(first.reservation_count, 1_203);
+    assert_eq!(first.reservation_total, (600 * 601 + 36).to_string());
+    let default = GetBalanceRequest {
+        page_size: 0,
+        ..whole.clone()
+    };
+    let default = world.get(default).await;
+    assert_eq!(default.reservations, first.reservations[..100]);
+
+    let paged = GetBalanceRequest {
+        page_size: 170,
+        ..whole.clone()
+    };
+    let mut pages = vec![world.get(paged.clone()).await];
+    while let Some(token) = pages.last().map(|page| page.next_page_token.clone())
+        && !token.is_empty()
+    {
+        world.close(&mut random).await;
+        world.create(4, "BTC", "1", false).await;
+        let next = GetBalanceRequest {
+            page_token: token,
+            ..paged.clone()
+        };
+        pages.push(world.get(next).await);
+    }
+    assert_eq!(pages.len(), 8);
+    let mut shown = Vec::new();
+    for page in pages {
+        assert_eq!(
+            (&page.balance, page.reservation_count, page.as_of),
+            (&first.balance, first.reservation_count, first.as_of)
+        );
+        shown.extend(page.reservations);
+    }
+    assert_eq!(shown.len(), 1_203);
+    assert_eq!(shown[..1_000], first.reservations);
+    let times: Vec<_> = shown
         .iter()
         .map(|reservation| reservation.created_at.expect("set"))
         .map(|time| (time.seconds, time.nanos))
         .collect();
-    assert!(times.is_sorted(), "oldest first");
-    assert_eq!(sum(&answer), 300 * 601 + 400 * 401 / 2);
+    assert!(
+        times.is_sorted_by(|earlier, later| earlier < later),
+        "oldest first, none twice"
+    );
+    // The moment of the first page leads to the same reservations, in a page or in several.
+    let then = GetBalanceRequest {
+        moment: first.as_of.map(Moment::AsOf),
+        ..whole
+    };
+    let then = world.get(then).await;
+    assert_eq!(
+        (then.balance, then.reservations),
+        (first.balance, first.reservations)
+    );
+}
+
+#[tokio::test]
+async fn without_the_view_a_balance_comes_alone_and_takes_no_page_token() {
+    let mut world = World::make().await;
+    let (buyer, venue) = (world.buyer.clone(), world.venue.clone());
+    world.adjust(&buyer, "BTC", "100").await;
+    world.create(0, "BTC", "30", false).await;
+    world.create(4, "BTC", "5", false).await;
+    let with_view = GetBalanceRequest {
+        page_size: 1,
+        ..get(&buyer, None, "BTC")
+    };
+    let page = world.get(with_view.clone()).await;
+    assert_eq!(page.reservations.len(), 1);
+    let mut rpc = world.all.balance.clone();
+    for view in [BalanceView::Unspecified, BalanceView::Basic] {
+        let alone = GetBalanceRequest {
+            view: view.into(),
+            ..with_view.clone()
+        };
+        let answer = world.get(alone.clone()).await;
+        let expected = GetBalanceResponse {
+            reservations: Vec::new(),
+            next_page_token: String::new(),
+            ..page.clone()
+        };
+        assert_eq!(answer, expected);
+        assert_eq!(
+            (answer.reservation_count, &*answer.reservation_total),
+            (2, "35")
+        );
+        let with_token = GetBalanceRequest {
+            page_token: page.next_page_token.clone(),
+            ..alone
+        };
+        refusal(rpc.get_balance(with_token).await).expect_invalid(&["page_token"]);
+    }
+    let wrong = GetBalanceRequest {
+        view: 7,
+        page_size: -1,
+        ..with_view.clone()
+    };
+    refusal(rpc.get_balance(wrong).await).expect_invalid(&["view"]);
+    let negative = GetBalanceRequest {
+        page_size: -1,
+        ..with_view.clone()
+    };
+    refusal(rpc.get_balance(negative).await).expect_invalid(&["page_size"]);
+    // A token serves the request that it came from, and no other.
+    for other in [
+        get(&buyer, None, "ETH"),
+        get(&venue, Some(&world.connections[0].id), "BTC"),
+        GetBalanceRequest {
+            moment: Some(Moment::AsOfVersion(2)),
+            ..get(&buyer, None, "BTC")
+        },
+    ] {
+        let request = GetBalanceRequest {
+            page_token: page.next_page_token.clone(),
+            ..other
+        };
+        refusal(rpc.get_balance(request).await).expect(Code::InvalidArgument, "PAGE_TOKEN_INVALID");
+    }
 }
 
 #[tokio::test]
@@ -233,6 +357,9 @@ async fn checks_of_get_balance_run_in_the_documented_order() {
         connection_id: Some(String::new()),
         currency: String::new(),
         moment: Some(Moment::AsOfVersion(-1)),
+        view: BalanceView::Basic.into(),
+        page_token: "x".into(),
+        ..Default::default()
     };
     let mut writer = earmark.with_token(earmark.token("settlement_network_write", &[&one]));
     refusal(writer.balance.get_balance(wrong.clone()).await)
@@ -243,6 +370,7 @@ async fn checks_of_get_balance_run_in_the_documented_order() {
         "connection_id",
         "currency",
         "as_of_version",
+        "page_token",
     ]);
     let never = Timestamp {
         seconds: 0,

@@ -5,7 +5,7 @@ use earmark::proto::allocation::v1::{
     CreateAllocationRequest, CreateDeallocationRequest, ReleaseAllocationRequest,
 };
 use earmark::proto::balance::v1::{
-    AdjustBalanceRequest, GetBalanceRequest, GetBalanceResponse, ListEntriesRequest,
+    AdjustBalanceRequest, BalanceView, GetBalanceRequest, GetBalanceResponse, ListEntriesRequest,
     ListEntriesResponse,
 };
 use earmark::proto::common::v1::Amount;
@@ -257,12 +257,15 @@ fn enough<T>(result: Result<T, Status>) -> Option<T> {
 }
 
 /// A request for a balance as it stands.
+/// A request for a balance with its reservations.
 pub(super) fn get(enterprise: &str, connection: Option<&str>, currency: &str) -> GetBalanceRequest {
     GetBalanceRequest {
         enterprise_id: enterprise.into(),
         connection_id: connection.map(Into::into),
         currency: currency.into(),
-        moment: None,
+        view: BalanceView::WithReservations.into(),
+        page_size: 1_000,
+        ..Default::default()
     }
 }
 

@@ -6,7 +6,7 @@ use earmark::proto::allocation::v1::{
     AllocationStatus, AllocationType, CreateAllocationRequest, ListClientAllocationsRequest,
     SubmitAllocationsRequest,
 };
-use earmark::proto::balance::v1::{GetBalanceRequest, ListClientBalancesRequest};
+use earmark::proto::balance::v1::{BalanceView, GetBalanceRequest, ListClientBalancesRequest};
 use earmark::proto::common::v1::Balance;
 use earmark::proto::network::v1::ConnectionMode;
 use futures_util::future::join_all;
@@ -124,6 +124,8 @@ async fn a_balance_read_during_writes_equals_its_reservations() {
             let request = GetBalanceRequest {
                 enterprise_id: fixture.parties.enterprise.clone(),
                 currency: "BTC".into(),
+                view: BalanceView::WithReservations.into(),
+                page_size: 1_000,
                 ..Default::default()
             };
             let read = member.balance.clone().get_balance(request).await;

@@ -383,6 +383,7 @@ impl<'a> Reference<'a> {
             let facts = [
                 ("limit", LIMIT.to_string()),
                 ("currency", adjust.unit.into()),
+                ("account", "custody".into()),
             ];
             return refused(Code::FailedPrecondition, "BALANCE_LIMIT", facts);
         }

@@ -206,7 +206,9 @@ impl ModelClient {
                 Account::Connection(number) => Some(about.owner.connections[number].id.clone()),
             },
             currency: unit.into(),
-            moment: None,
+            view: balance::BalanceView::WithReservations.into(),
+            page_size: 1_000,
+            ..Default::default()
         };
         let mut client = self.member.balance.clone();
         let answer = client.get_balance(request).await?.into_inner();
@@ -467,7 +469,15 @@ fn refusal(status: &RpcStatus) -> Answer {
         return Answer::Lost(format!("{:?}: {}", status.code(), status.message()));
     };
     assert_eq!(info.domain, "earmark");
-    let facts: BTreeMap<_, _> = info.metadata.clone().into_iter().collect();
+    let mut facts: BTreeMap<_, _> = info.metadata.clone().into_iter().collect();
+    // No answer shows the id of an adjustment, so nobody knows which it must be.
+    if facts
+        .get("field")
+        .is_some_and(|field| field == "external_id")
+    {
+        let adjustment = facts.remove("id").expect("the record that has the key");
+        assert!(Uuid::try_parse(&adjustment).is_ok(), "{adjustment}");
+    }
     if facts.get("outcome").is_some_and(|told| told == "unknown") {
         return Answer::Lost(info.reason.clone());
     }

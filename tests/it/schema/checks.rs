@@ -538,6 +538,21 @@ fn refused_of_cas() -> Vec<Case> {
     cases
 }
 
+fn refused_counts() -> [Case; 2] {
+    [
+        (
+            "account_reservation_count",
+            format!("INSERT INTO account VALUES ({OWN}, {OWN}, 'BTC', 1, 0, 1, -1)"),
+        ),
+        (
+            "entry_reservation_count",
+            format!(
+                "INSERT INTO entry VALUES ({OWN}, {OWN}, 'BTC', 1, 1, 0, 1, 0, 'ADJUST', {OWN}, now(), -1)"
+            ),
+        ),
+    ]
+}
+
 /// The statements that must be refused, each with the check that must refuse it.
 fn refused() -> Vec<Case> {
     let mut cases = vec![
@@ -605,6 +620,7 @@ fn refused() -> Vec<Case> {
         cases.push(("allocation_quantity", allocation(&[("quantity", bad)])));
         cases.push(("adjustment_quantity", adjustment(bad)));
     }
+    cases.extend(refused_counts());
     cases.extend(refused_of_network());
     cases.extend(refused_of_cas());
     cases.extend(refused_of_buckets());

@@ -91,6 +91,7 @@ fn balance(row: &Row) -> Balance {
         available: amount(row, "available"),
         held: amount(row, "held"),
         version: row.get("version"),
+        reservation_count: row.get("reservation_count"),
     }
 }
 

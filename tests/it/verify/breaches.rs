@@ -153,6 +153,14 @@ async fn l3_detects_held_value_without_a_reservation() {
         ),
         (
             CUSTODY,
+            "UPDATE account SET reservation_count = reservation_count + 1 WHERE account_id = custody()",
+        ),
+        (
+            &*net,
+            "UPDATE account SET reservation_count = 0 WHERE account_id = {net}",
+        ),
+        (
+            CUSTODY,
             "DELETE FROM allocation WHERE client_external_id = 'open'",
         ),
         (
@@ -170,6 +178,28 @@ async fn l3_detects_held_value_without_a_reservation() {
         ),
     ] {
         broken.finds("L3", account, harm).await;
+    }
+    broken.is_sound().await;
+}
+
+#[tokio::test]
+async fn l4_detects_counts_of_reservations_that_do_not_go_on() {
+    let broken = Broken::open().await;
+    for (account, harm) in [
+        (
+            CUSTODY,
+            "UPDATE entry SET reservation_count = reservation_count + 1 WHERE account_id = custody() AND version = 4",
+        ),
+        (
+            CUSTODY,
+            "UPDATE entry SET reservation_count = 0 WHERE account_id = custody()",
+        ),
+        (
+            CUSTODY,
+            "UPDATE account SET reservation_count = reservation_count - 1 WHERE account_id = custody()",
+        ),
+    ] {
+        broken.finds("L4", account, harm).await;
     }
     broken.is_sound().await;
 }

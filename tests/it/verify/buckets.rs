@@ -19,13 +19,13 @@ use crate::verify::verify;
 
 /// A bucket with an action of every kind and status, named by their keys, and another bucket. The tables have no CHECK
 /// and UNIQUE constraints and can be restored.
-struct Broken {
-    fixture: BucketFixture,
-    sql: Client,
+pub(super) struct Broken {
+    pub(super) fixture: BucketFixture,
+    pub(super) sql: Client,
 }
 
 impl Broken {
-    async fn open() -> Self {
+    pub(super) async fn open() -> Self {
         let fixture = BucketFixture::open().await;
         fill(&fixture).await;
         assert_sound(&fixture.earmark).await;
@@ -230,6 +230,18 @@ async fn l1_to_l3_are_detected_on_buckets() {
             OWN,
             "UPDATE bucket_action SET status = 'COMPLETED' WHERE request_id = 'open'",
         ),
+        (
+            "L3",
+            OWN,
+            "UPDATE account SET reservation_count = reservation_count + 1
+              WHERE owner_id = main() AND account_id = own()",
+        ),
+        (
+            "L4",
+            OWN,
+            "UPDATE entry SET reservation_count = reservation_count - 1
+              WHERE owner_id = main() AND account_id = own() AND cause = 'DEDUCT' AND held_delta < 0",
+        ),
     ] {
         broken.finds(invariant, "main", account, harm).await;
     }
@@ -259,9 +271,10 @@ async fn l3_compares_an_account_with_the_sum_of_all_kinds() {
         .iter()
         .filter(|breach| &*breach.invariant == "L3")
         .collect();
-    let [found] = &found[..] else {
-        panic!("not one breach: {found:#?}");
+    let [found, count] = &found[..] else {
+        panic!("not one breach of the sum and one of the count: {found:#?}");
     };
+    assert_ne!(count.expected, count.actual);
     let expected: Decimal = found.expected.parse().expect("a number");
     assert_eq!(expected, sum.parse().expect("a number"));
     assert_ne!(found.expected, found.actual);

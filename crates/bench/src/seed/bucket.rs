@@ -94,11 +94,12 @@ const TABLES: [(&str, CopyLines); 6] = [
         SeedBucket::product,
     ),
     (
-        "account (owner_id, account_id, unit, available, held, version)",
+        "account (owner_id, account_id, unit, available, held, version, reservation_count)",
         SeedBucket::accounts,
     ),
     (
-        "entry (owner_id, account_id, unit, version, available_delta, held_delta, available, held, cause, cause_id, time)",
+        "entry (owner_id, account_id, unit, version, available_delta, held_delta, available, held, cause, cause_id, time, \
+         reservation_count)",
         SeedBucket::entries,
     ),
     (
@@ -190,16 +191,16 @@ impl SeedBucket {
             world_version,
         } = SeedBalance::after(self.of.actions);
         format!(
-            "{owner}\t{OWN}\t{UNIT}\t{available}\t{held}\t{own_version}\n\
-             {owner}\t{WORLD}\t{UNIT}\t{world}\t0\t{world_version}\n"
+            "{owner}\t{OWN}\t{UNIT}\t{available}\t{held}\t{own_version}\t{held}\n\
+             {owner}\t{WORLD}\t{UNIT}\t{world}\t0\t{world_version}\t0\n"
         )
     }
 
     fn entries(&self) -> String {
         let (owner, time) = (self.owner, self.time(0));
         let mut lines = format!(
-            "{owner}\t{OWN}\t{UNIT}\t1\t{OPENING}\t0\t{OPENING}\t0\tOPENING\t{owner}\t{time}\n\
-             {owner}\t{WORLD}\t{UNIT}\t1\t-{OPENING}\t0\t-{OPENING}\t0\tOPENING\t{owner}\t{time}\n"
+            "{owner}\t{OWN}\t{UNIT}\t1\t{OPENING}\t0\t{OPENING}\t0\tOPENING\t{owner}\t{time}\t0\n\
+             {owner}\t{WORLD}\t{UNIT}\t1\t-{OPENING}\t0\t-{OPENING}\t0\tOPENING\t{owner}\t{time}\t0\n"
         );
         for action in 1..=self.of.actions {
             let (id, time) = (self.action_id(action), self.time(action));
@@ -212,12 +213,12 @@ impl SeedBucket {
             } = SeedBalance::after(action);
             if is_reserve(action) {
                 lines += &format!(
-                    "{owner}\t{OWN}\t{UNIT}\t{own_version}\t-1\t1\t{available}\t{held}\tRESERVE\t{id}\t{time}\n"
+                    "{owner}\t{OWN}\t{UNIT}\t{own_version}\t-1\t1\t{available}\t{held}\tRESERVE\t{id}\t{time}\t{held}\n"
                 );
             } else {
                 lines += &format!(
-                    "{owner}\t{OWN}\t{UNIT}\t{own_version}\t-1\t0\t{available}\t{held}\tDEDUCT\t{id}\t{time}\n\
-                     {owner}\t{WORLD}\t{UNIT}\t{world_version}\t1\t0\t{world}\t0\tDEDUCT\t{id}\t{time}\n"
+                    "{owner}\t{OWN}\t{UNIT}\t{own_version}\t-1\t0\t{available}\t{held}\tDEDUCT\t{id}\t{time}\t{held}\n\
+                     {owner}\t{WORLD}\t{UNIT}\t{world_version}\t1\t0\t{world}\t0\tDEDUCT\t{id}\t{time}\t0\n"
                 );
             }
         }

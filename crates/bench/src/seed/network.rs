@@ -40,7 +40,7 @@ pub(crate) async fn seed(
             )
             .await?;
         let entries = "entry (owner_id, account_id, unit, version, available_delta, held_delta, available, held, cause, \
-                       cause_id, time)";
+                       cause_id, time, reservation_count)";
         loader
             .copy(entries, places(*network).map(|place| place.entry(start)))
             .await?;
@@ -104,7 +104,7 @@ impl SeedRecord {
         let held = self.version() - 1;
         format!(
             "{owner}\t00000000-0000-0000-0000-000000000001\tC{currency}\t{version}\t-1\t1\t{available}\t{held}\tRESERVE\t\
-             {cause}\t{time}\n",
+             {cause}\t{time}\t{held}\n",
             owner = ids::enterprise(self.enterprise),
             currency = self.currency(),
             version = self.version(),

@@ -35,7 +35,7 @@ SELECT owner_id, adjustment_id, 'deposit ' || unit, unit, 1000000000000, 'Openin
        start + c * interval '1 microsecond'
 FROM account_of;
 INSERT INTO account
-SELECT owner_id, account_id, unit, available, held, version
+SELECT owner_id, account_id, unit, available, held, version, held
 FROM account_of CROSS JOIN LATERAL (VALUES
     ('00000000-0000-0000-0000-000000000001'::uuid, 1000000000000 - records, records, 1 + records),
     ('00000000-0000-0000-0000-000000000002'::uuid, -1000000000000, 0, 1)
@@ -43,7 +43,7 @@ FROM account_of CROSS JOIN LATERAL (VALUES
 ORDER BY n, account_id, unit;
 INSERT INTO entry
 SELECT owner_id, account_id, unit, 1, change, 0, change, 0, 'ADJUST', adjustment_id,
-       start + c * interval '1 microsecond'
+       start + c * interval '1 microsecond', 0
 FROM account_of CROSS JOIN LATERAL (VALUES
     ('00000000-0000-0000-0000-000000000001'::uuid, 1000000000000),
     ('00000000-0000-0000-0000-000000000002'::uuid, -1000000000000)

@@ -34,8 +34,8 @@ WITH locked AS MATERIALIZED (
     FROM changed WHERE account_id = '00000000-0000-0000-0000-000000000001'
 )
 INSERT INTO entry (owner_id, account_id, unit, version, available_delta, held_delta, available, held, cause, cause_id,
-                   time)
+                   time, reservation_count)
 SELECT owner_id, account_id, unit, version,
        CASE account_id WHEN '00000000-0000-0000-0000-000000000001' THEN -1 ELSE 1 END, 0, available, held, 'DEDUCT',
-       action_id, now
+       action_id, now, reservation_count
 FROM changed;

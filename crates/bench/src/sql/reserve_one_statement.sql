@@ -12,7 +12,8 @@ WITH locked AS MATERIALIZED (
       AND coalesce(b.valid_to >= clock_timestamp(), true)
     FOR NO KEY UPDATE OF o
 ), changed AS (
-    UPDATE account a SET available = a.available - 1, held = a.held + 1, version = a.version + 1
+    UPDATE account a SET available = a.available - 1, held = a.held + 1, version = a.version + 1,
+        reservation_count = a.reservation_count + 1
     FROM locked l
     WHERE a.owner_id = l.owner_id AND a.account_id = '00000000-0000-0000-0000-000000000001' AND a.unit = l.unit
       AND a.available >= 1
@@ -28,5 +29,6 @@ WITH locked AS MATERIALIZED (
     FROM changed
 )
 INSERT INTO entry (owner_id, account_id, unit, version, available_delta, held_delta, available, held, cause, cause_id,
-                   time)
-SELECT owner_id, account_id, unit, version, -1, 1, available, held, 'RESERVE', id, now FROM changed;
+                   time, reservation_count)
+SELECT owner_id, account_id, unit, version, -1, 1, available, held, 'RESERVE', id, now, reservation_count
+FROM changed;

@@ -135,6 +135,7 @@ struct TextbookBucket {
     available: Decimal,
     held: Decimal,
     version: i64,
+    reservation_count: i64,
     world: Decimal,
     world_version: i64,
     clock: DateTime<Utc>,

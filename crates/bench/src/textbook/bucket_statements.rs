@@ -10,7 +10,7 @@ const LOCK: &str = "SELECT owner_id FROM owner WHERE owner_id = $1 FOR NO KEY UP
 /// The bucket, if it can be used, with its accounts.
 const BUCKET: &str = "\
     SELECT b.name, b.usage_type, b.party_account_id, b.details::text, b.version, own.available, own.held, own.version, \
-           world.available, world.version, clock_timestamp() \
+           own.reservation_count, world.available, world.version, clock_timestamp() \
     FROM bucket b \
     JOIN account own ON own.owner_id = b.owner_id AND own.account_id = $3 AND own.unit = b.unit \
     JOIN account world ON world.owner_id = b.owner_id AND world.account_id = $4 AND world.unit = b.unit \
@@ -24,15 +24,16 @@ const INSERT_ACTION: &str = "\
     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14::text::jsonb, $15, $16, $16)";
 const INSERT_RESERVE_ENTRY: &str = "\
     INSERT INTO entry (owner_id, account_id, unit, version, available_delta, held_delta, available, held, cause, \
-                       cause_id, time) \
-    VALUES ($1, $2, $3, $4, -($5::numeric), $5, $6, $7, 'RESERVE', $8, $9)";
+                       cause_id, time, reservation_count) \
+    VALUES ($1, $2, $3, $4, -($5::numeric), $5, $6, $7, 'RESERVE', $8, $9, $10)";
 const INSERT_DEDUCT_ENTRIES: &str = "\
     INSERT INTO entry (owner_id, account_id, unit, version, available_delta, held_delta, available, held, cause, \
-                       cause_id, time) \
-    VALUES ($1, $2, $3, $4, -($5::numeric), 0, $6, $7, 'DEDUCT', $8, $9), \
-           ($1, $10, $3, $11, $5, 0, $12, 0, 'DEDUCT', $8, $9)";
+                       cause_id, time, reservation_count) \
+    VALUES ($1, $2, $3, $4, -($5::numeric), 0, $6, $7, 'DEDUCT', $8, $9, $10), \
+           ($1, $11, $3, $12, $5, 0, $13, 0, 'DEDUCT', $8, $9, 0)";
 const UPDATE_ACCOUNT: &str = "\
-    UPDATE account SET available = $4, held = $5, version = $6 WHERE owner_id = $1 AND account_id = $2 AND unit = $3";
+    UPDATE account SET available = $4, held = $5, version = $6, reservation_count = $7 \
+    WHERE owner_id = $1 AND account_id = $2 AND unit = $3";
 const UPDATE_ACCOUNTS: &str = "\
     UPDATE account a SET available = n.available, version = n.version \
     FROM (VALUES ($3::uuid, $4::numeric, $5::bigint), ($6::uuid, $7::numeric, $8::bigint)) \

@@ -28,7 +28,7 @@ const STANDING: &str = "\
 const KEY: &str = "\
     SELECT id FROM allocation WHERE owner_id = $1 AND client_external_id = $2 AND type = 'ALLOCATION'";
 const ACCOUNTS: &str = "\
-    SELECT account_id, available, held, version, clock_timestamp() \
+    SELECT account_id, available, held, version, reservation_count, clock_timestamp() \
     FROM account WHERE owner_id = $1 AND account_id = ANY($2) AND unit = $3";
 const INSERT_ALLOCATION: &str = "\
     INSERT INTO allocation (owner_id, id, type, status, currency, quantity, connection_id, client_id, partner_id, \
@@ -37,10 +37,11 @@ const INSERT_ALLOCATION: &str = "\
     VALUES ($1, $2, 'ALLOCATION', 'RESERVED', $3, $4, $5, $6, $7, $8, $9, $10, $11, $11, $12, $13, $14)";
 const INSERT_ENTRY: &str = "\
     INSERT INTO entry (owner_id, account_id, unit, version, available_delta, held_delta, available, held, cause, \
-                       cause_id, time) \
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 'RESERVE', $9, $10)";
+                       cause_id, time, reservation_count) \
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 'RESERVE', $9, $10, $11)";
 const UPDATE_ACCOUNT: &str = "\
-    UPDATE account SET available = $4, held = $5, version = $6 WHERE owner_id = $1 AND account_id = $2 AND unit = $3";
+    UPDATE account SET available = $4, held = $5, version = $6, reservation_count = $7 \
+    WHERE owner_id = $1 AND account_id = $2 AND unit = $3";
 const GET: &str = "\
     SELECT e.oes_licensed, a.id, a.type, a.status, a.currency, a.quantity, a.connection_id, a.client_id, a.partner_id, \
            a.client_external_id, a.partner_external_id, a.initiated_by, a.notes, a.reason, a.expire_time, a.created_at, \
@@ -143,6 +144,7 @@ struct TextbookAccount {
     available: Decimal,
     held: Decimal,
     version: i64,
+    reservation_count: i64,
 }
 
 /// What a new reservation leaves.
@@ -262,7 +264,7 @@ async fn judge(
     if before.available < create.quantity {
         return Err(Error::internal("the bench's accounts never run dry"));
     }
-    let time: DateTime<Utc> = rows.first().map_or_else(Utc::now, |row| row.get(4));
+    let time: DateTime<Utc> = rows.first().map_or_else(Utc::now, |row| row.get(5));
     Ok(TextbookReservation {
         id: ordered_id(time.into(), fastrand::u64(..).to_be_bytes()),
         time,
@@ -272,6 +274,7 @@ async fn judge(
             available: before.available - create.quantity,
             held: before.held + create.quantity,
             version: before.version + 1,
+            reservation_count: before.reservation_count + 1,
         },
         connection: account(&rows, *connection),
     })
@@ -303,7 +306,7 @@ async fn write(
         &custody.version,
         &reservation.connection.version,
     ];
-    let entry: [&(dyn ToSql + Sync); 10] = [
+    let entry: [&(dyn ToSql + Sync); 11] = [
         enterprise,
         &CUSTODY,
         currency,
@@ -314,14 +317,16 @@ async fn write(
         &custody.held,
         id,
         time,
+        &custody.reservation_count,
     ];
-    let account: [&(dyn ToSql + Sync); 6] = [
+    let account: [&(dyn ToSql + Sync); 7] = [
         enterprise,
         &CUSTODY,
         currency,
         &custody.available,
         &custody.held,
         &custody.version,
+        &custody.reservation_count,
     ];
     db.execute(&statements.insert_allocation, &record).await?;
     db.execute(&statements.insert_entry, &entry).await?;
@@ -353,6 +358,7 @@ fn account(rows: &[Row], id: Uuid) -> TextbookAccount {
         available: row.map_or(Decimal::ZERO, |row| row.get(1)),
         held: row.map_or(Decimal::ZERO, |row| row.get(2)),
         version: row.map_or(0, |row| row.get(3)),
+        reservation_count: row.map_or(0, |row| row.get(4)),
     }
 }
 

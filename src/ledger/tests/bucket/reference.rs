@@ -134,6 +134,8 @@ struct Line {
     free: i128,
     held: i128,
     changes: i64,
+    /// How many reserves are open.
+    open: i64,
 }
 
 #[derive(Clone, Debug)]
@@ -156,6 +158,7 @@ impl Line {
             available: amount(self.free),
             held: amount(self.held),
             version: self.changes,
+            reservation_count: self.open,
         }
     }
 }
@@ -218,6 +221,7 @@ impl Bucket {
             free: self.line.free + free,
             held: self.line.held + held,
             changes: self.line.changes + 1,
+            open: self.line.open,
         };
         self.last_micros = time;
     }
@@ -263,6 +267,7 @@ impl Bucket {
         let was_used = was_used || record.remaining < record.amount;
         record.remaining = kept;
         if kept == 0 {
+            self.line.open -= 1;
             record.status = match was_used {
                 true => ActionStatus::Completed,
                 false => ActionStatus::Cancelled,
@@ -361,6 +366,7 @@ impl Reference {
             free: value,
             held: 0,
             changes: i64::from(value > 0),
+            open: 0,
         };
         let bucket = Bucket {
             unit: create.value.unit.clone(),
@@ -660,6 +666,7 @@ impl Bucket {
             return insufficient(self.line.free, value);
         }
         self.moves(-value, value, time);
+        self.line.open += 1;
         Ok(value)
     }
 

@@ -50,9 +50,10 @@ async fn judge(
         available: row.get(5),
         held: row.get(6),
         version: row.get(7),
-        world: row.get(8),
-        world_version: row.get(9),
-        clock: row.get(10),
+        reservation_count: row.get(8),
+        world: row.get(9),
+        world_version: row.get(10),
+        clock: row.get(11),
     };
     if bucket.available < act.amount {
         return Err(Error::internal("the bench's buckets never run dry"));
@@ -60,7 +61,10 @@ async fn judge(
     bucket.available -= act.amount;
     bucket.version += 1;
     match act.action {
-        TextbookAction::Reserve => bucket.held += act.amount,
+        TextbookAction::Reserve => {
+            bucket.held += act.amount;
+            bucket.reservation_count += 1;
+        }
         TextbookAction::Deduct => {
             bucket.world += act.amount;
             bucket.world_version += 1;
@@ -103,7 +107,8 @@ async fn write(
     db.execute(&statements.insert_action, &action).await?;
     let (available, held, version) = (&bucket.available, &bucket.held, &bucket.version);
     let (world, world_version) = (&bucket.world, &bucket.world_version);
-    let own_entry: [&(dyn ToSql + Sync); 9] = [
+    let count = &bucket.reservation_count;
+    let own_entry: [&(dyn ToSql + Sync); 10] = [
         owner,
         &OWN,
         unit,
@@ -113,12 +118,14 @@ async fn write(
         held,
         id,
         time,
+        count,
     ];
     match act.action {
         TextbookAction::Reserve => {
             db.execute(&statements.insert_reserve_entry, &own_entry)
                 .await?;
-            let account: [&(dyn ToSql + Sync); 6] = [owner, &OWN, unit, available, held, version];
+            let account: [&(dyn ToSql + Sync); 7] =
+                [owner, &OWN, unit, available, held, version, count];
             db.execute(&statements.update_account, &account).await?;
         }
         TextbookAction::Deduct => {

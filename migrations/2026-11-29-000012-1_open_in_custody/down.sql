@@ -1,0 +1,1 @@
+DROP INDEX CONCURRENTLY allocation_open_in_custody;
