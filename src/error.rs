@@ -10,6 +10,7 @@ use crate::types::ids::{
     ActionId, AllocationId, ClientId, CompanyId, ConnectionId, EnterpriseId, PartnerId,
 };
 use crate::types::read_class::ReadClass;
+use crate::types::time::Time;
 use crate::types::unit::Unit;
 
 /// The result of everything that a call can ask for.
@@ -51,6 +52,8 @@ pub enum Error {
     IdempotencyKeyReused {
         /// The request field that holds the key.
         field: &'static str,
+        /// The record that the key stands for, where the caller may see it by an id.
+        holder: Option<KeyHolder>,
     },
     /// There is no such client; `None`: the enterprise has no client.
     ClientNotFound(Option<ClientId>),
@@ -76,6 +79,17 @@ pub enum Error {
         enterprise: EnterpriseId,
         /// The client that it has.
         client: ClientId,
+        /// The version of that client's record.
+        version: i64,
+    },
+    /// The enterprise has a partner with this `institution_identifier` already.
+    PartnerExists {
+        /// The enterprise within which the identifier is unique.
+        enterprise: EnterpriseId,
+        /// The identifier that the call would use a second time.
+        institution_identifier: String,
+        /// The partner that has it.
+        holder: KeyHolder,
     },
     /// The partner has a connection with this `partners_connection_id` already.
     ConnectionExists {
@@ -83,6 +97,8 @@ pub enum Error {
         partner: PartnerId,
         /// The id that the call would use a second time.
         partners_connection_id: String,
+        /// The connection that has it.
+        holder: KeyHolder,
     },
     /// The firm has another CAS allocation with this source id already.
     SourceIdTaken(String),
@@ -101,8 +117,31 @@ pub enum Error {
         /// The final status that the record has.
         status: &'static str,
     },
+    /// The allocation has a final status, and another one than the call asks for.
+    AllocationFinal {
+        /// The allocation or deallocation.
+        id: AllocationId,
+        /// Which of both it is: `allocation` or `deallocation`.
+        direction: &'static str,
+        /// What made it final, as the end of a sentence: `expired`, `was cleared by the partner`.
+        event: &'static str,
+        /// The final status that it has.
+        status: &'static str,
+        /// The time of the movement that made it final.
+        since: Time,
+    },
+    /// The enterprise on the other side of the connection has no OES license, without which no allocation is created or
+    /// cleared.
+    PartnerNotLicensed {
+        /// The connection between both.
+        connection: ConnectionId,
+        /// The side that has no license: `partner` or `client`.
+        side: &'static str,
+    },
     /// The direction of the connection is disabled.
     ConnectionInactive {
+        /// The connection that the call names.
+        connection: ConnectionId,
         /// The direction: `allocation` or `deallocation`.
         direction: &'static str,
         /// The `disabled_reason` of the update that disabled it.
@@ -135,6 +174,8 @@ pub enum Error {
         requested: Amount,
         /// The currency or unit of both amounts.
         unit: Unit,
+        /// The account as callers know it, `custody` or the id of a connection; `None` for a bucket.
+        account: Option<String>,
     },
     /// A balance would have more than 28 digits.
     BalanceLimit {
@@ -169,6 +210,15 @@ pub enum Error {
     Internal(String, Outcome),
 }
 
+/// The record that a key stands for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyHolder {
+    /// The record's id, by which the caller can read it.
+    pub id: String,
+    /// The record's version, if records of its kind have one.
+    pub version: Option<i64>,
+}
+
 /// Whether a failed write may have been applied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
@@ -189,6 +239,15 @@ impl Error {
         let mut violations = Violations::default();
         violations.add(field, description);
         Self::InvalidRequest(violations)
+    }
+
+    /// Names the account that has too little available, if that is the error.
+    #[must_use]
+    pub fn in_account(mut self, name: impl Into<String>) -> Self {
+        if let Self::InsufficientBalance { account, .. } = &mut self {
+            *account = Some(name.into());
+        }
+        self
     }
 
     /// Whether the failed write may have been applied.

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::db::pg_error::TransactionError;
 use crate::db::pool::Pool;
-use crate::db::request_key::{self, RequestKey};
+use crate::db::request_key::{self, KeyUse, RequestKey};
 use crate::db::schema::owner;
 use crate::db::write::{self, Transaction};
 use crate::error::{Error, Result};
@@ -107,15 +107,27 @@ impl WriteContext<'_> {
         Ok(found.into_iter().map(OwnerId).collect())
     }
 
+    /// What the write's key was used for before, if it was.
+    ///
+    /// # Errors
+    /// Those of the statement.
+    pub async fn key_use(&mut self) -> QueryResult<Option<KeyUse>> {
+        match self.key {
+            Some(key) => request_key::find(self.connection, key).await,
+            None => Ok(None),
+        }
+    }
+
     /// The id of the record that the write's key was used for before, if it was.
     ///
     /// # Errors
     /// [`Error::IdempotencyKeyReused`] if the key was used with other content.
     pub async fn replayed_id(&mut self) -> Result<Option<Uuid>, TransactionError> {
-        match self.key {
-            Some(key) => request_key::find_record(self.connection, key).await,
-            None => Ok(None),
-        }
+        let Some(used) = self.key_use().await? else {
+            return Ok(None);
+        };
+        used.require_same(None)?;
+        Ok(Some(used.record))
     }
 
     /// The current time by the database's clock.

@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use crate::db::pg_error::{DbError, TransactionError};
 use crate::db::schema::request_key;
-use crate::error::Error;
+use crate::error::{Error, KeyHolder};
 use crate::types::content::ContentHash;
 use crate::types::ids::OwnerId;
 use crate::types::time::Time;
@@ -24,34 +24,58 @@ pub struct RequestKey {
     pub content: ContentHash,
 }
 
-/// The id of the record that an earlier call with this key created or changed; `None` if the key is new.
+/// What a key was used for before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeyUse {
+    /// The id of the record that the call created or changed.
+    pub record: Uuid,
+    /// Whether the call had the same content.
+    pub is_same: bool,
+}
+
+impl KeyUse {
+    /// Makes sure that this is a repetition. `version` is that of the record, if it has one and the caller may see it.
+    ///
+    /// # Errors
+    /// [`Error::IdempotencyKeyReused`] if the key was used with other content.
+    pub fn require_same(self, version: Option<i64>) -> Result<(), Error> {
+        if self.is_same {
+            return Ok(());
+        }
+        Err(Error::IdempotencyKeyReused {
+            field: "request_id",
+            holder: Some(KeyHolder {
+                id: self.record.to_string(),
+                version,
+            }),
+        })
+    }
+}
+
+/// What an earlier call used this key for; `None` if the key is new.
 ///
 /// # Errors
-/// [`Error::IdempotencyKeyReused`] if the key was used with other content; else the database's error.
-pub async fn find_record(
+/// The database's error.
+pub async fn find(
     connection: &mut AsyncPgConnection,
     key: &RequestKey,
-) -> Result<Option<Uuid>, TransactionError> {
+) -> QueryResult<Option<KeyUse>> {
     let found: Option<(Vec<u8>, Uuid)> = request_key::table
         .find((key.owner.0, key.rpc, &key.request_id))
         .select((request_key::content_hash, request_key::record_id))
         .first(connection)
         .await
         .optional()?;
-    match found {
-        Some((hash, record)) if hash == key.content.0 => Ok(Some(record)),
-        Some(_) => {
-            let field = "request_id";
-            Err(Error::IdempotencyKeyReused { field }.into())
-        }
-        None => Ok(None),
-    }
+    Ok(found.map(|(hash, record)| KeyUse {
+        record,
+        is_same: hash == key.content.0,
+    }))
 }
 
 /// Stores a key for the record that its call created or changed. The row of the key's owner must exist.
 ///
 /// # Errors
-/// [`DbError::Serialization`] if another call has stored the key since [`find_record`]: the transaction must be run
+/// [`DbError::Serialization`] if another call has stored the key since [`find`]: the transaction must be run
 /// again and then finds it. Else the database's error.
 pub async fn store(
     connection: &mut AsyncPgConnection,

@@ -82,6 +82,7 @@ impl MovementRefusal {
                 available,
                 requested,
                 unit: unit.clone(),
+                account: None,
             },
             Self::Limit => Error::BalanceLimit { unit: unit.clone() },
             Self::Inconsistent => Error::internal("L3: less is held than a record explains"),

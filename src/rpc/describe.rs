@@ -7,12 +7,13 @@ use std::time::Duration;
 
 use tonic::Code;
 
-use crate::error::{Error, Outcome, Violation, Violations};
+use crate::error::{Error, KeyHolder, Outcome, Violation, Violations};
 use crate::limits::{REQUEST_BYTES_MAX, RETRY_DELAY, VIOLATION_CHARS_MAX, VIOLATIONS_MAX};
 use crate::proto::common::v1::ErrorReason as Reason;
 use crate::types::amount::Amount;
-use crate::types::ids::{ClientId, EnterpriseId, PartnerId};
+use crate::types::ids::{AllocationId, ClientId, ConnectionId, EnterpriseId, PartnerId};
 use crate::types::read_class::ReadClass;
+use crate::types::time::Time;
 use crate::types::unit::Unit;
 
 /// The text for a company that is invalid or unknown, to the letter of the catalogue's source document.
@@ -94,7 +95,9 @@ pub(crate) fn describe(error: &Error) -> ErrorDescription {
         Error::EnterpriseNotFound(id) => enterprise_not_found(id),
         Error::NoOesLicense => no_oes_license(),
         Error::PartnerAccessDenied => partner_access_denied(),
-        Error::IdempotencyKeyReused { field } => idempotency_key_reused(field),
+        Error::IdempotencyKeyReused { field, holder } => {
+            idempotency_key_reused(field, holder.as_ref())
+        }
         Error::ClientNotFound(id) => client_not_found(id.as_ref()),
         Error::PartnerNotFound(id) => not_found(Reason::PartnerNotFound, "partner", id),
         Error::ConnectionNotFound(id) => not_found(Reason::ConnectionNotFound, "connection", id),
@@ -104,16 +107,38 @@ pub(crate) fn describe(error: &Error) -> ErrorDescription {
         Error::NoResults(id) => no_results(*id),
         Error::BucketNotFound(id) => not_found(Reason::BucketNotFound, "bucket", id),
         Error::ActionNotFound(id) => action_not_found(id),
-        Error::ClientExists { enterprise, client } => client_exists(*enterprise, *client),
+        Error::ClientExists {
+            enterprise,
+            client,
+            version,
+        } => client_exists(*enterprise, *client, *version),
+        Error::PartnerExists {
+            enterprise,
+            institution_identifier,
+            holder,
+        } => partner_exists(*enterprise, institution_identifier, holder),
         Error::ConnectionExists {
             partner,
             partners_connection_id,
-        } => connection_exists(*partner, partners_connection_id),
+            holder,
+        } => connection_exists(*partner, partners_connection_id, holder),
         Error::SourceIdTaken(id) => source_id_taken(id),
         Error::BucketExists(id) => bucket_exists(id),
         Error::VersionMismatch { expected, actual } => version_mismatch(*expected, *actual),
         Error::AlreadyTerminal { status } => already_terminal(status),
-        Error::ConnectionInactive { direction, reason } => connection_inactive(direction, reason),
+        Error::AllocationFinal {
+            id,
+            direction,
+            event,
+            status,
+            since,
+        } => allocation_final(*id, direction, event, status, *since),
+        Error::PartnerNotLicensed { connection, side } => partner_not_licensed(*connection, side),
+        Error::ConnectionInactive {
+            connection,
+            direction,
+            reason,
+        } => connection_inactive(*connection, direction, reason),
         Error::BucketNotUsable { status, reason } => bucket_not_usable(status, reason),
         Error::PatchTestFailed { index } => patch_test_failed(*index),
         Error::LimitReached { what, limit } => limit_reached(what, *limit),
@@ -121,7 +146,8 @@ pub(crate) fn describe(error: &Error) -> ErrorDescription {
             available,
             requested,
             unit,
-        } => insufficient_balance(*available, *requested, unit),
+            account,
+        } => insufficient_balance(*available, *requested, unit, account.as_deref()),
         Error::BalanceLimit { unit } => balance_limit(unit),
         Error::Contention => contention(),
         Error::Overloaded => overloaded(),
@@ -257,7 +283,8 @@ fn client_not_found(id: Option<&ClientId>) -> ErrorDescription {
     match id {
         Some(id) => not_found(Reason::ClientNotFound, KIND, id),
         None => {
-            let text = "The enterprise has no client.";
+            let text =
+                "The enterprise has no client: an administrator creates it with `CreateClient`.";
             ErrorDescription::new(Code::NotFound, Reason::ClientNotFound, text)
                 .with_detail(ErrorDetail::Resource(KIND, String::new()))
         }
@@ -283,25 +310,58 @@ fn action_not_found(id: &impl ToString) -> ErrorDescription {
         .with_detail(ErrorDetail::Resource("balance_action", id))
 }
 
-fn idempotency_key_reused(field: &str) -> ErrorDescription {
+/// A key that another record has already.
+fn key_taken(reason: Reason, text: String, holder: Option<&KeyHolder>) -> ErrorDescription {
+    let mut described = ErrorDescription::new(Code::AlreadyExists, reason, text);
+    if let Some(holder) = holder {
+        described = described.with("id", &holder.id);
+        if let Some(version) = holder.version {
+            described = described.with("version", version);
+        }
+    }
+    described
+}
+
+fn idempotency_key_reused(field: &str, holder: Option<&KeyHolder>) -> ErrorDescription {
+    let of = holder.map(|holder| format!(" for {}", holder.id));
     let text = format!(
-        "`{field}` was used before with other content: send a new value, or the first request unchanged."
+        "`{field}` was used before{} with other content: send a new value, or the first request unchanged.",
+        of.unwrap_or_default()
     );
-    ErrorDescription::new(Code::AlreadyExists, Reason::IdempotencyKeyReused, text)
-        .with("field", field)
+    key_taken(Reason::IdempotencyKeyReused, text, holder).with("field", field)
 }
 
-fn client_exists(enterprise: EnterpriseId, client: ClientId) -> ErrorDescription {
+fn client_exists(enterprise: EnterpriseId, client: ClientId, version: i64) -> ErrorDescription {
     let text = format!("The enterprise {enterprise} has a client already: {client}.");
-    ErrorDescription::new(Code::AlreadyExists, Reason::ClientExists, text)
+    let holder = KeyHolder {
+        id: client.to_string(),
+        version: Some(version),
+    };
+    key_taken(Reason::ClientExists, text, Some(&holder))
 }
 
-fn connection_exists(partner: PartnerId, partners_connection_id: &str) -> ErrorDescription {
+fn partner_exists(
+    enterprise: EnterpriseId,
+    identifier: &str,
+    holder: &KeyHolder,
+) -> ErrorDescription {
     let text = cut(&format!(
-        "The partner {partner} has a connection with the `partners_connection_id` {partners_connection_id:?} already."
+        "Partner {} of enterprise {enterprise} has this `institution_identifier` already: {identifier:?}.",
+        holder.id
     ));
-    ErrorDescription::new(Code::AlreadyExists, Reason::ConnectionExists, text)
-        .with("field", "partners_connection_id")
+    key_taken(Reason::PartnerExists, text, Some(holder)).with("field", "institution_identifier")
+}
+
+fn connection_exists(
+    partner: PartnerId,
+    partners_connection_id: &str,
+    holder: &KeyHolder,
+) -> ErrorDescription {
+    let text = cut(&format!(
+        "Connection {} of partner {partner} has this `partners_connection_id` already: {partners_connection_id:?}.",
+        holder.id
+    ));
+    key_taken(Reason::ConnectionExists, text, Some(holder)).with("field", "partners_connection_id")
 }
 
 fn source_id_taken(id: &str) -> ErrorDescription {
@@ -341,11 +401,35 @@ fn already_terminal(status: &str) -> ErrorDescription {
     precondition(Reason::AlreadyTerminal, status, text).with("status", status)
 }
 
-fn connection_inactive(direction: &str, why: &str) -> ErrorDescription {
+fn allocation_final(
+    id: AllocationId,
+    direction: &str,
+    event: &str,
+    status: &str,
+    since: Time,
+) -> ErrorDescription {
+    let text = format!("The {direction} {id} {event} at {since}: its status, {status}, is final.");
+    precondition(Reason::AlreadyTerminal, status, text)
+        .with("status", status)
+        .with("id", id)
+        .with("since", since)
+}
+
+fn partner_not_licensed(connection: ConnectionId, side: &str) -> ErrorDescription {
+    let text = format!(
+        "The {side} of connection {connection} has no OES license: allocations are neither created nor cleared. \
+         Deallocations, cancellations and releases are possible."
+    );
+    precondition(Reason::PartnerNotLicensed, side, text)
+}
+
+fn connection_inactive(connection: ConnectionId, direction: &str, why: &str) -> ErrorDescription {
     let text = cut(&format!(
-        "The connection does not accept {direction}s: {why}"
+        "The connection {connection} does not accept {direction}s: {why}"
     ));
-    precondition(Reason::ConnectionInactive, direction, text).with("direction", direction)
+    precondition(Reason::ConnectionInactive, direction, text)
+        .with("direction", direction)
+        .with("id", connection)
 }
 
 fn bucket_not_usable(status: &str, why: &str) -> ErrorDescription {
@@ -367,12 +451,26 @@ fn limit_reached(what: &str, limit: usize) -> ErrorDescription {
     precondition(Reason::LimitReached, what, text).with("limit", limit)
 }
 
-fn insufficient_balance(available: Amount, requested: Amount, unit: &Unit) -> ErrorDescription {
-    let text = format!("{requested} {unit} requested, {available} available.");
-    precondition(Reason::InsufficientBalance, unit.as_str(), text)
+fn insufficient_balance(
+    available: Amount,
+    requested: Amount,
+    unit: &Unit,
+    account: Option<&str>,
+) -> ErrorDescription {
+    let place = match account {
+        None => String::new(),
+        Some("custody") => " in custody".into(),
+        Some(connection) => format!(" on the connection {connection}"),
+    };
+    let text = format!("{requested} {unit} requested, {available} available{place}.");
+    let mut described = precondition(Reason::InsufficientBalance, unit.as_str(), text)
         .with("available", available)
         .with("requested", requested)
-        .with_unit(unit)
+        .with_unit(unit);
+    if let Some(account) = account {
+        described = described.with("account", account);
+    }
+    described
 }
 
 fn balance_limit(unit: &Unit) -> ErrorDescription {

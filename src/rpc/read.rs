@@ -28,7 +28,7 @@ pub(crate) struct Reader {
 pub(crate) enum Rounding {
     /// To the earlier microsecond: upper bounds and stored times.
     Down,
-    /// To the later microsecond: lower bounds.
+    /// To the later microsecond: lower bounds, and upper bounds that are excluded.
     Up,
 }
 
@@ -208,6 +208,11 @@ impl Reader {
         self.required_text(field, value, NOTE_CHARS_MAX)
     }
 
+    /// A note or reason of at most [`NOTE_CHARS_MAX`] characters, for which the empty text is the same as unset.
+    pub(crate) fn note_or_none(&mut self, field: &str, value: Option<&str>) -> Option<String> {
+        self.optional_note(field, value.filter(|text| !text.is_empty()))
+    }
+
     /// A note, reason or description of at most [`NOTE_CHARS_MAX`] characters, which may be left unset.
     pub(crate) fn optional_note(&mut self, field: &str, value: Option<&str>) -> Option<String> {
         self.optional_text(field, value, NOTE_CHARS_MAX)
@@ -305,6 +310,23 @@ impl Reader {
             self.violation(to_field, format!("must not be before {from_field}"));
         }
         (from, to)
+    }
+
+    /// The same for a range whose end is excluded. Both times that are returned are inclusive.
+    pub(crate) fn time_window(
+        &mut self,
+        (from_field, from): (&str, Option<&Timestamp>),
+        (before_field, before): (&str, Option<&Timestamp>),
+    ) -> (Option<Time>, Option<Time>) {
+        let is_reversed = from.zip(before).is_some_and(|(from, before)| {
+            (from.seconds, from.nanos) > (before.seconds, before.nanos)
+        });
+        let from = self.optional_time(from_field, from, Rounding::Up);
+        let before = self.optional_time(before_field, before, Rounding::Up);
+        if is_reversed && from.is_some() && before.is_some() {
+            self.violation(before_field, format!("must not be before {from_field}"));
+        }
+        (from, before.map(Time::previous))
     }
 
     /// Adds a violation of a required text: that it is missing, or the rule that it breaks.

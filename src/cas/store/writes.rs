@@ -223,7 +223,8 @@ async fn find_created(
         Some((row, hash)) if hash == content.0 => Ok(Some(row.try_into()?)),
         Some(_) => {
             let field = "allocation.source_id";
-            Err(Error::IdempotencyKeyReused { field }.into())
+            let holder = None;
+            Err(Error::IdempotencyKeyReused { field, holder }.into())
         }
     }
 }

@@ -81,6 +81,8 @@ impl Request for AdjustCustody {
             Some(stored) if stored.content == self.content => replay(stored.clone()),
             Some(_) => Error::IdempotencyKeyReused {
                 field: "external_id",
+                // Answers show an adjustment by its key alone.
+                holder: None,
             }
             .into(),
         }
@@ -131,9 +133,10 @@ impl AdjustCustody {
                 held: Amount::ZERO,
             },
         ];
-        let movement = owner
-            .plan(&self.unit, legs)
-            .map_err(|refusal| refusal.into_error(&self.unit, self.quantity.negated()))?;
+        let movement = owner.plan(&self.unit, legs).map_err(|refusal| {
+            let error = refusal.into_error(&self.unit, self.quantity.negated());
+            error.in_account(AccountId::OWN.name())
+        })?;
         let custody = owner.balance_after(&movement, AccountId::OWN);
         let time = owner.next_time(now);
         let id = ordered_id(time, command.entropy);
