@@ -83,23 +83,9 @@ pub enum Error {
         version: i64,
     },
     /// The enterprise has a partner with this `institution_identifier` already.
-    PartnerExists {
-        /// The enterprise within which the identifier is unique.
-        enterprise: EnterpriseId,
-        /// The identifier that the call would use a second time.
-        institution_identifier: String,
-        /// The partner that has it.
-        holder: KeyHolder,
-    },
+    PartnerExists(TakenId),
     /// The partner has a connection with this `partners_connection_id` already.
-    ConnectionExists {
-        /// The partner within which the id is unique.
-        partner: PartnerId,
-        /// The id that the call would use a second time.
-        partners_connection_id: String,
-        /// The connection that has it.
-        holder: KeyHolder,
-    },
+    ConnectionExists(TakenId),
     /// The firm has another CAS allocation with this source id already.
     SourceIdTaken(String),
     /// The tenant has a bucket with this id and other content already.
@@ -118,20 +104,9 @@ pub enum Error {
         status: &'static str,
     },
     /// The allocation has a final status, and another one than the call asks for.
-    AllocationFinal {
-        /// The allocation or deallocation.
-        id: AllocationId,
-        /// Which of both it is: `allocation` or `deallocation`.
-        direction: &'static str,
-        /// What made it final, as the end of a sentence: `expired`, `was cleared by the partner`.
-        event: &'static str,
-        /// The final status that it has.
-        status: &'static str,
-        /// The time of the movement that made it final.
-        since: Time,
-    },
-    /// The enterprise on the other side of the connection has no OES license, without which no allocation is created or
-    /// cleared.
+    AllocationFinal(FinalAllocation),
+    /// The enterprise on the other side of the connection has no OES license: to create and to clear an allocation takes the
+    /// licenses of both sides.
     PartnerNotLicensed {
         /// The connection between both.
         connection: ConnectionId,
@@ -217,6 +192,32 @@ pub struct KeyHolder {
     pub id: String,
     /// The record's version, if records of its kind have one.
     pub version: Option<i64>,
+}
+
+/// An id that is unique within a record, and that another record has already.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TakenId {
+    /// The id of the enterprise or the partner within which it is unique.
+    pub within: String,
+    /// The id that the call would use a second time.
+    pub value: String,
+    /// The record that has it.
+    pub holder: KeyHolder,
+}
+
+/// An allocation that is final.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FinalAllocation {
+    /// The allocation or deallocation.
+    pub id: AllocationId,
+    /// Which of both it is: `allocation` or `deallocation`.
+    pub direction: &'static str,
+    /// What made it final, as the end of a sentence: `expired`, `was cleared by the partner`.
+    pub event: &'static str,
+    /// The final status that it has.
+    pub status: &'static str,
+    /// The time of the movement that made it final.
+    pub since: Time,
 }
 
 /// Whether a failed write may have been applied.

@@ -55,7 +55,7 @@ impl KeyUse {
 /// What an earlier call used this key for; `None` if the key is new.
 ///
 /// # Errors
-/// The database's error.
+/// Those of the statement that looks for it.
 pub async fn find(
     connection: &mut AsyncPgConnection,
     key: &RequestKey,

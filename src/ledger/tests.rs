@@ -314,7 +314,7 @@ fn error_name(error: &Error) -> String {
     let end = debug.find(|letter: char| !letter.is_alphanumeric());
     let kind = &debug[..end.unwrap_or(debug.len())];
     match error {
-        Error::AllocationFinal { status, .. } => format!("{kind} {status}"),
+        Error::AllocationFinal(of) => format!("{kind} {}", of.status),
         Error::PartnerNotLicensed { side, .. } => format!("{kind} {side}"),
         Error::IdempotencyKeyReused { field, .. } => format!("{kind} {field}"),
         Error::InvalidRequest(_) if debug.contains("INSTANT") => format!("{kind} INSTANT"),

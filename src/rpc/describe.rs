@@ -7,13 +7,12 @@ use std::time::Duration;
 
 use tonic::Code;
 
-use crate::error::{Error, KeyHolder, Outcome, Violation, Violations};
+use crate::error::{Error, FinalAllocation, KeyHolder, Outcome, TakenId, Violation, Violations};
 use crate::limits::{REQUEST_BYTES_MAX, RETRY_DELAY, VIOLATION_CHARS_MAX, VIOLATIONS_MAX};
 use crate::proto::common::v1::ErrorReason as Reason;
 use crate::types::amount::Amount;
-use crate::types::ids::{AllocationId, ClientId, ConnectionId, EnterpriseId, PartnerId};
+use crate::types::ids::{ClientId, ConnectionId, EnterpriseId};
 use crate::types::read_class::ReadClass;
-use crate::types::time::Time;
 use crate::types::unit::Unit;
 
 /// The text for a company that is invalid or unknown, to the letter of the catalogue's source document.
@@ -112,27 +111,13 @@ pub(crate) fn describe(error: &Error) -> ErrorDescription {
             client,
             version,
         } => client_exists(*enterprise, *client, *version),
-        Error::PartnerExists {
-            enterprise,
-            institution_identifier,
-            holder,
-        } => partner_exists(*enterprise, institution_identifier, holder),
-        Error::ConnectionExists {
-            partner,
-            partners_connection_id,
-            holder,
-        } => connection_exists(*partner, partners_connection_id, holder),
+        Error::PartnerExists(taken) => partner_exists(taken),
+        Error::ConnectionExists(taken) => connection_exists(taken),
         Error::SourceIdTaken(id) => source_id_taken(id),
         Error::BucketExists(id) => bucket_exists(id),
         Error::VersionMismatch { expected, actual } => version_mismatch(*expected, *actual),
         Error::AlreadyTerminal { status } => already_terminal(status),
-        Error::AllocationFinal {
-            id,
-            direction,
-            event,
-            status,
-            since,
-        } => allocation_final(*id, direction, event, status, *since),
+        Error::AllocationFinal(of) => allocation_final(of),
         Error::PartnerNotLicensed { connection, side } => partner_not_licensed(*connection, side),
         Error::ConnectionInactive {
             connection,
@@ -340,28 +325,22 @@ fn client_exists(enterprise: EnterpriseId, client: ClientId, version: i64) -> Er
     key_taken(Reason::ClientExists, text, Some(&holder))
 }
 
-fn partner_exists(
-    enterprise: EnterpriseId,
-    identifier: &str,
-    holder: &KeyHolder,
-) -> ErrorDescription {
+fn partner_exists(taken: &TakenId) -> ErrorDescription {
     let text = cut(&format!(
-        "Partner {} of enterprise {enterprise} has this `institution_identifier` already: {identifier:?}.",
-        holder.id
+        "Partner {} of enterprise {} has this `institution_identifier` already: {:?}.",
+        taken.holder.id, taken.within, taken.value
     ));
-    key_taken(Reason::PartnerExists, text, Some(holder)).with("field", "institution_identifier")
+    key_taken(Reason::PartnerExists, text, Some(&taken.holder))
+        .with("field", "institution_identifier")
 }
 
-fn connection_exists(
-    partner: PartnerId,
-    partners_connection_id: &str,
-    holder: &KeyHolder,
-) -> ErrorDescription {
+fn connection_exists(taken: &TakenId) -> ErrorDescription {
     let text = cut(&format!(
-        "Connection {} of partner {partner} has this `partners_connection_id` already: {partners_connection_id:?}.",
-        holder.id
+        "Connection {} of partner {} has this `partners_connection_id` already: {:?}.",
+        taken.holder.id, taken.within, taken.value
     ));
-    key_taken(Reason::ConnectionExists, text, Some(holder)).with("field", "partners_connection_id")
+    key_taken(Reason::ConnectionExists, text, Some(&taken.holder))
+        .with("field", "partners_connection_id")
 }
 
 fn source_id_taken(id: &str) -> ErrorDescription {
@@ -401,15 +380,16 @@ fn already_terminal(status: &str) -> ErrorDescription {
     precondition(Reason::AlreadyTerminal, status, text).with("status", status)
 }
 
-fn allocation_final(
-    id: AllocationId,
-    direction: &str,
-    event: &str,
-    status: &str,
-    since: Time,
-) -> ErrorDescription {
+fn allocation_final(of: &FinalAllocation) -> ErrorDescription {
+    let FinalAllocation {
+        id,
+        direction,
+        event,
+        status,
+        since,
+    } = of;
     let text = format!("The {direction} {id} {event} at {since}: its status, {status}, is final.");
-    precondition(Reason::AlreadyTerminal, status, text)
+    precondition(Reason::AlreadyTerminal, *status, text)
         .with("status", status)
         .with("id", id)
         .with("since", since)

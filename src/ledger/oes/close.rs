@@ -1,6 +1,6 @@
 //! Judges verdicts: how a reservation becomes final.
 
-use crate::error::{Error, Result};
+use crate::error::{Error, FinalAllocation, Result};
 use crate::ledger::account::Cause;
 use crate::ledger::books::{Books, Leg, Movement, Owner};
 use crate::ledger::enterprise;
@@ -162,13 +162,13 @@ fn judge_final(
     let ending = Ending::of(verdict);
     let record = &allocation.record;
     if record.status != ending.status() {
-        return Error::AllocationFinal {
+        return Error::AllocationFinal(FinalAllocation {
             id: record.id,
             direction: record.terms.direction.name(),
             event: event(closing.cause),
             status: record.status.as_str(),
             since: record.updated_at,
-        }
+        })
         .into();
     }
     let stored = record.partner_external_id.as_ref();

@@ -7,8 +7,8 @@ use crate::ledger::oes::model::OesRecords;
 use crate::ledger::oes::model::{Allocation, Connection, Direction};
 use crate::types::ids::{AllocationId, ConnectionId, EnterpriseId};
 
-/// What the ledger reads of the enterprise of a partner: one that gives a verdict, or whose connection a command names. It
-/// is not locked.
+/// What the ledger reads of a partner's enterprise: of one that gives a verdict, or whose connection a command names. Its
+/// row is not locked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PartnerFacts {
     /// Whether the enterprise holds an OES licence.

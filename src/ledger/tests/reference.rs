@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rust_decimal::Decimal;
 
-use crate::error::{Error, KeyHolder, Result};
+use crate::error::{Error, FinalAllocation, KeyHolder, Result};
 use crate::ledger::account::{Balance, Cause};
 use crate::ledger::adjustment::model::Adjustment;
 use crate::ledger::adjustment::request::{AdjustCustody, AdjustmentReply};
@@ -559,7 +559,7 @@ fn holder(shown: &Allocation) -> Option<KeyHolder> {
 
 fn final_as(shown: &Allocation, status: &'static str) -> Error {
     let cause = shown.closed.expect("a final record").cause;
-    Error::AllocationFinal {
+    Error::AllocationFinal(FinalAllocation {
         id: shown.record.id,
         direction: match shown.record.terms.direction {
             Direction::Allocation => "allocation",
@@ -575,7 +575,7 @@ fn final_as(shown: &Allocation, status: &'static str) -> Error {
         },
         status,
         since: shown.record.updated_at,
-    }
+    })
 }
 
 fn versions([custody, connection]: [Line; 2]) -> OesVersions {

@@ -95,6 +95,7 @@ pub(super) async fn all() -> Vec<Case> {
     cases.extend(access(&world).await);
     cases.extend(existence(&world).await);
     cases.extend(conflicts(&world).await);
+    cases.extend(conflicts_of_partners(&world).await);
     cases.extend(verdicts(&world).await);
     cases.extend(state(&world).await);
     cases
@@ -366,6 +367,27 @@ async fn conflicts(world: &World) -> Vec<Case> {
     let first = admin.create_connection(connection.clone()).await;
     first.expect("created");
     let connection = admin.create_connection(connection).await;
+    let update = UpdateEnterpriseRequest {
+        enterprise_id: parties.enterprise.clone(),
+        expected_version: Some(i64::MAX),
+        ..Default::default()
+    };
+    let update = admin.update_enterprise(update).await.expect_err("refused");
+    vec![
+        case(Reason::IdempotencyKeyReused, CREATE, reused),
+        case(Reason::ClientExists, CREATE_CLIENT, second),
+        case(
+            Reason::ConnectionExists,
+            CREATE_CONNECTION,
+            connection.expect_err("refused"),
+        ),
+        case(Reason::VersionMismatch, UPDATE_ENTERPRISE, update),
+    ]
+}
+
+async fn conflicts_of_partners(world: &World) -> Vec<Case> {
+    let parties = &world.parties;
+    let mut admin = world.earmark.admin().network;
     let partner = CreatePartnerRequest {
         enterprise_id: parties.partner_enterprise.clone(),
         name: "x".into(),
@@ -385,14 +407,7 @@ async fn conflicts(world: &World) -> Vec<Case> {
         ..partner
     };
     let partner = admin.create_partner(partner).await;
-    let update = UpdateEnterpriseRequest {
-        enterprise_id: parties.enterprise.clone(),
-        expected_version: Some(i64::MAX),
-        ..Default::default()
-    };
-    let update = admin.update_enterprise(update).await.expect_err("refused");
     vec![
-        case(Reason::IdempotencyKeyReused, CREATE, reused),
         case(
             Reason::IdempotencyKeyReused,
             CREATE_PARTNER,
@@ -403,13 +418,6 @@ async fn conflicts(world: &World) -> Vec<Case> {
             CREATE_PARTNER,
             partner.expect_err("refused"),
         ),
-        case(Reason::ClientExists, CREATE_CLIENT, second),
-        case(
-            Reason::ConnectionExists,
-            CREATE_CONNECTION,
-            connection.expect_err("refused"),
-        ),
-        case(Reason::VersionMismatch, UPDATE_ENTERPRISE, update),
     ]
 }
 

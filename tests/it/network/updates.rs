@@ -3,8 +3,47 @@
 use earmark::proto::network::v1 as pb;
 use tonic::Code;
 
-use super::{NOBODY, connection, enterprise, joining, network, partner};
+use super::{NOBODY, Network, connection, enterprise, joining, network, partner};
 use crate::support::service::{Services, detail, fields, is_replayed, member, reason};
+
+/// What differs from an update of the client that was made under a key.
+async fn refuses_other_updates(world: &Network, made: pb::UpdateClientRequest) {
+    let admin = world.services.admin();
+    let stale = pb::UpdateClientRequest {
+        request_id: String::new(),
+        name: Some("Other".into()),
+        ..made.clone()
+    };
+    assert_eq!(
+        reason(admin.update_client(stale.clone()).await),
+        "VERSION_MISMATCH"
+    );
+    let reused = pb::UpdateClientRequest {
+        name: Some("Other".into()),
+        ..made
+    };
+    let refused = admin.update_client(reused).await.expect_err("reused");
+    assert_eq!(detail(&refused, "id"), Some(world.client.id.clone()));
+    assert_eq!(detail(&refused, "version").as_deref(), Some("2"));
+    assert_eq!(reason::<()>(Err(refused)), "IDEMPOTENCY_KEY_REUSED");
+    let unknown = pb::UpdateClientRequest {
+        client_id: NOBODY.into(),
+        ..stale
+    };
+    assert_eq!(
+        reason(admin.update_client(unknown).await),
+        "CLIENT_NOT_FOUND"
+    );
+    let empty = pb::UpdateClientRequest {
+        client_id: "x".into(),
+        name: Some(String::new()),
+        ..Default::default()
+    };
+    assert_eq!(
+        fields(admin.update_client(empty).await),
+        ["client_id", "name"]
+    );
+}
 
 #[tokio::test]
 async fn a_client_is_renamed_and_its_connections_show_it() {
@@ -41,41 +80,7 @@ async fn a_client_is_renamed_and_its_connections_show_it() {
     assert!(is_replayed(&again));
     assert_eq!(again.into_inner().client, Some(updated));
 
-    let stale = pb::UpdateClientRequest {
-        request_id: String::new(),
-        name: Some("Other".into()),
-        ..rename.clone()
-    };
-    assert_eq!(
-        reason(admin.update_client(stale.clone()).await),
-        "VERSION_MISMATCH"
-    );
-    let reused = pb::UpdateClientRequest {
-        name: Some("Other".into()),
-        ..rename
-    };
-    let refused = admin.update_client(reused).await.expect_err("reused");
-    assert_eq!(detail(&refused, "id"), Some(world.client.id.clone()));
-    assert_eq!(detail(&refused, "version").as_deref(), Some("2"));
-    assert_eq!(reason::<()>(Err(refused)), "IDEMPOTENCY_KEY_REUSED");
-    let unknown = pb::UpdateClientRequest {
-        client_id: NOBODY.into(),
-        ..stale
-    };
-    assert_eq!(
-        reason(admin.update_client(unknown).await),
-        "CLIENT_NOT_FOUND"
-    );
-    let empty = pb::UpdateClientRequest {
-        client_id: "x".into(),
-        name: Some(String::new()),
-        ..Default::default()
-    };
-    assert_eq!(
-        fields(admin.update_client(empty).await),
-        ["client_id", "name"]
-    );
-
+    refuses_other_updates(&world, rename).await;
     // The partner sees whose connection it is.
     let venue = world.services.network(member(&[&world.venue.id]));
     let list = pb::ListConnectionsRequest {

@@ -8,7 +8,7 @@ use super::common::{RecordChange, StoredRecord, change, lock, new_id, replayed};
 use crate::db::pg_error::{DbError, TransactionError};
 use crate::db::record_write::{RecordCommand, WriteContext, WrittenRecord};
 use crate::db::schema::{client, connection, partner};
-use crate::error::{Error, KeyHolder};
+use crate::error::{Error, KeyHolder, TakenId};
 use crate::network::model::{
     CreateConnection, NetworkConnection, NetworkDirection, NetworkTimes, UpdateConnection,
 };
@@ -153,8 +153,8 @@ async fn insert(
     Ok(())
 }
 
-/// A connection of another client has taken the partner's id meanwhile: that client's owner is not locked here. The next
-/// attempt finds it.
+/// The error after a connection of another client, whose owner is not locked here, has taken the partner's id meanwhile: the
+/// transaction is run again, and finds that connection.
 fn taken_meanwhile() -> TransactionError {
     DbError::Serialization.into()
 }
@@ -179,14 +179,14 @@ async fn require_free(
         .optional()?;
     match holder {
         None => Ok(()),
-        Some((id, version)) => Err(Error::ConnectionExists {
-            partner,
-            partners_connection_id: partners_connection_id.into(),
+        Some((id, version)) => Err(Error::ConnectionExists(TakenId {
+            within: partner.to_string(),
+            value: partners_connection_id.into(),
             holder: KeyHolder {
                 id: id.to_string(),
                 version: Some(version),
             },
-        }
+        })
         .into()),
     }
 }

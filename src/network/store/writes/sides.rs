@@ -8,7 +8,7 @@ use super::common::{RecordChange, StoredRecord, change, lock, new_id, replayed};
 use crate::db::pg_error::TransactionError;
 use crate::db::record_write::{RecordCommand, WriteContext, WrittenRecord};
 use crate::db::schema::{client, partner};
-use crate::error::{Error, KeyHolder};
+use crate::error::{Error, KeyHolder, TakenId};
 use crate::network::model::{
     CreateClient, CreatePartner, NetworkClient, NetworkPartner, NetworkTimes, UpdateClient,
     UpdatePartner,
@@ -293,14 +293,14 @@ async fn require_free(
         .optional()?;
     match holder {
         None => Ok(()),
-        Some((id, version)) => Err(Error::PartnerExists {
-            enterprise,
-            institution_identifier: institution_identifier.into(),
+        Some((id, version)) => Err(Error::PartnerExists(TakenId {
+            within: enterprise.to_string(),
+            value: institution_identifier.into(),
             holder: KeyHolder {
                 id: id.to_string(),
                 version: Some(version),
             },
-        }
+        })
         .into()),
     }
 }
