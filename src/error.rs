@@ -62,13 +62,8 @@ pub enum Error {
     IdempotencyKeyReused {
         /// The request field that holds the key.
         field: &'static str,
-    },
-    /// The idempotency key was used before with other content, and belongs to a record of the caller's.
-    RecordKeyReused {
-        /// The request field that holds the key.
-        field: &'static str,
-        /// The record that the key was used for.
-        holder: KeyHolder,
+        /// The record that the key stands for, where the caller may see it by an id.
+        holder: Option<KeyHolder>,
     },
     /// The `external_id` of an adjustment was used before with other content.
     AdjustmentKeyReused(Box<AdjustmentHolder>),
@@ -96,14 +91,13 @@ pub enum Error {
         enterprise: EnterpriseId,
         /// The client that it has.
         client: ClientId,
+        /// The version of that client's record.
+        version: i64,
     },
+    /// The enterprise has a partner with this `institution_identifier` already.
+    PartnerExists(TakenId),
     /// The partner has a connection with this `partners_connection_id` already.
-    ConnectionExists {
-        /// The partner within which the id is unique.
-        partner: PartnerId,
-        /// The id that the call would use a second time.
-        partners_connection_id: String,
-    },
+    ConnectionExists(TakenId),
     /// The firm has another CAS allocation with this source id already.
     SourceIdTaken {
         /// The source id that the call would use a second time.
@@ -126,8 +120,20 @@ pub enum Error {
         /// The final status that the record has.
         status: &'static str,
     },
+    /// The allocation has a final status, and another one than the call asks for.
+    AllocationFinal(FinalAllocation),
+    /// The enterprise on the other side of the connection has no OES license: to create and to clear an allocation takes the
+    /// licenses of both sides.
+    PartnerNotLicensed {
+        /// The connection between both.
+        connection: ConnectionId,
+        /// The side that has no license: `partner` or `client`.
+        side: &'static str,
+    },
     /// The direction of the connection is disabled.
     ConnectionInactive {
+        /// The connection that the call names.
+        connection: ConnectionId,
         /// The direction: `allocation` or `deallocation`.
         direction: &'static str,
         /// The `disabled_reason` of the update that disabled it.
@@ -173,6 +179,8 @@ pub enum Error {
         requested: Amount,
         /// The currency or unit of both amounts.
         unit: Unit,
+        /// The account as callers know it, `custody` or the id of a connection; `None` for a bucket.
+        account: Option<String>,
     },
     /// A balance would have more than 28 digits.
     BalanceLimit {
@@ -219,15 +227,6 @@ pub enum Error {
     Internal(String, Outcome),
 }
 
-/// The record that a key belongs to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct KeyHolder {
-    /// The id of the record, as calls take it.
-    pub id: String,
-    /// The record's version; `None` if it was deleted, or if its kind has no version.
-    pub version: Option<i64>,
-}
-
 /// The adjustment that has an `external_id`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AdjustmentHolder {
@@ -239,6 +238,41 @@ pub struct AdjustmentHolder {
     pub unit: Unit,
     /// The time of its movement.
     pub created_at: Time,
+}
+
+/// The record that a key stands for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyHolder {
+    /// The record's id, by which the caller can read it.
+    pub id: String,
+    /// The record's version, if records of its kind have one.
+    pub version: Option<i64>,
+}
+
+/// An id that is unique within a record, and that another record has already.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TakenId {
+    /// The id of the enterprise or the partner within which it is unique.
+    pub within: String,
+    /// The id that the call would use a second time.
+    pub value: String,
+    /// The record that has it.
+    pub holder: KeyHolder,
+}
+
+/// An allocation that is final.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FinalAllocation {
+    /// The allocation or deallocation.
+    pub id: AllocationId,
+    /// Which of both it is: `allocation` or `deallocation`.
+    pub direction: &'static str,
+    /// What made it final, as the end of a sentence: `expired`, `was cleared by the partner`.
+    pub event: &'static str,
+    /// The final status that it has.
+    pub status: &'static str,
+    /// The time of the movement that made it final.
+    pub since: Time,
 }
 
 /// Whether a failed write may have been applied.
@@ -261,6 +295,15 @@ impl Error {
         let mut violations = Violations::default();
         violations.add(field, description);
         Self::InvalidRequest(violations)
+    }
+
+    /// Names the account that has too little available, if that is the error.
+    #[must_use]
+    pub fn in_account(mut self, name: impl Into<String>) -> Self {
+        if let Self::InsufficientBalance { account, .. } = &mut self {
+            *account = Some(name.into());
+        }
+        self
     }
 
     /// Whether the failed write may have been applied.

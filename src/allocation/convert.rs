@@ -82,7 +82,7 @@ fn create_of(read: &mut Reader, item: &pb::SubmitItem, caller: &Caller) -> Creat
         unit,
         quantity,
         client_external_id: read.external_id("client_external_id", &item.client_external_id),
-        notes: read.optional_note("notes", item.notes.as_deref()),
+        notes: read.note_or_none("notes", item.notes.as_deref()),
         expire_time: read.optional_time("expire_time", item.expire_time.as_ref(), Rounding::Down),
         initiated_by: caller.subject.clone(),
     };
@@ -260,7 +260,7 @@ pub(super) fn cancel(
     let close = CloseAllocation {
         allocation: read.id("allocation_id", &request.allocation_id),
         verdict: Verdict::Cancel {
-            reason: read.optional_note("reason", request.reason.as_deref()),
+            reason: read.note_or_none("reason", request.reason.as_deref()),
         },
     };
     read.finish()?;
@@ -306,7 +306,10 @@ pub(super) fn client_list(
         partner_ids: request.partner_ids,
         created_on_or_after: request.created_on_or_after,
         created_before: request.created_before,
-        partner_external_ids: request.client_external_ids,
+        partner_external_ids: request.partner_external_ids,
+        client_external_ids: request.client_external_ids,
+        updated_on_or_after: request.updated_on_or_after,
+        updated_before: request.updated_before,
         page_number: request.page_number,
         page_size: request.page_size,
         sort_field: request.sort_field,
@@ -314,13 +317,7 @@ pub(super) fn client_list(
         page_token: request.page_token,
         client_ids: Vec::new(),
     };
-    list(
-        AllocationSide::Client,
-        "client_external_ids",
-        &request,
-        binding,
-    )
-    .map(|list| (list, binding))
+    list(AllocationSide::Client, &request, binding).map(|list| (list, binding))
 }
 
 /// Reads a partner's list, and what its page tokens are bound to.
@@ -329,19 +326,12 @@ pub(super) fn partner_list(
     request: pb::ListPartnerAllocationsRequest,
 ) -> Result<(List, Binding)> {
     let binding = Binding::new(rpc, &request);
-    list(
-        AllocationSide::Partner,
-        "partner_external_ids",
-        &request,
-        binding,
-    )
-    .map(|list| (list, binding))
+    list(AllocationSide::Partner, &request, binding).map(|list| (list, binding))
 }
 
-/// Reads a list of either side; its own external ids have another name on each.
+/// Reads a list of either side.
 fn list(
     side: AllocationSide,
-    external_ids: &str,
     request: &pb::ListPartnerAllocationsRequest,
     binding: Binding,
 ) -> Result<List> {
@@ -349,6 +339,10 @@ fn list(
     let (created_from, created_to) = read.time_range(
         ("created_on_or_after", request.created_on_or_after.as_ref()),
         ("created_before", request.created_before.as_ref()),
+    );
+    let (updated_from, updated_to) = read.time_window(
+        ("updated_on_or_after", request.updated_on_or_after.as_ref()),
+        ("updated_before", request.updated_before.as_ref()),
     );
     let list = List {
         enterprise: read.id("enterprise_id", &request.enterprise_id),
@@ -362,7 +356,18 @@ fn list(
         partners: read.ids("partner_ids", &request.partner_ids),
         created_from,
         created_to,
-        external_ids: read.texts(external_ids, &request.partner_external_ids, ID_CHARS_MAX),
+        updated_from,
+        updated_to,
+        client_external_ids: read.texts(
+            "client_external_ids",
+            &request.client_external_ids,
+            ID_CHARS_MAX,
+        ),
+        partner_external_ids: read.texts(
+            "partner_external_ids",
+            &request.partner_external_ids,
+            ID_CHARS_MAX,
+        ),
         order: order(&mut read, request.sort_field, request.sort_direction),
         page: read.page_from_0(
             request.page_number,

@@ -28,10 +28,21 @@ pub(super) struct List {
     pub created_from: Option<Time>,
     /// The last time of creation that is listed.
     pub created_to: Option<Time>,
-    /// The own ids that the side which asks has given.
-    pub external_ids: Vec<String>,
+    /// The first time of a last movement that is listed.
+    pub updated_from: Option<Time>,
+    /// The last time of a last movement that is listed.
+    pub updated_to: Option<Time>,
+    pub client_external_ids: Vec<String>,
+    pub partner_external_ids: Vec<String>,
     pub order: AllocationOrder,
     pub page: Page<Cursor>,
+}
+
+impl List {
+    /// Whether only records are listed whose last movement was in a window of time.
+    pub(super) fn has_update_window(&self) -> bool {
+        self.updated_from.is_some() || self.updated_to.is_some()
+    }
 }
 
 /// The side on which an enterprise reads allocations.

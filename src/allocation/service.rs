@@ -7,7 +7,7 @@ use crate::allocation::model::List;
 use crate::allocation::store::{self, AllocationKey, AllocationsById, FoundAllocation};
 use crate::db::coalesce::Coalescer;
 use crate::db::enterprise_status::{
-    EnterpriseStatus, require_client, require_license, require_partner,
+    EnterpriseStatus, require_client, require_license, require_partner, require_partner_side,
 };
 use crate::db::pool::Pool;
 use crate::db::pools::Pools;
@@ -51,7 +51,7 @@ impl AllocationService {
         let pool = self.pools.by_key.on_behalf_of(principal);
         let (status, client) = store::route(&pool, enterprise, connection).await?;
         let Some(client) = client else {
-            require_partner(status, enterprise)?;
+            require_partner_side(status, enterprise)?;
             return Err(Error::ConnectionNotFound(connection));
         };
         Ok(client)

@@ -73,7 +73,7 @@ async fn expired_in(
     list: &List,
     clock: Option<Time>,
 ) -> QueryResult<Vec<OwnerId>> {
-    let by_update = list.order.field == AllocationSortField::UpdatedAt;
+    let by_update = list.order.field == AllocationSortField::UpdatedAt || list.has_update_window();
     if !by_update && !list.statuses.contains(&Status::Released) {
         return Ok(Vec::new());
     }

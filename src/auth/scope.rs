@@ -278,11 +278,13 @@ pub const RPCS: &[Rpc] = &[
         READ_OR_ADMIN,
     ),
     write("/earmark.network.v1.NetworkService/CreateClient", ADMIN),
+    write("/earmark.network.v1.NetworkService/UpdateClient", ADMIN),
     read(
         "/earmark.network.v1.NetworkService/GetClient",
         READ_OR_ADMIN,
     ),
     write("/earmark.network.v1.NetworkService/CreatePartner", ADMIN),
+    write("/earmark.network.v1.NetworkService/UpdatePartner", ADMIN),
     read(
         "/earmark.network.v1.NetworkService/GetPartner",
         READ_OR_ADMIN,

@@ -144,6 +144,7 @@ impl From<PartnerNetworkBalance> for pb::PartnerNetworkBalance {
         Self {
             connection_id: connection.id.to_string(),
             client_id: connection.client.to_string(),
+            client_name: connection.client_name,
             partner_id: connection.partner.to_string(),
             partners_connection_id: connection.partners_connection_id,
             name: connection.name,

@@ -74,6 +74,8 @@ pub(super) struct PartnerConnection {
     /// The connection, whose account has the same id.
     pub id: ConnectionId,
     pub client: ClientId,
+    /// The name that the client has now.
+    pub client_name: String,
     pub partner: PartnerId,
     /// The partner's own id of the connection; empty if it has none.
     pub partners_connection_id: String,

@@ -13,7 +13,7 @@
 //! is an error. A unix socket has no TLS, and `sslmode` is ignored there.
 
 use std::fmt::Write;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,9 +25,10 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use thiserror::Error;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::JoinHandle;
 use tokio_postgres::config::{Host, SslMode};
-use tokio_postgres::{CancelToken, Client, Config};
+use tokio_postgres::{AsyncMessage, CancelToken, Client, Config, Connection};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::db::cancel;
@@ -166,12 +167,7 @@ impl Connector {
     pub async fn connect(&self) -> Result<(Client, JoinHandle<()>), ConnectError> {
         within(DB_CONNECT_MAX, async {
             let (client, connection) = self.config.connect(self.tls.clone()).await?;
-            let driver = tokio::spawn(async move {
-                // A caller that waits for an answer gets the error as well.
-                if let Err(error) = connection.await {
-                    tracing::debug!(error = chain(&error), "a database connection was lost");
-                }
-            });
+            let driver = tokio::spawn(drive(connection));
             client.batch_execute(&settings_sql(&self.session)).await?;
             Ok((client, driver))
         })
@@ -256,6 +252,27 @@ fn settings_sql(session: &Session) -> String {
         sql.push_str(GENERIC_PLANS);
     }
     sql
+}
+
+/// Drives a connection until its end. What Postgres warns of goes into the log: so does what a migration had to change.
+async fn drive<S, T>(mut connection: Connection<S, T>)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    T: AsyncRead + AsyncWrite + Unpin,
+{
+    while let Some(message) = poll_fn(|context| connection.poll_message(context)).await {
+        match message {
+            Ok(AsyncMessage::Notice(notice)) => {
+                tracing::warn!(warning = notice.message(), "the database warns");
+            }
+            Ok(_) => {}
+            // A caller that waits for an answer gets the error as well.
+            Err(error) => {
+                tracing::debug!(error = chain(&error), "a database connection was lost");
+                return;
+            }
+        }
+    }
 }
 
 /// The TLS parameters of a database URL.

@@ -101,7 +101,19 @@ pub(crate) fn require_partner(
     status: Option<EnterpriseStatus>,
     id: EnterpriseId,
 ) -> Result<EnterpriseStatus> {
-    let status = require_licensed(status, id)?;
+    require_licensed(status, id)?;
+    require_partner_side(status, id)
+}
+
+/// Refuses an enterprise that was not found, and one without a partner. Whether it has a licence does not matter.
+///
+/// # Errors
+/// [`Error::EnterpriseNotFound`] for the first, [`Error::PartnerAccessDenied`] for the second.
+pub(crate) fn require_partner_side(
+    status: Option<EnterpriseStatus>,
+    id: EnterpriseId,
+) -> Result<EnterpriseStatus> {
+    let status = status.ok_or(Error::EnterpriseNotFound(id))?;
     if status.has_partner {
         Ok(status)
     } else {

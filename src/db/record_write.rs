@@ -107,23 +107,27 @@ impl WriteContext<'_> {
         Ok(found.into_iter().map(OwnerId).collect())
     }
 
+    /// What the write's key was used for before, if it was.
+    ///
+    /// # Errors
+    /// Those of the statement.
+    pub async fn key_use(&mut self) -> QueryResult<Option<KeyUse>> {
+        match self.key {
+            Some(key) => request_key::find(self.connection, key).await,
+            None => Ok(None),
+        }
+    }
+
     /// The id of the record that the write's key was used for before, if it was.
     ///
     /// # Errors
-    /// [`Error::RecordKeyReused`] if the key was used with other content.
+    /// [`Error::IdempotencyKeyReused`] if the key was used with other content.
     pub async fn replayed_id(&mut self) -> Result<Option<Uuid>, TransactionError> {
-        Ok(self.earlier_use().await?.map(|earlier| earlier.record))
-    }
-
-    /// The earlier use of the write's key, if there is one.
-    ///
-    /// # Errors
-    /// [`Error::RecordKeyReused`] if the key was used with other content.
-    pub async fn earlier_use(&mut self) -> Result<Option<KeyUse>, TransactionError> {
-        match self.key {
-            Some(key) => request_key::find_use(self.connection, key).await,
-            None => Ok(None),
-        }
+        let Some(used) = self.key_use().await? else {
+            return Ok(None);
+        };
+        used.require_same(None)?;
+        Ok(Some(used.record))
     }
 
     /// The current time by the database's clock.

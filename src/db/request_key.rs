@@ -25,23 +25,44 @@ pub struct RequestKey {
     pub content: ContentHash,
 }
 
-/// An earlier use of a key with the same content.
+/// What a key was used for before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KeyUse {
     /// The id of the record that the call created or changed.
     pub record: Uuid,
     /// When it did; of a creation the record's own time of creation.
     pub at: Time,
+    /// Whether the call had the same content.
+    pub is_same: bool,
 }
 
-/// The earlier use of this key; `None` if the key is new.
+impl KeyUse {
+    /// Makes sure that this is a repetition. `version` is that of the record, if it has one and the caller may see it.
+    ///
+    /// # Errors
+    /// [`Error::IdempotencyKeyReused`] if the key was used with other content.
+    pub fn require_same(self, version: Option<i64>) -> Result<(), Error> {
+        if self.is_same {
+            return Ok(());
+        }
+        Err(Error::IdempotencyKeyReused {
+            field: "request_id",
+            holder: Some(KeyHolder {
+                id: self.record.to_string(),
+                version,
+            }),
+        })
+    }
+}
+
+/// What an earlier call used this key for; `None` if the key is new.
 ///
 /// # Errors
-/// [`Error::RecordKeyReused`] if the key was used with other content; else the database's error.
-pub async fn find_use(
+/// Those of the statement that looks for it.
+pub async fn find(
     connection: &mut AsyncPgConnection,
     key: &RequestKey,
-) -> Result<Option<KeyUse>, TransactionError> {
+) -> QueryResult<Option<KeyUse>> {
     let found: Option<(Vec<u8>, Uuid, DateTime<Utc>)> = request_key::table
         .find((key.owner.0, key.rpc, &key.request_id))
         .select((
@@ -52,27 +73,17 @@ pub async fn find_use(
         .first(connection)
         .await
         .optional()?;
-    match found {
-        Some((hash, record, at)) if hash == key.content.0 => Ok(Some(KeyUse {
-            record,
-            at: at.into(),
-        })),
-        Some((_, record, _)) => Err(Error::RecordKeyReused {
-            field: "request_id",
-            holder: KeyHolder {
-                id: record.to_string(),
-                version: None,
-            },
-        }
-        .into()),
-        None => Ok(None),
-    }
+    Ok(found.map(|(hash, record, at)| KeyUse {
+        record,
+        at: at.into(),
+        is_same: hash == key.content.0,
+    }))
 }
 
 /// Stores a key for the record that its call created or changed. The row of the key's owner must exist.
 ///
 /// # Errors
-/// [`DbError::Serialization`] if another call has stored the key since [`find_use`]: the transaction must be run
+/// [`DbError::Serialization`] if another call has stored the key since [`find`]: the transaction must be run
 /// again and then finds it. Else the database's error.
 pub async fn store(
     connection: &mut AsyncPgConnection,

@@ -51,13 +51,13 @@ pub const TABLES: &[(&str, TableUse)] = &[
     ("cas_allocation", TableUse::Remove),
     ("catalogue_allocation", TableUse::Remove),
     ("catalogue_company", TableUse::Change),
-    ("client", TableUse::Append),
+    ("client", TableUse::Change),
     ("connection", TableUse::Change),
     ("enterprise", TableUse::Change),
     ("entry", TableUse::Append),
     // Its rows are locked, and never updated.
     ("owner", TableUse::Change),
-    ("partner", TableUse::Append),
+    ("partner", TableUse::Change),
     ("request_key", TableUse::Append),
 ];
 

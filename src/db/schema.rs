@@ -22,6 +22,7 @@ diesel::table! {
         id -> Uuid,
         enterprise_id -> Uuid,
         name -> Text,
+        version -> BigInt,
         created_at -> Timestamptz,
         updated_at -> Timestamptz,
     }
@@ -33,6 +34,7 @@ diesel::table! {
         enterprise_id -> Uuid,
         name -> Text,
         institution_identifier -> Text,
+        version -> BigInt,
         created_at -> Timestamptz,
         updated_at -> Timestamptz,
     }

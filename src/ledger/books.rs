@@ -105,6 +105,7 @@ impl MovementRefusal {
                 available,
                 requested,
                 unit: unit.clone(),
+                account: None,
             },
             Self::Limit => Error::BalanceLimit {
                 unit: unit.clone(),

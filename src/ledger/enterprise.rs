@@ -34,18 +34,3 @@ pub(in crate::ledger) fn find_client(books: &mut Books, id: OwnerId) -> Result<&
         None => Err(Error::ClientNotFound(None)),
     }
 }
-
-/// The enterprise, which must hold a licence and have a client.
-///
-/// # Errors
-/// [`Error::EnterpriseNotFound`]; [`Error::NoOesLicense`] without a licence; [`Error::ClientNotFound`] without a client.
-pub(in crate::ledger) fn find_licensed_client(
-    books: &mut Books,
-    id: OwnerId,
-) -> Result<&mut Owner> {
-    let (_, facts) = find(books, id)?;
-    if !facts.is_licensed {
-        return Err(Error::NoOesLicense);
-    }
-    find_client(books, id)
-}

@@ -71,8 +71,8 @@ fn random_batches_meet_every_verdict() {
         "submitted, made false, refused true",
         "later",
         "AdjustmentKeyReused",
-        "AlreadyTerminal CLEARED",
-        "AlreadyTerminal RELEASED",
+        "AllocationFinal CLEARED",
+        "AllocationFinal RELEASED",
         "AllocationNotFound",
         "BalanceLimit",
         "ClientNotFound",
@@ -86,6 +86,8 @@ fn random_batches_meet_every_verdict() {
         "InvalidRequest INSTANT",
         "NoOesLicense",
         "PartnerAccessDenied",
+        "PartnerNotLicensed client",
+        "PartnerNotLicensed partner",
     ];
     expected.extend(others.map(String::from));
     let missing: Vec<_> = expected
@@ -312,8 +314,9 @@ fn error_name(error: &Error) -> String {
     let end = debug.find(|letter: char| !letter.is_alphanumeric());
     let kind = &debug[..end.unwrap_or(debug.len())];
     match error {
-        Error::AlreadyTerminal { status } => format!("{kind} {status}"),
-        Error::IdempotencyKeyReused { field } => format!("{kind} {field}"),
+        Error::AllocationFinal(of) => format!("{kind} {}", of.status),
+        Error::PartnerNotLicensed { side, .. } => format!("{kind} {side}"),
+        Error::IdempotencyKeyReused { field, .. } => format!("{kind} {field}"),
         Error::InvalidRequest(_) if debug.contains("INSTANT") => format!("{kind} INSTANT"),
         Error::InvalidRequest(_) => format!("{kind} 366 days"),
         _ => kind.into(),

@@ -10,7 +10,8 @@ use crate::limits::{ID_CHARS_MAX, NAME_CHARS_MAX, NOTE_CHARS_MAX};
 use crate::network::model::{
     CreateClient, CreateConnection, CreateEnterprise, CreatePartner, NetworkClient,
     NetworkCommandContent, NetworkConnection, NetworkDirection, NetworkEnterprise, NetworkFilter,
-    NetworkMode, NetworkPartner, NetworkViewer, UpdateConnection, UpdateEnterprise, key_owner,
+    NetworkMode, NetworkPartner, NetworkViewer, UpdateClient, UpdateConnection, UpdateEnterprise,
+    UpdatePartner, key_owner,
 };
 use crate::proto::network::v1 as pb;
 use crate::rpc::call::Call;
@@ -95,6 +96,20 @@ pub(super) fn create_client(
     write(reader, call, command, request_id, validate_only)
 }
 
+pub(super) fn update_client(
+    call: &Call,
+    message: pb::UpdateClientRequest,
+) -> Result<RecordWrite<UpdateClient>> {
+    let mut reader = Reader::new();
+    let command = UpdateClient {
+        id: reader.id("client_id", &message.client_id),
+        name: message.name.map(|name| reader.name("name", &name)),
+        expected_version: message.expected_version,
+    };
+    let (request_id, validate_only) = (&message.request_id, message.validate_only);
+    write(reader, call, command, request_id, validate_only)
+}
+
 pub(super) fn create_partner(
     call: &Call,
     message: pb::CreatePartnerRequest,
@@ -105,6 +120,24 @@ pub(super) fn create_partner(
         name: reader.name("name", &message.name),
         institution_identifier: reader
             .external_id("institution_identifier", &message.institution_identifier),
+    };
+    let (request_id, validate_only) = (&message.request_id, message.validate_only);
+    write(reader, call, command, request_id, validate_only)
+}
+
+pub(super) fn update_partner(
+    call: &Call,
+    message: pb::UpdatePartnerRequest,
+) -> Result<RecordWrite<UpdatePartner>> {
+    const IDENTIFIER: &str = "institution_identifier";
+    let mut reader = Reader::new();
+    let command = UpdatePartner {
+        id: reader.id("partner_id", &message.partner_id),
+        name: message.name.map(|name| reader.name("name", &name)),
+        institution_identifier: message
+            .institution_identifier
+            .map(|identifier| reader.external_id(IDENTIFIER, &identifier)),
+        expected_version: message.expected_version,
     };
     let (request_id, validate_only) = (&message.request_id, message.validate_only);
     write(reader, call, command, request_id, validate_only)
@@ -144,11 +177,17 @@ pub(super) fn update_connection(
             },
         })
     });
+    let own_id = message.partners_connection_id.as_deref();
     let command = UpdateConnection {
         id,
         name,
         allocations,
         deallocations,
+        partners_connection_id: reader.optional_text(
+            "partners_connection_id",
+            own_id,
+            ID_CHARS_MAX,
+        ),
         expected_version: message.expected_version,
     };
     let (request_id, validate_only) = (&message.request_id, message.validate_only);
@@ -302,6 +341,7 @@ impl From<NetworkClient> for pb::Client {
             id: id_text(client.id),
             enterprise_id: client.enterprise_id.to_string(),
             name: client.name,
+            version: client.version,
             created_at: client.times.created_at.map(timestamp),
             updated_at: client.times.updated_at.map(timestamp),
         }
@@ -315,6 +355,7 @@ impl From<NetworkPartner> for pb::Partner {
             enterprise_id: partner.enterprise_id.to_string(),
             name: partner.name,
             institution_identifier: partner.institution_identifier,
+            version: partner.version,
             created_at: partner.times.created_at.map(timestamp),
             updated_at: partner.times.updated_at.map(timestamp),
         }
@@ -323,6 +364,7 @@ impl From<NetworkPartner> for pb::Partner {
 
 impl From<NetworkConnection> for pb::Connection {
     fn from(connection: NetworkConnection) -> Self {
+        let active = connection.is_active();
         let mode = match connection.mode {
             NetworkMode::Instant => pb::ConnectionMode::Instant,
             NetworkMode::Confirmed => pb::ConnectionMode::Confirmed,
@@ -330,8 +372,10 @@ impl From<NetworkConnection> for pb::Connection {
         Self {
             id: id_text(connection.id),
             client_id: connection.client_id.to_string(),
+            client_name: connection.client_name,
             partner_id: connection.partner_id.to_string(),
-            active: connection.is_active(),
+            partner_name: connection.partner_name,
+            active,
             name: connection.name,
             partners_connection_id: connection.partners_connection_id,
             mode: mode.into(),

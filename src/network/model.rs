@@ -6,7 +6,7 @@ mod viewer;
 
 pub(super) use command::{
     CreateClient, CreateConnection, CreateEnterprise, CreatePartner, NetworkCommandContent,
-    UpdateConnection, UpdateEnterprise, key_owner,
+    UpdateClient, UpdateConnection, UpdateEnterprise, UpdatePartner, key_owner,
 };
 pub(super) use record::{
     NetworkClient, NetworkConnection, NetworkDirection, NetworkEnterprise, NetworkMode,

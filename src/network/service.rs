@@ -109,6 +109,21 @@ impl Rpcs for NetworkService {
         .await
     }
 
+    async fn update_client(
+        &self,
+        request: Request<pb::UpdateClientRequest>,
+    ) -> Answered<pb::UpdateClientResponse> {
+        answer(request, async |call, message| {
+            let write = convert::update_client(&call, message)?;
+            let pool = self.pools.records.on_behalf_of(call.principal);
+            let written = store::carry_out(&pool, &call.claim, write).await?;
+            let client = Some(written.record.into());
+            let message = pb::UpdateClientResponse { client };
+            Ok(Answer::new(message, written.replayed))
+        })
+        .await
+    }
+
     async fn get_client(
         &self,
         request: Request<pb::GetClientRequest>,
@@ -134,6 +149,21 @@ impl Rpcs for NetworkService {
             let written = store::carry_out(&pool, &call.claim, write).await?;
             let partner = Some(written.record.into());
             let message = pb::CreatePartnerResponse { partner };
+            Ok(Answer::new(message, written.replayed))
+        })
+        .await
+    }
+
+    async fn update_partner(
+        &self,
+        request: Request<pb::UpdatePartnerRequest>,
+    ) -> Answered<pb::UpdatePartnerResponse> {
+        answer(request, async |call, message| {
+            let write = convert::update_partner(&call, message)?;
+            let pool = self.pools.records.on_behalf_of(call.principal);
+            let written = store::carry_out(&pool, &call.claim, write).await?;
+            let partner = Some(written.record.into());
+            let message = pb::UpdatePartnerResponse { partner };
             Ok(Answer::new(message, written.replayed))
         })
         .await

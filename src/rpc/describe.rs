@@ -8,14 +8,16 @@ use std::time::Duration;
 
 use tonic::Code;
 
-use crate::error::{AdjustmentHolder, Error, KeyHolder, Outcome, Violations};
+use crate::error::{
+    AdjustmentHolder, Error, FinalAllocation, KeyHolder, Outcome, TakenId, Violations,
+};
 use crate::limits::{
     ENTERPRISE_CURRENCIES_MAX, REQUEST_BYTES_MAX, RESPONSE_BYTES_MAX, RETRY_DELAY,
     VIOLATION_CHARS_MAX, VIOLATIONS_MAX,
 };
 use crate::proto::common::v1::ErrorReason as Reason;
 use crate::types::amount::Amount;
-use crate::types::ids::{ClientId, EnterpriseId, PartnerId};
+use crate::types::ids::{ClientId, ConnectionId, EnterpriseId};
 use crate::types::read_class::ReadClass;
 use crate::types::unit::Unit;
 
@@ -99,8 +101,9 @@ pub(crate) fn describe(error: &Error) -> ErrorDescription {
         Error::EnterpriseNotFound(id) => enterprise_not_found(id),
         Error::NoOesLicense => no_oes_license(),
         Error::PartnerAccessDenied => partner_access_denied(),
-        Error::IdempotencyKeyReused { field } => idempotency_key_reused(field),
-        Error::RecordKeyReused { field, holder } => record_key_reused(field, holder),
+        Error::IdempotencyKeyReused { field, holder } => {
+            idempotency_key_reused(field, holder.as_ref())
+        }
         Error::AdjustmentKeyReused(holder) => adjustment_key_reused(holder),
         Error::ClientNotFound(id) => client_not_found(id.as_ref()),
         Error::PartnerNotFound(id) => not_found(Reason::PartnerNotFound, "partner", id),
@@ -111,16 +114,24 @@ pub(crate) fn describe(error: &Error) -> ErrorDescription {
         Error::NoResults(id) => no_results(*id),
         Error::BucketNotFound(id) => not_found(Reason::BucketNotFound, "bucket", id),
         Error::ActionNotFound(id) => action_not_found(id),
-        Error::ClientExists { enterprise, client } => client_exists(*enterprise, *client),
-        Error::ConnectionExists {
-            partner,
-            partners_connection_id,
-        } => connection_exists(*partner, partners_connection_id),
+        Error::ClientExists {
+            enterprise,
+            client,
+            version,
+        } => client_exists(*enterprise, *client, *version),
+        Error::PartnerExists(taken) => partner_exists(taken),
+        Error::ConnectionExists(taken) => connection_exists(taken),
         Error::SourceIdTaken { source_id, holder } => source_id_taken(source_id, holder),
         Error::BucketExists(id) => bucket_exists(id),
         Error::VersionMismatch { expected, actual } => version_mismatch(*expected, *actual),
         Error::AlreadyTerminal { status } => already_terminal(status),
-        Error::ConnectionInactive { direction, reason } => connection_inactive(direction, reason),
+        Error::AllocationFinal(of) => allocation_final(of),
+        Error::PartnerNotLicensed { connection, side } => partner_not_licensed(*connection, side),
+        Error::ConnectionInactive {
+            connection,
+            direction,
+            reason,
+        } => connection_inactive(*connection, direction, reason),
         Error::BucketNotUsable { status, reason } => bucket_not_usable(status, reason),
         Error::PatchTestFailed { index, found } => patch_test_failed(*index, found),
         Error::PatchPathMissing {
@@ -134,7 +145,8 @@ pub(crate) fn describe(error: &Error) -> ErrorDescription {
             available,
             requested,
             unit,
-        } => insufficient_balance(*available, *requested, unit),
+            account,
+        } => insufficient_balance(*available, *requested, unit, account.as_deref()),
         Error::BalanceLimit { unit, account } => balance_limit(unit, *account),
         Error::PageTooLarge { field, fits } => page_too_large(field, *fits),
         Error::Contention => contention(),
@@ -297,7 +309,8 @@ fn client_not_found(id: Option<&ClientId>) -> ErrorDescription {
     match id {
         Some(id) => not_found(Reason::ClientNotFound, KIND, id),
         None => {
-            let text = "The enterprise has no client.";
+            let text =
+                "The enterprise has no client: an administrator creates it with `CreateClient`.";
             ErrorDescription::new(Code::NotFound, Reason::ClientNotFound, text)
                 .with_detail(ErrorDetail::Resource(KIND, String::new()))
         }
@@ -323,35 +336,31 @@ fn action_not_found(id: &impl ToString) -> ErrorDescription {
         .with_detail(ErrorDetail::Resource("balance_action", id))
 }
 
-fn idempotency_key_reused(field: &str) -> ErrorDescription {
-    let text = format!(
-        "`{field}` was used before with other content: send a new value, or the first request unchanged."
-    );
-    ErrorDescription::new(Code::AlreadyExists, Reason::IdempotencyKeyReused, text)
-        .with("field", field)
+/// A key that another record has already.
+fn key_taken(reason: Reason, text: String, holder: Option<&KeyHolder>) -> ErrorDescription {
+    let mut described = ErrorDescription::new(Code::AlreadyExists, reason, text);
+    if let Some(holder) = holder {
+        described = described.with("id", &holder.id);
+        if let Some(version) = holder.version {
+            described = described.with("version", version);
+        }
+    }
+    described
 }
 
-fn record_key_reused(field: &str, holder: &KeyHolder) -> ErrorDescription {
-    let text = cut(&format!(
-        "`{field}` was used before with other content, for {}: send a new value, or the first request unchanged.",
-        holder_text(holder)
-    ));
-    let described = ErrorDescription::new(Code::AlreadyExists, Reason::IdempotencyKeyReused, text);
-    with_holder(described.with("field", field), holder)
+fn idempotency_key_reused(field: &str, holder: Option<&KeyHolder>) -> ErrorDescription {
+    let of = holder.map(|holder| format!(", for {}", holder_text(holder)));
+    let text = format!(
+        "`{field}` was used before with other content{}: send a new value, or the first request unchanged.",
+        of.unwrap_or_default()
+    );
+    key_taken(Reason::IdempotencyKeyReused, text, holder).with("field", field)
 }
 
 fn holder_text(KeyHolder { id, version }: &KeyHolder) -> String {
     match version {
         Some(version) => format!("the record {id} (version {version})"),
         None => format!("the record {id}"),
-    }
-}
-
-fn with_holder(described: ErrorDescription, holder: &KeyHolder) -> ErrorDescription {
-    let described = described.with("id", &holder.id);
-    match holder.version {
-        Some(version) => described.with("version", version),
-        None => described,
     }
 }
 
@@ -371,16 +380,30 @@ fn adjustment_key_reused(holder: &AdjustmentHolder) -> ErrorDescription {
         .with("id", id)
 }
 
-fn client_exists(enterprise: EnterpriseId, client: ClientId) -> ErrorDescription {
+fn client_exists(enterprise: EnterpriseId, client: ClientId, version: i64) -> ErrorDescription {
     let text = format!("The enterprise {enterprise} has a client already: {client}.");
-    ErrorDescription::new(Code::AlreadyExists, Reason::ClientExists, text)
+    let holder = KeyHolder {
+        id: client.to_string(),
+        version: Some(version),
+    };
+    key_taken(Reason::ClientExists, text, Some(&holder))
 }
 
-fn connection_exists(partner: PartnerId, partners_connection_id: &str) -> ErrorDescription {
+fn partner_exists(taken: &TakenId) -> ErrorDescription {
     let text = cut(&format!(
-        "The partner {partner} has a connection with the `partners_connection_id` {partners_connection_id:?} already."
+        "Partner {} of enterprise {} has this `institution_identifier` already: {:?}.",
+        taken.holder.id, taken.within, taken.value
     ));
-    ErrorDescription::new(Code::AlreadyExists, Reason::ConnectionExists, text)
+    key_taken(Reason::PartnerExists, text, Some(&taken.holder))
+        .with("field", "institution_identifier")
+}
+
+fn connection_exists(taken: &TakenId) -> ErrorDescription {
+    let text = cut(&format!(
+        "Connection {} of partner {} has this `partners_connection_id` already: {:?}.",
+        taken.holder.id, taken.within, taken.value
+    ));
+    key_taken(Reason::ConnectionExists, text, Some(&taken.holder))
         .with("field", "partners_connection_id")
 }
 
@@ -390,8 +413,7 @@ fn source_id_taken(source_id: &str, holder: &KeyHolder) -> ErrorDescription {
     let text = cut(&format!(
         "Another allocation, {holds}, has this source id already: {source_id:?}."
     ));
-    let described = ErrorDescription::new(Code::AlreadyExists, Reason::SourceIdTaken, text);
-    with_holder(described.with("field", "source_id"), holder)
+    key_taken(Reason::SourceIdTaken, text, Some(holder)).with("field", "source_id")
 }
 
 fn bucket_exists(id: &str) -> ErrorDescription {
@@ -431,11 +453,36 @@ fn already_terminal(status: &str) -> ErrorDescription {
     precondition(Reason::AlreadyTerminal, status, text).with("status", status)
 }
 
-fn connection_inactive(direction: &str, why: &str) -> ErrorDescription {
+fn allocation_final(of: &FinalAllocation) -> ErrorDescription {
+    let FinalAllocation {
+        id,
+        direction,
+        event,
+        status,
+        since,
+    } = of;
+    let text = format!("The {direction} {id} {event} at {since}: its status, {status}, is final.");
+    precondition(Reason::AlreadyTerminal, *status, text)
+        .with("status", status)
+        .with("id", id)
+        .with("since", since)
+}
+
+fn partner_not_licensed(connection: ConnectionId, side: &str) -> ErrorDescription {
+    let text = format!(
+        "The {side} of connection {connection} has no OES license: allocations are neither created nor cleared. \
+         Deallocations, cancellations and releases are possible."
+    );
+    precondition(Reason::PartnerNotLicensed, side, text)
+}
+
+fn connection_inactive(connection: ConnectionId, direction: &str, why: &str) -> ErrorDescription {
     let text = cut(&format!(
-        "The connection does not accept {direction}s: {why}"
+        "The connection {connection} does not accept {direction}s: {why}"
     ));
-    precondition(Reason::ConnectionInactive, direction, text).with("direction", direction)
+    precondition(Reason::ConnectionInactive, direction, text)
+        .with("direction", direction)
+        .with("id", connection)
 }
 
 fn bucket_not_usable(status: &str, why: &str) -> ErrorDescription {
@@ -473,12 +520,26 @@ fn currencies_limit(unit: &Unit) -> ErrorDescription {
     precondition(Reason::LimitReached, "currencies", text).with("limit", ENTERPRISE_CURRENCIES_MAX)
 }
 
-fn insufficient_balance(available: Amount, requested: Amount, unit: &Unit) -> ErrorDescription {
-    let text = format!("{requested} {unit} requested, {available} available.");
-    precondition(Reason::InsufficientBalance, unit.as_str(), text)
+fn insufficient_balance(
+    available: Amount,
+    requested: Amount,
+    unit: &Unit,
+    account: Option<&str>,
+) -> ErrorDescription {
+    let place = match account {
+        None => String::new(),
+        Some("custody") => " in custody".into(),
+        Some(connection) => format!(" on the connection {connection}"),
+    };
+    let text = format!("{requested} {unit} requested, {available} available{place}.");
+    let mut described = precondition(Reason::InsufficientBalance, unit.as_str(), text)
         .with("available", available)
         .with("requested", requested)
-        .with_unit(unit)
+        .with_unit(unit);
+    if let Some(account) = account {
+        described = described.with("account", account);
+    }
+    described
 }
 
 fn balance_limit(unit: &Unit, account: Option<&'static str>) -> ErrorDescription {

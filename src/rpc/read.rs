@@ -209,6 +209,11 @@ impl Reader {
         self.required_text(field, value, NOTE_CHARS_MAX)
     }
 
+    /// A note or reason of at most [`NOTE_CHARS_MAX`] characters, for which the empty text is the same as unset.
+    pub(crate) fn note_or_none(&mut self, field: &str, value: Option<&str>) -> Option<String> {
+        self.optional_note(field, value.filter(|text| !text.is_empty()))
+    }
+
     /// A note, reason or description of at most [`NOTE_CHARS_MAX`] characters, which may be left unset.
     pub(crate) fn optional_note(&mut self, field: &str, value: Option<&str>) -> Option<String> {
         self.optional_text(field, value, NOTE_CHARS_MAX)

@@ -49,8 +49,70 @@ struct World {
     unlicensed: String,
     /// Has a licence, but no client.
     without_client: String,
+    /// The same partner, whose client's enterprise has no licence any more.
+    lapsed_client: Lapsed,
+    /// The same client, with a partner whose enterprise has no licence any more.
+    lapsed_partner: Lapsed,
     /// Has nothing to do with anything.
     stranger: String,
+}
+
+/// Two sides of a connection, of which one has no licence any more: 4 ETH on the connection, and a reservation of 1 ETH in
+/// each direction.
+struct Lapsed {
+    parties: Parties,
+    allocation: String,
+    deallocation: String,
+}
+
+impl Lapsed {
+    async fn make(earmark: &Earmark, mut parties: Parties, unlicensed: &str) -> Self {
+        parties.connection = earmark
+            .connection(&parties, ConnectionMode::Confirmed)
+            .await;
+        earmark.deposit(&parties.enterprise, "ETH", "10").await;
+        let mut client = earmark.member(&[&parties.enterprise]).allocation;
+        let mut ids = Vec::new();
+        for (quantity, key) in [("5", "moved"), ("1", "out")] {
+            let key = format!("lapsed {unlicensed} {key}");
+            let create = parties.allocation("ETH", quantity, &key);
+            let created = client.create_allocation(create).await.expect("created");
+            ids.push(created.into_inner().allocation.expect("set").id);
+        }
+        let mut partner = earmark.member(&[&parties.partner_enterprise]).allocation;
+        let clear = parties.clear(&ids[0]);
+        partner.clear_allocation(clear).await.expect("cleared");
+        let back = parties.deallocation("ETH", "1", &format!("lapsed {unlicensed} back"));
+        let back = client.create_deallocation(back).await.expect("created");
+        earmark.license(unlicensed, false).await;
+        Self {
+            parties,
+            allocation: ids.remove(1),
+            deallocation: back.into_inner().allocation.expect("set").id,
+        }
+    }
+
+    /// A client's enterprise without licence, and this partner.
+    async fn client(earmark: &Earmark, partner: &Parties) -> Self {
+        let enterprise = earmark.enterprise("Lapsed client").await.id;
+        let parties = Parties {
+            client: earmark.client(&enterprise).await,
+            enterprise: enterprise.clone(),
+            ..partner.clone()
+        };
+        Self::make(earmark, parties, &enterprise).await
+    }
+
+    /// This client, and a partner's enterprise without licence.
+    async fn partner(earmark: &Earmark, client: &Parties) -> Self {
+        let enterprise = earmark.enterprise("Lapsed partner").await.id;
+        let parties = Parties {
+            partner: earmark.partner(&enterprise, "Lapsed").await,
+            partner_enterprise: enterprise.clone(),
+            ..client.clone()
+        };
+        Self::make(earmark, parties, &enterprise).await
+    }
 }
 
 impl World {
@@ -64,6 +126,8 @@ impl World {
             unlicensed: earmark.new_enterprise("Unlicensed", false).await.id,
             without_client: earmark.enterprise("Without client").await.id,
             stranger: earmark.enterprise("Stranger").await.id,
+            lapsed_client: Lapsed::client(&earmark, &parties).await,
+            lapsed_partner: Lapsed::partner(&earmark, &parties).await,
             earmark,
             parties,
             disabled,
@@ -71,6 +135,8 @@ impl World {
             open: String::new(),
             cleared: String::new(),
         };
+        let venue = world.parties.partner_enterprise.as_str();
+        world.earmark.partner(venue, "Second").await;
         let mut admin = world.earmark.admin();
         let deposit = admin.balance.adjust_balance(world.adjustment(TAKEN));
         deposit.await.expect("deposited");
@@ -160,8 +226,22 @@ fn add(table: &mut Table, path: &str, steps: Vec<Step>) {
     assert!(table.insert(rpc.path, steps).is_none(), "two rows: {path}");
 }
 
-/// What stands between good arguments and the client's own calls.
+/// What stands between good arguments and the client's own calls, which take a licence.
 fn of_the_client<M: Message>(world: &World, of: impl Fn(&str) -> M) -> Vec<Step> {
+    of_any_client(world, of, "NO_OES_LICENSE")
+}
+
+/// What stands between good arguments and the client's own calls that lead value back, which take no licence.
+fn of_the_client_on_its_way_out<M: Message>(world: &World, of: impl Fn(&str) -> M) -> Vec<Step> {
+    of_any_client(world, of, "CLIENT_NOT_FOUND")
+}
+
+/// `unlicensed` is the answer to an enterprise that has neither a licence nor a client.
+fn of_any_client<M: Message>(
+    world: &World,
+    of: impl Fn(&str) -> M,
+    unlicensed: &'static str,
+) -> Vec<Step> {
     let enterprise = world.parties.enterprise.as_str();
     let mut steps = vec![
         step("NOT_A_MEMBER", world.nobody(), &of(NOBODY)),
@@ -173,7 +253,7 @@ fn of_the_client<M: Message>(world: &World, of: impl Fn(&str) -> M) -> Vec<Step>
         step("ENTERPRISE_NOT_FOUND", world.member(&[NOBODY]), &of(NOBODY)),
     ];
     for (reason, enterprise) in [
-        ("NO_OES_LICENSE", &world.unlicensed),
+        (unlicensed, &world.unlicensed),
         ("CLIENT_NOT_FOUND", &world.without_client),
         ("CLIENT_NOT_FOUND", &world.parties.partner_enterprise),
     ] {
@@ -182,8 +262,22 @@ fn of_the_client<M: Message>(world: &World, of: impl Fn(&str) -> M) -> Vec<Step>
     steps
 }
 
-/// What stands between good arguments and the partner's own calls.
+/// What stands between good arguments and the partner's own calls, which take a licence.
 fn of_the_partner<M: Message>(world: &World, of: impl Fn(&str) -> M) -> Vec<Step> {
+    of_any_partner(world, of, "NO_OES_LICENSE")
+}
+
+/// What stands between good arguments and a verdict, whose licence is judged by the record.
+fn of_a_verdict<M: Message>(world: &World, of: impl Fn(&str) -> M) -> Vec<Step> {
+    of_any_partner(world, of, "PARTNER_ACCESS_DENIED")
+}
+
+/// `unlicensed` is the answer to an enterprise that has neither a licence nor a partner.
+fn of_any_partner<M: Message>(
+    world: &World,
+    of: impl Fn(&str) -> M,
+    unlicensed: &'static str,
+) -> Vec<Step> {
     let enterprise = world.parties.partner_enterprise.as_str();
     let mut steps = vec![
         step("NOT_A_MEMBER", world.nobody(), &of(NOBODY)),
@@ -195,7 +289,7 @@ fn of_the_partner<M: Message>(world: &World, of: impl Fn(&str) -> M) -> Vec<Step
         step("ENTERPRISE_NOT_FOUND", world.member(&[NOBODY]), &of(NOBODY)),
     ];
     for (reason, enterprise) in [
-        ("NO_OES_LICENSE", &world.unlicensed),
+        (unlicensed, &world.unlicensed),
         ("PARTNER_ACCESS_DENIED", &world.without_client),
         ("PARTNER_ACCESS_DENIED", &world.parties.enterprise),
     ] {

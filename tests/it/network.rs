@@ -8,6 +8,7 @@ mod lists;
 mod locks;
 mod pages;
 mod sides;
+mod updates;
 mod validate_only;
 
 use earmark::proto::network::v1 as pb;

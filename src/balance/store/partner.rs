@@ -14,13 +14,13 @@ use crate::db::expired_reservations::{self, ReservationFilter};
 use crate::db::pg_error::TransactionError;
 use crate::db::pool::Pool;
 use crate::db::read;
-use crate::db::schema::connection;
+use crate::db::schema::{client, connection};
 use crate::error::Result;
 use crate::types::ids::{ClientId, ConnectionId, EnterpriseId, OwnerId, PartnerId};
 use crate::types::time::Time;
 use crate::types::unit::Unit;
 
-#[derive(HasQuery)]
+#[derive(Queryable, Selectable)]
 #[diesel(table_name = connection, check_for_backend(Pg))]
 struct Row {
     id: Uuid,
@@ -46,10 +46,11 @@ pub(in crate::balance) async fn connections(
         )
     })
     .await?;
-    let connection = |row: Row| PartnerConnection {
+    let connection = |(row, client_name): (Row, String)| PartnerConnection {
         owner: OwnerId(row.client_enterprise_id),
         id: ConnectionId(row.id),
         client: ClientId(row.client_id),
+        client_name,
         partner: PartnerId(row.partner_id),
         partners_connection_id: row.partners_connection_id,
         name: row.name,
@@ -59,12 +60,21 @@ pub(in crate::balance) async fn connections(
 
 /// The texts that this makes are two, since each is prepared once per connection and kept: a filter that an index serves
 /// appears only when it is set; the others stand there always and let everything pass while empty.
-async fn load(mut db: &AsyncPgConnection, list: &BalancePartnerList) -> QueryResult<Vec<Row>> {
+async fn load(
+    mut db: &AsyncPgConnection,
+    list: &BalancePartnerList,
+) -> QueryResult<Vec<(Row, String)>> {
     let partners: Vec<Uuid> = list.partners.iter().map(|id| id.0).collect();
     let clients: Vec<Uuid> = list.clients.iter().map(|id| id.0).collect();
     let after = list.page.after().map_or(Uuid::nil(), |cursor| cursor.0.0);
     let partners_ids = &list.partners_connection_ids;
-    let mut query = Row::query()
+    // A subquery looks the name up for the page alone, and leaves the planner no choice of a join.
+    let client_name = client::table
+        .filter(client::id.eq(connection::client_id))
+        .select(client::name)
+        .single_value()
+        .assume_not_null();
+    let mut query = connection::table
         .filter(connection::partner_enterprise_id.eq(list.enterprise.0))
         .filter(connection::id.gt(after))
         .filter(
@@ -88,6 +98,7 @@ async fn load(mut db: &AsyncPgConnection, list: &BalancePartnerList) -> QueryRes
         .order(connection::id)
         .limit(list.page.fetch())
         .offset(list.page.skip())
+        .select((Row::as_select(), client_name))
         .into_boxed::<Pg>();
     if !list.connections.is_empty() {
         query = query.filter(connection::id.eq_any(list.connections.iter().map(|id| id.0)));

@@ -260,23 +260,19 @@ struct NewCasAllocation<'r> {
 /// The record that an earlier call with the same idempotency key wrote, as it is stored now, and the time of that call.
 ///
 /// # Errors
-/// [`Error::RecordKeyReused`] if that call had other content.
+/// [`Error::IdempotencyKeyReused`] if that call had other content.
 async fn replayed_record(
     context: &mut WriteContext<'_>,
     firm: OwnerId,
 ) -> Result<Option<(CasAllocation, Time)>, TransactionError> {
-    let earlier = match context.earlier_use().await {
-        Ok(None) => return Ok(None),
-        Ok(Some(earlier)) => earlier,
-        Err(TransactionError::Refused(Error::RecordKeyReused { field, mut holder })) => {
-            if let Ok(id) = holder.id.parse() {
-                holder.version = reads::find_version(context.connection, firm, id).await?;
-            }
-            return Err(Error::RecordKeyReused { field, holder }.into());
-        }
-        Err(failure) => return Err(failure),
+    let Some(earlier) = context.key_use().await? else {
+        return Ok(None);
     };
     let id = CasAllocationId(earlier.record);
+    if !earlier.is_same {
+        let version = reads::find_version(context.connection, firm, id.0).await?;
+        earlier.require_same(version)?;
+    }
     match reads::find(context.connection, firm, id).await? {
         Some(record) => Ok(Some((record, earlier.at))),
         None => Err(Error::CasAllocationNotFound(id.to_string()).into()),
@@ -286,7 +282,7 @@ async fn replayed_record(
 /// The stored record with the source id of `fields`, which an earlier call created with the same content.
 ///
 /// # Errors
-/// [`Error::RecordKeyReused`] if the stored record was created with other content.
+/// [`Error::IdempotencyKeyReused`] if the stored record was created with other content.
 async fn find_created(
     connection: &mut AsyncPgConnection,
     firm: OwnerId,
@@ -306,9 +302,9 @@ async fn find_created(
     match found {
         None => Ok(None),
         Some((row, hash)) if hash == content.0 => Ok(Some(row.try_into()?)),
-        Some((row, _)) => Err(Error::RecordKeyReused {
+        Some((row, _)) => Err(Error::IdempotencyKeyReused {
             field: "allocation.source_id",
-            holder: holder(row.key()),
+            holder: Some(holder(row.key())),
         }
         .into()),
     }

@@ -35,6 +35,7 @@ pub(super) fn judge(
         if stored.content != act.content {
             return Error::IdempotencyKeyReused {
                 field: "request_id",
+                holder: None,
             }
             .into();
         }

@@ -117,6 +117,7 @@ fn judge_create(
     } else {
         Error::IdempotencyKeyReused {
             field: "request_id",
+            holder: None,
         }
     };
     error.into()
@@ -187,6 +188,7 @@ fn judge_update(
     if stored.content != update.content {
         return Error::IdempotencyKeyReused {
             field: "request_id",
+            holder: None,
         }
         .into();
     }

@@ -129,6 +129,7 @@ pub(super) fn deduct(
             available: held,
             requested: *amount,
             unit: unit.clone(),
+            account: None,
         });
     };
     let (kept, returned) = if from.keep_rest {

@@ -1,12 +1,14 @@
 //! Judges verdicts: how a reservation becomes final.
 
-use crate::error::{Error, Result};
+use crate::error::{Error, FinalAllocation, Result};
 use crate::ledger::account::Cause;
 use crate::ledger::books::{Books, Leg, Movement, Owner, ReservationChange};
 use crate::ledger::enterprise;
 use crate::ledger::kind::{CommandHead, Judgement, KindState, Origin};
 use crate::ledger::oes::model::OesRecords;
-use crate::ledger::oes::model::{Allocation, AllocationRecord, Closing, OesVersions, Status};
+use crate::ledger::oes::model::{
+    Allocation, AllocationRecord, Closing, Direction, OesVersions, Status,
+};
 use crate::ledger::oes::records::AllocationRecords;
 use crate::ledger::oes::request::{AllocationReply, CloseAllocation, PartnerSide, Verdict};
 use crate::types::amount::Amount;
@@ -27,13 +29,34 @@ pub(super) fn judge(
     match allocation.closed {
         Some(closing) => judge_final(allocation, closing, &close.verdict),
         None => {
+            if let Err(error) = judge_client_license(owner, &allocation, &close.verdict) {
+                return error.into();
+            }
             let records = state.records_mut(command.owner);
             close_open(now, owner, records, allocation, &close.verdict).into()
         }
     }
 }
 
-/// First the caller: enterprise, licence, side; then connection and allocation.
+/// The connection of an allocation that a partner clears. That takes the licences of both sides; every other verdict, and
+/// the clearing of a deallocation, only lead back to custody and take none.
+fn takes_licenses(allocation: &Allocation, verdict: &Verdict) -> bool {
+    matches!(verdict, Verdict::Clear(_))
+        && allocation.record.terms.direction == Direction::Allocation
+}
+
+fn judge_client_license(owner: &Owner, allocation: &Allocation, verdict: &Verdict) -> Result<()> {
+    let is_licensed = owner.enterprise.is_some_and(|facts| facts.is_licensed);
+    if is_licensed || !takes_licenses(allocation, verdict) {
+        return Ok(());
+    }
+    Err(Error::PartnerNotLicensed {
+        connection: allocation.record.terms.connection,
+        side: "client",
+    })
+}
+
+/// First the caller: enterprise, side; then connection and allocation, and whether the caller has the licence for it.
 fn find<'a>(
     command: &CommandHead,
     books: &'a mut Books,
@@ -42,7 +65,7 @@ fn find<'a>(
 ) -> Result<(&'a mut Owner, Allocation)> {
     let partner = close.verdict.partner();
     let owner = match partner {
-        None => enterprise::find_licensed_client(books, command.owner)?,
+        None => enterprise::find_client(books, command.owner)?,
         Some(partner) => find_for_partner(command, books, state, partner)?,
     };
     let records = state.records.get(&command.owner);
@@ -53,6 +76,12 @@ fn find<'a>(
         })
         .cloned()
         .ok_or(Error::AllocationNotFound(close.allocation))?;
+    if let Some(partner) = partner
+        && takes_licenses(&allocation, &close.verdict)
+        && !state.context.are_licensed(partner.enterprise)
+    {
+        return Err(Error::NoOesLicense);
+    }
     Ok((owner, allocation))
 }
 
@@ -67,9 +96,6 @@ fn find_for_partner<'a>(
         .0
         .get(&partner.enterprise)
         .ok_or(Error::EnterpriseNotFound(partner.enterprise))?;
-    if !facts.is_licensed {
-        return Err(Error::NoOesLicense);
-    }
     // A verdict is the partner's, also where the client's enterprise has a partner of its own.
     if !facts.has_partner || command.owner == partner.enterprise.into() {
         return Err(Error::PartnerAccessDenied);
@@ -126,7 +152,8 @@ impl Ending {
 }
 
 /// A verdict on a final allocation: one that asks for the status that it already has is a replay, also after an expiry;
-/// any other is refused.
+/// any other is refused. A replay adds nothing, so it may leave out the partner's own id, or bring one where none is
+/// stored; only another one than the stored is refused.
 fn judge_final(
     allocation: Allocation,
     closing: Closing,
@@ -135,22 +162,38 @@ fn judge_final(
     let ending = Ending::of(verdict);
     let record = &allocation.record;
     if record.status != ending.status() {
-        return Error::AlreadyTerminal {
+        return Error::AllocationFinal(FinalAllocation {
+            id: record.id,
+            direction: record.terms.direction.name(),
+            event: event(closing.cause),
             status: record.status.as_str(),
-        }
+            since: record.updated_at,
+        })
         .into();
     }
-    // Only the partner's own verdict can have had an external id to compare with.
-    let differs = verdict
-        .partner()
-        .is_some_and(|partner| partner.external_id != record.partner_external_id);
-    if closing.cause == ending.cause && differs {
+    let stored = record.partner_external_id.as_ref();
+    if stored
+        .zip(ending.partner_external_id.as_ref())
+        .is_some_and(|(stored, given)| stored != given)
+    {
         return Error::IdempotencyKeyReused {
             field: "partner_external_id",
+            holder: Some(allocation.as_key_holder()),
         }
         .into();
     }
     AllocationReply::replayed(allocation).replay(closing.versions)
+}
+
+/// What made an allocation final, as errors say it.
+fn event(cause: Cause) -> &'static str {
+    match cause {
+        Cause::CLEAR => "was cleared by the partner",
+        Cause::RELEASE => "was released by the partner",
+        Cause::CANCEL => "was cancelled by the client",
+        Cause::EXPIRE => "expired",
+        _ => "was cleared at its creation",
+    }
 }
 
 fn close_open(

@@ -7,9 +7,10 @@ use crate::ledger::enterprise;
 use crate::ledger::kind::{CommandHead, KindState, Origin};
 use crate::ledger::oes::model::OesRecords;
 use crate::ledger::oes::model::{
-    Allocation, AllocationRecord, AllocationTerms, Closing, Connection, Mode, OesVersions, Status,
+    Allocation, AllocationRecord, AllocationTerms, Closing, Connection, Direction, Mode,
+    OesVersions, Status,
 };
-use crate::ledger::oes::records::AllocationRecords;
+use crate::ledger::oes::records::{AllocationRecords, Partners};
 use crate::ledger::oes::request::{AllocationReply, CreateAllocation};
 use crate::limits::EXPIRE_AHEAD_MAX;
 use crate::types::amount::Amount;
@@ -23,12 +24,15 @@ pub(super) fn judge(
     create: &CreateAllocation,
 ) -> Result<AllocationReply> {
     let now = books.now;
-    let owner = enterprise::find_licensed_client(books, command.owner)?;
-    let records = state.records_mut(command.owner);
-    judge_one(now, owner, records, command, create)
+    let (_, facts) = enterprise::find(books, command.owner)?;
+    // Before the client is looked for.
+    judge_license(facts.is_licensed, create)?;
+    let owner = enterprise::find_client(books, command.owner)?;
+    let mut side = ClientSide::of(now, command, owner, facts.is_licensed, state);
+    side.judge(create)
 }
 
-/// The whole fails only if the enterprise is unknown, has no licence or has no client.
+/// The whole fails only if the enterprise is unknown or has no client.
 pub(super) fn judge_all(
     command: &CommandHead,
     books: &mut Books,
@@ -36,91 +40,146 @@ pub(super) fn judge_all(
     creates: &[CreateAllocation],
 ) -> Result<Vec<Result<AllocationReply>>> {
     let now = books.now;
-    let owner = enterprise::find_licensed_client(books, command.owner)?;
-    let records = state.records_mut(command.owner);
-    let replies = creates
-        .iter()
-        .map(|create| judge_one(now, owner, records, command, create));
+    let (_, facts) = enterprise::find(books, command.owner)?;
+    let owner = enterprise::find_client(books, command.owner)?;
+    let mut side = ClientSide::of(now, command, owner, facts.is_licensed, state);
+    let replies = creates.iter().map(|create| side.judge(create));
     Ok(replies.collect())
 }
 
-/// The reply to a repetition lacks its balances.
-fn judge_one(
-    now: Time,
-    owner: &mut Owner,
-    records: &mut AllocationRecords,
-    command: &CommandHead,
-    create: &CreateAllocation,
-) -> Result<AllocationReply> {
-    let terms = &create.terms;
-    let Some(stored) = records.by_key(terms.direction, &terms.client_external_id) else {
-        return create_new(now, owner, records, command, create);
-    };
-    if stored.content != create.content {
-        return Err(Error::IdempotencyKeyReused {
-            field: "client_external_id",
-        });
+/// An allocation takes a licence; a deallocation, which only leads back to custody, takes none.
+fn judge_license(is_licensed: bool, create: &CreateAllocation) -> Result<()> {
+    match create.terms.direction {
+        Direction::Allocation if !is_licensed => Err(Error::NoOesLicense),
+        _ => Ok(()),
     }
-    Ok(AllocationReply::replayed(stored.clone()))
 }
 
-fn create_new(
+/// The client's enterprise, and what its creates are judged by.
+struct ClientSide<'a> {
     now: Time,
-    owner: &mut Owner,
-    records: &mut AllocationRecords,
-    command: &CommandHead,
-    create: &CreateAllocation,
-) -> Result<AllocationReply> {
-    let terms = &create.terms;
-    let connection = records
-        .connections
-        .get(&terms.connection)
-        .ok_or(Error::ConnectionNotFound(terms.connection))?;
-    judge_expire_time(now, connection, terms)?;
-    if let Some(reason) = connection.disabled(terms.direction) {
-        return Err(Error::ConnectionInactive {
-            direction: terms.direction.name(),
-            reason: reason.into(),
+    command: &'a CommandHead,
+    owner: &'a mut Owner,
+    is_licensed: bool,
+    records: &'a mut AllocationRecords,
+    partners: &'a Partners,
+}
+
+impl<'a> ClientSide<'a> {
+    fn of(
+        now: Time,
+        command: &'a CommandHead,
+        owner: &'a mut Owner,
+        is_licensed: bool,
+        state: &'a mut KindState<OesRecords>,
+    ) -> Self {
+        Self {
+            now,
+            command,
+            owner,
+            is_licensed,
+            records: state.records.entry(command.owner).or_default(),
+            partners: &state.context,
+        }
+    }
+
+    /// The reply to a repetition lacks its balances.
+    fn judge(&mut self, create: &CreateAllocation) -> Result<AllocationReply> {
+        judge_license(self.is_licensed, create)?;
+        let terms = &create.terms;
+        let stored = self
+            .records
+            .by_key(terms.direction, &terms.client_external_id);
+        match stored {
+            None => self.create(create),
+            Some(stored) if stored.content == create.content => {
+                Ok(AllocationReply::replayed(stored.clone()))
+            }
+            Some(stored) => Err(Error::IdempotencyKeyReused {
+                field: "client_external_id",
+                holder: Some(stored.as_key_holder()),
+            }),
+        }
+    }
+
+    fn create(&mut self, create: &CreateAllocation) -> Result<AllocationReply> {
+        let terms = &create.terms;
+        let connection = self
+            .records
+            .connections
+            .get(&terms.connection)
+            .ok_or(Error::ConnectionNotFound(terms.connection))?;
+        judge_expire_time(self.now, connection, terms)?;
+        judge_connection(connection, self.partners, terms)?;
+        let source = terms.direction.source(terms.connection);
+        let movement = self
+            .owner
+            .plan(&terms.unit, legs(connection.mode, terms))
+            .map_err(|refusal| {
+                let error = refusal.into_error(&terms.unit, terms.quantity);
+                error.in_account(source.name())
+            })?;
+
+        let time = self.owner.next_time(self.now);
+        let id = ordered_id(time, self.command.entropy);
+        let custody = self.owner.balance_after(&movement, AccountId::OWN);
+        let of_connection = self.owner.balance_after(&movement, terms.connection.into());
+        let opened = OesVersions {
+            custody: custody.version,
+            connection: of_connection.version,
+        };
+        let (status, cause, closed) = outcome(connection.mode, opened);
+        let allocation = Allocation {
+            owner: self.command.owner,
+            record: AllocationRecord {
+                id: AllocationId(id),
+                status,
+                terms: terms.clone(),
+                client: connection.client,
+                partner: connection.partner,
+                partner_external_id: None,
+                reason: None,
+                created_at: time,
+                updated_at: time,
+            },
+            content: create.content,
+            opened,
+            closed,
+        };
+        self.owner
+            .apply(self.command.owner, movement, cause, id, time);
+        self.records.create(allocation.clone());
+        Ok(AllocationReply {
+            allocation,
+            custody,
+            connection: of_connection,
+            origin: Origin::Done,
+        })
+    }
+}
+
+/// The partner must hold a licence to get allocations, and the direction must be enabled.
+fn judge_connection(
+    connection: &Connection,
+    partners: &Partners,
+    terms: &AllocationTerms,
+) -> Result<()> {
+    if terms.direction == Direction::Allocation
+        && !partners.are_licensed(connection.partner_enterprise)
+    {
+        return Err(Error::PartnerNotLicensed {
+            connection: terms.connection,
+            side: "partner",
         });
     }
-    let movement = owner
-        .plan(&terms.unit, legs(connection.mode, terms))
-        .map_err(|refusal| refusal.into_error(&terms.unit, terms.quantity))?;
-
-    let time = owner.next_time(now);
-    let id = ordered_id(time, command.entropy);
-    let custody = owner.balance_after(&movement, AccountId::OWN);
-    let of_connection = owner.balance_after(&movement, terms.connection.into());
-    let opened = OesVersions {
-        custody: custody.version,
-        connection: of_connection.version,
-    };
-    let (status, cause, closed) = outcome(connection.mode, opened);
-    let allocation = Allocation {
-        owner: command.owner,
-        record: AllocationRecord {
-            id: AllocationId(id),
-            status,
-            terms: terms.clone(),
-            client: connection.client,
-            partner: connection.partner,
-            partner_external_id: None,
-            reason: None,
-            created_at: time,
-            updated_at: time,
-        },
-        content: create.content,
-        opened,
-        closed,
-    };
-    owner.apply(command.owner, movement, cause, id, time);
-    records.create(allocation.clone());
-    Ok(AllocationReply {
-        allocation,
-        custody,
-        connection: of_connection,
-        origin: Origin::Done,
-    })
+    match connection.disabled(terms.direction) {
+        None => Ok(()),
+        Some(reason) => Err(Error::ConnectionInactive {
+            connection: terms.connection,
+            direction: terms.direction.name(),
+            reason: reason.into(),
+        }),
+    }
 }
 
 /// What the opening movement makes of an allocation: in mode INSTANT it also closes it.
@@ -173,7 +232,7 @@ fn judge_expire_time(now: Time, connection: &Connection, terms: &AllocationTerms
     if time <= now || time > now.plus(EXPIRE_AHEAD_MAX) {
         return Err(Error::invalid(
             "expire_time",
-            "must be after now and at most 366 days ahead",
+            format!("must be after now, {now}, and at most 366 days ahead, got {time}"),
         ));
     }
     if connection.mode == Mode::Instant {

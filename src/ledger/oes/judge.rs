@@ -1,6 +1,8 @@
 //! What each request on allocations reads, and how it is judged.
 
-use crate::error::Result;
+use uuid::Uuid;
+
+use crate::error::{Error, KeyHolder, Result};
 use crate::ledger::account::{AccountKey, Balance};
 use crate::ledger::books::Books;
 use crate::ledger::kind::{AccountReads, CommandHead, Judgement, KindState, Origin, Request};
@@ -12,7 +14,7 @@ use crate::ledger::oes::statements::{
     AllocationById, AllocationByKey, AllocationReads, ConnectionKey,
 };
 use crate::ledger::oes::{close, create};
-use crate::types::ids::{AccountId, OwnerId};
+use crate::types::ids::{AccountId, AllocationId, OwnerId};
 
 /// Adds what one creation reads.
 fn add_create(
@@ -103,9 +105,27 @@ impl Request for SubmitAllocations {
     }
 
     fn mark_validated(reply: &mut Self::Reply, owner: OwnerId, state: &KindState<OesRecords>) {
-        for reply in reply.iter_mut().flatten() {
-            reply.mark_validated(owner, state);
+        for reply in reply {
+            match reply {
+                Ok(reply) => reply.mark_validated(owner, state),
+                Err(error) => hide_unstored(error, owner, state),
+            }
         }
+    }
+}
+
+/// Takes the holder of a key out of an error if it is an earlier item of the same submission, of which nothing is stored.
+fn hide_unstored(error: &mut Error, owner: OwnerId, before: &KindState<OesRecords>) {
+    let Error::IdempotencyKeyReused { holder, .. } = error else {
+        return;
+    };
+    let records = before.records.get(&owner);
+    let is_stored = |holder: &KeyHolder| {
+        let id = Uuid::try_parse(&holder.id).ok().map(AllocationId);
+        id.is_some_and(|id| records.is_some_and(|records| records.get(id).is_some()))
+    };
+    if !holder.as_ref().is_some_and(is_stored) {
+        *holder = None;
     }
 }
 

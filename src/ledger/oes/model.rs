@@ -1,5 +1,6 @@
 //! Allocations and deallocations as they are stored.
 
+use crate::error::KeyHolder;
 use crate::ledger::account::Cause;
 use crate::ledger::store_error::StoreError;
 use crate::ledger::stored_enum::stored_enum;
@@ -220,6 +221,14 @@ impl Allocation {
             .terms
             .direction
             .target(self.record.terms.connection)
+    }
+
+    /// The record as the holder of an idempotency key.
+    pub fn as_key_holder(&self) -> KeyHolder {
+        KeyHolder {
+            id: self.record.id.to_string(),
+            version: None,
+        }
     }
 
     /// Whether its `expire_time` has passed at `now` while it is open.

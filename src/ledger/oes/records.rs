@@ -7,7 +7,8 @@ use crate::ledger::oes::model::OesRecords;
 use crate::ledger::oes::model::{Allocation, Connection, Direction};
 use crate::types::ids::{AllocationId, ConnectionId, EnterpriseId};
 
-/// What the ledger reads of the enterprise of a partner that gives a verdict. It is not locked.
+/// What the ledger reads of a partner's enterprise: of one that gives a verdict, or whose connection a command names. Its
+/// row is not locked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PartnerFacts {
     /// Whether the enterprise holds an OES licence.
@@ -16,9 +17,18 @@ pub struct PartnerFacts {
     pub has_partner: bool,
 }
 
-/// The enterprises that give verdicts in this batch.
+/// The partners' enterprises of this batch: those that give verdicts, and those of the connections that were read.
 #[derive(Debug, Default)]
 pub struct Partners(pub HashMap<EnterpriseId, PartnerFacts>);
+
+impl Partners {
+    /// Whether this enterprise holds a licence.
+    pub fn are_licensed(&self, enterprise: EnterpriseId) -> bool {
+        self.0
+            .get(&enterprise)
+            .is_some_and(|facts| facts.is_licensed)
+    }
+}
 
 /// The allocations of one owner.
 #[derive(Clone, Debug, Default)]

@@ -100,6 +100,10 @@ const PARTNERS: &str = "\
     SELECT e.id, e.oes_licensed, EXISTS (SELECT FROM partner p WHERE p.enterprise_id = e.id) \
     FROM enterprise e WHERE e.id = ANY($1)";
 
+/// Whether the enterprise of a connection's partner holds a licence: a subquery leaves the planner no choice of a join.
+const PARTNER_LICENSED: &str =
+    "(SELECT e.oes_licensed FROM enterprise e WHERE e.id = t.partner_enterprise_id)";
+
 /// The kind's part of the clock statement, see [`crate::ledger::kind::Kind::DUE_OWNERS`].
 pub(super) const DUE_OWNERS: &str = "\
     SELECT o.owner_id FROM {owners} o(owner_id) CROSS JOIN LATERAL (\
@@ -149,7 +153,7 @@ impl AllocationStatements {
             .replace("{accounts}", ACCOUNTS)
             .replace("{join_accounts}", JOIN_ACCOUNTS);
         let connection = format!(
-            "t.id, t.client_enterprise_id, {}",
+            "t.id, t.client_enterprise_id, {}, {PARTNER_LICENSED}",
             select_list::<Connection>("t")
         );
         Ok(Self {
@@ -241,6 +245,13 @@ impl AllocationRows {
             let owner = Stored::read(row, &mut position)?;
             if books.is_locked(owner) {
                 let connection = Connection::read(row, &mut position)?;
+                let facts = PartnerFacts {
+                    is_licensed: row.try_get(position)?,
+                    // It has the connection.
+                    has_partner: true,
+                };
+                let partner = connection.partner_enterprise;
+                state.context.0.insert(partner, facts);
                 state.records_mut(owner).connections.insert(id, connection);
             }
         }

@@ -12,7 +12,7 @@ use crate::ledger::oes::model::{
     Allocation, AllocationRecord, AllocationTerms, Connection, Direction, Mode, OesRecords,
     OesVersions, Status,
 };
-use crate::ledger::oes::records::AllocationRecords;
+use crate::ledger::oes::records::{AllocationRecords, PartnerFacts};
 use crate::ledger::oes::request::CreateAllocation;
 use crate::ledger::tests::command::{Action, BatchState, Command, Outcome, Reply, decide};
 use crate::ledger::tests::reference::{GREATEST, amount};
@@ -37,7 +37,7 @@ fn unit(text: &str) -> Unit {
     Unit::parse(text).expect("a unit")
 }
 
-/// A licensed client with one connection.
+/// A licensed client with one connection to a licensed partner.
 fn client(mode: Mode) -> BatchState {
     let mut books = Books::new(now(), [OWNER]);
     let owner = books.owners.get_mut(&OWNER).expect("it is locked");
@@ -49,10 +49,17 @@ fn client(mode: Mode) -> BatchState {
         books,
         states: States::default(),
     };
+    let partner_enterprise = EnterpriseId(Uuid::from_u128(0xe4));
+    let facts = PartnerFacts {
+        is_licensed: true,
+        has_partner: true,
+    };
+    let partners = &mut OesRecords::state(&mut state.states).context.0;
+    partners.insert(partner_enterprise, facts);
     let connection = Connection {
         client: CLIENT,
         partner: PARTNER,
-        partner_enterprise: EnterpriseId(Uuid::from_u128(0xe4)),
+        partner_enterprise,
         mode,
         allocations_disabled: None,
         deallocations_disabled: None,
@@ -158,6 +165,7 @@ fn too_little_is_insufficient_also_where_held_would_pass_28_digits() {
             available: amount(0),
             requested: amount(1),
             unit: unit("EUR"),
+            account: Some("custody".into()),
         };
         assert_eq!(outcomes, [Outcome::Final(Err(expected))]);
     }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rust_decimal::Decimal;
 
-use crate::error::{AdjustmentHolder, Error, Result};
+use crate::error::{AdjustmentHolder, Error, FinalAllocation, KeyHolder, Result};
 use crate::ledger::account::{Balance, Cause};
 use crate::ledger::adjustment::model::Adjustment;
 use crate::ledger::adjustment::request::{AdjustCustody, AdjustmentReply};
@@ -143,11 +143,11 @@ impl Reference {
     }
 }
 
-/// The client's side: an enterprise with a licence and a client.
-fn client_side(network: &Network, owner: OwnerId) -> Result<()> {
+/// The client's side: an enterprise with a client; first of all, with a licence if it takes one.
+fn client_side(network: &Network, owner: OwnerId, takes_license: bool) -> Result<()> {
     let enterprise = network.enterprise(owner);
     let enterprise = enterprise.ok_or(Error::EnterpriseNotFound(EnterpriseId(owner.0)))?;
-    if !enterprise.licensed {
+    if takes_license && !enterprise.licensed {
         return Err(Error::NoOesLicense);
     }
     if enterprise.client.is_none() {
@@ -156,13 +156,10 @@ fn client_side(network: &Network, owner: OwnerId) -> Result<()> {
     Ok(())
 }
 
-/// The partner's side: an enterprise with a licence and a partner, and a connection of that partner with the owner.
+/// The partner's side: an enterprise with a partner, and a connection of that partner with the owner.
 fn partner_side(network: &Network, owner: OwnerId, partner: &PartnerSide) -> Result<()> {
     let enterprise = network.enterprises.get(&partner.enterprise);
     let enterprise = enterprise.ok_or(Error::EnterpriseNotFound(partner.enterprise))?;
-    if !enterprise.licensed {
-        return Err(Error::NoOesLicense);
-    }
     if !enterprise.partner || partner.enterprise.0 == owner.0 {
         return Err(Error::PartnerAccessDenied);
     }
@@ -213,7 +210,8 @@ impl Ledger {
         command: &Command,
         creates: &[CreateAllocation],
     ) -> Result<Reply> {
-        client_side(network, command.owner)?;
+        client_side(network, command.owner, false)?;
+        let before = self.records.len();
         let mut replies = Vec::new();
         for create in creates {
             let mut after = self.clone();
@@ -225,6 +223,17 @@ impl Ledger {
                 Ok(other) => unreachable!("a create answers {other:?}"),
                 Err(error) => Err(error),
             });
+        }
+        if command.validate_only {
+            // Nothing of the submission is stored, so nobody can look for it.
+            let made = &self.records[before..];
+            for reply in &mut replies {
+                if let Err(Error::IdempotencyKeyReused { holder: found, .. }) = reply
+                    && made.iter().any(|record| *found == holder(&record.shown))
+                {
+                    *found = None;
+                }
+            }
         }
         Ok(Reply::Submitted(replies))
     }
@@ -240,7 +249,8 @@ impl Ledger {
         command: &Command,
         create: &CreateAllocation,
     ) -> Result<Reply> {
-        client_side(network, command.owner)?;
+        let adds_risk = create.terms.direction == Direction::Allocation;
+        client_side(network, command.owner, adds_risk)?;
         let same_key = self.records.iter().find(|record| {
             record.shown.record.terms.direction == create.terms.direction
                 && record.shown.record.terms.client_external_id == create.terms.client_external_id
@@ -251,6 +261,7 @@ impl Ledger {
             }
             return Err(Error::IdempotencyKeyReused {
                 field: "client_external_id",
+                holder: holder(&record.shown),
             });
         }
         let not_found = Error::ConnectionNotFound(create.terms.connection);
@@ -264,7 +275,9 @@ impl Ledger {
         let expires_micros = create.terms.expire_time.map(Time::micros);
         if let Some(expires) = expires_micros {
             if expires <= now || expires > now + YEAR_AND_A_DAY_MICROS {
-                let text = "must be after now and at most 366 days ahead";
+                let (now, expires) = (time(now), time(expires));
+                let text =
+                    format!("must be after now, {now}, and at most 366 days ahead, got {expires}");
                 return Err(Error::invalid("expire_time", text));
             }
             if connection.mode == Mode::Instant {
@@ -286,8 +299,16 @@ impl Ledger {
                 AccountId::OWN,
             ),
         };
+        let partner = &network.enterprises[&connection.partner_enterprise];
+        if adds_risk && !partner.licensed {
+            return Err(Error::PartnerNotLicensed {
+                connection: create.terms.connection,
+                side: "partner",
+            });
+        }
         if let Some(reason) = disabled {
             return Err(Error::ConnectionInactive {
+                connection: create.terms.connection,
                 direction,
                 reason: reason.clone(),
             });
@@ -299,6 +320,10 @@ impl Ledger {
                 available: amount(free),
                 requested: create.terms.quantity,
                 unit: unit.clone(),
+                account: Some(match create.terms.direction {
+                    Direction::Allocation => "custody".into(),
+                    Direction::Deallocation => create.terms.connection.to_string(),
+                }),
             });
         }
         let at_once = connection.mode == Mode::Instant;
@@ -362,7 +387,7 @@ impl Ledger {
             }
         };
         match partner {
-            None => client_side(network, command.owner)?,
+            None => client_side(network, command.owner, false)?,
             Some(partner) => partner_side(network, command.owner, partner)?,
         }
         let index = self
@@ -377,24 +402,41 @@ impl Ledger {
             .ok_or(Error::AllocationNotFound(close.allocation))?;
         let external_id = partner.and_then(|partner| partner.external_id.clone());
         let shown = self.records[index].shown.clone();
+        let adds_risk =
+            cause == Cause::CLEAR && shown.record.terms.direction == Direction::Allocation;
+        if adds_risk && partner.is_some_and(|who| !network.enterprises[&who.enterprise].licensed) {
+            return Err(Error::NoOesLicense);
+        }
+        let client_is_licensed = network
+            .enterprise(command.owner)
+            .is_some_and(|enterprise| enterprise.licensed);
         let origin = match (shown.record.status, cause) {
+            (Status::Reserved, _) if adds_risk && !client_is_licensed => {
+                return Err(Error::PartnerNotLicensed {
+                    connection: shown.record.terms.connection,
+                    side: "client",
+                });
+            }
             (Status::Reserved, _) => {
                 self.end(index, now, cause, external_id, reason);
                 origin(command)
             }
             (Status::Cleared, Cause::CLEAR)
             | (Status::Released, Cause::RELEASE | Cause::CANCEL) => {
-                // A partner repeats itself, if it was the partner who spoke.
-                let repeats = shown.closed.is_some_and(|closed| closed.cause == cause);
-                if partner.is_some() && repeats && shown.record.partner_external_id != external_id {
+                // Two different ids of the partner contradict each other.
+                if let (Some(stored), Some(given)) =
+                    (&shown.record.partner_external_id, &external_id)
+                    && stored != given
+                {
                     return Err(Error::IdempotencyKeyReused {
                         field: "partner_external_id",
+                        holder: holder(&shown),
                     });
                 }
                 Origin::Replayed
             }
-            (Status::Cleared, _) => return Err(Error::AlreadyTerminal { status: "CLEARED" }),
-            (Status::Released, _) => return Err(Error::AlreadyTerminal { status: "RELEASED" }),
+            (Status::Cleared, _) => return Err(final_as(&shown, "CLEARED")),
+            (Status::Released, _) => return Err(final_as(&shown, "RELEASED")),
         };
         let record = &self.records[index];
         Ok(reply(&record.shown, record.closed, origin))
@@ -497,6 +539,7 @@ impl Ledger {
                 available: amount(free),
                 requested: amount(-quantity),
                 unit: unit.clone(),
+                account: Some("custody".into()),
             });
         }
         self.change(AccountId::WORLD, unit, -quantity, 0);
@@ -521,6 +564,34 @@ impl Ledger {
         self.deposits.push(deposit.clone());
         Ok(adjusted(&deposit, origin(command)))
     }
+}
+
+fn holder(shown: &Allocation) -> Option<KeyHolder> {
+    Some(KeyHolder {
+        id: shown.record.id.to_string(),
+        version: None,
+    })
+}
+
+fn final_as(shown: &Allocation, status: &'static str) -> Error {
+    let cause = shown.closed.expect("a final record").cause;
+    Error::AllocationFinal(FinalAllocation {
+        id: shown.record.id,
+        direction: match shown.record.terms.direction {
+            Direction::Allocation => "allocation",
+            Direction::Deallocation => "deallocation",
+        },
+        event: match cause.as_str() {
+            "INSTANT" => "was cleared at its creation",
+            "CLEAR" => "was cleared by the partner",
+            "RELEASE" => "was released by the partner",
+            "CANCEL" => "was cancelled by the client",
+            "EXPIRE" => "expired",
+            other => unreachable!("{other} makes nothing final"),
+        },
+        status,
+        since: shown.record.updated_at,
+    })
 }
 
 fn versions([custody, connection]: [Line; 2]) -> OesVersions {

@@ -105,6 +105,15 @@ impl Store {
             self.load_owner(network, release_max, &named, id, &mut state);
         }
         let of_oes = OesRecords::state(&mut state.states);
+        let connections = named.connections.iter();
+        for (_, connection) in connections.filter_map(|id| network.connections.get(id)) {
+            let partner = connection.partner_enterprise;
+            let facts = PartnerFacts {
+                is_licensed: network.enterprises[&partner].licensed,
+                has_partner: true,
+            };
+            of_oes.context.0.insert(partner, facts);
+        }
         for id in &named.partners {
             if let Some(enterprise) = network.enterprises.get(id) {
                 let facts = PartnerFacts {

@@ -72,6 +72,23 @@ impl NetworkCommandContent for CreateClient {
     }
 }
 
+/// Changes those fields of a client that are set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct UpdateClient {
+    pub(crate) id: ClientId,
+    pub(crate) name: Option<String>,
+    pub(crate) expected_version: Option<i64>,
+}
+
+impl NetworkCommandContent for UpdateClient {
+    fn content_hash(&self) -> ContentHash {
+        Content::new()
+            .field(1, self.id.0)
+            .optional(2, self.name.as_ref())
+            .hash()
+    }
+}
+
 /// Creates a partner of an enterprise.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct CreatePartner {
@@ -86,6 +103,25 @@ impl NetworkCommandContent for CreatePartner {
             .field(1, self.enterprise_id.0)
             .field(2, &self.name)
             .field(3, &self.institution_identifier)
+            .hash()
+    }
+}
+
+/// Changes those fields of a partner that are set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct UpdatePartner {
+    pub(crate) id: PartnerId,
+    pub(crate) name: Option<String>,
+    pub(crate) institution_identifier: Option<String>,
+    pub(crate) expected_version: Option<i64>,
+}
+
+impl NetworkCommandContent for UpdatePartner {
+    fn content_hash(&self) -> ContentHash {
+        Content::new()
+            .field(1, self.id.0)
+            .optional(2, self.name.as_ref())
+            .optional(3, self.institution_identifier.as_ref())
             .hash()
     }
 }
@@ -119,6 +155,8 @@ pub(crate) struct UpdateConnection {
     pub(crate) name: Option<String>,
     pub(crate) allocations: Option<NetworkDirection>,
     pub(crate) deallocations: Option<NetworkDirection>,
+    /// The partner's own id of the connection; the empty text removes it.
+    pub(crate) partners_connection_id: Option<String>,
     pub(crate) expected_version: Option<i64>,
 }
 
@@ -138,6 +176,7 @@ impl NetworkCommandContent for UpdateConnection {
             .optional(3, enabled(&self.allocations))
             .optional(4, enabled(&self.deallocations))
             .optional(5, reason)
+            .optional(6, self.partners_connection_id.as_ref())
             .hash()
     }
 }
@@ -212,16 +251,38 @@ mod tests {
             deallocations: Some(NetworkDirection::Disabled {
                 reason: "why".into(),
             }),
+            partners_connection_id: None,
             expected_version: None,
+        };
+        let client = UpdateClient {
+            id: ClientId(ID),
+            name: Some("n".into()),
+            expected_version: Some(1),
+        };
+        let partner = UpdatePartner {
+            id: PartnerId(ID),
+            name: None,
+            institution_identifier: Some("i".into()),
+            expected_version: None,
+        };
+        let renamed = UpdateConnection {
+            partners_connection_id: Some(String::new()),
+            ..connection.clone()
         };
         assert_eq!(
             [
                 hex(enterprise.content_hash()),
-                hex(connection.content_hash())
+                hex(connection.content_hash()),
+                hex(client.content_hash()),
+                hex(partner.content_hash()),
+                hex(renamed.content_hash()),
             ],
             [
                 "1641ed643dc075c3aad4363809dc26ea770eeb9a5fc93a41dd7a59f79ad1c18b",
                 "a4bb4387b1696601d0b206d3aa19c45784ed3b95be93602995f707473fa15304",
+                "d583faf78785f09d1aed37e51fc60092565d212612f6fd266a0a8a6683801998",
+                "259474d1ee805d2f01b88d16860ca36c3e1b3b1703772be24876d6895f30eeed",
+                "b6f110504b9e1a741b9f9be55dbceec9b81d2ff984497d1b3fb45e00d56ed379",
             ]
         );
     }
@@ -254,6 +315,7 @@ mod tests {
                 name: None,
                 allocations,
                 deallocations,
+                partners_connection_id: None,
                 expected_version: None,
             };
             command.content_hash()

@@ -59,6 +59,8 @@ pub(crate) struct NetworkClient {
     pub(crate) id: Option<ClientId>,
     pub(crate) enterprise_id: EnterpriseId,
     pub(crate) name: String,
+    /// Number of writes of the record: 1 after its creation.
+    pub(crate) version: i64,
     pub(crate) times: NetworkTimes,
 }
 
@@ -68,7 +70,10 @@ pub(crate) struct NetworkPartner {
     pub(crate) id: Option<PartnerId>,
     pub(crate) enterprise_id: EnterpriseId,
     pub(crate) name: String,
+    /// Unique among the partners of the enterprise.
     pub(crate) institution_identifier: String,
+    /// Number of writes of the record: 1 after its creation.
+    pub(crate) version: i64,
     pub(crate) times: NetworkTimes,
 }
 
@@ -77,7 +82,11 @@ pub(crate) struct NetworkPartner {
 pub(crate) struct NetworkConnection {
     pub(crate) id: Option<ConnectionId>,
     pub(crate) client_id: ClientId,
+    /// The name that the client has now.
+    pub(crate) client_name: String,
     pub(crate) partner_id: PartnerId,
+    /// The name that the partner has now.
+    pub(crate) partner_name: String,
     pub(crate) name: String,
     /// The partner's own id of the connection; empty if it has none.
     pub(crate) partners_connection_id: String,

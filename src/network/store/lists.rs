@@ -8,7 +8,7 @@ use diesel::dsl::{AsSelect, SqlTypeOf};
 use diesel::pg::Pg;
 use uuid::Uuid;
 
-use super::rows::{NetworkConnectionRow, NetworkPartnerRow};
+use super::rows::{NamedConnectionSql, NetworkConnectionRow, NetworkPartnerRow};
 use crate::db::statement::{SqlText, SqlTexts, Statement, any_condition, select_list};
 use crate::network::model::NetworkFilter;
 use crate::types::ids::EnterpriseId;
@@ -62,8 +62,12 @@ impl NetworkListShape {
                 AND "connection"."id" > :after ORDER BY "connection"."id" LIMIT :limit"#
             )
         };
+        // The names are looked up for the page alone. Subqueries leave the planner no choice of a join.
         format!(
-            r#"({}) UNION ALL ({}) ORDER BY "id" LIMIT :limit"#,
+            r#"SELECT "connection".*,
+                (SELECT "client"."name" FROM "client" WHERE "client"."id" = "connection"."client_id"),
+                (SELECT "partner"."name" FROM "partner" WHERE "partner"."id" = "connection"."partner_id")
+            FROM (({}) UNION ALL ({}) ORDER BY "id" LIMIT :limit) "connection" ORDER BY "id""#,
             of_side("client_enterprise_id"),
             of_side("partner_enterprise_id"),
         )
@@ -130,7 +134,7 @@ pub(super) fn connections(
     filter: &NetworkFilter,
     after: Uuid,
     limit: i64,
-) -> Statement<SqlTypeOf<AsSelect<NetworkConnectionRow, Pg>>> {
+) -> Statement<NamedConnectionSql> {
     static TEXTS: SqlTexts<NetworkListShape> = SqlTexts::new(NetworkListShape::connections);
     let text = TEXTS.get(NetworkListShape::of(filter));
     statement(&text, enterprise, filter, after, limit)

@@ -7,7 +7,8 @@ use uuid::Uuid;
 
 use super::lists;
 use super::rows::{
-    NetworkClientRow, NetworkConnectionRow, NetworkEnterpriseRow, NetworkPartnerRow,
+    NamedConnectionRow, NetworkClientRow, NetworkConnectionRow, NetworkEnterpriseRow,
+    NetworkPartnerRow,
 };
 use crate::db::pg_error::TransactionError;
 use crate::db::pool::Pool;
@@ -161,9 +162,15 @@ pub(in crate::network) async fn connection(
 
     read::one(pool, async |connection: &mut AsyncPgConnection| {
         let query = joined::table
+            .inner_join(schema::client::table.on(schema::client::id.eq(joined::client_id)))
+            .inner_join(schema::partner::table.on(schema::partner::id.eq(joined::partner_id)))
             .filter(joined::id.eq(id.0))
-            .select(NetworkConnectionRow::as_select());
-        let row = match viewer {
+            .select((
+                NetworkConnectionRow::as_select(),
+                schema::client::name,
+                schema::partner::name,
+            ));
+        let row: QueryResult<NamedConnectionRow> = match viewer {
             NetworkViewer::Admin => query.first(connection).await,
             NetworkViewer::Member(enterprises) => {
                 let enterprises = uuids(enterprises);
@@ -187,7 +194,7 @@ pub(in crate::network) async fn connections(
 ) -> Result<Vec<NetworkConnection>> {
     read::one(pool, async |connection: &mut AsyncPgConnection| {
         let list = lists::connections(enterprise, filter, after(page), page.fetch());
-        let rows: Vec<NetworkConnectionRow> = list.load(connection).await?;
+        let rows: Vec<NamedConnectionRow> = list.load(connection).await?;
         if rows.is_empty() {
             require_enterprise(connection, enterprise).await?;
         }

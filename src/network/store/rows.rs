@@ -1,7 +1,9 @@
 //! The rows of the tables of the network, and their conversion to records.
 
 use chrono::{DateTime, Utc};
+use diesel::dsl::{AsSelect, SqlTypeOf};
 use diesel::pg::Pg;
+use diesel::sql_types::Text;
 use diesel::{Queryable, Selectable};
 use uuid::Uuid;
 
@@ -44,6 +46,7 @@ pub(super) struct NetworkClientRow {
     pub(super) id: Uuid,
     enterprise_id: Uuid,
     name: String,
+    version: i64,
     created_at: DateTime<Utc>,
     updated_at: DateTime<Utc>,
 }
@@ -54,6 +57,7 @@ impl From<NetworkClientRow> for NetworkClient {
             id: Some(ClientId(row.id)),
             enterprise_id: EnterpriseId(row.enterprise_id),
             name: row.name,
+            version: row.version,
             times: times(row.created_at, row.updated_at),
         }
     }
@@ -66,6 +70,7 @@ pub(super) struct NetworkPartnerRow {
     enterprise_id: Uuid,
     name: String,
     institution_identifier: String,
+    version: i64,
     created_at: DateTime<Utc>,
     updated_at: DateTime<Utc>,
 }
@@ -77,6 +82,7 @@ impl From<NetworkPartnerRow> for NetworkPartner {
             enterprise_id: EnterpriseId(row.enterprise_id),
             name: row.name,
             institution_identifier: row.institution_identifier,
+            version: row.version,
             times: times(row.created_at, row.updated_at),
         }
     }
@@ -98,10 +104,18 @@ pub(super) struct NetworkConnectionRow {
     updated_at: DateTime<Utc>,
 }
 
-impl TryFrom<NetworkConnectionRow> for NetworkConnection {
+/// A connection, and the names of its client and its partner, which are in other tables.
+pub(super) type NamedConnectionRow = (NetworkConnectionRow, String, String);
+
+/// The SQL types of a [`NamedConnectionRow`].
+pub(super) type NamedConnectionSql = (SqlTypeOf<AsSelect<NetworkConnectionRow, Pg>>, Text, Text);
+
+impl TryFrom<NamedConnectionRow> for NetworkConnection {
     type Error = TransactionError;
 
-    fn try_from(row: NetworkConnectionRow) -> Result<Self, TransactionError> {
+    fn try_from(
+        (row, client_name, partner_name): NamedConnectionRow,
+    ) -> Result<Self, TransactionError> {
         let Some(mode) = NetworkMode::stored(&row.mode) else {
             // The column has a check, so this is a bug or a newer schema.
             let what = format!("connection {} has the unknown mode {:?}", row.id, row.mode);
@@ -115,7 +129,9 @@ impl TryFrom<NetworkConnectionRow> for NetworkConnection {
         Ok(Self {
             id: Some(ConnectionId(row.id)),
             client_id: ClientId(row.client_id),
+            client_name,
             partner_id: PartnerId(row.partner_id),
+            partner_name,
             name: row.name,
             partners_connection_id: row.partners_connection_id,
             mode,

@@ -10,11 +10,12 @@ use earmark::db::pools::Pools;
 use earmark::ledger::claim::Claim;
 use earmark::proto::allocation::v1::allocation_service_server::AllocationService as _;
 use earmark::proto::allocation::v1::{
-    AllocationStatus, GetAllocationRequest, ListClientAllocationsRequest,
+    AllocationSortField, AllocationStatus, GetAllocationRequest, ListClientAllocationsRequest,
     ListPartnerAllocationsRequest,
 };
 use earmark::rpc::call::Call;
 use earmark::types::principal::Principal;
+use prost_types::Timestamp;
 use tokio_postgres::Client;
 use tonic::Request;
 
@@ -215,6 +216,72 @@ async fn what_has_expired_is_looked_up_by_statements_that_stay_prepared_and_use_
             let blocks = asking.blocks(form, &parameters).await;
             assert!(blocks < most, "{mode}: {blocks} for {form}");
         }
+    }
+}
+
+/// The opening entries of all records, at times of their own: a second for each record.
+const ENTRIES: &str = "
+    UPDATE allocation SET updated_at = 'epoch'::timestamptz + client_external_id::int * interval '1 second';
+    INSERT INTO entry
+        SELECT owner_id, '00000000-0000-0000-0000-000000000001', currency,
+               row_number() OVER (PARTITION BY owner_id ORDER BY updated_at), -1, 1, 0, 1, 'RESERVE', id, updated_at
+          FROM allocation;
+    ANALYZE allocation, entry";
+
+/// A page of a window costs what it shows, however much the enterprise has moved in the window and outside of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_window_of_updates_is_read_in_the_order_of_the_journal() {
+    let asking = Asking::start().await;
+    for sql in ENTRIES.split(';') {
+        asking.session.batch_execute(sql).await.expect(sql);
+    }
+    let from = RECORDS as i64 + RECORDS as i64 / 4;
+    let updated_on_or_after = Some(Timestamp {
+        seconds: from,
+        nanos: 0,
+    });
+    let sort_field = AllocationSortField::UpdatedAt.into();
+    let of_client = ListClientAllocationsRequest {
+        enterprise_id: ONE.into(),
+        updated_on_or_after,
+        sort_field,
+        ..Default::default()
+    };
+    let of_client = request("ListClientAllocations", of_client);
+    let listed = asking.service.list_client_allocations(of_client).await;
+    let listed = listed.expect("listed").into_inner().allocations;
+    assert_eq!(listed.len(), 100);
+    assert_eq!(listed[0].updated_at, updated_on_or_after);
+    let of_partner = ListPartnerAllocationsRequest {
+        enterprise_id: PARTNER.into(),
+        updated_on_or_after,
+        sort_field,
+        ..Default::default()
+    };
+    let of_partner = request("ListPartnerAllocations", of_partner);
+    let listed = asking.service.list_partner_allocations(of_partner).await;
+    let listed = listed.expect("listed").into_inner().allocations;
+    assert_eq!(listed.len(), 100);
+    assert_eq!(listed[0].updated_at, updated_on_or_after);
+
+    let (first, last) = ("0".repeat(32), "f".repeat(32));
+    let filters = format!(
+        "to_timestamp({from}), '10000-01-01', '{first}', '{last}', true, '{{}}', true, '{{}}', true, '{{}}'"
+    );
+    for mode in ["force_generic_plan", "auto"] {
+        let sql = format!("SET plan_cache_mode = {mode}");
+        asking.session.batch_execute(&sql).await.expect(&sql);
+        let parameters = format!("'{ONE}', {filters}, 101, 0");
+        let blocks = asking
+            .blocks("%\"updated_at\" FROM \"entry\"%", &parameters)
+            .await;
+        assert!(blocks < 600, "{mode}: {blocks}");
+        // A hundred of its owners have moved nothing in the window.
+        let parameters = format!("'{PARTNER}', {filters}, 101, 101, 0");
+        let blocks = asking
+            .blocks("%SELECT DISTINCT \"connection\"%", &parameters)
+            .await;
+        assert!(blocks < 1_500, "{mode}, as partner: {blocks}");
     }
 }
 

@@ -251,37 +251,6 @@ async fn verdicts_are_accepted_on_disabled_connections() {
 }
 
 #[tokio::test]
-async fn a_verdict_needs_the_licence_of_the_callers_side_only() {
-    let (fixture, first) = AllocationFixture::with_hold(AllocationType::Allocation).await;
-    let second = fixture.allocate("1", "second").await;
-    let third = fixture.allocate("1", "third").await;
-    let (client, partner) = (
-        fixture.parties.enterprise.as_str(),
-        fixture.parties.partner_enterprise.as_str(),
-    );
-    fixture.earmark.license(client, false).await;
-    let cancel = fixture.parties.cancel(&third.id);
-    let answer = fixture.client.clone().cancel_allocation(cancel).await;
-    refusal(answer).expect(Code::PermissionDenied, "NO_OES_LICENSE");
-    fixture.clear(&first.id).await;
-    fixture.release(&second.id).await;
-
-    fixture.earmark.license(client, true).await;
-    fixture.earmark.license(partner, false).await;
-    let clear = fixture.parties.clear(&third.id);
-    let answer = fixture.partner.clone().clear_allocation(clear).await;
-    refusal(answer).expect(Code::PermissionDenied, "NO_OES_LICENSE");
-    let release = fixture.parties.release(&third.id);
-    let answer = fixture.partner.clone().release_allocation(release).await;
-    refusal(answer).expect(Code::PermissionDenied, "NO_OES_LICENSE");
-    // Not even a replay: the licence comes first.
-    let clear = fixture.parties.clear(&first.id);
-    let answer = fixture.partner.clone().clear_allocation(clear).await;
-    refusal(answer).expect(Code::PermissionDenied, "NO_OES_LICENSE");
-    fixture.cancel(&third.id).await;
-}
-
-#[tokio::test]
 async fn verdict_texts_above_their_limits_are_refused() {
     let (fixture, hold) = AllocationFixture::with_hold(AllocationType::Allocation).await;
     let mut clear = fixture.parties.clear(&hold.id);

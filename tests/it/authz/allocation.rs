@@ -8,7 +8,8 @@ use earmark::proto::allocation::v1::{
 use prost_types::Timestamp;
 
 use super::{
-    GREATEST, REPLAYED, SERVED, Step, TAKEN, Table, World, add, of_the_client, of_the_partner, step,
+    GREATEST, REPLAYED, SERVED, Step, TAKEN, Table, World, add, of_a_verdict, of_the_client,
+    of_the_client_on_its_way_out, of_the_partner, step,
 };
 use crate::support::earmark::NOBODY;
 
@@ -65,6 +66,11 @@ fn create_allocation(world: &World) -> Vec<Step> {
         expire_time: None,
         ..too_late.clone()
     };
+    let unlicensed = CreateAllocationRequest {
+        connection_id: world.lapsed_partner.parties.connection.clone(),
+        ..disabled.clone()
+    };
+    let lapsed = world.lapsed_client.parties.enterprise.as_str();
     let too_much = CreateAllocationRequest {
         connection_id: world.parties.connection.clone(),
         ..disabled.clone()
@@ -87,11 +93,13 @@ fn create_allocation(world: &World) -> Vec<Step> {
             world.member(&[&world.without_client]),
             &of(&world.without_client),
         ),
+        step("NO_OES_LICENSE", world.member(&[lapsed]), &of(lapsed)),
         step("IDEMPOTENCY_KEY_REUSED", member(), &of(enterprise)),
         // Its connection is disabled and its custody gone by now.
         step(REPLAYED, member(), &world.create(TAKEN)),
         step("CONNECTION_NOT_FOUND", member(), &unknown),
         step("INVALID_REQUEST", member(), &too_late),
+        step("PARTNER_NOT_LICENSED", member(), &unlicensed),
         step("CONNECTION_INACTIVE", member(), &disabled),
         step("INSUFFICIENT_BALANCE", member(), &too_much),
     ]
@@ -116,7 +124,14 @@ fn create_deallocation(world: &World) -> Vec<Step> {
     };
     let taken = world.parties.deallocation("ETH", "1", TAKEN);
     let mut steps = vec![step("INVALID_REQUEST", world.nobody(), &invalid)];
-    steps.extend(of_the_client(world, |enterprise| of(enterprise, "new")));
+    steps.extend(of_the_client_on_its_way_out(world, |enterprise| {
+        of(enterprise, "new")
+    }));
+    for lapsed in [&world.lapsed_client, &world.lapsed_partner] {
+        let back = lapsed.parties.deallocation("ETH", "1", "the way out");
+        let member = world.member(&[&lapsed.parties.enterprise]);
+        steps.push(step(SERVED, member, &back));
+    }
     for (expected, request) in [
         ("CONNECTION_NOT_FOUND", &of(enterprise, "new")),
         ("INVALID_REQUEST", &too_late),
@@ -144,9 +159,11 @@ fn submit_allocations(world: &World) -> Vec<Step> {
         ..of(NOBODY)
     };
     let mut steps = vec![step("INVALID_REQUEST", world.nobody(), &none)];
-    steps.extend(of_the_client(world, of));
-    // Whatever is wrong with an item is that item's own.
-    steps.push(step(SERVED, world.member(&[enterprise]), &of(enterprise)));
+    steps.extend(of_the_client_on_its_way_out(world, of));
+    // Whatever is wrong with an item is that item's own, a missing licence too.
+    for enterprise in [enterprise, &world.lapsed_client.parties.enterprise] {
+        steps.push(step(SERVED, world.member(&[enterprise]), &of(enterprise)));
+    }
     steps
 }
 
@@ -168,9 +185,35 @@ fn clear_allocation(world: &World) -> Vec<Step> {
         world.nobody(),
         &of(NOBODY, NOBODY, "x"),
     )];
-    steps.extend(of_the_partner(world, |enterprise| {
+    steps.extend(of_a_verdict(world, |enterprise| {
         of(enterprise, NOBODY, NOBODY)
     }));
+    for (expected, lapsed, id) in [
+        ("ALLOCATION_NOT_FOUND", &world.lapsed_partner, NOBODY),
+        (
+            "NO_OES_LICENSE",
+            &world.lapsed_partner,
+            &*world.lapsed_partner.allocation,
+        ),
+        (
+            "PARTNER_NOT_LICENSED",
+            &world.lapsed_client,
+            &world.lapsed_client.allocation,
+        ),
+        (
+            SERVED,
+            &world.lapsed_partner,
+            &world.lapsed_partner.deallocation,
+        ),
+        (
+            SERVED,
+            &world.lapsed_client,
+            &world.lapsed_client.deallocation,
+        ),
+    ] {
+        let member = world.member(&[&lapsed.parties.partner_enterprise]);
+        steps.push(step(expected, member, &lapsed.parties.clear(id)));
+    }
     for (expected, request) in [
         ("CONNECTION_NOT_FOUND", of(enterprise, NOBODY, NOBODY)),
         ("ALLOCATION_NOT_FOUND", of(enterprise, connection, NOBODY)),
@@ -201,9 +244,13 @@ fn release_allocation(world: &World) -> Vec<Step> {
         ..of(NOBODY, NOBODY, NOBODY)
     };
     let mut steps = vec![step("INVALID_REQUEST", world.nobody(), &without_reason)];
-    steps.extend(of_the_partner(world, |enterprise| {
+    steps.extend(of_a_verdict(world, |enterprise| {
         of(enterprise, NOBODY, NOBODY)
     }));
+    let lapsed = &world.lapsed_partner;
+    let member = world.member(&[&lapsed.parties.partner_enterprise]);
+    let release = lapsed.parties.release(&lapsed.allocation);
+    steps.push(step(SERVED, member, &release));
     for (expected, request) in [
         ("CONNECTION_NOT_FOUND", of(enterprise, NOBODY, NOBODY)),
         ("ALLOCATION_NOT_FOUND", of(enterprise, connection, NOBODY)),
@@ -221,7 +268,13 @@ fn cancel_allocation(world: &World) -> Vec<Step> {
         ..world.parties.cancel(id)
     };
     let mut steps = vec![step("INVALID_REQUEST", world.nobody(), &of(NOBODY, "x"))];
-    steps.extend(of_the_client(world, |enterprise| of(enterprise, NOBODY)));
+    steps.extend(of_the_client_on_its_way_out(world, |enterprise| {
+        of(enterprise, NOBODY)
+    }));
+    let lapsed = &world.lapsed_client;
+    let member = world.member(&[&lapsed.parties.enterprise]);
+    let cancel = lapsed.parties.cancel(&lapsed.allocation);
+    steps.push(step(SERVED, member, &cancel));
     for (expected, id) in [
         ("ALLOCATION_NOT_FOUND", NOBODY),
         ("ALREADY_TERMINAL", &world.cleared),

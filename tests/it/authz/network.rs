@@ -13,8 +13,10 @@ pub(super) fn add_to(table: &mut Table, world: &World) {
         ("UpdateEnterprise", update_enterprise(world)),
         ("ListEnterprises", list_enterprises(world)),
         ("CreateClient", create_client(world)),
+        ("UpdateClient", update_client(world)),
         ("GetClient", get_client(world)),
         ("CreatePartner", create_partner(world)),
+        ("UpdatePartner", update_partner(world)),
         ("GetPartner", get_partner(world)),
         ("ListPartners", list_partners(world)),
         ("CreateConnection", create_connection(world)),
@@ -142,12 +144,88 @@ fn create_partner(world: &World) -> Vec<Step> {
         institution_identifier: String::new(),
         ..unknown.clone()
     };
+    let same_identifier = pb::CreatePartnerRequest {
+        request_id: "new".into(),
+        ..other.clone()
+    };
     vec![
         step(SERVED, world.admin(), &taken),
         step("INVALID_REQUEST", world.admin(), &invalid),
         step("ENTERPRISE_NOT_FOUND", world.admin(), &unknown),
         step("IDEMPOTENCY_KEY_REUSED", world.admin(), &other),
         step(REPLAYED, world.admin(), &taken),
+        step("PARTNER_EXISTS", world.admin(), &same_identifier),
+    ]
+}
+
+fn update_client(world: &World) -> Vec<Step> {
+    let taken = pb::UpdateClientRequest {
+        client_id: world.parties.client.clone(),
+        name: Some("Renamed".into()),
+        request_id: TAKEN.into(),
+        ..Default::default()
+    };
+    let late = pb::UpdateClientRequest {
+        expected_version: Some(99),
+        ..taken.clone()
+    };
+    let reused = pb::UpdateClientRequest {
+        client_id: NOBODY.into(),
+        ..late.clone()
+    };
+    let invalid = pb::UpdateClientRequest {
+        name: Some(String::new()),
+        ..reused.clone()
+    };
+    let new = |request: &pb::UpdateClientRequest| pb::UpdateClientRequest {
+        request_id: "new".into(),
+        ..request.clone()
+    };
+    vec![
+        step(SERVED, world.admin(), &taken),
+        step("INVALID_REQUEST", world.admin(), &invalid),
+        step("IDEMPOTENCY_KEY_REUSED", world.admin(), &reused),
+        step(REPLAYED, world.admin(), &late),
+        step("CLIENT_NOT_FOUND", world.admin(), &new(&reused)),
+        step("VERSION_MISMATCH", world.admin(), &new(&late)),
+    ]
+}
+
+fn update_partner(world: &World) -> Vec<Step> {
+    let taken = pb::UpdatePartnerRequest {
+        partner_id: world.parties.partner.clone(),
+        name: Some("Renamed".into()),
+        request_id: TAKEN.into(),
+        ..Default::default()
+    };
+    let late = pb::UpdatePartnerRequest {
+        expected_version: Some(99),
+        ..taken.clone()
+    };
+    let reused = pb::UpdatePartnerRequest {
+        partner_id: NOBODY.into(),
+        ..late.clone()
+    };
+    let invalid = pb::UpdatePartnerRequest {
+        institution_identifier: Some(String::new()),
+        ..reused.clone()
+    };
+    let new = |request: &pb::UpdatePartnerRequest| pb::UpdatePartnerRequest {
+        request_id: "new".into(),
+        ..request.clone()
+    };
+    let exists = pb::UpdatePartnerRequest {
+        institution_identifier: Some("institution of Second".into()),
+        ..new(&late)
+    };
+    vec![
+        step(SERVED, world.admin(), &taken),
+        step("INVALID_REQUEST", world.admin(), &invalid),
+        step("IDEMPOTENCY_KEY_REUSED", world.admin(), &reused),
+        step(REPLAYED, world.admin(), &late),
+        step("PARTNER_NOT_FOUND", world.admin(), &new(&reused)),
+        step("PARTNER_EXISTS", world.admin(), &exists),
+        step("VERSION_MISMATCH", world.admin(), &new(&late)),
     ]
 }
 
@@ -216,12 +294,18 @@ fn update_connection(world: &World) -> Vec<Step> {
         request_id: "new".into(),
         ..late.clone()
     };
+    // Taken by the row of `CreateConnection`, which comes first.
+    let exists = pb::UpdateConnectionRequest {
+        partners_connection_id: Some("theirs".into()),
+        ..new.clone()
+    };
     vec![
         step(SERVED, world.admin(), &taken),
         step("INVALID_REQUEST", world.admin(), &invalid),
         step("IDEMPOTENCY_KEY_REUSED", world.admin(), &reused),
         step(REPLAYED, world.admin(), &late),
         step("CONNECTION_NOT_FOUND", world.admin(), &unknown),
+        step("CONNECTION_EXISTS", world.admin(), &exists),
         step("VERSION_MISMATCH", world.admin(), &new),
     ]
 }

@@ -3,6 +3,7 @@
 use earmark::proto::balance::v1::{
     ListPartnerBalancesRequest, ListPartnerBalancesResponse, PartnerNetworkBalance,
 };
+use earmark::proto::network::v1::UpdateClientRequest;
 use tonic::Code;
 
 use super::world::World;
@@ -77,6 +78,29 @@ async fn a_partner_lists_the_balances_of_its_connections_and_no_custody() {
     };
     let listed = list(&world, fixture).await;
     assert_eq!(places(&world, &listed.network_balances), [3]);
+}
+
+/// Seen: a partner knew its clients by UUID alone.
+#[tokio::test]
+async fn a_partner_sees_the_name_that_each_client_has_now() {
+    let world = World::make().await;
+    let renamed = &world.connections[0].client;
+    let rename = UpdateClientRequest {
+        client_id: renamed.clone(),
+        name: Some("Treasury".into()),
+        ..Default::default()
+    };
+    let mut admin = world.earmark.admin().network;
+    admin.update_client(rename).await.expect("renamed");
+    let listed = list(&world, request(&world)).await;
+    assert_eq!(listed.network_balances.len(), 4);
+    for network in &listed.network_balances {
+        let expected = match network.client_id == *renamed {
+            true => "Treasury",
+            false => "Client",
+        };
+        assert_eq!(network.client_name, expected, "{network:?}");
+    }
 }
 
 /// Filters, and the places of the connections that they let pass.

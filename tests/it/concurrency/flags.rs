@@ -93,7 +93,7 @@ async fn an_acknowledged_flag_or_licence_change_binds_later_creates_in_every_pro
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_withdrawn_partner_licence_binds_later_verdicts_in_every_server() {
+async fn a_withdrawn_partner_licence_binds_later_writes_in_every_server() {
     let pair = Pair::open(ConnectionMode::Confirmed).await;
     let (fixture, members) = (&pair.fixture, pair.members());
     let partner = &fixture.parties.partner_enterprise;
@@ -107,6 +107,13 @@ async fn a_withdrawn_partner_licence_binds_later_verdicts_in_every_server() {
         });
         for refused in join_all(clears).await {
             refusal(refused).expect(Code::PermissionDenied, "NO_OES_LICENSE");
+        }
+        let creates = members.iter().map(async |member| {
+            let request = fixture.parties.allocation("BTC", "1", "to nobody");
+            member.allocation.clone().create_allocation(request).await
+        });
+        for refused in join_all(creates).await {
+            refusal(refused).expect(Code::FailedPrecondition, "PARTNER_NOT_LICENSED");
         }
         by.license(partner, true).await;
         fixture.clear(&hold.id).await;

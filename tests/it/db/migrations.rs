@@ -165,3 +165,69 @@ async fn connect(url: &str) -> (tokio_postgres::Client, tokio::task::JoinHandle<
     let connector = Connector::new(url).expect("a URL");
     connector.connect().await.expect("a connection")
 }
+
+/// Before an institution identifier was unique among an enterprise's partners: the identifiers of one enterprise's partners
+/// by their ids, which ascend with their creation, and one of another enterprise.
+fn with_doubles(identifiers: &[&str]) -> String {
+    let partners: String = identifiers
+        .iter()
+        .zip(1..)
+        .map(|(identifier, number)| {
+            format!(
+                "INSERT INTO partner (id, enterprise_id, name, institution_identifier, created_at, updated_at)
+                 SELECT lpad('{number}', 32, '0')::uuid, id, 'p', '{identifier}', now(), now()
+                   FROM enterprise WHERE name = 'one';"
+            )
+        })
+        .collect();
+    format!(
+        "INSERT INTO enterprise SELECT gen_random_uuid(), name, true, 1, now(), now()
+           FROM unnest('{{one,other}}'::text[]) name;
+         {partners}
+         INSERT INTO partner (id, enterprise_id, name, institution_identifier, created_at, updated_at)
+         SELECT gen_random_uuid(), id, 'p', '{}', now(), now() FROM enterprise WHERE name = 'other'",
+        identifiers[0]
+    )
+}
+
+#[tokio::test]
+async fn institution_identifiers_that_were_the_same_are_told_apart_and_logged() {
+    let db = database().await;
+    let (client, _driver) = connect(&db.url).await;
+    let migrations = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/migrations/2026-11-29-000011_partner_identifier"
+    );
+    let down = std::fs::read_to_string(format!("{migrations}/down.sql")).expect("the way down");
+    let long = "x".repeat(128);
+    let identifiers = ["A", "A", "A-2", &*long, "A", "B", &*long];
+    let before = [
+        &*down,
+        "DELETE FROM __diesel_schema_migrations WHERE version = '20261129000011'",
+        &with_doubles(&identifiers),
+    ];
+    for sql in before {
+        client.batch_execute(sql).await.expect(sql);
+    }
+    let url = db.url.clone();
+    let migrated =
+        tokio::task::spawn_blocking(move || run(earmark(&["migrate"]).env("DATABASE_URL", url)));
+    let migrated = migrated.await.expect("no panic");
+    assert_eq!(migrated.status.code(), Some(0), "{migrated:?}");
+
+    let sql =
+        "SELECT institution_identifier FROM partner p JOIN enterprise e ON e.id = p.enterprise_id
+                ORDER BY e.name, p.id";
+    let rows = client.query(sql, &[]).await.expect("the partners");
+    let found: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
+    let cut = format!("{}-2", "x".repeat(126));
+    assert_eq!(found, ["A", "A-3", "A-2", &*long, "A-4", "B", &*cut, "A"]);
+    let log = text(&migrated.stderr) + &text(&migrated.stdout);
+    for (number, told_apart) in [("2", "A-3"), ("5", "A-4"), ("7", &*cut)] {
+        let id = format!("00000000-0000-0000-0000-{number:0>12}");
+        let line = log.lines().find(|line| line.contains(&id));
+        let line = line.unwrap_or_else(|| panic!("{id} is not in {log}"));
+        assert!(line.contains(told_apart), "{line}");
+    }
+    assert_eq!(log.matches("institution identifier").count(), 3, "{log}");
+}

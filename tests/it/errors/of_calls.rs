@@ -9,9 +9,9 @@ use earmark::proto::allocation::v1::{
 use earmark::proto::balance::v1::{AdjustBalanceRequest, ListClientBalancesRequest};
 use earmark::proto::common::v1::ErrorReason as Reason;
 use earmark::proto::network::v1::{
-    ConnectionMode, CreateClientRequest, CreateConnectionRequest, GetClientRequest,
-    GetConnectionRequest, GetEnterpriseRequest, GetPartnerRequest, UpdateConnectionRequest,
-    UpdateEnterpriseRequest,
+    ConnectionMode, CreateClientRequest, CreateConnectionRequest, CreatePartnerRequest,
+    GetClientRequest, GetConnectionRequest, GetEnterpriseRequest, GetPartnerRequest,
+    UpdateConnectionRequest, UpdateEnterpriseRequest,
 };
 use serde_json::json;
 use tonic::Status;
@@ -31,6 +31,7 @@ const BALANCES: &str = "/earmark.balance.v1.BalanceService/ListClientBalances";
 const GET_ENTERPRISE: &str = "/earmark.network.v1.NetworkService/GetEnterprise";
 const UPDATE_ENTERPRISE: &str = "/earmark.network.v1.NetworkService/UpdateEnterprise";
 const CREATE_CLIENT: &str = "/earmark.network.v1.NetworkService/CreateClient";
+const CREATE_PARTNER: &str = "/earmark.network.v1.NetworkService/CreatePartner";
 const GET_CLIENT: &str = "/earmark.network.v1.NetworkService/GetClient";
 const GET_PARTNER: &str = "/earmark.network.v1.NetworkService/GetPartner";
 const CREATE_CONNECTION: &str = "/earmark.network.v1.NetworkService/CreateConnection";
@@ -94,6 +95,7 @@ pub(super) async fn all() -> Vec<Case> {
     cases.extend(access(&world).await);
     cases.extend(existence(&world).await);
     cases.extend(conflicts(&world).await);
+    cases.extend(conflicts_of_partners(&world).await);
     cases.extend(verdicts(&world).await);
     cases.extend(state(&world).await);
     cases
@@ -215,7 +217,17 @@ async fn access(world: &World) -> Vec<Case> {
     assert_eq!(create.message(), "Enterprise does not have OES license.");
     let get = world.get(&parties.enterprise, NOBODY).await;
     world.earmark.license(&parties.enterprise, true).await;
+    world
+        .earmark
+        .license(&parties.partner_enterprise, false)
+        .await;
+    let partner = world.create(parties.allocation("BTC", "1", "x")).await;
+    world
+        .earmark
+        .license(&parties.partner_enterprise, true)
+        .await;
     vec![
+        case(Reason::PartnerNotLicensed, CREATE, partner),
         case(Reason::NotAMember, CREATE, foreign),
         case(Reason::NotAMember, GET, not_a_member),
         case(Reason::NoOesLicense, CREATE, create),
@@ -370,6 +382,42 @@ async fn conflicts(world: &World) -> Vec<Case> {
             connection.expect_err("refused"),
         ),
         case(Reason::VersionMismatch, UPDATE_ENTERPRISE, update),
+    ]
+}
+
+async fn conflicts_of_partners(world: &World) -> Vec<Case> {
+    let parties = &world.parties;
+    let mut admin = world.earmark.admin().network;
+    let partner = CreatePartnerRequest {
+        enterprise_id: parties.partner_enterprise.clone(),
+        name: "x".into(),
+        institution_identifier: "𝄞".repeat(128),
+        request_id: "partner".into(),
+        ..Default::default()
+    };
+    let first = admin.create_partner(partner.clone()).await;
+    first.expect("created");
+    let other_content = CreatePartnerRequest {
+        name: "y".into(),
+        ..partner.clone()
+    };
+    let other_content = admin.create_partner(other_content).await;
+    let partner = CreatePartnerRequest {
+        request_id: String::new(),
+        ..partner
+    };
+    let partner = admin.create_partner(partner).await;
+    vec![
+        case(
+            Reason::IdempotencyKeyReused,
+            CREATE_PARTNER,
+            other_content.expect_err("refused"),
+        ),
+        case(
+            Reason::PartnerExists,
+            CREATE_PARTNER,
+            partner.expect_err("refused"),
+        ),
     ]
 }
 

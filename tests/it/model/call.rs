@@ -348,6 +348,8 @@ pub(super) enum Kind {
     Instant,
     /// Confirmed; allocations are disabled.
     Disabled,
+    /// Confirmed; the partner's enterprise has no licence.
+    Lapsed,
     /// A connection of another owner.
     Foreign,
 }

@@ -14,17 +14,23 @@ const UNITS: [(Unit, i128); 3] = [
     ("USDC", 1_000_000),
     ("WEI", 100_000_000_000_000_000_000_000_000),
 ];
-/// What connects every owner, in this order, with which of the two partners.
-pub(super) const CONNECTIONS: [(Kind, usize); 5] = [
+/// What connects every owner, in this order, with which of the partners.
+pub(super) const CONNECTIONS: [(Kind, usize); 6] = [
     (Kind::Confirmed, 0),
     (Kind::Confirmed, 1),
     (Kind::Instant, 0),
     (Kind::Disabled, 1),
+    (Kind::Lapsed, 2),
     (Kind::Foreign, 1),
 ];
 /// Connections that are the owner's own.
-pub(super) const OWN_CONNECTIONS: usize = 4;
-pub(super) const PARTNERS: usize = 2;
+pub(super) const OWN_CONNECTIONS: usize = 5;
+pub(super) const PARTNERS: usize = 3;
+/// Whether the enterprise of the partner with this number has no licence.
+pub(super) fn is_lapsed(partner: usize) -> bool {
+    CONNECTIONS.contains(&(Kind::Lapsed, partner))
+}
+
 /// Keys that are in use at the same time.
 const WINDOW: usize = 24;
 /// How many new keys a command brings, in thousandths: less than there are uses of keys, so that keys are used again.
@@ -328,7 +334,7 @@ impl Plan {
         let direction = u64::from(slot.direction == Direction::Allocation);
         let tag = [1 << 32, slot.owner as u64, direction, slot.key as u64];
         let mut random = Random::new(mix(self.seed, &tag));
-        let connection = match random.number(0..40) {
+        let connection = match random.number(0..41) {
             0..15 => 0,
             15..28 => 1,
             28..38 => 2,

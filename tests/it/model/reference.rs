@@ -31,7 +31,6 @@ pub(super) struct Stamp {
 struct Step {
     /// The first state that has it.
     from: usize,
-    cause: Cause,
     record: Record,
     custody: Balance,
     connection: Balance,
@@ -226,7 +225,7 @@ impl<'a> Reference<'a> {
     ) -> Judged {
         if let Some(kept) = self.by_key(draft, state, create) {
             if kept.asked != *create {
-                return reused("client_external_id");
+                return reused("client_external_id", Some(kept.opened.record.id));
             }
             return Judged::Replayed {
                 record: Some(kept.at(state).record.clone()),
@@ -248,8 +247,15 @@ impl<'a> Reference<'a> {
             ];
             return refused(Code::InvalidArgument, "INVALID_REQUEST", facts);
         }
+        if connection.kind == Kind::Lapsed && create.direction == Direction::Allocation {
+            let (code, reason) = (Code::FailedPrecondition, "PARTNER_NOT_LICENSED");
+            return refused(code, reason, []);
+        }
         if connection.kind == Kind::Disabled && create.direction == Direction::Allocation {
-            let facts = [("direction", "allocation".into())];
+            let facts = [
+                ("direction", "allocation".into()),
+                ("id", connection.id.clone()),
+            ];
             return refused(Code::FailedPrecondition, "CONNECTION_INACTIVE", facts);
         }
         let record = new_record(self.owner, create, stamp);
@@ -258,7 +264,11 @@ impl<'a> Reference<'a> {
             .balance_beside(draft, state, from, create.unit)
             .available;
         if available < create.quantity {
-            return insufficient(available, create.quantity, create.unit);
+            let account = match from {
+                Account::Custody => "custody",
+                Account::Connection(_) => &connection.id,
+            };
+            return insufficient(available, create.quantity, create.unit, account);
         }
         let (cause, legs) = if is_instant {
             let legs = vec![(from, -create.quantity, 0), (to, create.quantity, 0)];
@@ -367,7 +377,7 @@ impl<'a> Reference<'a> {
         let known = self.adjusted.get(&adjust.key);
         if let Some(known) = known.filter(|known| known.from <= state) {
             if known.asked != *adjust {
-                return reused("external_id");
+                return reused("external_id", None);
             }
             return Judged::Replayed {
                 record: None,
@@ -377,7 +387,8 @@ impl<'a> Reference<'a> {
         }
         let custody = self.balance(state, Account::Custody, adjust.unit);
         if custody.available + adjust.quantity < 0 {
-            return insufficient(custody.available, -adjust.quantity, adjust.unit);
+            let (available, requested) = (custody.available, -adjust.quantity);
+            return insufficient(available, requested, adjust.unit, "custody");
         }
         if self.everything(state, adjust.unit) + adjust.quantity > LIMIT {
             let facts = [
@@ -530,7 +541,6 @@ impl Change {
     fn step(&self, from: usize, record: &Record) -> Step {
         Step {
             from,
-            cause: self.movement.cause,
             record: record.clone(),
             custody: self.custody,
             connection: self.connection,
@@ -604,24 +614,29 @@ struct Ending {
 /// A verdict on what is final: the same one is a replay, however it came about; the opposite is refused.
 fn close_again(step: &Step, verdict: &Verdict) -> Judged {
     let record = &step.record;
-    let (wanted, own_cause, partner_key) = match verdict {
-        Verdict::Clear { partner_key } => (Status::Cleared, Cause::Clear, Some(partner_key)),
-        Verdict::Release { partner_key, .. } => {
-            (Status::Released, Cause::Release, Some(partner_key))
-        }
-        Verdict::Cancel { .. } => (Status::Released, Cause::Cancel, None),
+    let (wanted, partner_key) = match verdict {
+        Verdict::Clear { partner_key } => (Status::Cleared, partner_key.as_ref()),
+        Verdict::Release { partner_key, .. } => (Status::Released, partner_key.as_ref()),
+        Verdict::Cancel { .. } => (Status::Released, None),
     };
     if record.status != wanted {
         let status = match record.status {
             Status::Cleared => "CLEARED",
             Status::Released | Status::Reserved => "RELEASED",
         };
-        let facts = [("status", status.into())];
+        let facts = [
+            ("status", status.into()),
+            ("id", record.id.to_string()),
+            ("since", record.updated_at.to_string()),
+        ];
         return refused(Code::FailedPrecondition, "ALREADY_TERMINAL", facts);
     }
-    let differs = partner_key.is_some_and(|key| *key != record.partner_key);
-    if step.cause == own_cause && differs {
-        return reused("partner_external_id");
+    // One of them may be missing, but two different ones contradict each other.
+    let stored = record.partner_key.as_ref();
+    if let (Some(stored), Some(given)) = (stored, partner_key)
+        && stored != given
+    {
+        return reused("partner_external_id", Some(record.id));
     }
     Judged::Replayed {
         record: Some(record.clone()),
@@ -637,7 +652,7 @@ fn new_record(owner: &Owner, create: &Create, stamp: Stamp) -> Record {
         direction: create.direction,
         status: match connection.kind {
             Kind::Instant => Status::Cleared,
-            Kind::Confirmed | Kind::Disabled | Kind::Foreign => Status::Reserved,
+            Kind::Confirmed | Kind::Disabled | Kind::Lapsed | Kind::Foreign => Status::Reserved,
         },
         unit: create.unit,
         quantity: create.quantity,
@@ -684,13 +699,19 @@ fn not_found() -> Judged {
     refused(Code::NotFound, "ALLOCATION_NOT_FOUND", [])
 }
 
-fn reused(field: &str) -> Judged {
-    let facts = [("field", field.into())];
-    refused(Code::AlreadyExists, "IDEMPOTENCY_KEY_REUSED", facts)
+/// `holder`: the record that has the key; one that was only validated has no id.
+fn reused(field: &str, holder: Option<Uuid>) -> Judged {
+    let (code, reason) = (Code::AlreadyExists, "IDEMPOTENCY_KEY_REUSED");
+    let field = ("field", field.into());
+    match holder.filter(|id| !id.is_nil()) {
+        None => refused(code, reason, [field]),
+        Some(id) => refused(code, reason, [field, ("id", id.to_string())]),
+    }
 }
 
-fn insufficient(available: i128, requested: i128, unit: Unit) -> Judged {
+fn insufficient(available: i128, requested: i128, unit: Unit, account: &str) -> Judged {
     let facts = [
+        ("account", account.to_owned()),
         ("available", available.to_string()),
         ("requested", requested.to_string()),
         ("currency", unit.into()),

@@ -17,7 +17,7 @@ use super::call::{
 use super::check::{Findings, Past, check};
 use super::plan::{
     CONNECTIONS, Ending, Expiry, Intent, NewRecord, OWN_CONNECTIONS, PARTNERS, PartnerKey, Pick,
-    Plan, Shape, Slot, Step, Wrong, first_deposits,
+    Plan, Shape, Slot, Step, Wrong, first_deposits, is_lapsed,
 };
 use super::report::{self, Counts, Progress};
 use super::servers::{Disturbance, Servers};
@@ -48,6 +48,9 @@ impl Parties {
         let partners = join_all((0..PARTNERS).map(async |number| {
             let enterprise = server.enterprise(&format!("Partner side {number}")).await;
             let partner = server.partner(&enterprise.id, "Partner").await;
+            if is_lapsed(number) {
+                server.license(&enterprise.id, false).await;
+            }
             (enterprise.id, partner)
         }));
         let partners = partners.await;
@@ -113,7 +116,9 @@ async fn connect(
     };
     let mode = match kind {
         Kind::Instant => ConnectionMode::Instant,
-        Kind::Confirmed | Kind::Disabled | Kind::Foreign => ConnectionMode::Confirmed,
+        Kind::Confirmed | Kind::Disabled | Kind::Lapsed | Kind::Foreign => {
+            ConnectionMode::Confirmed
+        }
     };
     let id = server.connection(&parties, mode).await;
     if kind == Kind::Disabled {

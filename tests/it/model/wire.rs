@@ -311,7 +311,9 @@ impl ModelClient {
         owner: &Owner,
     ) -> BTreeMap<(Account, Unit), Balance> {
         let mut accounts = BTreeMap::new();
-        for partner in &parties.partners {
+        // Nothing is ever on the connection to one without a licence, who may not look at it either.
+        let partners = parties.partners.iter().enumerate();
+        for (_, partner) in partners.filter(|(number, _)| !plan::is_lapsed(*number)) {
             let request = balance::ListPartnerBalancesRequest {
                 enterprise_id: partner.clone(),
                 client_ids: vec![owner.client.clone()],
@@ -477,6 +479,10 @@ fn refusal(status: &RpcStatus) -> Answer {
     {
         let adjustment = facts.remove("id").expect("the record that has the key");
         assert!(Uuid::try_parse(&adjustment).is_ok(), "{adjustment}");
+    }
+    if let Some(since) = facts.get_mut("since") {
+        let time = since.parse().expect("a time");
+        *since = micros(Some(time)).to_string();
     }
     if facts.get("outcome").is_some_and(|told| told == "unknown") {
         return Answer::Lost(info.reason.clone());

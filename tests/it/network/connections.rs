@@ -23,7 +23,9 @@ async fn a_new_connection_has_both_directions_enabled_and_is_visible_to_both_sid
     let expected = pb::Connection {
         id: world.connection.id.clone(),
         client_id: world.client.id.clone(),
+        client_name: world.client.name.clone(),
         partner_id: world.partner.id.clone(),
+        partner_name: world.partner.name.clone(),
         name: "connection".into(),
         partners_connection_id: String::new(),
         mode: pb::ConnectionMode::Confirmed.into(),

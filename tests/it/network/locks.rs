@@ -97,6 +97,7 @@ async fn concurrent_changes_are_all_applied() {
             } else {
                 String::new()
             },
+            name: Some(format!("name {index}")),
             ..licence(id, index.is_multiple_of(3))
         };
         let admin = services.admin();

@@ -75,8 +75,14 @@ async fn an_enterprise_has_any_number_of_partners() {
     let network = services.admin();
     let owner = enterprise(&network, "e").await;
     let one = partner(&network, &owner.id, "same").await;
-    let other = partner(&network, &owner.id, "same").await;
-    assert_ne!(one.id, other.id);
+    let other = pb::CreatePartnerRequest {
+        enterprise_id: owner.id.clone(),
+        name: "same".into(),
+        institution_identifier: "other-institution".into(),
+        ..Default::default()
+    };
+    let other = network.create_partner(other).await.expect("created");
+    assert_ne!(other.into_inner().partner.expect("set").id, one.id);
     assert_eq!(one.institution_identifier, "same-institution");
     let read = network.get_partner(get_partner(&one.id)).await;
     assert_eq!(read.expect("found").into_inner().partner, Some(one));

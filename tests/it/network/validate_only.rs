@@ -43,6 +43,7 @@ async fn validates_creations_of_sides(world: &Network) {
     let expected = pb::Client {
         enterprise_id: world.venue.id.clone(),
         name: "c".into(),
+        version: 1,
         ..Default::default()
     };
     assert_eq!(answer.into_inner().client, Some(expected));
@@ -59,6 +60,7 @@ async fn validates_creations_of_sides(world: &Network) {
         enterprise_id: world.venue.id.clone(),
         name: "p".into(),
         institution_identifier: "i".into(),
+        version: 1,
         ..Default::default()
     };
     assert_eq!(answer.into_inner().partner, Some(expected));

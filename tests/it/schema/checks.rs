@@ -473,6 +473,16 @@ fn refused_of_network() -> Vec<Case> {
             "enterprise_version",
             "INSERT INTO enterprise VALUES (gen_random_uuid(), 'x', true, 0, now(), now())".into(),
         ),
+        (
+            "client_version",
+            "INSERT INTO client SELECT gen_random_uuid(), id, 'c', now(), now(), 0 FROM enterprise WHERE name = 'b'"
+                .into(),
+        ),
+        (
+            "partner_version",
+            "INSERT INTO partner SELECT gen_random_uuid(), id, 'p', 'j', now(), now(), 0 FROM enterprise"
+                .into(),
+        ),
         ("connection_version", connection(&[("version", "0")])),
         ("connection_mode", connection(&[("mode", "'SOMETIMES'")])),
         (

@@ -263,6 +263,7 @@ impl BalanceService for Fake {
                 return Err(Error::ClientExists {
                     enterprise: Uuid::nil().into(),
                     client: Uuid::nil().into(),
+                    version: 1,
                 });
             }
             Ok(Answer::fresh(AdjustBalanceResponse::default()))

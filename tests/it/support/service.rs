@@ -148,8 +148,10 @@ methods! {
     update_enterprise("UpdateEnterprise"): UpdateEnterpriseRequest -> UpdateEnterpriseResponse;
     list_enterprises("ListEnterprises"): ListEnterprisesRequest -> ListEnterprisesResponse;
     create_client("CreateClient"): CreateClientRequest -> CreateClientResponse;
+    update_client("UpdateClient"): UpdateClientRequest -> UpdateClientResponse;
     get_client("GetClient"): GetClientRequest -> GetClientResponse;
     create_partner("CreatePartner"): CreatePartnerRequest -> CreatePartnerResponse;
+    update_partner("UpdatePartner"): UpdatePartnerRequest -> UpdatePartnerResponse;
     get_partner("GetPartner"): GetPartnerRequest -> GetPartnerResponse;
     list_partners("ListPartners"): ListPartnersRequest -> ListPartnersResponse;
     create_connection("CreateConnection"): CreateConnectionRequest -> CreateConnectionResponse;

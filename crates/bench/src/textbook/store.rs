@@ -245,11 +245,12 @@ async fn judge(
     locked.ok_or(Error::EnterpriseNotFound(EnterpriseId(*enterprise)))?;
     let standing = one(&statements.standing, &[connection, enterprise]).await?;
     let standing = standing.ok_or(Error::ConnectionNotFound(ConnectionId(*connection)))?;
-    require_usable(&standing)?;
+    require_usable(ConnectionId(*connection), &standing)?;
     let used = one(&statements.key, &[enterprise, &create.key]).await?;
     if used.is_some() {
         return Err(Error::IdempotencyKeyReused {
             field: "client_external_id",
+            holder: None,
         });
     }
     let accounts = [CUSTODY, *connection];
@@ -335,7 +336,7 @@ async fn write(
 }
 
 /// Refuses a connection that may not be used.
-fn require_usable(standing: &Row) -> Result<()> {
+fn require_usable(connection: ConnectionId, standing: &Row) -> Result<()> {
     if !standing.get::<_, bool>(0) {
         return Err(Error::NoOesLicense);
     }
@@ -344,6 +345,7 @@ fn require_usable(standing: &Row) -> Result<()> {
     }
     match standing.get(2) {
         Some(reason) => Err(Error::ConnectionInactive {
+            connection,
             direction: "allocation",
             reason,
         }),

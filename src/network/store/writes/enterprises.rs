@@ -1,17 +1,39 @@
 //! The writes of enterprises.
 
 use diesel::prelude::*;
-use diesel_async::RunQueryDsl;
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use uuid::Uuid;
 
-use super::common::{lock, new_id};
+use super::common::{RecordChange, StoredRecord, change, lock, new_id, replayed};
 use crate::db::pg_error::TransactionError;
-use crate::db::record_write::{RecordCommand, WriteContext, WrittenRecord, require_version};
+use crate::db::record_write::{RecordCommand, WriteContext, WrittenRecord};
 use crate::db::schema::enterprise;
 use crate::db::write::ensure_owner;
 use crate::error::Error;
 use crate::network::model::{CreateEnterprise, NetworkEnterprise, NetworkTimes, UpdateEnterprise};
 use crate::network::store::reads::find_enterprise;
 use crate::types::ids::{EnterpriseId, OwnerId};
+
+impl StoredRecord for NetworkEnterprise {
+    async fn find(
+        connection: &mut AsyncPgConnection,
+        id: Uuid,
+    ) -> Result<Option<Self>, TransactionError> {
+        Ok(find_enterprise(connection, id).await?)
+    }
+
+    fn not_found(id: Uuid) -> Error {
+        Error::EnterpriseNotFound(id.into())
+    }
+
+    fn version_mut(&mut self) -> &mut i64 {
+        &mut self.version
+    }
+
+    fn times_mut(&mut self) -> &mut NetworkTimes {
+        &mut self.times
+    }
+}
 
 impl RecordCommand for CreateEnterprise {
     type Record = NetworkEnterprise;
@@ -21,10 +43,8 @@ impl RecordCommand for CreateEnterprise {
         write: &mut WriteContext<'_>,
     ) -> Result<WrittenRecord<NetworkEnterprise>, TransactionError> {
         lock(write, None).await?;
-        if let Some(id) = write.replayed_id().await? {
-            let found = find_enterprise(write.connection, id).await?;
-            let record = found.ok_or(Error::EnterpriseNotFound(id.into()))?;
-            return Ok(WrittenRecord::replayed(record));
+        if let Some(replayed) = replayed(write).await? {
+            return Ok(replayed);
         }
         let mut record = NetworkEnterprise {
             id: None,
@@ -70,24 +90,22 @@ impl RecordCommand for UpdateEnterprise {
         if !lock(write, Some(self.id.into())).await? {
             return Err(not_found.into());
         }
-        let replayed = write.replayed_id().await?;
+        if let Some(replayed) = replayed(write).await? {
+            return Ok(replayed);
+        }
         let found = find_enterprise(write.connection, self.id.0).await?;
-        let mut record = found.ok_or(not_found)?;
-        if replayed.is_some() {
-            return Ok(WrittenRecord::replayed(record));
-        }
-        require_version(self.expected_version, record.version)?;
-        if let Some(name) = &self.name {
-            record.name.clone_from(name);
-        }
-        record.oes_licensed = self.oes_licensed.unwrap_or(record.oes_licensed);
-        record.version += 1;
-        if write.validate_only {
-            record.times = record.times.change_validated();
-            return Ok(WrittenRecord::applied(record));
-        }
-        let now = write.now().await?;
-        record.times = record.times.changed(now);
+        let stored = found.ok_or(not_found)?;
+        let apply = |record: &mut NetworkEnterprise| {
+            if let Some(name) = &self.name {
+                record.name.clone_from(name);
+            }
+            record.oes_licensed = self.oes_licensed.unwrap_or(record.oes_licensed);
+        };
+        let changed = change(write, self.id.0, stored, self.expected_version, apply).await?;
+        let (record, now) = match changed {
+            RecordChange::Finished(written) => return Ok(written),
+            RecordChange::Store(record, now) => (record, now),
+        };
         diesel::update(enterprise::table.find(self.id.0))
             .set((
                 enterprise::name.eq(&record.name),

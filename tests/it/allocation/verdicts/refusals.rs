@@ -149,7 +149,7 @@ async fn checks_of_a_partners_verdict_run_in_the_documented_order() {
         (
             ask(&member, &unlicensed, NOBODY, NOBODY),
             denied,
-            "NO_OES_LICENSE",
+            "PARTNER_ACCESS_DENIED",
         ),
         (
             ask(&member, &bare, NOBODY, NOBODY),
@@ -178,7 +178,7 @@ async fn checks_of_a_partners_verdict_run_in_the_documented_order() {
     // In the same order where the connection does exist.
     for (enterprise, code, reason) in [
         (NOBODY, missing, "ENTERPRISE_NOT_FOUND"),
-        (&*unlicensed, denied, "NO_OES_LICENSE"),
+        (&*unlicensed, denied, "PARTNER_ACCESS_DENIED"),
         (&*bare, denied, "PARTNER_ACCESS_DENIED"),
     ] {
         let ask = ask(&member, enterprise, connection, &cleared.id);
@@ -220,7 +220,7 @@ async fn checks_of_a_cancel_run_in_the_documented_order() {
             "NOT_A_MEMBER",
         ),
         (&member, NOBODY, NOBODY, missing, "ENTERPRISE_NOT_FOUND"),
-        (&member, &unlicensed, NOBODY, denied, "NO_OES_LICENSE"),
+        (&member, &unlicensed, NOBODY, missing, "CLIENT_NOT_FOUND"),
         // Nor has the partner's enterprise a client.
         (
             &member,

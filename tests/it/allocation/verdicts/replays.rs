@@ -183,30 +183,58 @@ async fn a_repeated_verdict_with_another_partner_external_id_is_refused() {
     clear.partner_external_id = None;
     let cleared = fixture.partner.clone().clear_allocation(clear).await;
     cleared.expect("cleared");
-    let (some, none) = (Some("another".to_owned()), None);
-    for (id, partner_external_id) in [(&first.id, &some), (&first.id, &none), (&third.id, &some)] {
-        let clear = ClearAllocationRequest {
-            partner_external_id: partner_external_id.clone(),
-            ..fixture.parties.clear(id)
-        };
-        let answer = fixture.partner.clone().clear_allocation(clear).await;
-        let refused = refusal(answer).expect(Code::AlreadyExists, "IDEMPOTENCY_KEY_REUSED");
-        assert_eq!(refused.metadata["field"], "partner_external_id");
-        assert_eq!(refused.metadata["outcome"], "not_applied");
-    }
-    for partner_external_id in [some, none] {
-        let release = ReleaseAllocationRequest {
-            partner_external_id,
-            ..fixture.parties.release(&second.id)
-        };
-        let answer = fixture.partner.clone().release_allocation(release).await;
-        refusal(answer).expect(Code::AlreadyExists, "IDEMPOTENCY_KEY_REUSED");
-    }
+    let some = Some("another".to_owned());
+    let clear = ClearAllocationRequest {
+        partner_external_id: some.clone(),
+        ..fixture.parties.clear(&first.id)
+    };
+    let answer = fixture.partner.clone().clear_allocation(clear).await;
+    let refused = refusal(answer).expect(Code::AlreadyExists, "IDEMPOTENCY_KEY_REUSED");
+    assert_eq!(refused.metadata["field"], "partner_external_id");
+    assert_eq!(refused.metadata["id"], first.id);
+    assert_eq!(refused.metadata["outcome"], "not_applied");
+    let release = ReleaseAllocationRequest {
+        partner_external_id: some,
+        ..fixture.parties.release(&second.id)
+    };
+    let answer = fixture.partner.clone().release_allocation(release).await;
+    let refused = refusal(answer).expect(Code::AlreadyExists, "IDEMPOTENCY_KEY_REUSED");
+    assert_eq!(refused.metadata["id"], second.id);
     // How it stands comes first.
     let mut release = fixture.parties.release(&first.id);
     release.partner_external_id = Some("another".into());
     let answer = fixture.partner.clone().release_allocation(release).await;
     refusal(answer).expect(Code::FailedPrecondition, "ALREADY_TERMINAL");
+}
+
+#[tokio::test]
+async fn a_repeated_verdict_may_leave_out_the_partners_id_and_adds_none() {
+    let (fixture, first) = AllocationFixture::with_hold(AllocationType::Allocation).await;
+    let second = fixture.allocate("1", "second").await;
+    let third = fixture.allocate("1", "third").await;
+    let cleared = fixture.clear(&first.id).await.into_inner();
+    let mut clear = fixture.parties.clear(&first.id);
+    clear.partner_external_id = None;
+    let again = fixture.partner.clone().clear_allocation(clear).await;
+    let again = again.expect("replayed");
+    assert!(is_replayed(&again));
+    assert_eq!(again.into_inner(), cleared);
+
+    // Nothing is stored, and a final record never changes.
+    let mut release = fixture.parties.release(&second.id);
+    release.partner_external_id = None;
+    let released = fixture.partner.clone().release_allocation(release).await;
+    let released = released.expect("released").into_inner();
+    let again = fixture.release(&second.id).await;
+    assert!(is_replayed(&again));
+    assert_eq!(again.into_inner(), released);
+    assert_eq!(fixture.get(&second.id).await.partner_external_id, None);
+
+    // Nor has a verdict any that was the client's.
+    let cancelled = fixture.cancel(&third.id).await.into_inner().allocation;
+    let again = fixture.release(&third.id).await;
+    assert!(is_replayed(&again));
+    assert_eq!(again.into_inner().allocation, cancelled);
 }
 
 #[tokio::test]

@@ -39,6 +39,7 @@ async fn judge(
     if used.is_some() {
         return Err(Error::IdempotencyKeyReused {
             field: "request_id",
+            holder: None,
         });
     }
     let mut bucket = TextbookBucket {
