@@ -152,6 +152,10 @@ pub enum Error {
     BodyStalled(Duration),
     /// The database did not answer in time, or refused the connection.
     DatabaseUnavailable(Outcome),
+    /// The database answers, and has refused what the call needs. Nothing has changed.
+    DatabaseRefuses(DatabaseRefusal),
+    /// The database lacks migrations that this version of the server needs.
+    SchemaOutdated(SchemaVersions),
     /// The server has begun to shut down and accepts no new calls.
     ShuttingDown,
     /// The call's deadline passed before its answer was ready.
@@ -167,6 +171,24 @@ pub enum Error {
     MethodUnknown,
     /// A bug or a broken invariant. The text goes to the log only, never to the caller.
     Internal(String, Outcome),
+}
+
+/// Why a database that answers does not do what a call needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DatabaseRefusal {
+    /// It is a standby, or its administrator has made it read-only.
+    ReadOnly,
+    /// It has no disk, memory or other resource left.
+    OutOfResources,
+}
+
+/// The migrations of a database and of this version of the server, by their versions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SchemaVersions {
+    /// The database's last migration before the first one that it lacks; `None` if it has none.
+    pub found: Option<String>,
+    /// The last migration of this version.
+    pub needed: String,
 }
 
 /// Whether a failed write may have been applied.

@@ -67,7 +67,7 @@ pub struct ServerParts {
     pub routes: Routes,
     /// Verifies the token of every call, and keeps the results for a while.
     pub verifier: Arc<TokenVerifier>,
-    /// Checks that the database answers and has every migration; health reports the result.
+    /// Asks what the state of the database allows; health reports the result.
     pub probe: HealthProbe,
     /// The server's limits and times.
     pub settings: ServerSettings,
@@ -121,6 +121,7 @@ pub async fn serve(
             routes: routes.prepare(),
             admission: Admission::new(parts.verifier, &settings)?,
             call_max: settings.call_max,
+            health: health.clone(),
             closing: closing.clone(),
         }),
         connections_max: settings.connections_max,

@@ -13,7 +13,7 @@ use crate::db::connect::{ConnectError, Connector, Session};
 use crate::db::pg_error::DbError;
 use crate::db::pool::Pool;
 use crate::db::read;
-use crate::error;
+use crate::error::{self, SchemaVersions};
 use crate::limits::{DB_LOCK_WAIT_MAX, DB_MIGRATION_WAIT_MAX};
 
 const MIGRATIONS: EmbeddedMigrations = embed_migrations!();
@@ -86,8 +86,19 @@ pub async fn is_current(pool: &Pool) -> error::Result<bool> {
     })
     .await?;
     let applied: BTreeSet<String> = applied.into_iter().collect();
-    let wanted = wanted().map_err(|error| error::Error::internal(format!("{error:?}")))?;
-    Ok(wanted.is_subset(&applied))
+    Ok(missing(&applied).is_none())
+}
+
+/// What a database with these migrations lacks; `None` if it has every one of this binary. It may also have newer ones.
+pub(super) fn missing(applied: &BTreeSet<String>) -> Option<SchemaVersions> {
+    // Its names were checked when it was compiled.
+    let wanted = wanted().unwrap_or_default();
+    let first = wanted.iter().find(|version| !applied.contains(*version))?;
+    let found = applied.iter().take_while(|version| *version < first).last();
+    Some(SchemaVersions {
+        found: found.cloned(),
+        needed: wanted.last().cloned().unwrap_or_default(),
+    })
 }
 
 fn wanted() -> diesel::migration::Result<BTreeSet<String>> {

@@ -190,6 +190,13 @@ impl Store {
         })
     }
 
+    /// Whether the session can write: its server is no standby, and nobody has made it read-only.
+    pub(super) async fn can_write(&self) -> PgResult<bool> {
+        let sql =
+            "SELECT NOT pg_is_in_recovery() AND NOT current_setting('transaction_read_only')::bool";
+        Ok(self.client.query_one(sql, &[]).await?.get(0))
+    }
+
     /// Sends BEGIN, and drops the plans if their time is over.
     async fn send_begin(&self) -> PgResult<()> {
         let sql = if self.plans.is_over() {
