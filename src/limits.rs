@@ -402,6 +402,10 @@ pub const DB_RENEW_PAUSE: Duration = Duration::from_secs(1);
 pub const DB_LOOK_INTERVAL: Duration = Duration::from_millis(400);
 /// How long such a look may take; after that the database counts as one that does not answer.
 pub const DB_LOOK_MAX: Duration = Duration::from_millis(500);
+/// How long a migration waits for a table before it lets those pass that wait behind it; it is tried again then.
+pub const MIGRATION_LOCK_WAIT_MAX: Duration = Duration::from_millis(50);
+/// The pause before it is tried again.
+pub const MIGRATION_LOCK_PAUSE: Duration = Duration::from_millis(200);
 /// How long migrations wait for those of another replica; after that they fail.
 pub const DB_MIGRATION_WAIT_MAX: Duration = Duration::from_secs(300);
 /// How long a server waits before it looks again at what its role may do, if the database did not answer or has no tables.

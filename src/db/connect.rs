@@ -31,7 +31,7 @@ use tokio_postgres::config::{Host, LoadBalanceHosts, SslMode};
 use tokio_postgres::{CancelToken, Client, Config};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use crate::db::pg_error::text_of;
+use crate::db::error_text::{chain, text_of};
 use crate::db::{cancel, host};
 use crate::limits::{
     DB_CONNECT_MAX, DB_IDLE_IN_TRANSACTION_MAX, DB_LOCK_WAIT_MAX, DB_STATEMENT_MAX,
@@ -470,17 +470,6 @@ impl ServerCertVerifier for UnverifiedCertificate {
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.0.signature_verification_algorithms.supported_schemes()
     }
-}
-
-/// The texts of an error and its causes. The text of tokio-postgres alone is just «error connecting to server».
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        _ = write!(text, ": {cause}");
-        source = cause.source();
-    }
-    text
 }
 
 #[cfg(test)]

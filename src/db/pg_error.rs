@@ -7,7 +7,7 @@
 use diesel::result::{DatabaseErrorKind, Error as DieselError};
 use tokio_postgres::error::{Error as PgError, SqlState};
 
-use crate::db::connect::chain;
+use crate::db::error_text::chain;
 use crate::db::log;
 use crate::error::{DatabaseRefusal, Error, Outcome};
 
@@ -251,20 +251,6 @@ fn is_read_only(text: &str) -> bool {
         || (text.starts_with("cannot execute ")
             && (text.ends_with(" in a read-only transaction")
                 || text.ends_with(" during recovery")))
-}
-
-/// The text of an error of tokio-postgres, whose own is just «db error»: the server's severity, message and SQLSTATE, or
-/// the texts of all causes.
-pub(crate) fn text_of(error: &PgError) -> String {
-    match error.as_db_error() {
-        Some(server) => format!(
-            "{}: {} ({})",
-            server.severity(),
-            server.message(),
-            server.code().code()
-        ),
-        None => chain(error),
-    }
 }
 
 fn has_io_cause(error: &PgError) -> bool {

@@ -287,7 +287,7 @@ impl Pool {
 /// [`DB_CHECKOUTS_WAITING_MAX`] calls of the principal wait.
 pub async fn checkout(pool: &Pool) -> Result<Pooled> {
     let has_turn = AtomicBool::new(false);
-    match timeout(pool.lane.checkout_timeout, find(pool, &has_turn)).await {
+    match timeout(pool.lane.checkout_timeout, find(pool, &has_turn, None)).await {
         Ok(Ok(Some(connection))) => Ok(connection),
         Ok(Err(TooManyWait)) => Err(too_many_wait(pool)),
         Err(_) if !has_turn.load(Ordering::Relaxed) && pool.lane.pulse.beats().await => {
@@ -299,9 +299,13 @@ pub async fn checkout(pool: &Pool) -> Result<Pooled> {
 }
 
 /// The same without a bound on the wait for the principal's turn, which the caller has to set. `has_turn` becomes true
-/// once that wait is over.
-pub(super) async fn turn(pool: &Pool, has_turn: &AtomicBool) -> Result<Pooled> {
-    match find(pool, has_turn).await {
+/// once that wait is over. With `made_after` it is a connection that was made later; older ones that nobody uses are closed.
+pub(super) async fn turn(
+    pool: &Pool,
+    has_turn: &AtomicBool,
+    made_after: Option<Instant>,
+) -> Result<Pooled> {
+    match find(pool, has_turn, made_after).await {
         Ok(Some(connection)) => Ok(connection),
         Ok(None) => Err(Error::DatabaseUnavailable(Outcome::NotApplied)),
         Err(TooManyWait) => Err(too_many_wait(pool)),
@@ -318,7 +322,11 @@ fn too_many_wait(pool: &Pool) -> Error {
     }
 }
 
-async fn find(pool: &Pool, has_turn: &AtomicBool) -> Result<Option<Pooled>, TooManyWait> {
+async fn find(
+    pool: &Pool,
+    has_turn: &AtomicBool,
+    made_after: Option<Instant>,
+) -> Result<Option<Pooled>, TooManyWait> {
     let lane = &pool.lane;
     let turn = lane.turns.take(pool.principal).await?;
     has_turn.store(true, Ordering::Relaxed);
@@ -328,10 +336,8 @@ async fn find(pool: &Pool, has_turn: &AtomicBool) -> Result<Option<Pooled>, TooM
         };
         // After a restart of Postgres the pool is full of dead connections; dropping one closes it
         // without a round trip.
-        let is_too_old = lane
-            .oldest
-            .borrow()
-            .is_some_and(|oldest| connection.made < oldest);
+        let oldest = (*lane.oldest.borrow()).max(made_after);
+        let is_too_old = oldest.is_some_and(|oldest| connection.made < oldest);
         if connection.is_broken() || is_too_old {
             connection.is_idle = false;
             continue;

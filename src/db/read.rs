@@ -162,7 +162,8 @@ where
     E: Into<TransactionError> + Send,
     F: for<'c> Query<'c, Result<T, E>>,
 {
-    let connection = pool::turn(pool, &stage.has_turn).await;
+    let begun = Instant::now();
+    let connection = pool::turn(pool, &stage.has_turn, None).await;
     let connection = connection.map_err(ReadFailure::Final)?;
     stage.is_sent.store(true, Ordering::Relaxed);
     let mut first = pin!(attempt(pool, connection, read));
@@ -172,9 +173,10 @@ where
     if let Ok(result) = timeout(patience, &mut first).await {
         return result;
     }
-    // On the heap, since it is seldom needed.
+    // On the heap, since it is seldom needed. By a new connection: if the network or a pooler has lost the first one without
+    // a word, it has lost those of its age too.
     let second = Box::pin(async {
-        let connection = pool::turn(pool, &stage.has_turn).await;
+        let connection = pool::turn(pool, &stage.has_turn, Some(begun)).await;
         let connection = connection.map_err(ReadFailure::Final)?;
         attempt(pool, connection, read).await
     });

@@ -10,8 +10,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::db::connect::Connector;
+use crate::db::error_text::text_of;
 use crate::db::log;
-use crate::db::pg_error::{DbError, text_of};
+use crate::db::pg_error::DbError;
 use crate::ledger::engine::attempt::Doubt;
 use crate::ledger::engine::connected::ConnectedWriters;
 use crate::ledger::engine::durations::jitter;
@@ -26,6 +27,10 @@ const DOUBT_PATIENCE: Duration = Duration::from_secs(15);
 const BACK_OFF_MAX: Duration = Duration::from_millis(500);
 /// The pause before another connection is made where sessions are read-only.
 const READ_ONLY_PAUSE: Duration = Duration::from_secs(1);
+/// The time between two checks whether an idle connection still answers.
+const IDLE_CHECK_INTERVAL: Duration = Duration::from_secs(5);
+/// How long such a check may take; after that the connection is made anew.
+const IDLE_CHECK_MAX: Duration = Duration::from_secs(2);
 /// Longer than any connection is waited for while nothing is to be done.
 const NO_HURRY: Duration = Duration::from_secs(3600);
 
@@ -84,7 +89,12 @@ impl WriterConnection {
         loop {
             let is_ready = self.is_ready(Instant::now() + NO_HURRY).await;
             match &self.current {
-                Some(current) if is_ready => current.lost.clone().cancelled().await,
+                Some(current) if is_ready => {
+                    tokio::select! {
+                        () = current.lost.cancelled() => {}
+                        () = until_unanswered(&current.store) => self.current = None,
+                    }
+                }
                 // The next connection is being made.
                 _ => sleep(BACK_OFF_MAX).await,
             }
@@ -162,6 +172,16 @@ impl WriterConnection {
             }
         }
         None
+    }
+}
+
+/// Returns once an idle connection does not answer any more, though nobody has closed it.
+async fn until_unanswered(store: &Store) {
+    loop {
+        sleep(IDLE_CHECK_INTERVAL).await;
+        if !matches!(timeout(IDLE_CHECK_MAX, store.ping()).await, Ok(Ok(()))) {
+            return;
+        }
     }
 }
 

@@ -197,6 +197,11 @@ impl Store {
         Ok(self.client.query_one(sql, &[]).await?.get(0))
     }
 
+    /// Waits for an answer to nothing.
+    pub(super) async fn ping(&self) -> PgResult<()> {
+        self.client.batch_execute("").await
+    }
+
     /// Sends BEGIN, and drops the plans if their time is over.
     async fn send_begin(&self) -> PgResult<()> {
         let sql = if self.plans.is_over() {
