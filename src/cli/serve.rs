@@ -23,12 +23,16 @@ pub(super) async fn run(args: ServeArgs) -> Result<(), CliFailure> {
     let app_settings = args.connections.settings(args.server.calls_max);
     open_files::raise_limit(&settings, &app_settings);
     let tokens = args.tokens;
-    let keys = Jwks::open(JwksSource::parse(&tokens.jwks))
-        .await
-        .map_err(|error| CliFailure::setting(format!("--jwks {}: {error}", tokens.jwks)))?;
-    let listener = listen(args.server.listen).await?;
+    let opening = Jwks::open(JwksSource::parse(&tokens.jwks));
+    let Some(keys) = shutdown.or_sooner(opening).await else {
+        return Ok(());
+    };
+    let keys =
+        keys.map_err(|error| CliFailure::setting(format!("--jwks {}: {error}", tokens.jwks)))?;
+    let listener = listen(&args.server.listen).await?;
     let connector = Connector::new(&args.database.database_url)
         .map_err(|error| CliFailure::setting(format!("--database-url: {error}")))?;
+    connector.warn_of_missing_sslmode();
     let _report = AbortOnDropHandle::new(tokio::spawn(roles::report(connector.clone())));
     let app = App::start(connector, &app_settings)
         .map_err(|error| CliFailure::new(format!("cannot start the writers' threads: {error}")))?;

@@ -80,6 +80,8 @@ where
 struct HealthState {
     readiness: Readiness,
     draining: bool,
+    /// Whether anything was ever SERVING.
+    has_served: bool,
 }
 
 /// What a name stands for.
@@ -137,6 +139,11 @@ impl HealthReporter {
         self.change(|state| state.draining = true);
     }
 
+    /// Whether anybody could have seen it SERVING.
+    pub(super) fn has_served(&self) -> bool {
+        self.state.borrow().has_served
+    }
+
     /// Why every call would be refused now. Right after the start it waits for what the first probe finds.
     pub(super) async fn refusal(&self) -> Option<Error> {
         let is_known = self.state.borrow().readiness.is_known;
@@ -173,6 +180,7 @@ impl HealthReporter {
         self.state.send_if_modified(|state| {
             let before = state.clone();
             change(state);
+            state.has_served |= state.statuses().contains(&ServingStatus::Serving);
             let (health, reads) = (
                 state.serving(Subject::Service),
                 state.serving(Subject::Reads),
