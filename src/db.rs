@@ -15,6 +15,7 @@ pub mod monitor;
 pub mod pg_error;
 pub mod pool;
 mod pool_connection;
+pub mod pooler;
 pub mod pools;
 pub mod pulse;
 pub mod read;
