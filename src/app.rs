@@ -13,13 +13,14 @@ use crate::bucket::BucketService;
 use crate::cas::CasAllocationService;
 use crate::catalogue::CatalogueService;
 use crate::db::connect::Connector;
-use crate::db::migrate;
-use crate::db::pool::{self, Pool, PoolSettings};
+use crate::db::monitor::{DatabaseState, Monitor};
+use crate::db::pool::PoolSettings;
 use crate::db::pools::{Pools, ReadLimits};
 use crate::db::pulse::Pulse;
+use crate::error::Error;
 use crate::ledger::engine::{Ended, Writer, WriterSettings};
 use crate::ledger::expiry;
-use crate::limits::{HEALTH_HEDGE_AFTER, REQUEST_BYTES_MAX, RESPONSE_BYTES_MAX};
+use crate::limits::{REQUEST_BYTES_MAX, RESPONSE_BYTES_MAX};
 use crate::network::NetworkService;
 use crate::proto::allocation::v1::allocation_service_server::AllocationServiceServer;
 use crate::proto::balance::v1::balance_service_server::BalanceServiceServer;
@@ -28,8 +29,7 @@ use crate::proto::cas::v1::cas_allocation_service_server::CasAllocationServiceSe
 use crate::proto::catalogue::v1::catalogue_service_server::CatalogueServiceServer;
 use crate::proto::network::v1::network_service_server::NetworkServiceServer;
 use crate::server::ClosingHook;
-use crate::server::health::{HealthProbe, probe};
-use crate::turns::ShareOfTurns;
+use crate::server::health::{HealthProbe, Readiness, probe};
 
 /// How a process uses its database: sizes of pools, number of writers.
 #[derive(Clone, Debug, Default)]
@@ -52,9 +52,8 @@ pub struct App {
     stop_sweep: CancellationToken,
     /// Makes the connections that belong to no pool: those of verifications.
     connector: Connector,
-    /// The health probe's connections: one, and another while that does not answer. With those of a lane, health would
-    /// fail when the lane is busy.
-    probe_pool: Pool,
+    /// Looks at the state of the database.
+    monitor: Monitor,
 }
 
 impl App {
@@ -63,12 +62,6 @@ impl App {
     /// # Errors
     /// The operating system cannot start the writers' threads.
     pub fn start(connector: Connector, settings: &AppSettings) -> io::Result<Self> {
-        let for_probe = PoolSettings {
-            max_size: 2,
-            share: ShareOfTurns::All,
-            hedge_after: Some(HEALTH_HEDGE_AFTER),
-            ..PoolSettings::default()
-        };
         let (writer, writers_ended) = Writer::start(&connector, &settings.writer)?;
         let pulse = Pulse::new(connector.clone());
         let pools = Pools::open(&connector, &settings.pool, &settings.reads, &pulse);
@@ -76,7 +69,7 @@ impl App {
         let sweep = expiry::sweep(pools.records.clone(), writer.clone(), stop_sweep.clone());
         Ok(Self {
             pools,
-            probe_pool: pool::open_with(connector.clone(), &for_probe, pulse),
+            monitor: Monitor::start(connector.clone()),
             connector,
             writer,
             writers_ended,
@@ -126,12 +119,12 @@ impl App {
         )
     }
 
-    /// A health probe: whether the database answers and has every migration of this binary.
+    /// A health probe: what the state of the database and the writers' connections allow.
     pub fn probe(&self) -> HealthProbe {
-        let pool = self.probe_pool.clone();
+        let (monitor, writer) = (self.monitor.clone(), self.writer.clone());
         probe(move || {
-            let pool = pool.clone();
-            async move { matches!(migrate::is_current(&pool).await, Ok(true)) }
+            let readiness = readiness(monitor.state(), &writer);
+            async move { readiness }
         })
     }
 
@@ -144,7 +137,7 @@ impl App {
             writers_ended,
             sweep,
             stop_sweep,
-            probe_pool,
+            monitor,
             connector: _,
         } = self;
         let stop = async move {
@@ -164,7 +157,26 @@ impl App {
         vec![
             ClosingHook::new("sweep", stop),
             ClosingHook::new("writers", flush),
-            ClosingHook::new("pools", async move { drop((pools, probe_pool)) }),
+            ClosingHook::new("pools", async move { drop((pools, monitor)) }),
         ]
+    }
+}
+
+/// What a server can do in this state of the database.
+fn readiness(state: DatabaseState, writer: &Writer) -> Readiness {
+    match state {
+        DatabaseState::Unknown => Readiness::default(),
+        DatabaseState::Silent => Readiness::from(false),
+        DatabaseState::Answers {
+            outdated: Some(versions),
+            ..
+        } => Readiness {
+            refusal: Some(Error::SchemaOutdated(versions)),
+            ..Readiness::from(false)
+        },
+        DatabaseState::Answers { is_read_only, .. } => Readiness {
+            writes: !is_read_only && writer.is_connected(),
+            ..Readiness::from(true)
+        },
     }
 }

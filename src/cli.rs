@@ -37,7 +37,7 @@ const NO_DEV: &str = "This build is for production: it lacks the development com
 /// reserve and use prepaid balances.
 #[cfg_attr(
     feature = "dev",
-    doc = " To try it, run `earmark dev`: it starts a PostgreSQL of its own, loads demo data, and prints a token and calls to copy."
+    doc = " To try it, run `earmark dev`: it starts a PostgreSQL of its own, loads demo data, and prints calls to copy and a token."
 )]
 #[derive(Parser)]
 #[command(version, max_term_width = 100, arg_required_else_help = true)]
@@ -60,7 +60,7 @@ enum CliCommand {
     /// Serve with a PostgreSQL of its own and demo data, for development
     ///
     /// PostgreSQL's programs must be installed; nothing else is needed. Everything is stored in the data folder. When
-    /// the server serves, it prints a token for a day and calls to copy.
+    /// the server serves, it prints calls to copy and a token for a day.
     #[cfg(feature = "dev")]
     Dev(Box<DevArgs>),
     /// Apply the migrations that a database lacks. Servers of the previous version can keep serving meanwhile

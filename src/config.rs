@@ -1,10 +1,10 @@
 //! Every setting of the command line: its flag, environment variable, default, and effect. The doc comments of fields
 //! are the help texts: the first paragraph is shown by `-h`, all of them by `--help`.
 
+mod listen_address;
 mod tokens;
 mod values;
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -13,9 +13,11 @@ use clap::{ArgAction, Args, ValueEnum};
 use uuid::Uuid;
 
 use crate::app::AppSettings;
+pub(crate) use crate::config::listen_address::ListenAddress;
 use crate::config::tokens::TokenArgs;
 use crate::config::values::{
-    bytes_under_way, call_time, connection_time, count, duration, read_limit, scopes,
+    bytes_under_way, call_time, connection_time, count, duration, listen_address, read_limit,
+    scopes,
 };
 use crate::db::pool::PoolSettings;
 use crate::db::pools::ReadLimits;
@@ -70,9 +72,10 @@ pub(crate) struct LogArgs {
 pub(crate) struct DatabaseArgs {
     /// The PostgreSQL database: postgresql://user:password@host:port/name?sslmode=verify-full
     ///
-    /// sslmode is disable, prefer (the default), require or verify-full. Only verify-full checks the certificate of
-    /// the database server; its roots are the machine's, or those of the PEM file that the URL's parameter
-    /// sslrootcert names. Prefer the environment variable to the flag, because the arguments of a process are
+    /// sslmode is disable, prefer (the default, which is warned of if the server is on another machine), require or
+    /// verify-full. Only verify-full checks the certificate of the database server; its roots are the machine's, or those
+    /// of the PEM file that the URL's parameter sslrootcert names. Several servers are written host1:port,host2:port, with
+    /// target_session_attrs=read-write to use the one that takes writes. Prefer the environment variable to the flag, because the arguments of a process are
     /// visible to other users.
     #[arg(
         long,
@@ -180,17 +183,20 @@ impl ConnectionArgs {
 /// Settings of the gRPC server.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct ServerArgs {
-    /// The IP address and port to listen on; port 0 selects a free port, which the log names
+    /// The address or host name, and the port, to listen on; port 0 selects a free port, which the log names
     ///
+    /// For example 127.0.0.1:50051, [::1]:50051, 0.0.0.0:50051 for all IPv4 addresses of this machine, or localhost:50051.
+    /// A name stands for the first of its addresses that can be used, those of IPv4 before others.
     /// Connections are not encrypted: outside of a trusted network, listen on an address that only a proxy which
     /// provides TLS can reach.
     #[arg(
         long,
         env = "EARMARK_LISTEN",
         value_name = "ADDRESS",
-        default_value = "127.0.0.1:50051"
+        default_value = "127.0.0.1:50051",
+        value_parser = listen_address
     )]
-    pub(crate) listen: SocketAddr,
+    pub(crate) listen: ListenAddress,
 
     /// The largest number of calls in progress at the same time, from 1 to 1000000
     ///
@@ -535,10 +541,11 @@ pub(crate) struct HealthcheckArgs {
     )]
     pub(crate) address: String,
 
-    /// The service to check: empty for all of them, the full name of one, or "liveness"
+    /// The service to check: empty for all of them, the full name of one, "reads" or "liveness"
     ///
-    /// A full name is, for example, earmark.balance.v1.BalanceService. All services have the same health, which
-    /// includes the database and its migrations; "liveness" only checks that the process answers.
+    /// A full name is, for example, earmark.balance.v1.BalanceService. All services have the same health: the database
+    /// answers, has its migrations, and takes writes. "reads" does without the last; "liveness" only checks that the
+    /// process answers.
     #[arg(long, env = "EARMARK_SERVICE", value_name = "NAME", default_value = "")]
     pub(crate) service: String,
 

@@ -208,6 +208,10 @@ pub enum Error {
     BodyStalled(Duration),
     /// The database did not answer in time, or refused the connection.
     DatabaseUnavailable(Outcome),
+    /// The database answers, and has refused what the call needs. Nothing has changed.
+    DatabaseRefuses(DatabaseRefusal),
+    /// The database lacks migrations that this version of the server needs.
+    SchemaOutdated(SchemaVersions),
     /// The keys of the tokens' issuer were never read, or so long ago that they are not used any more.
     KeysUnavailable,
     /// The server has begun to shut down and accepts no new calls.
@@ -273,6 +277,24 @@ pub struct FinalAllocation {
     pub status: &'static str,
     /// The time of the movement that made it final.
     pub since: Time,
+}
+
+/// Why a database that answers does not do what a call needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DatabaseRefusal {
+    /// It is a standby, or its administrator has made it read-only.
+    ReadOnly,
+    /// It has no disk, memory or other resource left.
+    OutOfResources,
+}
+
+/// The migrations of a database and of this version of the server, by their versions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SchemaVersions {
+    /// The database's last migration before the first one that it lacks; `None` if it has none.
+    pub found: Option<String>,
+    /// The last migration of this version.
+    pub needed: String,
 }
 
 /// Whether a failed write may have been applied.

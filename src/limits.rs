@@ -415,6 +415,21 @@ pub const COALESCED_CONNECTIONS_MAX: u32 = 2 * COALESCED_STATEMENTS_MAX;
 pub const DB_READ_TRIES: u32 = 4;
 /// How often a write is tried before its conflict with other transactions becomes CONTENTION.
 pub const DB_WRITE_TRIES: u32 = 4;
+/// How long a small write waits for the answer to its BEGIN, which takes neither locks nor work; after that another
+/// connection is used, if the database answers others.
+pub const DB_BEGIN_MAX: Duration = Duration::from_secs(2);
+/// The age below which a connection of small writes is kept although its session is read-only: its database is then
+/// read-only too, rather than only the session.
+pub const DB_RENEW_PAUSE: Duration = Duration::from_secs(1);
+/// The pause between two looks at the state of the database; with the time that one takes the state is never older than
+/// a second.
+pub const DB_LOOK_INTERVAL: Duration = Duration::from_millis(400);
+/// How long such a look may take; after that the database counts as one that does not answer.
+pub const DB_LOOK_MAX: Duration = Duration::from_millis(500);
+/// How long a migration waits for a table before it lets those pass that wait behind it; it is tried again then.
+pub const MIGRATION_LOCK_WAIT_MAX: Duration = Duration::from_millis(50);
+/// The pause before it is tried again.
+pub const MIGRATION_LOCK_PAUSE: Duration = Duration::from_millis(200);
 /// How long migrations wait for those of another replica; after that they fail.
 pub const DB_MIGRATION_WAIT_MAX: Duration = Duration::from_secs(300);
 /// How long a replica pauses before it asks again for the lock of migrations.

@@ -67,7 +67,7 @@ pub struct ServerParts {
     pub routes: Routes,
     /// Verifies the token of every call, and keeps the results for a while.
     pub verifier: Arc<TokenVerifier>,
-    /// Checks that the database answers and has every migration; health reports the result.
+    /// Asks what the state of the database allows; health reports the result.
     pub probe: HealthProbe,
     /// The server's limits and times.
     pub settings: ServerSettings,
@@ -89,7 +89,7 @@ pub enum ServeError {
 /// Serves until `shutdown` is requested and the last call has ended, then runs the closing hooks.
 ///
 /// The steps of a shutdown:
-/// 1. Health changes to NOT_SERVING, and calls are still served for `lame_duck`.
+/// 1. Health changes to NOT_SERVING, and calls are still served for `lame_duck`, unless it was NOT_SERVING all the time.
 /// 2. No connection is accepted any more, connections get GOAWAY, Watch streams end, and new calls are answered
 ///    SHUTTING_DOWN. A connection without a call is closed after `goaway_grace`, even if its client does nothing.
 /// 3. Calls in progress may end, for at most `drain_max`; then their connections are closed.
@@ -121,6 +121,7 @@ pub async fn serve(
             routes: routes.prepare(),
             admission: Admission::new(parts.verifier, &settings)?,
             call_max: settings.call_max,
+            health: health.clone(),
             closing: closing.clone(),
         }),
         connections_max: settings.connections_max,
@@ -138,7 +139,10 @@ pub async fn serve(
     shutdown.begun().await;
     tracing::info!(lame_duck = ?settings.lame_duck, "shutdown requested: health is NOT_SERVING, calls are served until the lame duck's time is over");
     health.drain();
-    shutdown.sleep(settings.lame_duck).await;
+    // Nobody sends calls to a server that was never SERVING.
+    if health.has_served() {
+        shutdown.sleep(settings.lame_duck).await;
+    }
     closing.cancel();
     // `closing` ends the acceptor: from here on only open connections can add tasks.
     let _ = accepting.await;

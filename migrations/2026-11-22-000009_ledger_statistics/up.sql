@@ -13,5 +13,21 @@ BEGIN
         EXECUTE format('ALTER TABLE %s ALTER COLUMN %I SET STATISTICS 20', written.name, written.attname);
     END LOOP;
 END $$;
+-- The indexes that 000007 and 000008 have made beside those in use take their names. Both steps only change the catalogue,
+-- and come last, since nobody can read the table from here until the end of the transaction.
+-- A database to which an earlier form of these migrations was applied has the indexes under their names already.
+DO $$
+DECLARE
+    replaced record;
+BEGIN
+    FOR replaced IN
+        SELECT * FROM (VALUES ('allocation_id_bytes', 'allocation_id'), ('allocation_open_by_account', 'allocation_open'))
+            AS named (made, name)
+        WHERE to_regclass(made) IS NOT NULL
+    LOOP
+        EXECUTE format('DROP INDEX IF EXISTS %I', replaced.name);
+        EXECUTE format('ALTER INDEX %I RENAME TO %I', replaced.made, replaced.name);
+    END LOOP;
+END $$;
 -- An expression has statistics of its own. As many rows are sampled as the greediest column wants.
 ALTER INDEX allocation_id ALTER COLUMN 1 SET STATISTICS 20;

@@ -242,13 +242,13 @@ impl Rpcs for BalanceService {
             let permit = Arc::clone(&self.verifying)
                 .try_acquire_owned()
                 .map_err(|_| Error::Overloaded)?;
-            let events = verify::start(&self.connector)
-                .await
-                .map_err(VerifyError::into_error)?;
+            let connector = self.connector.clone();
+            let failure = move |error: VerifyError| error.into_error(connector.address());
+            let events = verify::start(&self.connector).await.map_err(&failure)?;
             Ok(events.map(move |event| {
                 // Released when the stream is dropped.
                 let _permit = &permit;
-                event.map(Into::into).map_err(VerifyError::into_error)
+                event.map(Into::into).map_err(&failure)
             }))
         })
         .await

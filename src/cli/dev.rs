@@ -43,29 +43,36 @@ pub(super) async fn run(args: DevArgs) -> Result<(), CliFailure> {
     // No load balancer has to notice that a development server stops.
     let settings = args.server.settings(Duration::ZERO);
     open_files::raise_limit(&settings, &args.connections.settings(args.server.calls_max));
-    let listener = listen(args.server.listen).await?;
+    let listener = listen(&args.server.listen).await?;
     let address = listener.local_addr().map_err(CliFailure::new)?;
     tracing::info!("starting PostgreSQL; its first start takes some seconds");
-    let cluster = Cluster::start(ClusterOptions {
+    let starting = Cluster::start(ClusterOptions {
         binaries: args.postgres_bin.clone(),
         fresh: args.fresh,
         ..ClusterOptions::new(&args.data.data_dir)
-    })
-    .await
-    .map_err(CliFailure::new)?;
+    });
+    let Some(cluster) = shutdown.or_sooner(starting).await else {
+        tracing::info!("stopped before PostgreSQL was started");
+        return Ok(());
+    };
+    let cluster = cluster.map_err(CliFailure::new)?;
     for note in cluster.notes() {
         tracing::info!("{note}");
     }
 
-    match prepare(&args, &cluster).await {
-        Ok(prepared) => {
+    match shutdown.or_sooner(prepare(&args, &cluster)).await {
+        Some(Ok(prepared)) => {
             let address = connectable(address);
             let (demo, token) = (&prepared.demo, &prepared.token);
             let text = greeting(address, &args, demo, token, &cluster.url(DATABASE));
             let _greeter = AbortOnDropHandle::new(tokio::spawn(print_once_healthy(address, text)));
             serve(listener, settings, prepared, cluster, shutdown).await
         }
-        Err(failure) => {
+        None => {
+            tracing::info!("stopped before the server was started");
+            cluster.stop().await.map_err(CliFailure::new)
+        }
+        Some(Err(failure)) => {
             // The first failure is the one to report, even if the cluster cannot be stopped either.
             _ = cluster.stop().await;
             Err(failure)

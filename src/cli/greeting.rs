@@ -1,4 +1,4 @@
-//! What `earmark dev` prints once it serves: a token, and calls to copy.
+//! What `earmark dev` prints once it serves: calls to copy, a short one first, and a token as the last line.
 
 use std::env;
 use std::net::SocketAddr;
@@ -22,7 +22,6 @@ pub(super) fn greeting(
         enterprise,
         confirmed_connection: connection,
         tenant,
-        product,
         firm,
         deal,
         company,
@@ -39,9 +38,11 @@ pub(super) fn greeting(
     };
     format!(
         "
-Earmark serves on {address}, with demo data. To try it, copy this token and any of the calls into another terminal:
+Earmark serves on {address}, with demo data. To try it, copy the last line that is printed here into another terminal,
+and then any of these calls:
 
-export TOKEN={token}
+{grpcurl} -plaintext -H \"authorization: Bearer $TOKEN\" \\
+  {address} earmark.bucket.v1.BucketService/ListBuckets
 
 {grpcurl} -plaintext -H \"authorization: Bearer $TOKEN\" \\
   -d '{{\"enterprise_id\": \"{enterprise}\"}}' \\
@@ -57,10 +58,6 @@ export TOKEN={token}
   {address} earmark.allocation.v1.AllocationService/ListClientAllocations
 
 {grpcurl} -plaintext -H \"authorization: Bearer $TOKEN\" \\
-  -d '{{\"product_id\": \"{product}\"}}' \\
-  {address} earmark.bucket.v1.BucketService/ListBuckets
-
-{grpcurl} -plaintext -H \"authorization: Bearer $TOKEN\" \\
   -d '{{\"criteria\": [{{\"field\": \"dealId\", \"operator\": \"=\", \"value\": \"{deal}\"}}]}}' \\
   {address} earmark.cas.v1.CasAllocationService/SearchAllocations
 
@@ -68,12 +65,14 @@ export TOKEN={token}
   -d '{{\"company_id\": {company}, \"langcode\": \"fr-CA\"}}' \\
   {address} earmark.catalogue.v1.CatalogueService/ListAvailableAllocations
 
+docs/tour.md has a longer tour. The database:
+  psql '{database}'
 The token is valid for a day. It has every scope, both demo enterprises, the tenant {tenant}, the firm {firm}
 and the company {company}. For a token that may only read:
   {earmark} token --scope settlement_network_read --enterprise {enterprise}{data_dir}
-The database:
-  psql '{database}'
-docs/tour.md has a longer tour. Ctrl-C stops the server and its PostgreSQL.
+Ctrl-C stops the server and its PostgreSQL.
+
+export TOKEN={token}
 "
     )
 }

@@ -3,12 +3,14 @@
 use std::io;
 use std::net::SocketAddr;
 
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, lookup_host};
 
 use crate::cli::failure::CliFailure;
+use crate::config::ListenAddress;
 
-/// Listens on an address, and logs the one that was bound: with port 0 the system selects the port.
-pub(super) async fn listen(address: SocketAddr) -> Result<TcpListener, CliFailure> {
+/// Listens on an address, and logs the one that was bound: with port 0 the system selects the port. Of a host name the first
+/// address is used that can be, those of IPv4 before others.
+pub(super) async fn listen(address: &ListenAddress) -> Result<TcpListener, CliFailure> {
     let failure = |error: io::Error| {
         let advice = match error.kind() {
             io::ErrorKind::AddrInUse => {
@@ -25,7 +27,16 @@ pub(super) async fn listen(address: SocketAddr) -> Result<TcpListener, CliFailur
         };
         CliFailure::new(format!("cannot listen on {address}: {error}{advice}"))
     };
-    let listener = TcpListener::bind(address).await.map_err(failure)?;
+    let found = lookup_host((address.host.as_str(), address.port)).await;
+    let mut addresses: Vec<SocketAddr> = found
+        .map_err(|error| {
+            CliFailure::new(format!(
+                "cannot listen on {address}: the name has no address: {error}; choose another with --listen"
+            ))
+        })?
+        .collect();
+    addresses.sort_by_key(SocketAddr::is_ipv6);
+    let listener = TcpListener::bind(&addresses[..]).await.map_err(failure)?;
     let address = listener.local_addr().map_err(failure)?;
     tracing::info!(%address, "listening");
     Ok(listener)

@@ -3,14 +3,21 @@
 use crate::cli::failure::CliFailure;
 use crate::cli::output::print;
 use crate::config::MigrateArgs;
+use crate::db::connect::Connector;
 use crate::db::migrate::{self, MigrateError};
 use crate::db::roles::{self, GrantError};
 
 pub(super) async fn run(args: &MigrateArgs) -> Result<(), CliFailure> {
+    Connector::new(&args.database.database_url)
+        .map_err(|error| CliFailure::setting(format!("--database-url: {error}")))?
+        .warn_of_missing_sslmode();
     let applied = migrate::run(&args.database.database_url)
         .await
         .map_err(|error| match error {
             MigrateError::Connect(error) => CliFailure::setting(format!("--database-url: {error}")),
+            error @ MigrateError::Encoding { .. } => {
+                CliFailure::setting(format!("--database-url: {error}"))
+            }
             other => CliFailure::new(other),
         })?;
     if applied.is_empty() {
@@ -26,7 +33,9 @@ pub(super) async fn run(args: &MigrateArgs) -> Result<(), CliFailure> {
                 GrantError::Connect(error) => {
                     CliFailure::setting(format!("--database-url: {error}"))
                 }
-                GrantError::Postgres(_) => CliFailure::new(format!("--grant {role}: {error}")),
+                GrantError::Postgres(_) | GrantError::Locked => {
+                    CliFailure::new(format!("--grant {role}: {error}"))
+                }
                 error => CliFailure::setting(format!("--grant {role}: {error}")),
             })?;
         print(&format!("Granted {role} what a server needs.\n"));

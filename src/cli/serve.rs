@@ -12,7 +12,7 @@ use crate::cli::listen::listen;
 use crate::cli::open_files;
 use crate::config::ServeArgs;
 use crate::db::connect::Connector;
-use crate::db::roles;
+use crate::db::{pooler, roles};
 use crate::server::drain::Shutdown;
 use crate::server::{self, ServerParts};
 
@@ -25,15 +25,19 @@ pub(super) async fn run(args: ServeArgs) -> Result<(), CliFailure> {
     let tokens = args.tokens;
     let source = tokens.source().map_err(CliFailure::setting)?;
     let key_settings = tokens.key_settings().map_err(CliFailure::setting)?;
-    let keys = Jwks::open_with(source.clone(), key_settings)
-        .await
-        .map_err(|error| match error {
-            JwksError::Roots(_) => CliFailure::setting(format!("--jwks-ca: {error}")),
-            _ => CliFailure::setting(format!("--jwks {source}: {error}")),
-        })?;
-    let listener = listen(args.server.listen).await?;
+    let opening = Jwks::open_with(source.clone(), key_settings);
+    let Some(keys) = shutdown.or_sooner(opening).await else {
+        return Ok(());
+    };
+    let keys = keys.map_err(|error| match error {
+        JwksError::Roots(_) => CliFailure::setting(format!("--jwks-ca: {error}")),
+        _ => CliFailure::setting(format!("--jwks {source}: {error}")),
+    })?;
+    let listener = listen(&args.server.listen).await?;
     let connector = Connector::new(&args.database.database_url)
         .map_err(|error| CliFailure::setting(format!("--database-url: {error}")))?;
+    connector.warn_of_missing_sslmode();
+    let for_pooler = connector.clone();
     let _report = AbortOnDropHandle::new(tokio::spawn(roles::report(connector.clone())));
     let app = App::start(connector, &app_settings)
         .map_err(|error| CliFailure::new(format!("cannot start the writers' threads: {error}")))?;
@@ -44,7 +48,10 @@ pub(super) async fn run(args: ServeArgs) -> Result<(), CliFailure> {
         settings,
         closing: app.closing(),
     };
-    server::serve(listener, parts, shutdown)
-        .await
-        .map_err(CliFailure::new)
+    tokio::select! {
+        served = server::serve(listener, parts, shutdown) => served.map_err(CliFailure::new),
+        reason = pooler::refusal(for_pooler) => {
+            Err(CliFailure::setting(format!("--database-url: {reason}")))
+        }
+    }
 }

@@ -1,8 +1,10 @@
 //! Reads the values of settings. Each error says what a value must be.
 
+use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
 
 use crate::auth::scope::Scope;
+use crate::config::listen_address::ListenAddress;
 use crate::limits::{CALL_MAX, READ_LIMIT_MIN};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -14,6 +16,31 @@ pub(super) fn count(text: &str) -> Result<usize, String> {
         Ok(number) if (1..=1_000_000).contains(&number) => Ok(number),
         _ => Err("must be a number from 1 to 1000000".into()),
     }
+}
+
+/// Reads an address or host name with its port. The name is looked up only when it is listened on.
+pub(super) fn listen_address(text: &str) -> Result<ListenAddress, String> {
+    const RULE: &str = "must be an address or host name and a port, for example 127.0.0.1:50051, [::1]:50051 or localhost:50051";
+    let (host, port) = text.rsplit_once(':').ok_or(RULE)?;
+    let port = port.parse().map_err(|_| RULE)?;
+    let host = match host.strip_prefix('[') {
+        Some(rest) => {
+            let address = rest.strip_suffix(']').ok_or(RULE)?;
+            _ = address.parse::<Ipv6Addr>().map_err(|_| RULE)?;
+            address
+        }
+        None => host,
+    };
+    let is_address = host.parse::<IpAddr>().is_ok();
+    let is_name = !host.is_empty()
+        && host
+            .chars()
+            .all(|it| it.is_ascii_alphanumeric() || "-._".contains(it));
+    if is_name || (is_address && text.starts_with('[')) {
+        let host = host.into();
+        return Ok(ListenAddress { host, port });
+    }
+    Err(RULE.into())
 }
 
 /// Checks that every scope is one that the server uses.

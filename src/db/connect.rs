@@ -16,6 +16,7 @@ use std::fmt::Write;
 use std::future::{Future, poll_fn};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use percent_encoding::percent_decode_str;
@@ -27,11 +28,12 @@ use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::JoinHandle;
-use tokio_postgres::config::{Host, SslMode};
+use tokio_postgres::config::{Host, LoadBalanceHosts, SslMode};
 use tokio_postgres::{AsyncMessage, CancelToken, Client, Config, Connection};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use crate::db::cancel;
+use crate::db::error_text::{chain, text_of};
+use crate::db::{cancel, host};
 use crate::limits::{
     DB_CONNECT_MAX, DB_IDLE_IN_TRANSACTION_MAX, DB_LOCK_WAIT_MAX, DB_STATEMENT_MAX,
 };
@@ -60,7 +62,7 @@ pub enum ConnectError {
     #[error("TLS cannot be set up: {0}")]
     Tls(#[from] rustls::Error),
     /// Postgres refused the connection, or cannot be reached.
-    #[error("cannot connect to Postgres: {}", chain(.0))]
+    #[error("cannot connect to Postgres: {}", text_of(.0))]
     Postgres(#[from] tokio_postgres::Error),
     /// The session could not be set up. The text is the driver's.
     #[error("cannot set up a session of Postgres: {0}")]
@@ -102,6 +104,13 @@ impl Default for Session {
 #[derive(Clone)]
 pub struct Connector {
     config: Arc<Config>,
+    /// One for each server that the URL names.
+    servers: Arc<[Config]>,
+    /// The index of the server that has accepted a connection last: it is tried first.
+    preferred: Arc<AtomicUsize>,
+    address: Arc<str>,
+    /// Whether the URL says nothing about TLS, though the connection leaves this machine.
+    lacks_sslmode: bool,
     tls: MakeRustlsConnect,
     session: Arc<Session>,
 }
@@ -131,16 +140,29 @@ impl Connector {
         if config.get_connect_timeout().is_none() {
             config.connect_timeout(DB_CONNECT_MAX);
         }
-        // Detects within seconds that the peer is gone without having closed the connection.
+        // Detects within 30 s that the peer is gone without having closed the connection.
         config.keepalives_idle(Duration::from_secs(15));
+        if config.get_keepalives_interval().is_none() {
+            config.keepalives_interval(Duration::from_secs(5));
+        }
+        if config.get_keepalives_retries().is_none() {
+            config.keepalives_retries(3);
+        }
         if config.get_tcp_user_timeout().is_none() {
             config.tcp_user_timeout(DB_STATEMENT_MAX);
         }
         let hosts = config.get_hosts();
+        if hosts.is_empty() && config.get_hostaddrs().is_empty() {
+            return Err(ConnectError::Url("it names no host".into()));
+        }
         if !hosts.is_empty() && hosts.iter().all(|host| matches!(host, Host::Unix(_))) {
             config.ssl_mode(SslMode::Disable);
         }
         Ok(Self {
+            servers: host::one_by_one(&config, DB_CONNECT_MAX).into(),
+            preferred: Arc::default(),
+            address: host::described(&config).into(),
+            lacks_sslmode: tls.is_default && host::is_remote(&config),
             config: Arc::new(config),
             tls: MakeRustlsConnect::new(tls.client_config()?),
             session: Arc::new(session.clone()),
@@ -165,8 +187,29 @@ impl Connector {
     /// # Errors
     /// Only [`ConnectError::Postgres`] and [`ConnectError::TimedOut`].
     pub async fn connect(&self) -> Result<(Client, JoinHandle<()>), ConnectError> {
-        within(DB_CONNECT_MAX, async {
-            let (client, connection) = self.config.connect(self.tls.clone()).await?;
+        let count = self.servers.len();
+        let preferred = match self.config.get_load_balance_hosts() {
+            LoadBalanceHosts::Random => fastrand::usize(..count),
+            _ => self.preferred.load(Ordering::Relaxed),
+        };
+        let mut failure = None;
+        for index in (0..count).map(|step| (preferred + step) % count) {
+            match self.connect_to(&self.servers[index]).await {
+                Ok(connected) => {
+                    self.preferred.store(index, Ordering::Relaxed);
+                    return Ok(connected);
+                }
+                Err(error) => failure = Some(error),
+            }
+        }
+        Err(failure.unwrap_or(ConnectError::TimedOut(DB_CONNECT_MAX)))
+    }
+
+    /// Connects to one of the servers, within its share of the time.
+    async fn connect_to(&self, server: &Config) -> Result<(Client, JoinHandle<()>), ConnectError> {
+        let share = DB_CONNECT_MAX / u32::try_from(self.servers.len()).unwrap_or(u32::MAX);
+        within(share, async {
+            let (client, connection) = server.connect(self.tls.clone()).await?;
             let driver = tokio::spawn(drive(connection));
             client.batch_execute(&settings_sql(&self.session)).await?;
             Ok((client, driver))
@@ -186,9 +229,20 @@ impl Connector {
         }
     }
 
-    /// The name of the database, for logs.
-    pub fn database(&self) -> &str {
-        self.config.get_dbname().unwrap_or_default()
+    /// The servers and the name of the database, for logs: `db.internal:5432/earmark`.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// Warns if the URL says nothing about TLS and the connection leaves this machine.
+    pub fn warn_of_missing_sslmode(&self) {
+        if self.lacks_sslmode {
+            tracing::warn!(
+                database = self.address(),
+                "the database URL has no sslmode: `prefer` is used, which takes TLS only if the server offers it and checks \
+                 no certificate; set sslmode=verify-full, or sslmode=prefer if the network is trusted"
+            );
+        }
     }
 }
 
@@ -268,7 +322,7 @@ where
             Ok(_) => {}
             // A caller that waits for an answer gets the error as well.
             Err(error) => {
-                tracing::debug!(error = chain(&error), "a database connection was lost");
+                tracing::debug!(error = text_of(&error), "a database connection was lost");
                 return;
             }
         }
@@ -280,6 +334,8 @@ struct TlsParameters {
     mode: SslMode,
     verify: bool,
     roots: Option<String>,
+    /// Whether the URL has no `sslmode`.
+    is_default: bool,
 }
 
 /// Removes `sslmode` and `sslrootcert` from the URL: tokio-postgres supports neither `verify-full` nor `sslrootcert`.
@@ -288,6 +344,7 @@ fn split_tls(url: &str) -> Result<(String, TlsParameters), ConnectError> {
         mode: SslMode::Prefer,
         verify: false,
         roots: None,
+        is_default: true,
     };
     if !url.starts_with("postgres://") && !url.starts_with("postgresql://") {
         return Err(ConnectError::Url(
@@ -304,6 +361,7 @@ fn split_tls(url: &str) -> Result<(String, TlsParameters), ConnectError> {
     for parameter in parameters[1..].split('&') {
         match parameter.split_once('=') {
             Some(("sslmode", value)) => {
+                tls.is_default = false;
                 (tls.mode, tls.verify) = match decoded(value)?.as_str() {
                     "disable" => (SslMode::Disable, false),
                     "prefer" => (SslMode::Prefer, false),
@@ -433,17 +491,6 @@ impl ServerCertVerifier for UnverifiedCertificate {
     }
 }
 
-/// The texts of an error and its causes. The text of tokio-postgres alone is just «error connecting to server».
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        _ = write!(text, ": {cause}");
-        source = cause.source();
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -477,6 +524,20 @@ mod tests {
         assert!(text.contains("/nowhere.pem"), "{text}");
         assert!(error("host=h").contains("must start with"));
         assert!(error("postgres://h/d?what=1").contains("what"));
+        assert!(error("postgres:///d").contains("no host"));
+    }
+
+    #[test]
+    fn a_url_without_sslmode_is_warned_of_if_it_leads_into_a_network() {
+        for (url, expected) in [
+            ("postgres://h/d", true),
+            ("postgres://h/d?sslmode=prefer", false),
+            ("postgres://localhost/d", false),
+            ("postgres://u@%2Ftmp/d", false),
+        ] {
+            let connector = Connector::new(url).expect("valid");
+            assert_eq!(connector.lacks_sslmode, expected, "{url}");
+        }
     }
 
     #[test]
@@ -491,6 +552,6 @@ mod tests {
         let url = "postgres://u@%2Ftmp/d?sslmode=require";
         let connector = Connector::new(url).expect("valid");
         assert_eq!(connector.config.get_ssl_mode(), SslMode::Disable);
-        assert_eq!(connector.database(), "d");
+        assert_eq!(connector.address(), "/tmp:5432/d");
     }
 }

@@ -1,28 +1,27 @@
 //! Runs the migrations that are compiled into the binary, and checks whether a database has them.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use diesel::connection::SimpleConnection;
 use diesel::migration::{Migration, MigrationSource, MigrationVersion};
 use diesel::pg::Pg;
 use diesel_async::async_connection_wrapper::AsyncConnectionWrapper;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 use thiserror::Error;
-use tokio::time::{Instant, sleep};
 use tokio_postgres::Client;
 
 use crate::db::connect::{ConnectError, Connector, Session};
+use crate::db::error_text::text_of;
+use crate::db::migration_lock;
 use crate::db::pg_error::DbError;
 use crate::db::pool::Pool;
 use crate::db::read;
-use crate::error;
-use crate::limits::{DB_LOCK_WAIT_MAX, DB_MIGRATION_PAUSE, DB_MIGRATION_WAIT_MAX};
+use crate::error::{self, SchemaVersions};
+use crate::limits::{DB_MIGRATION_WAIT_MAX, MIGRATION_LOCK_PAUSE, MIGRATION_LOCK_WAIT_MAX};
 
 const MIGRATIONS: EmbeddedMigrations = embed_migrations!();
-
-/// The key of the advisory lock that serialises the migrations of replicas: «earmark!» in ASCII.
-const LOCK: i64 = 0x6561_726d_6172_6b21;
 
 /// Why migrations failed. Each runs in its own transaction, or in several steps, so those before the failed one stay applied.
 #[derive(Debug, Error)]
@@ -30,11 +29,25 @@ pub enum MigrateError {
     /// The connection could not be made.
     #[error(transparent)]
     Connect(#[from] ConnectError),
-    /// The migrations of another replica took longer than [`DB_MIGRATION_WAIT_MAX`], or the connection was lost.
+    /// The database is not in UTF-8. Nothing was changed.
     #[error(
-        "the migrations cannot start, the lock of another replica was not released or the connection was lost: {0:?}"
+        "the database {database:?} has the encoding {encoding}, and texts are in every language: create one with the \
+         encoding UTF8, for example with CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0"
     )]
-    Start(DbError),
+    Encoding {
+        /// The name of the database.
+        database: String,
+        /// The encoding, as Postgres names it.
+        encoding: String,
+    },
+    /// The migrations of another replica took longer than [`DB_MIGRATION_WAIT_MAX`].
+    #[error(
+        "the migrations of another replica have not ended in {DB_MIGRATION_WAIT_MAX:?}: try again then"
+    )]
+    Locked,
+    /// The connection was lost, or Postgres refused a statement, before the first migration.
+    #[error("the migrations cannot start: {}", text_of(.0))]
+    Start(tokio_postgres::Error),
     /// A migration failed and was rolled back.
     #[error("a migration failed: {0}")]
     Failed(String),
@@ -45,14 +58,74 @@ pub enum MigrateError {
 
 /// Runs the migrations that the database lacks, and returns their names. Waits for other replicas that do the same.
 ///
+/// Servers go on meanwhile. A migration in a transaction waits for a lock no longer than [`MIGRATION_LOCK_WAIT_MAX`], since
+/// all statements that come later wait behind it; it is tried again until it gets the lock. One outside of a transaction
+/// (`run_in_transaction = false` in its `metadata.toml`) holds no lock that a server's statement waits for.
+///
 /// # Errors
 /// Any variant of [`MigrateError`].
 pub async fn run(url: &str) -> Result<Vec<String>, MigrateError> {
     with_migration_lock(url, |harness| {
-        let applied = harness.run_pending_migrations(MIGRATIONS)?;
-        Ok(names(&applied))
+        let mut applied = Vec::new();
+        for migration in harness.pending_migrations(MIGRATIONS).map_err(failed)? {
+            apply(harness, &*migration)?;
+            applied.push(migration.name().version().to_string());
+        }
+        Ok(applied)
     })
     .await
+}
+
+fn failed(error: Box<dyn std::error::Error + Send + Sync>) -> MigrateError {
+    MigrateError::Failed(error.to_string())
+}
+
+/// Runs one migration, again as long as others hold a lock that it needs.
+fn apply(
+    harness: &mut MigrationConnection,
+    migration: &dyn Migration<Pg>,
+) -> Result<(), MigrateError> {
+    let in_transaction = migration.metadata().run_in_transaction();
+    let lock_wait = if in_transaction {
+        MIGRATION_LOCK_WAIT_MAX
+    } else {
+        drop_unfinished_indexes(harness)?;
+        // It waits for all transactions that have begun before, and nothing waits behind it.
+        Duration::ZERO
+    };
+    let setting = format!("SET lock_timeout = {}", lock_wait.as_millis());
+    SimpleConnection::batch_execute(harness, &setting).map_err(|error| failed(error.into()))?;
+    let until = Instant::now() + DB_MIGRATION_WAIT_MAX;
+    loop {
+        let Err(error) = harness.run_migration(migration) else {
+            return Ok(());
+        };
+        let is_locked = error.to_string().contains("due to lock timeout");
+        if !is_locked || Instant::now() >= until {
+            return Err(failed(error));
+        }
+        std::thread::sleep(MIGRATION_LOCK_PAUSE);
+    }
+}
+
+/// Drops what CREATE INDEX CONCURRENTLY leaves when it is interrupted: an index of the same name that is never used.
+fn drop_unfinished_indexes(harness: &mut MigrationConnection) -> Result<(), MigrateError> {
+    #[derive(diesel::QueryableByName)]
+    struct Index {
+        #[diesel(sql_type = diesel::sql_types::Text)]
+        name: String,
+    }
+
+    let unfinished = "SELECT i.indexrelid::regclass::text AS name \
+                        FROM pg_index i JOIN pg_class c ON c.oid = i.indrelid \
+                       WHERE NOT i.indisvalid AND c.relnamespace = current_schema()::regnamespace";
+    let found: Vec<Index> = diesel::RunQueryDsl::load(diesel::sql_query(unfinished), harness)
+        .map_err(|error| failed(error.into()))?;
+    for Index { name } in found {
+        let drop = format!("DROP INDEX CONCURRENTLY {name}");
+        SimpleConnection::batch_execute(harness, &drop).map_err(|error| failed(error.into()))?;
+    }
+    Ok(())
 }
 
 /// Reverts all migrations, which deletes all data, and returns their names. For tests of the down migrations.
@@ -61,7 +134,7 @@ pub async fn run(url: &str) -> Result<Vec<String>, MigrateError> {
 /// Any variant of [`MigrateError`].
 pub async fn revert_all(url: &str) -> Result<Vec<String>, MigrateError> {
     with_migration_lock(url, |harness| {
-        let reverted = harness.revert_all_migrations(MIGRATIONS)?;
+        let reverted = harness.revert_all_migrations(MIGRATIONS).map_err(failed)?;
         Ok(names(&reverted))
     })
     .await
@@ -89,8 +162,19 @@ pub async fn is_current(pool: &Pool) -> error::Result<bool> {
     })
     .await?;
     let applied: BTreeSet<String> = applied.into_iter().collect();
-    let wanted = wanted().map_err(|error| error::Error::internal(format!("{error:?}")))?;
-    Ok(wanted.is_subset(&applied))
+    Ok(missing(&applied).is_none())
+}
+
+/// What a database with these migrations lacks; `None` if it has every one of this binary. It may also have newer ones.
+pub(super) fn missing(applied: &BTreeSet<String>) -> Option<SchemaVersions> {
+    // Its names were checked when it was compiled.
+    let wanted = wanted().unwrap_or_default();
+    let first = wanted.iter().find(|version| !applied.contains(*version))?;
+    let found = applied.iter().take_while(|version| *version < first).last();
+    Some(SchemaVersions {
+        found: found.cloned(),
+        needed: wanted.last().cloned().unwrap_or_default(),
+    })
 }
 
 fn wanted() -> diesel::migration::Result<BTreeSet<String>> {
@@ -99,21 +183,21 @@ fn wanted() -> diesel::migration::Result<BTreeSet<String>> {
     Ok(versions.collect())
 }
 
-/// Takes the lock of migrations, which is held until the connection ends, and returns whether it was free in time.
-///
-/// It is asked for again and again: who waits for it in a statement has a snapshot, for the end of which the CREATE INDEX
-/// CONCURRENTLY of the replica that holds the lock would wait in turn.
-pub(super) async fn lock(client: &Client) -> Result<bool, tokio_postgres::Error> {
-    let until = Instant::now() + DB_MIGRATION_WAIT_MAX;
-    loop {
-        let sql = "SELECT pg_try_advisory_lock($1)";
-        if client.query_one(sql, &[&LOCK]).await?.get(0) {
-            return Ok(true);
-        }
-        if Instant::now() >= until {
-            return Ok(false);
-        }
-        sleep(DB_MIGRATION_PAUSE).await;
+/// Refuses a database in which texts of clients cannot be stored, or are compared otherwise than in the code.
+async fn require_utf8(client: &Client) -> Result<(), MigrateError> {
+    let encoding = client
+        .query_one(
+            "SELECT current_database()::text, current_setting('server_encoding')",
+            &[],
+        )
+        .await
+        .map_err(MigrateError::Start)?;
+    match encoding.get(1) {
+        "UTF8" => Ok(()),
+        other => Err(MigrateError::Encoding {
+            database: encoding.get(0),
+            encoding: String::from(other),
+        }),
     }
 }
 
@@ -122,30 +206,28 @@ type MigrationConnection = AsyncConnectionWrapper<AsyncPgConnection>;
 /// Runs diesel's blocking harness on a thread where blocking is allowed, under the lock of migrations.
 async fn with_migration_lock(
     url: &str,
-    work: impl FnOnce(&mut MigrationConnection) -> diesel::migration::Result<Vec<String>>
-    + Send
-    + 'static,
+    work: impl FnOnce(&mut MigrationConnection) -> Result<Vec<String>, MigrateError> + Send + 'static,
 ) -> Result<Vec<String>, MigrateError> {
     let session = Session {
-        // A migration may take as long as it needs. It waits for a table only briefly, since all later statements on the
-        // table wait behind it.
+        // A migration may take as long as it needs. Its wait for locks is limited before each.
         statement_timeout: Duration::ZERO,
-        lock_timeout: DB_LOCK_WAIT_MAX,
         application_name: "earmark-migrate",
         ..Session::default()
     };
     let (client, driver) = Connector::with_session(url, &session)?.connect().await?;
-    match lock(&client).await {
+    require_utf8(&client).await?;
+    // Held until the connection ends.
+    match migration_lock::take(&client).await {
         Ok(true) => {}
-        Ok(false) => return Err(MigrateError::Start(DbError::LockTimeout)),
-        Err(error) => return Err(MigrateError::Start(error.into())),
+        Ok(false) => return Err(MigrateError::Locked),
+        Err(error) => return Err(MigrateError::Start(error)),
     }
     let connection = AsyncPgConnection::try_from(client)
         .await
         .map_err(|error| MigrateError::Failed(error.to_string()))?;
     let task = tokio::task::spawn_blocking(move || {
         let mut harness = MigrationConnection::from(connection);
-        work(&mut harness).map_err(|error| MigrateError::Failed(error.to_string()))
+        work(&mut harness)
     });
     let result = task.await.unwrap_or(Err(MigrateError::Interrupted));
     // Once the driver has ended, the connection is closed and the lock is released.

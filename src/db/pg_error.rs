@@ -7,8 +7,9 @@
 use diesel::result::{DatabaseErrorKind, Error as DieselError};
 use tokio_postgres::error::{Error as PgError, SqlState};
 
-use crate::db::connect::chain;
-use crate::error::{Error, Outcome};
+use crate::db::error_text::chain;
+use crate::db::log;
+use crate::error::{DatabaseRefusal, Error, Outcome};
 
 /// An error of a statement or of its connection, by what can be done about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,8 +28,12 @@ pub enum DbError {
     LockTimeout,
     /// The statement took longer than `statement_timeout`, or was cancelled.
     StatementTimeout,
-    /// The server is read-only: it is a standby, or a failover is under way.
+    /// The server is read-only: it is a standby, or its administrator has made it read-only.
     ReadOnly,
+    /// The server has no disk, memory or other resource left for this. The text is the server's.
+    OutOfResources(String),
+    /// An earlier statement of the transaction has failed, and its error was not seen.
+    TransactionAborted,
     /// The connection was lost, so its open transaction is rolled back.
     ConnectionLost(String),
     /// A number is outside of the range of its type.
@@ -65,19 +70,46 @@ impl DbError {
 
     /// The error of the call. `outcome` says whether the failed write may have been applied.
     pub fn into_error(self, outcome: Outcome) -> Error {
-        match self {
-            Self::Serialization | Self::Deadlock | Self::LockTimeout => Error::Contention,
-            Self::StatementTimeout | Self::ReadOnly | Self::ConnectionLost(_) => {
-                tracing::warn!(fault = ?self, "the database is unavailable");
-                Error::DatabaseUnavailable(outcome)
+        match (self, outcome) {
+            (Self::Serialization | Self::Deadlock | Self::LockTimeout, _) => Error::Contention,
+            (Self::ReadOnly, Outcome::NotApplied) => {
+                Error::DatabaseRefuses(DatabaseRefusal::ReadOnly)
             }
-            Self::Unique(_)
-            | Self::Check(_)
-            | Self::ForeignKey(_)
-            | Self::NumericOverflow
-            | Self::MissingTable
-            | Self::Other(_) => Error::Internal(format!("{self:?}"), outcome),
+            (Self::OutOfResources(_), Outcome::NotApplied) => {
+                Error::DatabaseRefuses(DatabaseRefusal::OutOfResources)
+            }
+            (
+                Self::StatementTimeout
+                | Self::ReadOnly
+                | Self::OutOfResources(_)
+                | Self::TransactionAborted
+                | Self::ConnectionLost(_),
+                outcome,
+            ) => Error::DatabaseUnavailable(outcome),
+            (
+                fault @ (Self::Unique(_)
+                | Self::Check(_)
+                | Self::ForeignKey(_)
+                | Self::NumericOverflow
+                | Self::MissingTable
+                | Self::Other(_)),
+                outcome,
+            ) => Error::Internal(format!("{fault:?}"), outcome),
         }
+    }
+
+    /// The same, with a line in the log if the cause is the state of the database. Errors of the call, and conflicts that
+    /// are tried again, have none.
+    pub(crate) fn logged(self, outcome: Outcome, database: &str) -> Error {
+        let text = match &self {
+            Self::StatementTimeout => "a statement was cancelled, or took too long (57014)",
+            Self::ReadOnly => "it is read-only (25006)",
+            Self::TransactionAborted => "an earlier statement of the transaction failed (25P02)",
+            Self::OutOfResources(text) | Self::ConnectionLost(text) => text,
+            _ => return self.into_error(outcome),
+        };
+        log::warn(database, "the database is unavailable", text);
+        self.into_error(outcome)
     }
 
     /// Classifies an error by the English text of Postgres.
@@ -100,12 +132,18 @@ impl DbError {
             "too many connections for",
         ]) {
             Self::ConnectionLost(text.into())
+        } else if is_out_of_resources(text) {
+            Self::OutOfResources(text.into())
+        } else if starts_with(&["current transaction is aborted"]) {
+            Self::TransactionAborted
+        } else if is_read_only(text) {
+            Self::ReadOnly
         } else if text == "value overflows numeric format"
             || text == "numeric field overflow"
             || text.ends_with("out of range")
         {
             Self::NumericOverflow
-        } else if text.starts_with("relation ") && text.ends_with(" does not exist") {
+        } else if starts_with(&["relation ", "column "]) && text.ends_with(" does not exist") {
             Self::MissingTable
         } else {
             Self::Other(text.into())
@@ -173,7 +211,8 @@ impl From<&PgError> for DbError {
             SqlState::QUERY_CANCELED => Self::StatementTimeout,
             SqlState::READ_ONLY_SQL_TRANSACTION => Self::ReadOnly,
             SqlState::NUMERIC_VALUE_OUT_OF_RANGE => Self::NumericOverflow,
-            SqlState::UNDEFINED_TABLE => Self::MissingTable,
+            SqlState::UNDEFINED_TABLE | SqlState::UNDEFINED_COLUMN => Self::MissingTable,
+            SqlState::IN_FAILED_SQL_TRANSACTION => Self::TransactionAborted,
             SqlState::ADMIN_SHUTDOWN
             | SqlState::CRASH_SHUTDOWN
             | SqlState::CANNOT_CONNECT_NOW
@@ -181,9 +220,37 @@ impl From<&PgError> for DbError {
             | SqlState::IDLE_SESSION_TIMEOUT
             | SqlState::IDLE_IN_TRANSACTION_SESSION_TIMEOUT
             | SqlState::TOO_MANY_CONNECTIONS => Self::ConnectionLost(text()),
+            _ if is_read_only(server.message()) => Self::ReadOnly,
+            // Class 53: insufficient resources.
+            SqlState::IO_ERROR => Self::OutOfResources(text()),
+            _ if server.code().code().starts_with("53") => Self::OutOfResources(text()),
             _ => Self::Other(text()),
         }
     }
+}
+
+/// The texts of class 53, by which diesel's errors are told apart. The system's own are in the language of the server.
+fn is_out_of_resources(text: &str) -> bool {
+    [
+        "No space left on device",
+        "Disk quota exceeded",
+        "Input/output error",
+        "out of memory",
+        "out of shared memory",
+        "temporary file size exceeds",
+        "Too many open files",
+        "Cannot allocate memory",
+    ]
+    .iter()
+    .any(|part| text.contains(part))
+}
+
+/// A standby refuses `READ WRITE` with another SQLSTATE than a write.
+fn is_read_only(text: &str) -> bool {
+    text.starts_with("cannot set transaction read-write mode")
+        || (text.starts_with("cannot execute ")
+            && (text.ends_with(" in a read-only transaction")
+                || text.ends_with(" during recovery")))
 }
 
 fn has_io_cause(error: &PgError) -> bool {
@@ -261,6 +328,23 @@ mod tests {
         for (text, fault) in cases {
             assert_eq!(DbError::by_text(text), fault, "{text}");
         }
+        for text in [
+            "could not extend file \"base/5/16384\": No space left on device",
+            "out of shared memory",
+            "temporary file size exceeds temp_file_limit (64kB)",
+        ] {
+            assert_eq!(DbError::by_text(text), DbError::OutOfResources(text.into()));
+        }
+        for text in [
+            "cannot execute INSERT in a read-only transaction",
+            "cannot set transaction read-write mode during recovery",
+            "cannot execute CREATE TABLE during recovery",
+        ] {
+            assert_eq!(DbError::by_text(text), DbError::ReadOnly);
+        }
+        let aborted =
+            "current transaction is aborted, commands ignored until end of transaction block";
+        assert_eq!(DbError::by_text(aborted), DbError::TransactionAborted);
         let lost = DbError::by_text("terminating connection due to administrator command");
         assert!(lost.is_connection_lost());
         assert!(matches!(DbError::by_text("whatever"), DbError::Other(_)));
@@ -286,6 +370,12 @@ mod tests {
             DbError::Deadlock.into_error(Outcome::NotApplied),
             Error::Contention
         );
+        for fault in [DbError::ReadOnly, DbError::OutOfResources(String::new())] {
+            let unknown = fault.clone().into_error(Outcome::Unknown);
+            assert_eq!(unknown, Error::DatabaseUnavailable(Outcome::Unknown));
+            let refused = fault.into_error(Outcome::NotApplied);
+            assert!(matches!(refused, Error::DatabaseRefuses(_)), "{refused:?}");
+        }
         let other = DbError::Other("x".into()).into_error(Outcome::Unknown);
         assert_eq!(other.outcome(), Outcome::Unknown);
     }

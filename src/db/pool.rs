@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use diesel_async::AsyncPgConnection;
 use tokio::runtime::Handle;
-use tokio::time::timeout;
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout};
 
 use crate::db::connect::Connector;
 use crate::db::pool_connection::PoolConnector;
@@ -41,6 +42,8 @@ struct PoolLane {
     checkout_timeout: Duration,
     read_limit: Option<ReadLimit>,
     hedge_after: Option<Duration>,
+    /// Connections that were made before are not used any more.
+    oldest: watch::Sender<Option<Instant>>,
 }
 
 impl fmt::Debug for Pool {
@@ -92,6 +95,11 @@ impl Pooled {
     /// Whether its statement may have been ended by a cancellation that was meant for the one before.
     pub(super) fn may_be_cancelled_late(&self) -> bool {
         self.loan().connection.may_be_cancelled_late()
+    }
+
+    /// When the connection was made.
+    pub(super) fn made(&self) -> Instant {
+        self.loan().connection.made
     }
 
     fn loan(&self) -> &Loan {
@@ -213,6 +221,7 @@ pub fn open_with(connector: Connector, settings: &PoolSettings, pulse: Pulse) ->
         checkout_timeout: settings.checkout_timeout,
         read_limit: settings.read_limit,
         hedge_after: settings.hedge_after,
+        oldest: watch::Sender::default(),
     };
     Pool {
         lane: Arc::new(lane),
@@ -233,6 +242,16 @@ impl Pool {
     /// Whether the database answers anybody.
     pub(super) fn pulse(&self) -> &Pulse {
         &self.lane.pulse
+    }
+
+    /// The servers and the name of the database, for logs.
+    pub(super) fn database(&self) -> &str {
+        self.lane.connector.address()
+    }
+
+    /// Has no connection used again that was made before now: others may be in the state that one of them was found in.
+    pub(super) fn renew(&self) {
+        self.lane.oldest.send_replace(Some(Instant::now()));
     }
 
     /// How long a call waits for a connection, as in [`PoolSettings::checkout_timeout`].
@@ -268,9 +287,9 @@ impl Pool {
 /// [`DB_CHECKOUTS_WAITING_MAX`] calls of the principal wait.
 pub async fn checkout(pool: &Pool) -> Result<Pooled> {
     let has_turn = AtomicBool::new(false);
-    match timeout(pool.lane.checkout_timeout, find(pool, &has_turn)).await {
+    match timeout(pool.lane.checkout_timeout, find(pool, &has_turn, None)).await {
         Ok(Ok(Some(connection))) => Ok(connection),
-        Ok(Err(TooManyWait)) => Err(Error::Overloaded),
+        Ok(Err(TooManyWait)) => Err(too_many_wait(pool)),
         Err(_) if !has_turn.load(Ordering::Relaxed) && pool.lane.pulse.beats().await => {
             Err(Error::Overloaded)
         }
@@ -280,16 +299,34 @@ pub async fn checkout(pool: &Pool) -> Result<Pooled> {
 }
 
 /// The same without a bound on the wait for the principal's turn, which the caller has to set. `has_turn` becomes true
-/// once that wait is over.
-pub(super) async fn turn(pool: &Pool, has_turn: &AtomicBool) -> Result<Pooled> {
-    match find(pool, has_turn).await {
+/// once that wait is over. With `made_after` it is a connection that was made later; older ones that nobody uses are closed.
+pub(super) async fn turn(
+    pool: &Pool,
+    has_turn: &AtomicBool,
+    made_after: Option<Instant>,
+) -> Result<Pooled> {
+    match find(pool, has_turn, made_after).await {
         Ok(Some(connection)) => Ok(connection),
         Ok(None) => Err(Error::DatabaseUnavailable(Outcome::NotApplied)),
-        Err(TooManyWait) => Err(Error::Overloaded),
+        Err(TooManyWait) => Err(too_many_wait(pool)),
     }
 }
 
-async fn find(pool: &Pool, has_turn: &AtomicBool) -> Result<Option<Pooled>, TooManyWait> {
+/// The error of a call that may not even wait: so many wait while the database answers nobody, or because there are too
+/// many calls.
+fn too_many_wait(pool: &Pool) -> Error {
+    if pool.lane.pulse.is_silent() {
+        Error::DatabaseUnavailable(Outcome::NotApplied)
+    } else {
+        Error::Overloaded
+    }
+}
+
+async fn find(
+    pool: &Pool,
+    has_turn: &AtomicBool,
+    made_after: Option<Instant>,
+) -> Result<Option<Pooled>, TooManyWait> {
     let lane = &pool.lane;
     let turn = lane.turns.take(pool.principal).await?;
     has_turn.store(true, Ordering::Relaxed);
@@ -299,7 +336,10 @@ async fn find(pool: &Pool, has_turn: &AtomicBool) -> Result<Option<Pooled>, TooM
         };
         // After a restart of Postgres the pool is full of dead connections; dropping one closes it
         // without a round trip.
-        if connection.is_broken() {
+        let oldest = (*lane.oldest.borrow()).max(made_after);
+        let is_too_old = oldest.is_some_and(|oldest| connection.made < oldest);
+        if connection.is_broken() || is_too_old {
+            connection.is_idle = false;
             continue;
         }
         connection.is_idle = false;

@@ -7,6 +7,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 
 use crate::db::connect::{ConnectError, Connector};
+use crate::db::log;
 use crate::db::pulse::Pulse;
 use crate::limits::{DB_CONNECT_MAX, DB_LATE_CANCEL_MAX};
 
@@ -17,6 +18,8 @@ pub(super) struct PoolConnection {
     pub(super) is_idle: bool,
     /// When a cancellation of a statement was last sent.
     pub(super) cancelled: Option<Instant>,
+    /// When it was made.
+    pub(super) made: Instant,
     driver: JoinHandle<()>,
 }
 
@@ -57,6 +60,7 @@ impl PoolConnector {
             client,
             is_idle: true,
             cancelled: None,
+            made: Instant::now(),
             driver,
         })
     }
@@ -69,7 +73,12 @@ impl ManageConnection for PoolConnector {
     /// Logs why a connection could not be made: the pool retries without reporting the reason.
     async fn connect(&self) -> Result<PoolConnection, ConnectError> {
         self.make().await.inspect_err(|error| {
-            tracing::warn!(%error, "the pool cannot connect to the database");
+            let database = self.connector.address();
+            log::warn(
+                database,
+                "the pool cannot connect to the database",
+                &error.to_string(),
+            );
         })
     }
 

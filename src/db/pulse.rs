@@ -88,6 +88,13 @@ impl Pulse {
         }
     }
 
+    /// Whether the database has answered nobody for [`DB_SILENCE_MAX`]. Where nobody asks, that is no sign of anything.
+    pub(super) fn is_silent(&self) -> bool {
+        Instant::now()
+            .checked_sub(DB_SILENCE_MAX)
+            .is_some_and(|since| since > self.0.epoch && !self.has_answered_since(since))
+    }
+
     /// Waits for statements that have `begun` until `end`, and no longer than the database answers somebody. That they take long is no sign
     /// that it does not answer.
     pub(super) async fn watch<T>(

@@ -147,7 +147,9 @@ where
                 tokio::time::sleep(Duration::from_millis(5) * tries).await;
                 tries += 1;
             }
-            Err(ReadFailure::Transient(fault)) => return Err(fault.into_error(Outcome::NotApplied)),
+            Err(ReadFailure::Transient(fault)) => {
+                return Err(fault.logged(Outcome::NotApplied, pool.database()));
+            }
             Err(ReadFailure::Final(error)) => return Err(error),
         }
     }
@@ -160,21 +162,23 @@ where
     E: Into<TransactionError> + Send,
     F: for<'c> Query<'c, Result<T, E>>,
 {
-    let connection = pool::turn(pool, &stage.has_turn).await;
+    let begun = Instant::now();
+    let connection = pool::turn(pool, &stage.has_turn, None).await;
     let connection = connection.map_err(ReadFailure::Final)?;
     stage.is_sent.store(true, Ordering::Relaxed);
-    let mut first = pin!(attempt(connection, read));
+    let mut first = pin!(attempt(pool, connection, read));
     let Some(patience) = pool.hedge_after() else {
         return first.await;
     };
     if let Ok(result) = timeout(patience, &mut first).await {
         return result;
     }
-    // On the heap, since it is seldom needed.
+    // On the heap, since it is seldom needed. By a new connection: if the network or a pooler has lost the first one without
+    // a word, it has lost those of its age too.
     let second = Box::pin(async {
-        let connection = pool::turn(pool, &stage.has_turn).await;
+        let connection = pool::turn(pool, &stage.has_turn, Some(begun)).await;
         let connection = connection.map_err(ReadFailure::Final)?;
-        attempt(connection, read).await
+        attempt(pool, connection, read).await
     });
     match select(first, second).await {
         Either::Left((result, _)) | Either::Right((result @ Ok(_), _)) => result,
@@ -182,7 +186,7 @@ where
     }
 }
 
-async fn attempt<T, E, F>(mut connection: Pooled, read: &F) -> Result<T, ReadFailure>
+async fn attempt<T, E, F>(pool: &Pool, mut connection: Pooled, read: &F) -> Result<T, ReadFailure>
 where
     E: Into<TransactionError>,
     F: for<'c> Query<'c, Result<T, E>>,
@@ -198,6 +202,8 @@ where
     connection.failed();
     Err(match failure {
         TransactionError::Refused(error) => ReadFailure::Final(error),
+        // On a standby a read conflicts with what is replayed; a repetition sees the state after that.
+        TransactionError::Database(fault @ DbError::Serialization) => ReadFailure::Transient(fault),
         TransactionError::Database(fault) if fault.is_connection_lost() => {
             ReadFailure::Transient(fault)
         }
@@ -205,7 +211,7 @@ where
             ReadFailure::Transient(fault)
         }
         TransactionError::Database(fault) => {
-            ReadFailure::Final(fault.into_error(Outcome::NotApplied))
+            ReadFailure::Final(fault.logged(Outcome::NotApplied, pool.database()))
         }
     })
 }

@@ -8,8 +8,9 @@ use std::collections::BTreeMap;
 use thiserror::Error;
 use tokio_postgres::{Client, GenericClient};
 
-use crate::db::connect::{ConnectError, Connector, Session, chain};
-use crate::db::migrate;
+use crate::db::connect::{ConnectError, Connector, Session};
+use crate::db::error_text::chain;
+use crate::db::migration_lock;
 use crate::limits::{DB_MIGRATION_WAIT_MAX, DB_ROLE_CHECK_PAUSE};
 
 /// What the statements of a server do with a table.
@@ -88,11 +89,11 @@ pub enum GrantError {
         /// The privileges, separated by commas.
         what: String,
     },
-    /// The migrations of a replica took longer than [`DB_MIGRATION_WAIT_MAX`].
+    /// The migrations of another replica took longer than [`DB_MIGRATION_WAIT_MAX`].
     #[error(
-        "the privileges cannot be granted while a replica migrates: repeat it when that has ended"
+        "the migrations of another replica have not ended in {DB_MIGRATION_WAIT_MAX:?}: try again then"
     )]
-    Busy,
+    Locked,
     /// A statement failed, for example because the migrating role does not own the tables; the text is Postgres's.
     #[error("the privileges cannot be granted: {}", chain(.0))]
     Postgres(#[from] tokio_postgres::Error),
@@ -105,13 +106,12 @@ pub enum GrantError {
 /// Any variant of [`GrantError`].
 pub async fn grant(url: &str, role: &str) -> Result<(), GrantError> {
     let session = Session {
-        lock_timeout: DB_MIGRATION_WAIT_MAX,
         application_name: "earmark-migrate",
         ..Session::default()
     };
     let (mut client, _driver) = Connector::with_session(url, &session)?.connect().await?;
-    if !migrate::lock(&client).await? {
-        return Err(GrantError::Busy);
+    if !migration_lock::take(&client).await? {
+        return Err(GrantError::Locked);
     }
     let transaction = client.transaction().await?;
     let power = RolePower::of(&transaction, role)

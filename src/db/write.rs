@@ -12,12 +12,12 @@ use tracing::Instrument;
 use uuid::Uuid;
 
 use crate::db::pg_error::{DbError, TransactionError};
-use crate::db::pool::{self, Pool};
+use crate::db::pool::{self, Pool, Pooled};
 use crate::db::pulse::{Pulse, Watched};
 use crate::db::read;
 use crate::db::schema::owner;
 use crate::error::{Error, Outcome, Result};
-use crate::limits::{CALL_MAX, DB_LOCK_WAIT_MAX, DB_WRITE_TRIES};
+use crate::limits::{CALL_MAX, DB_BEGIN_MAX, DB_LOCK_WAIT_MAX, DB_RENEW_PAUSE, DB_WRITE_TRIES};
 use crate::types::ids::OwnerId;
 use crate::types::time::Time;
 
@@ -116,14 +116,14 @@ async fn retry<T: Transaction>(
             Err(WriteAttemptError::Aborted(TransactionError::Database(fault))) => fault,
             Err(WriteAttemptError::Aborted(TransactionError::Refused(error))) => return Err(error),
             Err(WriteAttemptError::InDoubt(fault)) => {
-                return Err(fault.into_error(Outcome::Unknown));
+                return Err(fault.logged(Outcome::Unknown, pool.database()));
             }
         };
         let is_transient = fault.is_contention() || fault.is_connection_lost();
         // A further try may wait DB_LOCK_WAIT_MAX for a lock, and must end before its caller gives up.
         let in_time = begun.elapsed() + DB_LOCK_WAIT_MAX < CALL_MAX / 2;
         if !is_transient || !in_time || tries == DB_WRITE_TRIES {
-            return Err(fault.into_error(Outcome::NotApplied));
+            return Err(fault.logged(Outcome::NotApplied, pool.database()));
         }
         tokio::time::sleep(pause(tries)).await;
         tries += 1;
@@ -155,14 +155,13 @@ async fn attempt<T: Transaction>(
         return Err(Error::Deadline(Outcome::NotApplied).into());
     }
     let pulse = pool.pulse().clone();
+    if !begins(pool, &mut connection).await? {
+        return Err(DbError::ConnectionLost("BEGIN was never answered".into()).into());
+    }
     // The timeouts of the session are enforced by Postgres, so they have no effect while the network is down.
-    let work = async {
-        const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED, READ WRITE";
-        AnsiTransactionManager::begin_transaction_sql(&mut *connection, BEGIN).await?;
-        transaction.run(&mut connection).await
-    };
     // Where the statement is not waited for, it is cancelled and the connection closed, which rolls the transaction back.
     let begun = Instant::now();
+    let work = transaction.run(&mut connection);
     let failure = match pulse.watch(begun, begun + CALL_MAX, work).await {
         Watched::Done(Ok(output)) => {
             connection.committing();
@@ -177,6 +176,12 @@ async fn attempt<T: Transaction>(
         }
     };
     let is_late_cancel = connection.may_be_cancelled_late();
+    // Sessions that are read-only stay so although their administrator has changed that for new ones.
+    let is_stale = matches!(failure, TransactionError::Database(DbError::ReadOnly))
+        && connection.made().elapsed() >= DB_RENEW_PAUSE;
+    if is_stale {
+        pool.renew();
+    }
     let rollback = AnsiTransactionManager::rollback_transaction(&mut *connection);
     if let Ok(Ok(())) = tokio::time::timeout(CALL_MAX, rollback).await {
         connection.settled();
@@ -185,8 +190,28 @@ async fn attempt<T: Transaction>(
         TransactionError::Database(DbError::StatementTimeout) if is_late_cancel => {
             DbError::ConnectionLost("a statement was cancelled instead of another".into()).into()
         }
+        TransactionError::Database(DbError::ReadOnly) if is_stale => {
+            DbError::ConnectionLost("its session was read-only".into()).into()
+        }
         failure => failure.into(),
     })
+}
+
+/// Sends BEGIN; false if it is not answered though the database answers others: nothing works on this connection, nor
+/// maybe on those that are as old.
+async fn begins(pool: &Pool, connection: &mut Pooled) -> Result<bool, WriteAttemptError> {
+    // Not READ WRITE, which would override the administrator's `default_transaction_read_only`.
+    const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED";
+    let sent = AnsiTransactionManager::begin_transaction_sql(&mut **connection, BEGIN);
+    if let Ok(begun) = tokio::time::timeout(DB_BEGIN_MAX, sent).await {
+        begun?;
+        return Ok(true);
+    }
+    if !pool.pulse().beats().await {
+        return Err(Error::DatabaseUnavailable(Outcome::NotApplied).into());
+    }
+    pool.renew();
+    Ok(false)
 }
 
 async fn commit(

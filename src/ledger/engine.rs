@@ -13,6 +13,7 @@
 
 mod attempt;
 mod batch_reads;
+mod connected;
 mod connection;
 mod durations;
 pub(in crate::ledger) mod judge;
@@ -34,6 +35,8 @@ use tokio::sync::oneshot;
 use crate::db::connect::Connector;
 use crate::error::{Error, Outcome, Result};
 use crate::ledger::claim::Claim;
+use crate::ledger::engine::connected::ConnectedWriters;
+use crate::ledger::engine::connection::WriterConnection;
 use crate::ledger::engine::lanes::{Queue, Ticket};
 use crate::ledger::engine::outage::{LastAnswer, OutageClock};
 use crate::ledger::engine::pending::pending;
@@ -79,6 +82,7 @@ impl Default for WriterSettings {
 #[derive(Clone, Debug)]
 pub struct Writer {
     queue: Arc<Queue>,
+    connected: ConnectedWriters,
 }
 
 impl Writer {
@@ -96,18 +100,21 @@ impl Writer {
             session.generic_plans = true;
         });
         let last_answer = LastAnswer::new();
+        let connected = ConnectedWriters::default();
         let threads = (0..settings.writers.max(1)).map(|index| {
             let (queue, connector) = (Arc::clone(&queue), connector.clone());
             let clock = OutageClock::new(connector.clone(), last_answer.clone());
             let clock = Arc::new(clock);
+            let connection =
+                WriterConnection::new(connector, Arc::clone(&clock), connected.clone());
             let patience = settings.patience;
             on_own_thread(index, async move {
-                let task = WriterTask::new(index, queue, connector, clock, patience);
+                let task = WriterTask::new(index, queue, connection, clock, patience);
                 task.run().await;
             })
         });
         let ends = threads.collect::<io::Result<_>>()?;
-        Ok((Self { queue }, ends))
+        Ok((Self { queue, connected }, ends))
     }
 
     /// Carries a command out. Its reply is sent after everything it did is on disk.
@@ -130,6 +137,11 @@ impl Writer {
                 Outcome::Unknown,
             )),
         }
+    }
+
+    /// Whether any writer has a connection by which it can write.
+    pub fn is_connected(&self) -> bool {
+        self.connected.any()
     }
 
     /// Takes no further commands; those that were taken are carried out before the writers end.

@@ -17,6 +17,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use uuid::Uuid;
 
 use crate::db::connect::{ConnectError, Connector};
+use crate::db::log;
 use crate::db::pg_error::DbError;
 use crate::error::{self, Outcome};
 use crate::ledger::breach::{Breach, Invariant};
@@ -71,14 +72,15 @@ pub enum VerifyError {
 
 impl VerifyError {
     /// The answer to the caller; the cause goes to the log.
-    pub fn into_error(self) -> error::Error {
+    pub fn into_error(self, database: &str) -> error::Error {
         match self {
             Self::Connect(error) => {
-                tracing::warn!(%error, "a verification cannot connect to the database");
+                let what = "a verification cannot connect to the database";
+                log::warn(database, what, &error.to_string());
                 error::Error::DatabaseUnavailable(Outcome::NotApplied)
             }
-            Self::NoLedger => DbError::MissingTable.into_error(Outcome::NotApplied),
-            Self::Database(fault) => fault.into_error(Outcome::NotApplied),
+            Self::NoLedger => DbError::MissingTable.logged(Outcome::NotApplied, database),
+            Self::Database(fault) => fault.logged(Outcome::NotApplied, database),
         }
     }
 }

@@ -9,7 +9,8 @@ use std::time::Duration;
 use tonic::Code;
 
 use crate::error::{
-    AdjustmentHolder, Error, FinalAllocation, KeyHolder, Outcome, TakenId, Violations,
+    AdjustmentHolder, DatabaseRefusal, Error, FinalAllocation, KeyHolder, Outcome, SchemaVersions,
+    TakenId, Violations,
 };
 use crate::limits::{
     ENTERPRISE_CURRENCIES_MAX, REQUEST_BYTES_MAX, RESPONSE_BYTES_MAX, RETRY_DELAY,
@@ -154,6 +155,8 @@ pub(crate) fn describe(error: &Error) -> ErrorDescription {
         Error::MessageTooLarge => message_too_large(),
         Error::BodyStalled(limit) => body_stalled(*limit),
         Error::DatabaseUnavailable(outcome) => database_unavailable(*outcome),
+        Error::DatabaseRefuses(refusal) => database_refuses(*refusal),
+        Error::SchemaOutdated(versions) => schema_outdated(versions),
         Error::KeysUnavailable => keys_unavailable(),
         Error::ShuttingDown => shutting_down(),
         Error::Deadline(outcome) => deadline(*outcome),
@@ -610,6 +613,30 @@ fn database_unavailable(outcome: Outcome) -> ErrorDescription {
         described.text = format!("The database did not answer; {REPEAT_WITH_KEY}.");
     }
     described
+}
+
+fn database_refuses(refusal: DatabaseRefusal) -> ErrorDescription {
+    let what = match refusal {
+        DatabaseRefusal::ReadOnly => {
+            "The database takes no writes: it is a standby, or its administrator has made it read-only"
+        }
+        DatabaseRefusal::OutOfResources => {
+            "The database has no disk, memory or connections left for this"
+        }
+    };
+    transient(Code::Unavailable, Reason::DatabaseUnavailable, what)
+}
+
+fn schema_outdated(versions: &SchemaVersions) -> ErrorDescription {
+    let SchemaVersions { found, needed } = versions;
+    let found = found.as_deref().unwrap_or("none");
+    let text = format!(
+        "The schema of the database is outdated: found {found}, needed {needed}. Its operator has to run `earmark migrate`."
+    );
+    ErrorDescription::new(Code::Unavailable, Reason::SchemaOutdated, text)
+        .with("schema_found", found)
+        .with("schema_needed", needed)
+        .with_detail(ErrorDetail::Retry)
 }
 
 fn shutting_down() -> ErrorDescription {

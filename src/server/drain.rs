@@ -60,6 +60,11 @@ impl Shutdown {
         self.begun.cancelled().await;
     }
 
+    /// Runs a step of a start; `None` as soon as the shutdown is requested, without waiting for the step.
+    pub(crate) async fn or_sooner<T>(&self, step: impl Future<Output = T>) -> Option<T> {
+        self.begun.run_until_cancelled(step).await
+    }
+
     /// Whether the shutdown has been requested.
     pub fn has_begun(&self) -> bool {
         self.begun.is_cancelled()

@@ -21,44 +21,97 @@ use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
 
 use crate::auth::scope;
 use crate::auth::token::TokenVerifier;
+use crate::error::Error;
 use crate::limits::HEALTH_REQUEST_BYTES_MAX;
 use crate::server::panic;
 
-/// Pause between two probes; together with the timeout the state is never older than a second.
-const PROBE_INTERVAL: Duration = Duration::from_millis(400);
+/// Pause between two probes, which read what the monitor of the database has found.
+const PROBE_INTERVAL: Duration = Duration::from_millis(50);
 /// A probe that takes longer counts as failed.
 const PROBE_TIMEOUT: Duration = Duration::from_millis(500);
+/// How long a call that comes right after the start waits for the first probe to find what state the database is in.
+const FIRST_PROBE_MAX: Duration = Duration::from_secs(1);
+/// A service name that is SERVING while reads can be answered, though value may not move.
+const READS: &str = "reads";
 /// A service name that is SERVING whenever the process can answer, whatever the state of the database.
 const LIVENESS: &str = "liveness";
 
-/// Checks that the database answers and that its migrations are current: `true` if so.
-pub type HealthProbe = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = bool> + Send>> + Send + Sync>;
-
-/// Makes a [`HealthProbe`] of an async closure, which is called again for each probe.
-pub fn probe<F, P>(is_ready: P) -> HealthProbe
-where
-    P: Fn() -> F + Send + Sync + 'static,
-    F: Future<Output = bool> + Send + 'static,
-{
-    Arc::new(move || Box::pin(is_ready()))
+/// What a server can do in the state that its database is in.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Readiness {
+    /// Whether anything is known of the database yet.
+    pub is_known: bool,
+    /// The database answers with a schema that serves.
+    pub reads: bool,
+    /// It takes writes too, and a writer has a connection.
+    pub writes: bool,
+    /// Why every call is refused, if its cause is known.
+    pub refusal: Option<Error>,
 }
 
-/// The facts that the serving status is derived from.
-#[derive(Clone, Copy, Debug, Default)]
+impl From<bool> for Readiness {
+    /// Everything or nothing.
+    fn from(is_ready: bool) -> Self {
+        Self {
+            is_known: true,
+            reads: is_ready,
+            writes: is_ready,
+            refusal: None,
+        }
+    }
+}
+
+/// Asks what a server can do.
+pub type HealthProbe =
+    Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Readiness> + Send>> + Send + Sync>;
+
+/// Makes a [`HealthProbe`] of an async closure, which is called again for each probe.
+pub fn probe<F, P>(readiness: P) -> HealthProbe
+where
+    P: Fn() -> F + Send + Sync + 'static,
+    F: Future<Output: Into<Readiness>> + Send + 'static,
+{
+    Arc::new(move || {
+        let found = readiness();
+        Box::pin(async move { found.await.into() })
+    })
+}
+
+/// The facts that the serving statuses are derived from.
+#[derive(Clone, Debug, Default)]
 struct HealthState {
-    probe_passed: bool,
+    readiness: Readiness,
     /// Whether there are keys to verify tokens with: without them every call is refused.
     has_keys: bool,
     draining: bool,
+    /// Whether anything was ever SERVING.
+    has_served: bool,
+}
+
+/// What a name stands for.
+#[derive(Clone, Copy, Debug)]
+enum Subject {
+    /// Whatever a service does.
+    Service,
+    Reads,
 }
 
 impl HealthState {
-    fn serving(self) -> ServingStatus {
-        if self.probe_passed && self.has_keys && !self.draining {
+    fn serving(&self, subject: Subject) -> ServingStatus {
+        let is_ready = match subject {
+            Subject::Service => self.readiness.writes,
+            Subject::Reads => self.readiness.reads,
+        };
+        if is_ready && self.has_keys && !self.draining {
             ServingStatus::Serving
         } else {
             ServingStatus::NotServing
         }
+    }
+
+    /// All that callers of the health service can see.
+    fn statuses(&self) -> [ServingStatus; 2] {
+        [Subject::Service, Subject::Reads].map(|subject| self.serving(subject))
     }
 }
 
@@ -94,33 +147,61 @@ impl HealthReporter {
         self.change(|state| state.draining = true);
     }
 
+    /// Whether anybody could have seen it SERVING.
+    pub(super) fn has_served(&self) -> bool {
+        self.state.borrow().has_served
+    }
+
+    /// Why every call would be refused now. Right after the start it waits for what the first probe finds.
+    pub(super) async fn refusal(&self) -> Option<Error> {
+        let is_known = self.state.borrow().readiness.is_known;
+        if !is_known {
+            let mut states = self.state.subscribe();
+            let known = states.wait_for(|state| state.readiness.is_known);
+            _ = tokio::time::timeout(FIRST_PROBE_MAX, known).await;
+        }
+        self.state.borrow().readiness.refusal.clone()
+    }
+
     async fn keep_probing(self, probe: HealthProbe, verifier: Arc<TokenVerifier>) {
         loop {
             let probing = tokio::time::timeout(PROBE_TIMEOUT, probe());
-            let passed = matches!(panic::catch(probing).await, Ok(Ok(true)));
+            let readiness = match panic::catch(probing).await {
+                Ok(Ok(readiness)) => readiness,
+                Ok(Err(_)) | Err(_) => Readiness::from(false),
+            };
             self.change(|state| {
-                state.probe_passed = passed;
+                state.readiness = readiness;
                 state.has_keys = verifier.has_keys();
             });
             tokio::time::sleep(PROBE_INTERVAL).await;
         }
     }
 
-    /// Changes the state; watchers are notified only if the serving status has changed.
+    /// The serving status of a name; `None` if it is none.
+    fn subject(&self, name: &str) -> Option<Subject> {
+        match name {
+            READS => Some(Subject::Reads),
+            name => self.names.contains(name).then_some(Subject::Service),
+        }
+    }
+
+    /// Changes the state; watchers are notified only if anything has changed.
     fn change(&self, change: impl FnOnce(&mut HealthState)) {
         self.state.send_if_modified(|state| {
-            let before = state.serving();
+            let before = state.clone();
             change(state);
-            let after = state.serving();
-            if before != after {
-                tracing::info!(
-                    health = after.as_str_name(),
-                    probe_passed = state.probe_passed,
-                    has_keys = state.has_keys,
-                    "health changed"
-                );
+            state.has_served |= state.statuses().contains(&ServingStatus::Serving);
+            let (health, reads) = (
+                state.serving(Subject::Service),
+                state.serving(Subject::Reads),
+            );
+            if before.statuses() != [health, reads] {
+                let (health, reads) = (health.as_str_name(), reads.as_str_name());
+                let has_keys = state.has_keys;
+                tracing::info!(health, reads, has_keys, "health changed");
             }
-            before != after
+            before.statuses() != state.statuses() || before.readiness != state.readiness
         });
     }
 }
@@ -149,12 +230,15 @@ impl HealthRpcs for HealthReporter {
         if name == LIVENESS {
             return Ok(Response::new(response(ServingStatus::Serving)));
         }
-        if !self.names.contains(name) {
-            return Err(Status::not_found(
-                "There is no such service: use an empty name, `liveness`, or a full name such as `earmark.balance.v1.BalanceService`.",
-            ));
-        }
-        Ok(Response::new(response(self.state.borrow().serving())))
+        let subject = self.subject(name).ok_or_else(|| {
+            Status::not_found(
+                "There is no such service: use an empty name, `reads`, `liveness`, or a full name such as \
+                 `earmark.balance.v1.BalanceService`.",
+            )
+        })?;
+        Ok(Response::new(response(
+            self.state.borrow().serving(subject),
+        )))
     }
 
     type WatchStream = Pin<Box<dyn Stream<Item = Result<HealthCheckResponse, Status>> + Send>>;
@@ -167,9 +251,12 @@ impl HealthRpcs for HealthReporter {
         let unchanging = |status| stream::iter([Ok(response(status))]).chain(stream::pending());
         let statuses: Self::WatchStream = if name == LIVENESS {
             Box::pin(unchanging(ServingStatus::Serving))
-        } else if self.names.contains(name) {
-            let states = WatchStream::new(self.state.subscribe());
-            Box::pin(states.map(|state| Ok(response(state.serving()))))
+        } else if let Some(subject) = self.subject(name) {
+            let mut last = None;
+            let statuses = WatchStream::new(self.state.subscribe())
+                .map(move |state| state.serving(subject))
+                .filter(move |status| std::future::ready(last.replace(*status) != Some(*status)));
+            Box::pin(statuses.map(|status| Ok(response(status))))
         } else {
             Box::pin(unchanging(ServingStatus::ServiceUnknown))
         };

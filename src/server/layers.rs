@@ -1,7 +1,7 @@
 //! What every call passes on its way to its handler, in this order:
 //!
 //! request id → trace and access log → panic → deadline → drain → token → scope → complete request → share of the
-//! principal → handler → status
+//! principal → state of the database → handler → status
 //!
 //! The request id is first because every log line and every response carries it. The access log surrounds the rest, so
 //! that it records the status that the caller receives. The deadline surrounds all work. A call counts as in progress
@@ -32,6 +32,7 @@ use crate::server::access_log::{AccessLogLine, CallOutcome};
 use crate::server::admission::{Admission, AdmittedCall, CallFault, HeldByCall};
 use crate::server::authorise::Route;
 use crate::server::call_context::CallContext;
+use crate::server::health::HealthReporter;
 use crate::server::panic::{self, Panicked};
 use crate::server::peer::Peer;
 use crate::server::response_body::ResponseBody;
@@ -43,6 +44,8 @@ pub(super) struct Layers {
     pub(super) admission: Admission,
     /// See `ServerSettings::call_max` in the parent module.
     pub(super) call_max: Duration,
+    /// Knows in which states of the database every call is refused.
+    pub(super) health: HealthReporter,
     /// Cancelled at the end of the lame duck's time: new calls are refused from then on.
     pub(super) closing: CancellationToken,
 }
@@ -127,9 +130,13 @@ impl Layers {
         let admitted = match context.route {
             Route::Rpc(rpc) => {
                 let admission = &self.admission;
-                admission
+                let admitted = admission
                     .admit_rpc(request, rpc, peer, context, log_line)
-                    .await?
+                    .await?;
+                if let Some(refusal) = self.health.refusal().await {
+                    return Err(refusal.into());
+                }
+                admitted
             }
             Route::Public(call) => self.admission.admit_public(request, call, peer).await?,
             Route::Unknown => return Err(Error::MethodUnknown.into()),

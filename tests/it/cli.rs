@@ -509,3 +509,173 @@ fn is_private(file: &Path) -> bool {
     let metadata = std::fs::metadata(file).expect("there");
     metadata.permissions().mode() & 0o777 == 0o600
 }
+
+/// Starts `earmark serve` with a log on a port of its own.
+fn serve_with(url: &str, listen: &str, log: &Path) -> (Started, tempfile::TempDir) {
+    let folder = tempfile::tempdir().expect("a folder");
+    DevKey::open_or_create(folder.path()).expect("a key");
+    let mut serve = earmark(&["serve", "--issuer", ISSUER, "--audience", AUDIENCE]);
+    serve
+        .env("EARMARK_JWKS", folder.path().join(JWKS_FILE))
+        .env("EARMARK_LISTEN", listen)
+        .env("EARMARK_LAME_DUCK", "60s")
+        .env("DATABASE_URL", url);
+    let log = std::fs::File::create(log).expect("a file");
+    (Started::spawn_with_log(&mut serve, log), folder)
+}
+
+/// Waits until a log contains a text.
+fn wait_for_line(log: &Path, part: &str) -> String {
+    let started = Instant::now();
+    loop {
+        let text = std::fs::read_to_string(log).unwrap_or_default();
+        if let Some(line) = text.lines().find(|line| line.contains(part)) {
+            return line.to_owned();
+        }
+        assert!(
+            started.elapsed() < Duration::from_secs(20),
+            "no {part}: {text}"
+        );
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn a_server_that_waits_for_its_database_ends_at_once() {
+    // One that nobody listens for, and one that accepts connections and answers nothing.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let silent = silent.local_addr().expect("bound").to_string();
+    for database in ["127.0.0.1:1", &silent] {
+        let folder = tempfile::tempdir().expect("a folder");
+        let log = folder.path().join("log");
+        let url = format!("postgres://u@{database}/d");
+        let (mut server, _key) = serve_with(&url, "127.0.0.1:0", &log);
+        let line = wait_for_line(&log, "the database does not answer");
+        assert!(line.contains(database), "it names the database: {line}");
+        let asked = Instant::now();
+        server.send(Signal::SIGINT);
+        assert_eq!(server.ended_within(Duration::from_secs(5)), Some(0));
+        let took = asked.elapsed();
+        assert!(took < Duration::from_secs(2), "{database}: {took:?}");
+    }
+}
+
+#[test]
+fn a_server_listens_on_a_host_name() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let log = folder.path().join("log");
+    let (mut server, _key) = serve_with("postgres://u@127.0.0.1:1/d", "localhost:0", &log);
+    let line = wait_for_line(&log, "listening");
+    let (_, rest) = line.split_once("\"address\":\"").expect("an address");
+    let address = rest.split('"').next().expect("an address");
+    assert!(address.starts_with("127.0.0.1:"), "IPv4 first: {address}");
+    let liveness = ["healthcheck", "--service", "liveness", "--address", address];
+    assert_eq!(run(&mut earmark(&liveness)).status.code(), Some(0));
+    server.send(Signal::SIGINT);
+    assert_eq!(server.ended_within(Duration::from_secs(5)), Some(0));
+
+    for (listen, why) in [
+        ("50051", "a port, for example"),
+        ("::1:50051", "a port, for example"),
+        ("localhost:http", "a port, for example"),
+        ("no such host:1", "a port, for example"),
+    ] {
+        let refused = run(&mut earmark(&["serve", "--listen", listen]));
+        assert_eq!(refused.status.code(), Some(2), "{listen}");
+        assert!(text(&refused.stderr).contains(why), "{listen}: {refused:?}");
+    }
+    let data = cluster::own_folder();
+    let mut dev = earmark(&["dev", "--listen", "nobody.invalid:1"]);
+    let refused = run(dev.env("EARMARK_DATA_DIR", data.path().join("data")));
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(
+        text(&refused.stderr).contains("nobody.invalid"),
+        "{refused:?}"
+    );
+}
+
+#[test]
+fn a_database_url_without_sslmode_is_warned_of_once() {
+    for (url, is_warned) in [
+        ("postgres://u:secret@nobody.invalid/d", true),
+        ("postgres://u:secret@nobody.invalid/d?sslmode=prefer", false),
+        ("postgres://u:secret@127.0.0.1:1/d", false),
+        ("postgres://u:secret@localhost:1/d", false),
+        ("postgres://u:secret@%2Fnowhere/d", false),
+    ] {
+        for command in ["migrate", "verify"] {
+            let failed = run(earmark(&[command]).env("DATABASE_URL", url));
+            assert_eq!(failed.status.code(), Some(2), "{url}");
+            let log = text(&failed.stderr);
+            let lines = log
+                .lines()
+                .filter(|line| line.contains("sslmode=verify-full"));
+            assert_eq!(
+                lines.count(),
+                usize::from(is_warned),
+                "{command} {url}: {log}"
+            );
+            assert!(!log.contains("secret"), "{log}");
+        }
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let log = folder.path().join("log");
+    let (mut server, _key) =
+        serve_with("postgres://u:secret@nobody.invalid/d", "127.0.0.1:0", &log);
+    wait_for_line(&log, "sslmode=verify-full");
+    wait_for_line(&log, "the database does not answer");
+    server.send(Signal::SIGINT);
+    assert_eq!(server.ended_within(Duration::from_secs(5)), Some(0));
+    let log = std::fs::read_to_string(&log).expect("a log");
+    assert_eq!(log.matches("sslmode=verify-full").count(), 1, "{log}");
+    assert!(
+        log.contains("nobody.invalid:5432/d") && !log.contains("secret"),
+        "{log}"
+    );
+}
+
+/// The processes that name a folder in their arguments.
+fn processes_of(folder: &Path) -> Vec<String> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
+        let arguments = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
+        let arguments = String::from_utf8_lossy(&arguments).replace('\0', " ");
+        if arguments.contains(&*folder.to_string_lossy()) {
+            found.push(arguments);
+        }
+    }
+    found
+}
+
+#[test]
+fn a_development_server_ends_at_once_while_it_starts_for_the_first_time() {
+    let folder = cluster::own_folder();
+    let data_dir = folder.path().join("data");
+    // In initdb, in the first start of Postgres, while it migrates and loads the demo data.
+    for after in [150, 600, 1_200, 2_000, 3_000] {
+        let mut dev = earmark(&["dev", "--listen", "127.0.0.1:0"]);
+        let mut dev = Started::spawn(dev.env("EARMARK_DATA_DIR", &data_dir));
+        std::thread::sleep(Duration::from_millis(after));
+        let asked = Instant::now();
+        dev.send(Signal::SIGINT);
+        assert_eq!(
+            dev.ended_within(Duration::from_secs(10)),
+            Some(0),
+            "{after}"
+        );
+        let took = asked.elapsed();
+        assert!(took < Duration::from_secs(4), "after {after} ms: {took:?}");
+        let started = Instant::now();
+        while !processes_of(&data_dir).is_empty() {
+            let left = processes_of(&data_dir);
+            assert!(
+                started.elapsed() < Duration::from_secs(5),
+                "after {after} ms: {left:?}"
+            );
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+    let mut dev = Dev::start(&data_dir);
+    assert!(is_healthy(dev.address()));
+    assert_eq!(dev.end(Signal::SIGINT), Some(0));
+}

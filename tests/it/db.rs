@@ -1,7 +1,9 @@
 mod faults;
 mod lanes;
 mod migrations;
+mod migrations_in_use;
 mod plans;
+mod pooler;
 mod roles;
 mod session;
 mod tls;

@@ -129,13 +129,18 @@ fn the_tours_and_the_greeting_work_as_typed() {
         run(&mut bash)
     };
 
-    let (_, calls) = dev.greeting.split_once("export").expect("a token");
-    let (calls, more) = calls.split_once("\nThe token").expect("calls");
+    let token = dev.greeting.lines().last().expect("a token").to_owned();
+    assert!(token.starts_with("export TOKEN="), "the last line: {token}");
+    let (_, calls) = dev.greeting.split_once("calls:\n\n").expect("calls");
+    let (calls, more) = calls.split_once("\ndocs/tour.md").expect("calls");
+    let (first, _) = calls.split_once("\n\n").expect("several");
+    assert!(first.lines().count() <= 2, "a short one first: {first}");
+    let export = token;
     let token = more
         .lines()
         .find_map(|line| line.strip_prefix("  target/debug/"));
     let token = token.expect("how to make a token");
-    let answer = bash(&format!("export{calls}\ntarget/debug/{token}"));
+    let answer = bash(&format!("{export}\n{calls}\ntarget/debug/{token}"));
     let answered = text(&answer.stdout);
     assert!(
         answer.status.success(),

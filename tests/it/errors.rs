@@ -108,6 +108,7 @@ fn documented(reason: ErrorReason) -> (Code, Details, &'static [&'static str]) {
         Reason::DatabaseUnavailable | Reason::ShuttingDown | Reason::KeysUnavailable => {
             (Code::Unavailable, Retry, &[])
         }
+        Reason::SchemaOutdated => (Code::Unavailable, Retry, &["schema_found", "schema_needed"]),
         Reason::Deadline => (Code::DeadlineExceeded, Nothing, &[]),
         Reason::MethodUnknown => (Code::Unimplemented, Nothing, &[]),
         Reason::Internal => (Code::Internal, Request, &[]),
@@ -234,15 +235,16 @@ fn every_reason() -> BTreeSet<i32> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_reason_is_provoked_and_carries_what_is_documented() {
-    let (calls, buckets, cas, catalogue, server, stopped) = tokio::join!(
+    let (calls, buckets, cas, catalogue, server, stopped, outdated) = tokio::join!(
         of_calls::all(),
         of_buckets::all(),
         of_cas::all(),
         of_catalogue::all(),
         of_the_server::all(),
-        of_the_server::without_database()
+        of_the_server::without_database(),
+        of_the_server::without_migrations()
     );
-    let cases: Vec<Case> = [calls, buckets, cas, catalogue, server, stopped]
+    let cases: Vec<Case> = [calls, buckets, cas, catalogue, server, stopped, outdated]
         .into_iter()
         .flatten()
         .collect();

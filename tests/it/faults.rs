@@ -11,6 +11,7 @@ mod pressure;
 mod processes;
 mod reads;
 mod sqlstates;
+mod states;
 
 use std::fmt::Debug;
 use std::time::Duration;
@@ -119,6 +120,15 @@ async fn in_one_batch<T>(
     let (first, answers) = tokio::join!(create(earmark, plug, "plug"), rest);
     first.expect("reserved");
     answers
+}
+
+/// Asserts that a read ended with UNAVAILABLE and this reason, and may be tried again.
+#[track_caller]
+fn assert_refused_read<T: Debug>(answer: Result<T, Status>, reason: &str) {
+    let status = answer.as_ref().err().cloned();
+    refusal(answer).expect(Code::Unavailable, reason);
+    let retry = status.and_then(|status| status.get_details_retry_info());
+    assert!(retry.is_some_and(|retry| retry.retry_delay.is_some()));
 }
 
 /// Asserts that the call was refused for this reason, that nothing was applied, and that it may be tried again.

@@ -2,6 +2,7 @@
 
 mod checks;
 mod imports;
+mod migrations;
 mod names;
 mod sources;
 mod tree;

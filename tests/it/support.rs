@@ -3,6 +3,7 @@ pub(crate) mod bucket_fixture;
 pub(crate) mod catalogue_fixture;
 pub(crate) mod cluster;
 pub(crate) mod earmark;
+pub(crate) mod every_service;
 pub(crate) mod frames;
 pub(crate) mod json;
 pub(crate) mod key_server;

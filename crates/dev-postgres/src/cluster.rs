@@ -39,7 +39,8 @@ pub struct Cluster {
 impl Cluster {
     /// Adopts or starts the server, and returns when it accepts connections.
     ///
-    /// From then on a task on the current tokio runtime restarts the server whenever it ends.
+    /// From then on a task on the current tokio runtime restarts the server whenever it ends. If the returned future is
+    /// dropped before, what it has started is ended.
     ///
     /// # Errors
     /// [`EmbeddedError::Locked`] if another process runs this cluster, else the reason why Postgres could not be started.
@@ -63,10 +64,12 @@ impl Cluster {
         let postmaster = match running {
             Some(adopted) => adopted,
             None => {
-                let making = Arc::clone(&data_dir);
-                blocking(move || making.ensure_cluster(durable)).await?;
+                data_dir.ensure_cluster(durable).await?;
                 let mut started = Postmaster::spawn(&data_dir, &settings, None)?;
-                if let Err(error) = started.ready(&data_dir).await {
+                let unfinished = StartingServer::new(&started, &data_dir);
+                let ready = started.ready(&data_dir).await;
+                unfinished.finish();
+                if let Err(error) = ready {
                     // The failure to start is reported, not a failure to stop.
                     _ = started.stop().await;
                     return Err(error);
@@ -224,6 +227,33 @@ impl Drop for Cluster {
             } = *self.state.borrow()
         {
             send_signal(pid, &self.data_dir.pgdata, Signal::SIGINT);
+        }
+    }
+}
+
+/// A server that does not accept connections yet. It is signalled to shut down if its start is given up.
+struct StartingServer<'a> {
+    pid: Option<u32>,
+    pgdata: &'a Path,
+}
+
+impl<'a> StartingServer<'a> {
+    fn new(started: &Postmaster, data_dir: &'a DataDir) -> Self {
+        Self {
+            pid: Some(started.pid),
+            pgdata: &data_dir.pgdata,
+        }
+    }
+
+    fn finish(mut self) {
+        self.pid = None;
+    }
+}
+
+impl Drop for StartingServer<'_> {
+    fn drop(&mut self) {
+        if let Some(pid) = self.pid {
+            send_signal(pid, self.pgdata, Signal::SIGINT);
         }
     }
 }

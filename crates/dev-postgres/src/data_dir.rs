@@ -3,10 +3,12 @@
 use std::fs::{self, DirBuilder};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Output, Stdio};
 
-use nix::unistd::Uid;
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::{Pid, Uid};
 
 use crate::binaries::{self, PostgresBinaries};
 use crate::endpoint::SUPERUSER;
@@ -138,8 +140,9 @@ impl DataDir {
         }
     }
 
-    /// Makes the cluster by `initdb` if it is missing; otherwise checks that the programs have its version.
-    pub(crate) fn ensure_cluster(&self, durable: bool) -> Result<(), EmbeddedError> {
+    /// Makes the cluster by `initdb` if it is missing; otherwise checks that the programs have its version. Dropped before
+    /// it has ended, it ends `initdb` and what that has started.
+    pub(crate) async fn ensure_cluster(&self, durable: bool) -> Result<(), EmbeddedError> {
         if let Some(cluster) = cluster_version(&self.pgdata) {
             if cluster == self.binaries.major {
                 return Ok(());
@@ -169,7 +172,9 @@ impl DataDir {
         if !durable {
             initdb.arg("--no-sync");
         }
-        let output = initdb.output().at("run", self.binaries.program("initdb"))?;
+        let output = run_to_end(initdb)
+            .await
+            .at("run", self.binaries.program("initdb"))?;
         if !output.status.success() {
             let text = [output.stdout, output.stderr].concat();
             let output = String::from_utf8_lossy(&text).trim().to_owned();
@@ -183,6 +188,32 @@ impl DataDir {
             fs::remove_dir(&self.pgdata).at("replace", &self.pgdata)?;
         }
         fs::rename(&unfinished, &self.pgdata).at("rename the new cluster to", &self.pgdata)
+    }
+}
+
+/// Runs a command with a process group of its own, which is killed if this is dropped before the command has ended.
+async fn run_to_end(mut command: Command) -> io::Result<Output> {
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .process_group(0);
+    let child = tokio::process::Command::from(command).spawn()?;
+    let mut group = ProcessGroup(child.id());
+    let output = child.wait_with_output().await;
+    group.0 = None;
+    output
+}
+
+/// The process group of a command that has not ended.
+struct ProcessGroup(Option<u32>);
+
+impl Drop for ProcessGroup {
+    fn drop(&mut self) {
+        if let Some(leader) = self.0.and_then(|pid| i32::try_from(pid).ok()) {
+            // An error means that it has just ended.
+            _ = killpg(Pid::from_raw(leader), Signal::SIGKILL);
+        }
     }
 }
 

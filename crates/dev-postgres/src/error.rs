@@ -155,7 +155,7 @@ pub enum EmbeddedError {
     },
 
     /// The cluster is down, for example while it restarts.
-    #[error("the embedded Postgres could not be asked: {0}")]
+    #[error("the embedded Postgres could not be asked: {}", chain(.0))]
     Query(#[from] tokio_postgres::Error),
 
     /// A file or folder could not be used.
@@ -187,4 +187,16 @@ impl<T> IoErrorContext<T> for io::Result<T> {
             source,
         })
     }
+}
+
+/// The texts of an error and its causes: that of tokio-postgres alone is just «db error».
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
 }

@@ -50,6 +50,8 @@ pub(super) enum AttemptFailure {
     Lost,
     /// The server takes no writes.
     Unavailable(Error),
+    /// The server lacks disk or memory, whatever the commands are.
+    OutOfResources(Error),
     /// Another session had locked an owner for longer than the session's lock timeout.
     Locked,
     /// It collided with another write; another try may succeed.
@@ -121,7 +123,7 @@ pub(super) async fn attempt(
         }
         Ok(Err(error)) if DbError::from(&error).is_surely_aborted() => {
             clock.answered();
-            BatchAttempt::Failed(failure(StoreError::Postgres(error)))
+            BatchAttempt::Failed(failure(StoreError::Postgres(error), clock.database()))
         }
         _ => BatchAttempt::InDoubt(Doubt {
             progress: judged.progress,
@@ -221,7 +223,7 @@ async fn round_trip<T>(
 ) -> Result<T, AttemptFailure> {
     clock.sent();
     let result = match timeout(LEDGER_ROUND_TRIP_MAX, work).await {
-        Ok(result) => result.map_err(failure),
+        Ok(result) => result.map_err(|error| failure(error, clock.database())),
         Err(_) => Err(AttemptFailure::Lost),
     };
     if !matches!(result, Err(AttemptFailure::Lost)) {
@@ -230,7 +232,7 @@ async fn round_trip<T>(
     result
 }
 
-fn failure(error: StoreError) -> AttemptFailure {
+fn failure(error: StoreError, database: &str) -> AttemptFailure {
     let error = match error {
         StoreError::Postgres(error) => error,
         inconsistent @ (StoreError::Corrupt(_) | StoreError::RowCount { .. }) => {
@@ -241,9 +243,12 @@ fn failure(error: StoreError) -> AttemptFailure {
         DbError::ConnectionLost(_) => AttemptFailure::Lost,
         DbError::LockTimeout => AttemptFailure::Locked,
         fault @ DbError::ReadOnly => {
-            AttemptFailure::Unavailable(fault.into_error(Outcome::NotApplied))
+            AttemptFailure::Unavailable(fault.logged(Outcome::NotApplied, database))
+        }
+        fault @ DbError::OutOfResources(_) => {
+            AttemptFailure::OutOfResources(fault.logged(Outcome::NotApplied, database))
         }
         fault if fault.is_contention() => AttemptFailure::Conflict,
-        fault => AttemptFailure::Refused(fault.into_error(Outcome::NotApplied)),
+        fault => AttemptFailure::Refused(fault.logged(Outcome::NotApplied, database)),
     }
 }

@@ -101,6 +101,11 @@ impl OutageClock {
         }
     }
 
+    /// The servers and the name of the database, for logs.
+    pub(super) fn database(&self) -> &str {
+        self.connector.address()
+    }
+
     /// Records that a round trip begins.
     pub(super) fn sent(&self) {
         self.round_trip_since.set(Instant::now());

@@ -194,6 +194,18 @@ impl Store {
         })
     }
 
+    /// Whether the session can write: its server is no standby, and nobody has made it read-only.
+    pub(super) async fn can_write(&self) -> PgResult<bool> {
+        let sql =
+            "SELECT NOT pg_is_in_recovery() AND NOT current_setting('transaction_read_only')::bool";
+        Ok(self.client.query_one(sql, &[]).await?.get(0))
+    }
+
+    /// Waits for an answer to nothing.
+    pub(super) async fn ping(&self) -> PgResult<()> {
+        self.client.batch_execute("").await
+    }
+
     /// Begins a transaction, locks the owners and reads: one round trip, and another if something is due. The locks and
     /// the reads are separate statements: one that both locks and reads would see a locked row as it is now and everything
     /// else as it was before the lock.

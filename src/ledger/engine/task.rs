@@ -8,8 +8,7 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use tokio::time::{Instant, sleep};
 
-use crate::db::connect::Connector;
-use crate::error::{Error, Outcome};
+use crate::error::{DatabaseRefusal, Error, Outcome};
 use crate::ledger::engine::attempt::{AttemptFailure, BatchAttempt, TicketProgress, attempt};
 use crate::ledger::engine::connection::WriterConnection;
 use crate::ledger::engine::durations::{jitter, micros};
@@ -37,14 +36,14 @@ impl WriterTask {
     pub(super) fn new(
         index: usize,
         queue: Arc<Queue>,
-        connector: Connector,
+        connection: WriterConnection,
         clock: Arc<OutageClock>,
         patience: Duration,
     ) -> Self {
         Self {
             index,
             queue,
-            connection: WriterConnection::new(connector, Arc::clone(&clock)),
+            connection,
             clock,
             patience,
         }
@@ -52,7 +51,16 @@ impl WriterTask {
 
     pub(super) async fn run(mut self) {
         let (queue, clock) = (Arc::clone(&self.queue), Arc::clone(&self.clock));
-        while let Some(batch) = queue.next().await {
+        loop {
+            let next = tokio::select! {
+                biased;
+                next = queue.next() => next,
+                // While nothing is to be done, a lost connection is made anew.
+                never = self.connection.keep() => match never {},
+            };
+            let Some(batch) = next else {
+                return;
+            };
             self.log(&batch);
             // If the database does not answer, commands that wait behind this batch are refused in time.
             let Batch { tickets, lanes, .. } = batch;
@@ -133,6 +141,10 @@ impl WriterTask {
                     refuse_all(batch, &error);
                     return Ok(());
                 }
+                BatchAttempt::Failed(AttemptFailure::OutOfResources(error)) => {
+                    refuse_all(batch, &error);
+                    return Ok(());
+                }
                 BatchAttempt::Failed(AttemptFailure::Locked) if lock == Lock::Wait => {
                     tries.skip_locked = true;
                 }
@@ -180,6 +192,11 @@ impl WriterTask {
                 return;
             };
             if self.connection.is_ready(first + OUTAGE_PATIENCE).await {
+                return;
+            }
+            if self.connection.is_refused() {
+                let error = Error::DatabaseRefuses(DatabaseRefusal::ReadOnly);
+                refuse_all(std::mem::take(batch), &error);
                 return;
             }
             // Those that arrived later wait on.

@@ -11,7 +11,7 @@ use earmark::db::pg_error::{DbError, TransactionError};
 use earmark::db::pool::{self, Pool, PoolSettings};
 use earmark::db::write::Transaction;
 use earmark::db::{read, write};
-use earmark::error::{Error, Outcome};
+use earmark::error::{DatabaseRefusal, Error, Outcome};
 use tokio::time::timeout;
 use tokio_postgres::Client;
 
@@ -55,7 +55,7 @@ async fn errors_of_both_drivers_are_classified_alike() {
         "INSERT INTO account VALUES (gen_random_uuid(), gen_random_uuid(), 'x', -1, 0, 1)";
     let unique = format!("INSERT INTO owner VALUES ('{OWNER}')");
     let unique = unique.as_str();
-    let cases: [(&str, DbError); 12] = [
+    let cases: [(&str, DbError); 14] = [
         (unique, DbError::Unique("owner_pkey".into())),
         (account, DbError::Check("account_no_overdraft".into())),
         (
@@ -80,6 +80,11 @@ async fn errors_of_both_drivers_are_classified_alike() {
         ),
         ("SELECT 1e5::numeric(4, 2)", DbError::NumericOverflow),
         ("SELECT FROM nowhere", DbError::MissingTable),
+        ("SELECT nothing FROM owner", DbError::MissingTable),
+        (
+            "SELECT nothing.nothing FROM owner nothing",
+            DbError::MissingTable,
+        ),
     ];
     for (sql, fault) in cases {
         let error = raw(&db).await.batch_execute(sql).await.expect_err(sql);
@@ -87,6 +92,63 @@ async fn errors_of_both_drivers_are_classified_alike() {
         let mut diesel = by_diesel(&db).await;
         let error = diesel.batch_execute(sql).await.expect_err(sql);
         assert_eq!(DbError::from(error), fault, "diesel: {sql}");
+    }
+}
+
+#[tokio::test]
+async fn an_aborted_transaction_is_classified_alike_by_both_drivers() {
+    let db = database().await;
+    let (raw, mut diesel) = (raw(&db).await, by_diesel(&db).await);
+    for (name, sql) in [
+        ("the cause", "BEGIN; SELECT 1 / 0"),
+        ("what hides it", "SELECT 1"),
+    ] {
+        let by_raw = DbError::from(raw.batch_execute(sql).await.expect_err(sql));
+        let by_diesel = DbError::from(diesel.batch_execute(sql).await.expect_err(sql));
+        let is_aborted = sql == "SELECT 1";
+        for fault in [by_raw, by_diesel] {
+            assert_eq!(
+                fault == DbError::TransactionAborted,
+                is_aborted,
+                "{name}: {fault:?}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn errors_of_the_servers_state_are_classified_alike_by_both_drivers() {
+    let db = database().await;
+    let raise = |code: &str, text: &str| {
+        format!("DO $$ BEGIN RAISE EXCEPTION '{text}' USING ERRCODE = '{code}'; END $$")
+    };
+    let no_space = "could not extend file \"base/5/1\": No space left on device";
+    for (code, text, is_refused) in [
+        ("53100", no_space, true),
+        ("53200", "out of memory", true),
+        (
+            "53400",
+            "temporary file size exceeds temp_file_limit (1kB)",
+            true,
+        ),
+        (
+            "25006",
+            "cannot set transaction read-write mode during recovery",
+            false,
+        ),
+    ] {
+        let sql = raise(code, text);
+        let by_raw = DbError::from(raw(&db).await.batch_execute(&sql).await.expect_err(text));
+        let mut diesel = by_diesel(&db).await;
+        let by_diesel = DbError::from(diesel.batch_execute(&sql).await.expect_err(text));
+        for fault in [by_raw, by_diesel] {
+            let is_as_expected = match fault {
+                DbError::OutOfResources(_) => is_refused,
+                DbError::ReadOnly => !is_refused,
+                _ => false,
+            };
+            assert!(is_as_expected, "{code}: {fault:?}");
+        }
     }
 }
 
@@ -286,7 +348,7 @@ async fn a_read_of_several_statements_has_one_snapshot_and_is_read_only() {
         connection.batch_execute("DELETE FROM owner").await
     });
     let error = written.await.expect_err("read only");
-    assert_eq!(error, Error::DatabaseUnavailable(Outcome::NotApplied));
+    assert_eq!(error, Error::DatabaseRefuses(DatabaseRefusal::ReadOnly));
 }
 
 #[tokio::test]

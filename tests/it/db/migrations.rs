@@ -79,8 +79,7 @@ async fn replicas_wait_for_a_running_migration_while_old_code_keeps_serving() {
         })
         .collect();
     let waiting = "SELECT count(*) FROM pg_stat_activity
-        WHERE application_name = 'earmark-migrate' AND query LIKE '%pg_try_advisory_lock%'
-        AND datname = current_database()";
+        WHERE datname = current_database() AND application_name = 'earmark-migrate' AND query LIKE '%try_advisory_lock%'";
     let begun = Instant::now();
     while server.count(waiting).await < 3 {
         assert!(begun.elapsed() < Duration::from_secs(15), "nobody waits");

@@ -6,6 +6,7 @@ use std::time::Duration;
 use earmark::app::AppSettings;
 use earmark::auth::jwks::JwksSource;
 use earmark::db::connect::Session;
+use earmark::db::migrate;
 use earmark::db::pool::PoolSettings;
 use earmark::proto::allocation::v1::{GetAllocationRequest, ListClientAllocationsRequest};
 use earmark::proto::common::v1::ErrorReason as Reason;
@@ -18,7 +19,7 @@ use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
 use super::{Case, case};
-use crate::support::cluster::own_cluster;
+use crate::support::cluster::{database, own_cluster};
 use crate::support::earmark::{Earmark, NOBODY, Parties, Setup, impatient};
 use crate::support::locks::{hold_owner, somebody_waits};
 use crate::support::raw::{Raw, frame, frame_bytes};
@@ -313,5 +314,29 @@ pub(super) async fn without_database() -> Vec<Case> {
         case(Reason::DatabaseUnavailable, CREATE, created),
         case(Reason::DatabaseUnavailable, GET, got.expect_err("gone")),
         case(Reason::DatabaseUnavailable, UPDATE_ENTERPRISE, updated),
+    ]
+}
+
+/// A database whose migrations were not run.
+pub(super) async fn without_migrations() -> Vec<Case> {
+    let db = database().await;
+    migrate::revert_all(&db.url).await.expect("reverted");
+    let earmark = Earmark::start_on(&db.url, Setup::default()).await;
+    let update = UpdateEnterpriseRequest {
+        enterprise_id: NOBODY.into(),
+        ..Default::default()
+    };
+    let get = GetAllocationRequest {
+        enterprise_id: NOBODY.into(),
+        allocation_id: NOBODY.into(),
+    };
+    let mut client = earmark.member(&[NOBODY]).allocation;
+    let got = client.get_allocation(get).await.expect_err("no schema");
+    let updated = earmark.admin().network.update_enterprise(update).await;
+    let updated = updated.expect_err("no schema");
+    assert_not_applied(&updated);
+    vec![
+        case(Reason::SchemaOutdated, GET, got),
+        case(Reason::SchemaOutdated, UPDATE_ENTERPRISE, updated),
     ]
 }

@@ -8,6 +8,7 @@ use tonic::Code;
 use super::{assert_refused, clients, create};
 use crate::support::cluster::own_cluster;
 use crate::support::earmark::{Earmark, Setup};
+use crate::support::every_service::health_becomes;
 use crate::support::ledger_dump::assert_sound;
 use crate::support::load::Load;
 use crate::support::random::Random;
@@ -50,6 +51,7 @@ async fn writes_are_refused_while_the_database_is_read_only() {
         assert_eq!(read.into_inner().allocation, before.allocation);
     }
     set("RESET default_transaction_read_only").await;
+    health_becomes(&earmark, true, true).await;
     for parties in &all {
         let answer = create(&earmark, parties, "key").await;
         assert!(!is_replayed(&answer.expect("takes writes again")));

@@ -1,8 +1,9 @@
 //! Shutdown: lame duck, drain, hooks.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use earmark::server::ServerSettings;
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tonic::Code;
 use tonic_types::StatusExt;
@@ -145,4 +146,43 @@ async fn idle_connections_do_not_delay_the_drain() {
     tokio::time::sleep(Duration::from_millis(50)).await;
     server.shutdown.ask();
     ended(server).await;
+}
+
+#[tokio::test]
+async fn no_connection_without_a_call_delays_the_way_down() {
+    let server = Running::start_with(ServerSettings {
+        drain_max: Duration::from_secs(60),
+        ..settings()
+    })
+    .await;
+    let connected = async || TcpStream::connect(server.address).await.expect("connected");
+    let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+    let mut silent = vec![connected().await];
+    // One byte, a part of the preface, all of it without an acknowledgement, and another protocol.
+    for bytes in [
+        &preface[..1],
+        &preface[..20],
+        &preface[..],
+        &b"GET / HTTP/1.1\r\n"[..],
+    ] {
+        let mut stream = connected().await;
+        stream.write_all(bytes).await.expect("written");
+        silent.push(stream);
+    }
+    let raw = server.raw().await;
+    let bearer = server.bearer("network-admin");
+    let called = raw
+        .call(ADJUST, &[("authorization", bearer.as_str())], adjust("x"))
+        .await;
+    assert_eq!(
+        called.status.code(),
+        Code::Ok,
+        "a connection that had a call"
+    );
+    let asked = Instant::now();
+    server.shutdown.ask();
+    ended(server).await;
+    let took = asked.elapsed();
+    assert!(took < Duration::from_secs(3), "{took:?}");
+    drop(silent);
 }

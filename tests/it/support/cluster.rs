@@ -18,7 +18,7 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::SystemTime;
 
-pub(crate) use own::{Frozen, own_cluster, own_cluster_with, own_folder, own_options};
+pub(crate) use own::{Frozen, OwnCluster, own_cluster, own_cluster_with, own_folder, own_options};
 
 use earmark_dev_postgres::{Cluster, ClusterOptions};
 use nix::errno::Errno;

@@ -181,7 +181,7 @@ impl Dev {
     /// Starts one by a command of the test's own.
     pub(crate) fn spawn(command: &mut Command) -> Self {
         let mut process = Started::spawn(command);
-        let greeting = process.prints_until("docs/tour.md");
+        let greeting = process.prints_until("export TOKEN=");
         Self { process, greeting }
     }
 

@@ -53,6 +53,8 @@ struct State {
     cuts: u32,
     stalled: bool,
     refusing: bool,
+    /// How often the connections of the time were stranded.
+    strands: u32,
 }
 
 impl Proxy {
@@ -102,6 +104,12 @@ impl Proxy {
             .send_modify(|state| state.stalled = stalled);
     }
 
+    /// Stops forwarding on all connections of now, for good, without closing any: the peers take them for open. New
+    /// connections work.
+    pub(crate) fn strand(&self) {
+        self.network.state.send_modify(|state| state.strands += 1);
+    }
+
     /// Closes every connection and refuses new ones, or accepts new ones again.
     pub(crate) fn refuse(&self, refusing: bool) {
         self.network.state.send_modify(|state| {
@@ -131,10 +139,11 @@ impl Proxy {
 }
 
 impl Network {
-    /// Waits until there is no stall.
-    async fn flows(&self) {
+    /// Waits until there is no stall, on a connection before which so many were stranded.
+    async fn flows(&self, strands: u32) {
         let mut state = self.state.subscribe();
-        _ = state.wait_for(|state| !state.stalled).await;
+        let flows = state.wait_for(|state| !state.stalled && state.strands == strands);
+        _ = flows.await;
     }
 
     fn armed(&self) -> MutexGuard<'_, Option<(u32, CommitFault)>> {
@@ -163,14 +172,14 @@ async fn pass(client: TcpStream, network: Arc<Network>) {
     }
     tokio::select! {
         _ = state.wait_for(|state| state.cuts != at_first.cuts) => {}
-        () = carry(client, &network) => {}
+        () = carry(client, &network, at_first.strands) => {}
     }
 }
 
 /// Forwards to the database message by message, to recognise each COMMIT.
-async fn carry(client: TcpStream, network: &Network) {
+async fn carry(client: TcpStream, network: &Network, strands: u32) {
     client.set_nodelay(true).expect("set");
-    network.flows().await;
+    network.flows(strands).await;
     let Ok(database) = UnixStream::connect(&network.socket).await else {
         return;
     };
@@ -180,7 +189,7 @@ async fn carry(client: TcpStream, network: &Network) {
         let mut is_startup = true;
         while let Some(message) = read_message(&mut from_client, is_startup).await {
             is_startup = false;
-            network.flows().await;
+            network.flows(strands).await;
             // Sync, and a simple query.
             if matches!(message[0], b'S' | b'Q') {
                 network.round_trips.fetch_add(1, Ordering::SeqCst);
@@ -200,7 +209,7 @@ async fn carry(client: TcpStream, network: &Network) {
     let back = async {
         let mut buffer = vec![0; 64 * 1024];
         while let Ok(bytes @ 1..) = from_database.read(&mut buffer).await {
-            network.flows().await;
+            network.flows(strands).await;
             if to_client.write_all(&buffer[..bytes]).await.is_err() {
                 return None;
             }

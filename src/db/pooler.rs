@@ -1,0 +1,116 @@
+//! Finds out whether a pooler stands between the server and its database, and shares a session among clients.
+//!
+//! In transaction mode a pooler sends each transaction of a client to whatever connection is free. What was prepared on one
+//! is unknown on another, unless the pooler prepares it there too; and settings of a session hold by chance.
+
+use std::time::Duration;
+
+use tokio::time::{sleep, timeout};
+use tokio_postgres::{Client, SimpleQueryMessage};
+
+use crate::db::connect::{ConnectError, Connector};
+use crate::db::error_text::text_of;
+use crate::limits::DB_ROLE_CHECK_PAUSE;
+
+/// How often it is looked for: where others use the pooler too, a look may miss.
+const LOOKS: usize = 12;
+/// How long an answer may take; after that the only connection is taken to be in the other client's transaction.
+const ANSWER_MAX: Duration = Duration::from_secs(2);
+
+/// Whose a session of the database is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sharing {
+    /// Each connection has a session of its own, directly or through a pooler in session mode.
+    Own,
+    /// Sessions are shared, and what is prepared works on each of them.
+    SharedPrepared,
+    /// Sessions are shared, and what is prepared on one is unknown on another.
+    Breaks,
+}
+
+/// Finds out how sessions are shared, by two connections. `None` if the database stopped to answer meanwhile.
+///
+/// # Errors
+/// The connections cannot be made.
+pub async fn sharing(connector: &Connector) -> Result<Option<Sharing>, ConnectError> {
+    let (one, _driver) = connector.connect().await?;
+    let (other, _other_driver) = connector.connect().await?;
+    Ok(looks(&one, &other).await)
+}
+
+async fn looks(one: &Client, other: &Client) -> Option<Sharing> {
+    let mut found = Sharing::Own;
+    let mut last = None;
+    for _ in 0..LOOKS {
+        // On the connection that was used last, so that the other client's transaction gets that one.
+        let prepared = one.prepare("SELECT pg_backend_pid()").await.ok()?;
+        let own = first_value(one, "SELECT pg_backend_pid()").await?;
+        let taken = first_value(other, "BEGIN; SELECT pg_backend_pid()").await?;
+        let is_taken = taken == own;
+        if is_taken || last.is_some_and(|last| last != own) {
+            found = Sharing::SharedPrepared;
+            let answered = timeout(ANSWER_MAX, one.query(&prepared, &[])).await;
+            if matches!(answered, Ok(Err(error)) if is_unknown(&error)) {
+                return Some(Sharing::Breaks);
+            }
+            if is_taken {
+                return Some(found);
+            }
+        }
+        other.batch_execute("ROLLBACK").await.ok()?;
+        last = Some(own);
+    }
+    Some(found)
+}
+
+/// The first value of the answer, such as the number of the process that answers.
+async fn first_value(client: &Client, sql: &str) -> Option<String> {
+    let answered = client.simple_query(sql).await.ok()?;
+    answered.iter().find_map(|message| match message {
+        SimpleQueryMessage::Row(row) => row.get(0).map(str::to_owned),
+        _ => None,
+    })
+}
+
+/// Whether a session waits for the disk at COMMIT without a setting of its own, which another one may have.
+async fn commits_to_disk(connector: &Connector) -> bool {
+    let sql = "SELECT reset_val FROM pg_settings WHERE name = 'synchronous_commit'";
+    let Ok((client, _driver)) = connector.connect().await else {
+        return false;
+    };
+    let setting = first_value(&client, sql).await;
+    setting.is_some_and(|setting| ["on", "remote_apply"].contains(&setting.as_str()))
+}
+
+/// Whether the prepared statement is not there, or is another one.
+fn is_unknown(error: &tokio_postgres::Error) -> bool {
+    let text = text_of(error);
+    text.contains("prepared statement") || text.contains("bind message")
+}
+
+/// Waits for the database, and returns why its pooler cannot be used; never returns if it can. Warns of one that can be used
+/// but loses the settings of sessions.
+pub async fn refusal(connector: Connector) -> &'static str {
+    loop {
+        match sharing(&connector).await {
+            Ok(Some(Sharing::Breaks)) => {
+                return "a pooler between this server and PostgreSQL shares sessions (transaction or statement mode) and loses \
+                        prepared statements: use session mode, or PgBouncer from 1.21 on with max_prepared_statements";
+            }
+            Ok(Some(Sharing::SharedPrepared)) if !commits_to_disk(&connector).await => {
+                return "a pooler between this server and PostgreSQL shares sessions (transaction mode), and theirs do not wait \
+                        for the disk: ALTER ROLE … SET synchronous_commit = on, or use session mode";
+            }
+            Ok(Some(Sharing::SharedPrepared)) => {
+                tracing::warn!(
+                    database = connector.address(),
+                    "a pooler shares sessions (transaction mode), so that time limits and other settings of sessions hold by \
+                     chance: use session mode"
+                );
+                return std::future::pending().await;
+            }
+            Ok(Some(Sharing::Own)) => return std::future::pending().await,
+            Ok(None) | Err(_) => sleep(DB_ROLE_CHECK_PAUSE).await,
+        }
+    }
+}
