@@ -157,7 +157,9 @@ impl AdjustCustody {
                     unit: self.unit.clone(),
                     account: Some(CUSTODY),
                 },
-                refusal => refusal.into_error(&self.unit, self.quantity.negated()),
+                refusal => refusal
+                    .into_error(&self.unit, self.quantity.negated())
+                    .in_account(CUSTODY),
             })?;
         let custody = owner.balance_after(&movement, AccountId::OWN);
         let time = owner.next_time(now);

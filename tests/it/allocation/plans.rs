@@ -224,7 +224,7 @@ const ENTRIES: &str = "
     UPDATE allocation SET updated_at = 'epoch'::timestamptz + client_external_id::int * interval '1 second';
     INSERT INTO entry
         SELECT owner_id, '00000000-0000-0000-0000-000000000001', currency,
-               row_number() OVER (PARTITION BY owner_id ORDER BY updated_at), -1, 1, 0, 1, 'RESERVE', id, updated_at
+               row_number() OVER (PARTITION BY owner_id ORDER BY updated_at), -1, 1, 0, 1, 'RESERVE', id, updated_at, 1
           FROM allocation;
     ANALYZE allocation, entry";
 

@@ -221,7 +221,6 @@ fn patching(world: &World<'_>) -> Vec<Step> {
             &at_nine(patch(NOBODY, path, "E", "")),
         ),
         world.step("VERSION_MISMATCH", &at_nine(patch(id, path, "E", ""))),
-        world.step("INVALID_REQUEST", &patch(id, "/detail/order", "E", "")),
         world.step("PATCH_TEST_FAILED", &patch(id, path, "E", "")),
         world.step(SERVED, &patch(id, path, "D", "")),
     ]);
