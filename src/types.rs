@@ -3,6 +3,7 @@
 pub mod amount;
 pub mod content;
 pub mod ids;
+pub mod nearest;
 pub mod page;
 pub mod principal;
 pub mod read_class;
