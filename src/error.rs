@@ -10,6 +10,7 @@ use crate::types::ids::{
     ActionId, AllocationId, ClientId, CompanyId, ConnectionId, EnterpriseId, PartnerId,
 };
 use crate::types::read_class::ReadClass;
+use crate::types::time::Time;
 use crate::types::unit::Unit;
 
 /// The result of everything that a call can ask for.
@@ -52,6 +53,13 @@ pub enum Error {
         /// The request field that holds the key.
         field: &'static str,
     },
+    /// The idempotency key was used before with other content, and belongs to a record of the caller's.
+    RecordKeyReused {
+        /// The request field that holds the key.
+        field: &'static str,
+        /// The record that the key was used for.
+        holder: KeyHolder,
+    },
     /// There is no such client; `None`: the enterprise has no client.
     ClientNotFound(Option<ClientId>),
     /// There is no such partner, or the caller may not see it.
@@ -87,7 +95,7 @@ pub enum Error {
     /// The firm has another CAS allocation with this source id already.
     SourceIdTaken(String),
     /// The tenant has a bucket with this id and other content already.
-    BucketExists(String),
+    BucketExists(KeyHolder),
 
     /// The record is not at the version that the caller expected.
     VersionMismatch {
@@ -101,6 +109,15 @@ pub enum Error {
         /// The final status that the record has.
         status: &'static str,
     },
+    /// The reserve is final.
+    ReserveClosed(Box<ClosedReserve>),
+    /// The bucket is CLOSED, which is final.
+    BucketClosed {
+        /// The id of the bucket in its tenant.
+        bucket: String,
+        /// The time of the closing, if it is known.
+        since: Option<Time>,
+    },
     /// The direction of the connection is disabled.
     ConnectionInactive {
         /// The direction: `allocation` or `deallocation`.
@@ -109,12 +126,7 @@ pub enum Error {
         reason: String,
     },
     /// The bucket's state does not allow the call.
-    BucketNotUsable {
-        /// The bucket's status by the database's clock.
-        status: &'static str,
-        /// The rule that the state breaks, as a clause: `it is valid from …`.
-        reason: String,
-    },
+    BucketNotUsable(Box<UnusableBucket>),
     /// A `test` operation of a patch found another value.
     PatchTestFailed {
         /// Position of the operation in the request, from 0.
@@ -136,6 +148,10 @@ pub enum Error {
         /// The currency or unit of both amounts.
         unit: Unit,
     },
+    /// A bucket, or a reserve of it, has less than the call would take.
+    BucketShort(Box<BucketShortage>),
+    /// A bucket would hold more than it can.
+    BucketFull(Box<BucketOverflow>),
     /// A balance would have more than 28 digits.
     BalanceLimit {
         /// The currency or unit of the balance.
@@ -167,6 +183,83 @@ pub enum Error {
     MethodUnknown,
     /// A bug or a broken invariant. The text goes to the log only, never to the caller.
     Internal(String, Outcome),
+}
+
+/// The record that a key belongs to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyHolder {
+    /// The id of the record, as calls take it.
+    pub id: String,
+    /// The record's version; `None` if it was deleted, or if its kind has no version.
+    pub version: Option<i64>,
+}
+
+/// A reserve of a bucket that is final.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClosedReserve {
+    /// The id of the reserve.
+    pub reserve: ActionId,
+    /// The final status that it has.
+    pub status: &'static str,
+    /// How it became final, as a predicate: `expired`.
+    pub ended: &'static str,
+    /// The time at which it became final.
+    pub since: Time,
+}
+
+/// A bucket whose state does not allow a call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnusableBucket {
+    /// The id of the bucket in its tenant.
+    pub bucket: String,
+    /// The bucket's status by the database's clock.
+    pub status: &'static str,
+    /// Since when it has the status, if that is known.
+    pub since: Option<Time>,
+    /// The rule that the state breaks and what can be done, as a predicate: `is valid from …`.
+    pub reason: String,
+    /// What is available and what is reserved, where that stands in the way.
+    pub values: Option<(Amount, Amount, Unit)>,
+}
+
+/// A bucket, or a reserve of it, that has less than a call would take.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BucketShortage {
+    /// The id of the bucket in its tenant.
+    pub bucket: String,
+    /// The reserve that was to be used; none: what is available.
+    pub reserve: Option<ActionId>,
+    /// The amount that is there.
+    pub available: Amount,
+    /// The amount that the call would take.
+    pub requested: Amount,
+    /// The unit of both amounts.
+    pub unit: Unit,
+}
+
+/// A bucket that would hold more than it can.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BucketOverflow {
+    /// The id of the bucket in its tenant.
+    pub bucket: String,
+    /// The amount that the call would add.
+    pub requested: Amount,
+    /// The unit of the amount.
+    pub unit: Unit,
+    /// The rule that the amount breaks.
+    pub rule: BucketLimit,
+}
+
+/// What limits the amounts of a bucket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BucketLimit {
+    /// Remaining and reserved value together are less than [`Amount::DECIMAL_LIMIT`].
+    Value {
+        /// What they are now.
+        total: Amount,
+    },
+    /// What has entered and left the bucket is counted in 28 digits.
+    Turnover,
 }
 
 /// Whether a failed write may have been applied.

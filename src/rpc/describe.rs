@@ -7,12 +7,16 @@ use std::time::Duration;
 
 use tonic::Code;
 
-use crate::error::{Error, Outcome, Violation, Violations};
+use crate::error::{
+    BucketLimit, BucketOverflow, BucketShortage, ClosedReserve, Error, KeyHolder, Outcome,
+    UnusableBucket, Violation, Violations,
+};
 use crate::limits::{REQUEST_BYTES_MAX, RETRY_DELAY, VIOLATION_CHARS_MAX, VIOLATIONS_MAX};
 use crate::proto::common::v1::ErrorReason as Reason;
 use crate::types::amount::Amount;
 use crate::types::ids::{ClientId, EnterpriseId, PartnerId};
 use crate::types::read_class::ReadClass;
+use crate::types::time::Time;
 use crate::types::unit::Unit;
 
 /// The text for a company that is invalid or unknown, to the letter of the catalogue's source document.
@@ -95,6 +99,7 @@ pub(crate) fn describe(error: &Error) -> ErrorDescription {
         Error::NoOesLicense => no_oes_license(),
         Error::PartnerAccessDenied => partner_access_denied(),
         Error::IdempotencyKeyReused { field } => idempotency_key_reused(field),
+        Error::RecordKeyReused { field, holder } => record_key_reused(field, holder),
         Error::ClientNotFound(id) => client_not_found(id.as_ref()),
         Error::PartnerNotFound(id) => not_found(Reason::PartnerNotFound, "partner", id),
         Error::ConnectionNotFound(id) => not_found(Reason::ConnectionNotFound, "connection", id),
@@ -110,11 +115,13 @@ pub(crate) fn describe(error: &Error) -> ErrorDescription {
             partners_connection_id,
         } => connection_exists(*partner, partners_connection_id),
         Error::SourceIdTaken(id) => source_id_taken(id),
-        Error::BucketExists(id) => bucket_exists(id),
+        Error::BucketExists(holder) => bucket_exists(holder),
         Error::VersionMismatch { expected, actual } => version_mismatch(*expected, *actual),
         Error::AlreadyTerminal { status } => already_terminal(status),
+        Error::ReserveClosed(reserve) => reserve_closed(reserve),
+        Error::BucketClosed { bucket, since } => bucket_closed(bucket, *since),
         Error::ConnectionInactive { direction, reason } => connection_inactive(direction, reason),
-        Error::BucketNotUsable { status, reason } => bucket_not_usable(status, reason),
+        Error::BucketNotUsable(bucket) => bucket_not_usable(bucket),
         Error::PatchTestFailed { index } => patch_test_failed(*index),
         Error::LimitReached { what, limit } => limit_reached(what, *limit),
         Error::InsufficientBalance {
@@ -122,6 +129,8 @@ pub(crate) fn describe(error: &Error) -> ErrorDescription {
             requested,
             unit,
         } => insufficient_balance(*available, *requested, unit),
+        Error::BucketShort(shortage) => bucket_short(shortage),
+        Error::BucketFull(overflow) => bucket_full(overflow),
         Error::BalanceLimit { unit } => balance_limit(unit),
         Error::Contention => contention(),
         Error::Overloaded => overloaded(),
@@ -291,6 +300,30 @@ fn idempotency_key_reused(field: &str) -> ErrorDescription {
         .with("field", field)
 }
 
+fn record_key_reused(field: &str, holder: &KeyHolder) -> ErrorDescription {
+    let text = cut(&format!(
+        "`{field}` was used before with other content, for {}: send a new value, or the first request unchanged.",
+        holder_text(holder)
+    ));
+    let described = ErrorDescription::new(Code::AlreadyExists, Reason::IdempotencyKeyReused, text);
+    with_holder(described.with("field", field), holder)
+}
+
+fn holder_text(KeyHolder { id, version }: &KeyHolder) -> String {
+    match version {
+        Some(version) => format!("the record {id} (version {version})"),
+        None => format!("the record {id}"),
+    }
+}
+
+fn with_holder(described: ErrorDescription, holder: &KeyHolder) -> ErrorDescription {
+    let described = described.with("id", &holder.id);
+    match holder.version {
+        Some(version) => described.with("version", version),
+        None => described,
+    }
+}
+
 fn client_exists(enterprise: EnterpriseId, client: ClientId) -> ErrorDescription {
     let text = format!("The enterprise {enterprise} has a client already: {client}.");
     ErrorDescription::new(Code::AlreadyExists, Reason::ClientExists, text)
@@ -312,12 +345,13 @@ fn source_id_taken(id: &str) -> ErrorDescription {
         .with("field", "source_id")
 }
 
-fn bucket_exists(id: &str) -> ErrorDescription {
-    let text = cut(&format!(
-        "There is a bucket {id:?} with other content already."
-    ));
-    ErrorDescription::new(Code::AlreadyExists, Reason::BucketExists, text)
-        .with("field", "bucket.id")
+fn bucket_exists(holder: &KeyHolder) -> ErrorDescription {
+    let text = format!(
+        "There is a bucket {} with other content already: send another id, or use UpdateBucket.",
+        shown_id(&holder.id)
+    );
+    let described = ErrorDescription::new(Code::AlreadyExists, Reason::BucketExists, text);
+    with_holder(described.with("field", "bucket.id"), holder)
 }
 
 // State and balance.
@@ -341,6 +375,40 @@ fn already_terminal(status: &str) -> ErrorDescription {
     precondition(Reason::AlreadyTerminal, status, text).with("status", status)
 }
 
+fn reserve_closed(closed: &ClosedReserve) -> ErrorDescription {
+    let ClosedReserve {
+        reserve,
+        status,
+        ended,
+        since,
+    } = closed;
+    let text =
+        format!("The reserve {reserve} {ended} at {since}: it is {status}, and that is final.");
+    precondition(Reason::AlreadyTerminal, reserve.to_string(), text)
+        .with("status", status)
+        .with("id", reserve)
+        .with("since", since)
+}
+
+fn bucket_closed(bucket: &str, since: Option<Time>) -> ErrorDescription {
+    let when = since.map_or(String::new(), |since| format!(" at {since}"));
+    let text = format!(
+        "The bucket {} was closed{when}: CLOSED is final.",
+        shown_id(bucket)
+    );
+    let described = precondition(Reason::AlreadyTerminal, bucket, text)
+        .with("status", "CLOSED")
+        .with("bucket_id", bucket);
+    with_since(described, since)
+}
+
+fn with_since(described: ErrorDescription, since: Option<Time>) -> ErrorDescription {
+    match since {
+        Some(since) => described.with("since", since),
+        None => described,
+    }
+}
+
 fn connection_inactive(direction: &str, why: &str) -> ErrorDescription {
     let text = cut(&format!(
         "The connection does not accept {direction}s: {why}"
@@ -348,11 +416,26 @@ fn connection_inactive(direction: &str, why: &str) -> ErrorDescription {
     precondition(Reason::ConnectionInactive, direction, text).with("direction", direction)
 }
 
-fn bucket_not_usable(status: &str, why: &str) -> ErrorDescription {
-    let text = cut(&format!(
-        "The state of the bucket does not allow this: {why}."
-    ));
-    precondition(Reason::BucketNotUsable, status, text).with("status", status)
+fn bucket_not_usable(unusable: &UnusableBucket) -> ErrorDescription {
+    let UnusableBucket {
+        bucket,
+        status,
+        since,
+        reason,
+        values,
+    } = unusable;
+    let text = format!("The bucket {} {reason}.", shown_id(bucket));
+    let described = precondition(Reason::BucketNotUsable, bucket, text)
+        .with("status", status)
+        .with("bucket_id", bucket);
+    let described = with_since(described, *since);
+    match values {
+        Some((available, reserved, unit)) => described
+            .with("available", available)
+            .with("reserved", reserved)
+            .with_unit(unit),
+        None => described,
+    }
 }
 
 fn patch_test_failed(index: usize) -> ErrorDescription {
@@ -374,6 +457,67 @@ fn insufficient_balance(available: Amount, requested: Amount, unit: &Unit) -> Er
         .with("requested", requested)
         .with_unit(unit)
 }
+
+fn bucket_short(shortage: &BucketShortage) -> ErrorDescription {
+    let BucketShortage {
+        bucket,
+        reserve,
+        available,
+        requested,
+        unit,
+    } = shortage;
+    let id = shown_id(bucket);
+    let text = match reserve {
+        None => format!("The bucket {id} has {available} {unit} remaining: {requested} requested."),
+        Some(reserve) => format!(
+            "The reserve {reserve} of the bucket {id} holds {available} {unit}: {requested} requested."
+        ),
+    };
+    let described = precondition(Reason::InsufficientBalance, bucket, text)
+        .with("available", available)
+        .with("requested", requested)
+        .with("bucket_id", bucket)
+        .with_unit(unit);
+    match reserve {
+        Some(reserve) => described.with("id", reserve),
+        None => described,
+    }
+}
+
+fn bucket_full(overflow: &BucketOverflow) -> ErrorDescription {
+    let BucketOverflow {
+        bucket,
+        requested,
+        unit,
+        rule,
+    } = overflow;
+    let id = shown_id(bucket);
+    let (text, limit) = match rule {
+        BucketLimit::Value { total } => (
+            format!(
+                "The bucket {id} has {total} {unit}, remaining and reserved together: with {requested} more it \
+                 would not stay below {}.",
+                Amount::DECIMAL_LIMIT
+            ),
+            BUCKET_VALUE_MAX.into(),
+        ),
+        BucketLimit::Turnover => (
+            format!(
+                "What has been moved into and out of the bucket {id} is counted in 28 digits, and {requested} {unit} \
+                 would not fit: use fewer digits after the point, or another bucket."
+            ),
+            "9".repeat(28),
+        ),
+    };
+    precondition(Reason::BalanceLimit, bucket, text)
+        .with("limit", limit)
+        .with("requested", requested)
+        .with("bucket_id", bucket)
+        .with_unit(unit)
+}
+
+/// The largest value of a bucket.
+const BUCKET_VALUE_MAX: &str = "9999999999999999.999999999999";
 
 fn balance_limit(unit: &Unit) -> ErrorDescription {
     let text = format!("The balance of {unit} would have more than 28 digits.");
@@ -476,6 +620,15 @@ fn internal() -> ErrorDescription {
     let text = "Internal error; `google.rpc.RequestInfo` has the id to report it by.";
     ErrorDescription::new(Code::Internal, Reason::Internal, text)
         .with_detail(ErrorDetail::RequestId)
+}
+
+/// An id that a caller chose, in quotes, of which at most 40 characters are shown: the metadata has it whole.
+fn shown_id(id: &str) -> String {
+    const SHOWN_CHARS_MAX: usize = 40;
+    match id.char_indices().nth(SHOWN_CHARS_MAX) {
+        None => format!("{id:?}"),
+        Some((end, _)) => format!("{:?}…", &id[..end]),
+    }
 }
 
 /// Cuts a text to [`VIOLATION_CHARS_MAX`] characters, of which the last is then an ellipsis.

@@ -1,11 +1,12 @@
 //! The requests of reads.
 
-use crate::bucket::convert::values::{kind_of, status_of, usage_of};
+use crate::bucket::convert::values::{kinds_of, status_of, usage_of};
 use crate::bucket::convert::view::BucketView;
 use crate::bucket::model::{
-    Accumulate, Accumulated, ActionCursor, ActionList, BucketFilter, Cursor, List,
+    Accumulate, Accumulated, ActionCursor, ActionList, BucketFilter, BucketSums, Cursor, List,
 };
 use crate::error::{Error, Result};
+use crate::ledger::bucket::model::BucketStatus;
 use crate::limits::{BUCKETS_PAGE_MAX, ID_CHARS_MAX};
 use crate::proto::bucket::v1 as pb;
 use crate::rpc::page_token::Binding;
@@ -94,7 +95,10 @@ pub(in crate::bucket) fn action_list(
     let page: Page<ActionCursor> = read.page(0, size, &token, binding);
     read.finish()?;
     let list = ActionList {
-        kinds: kinds.into_iter().filter_map(kind_of).collect(),
+        kinds: kinds
+            .into_iter()
+            .flat_map(|shown| kinds_of(shown).iter().copied())
+            .collect(),
         buckets,
         party_accounts,
         request_ids,
@@ -135,11 +139,27 @@ pub(in crate::bucket) fn accumulate(
 
 impl From<Accumulated> for pb::AccumulatedBalance {
     fn from(accumulated: Accumulated) -> Self {
+        let sums = accumulated.sums;
+        let by_status = accumulated.by_status.into_iter();
         Self {
             units: accumulated.unit.to_string(),
-            available: accumulated.available,
-            reserved: accumulated.held,
-            bucket_count: accumulated.buckets,
+            available: sums.available,
+            reserved: sums.held,
+            bucket_count: sums.buckets,
+            usable: sums.usable,
+            by_status: by_status.map(Into::into).collect(),
+        }
+    }
+}
+
+impl From<(BucketStatus, BucketSums)> for pb::StatusBalance {
+    fn from((status, sums): (BucketStatus, BucketSums)) -> Self {
+        Self {
+            status: pb::BucketStatus::from(status).into(),
+            usable: sums.usable,
+            available: sums.available,
+            reserved: sums.held,
+            bucket_count: sums.buckets,
         }
     }
 }

@@ -36,8 +36,9 @@ async fn every_relation_of_the_schema_has_privileges() {
 }
 
 /// What is appended once, and which no server can change therefore.
-const APPENDED: [&str; 7] = [
+const APPENDED: [&str; 8] = [
     "adjustment",
+    "bucket_key",
     "bucket_product",
     "bucket_update",
     "client",
