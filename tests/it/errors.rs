@@ -69,10 +69,10 @@ fn documented(reason: ErrorReason) -> (Code, Details, &'static [&'static str]) {
         Reason::NoResults => (Code::NotFound, Resource("allocation"), &[]),
         Reason::BucketNotFound => (Code::NotFound, Resource("bucket"), &[]),
         Reason::ActionNotFound => (Code::NotFound, Resource("balance_action"), &[]),
-        Reason::IdempotencyKeyReused
-        | Reason::SourceIdTaken
-        | Reason::ConnectionExists
-        | Reason::BucketExists => (Code::AlreadyExists, Nothing, &["field"]),
+        Reason::IdempotencyKeyReused | Reason::SourceIdTaken | Reason::ConnectionExists => {
+            (Code::AlreadyExists, Nothing, &["field"])
+        }
+        Reason::BucketExists => (Code::AlreadyExists, Nothing, &["field", "id", "version"]),
         Reason::ClientExists => (Code::AlreadyExists, Nothing, &[]),
         Reason::VersionMismatch => (
             Code::Aborted,
@@ -80,9 +80,12 @@ fn documented(reason: ErrorReason) -> (Code, Details, &'static [&'static str]) {
             &["actual_version", "expected_version"],
         ),
         Reason::Contention => (Code::Aborted, Retry, &[]),
-        Reason::AlreadyTerminal | Reason::BucketNotUsable => {
-            (Code::FailedPrecondition, Precondition, &["status"])
-        }
+        Reason::AlreadyTerminal => (Code::FailedPrecondition, Precondition, &["status"]),
+        Reason::BucketNotUsable => (
+            Code::FailedPrecondition,
+            Precondition,
+            &["bucket_id", "since", "status"],
+        ),
         Reason::PatchTestFailed => (Code::FailedPrecondition, Precondition, &["index"]),
         Reason::ConnectionInactive => (Code::FailedPrecondition, Precondition, &["direction"]),
         Reason::LimitReached => (Code::FailedPrecondition, Precondition, &["limit"]),
