@@ -106,7 +106,7 @@ pub enum Error {
         holder: KeyHolder,
     },
     /// The tenant has a bucket with this id and other content already.
-    BucketExists(String),
+    BucketExists(KeyHolder),
 
     /// The record is not at the version that the caller expected.
     VersionMismatch {
@@ -119,6 +119,15 @@ pub enum Error {
     AlreadyTerminal {
         /// The final status that the record has.
         status: &'static str,
+    },
+    /// The reserve is final.
+    ReserveClosed(Box<ClosedReserve>),
+    /// The bucket is CLOSED, which is final.
+    BucketClosed {
+        /// The id of the bucket in its tenant.
+        bucket: String,
+        /// The time of the closing, if it is known.
+        since: Option<Time>,
     },
     /// The allocation has a final status, and another one than the call asks for.
     AllocationFinal(FinalAllocation),
@@ -140,12 +149,7 @@ pub enum Error {
         reason: String,
     },
     /// The bucket's state does not allow the call.
-    BucketNotUsable {
-        /// The bucket's status by the database's clock.
-        status: &'static str,
-        /// The rule that the state breaks, as a clause: `it is valid from …`.
-        reason: String,
-    },
+    BucketNotUsable(Box<UnusableBucket>),
     /// A `test` operation of a patch found another value.
     PatchTestFailed {
         /// Position of the operation in the request, from 0.
@@ -182,6 +186,10 @@ pub enum Error {
         /// The account as callers know it, `custody` or the id of a connection; `None` for a bucket.
         account: Option<String>,
     },
+    /// A bucket, or a reserve of it, has less than the call would take.
+    BucketShort(Box<BucketShortage>),
+    /// A bucket would hold more than it can.
+    BucketFull(Box<BucketOverflow>),
     /// A balance would have more than 28 digits.
     BalanceLimit {
         /// The currency or unit of the balance.
@@ -295,6 +303,74 @@ pub struct SchemaVersions {
     pub found: Option<String>,
     /// The last migration of this version.
     pub needed: String,
+}
+
+/// A reserve of a bucket that is final.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClosedReserve {
+    /// The id of the reserve.
+    pub reserve: ActionId,
+    /// The final status that it has.
+    pub status: &'static str,
+    /// How it became final, as a predicate: `expired`.
+    pub ended: &'static str,
+    /// The time at which it became final.
+    pub since: Time,
+}
+
+/// A bucket whose state does not allow a call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnusableBucket {
+    /// The id of the bucket in its tenant.
+    pub bucket: String,
+    /// The bucket's status by the database's clock.
+    pub status: &'static str,
+    /// Since when it has the status, if that is known.
+    pub since: Option<Time>,
+    /// The rule that the state breaks and what can be done, as a predicate: `is valid from …`.
+    pub reason: String,
+    /// What is available and what is reserved, where that stands in the way.
+    pub values: Option<(Amount, Amount, Unit)>,
+}
+
+/// A bucket, or a reserve of it, that has less than a call would take.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BucketShortage {
+    /// The id of the bucket in its tenant.
+    pub bucket: String,
+    /// The reserve that was to be used; none: what is available.
+    pub reserve: Option<ActionId>,
+    /// The amount that is there.
+    pub available: Amount,
+    /// The amount that the call would take.
+    pub requested: Amount,
+    /// The unit of both amounts.
+    pub unit: Unit,
+}
+
+/// A bucket that would hold more than it can.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BucketOverflow {
+    /// The id of the bucket in its tenant.
+    pub bucket: String,
+    /// The amount that the call would add.
+    pub requested: Amount,
+    /// The unit of the amount.
+    pub unit: Unit,
+    /// The rule that the amount breaks.
+    pub rule: BucketLimit,
+}
+
+/// What limits the amounts of a bucket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BucketLimit {
+    /// Remaining and reserved value together are less than [`Amount::DECIMAL_LIMIT`].
+    Value {
+        /// What they are now.
+        total: Amount,
+    },
+    /// What has entered and left the bucket is counted in 28 digits.
+    Turnover,
 }
 
 /// Whether a failed write may have been applied.

@@ -176,6 +176,10 @@ pub const RPCS: &[Rpc] = &[
         WRITE_BUCKETS,
     ),
     write(
+        "/earmark.bucket.v1.BucketService/CloseBucket",
+        WRITE_BUCKETS,
+    ),
+    write(
         "/earmark.bucket.v1.BucketService/TopupBalance",
         WRITE_BUCKETS,
     ),

@@ -8,7 +8,7 @@ mod reference;
 mod values;
 mod view;
 
-pub(super) use action::{adjust, deduct, reserve, topup, transfer, unreserve};
+pub(super) use action::{adjust, close, deduct, reserve, topup, transfer, unreserve};
 pub(super) use bucket::{create, update};
 pub(super) use reads::{accumulate, action_list, get, get_action, list};
 pub(super) use view::base;

@@ -8,9 +8,10 @@ pub(super) use details::{ActionDetails, BucketDetails, ObjectClass, RecurringPer
 
 use crate::error::Error;
 use crate::ledger::account::Balance;
+use crate::ledger::bucket::delta::{ActionValues, ValueDelta};
 use crate::ledger::bucket::model::{
-    ActionEffect, ActionKind, ActionStatus, BalanceAction, BucketStatus, CostOwner, UsageType,
-    Validity,
+    ActionEffect, ActionKind, ActionStatus, BalanceAction, BucketStatus, Cost, CostOwner,
+    UsageType, Validity,
 };
 use crate::ledger::bucket::request::BucketReply;
 use crate::limits::ID_CHARS_MAX;
@@ -75,12 +76,41 @@ impl TryFrom<&BucketReply> for BucketRecord {
     }
 }
 
+/// What a listed action did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ListedKind {
+    /// The bucket was created with a value. It is not stored as an action: the bucket has its amount and time.
+    Opening,
+    /// An action that is stored.
+    Stored(ActionKind),
+}
+
+impl ListedKind {
+    /// The name by which statements select it.
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Opening => OPENING,
+            Self::Stored(kind) => kind.as_str(),
+        }
+    }
+
+    /// The kind with the name that a statement selected.
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        match text {
+            OPENING => Some(Self::Opening),
+            stored => ActionKind::parse(stored).map(Self::Stored),
+        }
+    }
+}
+
+const OPENING: &str = "OPENING";
+
 /// A balance action as callers see it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct BucketActionRecord {
     /// Ids are in the order of creation.
     pub id: ActionId,
-    pub kind: ActionKind,
+    pub kind: ListedKind,
     pub status: ActionStatus,
     /// The bucket's id in the tenant.
     pub bucket: String,
@@ -90,6 +120,8 @@ pub(super) struct BucketActionRecord {
     pub amount: Amount,
     /// Of a reserve: what it still holds.
     pub remaining: Option<Amount>,
+    /// What was given back of a reserve: by this deduction from it, or by its own expiry if it is the reserve.
+    pub returned: Option<Amount>,
     /// Of a reserve: the time at which it is released unless it is closed before.
     pub expire_time: Option<Time>,
     /// The reserve that was released, or that was drawn from.
@@ -105,9 +137,77 @@ pub(super) struct BucketActionRecord {
     pub created_at: Time,
     /// The time of the last movement that changed it.
     pub updated_at: Time,
+    /// What it has changed of each listed bucket so far: its own first.
+    pub deltas: Vec<BucketDelta>,
+}
+
+/// The buckets of an action whose changes are shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct ListedEnds {
+    /// The bucket that the action belongs to.
+    pub own: bool,
+    /// Of a transfer: the bucket that receives.
+    pub receiver: bool,
+}
+
+impl ListedEnds {
+    /// Both buckets, where no filter chooses one.
+    pub(super) const ALL: Self = Self {
+        own: true,
+        receiver: true,
+    };
+}
+
+/// What an action has changed of a bucket so far.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct BucketDelta {
+    /// The bucket's id in the tenant.
+    pub bucket: String,
+    pub delta: ValueDelta,
 }
 
 impl BucketActionRecord {
+    /// The action with what it has changed of each listed bucket so far.
+    ///
+    /// # Errors
+    /// A sum needs more than 28 digits, which the movement itself would have been refused for.
+    pub(super) fn with_deltas(mut self, listed: ListedEnds) -> Result<Self, Error> {
+        let too_long = || Error::internal("a change of a bucket has more than 28 digits");
+        let opening = ValueDelta {
+            remaining: self.amount,
+            reserved: Amount::ZERO,
+        };
+        let values = self.values();
+        if listed.own {
+            let delta = match values {
+                None => opening,
+                Some(values) => values.own_delta().ok_or_else(too_long)?,
+            };
+            let bucket = self.bucket.clone();
+            self.deltas.push(BucketDelta { bucket, delta });
+        }
+        let receiver = self.receiver.clone().filter(|_| listed.receiver);
+        if let Some((values, bucket)) = values.zip(receiver) {
+            let delta = values.receiver_delta().ok_or_else(too_long)?;
+            self.deltas.push(BucketDelta { bucket, delta });
+        }
+        Ok(self)
+    }
+
+    /// What decides how values change; none for an opening.
+    fn values(&self) -> Option<ActionValues> {
+        let ListedKind::Stored(kind) = self.kind else {
+            return None;
+        };
+        Some(ActionValues {
+            kind,
+            amount: self.amount,
+            returned: self.returned,
+            uses_reserve: kind == ActionKind::Deduct && self.reserve.is_some(),
+            cost: self.cost.map(|(amount, owner)| Cost { amount, owner }),
+        })
+    }
+
     /// The cursor of the page that follows it.
     pub(super) fn cursor(&self) -> ActionCursor {
         ActionCursor(self.id)
@@ -121,13 +221,14 @@ impl TryFrom<BalanceAction> for BucketActionRecord {
     fn try_from(action: BalanceAction) -> Result<Self, Error> {
         let mut shown = Self {
             id: action.id,
-            kind: action.kind(),
+            kind: ListedKind::Stored(action.kind()),
             status: action.status,
             bucket: action.bucket,
             request_id: action.request_id,
             unit: action.unit,
             amount: action.amount,
             remaining: None,
+            returned: None,
             expire_time: None,
             reserve: None,
             receiver: None,
@@ -136,21 +237,29 @@ impl TryFrom<BalanceAction> for BucketActionRecord {
             details: ActionDetails::parse(&action.details.0)?,
             created_at: action.created_at,
             updated_at: action.updated_at,
+            deltas: Vec::new(),
         };
         match action.effect {
-            ActionEffect::Topup | ActionEffect::Adjust | ActionEffect::Deduct(None) => {}
+            ActionEffect::Topup
+            | ActionEffect::Adjust
+            | ActionEffect::WriteOff
+            | ActionEffect::Deduct(None) => {}
             ActionEffect::Transfer(transfer) => {
                 shown.receiver = Some(transfer.receiver_bucket);
                 shown.cost = transfer.cost.map(|cost| (cost.amount, cost.owner));
             }
             ActionEffect::Reserve(reserve) => {
                 shown.remaining = Some(reserve.remaining);
+                shown.returned = reserve.expired;
                 shown.expire_time = reserve.expire_time;
             }
             ActionEffect::Unreserve { reserve } => shown.reserve = Some(reserve),
-            ActionEffect::Deduct(Some(drawn)) => shown.reserve = Some(drawn.reserve),
+            ActionEffect::Deduct(Some(drawn)) => {
+                shown.reserve = Some(drawn.reserve);
+                shown.returned = Some(drawn.returned);
+            }
         }
-        Ok(shown)
+        shown.with_deltas(ListedEnds::ALL)
     }
 }
 
@@ -189,9 +298,10 @@ impl PageCursor for Cursor {
 /// lets every action pass.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct ActionList {
-    pub kinds: Vec<ActionKind>,
+    pub kinds: Vec<ListedKind>,
     /// Buckets by their ids in the tenant: their own actions, and transfers to them.
     pub buckets: Vec<String>,
+    /// The same for all buckets that belong to these party accounts now.
     pub party_accounts: Vec<String>,
     pub request_ids: Vec<String>,
     /// The first time that is listed.
@@ -235,9 +345,17 @@ impl PageCursor for UnitCursor {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Accumulated {
     pub unit: Unit,
-    /// A decimal that may have more digits than an amount.
+    pub sums: BucketSums,
+    /// The same for the buckets of each status, by the clock of the read.
+    pub by_status: Vec<(BucketStatus, BucketSums)>,
+}
+
+/// What some buckets hold together: decimals that may have more digits than an amount.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct BucketSums {
+    /// What is available in those that are ACTIVE and within their validity.
+    pub usable: String,
     pub available: String,
-    /// A decimal in the same form.
     pub held: String,
     /// The number of buckets.
     pub buckets: i64,

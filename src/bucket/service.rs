@@ -157,6 +157,23 @@ impl Rpcs for BucketService {
         .await
     }
 
+    async fn close_bucket(
+        &self,
+        request: Request<pb::CloseBucketRequest>,
+    ) -> Result<Response<pb::CloseBucketResponse>, Status> {
+        answer(request, async |call, message| {
+            let command = convert::close(&message, &call.caller)?;
+            let tenant = call.caller.require_tenant()?;
+            let reply = self.carry_out(command(tenant), call).await?;
+            let message = pb::CloseBucketResponse {
+                balance_action: reply.action,
+                bucket: reply.bucket,
+            };
+            Ok(Answer::new(message, reply.replayed))
+        })
+        .await
+    }
+
     async fn topup_balance(
         &self,
         request: Request<pb::TopupBalanceRequest>,

@@ -47,6 +47,7 @@ pub const TABLES: &[(&str, TableUse)] = &[
     ("allocation", TableUse::Change),
     ("bucket", TableUse::Change),
     ("bucket_action", TableUse::Change),
+    ("bucket_key", TableUse::Append),
     ("bucket_product", TableUse::Append),
     ("bucket_update", TableUse::Append),
     ("cas_allocation", TableUse::Remove),

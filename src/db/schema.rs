@@ -165,6 +165,18 @@ diesel::table! {
         version -> BigInt,
         created_at -> Timestamptz,
         updated_at -> Timestamptz,
+        status_since -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
+    bucket_key (owner_id, rpc, request_id) {
+        owner_id -> Uuid,
+        rpc -> Text,
+        request_id -> Text,
+        content_hash -> Bytea,
+        own_version -> BigInt,
+        created_at -> Timestamptz,
     }
 }
 
@@ -297,6 +309,7 @@ diesel::allow_tables_to_appear_in_same_query!(
     allocation,
     adjustment,
     bucket,
+    bucket_key,
     bucket_product,
     bucket_update,
     bucket_action,

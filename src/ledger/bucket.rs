@@ -2,6 +2,8 @@
 
 mod act;
 mod action_context;
+mod close;
+pub mod delta;
 mod find;
 mod judge;
 mod kind;

@@ -9,8 +9,9 @@ use std::time::Duration;
 use tonic::Code;
 
 use crate::error::{
-    AdjustmentHolder, DatabaseRefusal, Error, FinalAllocation, KeyHolder, Outcome, SchemaVersions,
-    TakenId, Violations,
+    AdjustmentHolder, BucketLimit, BucketOverflow, BucketShortage, ClosedReserve, DatabaseRefusal,
+    Error, FinalAllocation, KeyHolder, Outcome, SchemaVersions, TakenId, UnusableBucket,
+    Violations,
 };
 use crate::limits::{
     ENTERPRISE_CURRENCIES_MAX, REQUEST_BYTES_MAX, RESPONSE_BYTES_MAX, RETRY_DELAY,
@@ -20,6 +21,7 @@ use crate::proto::common::v1::ErrorReason as Reason;
 use crate::types::amount::Amount;
 use crate::types::ids::{ClientId, ConnectionId, EnterpriseId};
 use crate::types::read_class::ReadClass;
+use crate::types::time::Time;
 use crate::types::unit::Unit;
 
 /// The text for a company that is invalid or unknown, to the letter of the catalogue's source document.
@@ -123,9 +125,11 @@ pub(crate) fn describe(error: &Error) -> ErrorDescription {
         Error::PartnerExists(taken) => partner_exists(taken),
         Error::ConnectionExists(taken) => connection_exists(taken),
         Error::SourceIdTaken { source_id, holder } => source_id_taken(source_id, holder),
-        Error::BucketExists(id) => bucket_exists(id),
+        Error::BucketExists(holder) => bucket_exists(holder),
         Error::VersionMismatch { expected, actual } => version_mismatch(*expected, *actual),
         Error::AlreadyTerminal { status } => already_terminal(status),
+        Error::ReserveClosed(reserve) => reserve_closed(reserve),
+        Error::BucketClosed { bucket, since } => bucket_closed(bucket, *since),
         Error::AllocationFinal(of) => allocation_final(of),
         Error::PartnerNotLicensed { connection, side } => partner_not_licensed(*connection, side),
         Error::ConnectionInactive {
@@ -133,7 +137,7 @@ pub(crate) fn describe(error: &Error) -> ErrorDescription {
             direction,
             reason,
         } => connection_inactive(*connection, direction, reason),
-        Error::BucketNotUsable { status, reason } => bucket_not_usable(status, reason),
+        Error::BucketNotUsable(bucket) => bucket_not_usable(bucket),
         Error::PatchTestFailed { index, found } => patch_test_failed(*index, found),
         Error::PatchPathMissing {
             index,
@@ -148,6 +152,8 @@ pub(crate) fn describe(error: &Error) -> ErrorDescription {
             unit,
             account,
         } => insufficient_balance(*available, *requested, unit, account.as_deref()),
+        Error::BucketShort(shortage) => bucket_short(shortage),
+        Error::BucketFull(overflow) => bucket_full(overflow),
         Error::BalanceLimit { unit, account } => balance_limit(unit, *account),
         Error::PageTooLarge { field, fits } => page_too_large(field, *fits),
         Error::Contention => contention(),
@@ -419,12 +425,12 @@ fn source_id_taken(source_id: &str, holder: &KeyHolder) -> ErrorDescription {
     key_taken(Reason::SourceIdTaken, text, Some(holder)).with("field", "source_id")
 }
 
-fn bucket_exists(id: &str) -> ErrorDescription {
-    let text = cut(&format!(
-        "There is a bucket {id:?} with other content already."
-    ));
-    ErrorDescription::new(Code::AlreadyExists, Reason::BucketExists, text)
-        .with("field", "bucket.id")
+fn bucket_exists(holder: &KeyHolder) -> ErrorDescription {
+    let text = format!(
+        "There is a bucket {} with other content already: send another id, or use UpdateBucket.",
+        shown_id(&holder.id)
+    );
+    key_taken(Reason::BucketExists, text, Some(holder)).with("field", "bucket.id")
 }
 
 // State and balance.
@@ -454,6 +460,40 @@ fn version_mismatch(expected: i64, actual: i64) -> ErrorDescription {
 fn already_terminal(status: &str) -> ErrorDescription {
     let text = format!("The record is {status} already, and that status is final.");
     precondition(Reason::AlreadyTerminal, status, text).with("status", status)
+}
+
+fn reserve_closed(closed: &ClosedReserve) -> ErrorDescription {
+    let ClosedReserve {
+        reserve,
+        status,
+        ended,
+        since,
+    } = closed;
+    let text =
+        format!("The reserve {reserve} {ended} at {since}: it is {status}, and that is final.");
+    precondition(Reason::AlreadyTerminal, reserve.to_string(), text)
+        .with("status", status)
+        .with("id", reserve)
+        .with("since", since)
+}
+
+fn bucket_closed(bucket: &str, since: Option<Time>) -> ErrorDescription {
+    let when = since.map_or(String::new(), |since| format!(" at {since}"));
+    let text = format!(
+        "The bucket {} was closed{when}: CLOSED is final.",
+        shown_id(bucket)
+    );
+    let described = precondition(Reason::AlreadyTerminal, bucket, text)
+        .with("status", "CLOSED")
+        .with("bucket_id", bucket);
+    with_since(described, since)
+}
+
+fn with_since(described: ErrorDescription, since: Option<Time>) -> ErrorDescription {
+    match since {
+        Some(since) => described.with("since", since),
+        None => described,
+    }
 }
 
 fn allocation_final(of: &FinalAllocation) -> ErrorDescription {
@@ -488,11 +528,26 @@ fn connection_inactive(connection: ConnectionId, direction: &str, why: &str) -> 
         .with("id", connection)
 }
 
-fn bucket_not_usable(status: &str, why: &str) -> ErrorDescription {
-    let text = cut(&format!(
-        "The state of the bucket does not allow this: {why}."
-    ));
-    precondition(Reason::BucketNotUsable, status, text).with("status", status)
+fn bucket_not_usable(unusable: &UnusableBucket) -> ErrorDescription {
+    let UnusableBucket {
+        bucket,
+        status,
+        since,
+        reason,
+        values,
+    } = unusable;
+    let text = format!("The bucket {} {reason}.", shown_id(bucket));
+    let described = precondition(Reason::BucketNotUsable, bucket, text)
+        .with("status", status)
+        .with("bucket_id", bucket);
+    let described = with_since(described, *since);
+    match values {
+        Some((available, reserved, unit)) => described
+            .with("available", available)
+            .with("reserved", reserved)
+            .with_unit(unit),
+        None => described,
+    }
 }
 
 fn patch_test_failed(index: usize, found: &str) -> ErrorDescription {
@@ -522,6 +577,67 @@ fn currencies_limit(unit: &Unit) -> ErrorDescription {
     );
     precondition(Reason::LimitReached, "currencies", text).with("limit", ENTERPRISE_CURRENCIES_MAX)
 }
+
+fn bucket_short(shortage: &BucketShortage) -> ErrorDescription {
+    let BucketShortage {
+        bucket,
+        reserve,
+        available,
+        requested,
+        unit,
+    } = shortage;
+    let id = shown_id(bucket);
+    let text = match reserve {
+        None => format!("The bucket {id} has {available} {unit} remaining: {requested} requested."),
+        Some(reserve) => format!(
+            "The reserve {reserve} of the bucket {id} holds {available} {unit}: {requested} requested."
+        ),
+    };
+    let described = precondition(Reason::InsufficientBalance, bucket, text)
+        .with("available", available)
+        .with("requested", requested)
+        .with("bucket_id", bucket)
+        .with_unit(unit);
+    match reserve {
+        Some(reserve) => described.with("id", reserve),
+        None => described,
+    }
+}
+
+fn bucket_full(overflow: &BucketOverflow) -> ErrorDescription {
+    let BucketOverflow {
+        bucket,
+        requested,
+        unit,
+        rule,
+    } = overflow;
+    let id = shown_id(bucket);
+    let (text, limit) = match rule {
+        BucketLimit::Value { total } => (
+            format!(
+                "The bucket {id} has {total} {unit}, remaining and reserved together: with {requested} more it \
+                 would not stay below {}.",
+                Amount::DECIMAL_LIMIT
+            ),
+            BUCKET_VALUE_MAX.into(),
+        ),
+        BucketLimit::Turnover => (
+            format!(
+                "What has been moved into and out of the bucket {id} is counted in 28 digits, and {requested} {unit} \
+                 would not fit: use fewer digits after the point, or another bucket."
+            ),
+            "9".repeat(28),
+        ),
+    };
+    precondition(Reason::BalanceLimit, bucket, text)
+        .with("limit", limit)
+        .with("requested", requested)
+        .with("bucket_id", bucket)
+        .with_unit(unit)
+}
+
+/// The largest value of a bucket.
+const BUCKET_VALUE_MAX: &str = "9999999999999999.999999999999";
 
 fn insufficient_balance(
     available: Amount,
@@ -684,6 +800,15 @@ fn internal() -> ErrorDescription {
     let text = "Internal error; `google.rpc.RequestInfo` has the id to report it by.";
     ErrorDescription::new(Code::Internal, Reason::Internal, text)
         .with_detail(ErrorDetail::RequestId)
+}
+
+/// An id that a caller chose, in quotes, of which at most 40 characters are shown: the metadata has it whole.
+fn shown_id(id: &str) -> String {
+    const SHOWN_CHARS_MAX: usize = 40;
+    match id.char_indices().nth(SHOWN_CHARS_MAX) {
+        None => format!("{id:?}"),
+        Some((end, _)) => format!("{:?}…", &id[..end]),
+    }
 }
 
 /// Cuts a text to [`VIOLATION_CHARS_MAX`] characters, of which the last is then an ellipsis.

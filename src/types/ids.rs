@@ -112,6 +112,14 @@ impl AllocationId {
 impl ActionId {
     /// The id in the answer to an action that was only validated.
     pub const NIL: Self = Self(Uuid::nil());
+
+    /// The id of the action by which a bucket's opening value is shown. It is not stored: time and owner give it.
+    pub fn of_opening(bucket: OwnerId, created_at: Time) -> Self {
+        let random = (bucket.0.as_u128() & u128::from(u64::MAX)).to_be_bytes();
+        let mut entropy = Entropy::default();
+        entropy.copy_from_slice(&random[8..]);
+        Self(ordered_id(created_at, entropy))
+    }
 }
 
 impl AccountId {
@@ -153,6 +161,14 @@ pub fn ordered_id(time: Time, entropy: Entropy) -> Uuid {
     let random = u128::from(u64::from_be_bytes(entropy)) & ((1 << 62) - 1);
     let bits = (u128::from(millis) << 80) | (7 << 76) | (fraction << 64) | (0b10 << 62) | random;
     Uuid::from_u128(bits)
+}
+
+/// The time of which [`ordered_id`] made the id, in microseconds since 1970.
+pub fn ordered_micros(id: Uuid) -> i64 {
+    let bits = id.as_u128();
+    let millis = i64::try_from(bits >> 80).unwrap_or(i64::MAX / 1_000 - 2);
+    let fraction = i64::try_from((bits >> 66) & 0x3ff).unwrap_or(0);
+    millis * 1_000 + fraction
 }
 
 /// Makes a UUID of version 7 by the clock of this process, for records outside of the ledger.
@@ -200,6 +216,8 @@ mod tests {
             assert_eq!(id.get_version_num(), 7);
             assert_eq!(id.get_variant(), uuid::Variant::RFC4122);
         }
+        assert_eq!(ordered_micros(a), earlier.micros());
+        assert_eq!(ordered_micros(b), later.micros());
         let (seconds, nanos) = a.get_timestamp().expect("version 7").to_unix();
         assert_eq!((seconds, nanos), (1_700_000_000, 0));
     }

@@ -1,5 +1,6 @@
 mod actions;
 mod charging;
+mod close;
 mod create;
 mod example;
 mod expiry;
@@ -9,5 +10,7 @@ mod list;
 mod pages;
 mod plans;
 mod refusals;
+mod totals;
 mod transfer;
 mod update;
+mod ways_out;

@@ -70,12 +70,11 @@ fn documented(reason: ErrorReason) -> (Code, Details, &'static [&'static str]) {
         Reason::NoResults => (Code::NotFound, Resource("allocation"), &[]),
         Reason::BucketNotFound => (Code::NotFound, Resource("bucket"), &[]),
         Reason::ActionNotFound => (Code::NotFound, Resource("balance_action"), &[]),
-        Reason::IdempotencyKeyReused | Reason::BucketExists => {
-            (Code::AlreadyExists, Nothing, &["field"])
-        }
-        Reason::ConnectionExists | Reason::PartnerExists | Reason::SourceIdTaken => {
-            (Code::AlreadyExists, Nothing, &["field", "id", "version"])
-        }
+        Reason::IdempotencyKeyReused => (Code::AlreadyExists, Nothing, &["field"]),
+        Reason::ConnectionExists
+        | Reason::PartnerExists
+        | Reason::SourceIdTaken
+        | Reason::BucketExists => (Code::AlreadyExists, Nothing, &["field", "id", "version"]),
         Reason::ClientExists => (Code::AlreadyExists, Nothing, &["id", "version"]),
         Reason::VersionMismatch => (
             Code::Aborted,
@@ -83,9 +82,12 @@ fn documented(reason: ErrorReason) -> (Code, Details, &'static [&'static str]) {
             &["actual_version", "expected_version"],
         ),
         Reason::Contention => (Code::Aborted, Retry, &[]),
-        Reason::AlreadyTerminal | Reason::BucketNotUsable => {
-            (Code::FailedPrecondition, Precondition, &["status"])
-        }
+        Reason::AlreadyTerminal => (Code::FailedPrecondition, Precondition, &["status"]),
+        Reason::BucketNotUsable => (
+            Code::FailedPrecondition,
+            Precondition,
+            &["bucket_id", "since", "status"],
+        ),
         Reason::PatchTestFailed => (Code::FailedPrecondition, Precondition, &["index"]),
         Reason::PatchPathMissing => (Code::FailedPrecondition, Precondition, &["field", "index"]),
         Reason::PartnerNotLicensed => (Code::FailedPrecondition, Precondition, &[]),

@@ -21,7 +21,7 @@ const EXEMPT: [&str; 5] = ["client", "connection", "enterprise", "owner", "partn
 
 /// Indexes for statements that cross owners: the sweep asks which reservations are due first, whoever's they are; a
 /// tenant lists all its buckets and what was done with them.
-const EXEMPT_INDEXES: [&str; 12] = [
+const EXEMPT_INDEXES: [&str; 13] = [
     "allocation_due_first",
     "allocation_id",
     "bucket_action_due_first",
@@ -32,6 +32,7 @@ const EXEMPT_INDEXES: [&str; 12] = [
     "bucket_by_usage_type",
     "bucket_ending",
     "bucket_list",
+    "bucket_opening",
     "bucket_party_account",
     "bucket_product_list",
 ];

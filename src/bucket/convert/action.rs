@@ -1,8 +1,8 @@
 //! Balance actions: the requests of writes, and the actions as answers show them.
 
 use crate::auth::caller::Caller;
-use crate::bucket::convert::values::{cost_owner_of, quantity_that, time_bytes};
-use crate::bucket::model::{ActionDetails, BucketActionRecord, RecurringPeriod};
+use crate::bucket::convert::values::{cost_owner_of, quantity_that, time_bytes, type_of};
+use crate::bucket::model::{ActionDetails, BucketActionRecord, BucketDelta, RecurringPeriod};
 use crate::error::Result;
 use crate::ledger::bucket::model::{ActionStatus, CostOwner};
 use crate::ledger::bucket::request::{
@@ -95,7 +95,13 @@ fn content(action: &ActionRequest, details: &ActionDetails) -> ContentHash {
             .field(3, quantity.unit.as_str())
     };
     match action {
-        ActionRequest::Topup(quantity) | ActionRequest::Adjust(quantity) => of(content, quantity),
+        ActionRequest::Topup {
+            quantity,
+            valid_for_end,
+        } => of(content, quantity).optional(10, valid_for_end.map(time_bytes)),
+        ActionRequest::Adjust(quantity) => of(content, quantity),
+        // The expected version is no content.
+        ActionRequest::Close { write_off, .. } => content.field(11, [u8::from(*write_off)]),
         ActionRequest::Transfer(give) => {
             let content = of(content, &give.quantity).field(4, &give.receiver_bucket);
             match &give.cost {
@@ -146,7 +152,40 @@ pub(in crate::bucket) fn topup(
     input.details.is_auto_topup = request.is_auto_topup;
     input.details.recurring_period = period;
     input.details.number_of_periods = request.number_of_periods;
-    input.command(caller, move |_| ActionRequest::Topup(quantity))
+    let end = request.valid_for_end.as_ref();
+    let valid_for_end = input
+        .read
+        .optional_time("valid_for_end", end, Rounding::Down);
+    let action = ActionRequest::Topup {
+        quantity,
+        valid_for_end,
+    };
+    input.command(caller, move |_| action)
+}
+
+/// Reads a closing; returns what makes the command, given the tenant.
+pub(in crate::bucket) fn close(
+    request: &pb::CloseBucketRequest,
+    caller: &Caller,
+) -> Result<impl FnOnce(TenantId) -> Command<BucketRequest>> {
+    let mut read = Reader::new();
+    let input = ActionInput {
+        bucket: read.external_id("bucket_id", &request.bucket_id),
+        request_id: read.external_id("request_id", &request.request_id),
+        validate_only: request.validate_only,
+        details: ActionDetails {
+            reason: read.optional_note("reason", request.reason.as_deref()),
+            // What is written off is shown as an adjustment.
+            is_recurring: Some(false),
+            ..ActionDetails::default()
+        },
+        read,
+    };
+    let action = ActionRequest::Close {
+        write_off: request.write_off,
+        expected_version: request.expected_version,
+    };
+    input.command(caller, move |_| action)
 }
 
 /// Reads a correction; returns what makes the command, given the tenant.
@@ -174,9 +213,10 @@ pub(in crate::bucket) fn transfer(
         .read
         .external_id("receiver_bucket_id", &request.receiver_bucket_id);
     if receiver_bucket == input.bucket && !receiver_bucket.is_empty() {
+        let rule = "must be another bucket than bucket_id";
         input
             .read
-            .violation("receiver_bucket_id", "must be another bucket");
+            .violation_by("receiver_bucket_id", rule, &receiver_bucket);
     }
     let cost = request.transfer_cost.as_ref();
     let cost = cost.map(|cost| input.amount("transfer_cost", Some(cost)));
@@ -256,6 +296,16 @@ fn period_of(period: pb::RecurringPeriod) -> Option<RecurringPeriod> {
     }
 }
 
+impl From<BucketDelta> for pb::BucketDelta {
+    fn from(delta: BucketDelta) -> Self {
+        Self {
+            bucket_id: delta.bucket,
+            remaining_delta: delta.delta.remaining.to_string(),
+            reserved_delta: delta.delta.reserved.to_string(),
+        }
+    }
+}
+
 /// A new action that was only validated has neither id nor dates.
 impl From<BucketActionRecord> for pb::BalanceAction {
     fn from(action: BucketActionRecord) -> Self {
@@ -281,7 +331,7 @@ impl From<BucketActionRecord> for pb::BalanceAction {
                 true => action.id.to_string(),
                 false => String::new(),
             },
-            r#type: pb::BalanceActionType::from(action.kind).into(),
+            r#type: type_of(action.kind).into(),
             status: pb::BalanceActionStatus::from(action.status).into(),
             bucket_id: action.bucket,
             amount: Some(of(action.amount)),
@@ -303,6 +353,7 @@ impl From<BucketActionRecord> for pb::BalanceAction {
             initiated_by: action.initiated_by,
             requested_date: is_stored.then(|| timestamp(action.created_at)),
             confirmation_date: (is_stored && is_final).then(|| timestamp(action.updated_at)),
+            bucket_deltas: action.deltas.into_iter().map(Into::into).collect(),
         }
     }
 }

@@ -42,12 +42,18 @@ pub(in crate::bucket) fn create(
         given.remaining_value.as_ref(),
     );
     if value.amount.is_negative() {
-        read.violation("bucket.remaining_value.amount", "must not be negative");
+        let given = value.amount.to_string();
+        read.violation_by(
+            "bucket.remaining_value.amount",
+            "must not be negative",
+            &given,
+        );
     }
     let status = read.optional_enum("bucket.status", given.status);
     let status = status.and_then(status_of).unwrap_or(BucketStatus::Active);
     if status == BucketStatus::Closed && !value.amount.is_zero() {
-        read.violation("bucket.status", "must not be CLOSED with a remaining value");
+        let rule = "must not be CLOSED with a remaining value: create it with another status";
+        read.violation("bucket.status", rule);
     }
     let usage_type = read.optional_enum("bucket.usage_type", given.usage_type);
     let name = read.optional_text("bucket.name", given.name.as_deref(), NAME_CHARS_MAX);
@@ -57,7 +63,11 @@ pub(in crate::bucket) fn create(
     let json = details.json();
     if json.len() > BUCKET_BYTES_MAX {
         let kib = BUCKET_BYTES_MAX >> 10;
-        read.violation("bucket", format!("must have at most {kib} KiB as JSON"));
+        let rule = format!(
+            "must have at most {kib} KiB as JSON, got {} bytes",
+            json.len()
+        );
+        read.violation("bucket", rule);
     }
     read.finish()?;
 
@@ -224,7 +234,11 @@ fn products(read: &mut Reader, given: &[pb::ProductRef]) -> Vec<Reference> {
     let mut seen = HashSet::new();
     for (index, product) in products.iter().enumerate() {
         if !seen.insert(&product.id) {
-            read.violation(format!("bucket.product[{index}].id"), "is there twice");
+            read.violation_by(
+                format!("bucket.product[{index}].id"),
+                "must be there once only",
+                &product.id,
+            );
         }
     }
     products
@@ -236,7 +250,9 @@ fn references<R: Clone + Into<Reference>>(
     given: &[R],
 ) -> Vec<Reference> {
     if given.len() > BUCKET_REFERENCES_MAX {
-        read.violation(field, format!("takes at most {BUCKET_REFERENCES_MAX}"));
+        let count = given.len();
+        let rule = format!("takes at most {BUCKET_REFERENCES_MAX}, got {count}");
+        read.violation(field, rule);
         return Vec::new();
     }
     let numbered = given.iter().enumerate();
@@ -271,9 +287,11 @@ fn extension(read: &mut Reader, given: &Struct) -> Map<String, Value> {
         );
         return Map::new();
     };
-    if Value::Object(extension.clone()).to_string().len() > BUCKET_EXTENSION_BYTES_MAX {
+    let bytes = Value::Object(extension.clone()).to_string().len();
+    if bytes > BUCKET_EXTENSION_BYTES_MAX {
         let kib = BUCKET_EXTENSION_BYTES_MAX >> 10;
-        read.violation(FIELD, format!("must have at most {kib} KiB as JSON"));
+        let rule = format!("must have at most {kib} KiB as JSON, got {bytes} bytes");
+        read.violation(FIELD, rule);
     }
     extension
 }

@@ -159,6 +159,18 @@ impl Fields {
         Ok(Self(choices))
     }
 
+    /// The names that one which is not known could have been meant as: with a dot, members of objects.
+    pub(in crate::bucket) fn known(unknown: &str) -> Vec<&'static str> {
+        let outer = unknown.split_once('.').and_then(|(outer, _)| {
+            let is_it = |member: &&Member| is_named(member.name, outer);
+            MEMBERS.iter().find(is_it)
+        });
+        match outer.map(|member| &member.inner) {
+            Some(Inner::Members(names)) => names.to_vec(),
+            _ => MEMBERS.iter().map(|member| member.name).collect(),
+        }
+    }
+
     /// Clears what is not asked for.
     pub(in crate::bucket) fn narrow(&self, bucket: &mut pb::Bucket) {
         for (member, choice) in MEMBERS.iter().zip(&self.0) {

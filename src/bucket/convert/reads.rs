@@ -1,9 +1,10 @@
 //! The requests of reads.
 
-use crate::bucket::convert::values::{kind_of, status_of, usage_of};
+use crate::bucket::convert::values::{kinds_of, status_of, usage_of};
 use crate::bucket::convert::view::BucketView;
-use crate::bucket::model::{Accumulate, Accumulated, ActionList, BucketFilter, List};
+use crate::bucket::model::{Accumulate, Accumulated, ActionList, BucketFilter, BucketSums, List};
 use crate::error::Result;
+use crate::ledger::bucket::model::BucketStatus;
 use crate::limits::{ACCUMULATED_PAGE_MAX, BUCKETS_PAGE_MAX, ID_CHARS_MAX};
 use crate::proto::bucket::v1 as pb;
 use crate::rpc::page_token::Binding;
@@ -77,7 +78,10 @@ pub(in crate::bucket) fn action_list(
     let page = read.page(request.page_size, &request.page_token, binding);
     read.finish()?;
     let list = ActionList {
-        kinds: kinds.into_iter().filter_map(kind_of).collect(),
+        kinds: kinds
+            .into_iter()
+            .flat_map(|shown| kinds_of(shown).iter().copied())
+            .collect(),
         buckets,
         party_accounts,
         request_ids,
@@ -126,11 +130,27 @@ pub(in crate::bucket) fn accumulate(
 
 impl From<Accumulated> for pb::AccumulatedBalance {
     fn from(accumulated: Accumulated) -> Self {
+        let sums = accumulated.sums;
+        let by_status = accumulated.by_status.into_iter();
         Self {
             units: accumulated.unit.to_string(),
-            available: accumulated.available,
-            reserved: accumulated.held,
-            bucket_count: accumulated.buckets,
+            available: sums.available,
+            reserved: sums.held,
+            bucket_count: sums.buckets,
+            usable: sums.usable,
+            by_status: by_status.map(Into::into).collect(),
+        }
+    }
+}
+
+impl From<(BucketStatus, BucketSums)> for pb::StatusBalance {
+    fn from((status, sums): (BucketStatus, BucketSums)) -> Self {
+        Self {
+            status: pb::BucketStatus::from(status).into(),
+            usable: sums.usable,
+            available: sums.available,
+            reserved: sums.held,
+            bucket_count: sums.buckets,
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Amounts, periods and enums.
 
+use crate::bucket::model::ListedKind;
 use crate::ledger::bucket::model::{
     ActionKind, ActionStatus, BucketStatus, CostOwner, UsageType, Validity,
 };
@@ -33,7 +34,8 @@ pub(super) fn quantity_that(
     let quantity = read_quantity(read, field, parts);
     let amount = given.and_then(|given| Amount::parse_decimal(&given.amount));
     if amount.is_some_and(|amount| !fits(amount)) {
-        read.violation(format!("{field}.amount"), rule);
+        let text = given.map_or("", |given| given.amount.as_str());
+        read.violation_by(format!("{field}.amount"), rule, text);
     }
     quantity
 }
@@ -118,15 +120,35 @@ impl From<UsageType> for pb::UsageType {
     }
 }
 
-pub(super) fn kind_of(kind: pb::BalanceActionType) -> Option<ActionKind> {
+/// The kinds of action that are shown as this type.
+pub(super) fn kinds_of(shown: pb::BalanceActionType) -> &'static [ListedKind] {
+    match shown {
+        pb::BalanceActionType::Unspecified => &[],
+        pb::BalanceActionType::Opening => &[ListedKind::Opening],
+        pb::BalanceActionType::Topup => &[ListedKind::Stored(ActionKind::Topup)],
+        pb::BalanceActionType::Adjust => &[
+            ListedKind::Stored(ActionKind::Adjust),
+            ListedKind::Stored(ActionKind::WriteOff),
+        ],
+        pb::BalanceActionType::Transfer => &[ListedKind::Stored(ActionKind::Transfer)],
+        pb::BalanceActionType::Reserve => &[ListedKind::Stored(ActionKind::Reserve)],
+        pb::BalanceActionType::Unreserve => &[ListedKind::Stored(ActionKind::Unreserve)],
+        pb::BalanceActionType::Deduct => &[ListedKind::Stored(ActionKind::Deduct)],
+    }
+}
+
+/// The type that an action of this kind is shown as.
+pub(super) fn type_of(kind: ListedKind) -> pb::BalanceActionType {
     match kind {
-        pb::BalanceActionType::Unspecified => None,
-        pb::BalanceActionType::Topup => Some(ActionKind::Topup),
-        pb::BalanceActionType::Adjust => Some(ActionKind::Adjust),
-        pb::BalanceActionType::Transfer => Some(ActionKind::Transfer),
-        pb::BalanceActionType::Reserve => Some(ActionKind::Reserve),
-        pb::BalanceActionType::Unreserve => Some(ActionKind::Unreserve),
-        pb::BalanceActionType::Deduct => Some(ActionKind::Deduct),
+        ListedKind::Opening => pb::BalanceActionType::Opening,
+        ListedKind::Stored(ActionKind::Topup) => pb::BalanceActionType::Topup,
+        ListedKind::Stored(ActionKind::Adjust | ActionKind::WriteOff) => {
+            pb::BalanceActionType::Adjust
+        }
+        ListedKind::Stored(ActionKind::Transfer) => pb::BalanceActionType::Transfer,
+        ListedKind::Stored(ActionKind::Reserve) => pb::BalanceActionType::Reserve,
+        ListedKind::Stored(ActionKind::Unreserve) => pb::BalanceActionType::Unreserve,
+        ListedKind::Stored(ActionKind::Deduct) => pb::BalanceActionType::Deduct,
     }
 }
 
@@ -135,19 +157,6 @@ pub(super) fn cost_owner_of(owner: pb::CostOwner) -> Option<CostOwner> {
         pb::CostOwner::Unspecified => None,
         pb::CostOwner::Originator => Some(CostOwner::Originator),
         pb::CostOwner::Receiver => Some(CostOwner::Receiver),
-    }
-}
-
-impl From<ActionKind> for pb::BalanceActionType {
-    fn from(kind: ActionKind) -> Self {
-        match kind {
-            ActionKind::Topup => Self::Topup,
-            ActionKind::Adjust => Self::Adjust,
-            ActionKind::Transfer => Self::Transfer,
-            ActionKind::Reserve => Self::Reserve,
-            ActionKind::Unreserve => Self::Unreserve,
-            ActionKind::Deduct => Self::Deduct,
-        }
     }
 }
 

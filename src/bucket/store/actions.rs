@@ -4,28 +4,52 @@ use std::sync::LazyLock;
 
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
-use diesel::sql_types::{Nullable, Numeric, Text, Timestamptz, Uuid as SqlUuid};
+use diesel::sql_types::{Bool, Nullable, Numeric, Text, Timestamptz, Uuid as SqlUuid};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use rust_decimal::Decimal;
 use uuid::Uuid;
 
 use super::columns::{CLOCK, amount, unknown};
-use crate::bucket::model::{ActionDetails, ActionList, BucketActionRecord, BucketRead};
+use crate::bucket::model::{
+    ActionDetails, ActionList, BucketActionRecord, BucketRead, ListedEnds, ListedKind,
+};
 use crate::db::pool::Pool;
 use crate::db::read;
 use crate::db::statement::{SqlText, SqlTexts, Statement};
 use crate::error::Result;
-use crate::ledger::bucket::model::{ActionKind, ActionStatus, CostOwner};
-use crate::types::ids::{ActionId, OwnerId, TenantId, ordered_id};
+use crate::ledger::bucket::model::{ActionStatus, CostOwner};
+use crate::types::ids::{ActionId, OwnerId, TenantId, ordered_id, ordered_micros};
 use crate::types::time::Time;
 use crate::types::unit::Unit;
 
-/// The columns of an action `a`.
-const COLUMNS: &str = "a.owner_id, a.id, a.type, a.status, a.bucket_id, a.request_id, a.unit, a.amount, a.remaining_amount,
-    a.expire_time, a.reserve_id, a.receiver_bucket_id, a.cost_amount, a.cost_owner, a.initiated_by, a.details::text,
-    a.created_at, a.updated_at";
+/// The columns of a stored action, and the alias of each.
+const STORED: &str = "owner_id, id, type, status, bucket_id, request_id, unit, amount, remaining_amount, expire_time,
+    reserve_id, returned_amount, receiver_owner_id, receiver_bucket_id, cost_amount, cost_owner, initiated_by, details,
+    created_at, updated_at";
 
-/// The clock, and `COLUMNS` as SQL types.
+/// The same columns of the action by which the opening value of a bucket `b` is shown.
+fn opening() -> String {
+    format!(
+        "b.owner_id, {OPENING_ID} AS id, 'OPENING' AS type, 'COMPLETED' AS status, b.id AS bucket_id, '' AS request_id,
+        b.unit, b.opened_amount AS amount, NULL::numeric AS remaining_amount, NULL::timestamptz AS expire_time,
+        NULL::uuid AS reserve_id, NULL::numeric AS returned_amount, NULL::uuid AS receiver_owner_id,
+        NULL::text AS receiver_bucket_id, NULL::numeric AS cost_amount, NULL::text AS cost_owner, b.initiated_by,
+        '{{}}'::jsonb AS details, b.created_at, b.created_at AS updated_at"
+    )
+}
+
+/// [`ActionId::of_opening`] of a bucket `b`: a UUID of version 7 by its creation, whose last half is that of its owner.
+const OPENING_ID: &str =
+    "(lpad(to_hex((extract(epoch FROM b.created_at) * 1000000)::bigint / 1000), 12, '0')
+    || to_hex(28672 + (extract(epoch FROM b.created_at) * 1000000)::bigint % 1000 * 4)
+    || right(replace(b.owner_id::text, '-', ''), 16))::uuid";
+
+/// What is read of an action `a`.
+const COLUMNS: &str = "a.owner_id, a.id, a.type, a.status, a.bucket_id, a.request_id, a.unit, a.amount, a.remaining_amount,
+    a.expire_time, a.reserve_id, a.returned_amount, a.receiver_bucket_id, a.cost_amount, a.cost_owner, a.initiated_by,
+    a.details::text, a.created_at, a.updated_at";
+
+/// The clock, `COLUMNS`, and which ends are listed, as SQL types.
 type ActionRowSql = (
     Timestamptz,
     SqlUuid,
@@ -39,6 +63,7 @@ type ActionRowSql = (
     Nullable<Numeric>,
     Nullable<Timestamptz>,
     Nullable<SqlUuid>,
+    Nullable<Numeric>,
     Nullable<Text>,
     Nullable<Numeric>,
     Nullable<Text>,
@@ -46,9 +71,11 @@ type ActionRowSql = (
     Text,
     Timestamptz,
     Timestamptz,
+    Bool,
+    Nullable<Bool>,
 );
 
-/// The clock, and `COLUMNS` as they are read.
+/// The clock, `COLUMNS`, and which ends are listed, as they are read.
 #[derive(Queryable)]
 struct Row {
     clock: DateTime<Utc>,
@@ -63,6 +90,7 @@ struct Row {
     remaining: Option<Decimal>,
     expire_time: Option<DateTime<Utc>>,
     reserve: Option<Uuid>,
+    returned: Option<Decimal>,
     receiver: Option<String>,
     cost: Option<Decimal>,
     cost_owner: Option<String>,
@@ -70,6 +98,9 @@ struct Row {
     details: String,
     created_at: DateTime<Utc>,
     updated_at: DateTime<Utc>,
+    own_is_listed: bool,
+    /// None if there is no receiver.
+    receiver_is_listed: Option<bool>,
 }
 
 impl Row {
@@ -88,15 +119,20 @@ impl Row {
             }
             _ => None,
         };
-        Ok(BucketActionRecord {
+        let listed = ListedEnds {
+            own: self.own_is_listed,
+            receiver: self.receiver_is_listed.unwrap_or(false),
+        };
+        let record = BucketActionRecord {
             id: ActionId(self.id),
-            kind: ActionKind::parse(&self.kind).ok_or_else(|| unknown("type"))?,
+            kind: ListedKind::parse(&self.kind).ok_or_else(|| unknown("type"))?,
             status: ActionStatus::parse(&self.status).ok_or_else(|| unknown("status"))?,
             bucket: self.bucket,
             request_id: self.request_id,
             unit: Unit::stored(&self.unit),
             amount: amount(self.amount)?,
             remaining: self.remaining.map(amount).transpose()?,
+            returned: self.returned.map(amount).transpose()?,
             expire_time: self.expire_time.map(Into::into),
             reserve: self.reserve.map(ActionId),
             receiver: self.receiver,
@@ -105,7 +141,9 @@ impl Row {
             details: ActionDetails::parse(&self.details)?,
             created_at: self.created_at.into(),
             updated_at: self.updated_at.into(),
-        })
+            deltas: Vec::new(),
+        };
+        record.with_deltas(listed)
     }
 }
 
@@ -118,13 +156,21 @@ pub(in crate::bucket) async fn action(
 ) -> Result<BucketRead<Option<BucketActionRecord>>> {
     static TEXT: LazyLock<SqlText> = LazyLock::new(|| {
         SqlText::new(&format!(
-            "SELECT {CLOCK}, {COLUMNS} FROM bucket_action a WHERE a.tenant = :tenant AND a.id = :id"
+            "SELECT {CLOCK}, {COLUMNS}, true, true FROM (
+                SELECT {STORED} FROM bucket_action WHERE tenant = :tenant AND id = :id
+                UNION ALL
+                SELECT {opening} FROM bucket b
+                WHERE b.tenant = :tenant AND b.created_at = :time AND b.opened_amount > 0 AND {OPENING_ID} = :id
+            ) a",
+            opening = opening()
         ))
     });
+    let time = time_of(id.0);
     let rows = read::one(pool, async |db: &mut AsyncPgConnection| {
         let statement = Statement::<ActionRowSql>::new(&TEXT)
             .bind("clock", clock)
             .bind("tenant", tenant.0)
+            .bind("time", time)
             .bind("id", id.0);
         statement.load(db).await
     })
@@ -187,50 +233,81 @@ fn list_statement(
     let kinds: Vec<_> = list.kinds.iter().map(|kind| kind.as_str()).collect();
     let statement = Statement::new(&TEXTS.get(lead))
         .bind("clock", clock)
-        .bind("party_accounts", each_once(list.party_accounts.clone()))
         .bind("kinds", kinds)
         .bind("request_ids", list.request_ids.clone())
         .bind("first_id", first_id)
         .bind("last_id", last_id)
         .bind("limit", list.page.fetch());
+    let party_accounts = || each_once(list.party_accounts.clone());
     match lead {
         ActionLead::Buckets => {
             let buckets = list.buckets.iter();
             let owners = buckets.map(|id| OwnerId::of_bucket(tenant, id).0);
-            statement.bind("owners", each_once(owners.collect()))
+            statement
+                .bind("owners", each_once(owners.collect()))
+                .bind("party_accounts", party_accounts())
         }
-        ActionLead::PartyAccounts | ActionLead::Tenant => statement.bind("tenant", tenant.0),
+        ActionLead::PartyAccounts => statement
+            .bind("tenant", tenant.0)
+            .bind("party_accounts", party_accounts()),
+        ActionLead::Tenant => statement
+            .bind("tenant", tenant.0)
+            .bind("first_time", time_of(first_id))
+            .bind("last_time", time_of(last_id)),
     }
 }
 
-/// Filters that no index serves stand in every text, and let everything pass while they are empty.
+/// Filters that no index serves stand in every text, and let everything pass while they are empty. No stored action is an
+/// opening: where only these are asked for, Postgres finds that out before it reads any.
 fn list_text(lead: &ActionLead) -> String {
     const FILTERS: &str = "id BETWEEN :first_id AND :last_id
-        AND (:party_accounts = '{}' OR party_account_id = ANY(:party_accounts))
-        AND (:kinds = '{}' OR type = ANY(:kinds))
+        AND (:kinds = '{}' OR type = ANY(:kinds)) AND :kinds <> '{OPENING}'
         AND (:request_ids = '{}' OR request_id = ANY(:request_ids))
         ORDER BY id LIMIT :limit";
-    let from = match lead {
-        // The second part: transfers that came in from buckets that are not asked for themselves.
-        ActionLead::Buckets => format!(
-            "unnest(:owners) k(owner_id) CROSS JOIN LATERAL (
-                (SELECT * FROM bucket_action WHERE owner_id = k.owner_id AND {FILTERS})
-                UNION ALL
-                (SELECT * FROM bucket_action
-                    WHERE receiver_owner_id = k.owner_id AND owner_id <> ALL(:owners) AND {FILTERS})
-            ) a"
-        ),
-        ActionLead::PartyAccounts => format!(
-            "unnest(:party_accounts) k(party_account) CROSS JOIN LATERAL (
-                SELECT * FROM bucket_action
-                WHERE tenant = :tenant AND party_account_id = k.party_account AND {FILTERS}
-            ) a"
-        ),
+    let opening = opening();
+    // An opening has no key.
+    let opening_filters = format!(
+        "b.opened_amount > 0 AND {OPENING_ID} BETWEEN :first_id AND :last_id
+        AND (:kinds = '{{}}' OR 'OPENING' = ANY(:kinds)) AND :request_ids = '{{}}'"
+    );
+    let listed = match lead {
+        ActionLead::Buckets => {
+            "SELECT k.owner_id FROM unnest(:owners) k(owner_id)
+            WHERE :party_accounts = '{}' OR (
+                SELECT b.party_account_id = ANY(:party_accounts) FROM bucket b WHERE b.owner_id = k.owner_id LIMIT 1
+            )"
+        }
+        ActionLead::PartyAccounts => {
+            "SELECT b.owner_id FROM bucket b WHERE b.tenant = :tenant AND b.party_account_id = ANY(:party_accounts)"
+        }
+        // Both ends of a transfer are the tenant's, so that every action is listed for all its ends.
         ActionLead::Tenant => {
-            format!("(SELECT * FROM bucket_action WHERE tenant = :tenant AND {FILTERS}) a")
+            return format!(
+                "SELECT {CLOCK}, {COLUMNS}, true, true FROM (
+                    (SELECT {STORED} FROM bucket_action WHERE tenant = :tenant AND {FILTERS})
+                    UNION ALL
+                    (SELECT {opening} FROM bucket b
+                        WHERE b.tenant = :tenant AND b.created_at BETWEEN :first_time AND :last_time
+                            AND {opening_filters}
+                        ORDER BY b.created_at, {OPENING_ID} LIMIT :limit)
+                ) a ORDER BY a.id LIMIT :limit"
+            );
         }
     };
-    format!("SELECT {CLOCK}, {COLUMNS} FROM {from} ORDER BY a.id LIMIT :limit")
+    // The second part: transfers that came in from buckets that are not listed themselves.
+    format!(
+        "WITH listed AS MATERIALIZED ({listed})
+        SELECT {CLOCK}, {COLUMNS}, a.owner_id IN (SELECT owner_id FROM listed),
+            a.receiver_owner_id IN (SELECT owner_id FROM listed)
+        FROM listed k CROSS JOIN LATERAL (
+            (SELECT {STORED} FROM bucket_action WHERE owner_id = k.owner_id AND {FILTERS})
+            UNION ALL
+            (SELECT {STORED} FROM bucket_action
+                WHERE receiver_owner_id = k.owner_id AND owner_id NOT IN (SELECT owner_id FROM listed) AND {FILTERS})
+            UNION ALL
+            (SELECT {opening} FROM bucket b WHERE b.owner_id = k.owner_id AND {opening_filters})
+        ) a ORDER BY a.id LIMIT :limit"
+    )
 }
 
 fn each_once<T: Ord>(mut values: Vec<T>) -> Vec<T> {
@@ -250,6 +327,11 @@ fn id_range(list: &ActionList) -> (Uuid, Uuid) {
     let after = list.page.after().map(|cursor| cursor.0.0.as_u128());
     let after = after.map_or(Uuid::nil(), |id| Uuid::from_u128(id.saturating_add(1)));
     (first.max(after), last)
+}
+
+/// The time that an id of version 7 names; of any other a time that is no later than its first bits say.
+fn time_of(id: Uuid) -> Time {
+    Time::from_micros(ordered_micros(id)).unwrap_or(Time::MAX)
 }
 
 #[cfg(test)]

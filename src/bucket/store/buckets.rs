@@ -14,7 +14,8 @@ use uuid::Uuid;
 
 use super::columns::{CLOCK, amount, unknown};
 use crate::bucket::model::{
-    Accumulate, Accumulated, BucketDetails, BucketFilter, BucketRead, BucketRecord, List,
+    Accumulate, Accumulated, BucketDetails, BucketFilter, BucketRead, BucketRecord, BucketSums,
+    List,
 };
 use crate::db::pool::Pool;
 use crate::db::read;
@@ -374,25 +375,39 @@ fn list_text(shape: &BucketListShape) -> String {
     )
 }
 
-/// What the party account's buckets hold, by unit: a page of units and one more.
+/// What the party account's buckets hold, by unit and by status: a page of units and one more.
 pub(in crate::bucket) async fn accumulated(
     pool: &Pool,
     tenant: TenantId,
     accumulate: &Accumulate,
     clock: Option<Time>,
 ) -> Result<BucketRead<Vec<Accumulated>>> {
-    type UnitRowSql = (Timestamptz, Text, Text, Text, BigInt, Array<SqlUuid>);
-    type UnitRow = (DateTime<Utc>, String, String, String, i64, Vec<Uuid>);
+    type SumsSql = (Text, Text, Text, BigInt);
+    type UnitRowSql = (Timestamptz, Text, Nullable<Text>, SumsSql, Array<SqlUuid>);
+    type Sums = (String, String, String, i64);
+    type UnitRow = (DateTime<Utc>, String, Option<String>, Sums, Vec<Uuid>);
 
+    // The row of a unit, whose status is NULL, comes before those of its statuses.
     static TEXT: LazyLock<SqlText> = LazyLock::new(|| {
         SqlText::new(&format!(
-            "SELECT {CLOCK}, b.unit, trim_scale(sum(coalesce(a.available, 0)))::text,
-                trim_scale(sum(coalesce(a.held, 0)))::text, count(*),
-                coalesce(array_agg(b.owner_id) FILTER (WHERE d.expired), '{{}}')
-            FROM bucket b {joins}
-            WHERE b.tenant = :tenant AND b.party_account_id = :party_account AND b.status <> 'CLOSED'
-                AND (:unit IS NULL OR b.unit = :unit) AND b.unit > :after_unit
-            GROUP BY b.unit ORDER BY b.unit LIMIT :limit",
+            "SELECT max(c.clock), b.unit, b.status,
+                trim_scale(coalesce(sum(b.available) FILTER (WHERE b.status = 'ACTIVE' AND b.has_begun), 0))::text,
+                trim_scale(sum(b.available))::text, trim_scale(sum(b.held))::text, count(*),
+                coalesce(array_agg(b.owner_id) FILTER (WHERE b.expired), '{{}}')
+            FROM (SELECT {CLOCK} AS clock OFFSET 0) c CROSS JOIN LATERAL (
+                SELECT b.unit, b.owner_id, d.expired, coalesce(a.available, 0) AS available, coalesce(a.held, 0) AS held,
+                    coalesce(b.valid_from <= c.clock, true) AS has_begun,
+                    CASE WHEN b.status = 'ACTIVE' AND b.valid_to < c.clock THEN 'EXPIRED' ELSE b.status END AS status
+                FROM bucket b {joins}
+                WHERE b.tenant = :tenant AND b.party_account_id = :party_account AND b.status <> 'CLOSED'
+                    AND b.unit IN (
+                        SELECT DISTINCT u.unit FROM bucket u
+                        WHERE u.tenant = :tenant AND u.party_account_id = :party_account AND u.status <> 'CLOSED'
+                            AND (:unit IS NULL OR u.unit = :unit) AND u.unit > :after_unit
+                        ORDER BY u.unit LIMIT :limit)
+            ) b
+            GROUP BY GROUPING SETS ((b.unit), (b.unit, b.status))
+            ORDER BY b.unit, b.status NULLS FIRST",
             joins = joins()
         ))
     });
@@ -416,15 +431,28 @@ pub(in crate::bucket) async fn accumulated(
         clock,
         expired: Vec::new(),
     };
-    for (clock, unit, available, held, buckets, expired) in rows {
+    for (clock, unit, status, (usable, available, held, buckets), expired) in rows {
         read.clock = Some(clock.into());
-        read.expired.extend(expired.into_iter().map(OwnerId));
-        read.found.push(Accumulated {
-            unit: Unit::stored(&unit),
+        let sums = BucketSums {
+            usable,
             available,
             held,
             buckets,
-        });
+        };
+        let Some(status) = status else {
+            read.expired.extend(expired.into_iter().map(OwnerId));
+            read.found.push(Accumulated {
+                unit: Unit::stored(&unit),
+                sums,
+                by_status: Vec::new(),
+            });
+            continue;
+        };
+        let status = BucketStatus::parse(&status).ok_or_else(|| unknown("status"))?;
+        if let Some(of_unit) = read.found.last_mut() {
+            of_unit.by_status.push((status, sums));
+            of_unit.by_status.sort_by_key(|(status, _)| *status);
+        }
     }
     Ok(read)
 }

@@ -1,10 +1,12 @@
 //! What judging a new balance action needs, and how its movement and record are made.
 
-use crate::error::{Error, Result, Violations};
+use crate::error::{Error, Result, UnusableBucket, Violations, rule_with_value};
+use crate::ledger::account::Balance;
 use crate::ledger::books::{Leg, Movement, Owner};
 use crate::ledger::bucket::model::{
     ActionEffect, ActionStatus, BalanceAction, Bucket, BucketStatus, Validity,
 };
+use crate::ledger::bucket::movements::refused;
 use crate::ledger::bucket::records::BucketRecords;
 use crate::ledger::bucket::replies::done;
 use crate::ledger::bucket::request::{BucketReply, PerformAction};
@@ -62,10 +64,10 @@ impl ActionContext<'_> {
         legs: Vec<Leg>,
         requested: Amount,
     ) -> Result<Movement> {
-        let unit = &self.bucket.unit;
+        let Bucket { id, unit, .. } = &self.bucket;
         owner
             .plan(unit, legs)
-            .map_err(|refusal| refusal.into_error(unit, requested))
+            .map_err(|refusal| refused(id, unit, requested, refusal))
     }
 
     /// Makes the one movement of an action, and its record.
@@ -97,8 +99,8 @@ impl ActionContext<'_> {
     /// Adds a violation unless the unit is the bucket's.
     pub(super) fn add_unit_violation(&self, violations: &mut Violations, field: &str, unit: &Unit) {
         if *unit != self.bucket.unit {
-            let description = format!("must be the bucket's, which is {}", self.bucket.unit);
-            violations.add(field, description);
+            let rule = format!("must be the bucket's, which is {}", self.bucket.unit);
+            violations.add(field, rule_with_value(&rule, unit.as_str()));
         }
     }
 
@@ -111,6 +113,7 @@ impl ActionContext<'_> {
 /// Judges that a bucket can be used: it must be ACTIVE and within its period of validity.
 pub(super) fn judge_usable(now: Time, bucket: &Bucket) -> Result<()> {
     let status = bucket.status_at(now);
+    let since = bucket.status_since_at(now);
     let reason = match (status, bucket.validity) {
         (
             BucketStatus::Active,
@@ -118,16 +121,50 @@ pub(super) fn judge_usable(now: Time, bucket: &Bucket) -> Result<()> {
                 from: Some(from), ..
             },
         ) if now < from => {
-            format!("it is valid from {from}")
+            format!("is valid from {from}, and it is {now}")
         }
         (BucketStatus::Active, _) => return Ok(()),
         (BucketStatus::Expired, Validity { to: Some(to), .. }) if to < now => {
-            format!("it was valid until {to}")
+            format!(
+                "expired at {to}: top it up with `valid_for_end`, or set a later end of `valid_for`"
+            )
         }
-        _ => "only an ACTIVE one can be used".into(),
+        (BucketStatus::Expired, _) => {
+            let state = state_since(status, since);
+            format!("{state}: top it up with `valid_for_end`, or set its `status` to ACTIVE")
+        }
+        (BucketStatus::Closed, _) => {
+            let state = state_since(status, since);
+            format!("{state}, and that is final")
+        }
+        (BucketStatus::Suspended | BucketStatus::Inactive, _) => {
+            let state = state_since(status, since);
+            format!("{state}: set its `status` to ACTIVE first")
+        }
     };
-    Err(Error::BucketNotUsable {
-        status: status.as_str(),
+    Err(unusable(now, bucket, reason, None))
+}
+
+/// The error for a bucket whose state does not allow a call, for this reason; with its balance where that stands in the way.
+pub(super) fn unusable(
+    now: Time,
+    bucket: &Bucket,
+    reason: String,
+    balance: Option<&Balance>,
+) -> Error {
+    Error::BucketNotUsable(Box::new(UnusableBucket {
+        bucket: bucket.id.clone(),
+        status: bucket.status_at(now).as_str(),
+        since: bucket.status_since_at(now),
         reason,
-    })
+        values: balance.map(|of| (of.available, of.held, bucket.unit.clone())),
+    }))
+}
+
+fn state_since(status: BucketStatus, since: Option<Time>) -> String {
+    let status = status.as_str();
+    match since {
+        Some(since) => format!("is {status} since {since}"),
+        None => format!("is {status}"),
+    }
 }

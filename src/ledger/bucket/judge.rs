@@ -4,17 +4,19 @@ use crate::error::{Error, Result};
 use crate::ledger::account::{Balance, Cause};
 use crate::ledger::books::{Books, Owner};
 use crate::ledger::bucket::act;
-use crate::ledger::bucket::find::find;
-use crate::ledger::bucket::model::Buckets;
-use crate::ledger::bucket::model::{Bucket, BucketStatus, BucketUpdate};
-use crate::ledger::bucket::movements::{exchange, judge_room};
+use crate::ledger::bucket::action_context::unusable;
+use crate::ledger::bucket::find::{find, holder, key_reused};
+use crate::ledger::bucket::model::{
+    Bucket, BucketStatus, BucketUpdate, Buckets, KeptCall, KeyedCall,
+};
+use crate::ledger::bucket::movements::{exchange, judge_room, refused};
 use crate::ledger::bucket::records::BucketRecords;
 use crate::ledger::bucket::replies::{done, replay};
 use crate::ledger::bucket::request::{
     ActionRequest, BucketOperation, BucketReply, BucketRequest, CreateBucket, PerformAction,
     Quantity, UpdateBucket,
 };
-use crate::ledger::bucket::statements::{ActionIdKey, ActionKey, BucketReads, UpdateKey};
+use crate::ledger::bucket::statements::{ActionIdKey, ActionKey, BucketReads, CallKey, UpdateKey};
 use crate::ledger::kind::{AccountReads, CommandHead, Judgement, KindState, Origin, Request};
 use crate::ledger::table::values::JsonText;
 use crate::types::ids::{AccountId, ActionId, OwnerId};
@@ -42,11 +44,25 @@ impl Request for BucketRequest {
         match &self.operation {
             BucketOperation::Create(_) => {}
             BucketOperation::Update(update) => {
-                let key = update.request_id.clone();
-                let key = key.map(|request_id| UpdateKey { owner, request_id });
-                read_set.updates.extend(key);
+                let Some(request_id) = update.request_id.clone() else {
+                    return;
+                };
+                // One that changed nothing is among the calls.
+                read_set.calls.insert(CallKey {
+                    owner,
+                    call: KeyedCall::Update,
+                    request_id: request_id.clone(),
+                });
+                read_set.updates.insert(UpdateKey { owner, request_id });
             }
             BucketOperation::Act(act) => {
+                if let ActionRequest::Close { .. } = act.action {
+                    read_set.calls.insert(CallKey {
+                        owner,
+                        call: KeyedCall::Close,
+                        request_id: act.request_id.clone(),
+                    });
+                }
                 read_set.keys.insert(ActionKey {
                     owner,
                     kind: act.action.kind(),
@@ -112,13 +128,11 @@ fn judge_create(
         let opened = bucket.opened_version;
         return replay(now, bucket, None, opened);
     }
+    let holder = holder(stored, owner);
     let error = if create.id_given {
-        Error::BucketExists(request.bucket.clone())
+        Error::BucketExists(holder)
     } else {
-        Error::IdempotencyKeyReused {
-            field: "request_id",
-            holder: None,
-        }
+        key_reused(holder)
     };
     error.into()
 }
@@ -134,11 +148,11 @@ fn create_new(
     let Quantity { amount, unit } = &create.value;
     let time = owner.next_time(now);
     if !amount.is_zero() {
-        judge_room(owner, unit, *amount)?;
+        judge_room(owner, &request.bucket, unit, *amount)?;
         let legs = exchange(AccountId::WORLD, AccountId::OWN, *amount);
         let movement = owner
             .plan(unit, legs)
-            .map_err(|refusal| refusal.into_error(unit, *amount))?;
+            .map_err(|refusal| refused(&request.bucket, unit, *amount, refusal))?;
         let OwnerId(cause_id) = command.owner;
         owner.apply(command.owner, movement, Cause::OPENING, cause_id, time);
     }
@@ -162,6 +176,7 @@ fn create_new(
         version: 1,
         created_at: time,
         updated_at: time,
+        status_since: Some(time),
     };
     owner.touch(time);
     records.create(bucket.clone(), create.products.clone());
@@ -181,18 +196,19 @@ fn judge_update(
         Ok(found) => found,
         Err(error) => return error.into(),
     };
-    let key = update.request_id.as_deref();
-    let Some(stored) = key.and_then(|key| records.update_by_key(key)) else {
+    let stored = update.request_id.as_deref().and_then(|key| {
+        let changed = records.update_by_key(key);
+        let unchanged = records.call_by_key(KeyedCall::Update, key);
+        changed
+            .map(|update| (update.content, update.own_version))
+            .or(unchanged.map(|call| (call.content, call.own_version)))
+    });
+    let Some((content, own_version)) = stored else {
         return update_now(now, owner, records, bucket, update).into();
     };
-    if stored.content != update.content {
-        return Error::IdempotencyKeyReused {
-            field: "request_id",
-            holder: None,
-        }
-        .into();
+    if content != update.content {
+        return key_reused(holder(&bucket, owner)).into();
     }
-    let own_version = stored.own_version;
     replay(now, bucket, None, own_version)
 }
 
@@ -211,31 +227,50 @@ fn update_now(
         return Err(Error::VersionMismatch { expected, actual });
     }
     if bucket.status == BucketStatus::Closed {
-        return Err(Error::AlreadyTerminal {
-            status: bucket.status.as_str(),
+        return Err(Error::BucketClosed {
+            bucket: bucket.id,
+            since: bucket.status_since,
         });
     }
     let is_empty = balance.available.is_zero() && balance.held.is_zero();
     if update.status == Some(BucketStatus::Closed) && !is_empty {
-        return Err(Error::BucketNotUsable {
-            status: bucket.status_at(now).as_str(),
-            reason: format!(
-                "it can be closed when it is empty, and {} {unit} are available and {} {unit} reserved",
-                balance.available,
-                balance.held,
-                unit = bucket.unit
-            ),
-        });
+        return Err(not_empty(now, &bucket, &balance));
     }
     let time = owner.next_time(now);
-    let bucket = Bucket {
-        name: update.name.clone().unwrap_or(bucket.name),
-        description: update.description.clone().unwrap_or(bucket.description),
+    let updated = Bucket {
+        name: update.name.clone().unwrap_or(bucket.name.clone()),
+        description: update
+            .description
+            .clone()
+            .unwrap_or(bucket.description.clone()),
         status: update.status.unwrap_or(bucket.status),
         validity: update.validity.unwrap_or(bucket.validity),
+        ..bucket.clone()
+    };
+    if updated == bucket {
+        // Nothing but the key is kept.
+        if let Some(request_id) = update.request_id.clone() {
+            records.add_call(KeptCall {
+                owner: bucket.owner,
+                call: KeyedCall::Update,
+                request_id,
+                content: update.content,
+                own_version: balance.version,
+                created_at: time,
+            });
+        }
+        return Ok(done(now, bucket, balance, None));
+    }
+    let has_new_status = updated.status != bucket.status;
+    let bucket = Bucket {
         version: bucket.version + 1,
         updated_at: time,
-        ..bucket
+        status_since: if has_new_status {
+            Some(time)
+        } else {
+            bucket.status_since
+        },
+        ..updated
     };
     let made = BucketUpdate {
         owner: bucket.owner,
@@ -249,4 +284,13 @@ fn update_now(
     owner.touch(time);
     records.update(bucket.clone(), made);
     Ok(done(now, bucket, balance, None))
+}
+
+/// The error for a bucket that has value and is to be closed by an update, which moves none.
+fn not_empty(now: Time, bucket: &Bucket, balance: &Balance) -> Error {
+    let (available, held, unit) = (balance.available, balance.held, &bucket.unit);
+    let reason = format!(
+        "has {available} {unit} remaining and {held} {unit} reserved: empty it first, or use CloseBucket"
+    );
+    unusable(now, bucket, reason, Some(balance))
 }

@@ -91,6 +91,8 @@ stored_enum! {
         Unreserve = "UNRESERVE",
         /// Value was used and left the bucket.
         Deduct = "DEDUCT",
+        /// What remained left the bucket when it was closed. Callers see an adjustment.
+        WriteOff = "WRITEOFF",
     }
 }
 
@@ -99,7 +101,7 @@ impl ActionKind {
     pub const fn cause(self) -> Cause {
         match self {
             Self::Topup => Cause::TOPUP,
-            Self::Adjust => Cause::ADJUST,
+            Self::Adjust | Self::WriteOff => Cause::ADJUST,
             Self::Transfer => Cause::TRANSFER,
             Self::Reserve => Cause::RESERVE,
             Self::Unreserve => Cause::UNRESERVE,
@@ -130,7 +132,24 @@ stored_enum! {
     }
 }
 
-enum_column!(BucketStatus, UsageType, ActionKind, ActionStatus, CostOwner);
+stored_enum! {
+    /// The call whose idempotency key is kept although it may have left no other record.
+    KeyedCall {
+        /// An update that changed nothing.
+        Update = "UPDATE",
+        /// A closing, whatever was written off.
+        Close = "CLOSE",
+    }
+}
+
+enum_column!(
+    BucketStatus,
+    UsageType,
+    ActionKind,
+    ActionStatus,
+    CostOwner,
+    KeyedCall
+);
 
 /// The period in which a bucket may be used; both ends are included.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -180,6 +199,8 @@ pub struct Bucket {
     pub created_at: Time,
     /// The last update's time.
     pub updated_at: Time,
+    /// The time from which on it has the stored status; none if a version of the server wrote it that did not say.
+    pub status_since: Option<Time>,
 }
 
 columns!(Bucket {
@@ -201,12 +222,22 @@ columns!(Bucket {
     version: ["version"];
     created_at: ["created_at"];
     updated_at: ["updated_at"];
+    status_since: ["status_since"];
 });
 
 impl Bucket {
     /// The status that is shown at this time: an ACTIVE one is EXPIRED past its end.
     pub fn status_at(&self, now: Time) -> BucketStatus {
         self.status.at(self.validity, now)
+    }
+
+    /// Since when it has the status that is shown at this time, if that is known.
+    pub fn status_since_at(&self, now: Time) -> Option<Time> {
+        if self.status == self.status_at(now) {
+            self.status_since
+        } else {
+            self.validity.to
+        }
     }
 
     /// The version that replies show: it grows with every update and every movement.
@@ -278,6 +309,32 @@ columns!(BucketUpdate {
     content: ["content_hash"];
     own_version: ["own_version"];
     initiated_by: ["initiated_by"];
+    created_at: ["created_at"];
+});
+
+/// The idempotency key of a call that may have left no other record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeptCall {
+    /// The bucket's owner id.
+    pub owner: OwnerId,
+    /// The call; each has keys of its own.
+    pub call: KeyedCall,
+    /// The key as the caller gave it.
+    pub request_id: String,
+    /// What a repetition of the idempotency key is compared by.
+    pub content: ContentHash,
+    /// The version of the bucket's account after the call.
+    pub own_version: i64,
+    /// The time of the call.
+    pub created_at: Time,
+}
+
+columns!(KeptCall {
+    owner: ["owner_id"];
+    call: ["rpc"];
+    request_id: ["request_id"];
+    content: ["content_hash"];
+    own_version: ["own_version"];
     created_at: ["created_at"];
 });
 
@@ -382,6 +439,8 @@ pub enum ActionEffect {
     },
     /// Value was used: what was available, or (`Some`) what a reserve held.
     Deduct(Option<ReserveUse>),
+    /// All that remained was taken out of a bucket that was closed then.
+    WriteOff,
 }
 
 /// The other side of a transfer, and its price.
@@ -415,6 +474,8 @@ pub struct Reserve {
     pub expire_time: Option<Time>,
     /// The movement that made it final.
     pub closed: Option<ReserveClosing>,
+    /// The amount that its expiry gave back; none unless it expired. No action of its own shows that.
+    pub expired: Option<Amount>,
 }
 
 /// The one movement that made a reserve final.
@@ -445,12 +506,14 @@ impl ActionEffect {
             Self::Reserve(_) => ActionKind::Reserve,
             Self::Unreserve { .. } => ActionKind::Unreserve,
             Self::Deduct(_) => ActionKind::Deduct,
+            Self::WriteOff => ActionKind::WriteOff,
         }
     }
 
-    /// The reserve that was used or given back, and what a deduction gave back of it.
+    /// The reserve that was used or given back, and what a deduction, or the reserve's own expiry, gave back of it.
     fn reserve_use(&self) -> (Option<ActionId>, Option<Amount>) {
         match self {
+            Self::Reserve(reserve) => (None, reserve.expired),
             Self::Unreserve { reserve } => (Some(*reserve), None),
             Self::Deduct(Some(used)) => (Some(used.reserve), Some(used.returned)),
             _ => (None, None),
@@ -534,6 +597,7 @@ impl Stored for ActionEffect {
         match kind {
             ActionKind::Topup => Some(Self::Topup),
             ActionKind::Adjust => Some(Self::Adjust),
+            ActionKind::WriteOff => Some(Self::WriteOff),
             ActionKind::Transfer => receiver.zip(receiver_bucket).zip(receiver_version).map(
                 |((receiver, receiver_bucket), receiver_version)| {
                     Self::Transfer(Transfer {
@@ -549,6 +613,7 @@ impl Stored for ActionEffect {
                     remaining,
                     expire_time,
                     closed: closed.map(|(cause, by)| ReserveClosing { cause, by }),
+                    expired: returned,
                 })
             }),
             ActionKind::Unreserve => reserve.map(|reserve| Self::Unreserve { reserve }),

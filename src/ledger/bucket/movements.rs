@@ -1,28 +1,56 @@
 //! The movements that operations on buckets are made of.
 
-use crate::error::{Error, Result};
+use crate::error::{BucketLimit, BucketOverflow, BucketShortage, Error, Result};
 use crate::ledger::account::Balance;
-use crate::ledger::books::{Leg, Owner, ReservationChange};
+use crate::ledger::books::{Leg, MovementRefusal, Owner, ReservationChange};
 use crate::types::amount::Amount;
 use crate::types::ids::AccountId;
 use crate::types::unit::Unit;
 
 /// Judges whether a bucket can take this much more. A bucket holds less than 10^16, so that whatever part of it is
 /// available or held has at most 16 digits before the point and 12 after it, and giving back never fails.
-pub(super) fn judge_room(owner: &Owner, unit: &Unit, amount: Amount) -> Result<()> {
+pub(super) fn judge_room(owner: &Owner, bucket: &str, unit: &Unit, amount: Amount) -> Result<()> {
     let Balance {
         available, held, ..
     } = owner.balance(AccountId::OWN, unit);
-    let total = available
-        .checked_add(held)
-        .and_then(|total| total.checked_add(amount));
-    if total.is_some_and(|total| total < Amount::DECIMAL_LIMIT) {
+    let now = available.checked_add(held).unwrap_or(available);
+    let then = now.checked_add(amount);
+    if then.is_some_and(|total| total < Amount::DECIMAL_LIMIT) {
         Ok(())
     } else {
-        Err(Error::BalanceLimit {
-            unit: unit.clone(),
-            account: None,
-        })
+        let rule = BucketLimit::Value { total: now };
+        Err(overflow(bucket, unit, amount, rule))
+    }
+}
+
+fn overflow(bucket: &str, unit: &Unit, requested: Amount, rule: BucketLimit) -> Error {
+    Error::BucketFull(Box::new(BucketOverflow {
+        bucket: bucket.into(),
+        requested,
+        unit: unit.clone(),
+        rule,
+    }))
+}
+
+/// The error for a caller that asked this bucket to move `requested`.
+pub(super) fn refused(
+    bucket: &str,
+    unit: &Unit,
+    requested: Amount,
+    refusal: MovementRefusal,
+) -> Error {
+    match refusal {
+        MovementRefusal::Insufficient { available } => {
+            Error::BucketShort(Box::new(BucketShortage {
+                bucket: bucket.into(),
+                reserve: None,
+                available,
+                requested,
+                unit: unit.clone(),
+            }))
+        }
+        MovementRefusal::Limit => overflow(bucket, unit, requested, BucketLimit::Turnover),
+        MovementRefusal::Inconsistent => refusal.into_error(unit, requested),
     }
 }
 

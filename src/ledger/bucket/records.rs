@@ -4,7 +4,8 @@ use std::collections::HashMap;
 
 use crate::ledger::bucket::model::Buckets;
 use crate::ledger::bucket::model::{
-    ActionKind, BalanceAction, Bucket, BucketChange, BucketProduct, BucketUpdate,
+    ActionKind, BalanceAction, Bucket, BucketChange, BucketProduct, BucketUpdate, KeptCall,
+    KeyedCall,
 };
 use crate::ledger::kind::{ChangeSet, KindState, RecordProof};
 use crate::types::ids::ActionId;
@@ -18,6 +19,7 @@ pub struct BucketRecords {
     /// The version that was read; 0 if there was no bucket.
     stored_version: i64,
     updates_by_key: HashMap<String, BucketUpdate>,
+    calls_by_key: HashMap<(KeyedCall, String), KeptCall>,
     actions: HashMap<ActionId, BalanceAction>,
     actions_by_key: HashMap<(ActionKind, String), ActionId>,
     changed: ChangedRecords,
@@ -29,6 +31,7 @@ struct ChangedRecords {
     /// The products of a new bucket.
     products: Vec<String>,
     updates: Vec<BucketUpdate>,
+    calls: Vec<KeptCall>,
     new_actions: Vec<ActionId>,
     changed_reserves: Vec<ActionId>,
 }
@@ -47,6 +50,12 @@ impl BucketRecords {
         }
     }
 
+    /// Adds a call as it was read.
+    pub fn load_call(&mut self, call: KeptCall) {
+        let key = (call.call, call.request_id.clone());
+        self.calls_by_key.insert(key, call);
+    }
+
     /// Adds an action as it was read.
     pub fn load_action(&mut self, action: BalanceAction) {
         let key = (action.kind(), action.request_id.clone());
@@ -62,6 +71,11 @@ impl BucketRecords {
     /// The update with this idempotency key.
     pub fn update_by_key(&self, request_id: &str) -> Option<&BucketUpdate> {
         self.updates_by_key.get(request_id)
+    }
+
+    /// The call with this idempotency key.
+    pub fn call_by_key(&self, call: KeyedCall, request_id: &str) -> Option<&KeptCall> {
+        self.calls_by_key.get(&(call, request_id.to_owned()))
     }
 
     /// The action with this id, if it was read.
@@ -86,6 +100,12 @@ impl BucketRecords {
         self.bucket = Some(bucket);
         self.changed.updates.push(update.clone());
         self.load_update(update);
+    }
+
+    /// Adds the key of a new call.
+    pub fn add_call(&mut self, call: KeptCall) {
+        self.changed.calls.push(call.clone());
+        self.load_call(call);
     }
 
     /// Adds a new action.
@@ -129,6 +149,7 @@ impl BucketRecords {
             }
         }
         changes.updates.extend(&changed.updates);
+        changes.calls.extend(&changed.calls);
         let find = |id| self.actions.get(id);
         changes
             .new_actions
@@ -150,6 +171,8 @@ pub struct BucketChanges<'a> {
     pub updated: Vec<BucketChange>,
     /// The updates themselves, which keep their idempotency keys.
     pub updates: Vec<&'a BucketUpdate>,
+    /// Keys of calls that may have left no other record.
+    pub calls: Vec<&'a KeptCall>,
     /// Actions that are new.
     pub new_actions: Vec<&'a BalanceAction>,
     /// Stored reserves of which something was used or given back.
@@ -165,7 +188,7 @@ impl<'a> BucketChanges<'a> {
         changes
     }
 
-    /// A bucket that was created or updated: this may be all that a transaction did.
+    /// A bucket that was created or updated, or a key that was kept: this may be all that a transaction did.
     pub(super) fn proof(&self) -> Option<RecordProof> {
         let created = self
             .created
@@ -175,7 +198,8 @@ impl<'a> BucketChanges<'a> {
             .updates
             .first()
             .map(|update| (update.owner, update.created_at));
-        let (owner, time) = created.or(updated)?;
+        let kept = self.calls.first().map(|call| (call.owner, call.created_at));
+        let (owner, time) = created.or(updated).or(kept)?;
         Some(RecordProof { owner, time })
     }
 }
@@ -184,6 +208,7 @@ impl ChangeSet for BucketChanges<'_> {
     fn is_empty(&self) -> bool {
         self.created.is_empty()
             && self.updated.is_empty()
+            && self.calls.is_empty()
             && self.new_actions.is_empty()
             && self.changed_reserves.is_empty()
     }

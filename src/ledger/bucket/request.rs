@@ -129,7 +129,12 @@ pub struct Quantity {
 #[derive(Clone, Debug)]
 pub enum ActionRequest {
     /// Adds value from outside.
-    Topup(Quantity),
+    Topup {
+        /// The amount and its unit.
+        quantity: Quantity,
+        /// The end that the bucket's validity has at least from then on; an EXPIRED bucket becomes ACTIVE.
+        valid_for_end: Option<Time>,
+    },
     /// Corrects the value; a negative amount takes value out, zero is refused.
     Adjust(Quantity),
     /// Moves value to another bucket of the tenant.
@@ -153,18 +158,26 @@ pub enum ActionRequest {
         /// The reserve that it is taken from; none: it is taken from what is available.
         from: Option<ReserveDraw>,
     },
+    /// Closes the bucket, for good.
+    Close {
+        /// Whether what remains is given up; otherwise a bucket that has value is not closed.
+        write_off: bool,
+        /// The version that the caller expects, as replies show it.
+        expected_version: Option<i64>,
+    },
 }
 
 impl ActionRequest {
     /// The kind of the action's record.
     pub fn kind(&self) -> ActionKind {
         match self {
-            Self::Topup(_) => ActionKind::Topup,
+            Self::Topup { .. } => ActionKind::Topup,
             Self::Adjust(_) => ActionKind::Adjust,
             Self::Transfer(_) => ActionKind::Transfer,
             Self::Reserve { .. } => ActionKind::Reserve,
             Self::Unreserve { .. } => ActionKind::Unreserve,
             Self::Deduct { .. } => ActionKind::Deduct,
+            Self::Close { .. } => ActionKind::WriteOff,
         }
     }
 
@@ -207,7 +220,7 @@ pub struct BucketReply {
     pub bucket: Bucket,
     /// The bucket's balance after the command; of a replay, as its first reply showed it.
     pub balance: Balance,
-    /// The action as it stands now; none for a creation or an update. One that was only validated and is new has the nil
+    /// The action as it stands now; none for a creation, an update, or a closing that wrote nothing off. One that was only validated and is new has the nil
     /// id, and times without meaning.
     pub action: Option<BalanceAction>,
     /// The time at which this was judged, by the database's clock.

@@ -2,7 +2,7 @@
 
 use uuid::Uuid;
 
-use crate::error::{Error, Result};
+use crate::error::{BucketShortage, ClosedReserve, Error, Result, rule_with_value};
 use crate::ledger::account::Cause;
 use crate::ledger::books::{Books, Leg, Owner, ReservationChange};
 use crate::ledger::bucket::action_context::ActionContext;
@@ -67,12 +67,11 @@ pub(super) fn hold(
     expire_time: Option<Time>,
 ) -> Result<BucketReply> {
     let now = context.now;
-    let is_allowed = |time: Time| time > now && time <= now.plus(EXPIRE_AHEAD_MAX);
-    if !expire_time.is_none_or(is_allowed) {
-        return Err(Error::invalid(
-            "expire_time",
-            "must be after now and at most 366 days ahead",
-        ));
+    let is_allowed = |time: &Time| *time > now && *time <= now.plus(EXPIRE_AHEAD_MAX);
+    if let Some(time) = expire_time.filter(|time| !is_allowed(time)) {
+        let rule = format!("must be after now, which is {now}, and at most 366 days ahead");
+        let description = rule_with_value(&rule, &time.to_string());
+        return Err(Error::invalid("expire_time", description));
     }
     let Quantity { amount, unit } = quantity;
     context.judge_unit(unit)?;
@@ -88,6 +87,7 @@ pub(super) fn hold(
         remaining: *amount,
         expire_time,
         closed: None,
+        expired: None,
     });
     let (_, reply) = context.carry_out(owner, records, movement, *amount, effect);
     Ok(reply)
@@ -125,12 +125,13 @@ pub(super) fn deduct(
     let held = held_by(&reserve)?;
     let rest = held.checked_sub(*amount).filter(|rest| !rest.is_negative());
     let Some(rest) = rest else {
-        return Err(Error::InsufficientBalance {
+        return Err(Error::BucketShort(Box::new(BucketShortage {
+            bucket: context.bucket.id.clone(),
+            reserve: Some(from.reserve),
             available: held,
             requested: *amount,
             unit: unit.clone(),
-            account: None,
-        });
+        })));
     };
     let (kept, returned) = if from.keep_rest {
         (rest, Amount::ZERO)
@@ -165,9 +166,22 @@ fn find_reserve(records: &BucketRecords, id: ActionId) -> Result<BalanceAction> 
 fn held_by(action: &BalanceAction) -> Result<Amount> {
     match action.reserve() {
         Some(reserve) if action.status == ActionStatus::Created => Ok(reserve.remaining),
-        _ => Err(Error::AlreadyTerminal {
-            status: action.status.as_str(),
-        }),
+        reserve => {
+            let cause = reserve
+                .and_then(|reserve| reserve.closed)
+                .map(|closed| closed.cause);
+            let ended = match cause {
+                Some(Cause::EXPIRE) => "expired",
+                Some(Cause::UNRESERVE) => "was given back",
+                _ => "was used and closed",
+            };
+            Err(Error::ReserveClosed(Box::new(ClosedReserve {
+                reserve: action.id,
+                status: action.status.as_str(),
+                ended,
+                since: action.updated_at,
+            })))
+        }
     }
 }
 
@@ -194,6 +208,9 @@ fn reduced(
     let amount = action.amount;
     if let ActionEffect::Reserve(reserve) = &mut action.effect {
         let was_used = cause == Cause::DEDUCT || reserve.remaining < amount;
+        if cause == Cause::EXPIRE {
+            reserve.expired = Some(reserve.remaining);
+        }
         reserve.remaining = kept;
         if kept.is_zero() {
             reserve.closed = Some(ReserveClosing { cause, by });

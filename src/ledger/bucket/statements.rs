@@ -10,7 +10,8 @@ use crate::ledger::account::AccountKey;
 use crate::ledger::books::Books;
 use crate::ledger::bucket::model::Buckets;
 use crate::ledger::bucket::model::{
-    ActionKind, BalanceAction, Bucket, BucketChange, BucketProduct, BucketUpdate,
+    ActionKind, BalanceAction, Bucket, BucketChange, BucketProduct, BucketUpdate, KeptCall,
+    KeyedCall,
 };
 use crate::ledger::bucket::records::BucketChanges;
 use crate::ledger::kind::{DueQuery, KindState, RecordProof};
@@ -42,6 +43,23 @@ pub struct UpdateKey {
 
 columns!(UpdateKey {
     owner: ["owner_id"];
+    request_id: ["request_id"];
+});
+
+/// Finds a call by its idempotency key.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct CallKey {
+    /// The bucket's owner id.
+    pub owner: OwnerId,
+    /// The call; each has keys of its own.
+    pub call: KeyedCall,
+    /// The idempotency key to find.
+    pub request_id: String,
+}
+
+columns!(CallKey {
+    owner: ["owner_id"];
+    call: ["rpc"];
     request_id: ["request_id"];
 });
 
@@ -83,6 +101,8 @@ pub struct BucketReads {
     pub buckets: HashSet<BucketKey>,
     /// Updates by idempotency key.
     pub updates: HashSet<UpdateKey>,
+    /// Calls that may have left no other record, by idempotency key.
+    pub calls: HashSet<CallKey>,
     /// Actions by idempotency key.
     pub keys: HashSet<ActionKey>,
     /// Reserves that are named by id.
@@ -93,6 +113,7 @@ pub struct BucketReads {
 pub struct BucketRows {
     buckets: Vec<Row>,
     updates: Vec<Row>,
+    calls: Vec<Row>,
     keys: Vec<Row>,
     reserves: Vec<Row>,
 }
@@ -101,6 +122,7 @@ pub struct BucketRows {
 pub struct BucketStatements {
     buckets: Lookup<BucketKey>,
     updates: Lookup<UpdateKey>,
+    calls: Lookup<CallKey>,
     keys: Lookup<ActionKey>,
     reserves: Lookup<ActionIdKey>,
     due: Statement,
@@ -109,6 +131,7 @@ pub struct BucketStatements {
     insert_products: Insert<BucketProduct>,
     update_buckets: Update<BucketChange>,
     insert_updates: Insert<BucketUpdate>,
+    insert_calls: Insert<KeptCall>,
     insert_actions: Insert<BalanceAction>,
     update_reserves: Update<BalanceAction>,
 }
@@ -128,7 +151,8 @@ const DUE: &str = "\
 
 const PROOF: &str = "\
     SELECT EXISTS (SELECT FROM bucket WHERE owner_id = $1 AND created_at = $2) \
-        OR EXISTS (SELECT FROM bucket_update WHERE owner_id = $1 AND created_at = $2)";
+        OR EXISTS (SELECT FROM bucket_update WHERE owner_id = $1 AND created_at = $2) \
+        OR EXISTS (SELECT FROM bucket_key WHERE owner_id = $1 AND created_at = $2)";
 
 /// The accounts of a bucket, which are read with it, in this order.
 const ACCOUNTS: [AccountId; 3] = [AccountId::OWN, AccountId::WORLD, AccountId::TRANSIT];
@@ -156,6 +180,7 @@ const UPDATED: UpdateShape = UpdateShape {
         "valid_to",
         "version",
         "updated_at",
+        "status_since",
     ],
     compared: &["stored_version"],
     condition: "t.version = n.stored_version",
@@ -169,6 +194,7 @@ const CHANGED_RESERVES: UpdateShape = UpdateShape {
     set: &[
         "status",
         "remaining_amount",
+        "returned_amount",
         "closed_cause",
         "closed_by",
         "updated_at",
@@ -185,6 +211,7 @@ impl BucketStatements {
         Ok(Self {
             buckets: Lookup::prepare_select(client, &bucket, "bucket", JOIN_ACCOUNTS).await?,
             updates: Lookup::prepare::<BucketUpdate>(client, "bucket_update").await?,
+            calls: Lookup::prepare::<KeptCall>(client, "bucket_key").await?,
             keys: Lookup::prepare::<BalanceAction>(client, "bucket_action").await?,
             reserves: Lookup::prepare::<BalanceAction>(client, "bucket_action").await?,
             due: client.prepare(&due).await?,
@@ -193,6 +220,7 @@ impl BucketStatements {
             insert_products: Insert::prepare(client, "bucket_product").await?,
             update_buckets: Update::prepare(client, UPDATED).await?,
             insert_updates: Insert::prepare(client, "bucket_update").await?,
+            insert_calls: Insert::prepare(client, "bucket_key").await?,
             insert_actions: Insert::prepare(client, "bucket_action").await?,
             update_reserves: Update::prepare(client, CHANGED_RESERVES).await?,
         })
@@ -203,16 +231,18 @@ impl BucketStatements {
         client: &Client,
         read_set: &BucketReads,
     ) -> PgResult<BucketRows> {
-        let (buckets, updates, keys, reserves) = try_join!(
+        let (buckets, updates, calls, keys, reserves) = try_join!(
             biased;
             self.buckets.query(client, &read_set.buckets),
             self.updates.query(client, &read_set.updates),
+            self.calls.query(client, &read_set.calls),
             self.keys.query(client, &read_set.keys),
             self.reserves.query(client, &read_set.reserves),
         )?;
         Ok(BucketRows {
             buckets,
             updates,
+            calls,
             keys,
             reserves,
         })
@@ -238,6 +268,7 @@ impl BucketStatements {
             self.insert_products.execute(client, &products),
             self.update_buckets.execute(client, &updated),
             self.insert_updates.execute(client, &changes.updates),
+            self.insert_calls.execute(client, &changes.calls),
             self.insert_actions.execute(client, &changes.new_actions),
             self.update_reserves.execute(client, &changes.changed_reserves),
         )?;
@@ -278,6 +309,12 @@ impl BucketRows {
             let update: BucketUpdate = read_first(row)?;
             if books.is_locked(update.owner) {
                 state.records_mut(update.owner).load_update(update);
+            }
+        }
+        for row in &self.calls {
+            let call: KeptCall = read_first(row)?;
+            if books.is_locked(call.owner) {
+                state.records_mut(call.owner).load_call(call);
             }
         }
         for row in self.keys.iter().chain(&self.reserves) {

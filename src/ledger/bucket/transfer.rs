@@ -6,7 +6,7 @@ use crate::ledger::books::{Books, Movement, MovementRefusal, Owner};
 use crate::ledger::bucket::action_context::{ActionContext, judge_usable};
 use crate::ledger::bucket::model::Buckets;
 use crate::ledger::bucket::model::{ActionEffect, Bucket, Cost, CostOwner, Transfer};
-use crate::ledger::bucket::movements::{exchange, judge_room};
+use crate::ledger::bucket::movements::{exchange, judge_room, refused};
 use crate::ledger::bucket::replies::done;
 use crate::ledger::bucket::request::{BucketReply, Quantity, TransferRequest};
 use crate::ledger::kind::KindState;
@@ -39,7 +39,7 @@ pub(super) fn carry_out(
         .and_then(|records| records.bucket())
         .ok_or_else(not_found)?;
     judge(context, receiver_bucket, request)?;
-    let plan = TransferPlan::of(giver, receiver, request)?;
+    let plan = TransferPlan::of((giver, &context.bucket.id), receiver, request)?;
     let time = giver
         .next_time(context.now)
         .max(receiver.next_time(context.now));
@@ -81,7 +81,9 @@ fn judge(context: &ActionContext<'_>, receiver: &Bucket, request: &TransferReque
     let unit = &request.quantity.unit;
     context.add_unit_violation(&mut violations, "amount.units", unit);
     if receiver.unit != context.bucket.unit {
-        violations.add("receiver_bucket_id", "must be a bucket of the same units");
+        let (own, other) = (&context.bucket.unit, &receiver.unit);
+        let rule = format!("must be a bucket in the same units, {own}; its units are {other}");
+        violations.add("receiver_bucket_id", rule);
     }
     if let Some((cost, _)) = &request.cost {
         context.add_unit_violation(&mut violations, "transfer_cost.units", &cost.unit);
@@ -102,17 +104,23 @@ struct TransferPlan {
 }
 
 impl TransferPlan {
-    fn of(giver: &Owner, receiver: &Owner, request: &TransferRequest) -> Result<Self> {
+    fn of(
+        (giver, giver_bucket): (&Owner, &str),
+        receiver: &Owner,
+        request: &TransferRequest,
+    ) -> Result<Self> {
         let Quantity { amount, unit } = &request.quantity;
-        let refuse_giver =
-            |refusal: MovementRefusal| refusal.into_error(unit, requested_of_giver(request));
+        let receiver_bucket = request.receiver_bucket.as_str();
+        let refuse_giver = |refusal: MovementRefusal| {
+            refused(giver_bucket, unit, requested_of_giver(request), refusal)
+        };
         let legs = exchange(AccountId::OWN, AccountId::TRANSIT, *amount);
         let given = giver.plan(unit, legs).map_err(refuse_giver)?;
-        judge_room(receiver, unit, *amount)?;
+        judge_room(receiver, receiver_bucket, unit, *amount)?;
         let legs = exchange(AccountId::TRANSIT, AccountId::OWN, *amount);
         let received = receiver
             .plan(unit, legs)
-            .map_err(|refusal| refusal.into_error(unit, *amount))?;
+            .map_err(|refusal| refused(receiver_bucket, unit, *amount, refusal))?;
         let Some((Quantity { amount: cost, .. }, payer)) = &request.cost else {
             return Ok(Self {
                 given,
@@ -133,7 +141,7 @@ impl TransferPlan {
             }),
             CostOwner::Receiver => receiver
                 .plan_after(&received, legs)
-                .map_err(|refusal| refusal.into_error(unit, *cost)),
+                .map_err(|refusal| refused(receiver_bucket, unit, *cost, refusal)),
         };
         Ok(Self {
             given,

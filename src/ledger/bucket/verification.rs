@@ -30,6 +30,7 @@ pub(super) const VERIFICATION: Verification = Verification {
         (Invariant::L5, L5_DONE),
         (Invariant::L5, L5_RESERVES),
         (Invariant::L5, L5_CLOSED),
+        (Invariant::L5, L5_WRITE_OFFS),
     ],
 };
 
@@ -47,20 +48,22 @@ const OPENING_LEGS: &str = concat!(
              ) leg(account_id, version, available) \
              WHERE owner_id BETWEEN $1 AND $2 AND opened_amount > 0 \
              UNION ALL \
-             SELECT owner_id, id, account_id, type, unit, created_at, version, available, held \
+             SELECT owner_id, id, account_id, CASE type WHEN 'WRITEOFF' THEN 'ADJUST' ELSE type END, unit, created_at, \
+                    version, available, held \
              FROM bucket_action CROSS JOIN LATERAL (VALUES \
                  (",
     own!(),
     ", \
                   CASE cost_owner WHEN 'ORIGINATOR' THEN own_version - 1 ELSE own_version END, \
-                  CASE WHEN type IN ('TOPUP', 'ADJUST', 'UNRESERVE') THEN amount ELSE coalesce(returned_amount, -amount) END, \
-                  CASE WHEN type = 'RESERVE' THEN amount WHEN type = 'UNRESERVE' THEN -amount \
-                       ELSE -coalesce(amount + returned_amount, 0) END, \
+                  CASE WHEN type IN ('TOPUP', 'ADJUST', 'WRITEOFF', 'UNRESERVE') THEN amount \
+                       WHEN type = 'DEDUCT' THEN coalesce(returned_amount, -amount) ELSE -amount END, \
+                  CASE type WHEN 'RESERVE' THEN amount WHEN 'UNRESERVE' THEN -amount \
+                       WHEN 'DEDUCT' THEN -coalesce(amount + returned_amount, 0) ELSE 0 END, \
                   true), \
                  (",
     world!(),
     ", NULL, CASE type WHEN 'DEDUCT' THEN amount ELSE -amount END, 0, \
-                  type IN ('TOPUP', 'ADJUST', 'DEDUCT')), \
+                  type IN ('TOPUP', 'ADJUST', 'WRITEOFF', 'DEDUCT')), \
                  (",
     transit!(),
     ", NULL, amount, 0, type = 'TRANSFER')\
@@ -157,12 +160,14 @@ const L5_DONE: &str = concat!(
 macro_rules! reserve_state {
     ($of:literal, $given_back:literal) => {
         concat!(
-            "format('%s %s with %s left, given back %s times, closed by %s %s, at %s', id, ",
+            "format('%s %s with %s left, %s expired, given back %s times, closed by %s %s, at %s', id, ",
             $of,
             "status, \
                     trim_scale(",
             $of,
-            "remaining), ",
+            "remaining), trim_scale(",
+            $of,
+            "expired), ",
             $given_back,
             ", coalesce(",
             $of,
@@ -193,13 +198,14 @@ const L5_RESERVES: &str = concat!(
                 CASE WHEN expired THEN 'EXPIRE' WHEN rest = 0 THEN last_type END AS must_cause, \
                 CASE WHEN expired THEN id WHEN rest = 0 THEN last_id END AS must_by, \
                 CASE WHEN expired THEN is_updated ELSE coalesce(last, created_at) END AS must_updated, \
+                CASE WHEN expired THEN rest ELSE 0 END AS must_expired, \
                 coalesce(last_gave_back, false)::int AS must_give_back \
          FROM (\
              SELECT *, CASE WHEN expired THEN 0 ELSE rest END AS must_remaining \
              FROM (\
                  SELECT owner_id, id, r.unit, r.created_at, r.status AS is_status, \
                         coalesce(r.remaining_amount, 0) AS is_remaining, r.closed_cause AS is_cause, r.closed_by AS is_by, \
-                        r.updated_at AS is_updated, coalesce(u.used, 0) AS used, coalesce(u.given_back, 0) AS given_back, \
+                        r.updated_at AS is_updated, coalesce(r.returned_amount, 0) AS is_expired, coalesce(u.used, 0) AS used, coalesce(u.given_back, 0) AS given_back, \
                         u.last, u.last_id, u.last_type, u.last_gave_back, \
                         r.amount - coalesce(u.used + u.returned, 0) AS rest, \
                         coalesce(r.closed_cause = 'EXPIRE' AND r.amount > coalesce(u.used + u.returned, 0) \
@@ -212,7 +218,7 @@ const L5_RESERVES: &str = concat!(
          ) r\
      ) r \
      WHERE is_status <> must_status OR is_remaining <> must_remaining OR is_cause IS DISTINCT FROM must_cause \
-        OR is_by IS DISTINCT FROM must_by OR is_updated <> must_updated OR given_back <> must_give_back OR rest < 0 \
+        OR is_expired <> must_expired OR is_by IS DISTINCT FROM must_by OR is_updated <> must_updated OR given_back <> must_give_back OR rest < 0 \
      UNION ALL \
      SELECT owner_id, ",
     own!(),
@@ -230,4 +236,17 @@ const L5_CLOSED: &str = concat!(
      WHERE owner_id BETWEEN $1 AND $2 AND b.status = 'CLOSED' AND a.account_id = ",
     own!(),
     " AND (a.available <> 0 OR a.held <> 0)"
+);
+
+/// L5: a write-off whose bucket is not closed, or was closed at another time.
+const L5_WRITE_OFFS: &str = concat!(
+    "SELECT owner_id, ",
+    own!(),
+    ", a.unit, format('%s CLOSED at %s', a.id, ",
+    time!("a.created_at"),
+    "), format('%s at %s', coalesce(b.status, 'no bucket'), ",
+    time!("b.updated_at"),
+    ") FROM bucket_action a LEFT JOIN bucket b USING (owner_id) \
+     WHERE owner_id BETWEEN $1 AND $2 AND a.type = 'WRITEOFF' \
+     AND (b.status IS DISTINCT FROM 'CLOSED' OR b.updated_at <> a.created_at)"
 );

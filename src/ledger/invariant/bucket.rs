@@ -63,6 +63,7 @@ pub(super) fn finality(dump: &LedgerDump) -> Vec<Breach> {
     breaches.extend(dump.actions.iter().filter_map(unfinished));
     breaches.extend(reserves(dump));
     breaches.extend(closed_buckets(dump));
+    breaches.extend(write_offs(dump));
     breaches
 }
 
@@ -177,7 +178,7 @@ fn ask_for_action(asked: &mut ExpectedLegs, action: &BalanceAction) {
         action,
     };
     match &action.effect {
-        ActionEffect::Topup | ActionEffect::Adjust => {
+        ActionEffect::Topup | ActionEffect::Adjust | ActionEffect::WriteOff => {
             legs.add_own(amount, zero);
             legs.add_world(taken);
         }
@@ -366,6 +367,8 @@ struct ReserveState {
     closed: Option<ReserveClosing>,
     updated_at: Time,
     given_back: usize,
+    /// What its expiry gave back.
+    expired: Option<Amount>,
 }
 
 impl std::fmt::Display for ReserveState {
@@ -377,9 +380,10 @@ impl std::fmt::Display for ReserveState {
             });
         write!(
             f,
-            "{} with {} left, given back {} times, closed by {closed}, at {}",
+            "{} with {} left, {:?} expired, given back {} times, closed by {closed}, at {}",
             self.status.as_str(),
             self.remaining,
+            self.expired,
             self.given_back,
             self.updated_at
         )
@@ -402,6 +406,7 @@ fn reserves(dump: &LedgerDump) -> Vec<Breach> {
             closed: reserve.closed,
             updated_at: action.updated_at,
             given_back: uses.given_back,
+            expired: reserve.expired,
         };
         let expected = made_by(action, reserve, &uses);
         if expected.as_ref() != Some(&actual) {
@@ -467,6 +472,7 @@ fn made_by(action: &BalanceAction, reserve: &Reserve, uses: &Uses) -> Option<Res
         },
         // Only the last one can have given anything back: after it nothing was left.
         given_back: usize::from(uses.last.is_some_and(|(.., gave_back)| gave_back)),
+        expired: expiry.map(|_| rest),
     })
 }
 
@@ -492,4 +498,29 @@ fn closed_buckets(dump: &LedgerDump) -> Vec<Breach> {
         )
     })
     .collect()
+}
+
+/// What was written off left a bucket that was closed at that moment.
+fn write_offs(dump: &LedgerDump) -> Vec<Breach> {
+    let closed: HashMap<OwnerId, Time> = dump
+        .buckets
+        .iter()
+        .filter(|bucket| bucket.status == BucketStatus::Closed)
+        .map(|bucket| (bucket.owner, bucket.updated_at))
+        .collect();
+    let actions = dump.actions.iter();
+    let write_offs = actions.filter(|action| action.effect == ActionEffect::WriteOff);
+    let unexplained =
+        write_offs.filter(|action| closed.get(&action.owner) != Some(&action.created_at));
+    unexplained
+        .map(|action| {
+            let actual = closed.get(&action.owner);
+            breach(
+                Invariant::L5,
+                (action.owner, &own_account(action)),
+                format!("{} CLOSED at {}", action.id, action.created_at),
+                actual.map_or("no closed bucket".into(), |at| format!("CLOSED at {at}")),
+            )
+        })
+        .collect()
 }

@@ -49,6 +49,7 @@ fn random_batches_meet_every_verdict_on_buckets() {
         "TRANSFER COMPLETED",
         "UNRESERVE COMPLETED",
         "DEDUCT COMPLETED",
+        "WRITEOFF COMPLETED",
         "RESERVE CREATED",
     ] {
         for origin in ["done", "validated", "replayed"] {
@@ -75,6 +76,7 @@ fn random_batches_meet_every_verdict_on_buckets() {
         "InvalidRequest expire_time",
         "InvalidRequest receiver_bucket_id",
         "InvalidRequest transfer_cost.units",
+        "InvalidRequest valid_for_end",
         "VersionMismatch",
         "expired",
         "later",
@@ -166,6 +168,7 @@ impl Bench {
         }
         prop_assert_eq!(self.store.balances(), self.reference.balances());
         prop_assert_eq!(invariant::check(&self.store.dump()), []);
+        prop_assert_eq!(self.store.histories(), self.store.holdings());
         Ok(())
     }
 }
@@ -184,25 +187,44 @@ fn answer(outcome: Outcome) -> Answer {
 fn refusal(error: &Error) -> Refusal {
     let none = Refusal::default();
     match error {
-        Error::InsufficientBalance {
-            available,
-            requested,
-            ..
-        } => Refusal {
-            name: "InsufficientBalance".into(),
-            numbers: vec![available.to_string(), requested.to_string()],
-        },
         Error::VersionMismatch { expected, actual } => Refusal {
             name: "VersionMismatch".into(),
             numbers: vec![expected.to_string(), actual.to_string()],
         },
-        Error::BucketNotUsable { status, .. } => Refusal {
-            name: format!("BucketNotUsable {status}"),
+        Error::BucketShort(shortage) => Refusal {
+            name: "InsufficientBalance".into(),
+            numbers: vec![
+                shortage.available.to_string(),
+                shortage.requested.to_string(),
+                shortage.bucket.clone(),
+            ],
+        },
+        Error::BucketFull(overflow) => Refusal {
+            name: "BalanceLimit".into(),
+            numbers: vec![overflow.bucket.clone()],
+        },
+        Error::BucketNotUsable(unusable) => Refusal {
+            name: format!("BucketNotUsable {}", unusable.status),
+            numbers: vec![unusable.bucket.clone()],
+        },
+        Error::ReserveClosed(reserve) => Refusal {
+            name: format!("AlreadyTerminal {}", reserve.status),
             ..none
         },
-        Error::AlreadyTerminal { status } => Refusal {
-            name: format!("AlreadyTerminal {status}"),
+        Error::BucketClosed { .. } => Refusal {
+            name: "AlreadyTerminal CLOSED".into(),
             ..none
+        },
+        Error::IdempotencyKeyReused {
+            holder: Some(holder),
+            ..
+        } => Refusal {
+            name: "IdempotencyKeyReused".into(),
+            numbers: vec![holder.id.clone(), format!("{:?}", holder.version)],
+        },
+        Error::BucketExists(holder) => Refusal {
+            name: "BucketExists".into(),
+            numbers: vec![holder.id.clone(), format!("{:?}", holder.version)],
         },
         Error::InvalidRequest(violations) => Refusal {
             name: format!("InvalidRequest {}", violations.all()[0].field),

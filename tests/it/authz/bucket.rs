@@ -1,9 +1,10 @@
 //! BucketService.
 
 use earmark::proto::bucket::v1::{
-    ActionAmount, BucketStatus, DeductBalanceRequest, GetAccumulatedBalanceRequest,
-    GetBalanceActionRequest, GetBucketRequest, ListBalanceActionsRequest, ListBucketsRequest,
-    ReserveBalanceRequest, TimePeriod, TopupBalanceRequest, UpdateBucketRequest,
+    ActionAmount, BucketStatus, CloseBucketRequest, DeductBalanceRequest,
+    GetAccumulatedBalanceRequest, GetBalanceActionRequest, GetBucketRequest,
+    ListBalanceActionsRequest, ListBucketsRequest, ReserveBalanceRequest, TimePeriod,
+    TopupBalanceRequest, UpdateBucketRequest,
 };
 use prost::Message;
 use prost_types::Timestamp;
@@ -11,7 +12,8 @@ use uuid::Uuid;
 
 use super::{REPLAYED, SERVED, Step, TAKEN, Table, add, step};
 use crate::support::bucket_fixture::{
-    BucketFixture, adjust, amount, creation, deduct, eur, reserve, topup, transfer, unreserve,
+    BucketFixture, adjust, amount, close, creation, deduct, eur, reserve, topup, transfer,
+    unreserve,
 };
 use crate::support::earmark::{Earmark, NOBODY};
 
@@ -35,6 +37,8 @@ async fn world(earmark: &Earmark) -> World<'_> {
         ("suspended", "100"),
         ("closed", "0"),
         ("other", "0"),
+        ("given up", "0"),
+        ("to give up", "1"),
     ] {
         client
             .create_bucket(creation(eur(id, amount)))
@@ -72,6 +76,10 @@ async fn world(earmark: &Earmark) -> World<'_> {
         .expect(done);
     let given = unreserve("bucket", &world.given_back, TAKEN);
     client.unreserve_balance(given).await.expect(done);
+    client
+        .close_bucket(close("given up", false, TAKEN))
+        .await
+        .expect(done);
     let named = update("bucket", TAKEN);
     client.update_bucket(named).await.expect(done);
     for (id, status) in [
@@ -134,6 +142,7 @@ pub(super) async fn add_to(table: &mut Table, earmark: &Earmark) {
         ("GetBucket", get_bucket(world)),
         ("CreateBucket", create_bucket(world)),
         ("UpdateBucket", update_bucket(world)),
+        ("CloseBucket", close_bucket(world)),
         ("TopupBalance", topup_balance(world)),
         ("AdjustBalance", adjust_balance(world)),
         ("TransferBalance", transfer_balance(world)),
@@ -223,6 +232,25 @@ fn update_bucket(world: &World) -> Vec<Step> {
     steps
 }
 
+fn close_bucket(world: &World) -> Vec<Step> {
+    // Wrong in all that the database knows.
+    let of = |id: &str, write_off: bool, key: &str| CloseBucketRequest {
+        expected_version: Some(1_000),
+        ..close(id, write_off, key)
+    };
+    let mut steps = world.first_of_a_bucket(&of("x", true, ""), &of("given up", false, TAKEN));
+    steps.extend([
+        world.step("IDEMPOTENCY_KEY_REUSED", &of("given up", true, TAKEN)),
+        world.step(REPLAYED, &of("given up", false, TAKEN)),
+        world.step("VERSION_MISMATCH", &of("closed", true, "new")),
+        world.step("ALREADY_TERMINAL", &close("closed", true, "new")),
+        world.step("BUCKET_NOT_USABLE", &close("bucket", true, "new")),
+        world.step("BUCKET_NOT_USABLE", &close("suspended", false, "new")),
+        world.step(SERVED, &close("to give up", true, "new")),
+    ]);
+    steps
+}
+
 fn topup_balance(world: &World) -> Vec<Step> {
     let usd = |id: &str, key: &str| TopupBalanceRequest {
         amount: amount(GREATEST, "USD"),
@@ -252,7 +280,8 @@ fn adjust_balance(world: &World) -> Vec<Step> {
         world.step("IDEMPOTENCY_KEY_REUSED", &adjust("bucket", "-1000", TAKEN)),
         world.step(REPLAYED, &adjust("bucket", "-1", TAKEN)),
         world.step("INVALID_REQUEST", &usd),
-        world.step("BUCKET_NOT_USABLE", &adjust("suspended", "-1000", "new")),
+        world.step("BUCKET_NOT_USABLE", &adjust("suspended", GREATEST, "new")),
+        world.step("BUCKET_NOT_USABLE", &adjust("closed", "-1000", "new")),
         world.step("INSUFFICIENT_BALANCE", &adjust("bucket", "-1000", "new")),
         world.step("BALANCE_LIMIT", &adjust("bucket", GREATEST, "new")),
         world.step(SERVED, &adjust("bucket", "-1", "new")),

@@ -2,8 +2,8 @@
 
 use earmark::proto::bucket::v1::{
     ActionAmount, AdjustBalanceRequest, AdjustType, BalanceAction, BalanceActionStatus,
-    BalanceActionType, BucketStatus, DeductBalanceRequest, RecurringPeriod, ReserveBalanceRequest,
-    TopupBalanceRequest,
+    BalanceActionType, BucketDelta, BucketStatus, DeductBalanceRequest, RecurringPeriod,
+    ReserveBalanceRequest, TopupBalanceRequest,
 };
 use tonic::{Code, Status};
 
@@ -13,9 +13,17 @@ use crate::support::bucket_fixture::{
 use crate::support::earmark::{Refusal, refusal};
 use crate::support::service::is_replayed;
 
-/// The members that every completed action has.
+/// The members that every completed action has. A deduction is one without a reserve.
 fn done(kind: BalanceActionType, bucket: &str, of: &str, key: &str) -> BalanceAction {
+    let negative = format!("-{of}");
+    let (remaining, reserved) = match kind {
+        BalanceActionType::Deduct => (&*negative, "0"),
+        BalanceActionType::Reserve => (&*negative, of),
+        BalanceActionType::Unreserve => (of, &*negative),
+        _ => (of, "0"),
+    };
     BalanceAction {
+        bucket_deltas: delta(bucket, remaining, reserved),
         r#type: kind.into(),
         status: BalanceActionStatus::Completed.into(),
         bucket_id: bucket.into(),
@@ -24,6 +32,14 @@ fn done(kind: BalanceActionType, bucket: &str, of: &str, key: &str) -> BalanceAc
         initiated_by: "somebody".into(),
         ..Default::default()
     }
+}
+
+fn delta(bucket: &str, remaining: &str, reserved: &str) -> Vec<BucketDelta> {
+    vec![BucketDelta {
+        bucket_id: bucket.into(),
+        remaining_delta: remaining.into(),
+        reserved_delta: reserved.into(),
+    }]
 }
 
 /// Takes out what is another at every run, after a look at it.
@@ -110,11 +126,12 @@ fn assert_insufficient(refused: Refusal, available: &str, requested: &str) {
     let refused = refused.expect(Code::FailedPrecondition, "INSUFFICIENT_BALANCE");
     let expected = [
         ("available", available),
+        ("bucket_id", "b"),
         ("outcome", "not_applied"),
         ("requested", requested),
         ("units", "EUR"),
     ];
-    let metadata = refused.metadata.iter();
+    let metadata = refused.metadata.iter().filter(|(key, _)| *key != "id");
     let metadata: Vec<_> = metadata.map(|(k, v)| (k.as_str(), v.as_str())).collect();
     assert_eq!(metadata, expected);
 }
@@ -181,6 +198,7 @@ async fn a_deduction_from_a_reserve_keeps_or_returns_the_rest() {
     let expected = BalanceAction {
         reserve_id: Some(held.id.clone()),
         keep_rest: Some(true),
+        bucket_deltas: delta("b", "0", "-1"),
         ..done(BalanceActionType::Deduct, "b", "1", "1")
     };
     assert_eq!(take_own(action), expected);

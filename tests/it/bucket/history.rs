@@ -1,34 +1,18 @@
-//! Lists of actions, and totals of balances.
+//! Lists of actions.
 
 use earmark::proto::bucket::v1::{
-    AccumulatedBalance, BalanceAction, BalanceActionType, Bucket, BucketStatus,
-    GetAccumulatedBalanceRequest, GetBalanceActionRequest, ListBalanceActionsRequest,
-    PartyAccountRef, Quantity,
+    BalanceAction, BalanceActionType, GetAccumulatedBalanceRequest, GetBalanceActionRequest,
+    ListBalanceActionsRequest,
 };
 use prost_types::Timestamp;
 use tonic::Code;
 
 use crate::support::bucket_fixture::{
-    BucketFixture, adjust, deduct, eur, reserve, topup, transfer, unreserve,
+    BucketFixture, adjust, deduct, of_party, reserve, topup, transfer, unreserve,
 };
 use crate::support::earmark::{NOBODY, refusal};
 
-fn of_party(party: &str, id: &str, amount: &str, units: &str) -> Bucket {
-    Bucket {
-        party_account: Some(PartyAccountRef {
-            id: party.into(),
-            ..Default::default()
-        }),
-        remaining_value: Some(Quantity {
-            amount: amount.into(),
-            units: units.into(),
-            ..Default::default()
-        }),
-        ..eur(id, amount)
-    }
-}
-
-/// Three buckets of two parties, and one action of each type.
+/// Three buckets of two parties, and one action of each type, after the opening of each bucket.
 async fn busy() -> (BucketFixture, Vec<BalanceAction>) {
     let fixture = BucketFixture::open().await;
     fixture.create(of_party("p+1", "a", "100", "EUR")).await;
@@ -72,7 +56,13 @@ async fn busy() -> (BucketFixture, Vec<BalanceAction>) {
     );
     // The reserve has been closed by then.
     done[2] = fixture.action(&done[2].id).await;
-    (fixture, done)
+    let opening = ListBalanceActionsRequest {
+        types: vec![BalanceActionType::Opening.into()],
+        ..Default::default()
+    };
+    let mut all = listed(&fixture, opening).await;
+    all.extend(done);
+    (fixture, all)
 }
 
 async fn listed(fixture: &BucketFixture, request: ListBalanceActionsRequest) -> Vec<BalanceAction> {
@@ -84,75 +74,115 @@ fn texts(texts: &[&str]) -> Vec<String> {
     texts.iter().map(|text| (*text).to_owned()).collect()
 }
 
-/// Filters, and the places of the actions that they let pass.
-fn filter_cases(times: &[Timestamp]) -> Vec<(ListBalanceActionsRequest, &'static [usize])> {
+/// A filter, the places of the actions that it lets pass, and the buckets whose changes are shown.
+type FilterCase = (
+    ListBalanceActionsRequest,
+    &'static [usize],
+    &'static [&'static str],
+);
+
+fn filter_cases(times: &[Timestamp]) -> Vec<FilterCase> {
+    const ALL: &[&str] = &["a", "b", "c"];
     let by = |change: &dyn Fn(&mut ListBalanceActionsRequest)| {
         let mut request = ListBalanceActionsRequest::default();
         change(&mut request);
         request
     };
-    vec![
-        (by(&|_| {}), &[0, 1, 2, 3, 4, 5]),
+    let buckets = |ids: &[&str]| by(&|list| list.bucket_ids = texts(ids));
+    let parties = |ids: &[&str]| by(&|list| list.party_account_ids = texts(ids));
+    let types = |types: &[BalanceActionType]| {
+        by(&|list| list.types = types.iter().map(|kind| (*kind).into()).collect())
+    };
+    let mut cases: Vec<FilterCase> = vec![
+        (by(&|_| {}), &[0, 1, 2, 3, 4, 5, 6, 7, 8], ALL),
+        (types(&[BalanceActionType::Opening]), &[0, 1, 2], ALL),
+        (types(&[BalanceActionType::Topup]), &[3], ALL),
         (
-            by(&|list| list.types = vec![BalanceActionType::Topup.into()]),
-            &[0],
+            types(&[BalanceActionType::Deduct, BalanceActionType::Unreserve]),
+            &[7, 8],
+            ALL,
         ),
-        (
-            by(&|list| {
-                list.types = vec![
-                    BalanceActionType::Deduct.into(),
-                    BalanceActionType::Unreserve.into(),
-                ];
-            }),
-            &[4, 5],
-        ),
-        (by(&|list| list.bucket_ids = texts(&["a"])), &[0, 3]),
+        (buckets(&["a"]), &[0, 3, 6], &["a"]),
         // A transfer is listed once, even if the filter has both of its buckets.
-        (by(&|list| list.bucket_ids = texts(&["c"])), &[2, 3, 5]),
+        (buckets(&["c"]), &[2, 5, 6, 8], &["c"]),
         (
-            by(&|list| list.bucket_ids = texts(&["c", "a", "c", "unknown"])),
-            &[0, 2, 3, 5],
+            buckets(&["c", "a", "c", "unknown"]),
+            &[0, 2, 3, 5, 6, 8],
+            &["a", "c"],
         ),
-        (
-            by(&|list| list.party_account_ids = texts(&["p+1"])),
-            &[0, 1, 3, 4],
-        ),
-        (
-            by(&|list| list.party_account_ids = texts(&["p%2", "p%2", "unknown"])),
-            &[2, 5],
-        ),
+        (parties(&["p+1"]), &[0, 1, 3, 4, 6, 7], &["a", "b"]),
+        (parties(&["p%2", "p%2", "unknown"]), &[2, 5, 6, 8], &["c"]),
+        (parties(&["p+1", "p%2"]), &[0, 1, 2, 3, 4, 5, 6, 7, 8], ALL),
         (
             by(&|list| {
                 list.party_account_ids = texts(&["p+1"]);
                 list.bucket_ids = texts(&["b", "c"]);
             }),
-            &[1, 3, 4],
+            &[1, 4, 7],
+            &["b"],
+        ),
+        (buckets(&["unknown"]), &[], ALL),
+    ];
+    cases.extend(key_and_time_cases(times));
+    cases
+}
+
+fn key_and_time_cases(times: &[Timestamp]) -> Vec<FilterCase> {
+    const ALL: &[&str] = &["a", "b", "c"];
+    let none = ListBalanceActionsRequest::default();
+    vec![
+        (
+            ListBalanceActionsRequest {
+                request_ids: texts(&["1", "3"]),
+                ..none.clone()
+            },
+            &[3, 5, 7],
+            ALL,
         ),
         (
-            by(&|list| list.request_ids = texts(&["1", "3"])),
-            &[0, 2, 4],
+            ListBalanceActionsRequest {
+                request_ids: texts(&["1"]),
+                bucket_ids: texts(&["b"]),
+                ..none.clone()
+            },
+            &[7],
+            &["b"],
         ),
         (
-            by(&|list| {
-                list.request_ids = texts(&["1"]);
-                list.bucket_ids = texts(&["b"]);
-            }),
-            &[4],
+            ListBalanceActionsRequest {
+                time_on_or_after: Some(times[6]),
+                ..none.clone()
+            },
+            &[6, 7, 8],
+            ALL,
         ),
         (
-            by(&|list| list.time_on_or_after = Some(times[3])),
-            &[3, 4, 5],
+            ListBalanceActionsRequest {
+                time_on_or_after: Some(times[1]),
+                types: vec![BalanceActionType::Opening.into()],
+                ..none.clone()
+            },
+            &[1, 2],
+            ALL,
         ),
-        (by(&|list| list.time_before = Some(times[2])), &[0, 1]),
         (
-            by(&|list| {
-                list.time_on_or_after = Some(times[1]);
-                list.time_before = Some(times[4]);
-                list.party_account_ids = texts(&["p+1"]);
-            }),
-            &[1, 3],
+            ListBalanceActionsRequest {
+                time_on_or_after: Some(times[4]),
+                time_before: Some(between(times[7], times[8])),
+                party_account_ids: texts(&["p+1"]),
+                ..none.clone()
+            },
+            &[4, 6, 7],
+            &["a", "b"],
         ),
-        (by(&|list| list.bucket_ids = texts(&["unknown"])), &[]),
+        (
+            ListBalanceActionsRequest {
+                time_before: Some(between(times[1], times[2])),
+                ..none
+            },
+            &[0, 1],
+            ALL,
+        ),
     ]
 }
 
@@ -187,6 +217,25 @@ async fn windows_that_follow_each_other_share_no_action_and_lose_none() {
     assert_eq!(found, all);
 }
 
+/// A time after one action and before the next one.
+fn between(earlier: Timestamp, later: Timestamp) -> Timestamp {
+    let nanos = |time: Timestamp| i128::from(time.seconds) * 1_000_000_000 + i128::from(time.nanos);
+    let middle = i128::midpoint(nanos(earlier), nanos(later));
+    Timestamp {
+        seconds: i64::try_from(middle / 1_000_000_000).expect("small"),
+        nanos: i32::try_from(middle % 1_000_000_000).expect("small"),
+    }
+}
+
+/// The action as a list shows it that these buckets are listed in.
+fn shown_for(action: &BalanceAction, listed: &[&str]) -> BalanceAction {
+    let mut action = action.clone();
+    action
+        .bucket_deltas
+        .retain(|delta| listed.contains(&delta.bucket_id.as_str()));
+    action
+}
+
 /// Follows pages of one action each to the end.
 async fn listed_one_by_one(
     fixture: &BucketFixture,
@@ -216,10 +265,10 @@ async fn every_filter_lists_matching_actions_in_creation_order() {
         .iter()
         .map(|action| action.requested_date.expect("set"))
         .collect();
-    for (request, expected) in filter_cases(&times) {
+    for (request, expected, buckets) in filter_cases(&times) {
         let expected: Vec<_> = expected
             .iter()
-            .map(|index: &usize| done[*index].clone())
+            .map(|index: &usize| shown_for(&done[*index], buckets))
             .collect();
         assert_eq!(
             listed(&fixture, request.clone()).await,
@@ -257,59 +306,11 @@ async fn a_tenant_lists_its_own_actions_only() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn totals_are_per_unit_and_exclude_closed_buckets() {
-    let fixture = BucketFixture::open().await;
-    for (id, amount, units) in [
-        ("a", "0.1", "EUR"),
-        ("b", "0.20", "EUR"),
-        ("k", "9999999999999999.999999999999", "kB"),
-        ("l", "9999999999999999.999999999999", "kB"),
-        ("empty", "0", "SMS"),
-        ("closed", "0", "gone"),
-    ] {
-        fixture.create(of_party("p", id, amount, units)).await;
-    }
-    fixture.create(of_party("other", "o", "7", "EUR")).await;
-    fixture.bucket("nobody's", "7").await;
-    fixture.reserve(reserve("b", "0.05", "r")).await;
-    fixture.set_status("a", BucketStatus::Suspended).await;
-    fixture.set_status("closed", BucketStatus::Closed).await;
-    let sums = async |units: &str| {
-        let request = GetAccumulatedBalanceRequest {
-            party_account_id: "p".into(),
-            units: units.into(),
-            ..Default::default()
-        };
-        let answer = fixture
-            .client
-            .clone()
-            .get_accumulated_balance(request)
-            .await;
-        answer.expect("there").into_inner().accumulated_balances
-    };
-    let sum =
-        |units: &str, available: &str, reserved: &str, bucket_count: i64| AccumulatedBalance {
-            units: units.into(),
-            available: available.into(),
-            reserved: reserved.into(),
-            bucket_count,
-        };
-    let all = [
-        sum("EUR", "0.25", "0.05", 2),
-        sum("SMS", "0", "0", 1),
-        sum("kB", "19999999999999999.999999999998", "0", 2),
-    ];
-    assert_eq!(sums("").await, all);
-    assert_eq!(sums("EUR").await, all[..1]);
-    assert_eq!(sums("eur").await, []);
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn invalid_list_arguments_are_refused() {
     let fixture = BucketFixture::open().await;
     let mut client = fixture.client.clone();
     let request = ListBalanceActionsRequest {
-        types: vec![0, 7],
+        types: vec![0, 8],
         bucket_ids: vec![String::new()],
         party_account_ids: vec!["x".repeat(129)],
         request_ids: vec!["a\0".into()],

@@ -226,6 +226,69 @@ async fn validate_only_updates_nothing_and_stores_no_key() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_update_that_changes_nothing_changes_nothing() {
+    let fixture = BucketFixture::open().await;
+    let bucket = Bucket {
+        name: Some("n".into()),
+        valid_for: Some(TimePeriod {
+            start_date_time: Some(Timestamp::default()),
+            end_date_time: None,
+        }),
+        ..eur("b", "1")
+    };
+    let before = fixture.create(bucket).await;
+    let stored = async || {
+        let sql = "SELECT version::text || updated_at FROM bucket";
+        let row = fixture.earmark.sql().await.query_one(sql, &[]).await;
+        row.expect(sql).get::<_, String>(0)
+    };
+    let row = stored().await;
+    let mut client = fixture.client.clone();
+    let as_it_is = UpdateBucketRequest {
+        name: Some("n".into()),
+        description: Some(String::new()),
+        status: BucketStatus::Active.into(),
+        valid_for: before.valid_for,
+        ..update("b")
+    };
+    for request in [update("b"), as_it_is.clone()] {
+        let updated = client.update_bucket(request).await.expect("updated");
+        assert!(!is_replayed(&updated));
+        assert_eq!(updated.into_inner().bucket.as_ref(), Some(&before));
+        assert_eq!(stored().await, row);
+    }
+    assert_eq!(
+        fixture
+            .earmark
+            .count("SELECT count(*) FROM bucket_update")
+            .await,
+        0
+    );
+    // Its key is kept: a late repetition does not undo what came in between.
+    let keyed = UpdateBucketRequest {
+        request_id: "k".into(),
+        ..as_it_is
+    };
+    client.update_bucket(keyed.clone()).await.expect("updated");
+    assert_eq!(fixture.get("b").await, before);
+    fixture.set_status("b", BucketStatus::Suspended).await;
+    let again = client.update_bucket(keyed.clone()).await.expect("replayed");
+    assert!(is_replayed(&again));
+    assert_eq!(fixture.get("b").await.status(), BucketStatus::Suspended);
+    let other = UpdateBucketRequest {
+        name: Some("other".into()),
+        ..keyed
+    };
+    let refused = refusal(client.update_bucket(other).await);
+    let refused = refused.expect(Code::AlreadyExists, "IDEMPOTENCY_KEY_REUSED");
+    assert_eq!(refused.metadata["id"], "b");
+    assert_eq!(
+        refused.metadata["version"],
+        (before.version + 1).to_string()
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn invalid_update_arguments_are_refused() {
     let fixture = BucketFixture::open().await;
     fixture.bucket("b", "1").await;

@@ -42,8 +42,9 @@ async fn every_relation_of_the_schema_has_privileges() {
 }
 
 /// What is appended once, and which no server can change therefore.
-const APPENDED: [&str; 5] = [
+const APPENDED: [&str; 6] = [
     "adjustment",
+    "bucket_key",
     "bucket_product",
     "bucket_update",
     "entry",

@@ -13,7 +13,8 @@ use std::time::{Duration, SystemTime};
 use earmark::proto::bucket::v1::bucket_service_client::BucketServiceClient;
 use earmark::proto::bucket::v1::{
     BalanceAction, Bucket, CostOwner, DeductBalanceRequest, GetBucketRequest,
-    ReserveBalanceRequest, TransferBalanceRequest,
+    ListBalanceActionsRequest, ReserveBalanceRequest, TimePeriod, TopupBalanceRequest,
+    TransferBalanceRequest,
 };
 use futures_util::future::join_all;
 use prost_types::Timestamp;
@@ -24,12 +25,16 @@ use uuid::Uuid;
 use super::seed;
 use super::servers::{Disturbance, Servers};
 use crate::support::bucket_fixture::{
-    adjust, amount, creation, deduct, eur, reserve, topup, transfer, unreserve, values,
+    adjust, amount, close, creation, deduct, of_party, reserve, topup, transfer, unreserve, values,
 };
 use crate::support::earmark::Authorized;
 use crate::support::random::Random;
 
 const BUCKETS: usize = 4;
+/// The bucket whose validity ends again and again, and that is closed at last.
+const MORTAL: usize = 1;
+/// How long it is valid from a top-up on.
+const VALIDITY: Duration = Duration::from_millis(400);
 const WORKERS: usize = 48;
 const STEPS: usize = 40;
 /// One EUR, counted in the last of twelve places.
@@ -39,7 +44,14 @@ const ONE: i128 = 1_000_000_000_000;
 #[derive(Clone, Debug, PartialEq)]
 enum Command {
     Topup(i128),
+    /// Valid until then at least.
+    TopupUntil {
+        value: i128,
+        end: SystemTime,
+    },
     Adjust(i128),
+    /// Writes off what remains.
+    Close,
     Deduct(i128),
     Reserve {
         value: i128,
@@ -59,12 +71,22 @@ enum Command {
     Get,
 }
 
+impl Command {
+    /// The end of validity that a top-up asks for.
+    fn end(&self) -> Option<SystemTime> {
+        match self {
+            Self::TopupUntil { end, .. } => Some(*end),
+            _ => None,
+        }
+    }
+}
+
 /// A bucket's values as an answer shows them.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Seen {
     remaining: i128,
     reserved: i128,
-    /// Of its account: no bucket is updated here, so its record stays at version 1.
+    /// Of the bucket, as answers have it; [`check`] makes that of its account of it, which does not count updates.
     version: usize,
 }
 
@@ -75,6 +97,8 @@ enum Outcome {
         seen: Seen,
     },
     Read(Seen),
+    /// Closed with nothing to write off.
+    Closed(Seen),
     /// Too little: what there was.
     Short(i128),
     Refused(String),
@@ -119,7 +143,7 @@ fn seen(bucket: Option<Bucket>) -> Seen {
     Seen {
         remaining: number(&remaining),
         reserved: number(&reserved),
-        version: usize::try_from(bucket.version - 1).expect("counts up"),
+        version: usize::try_from(bucket.version).expect("counts up"),
     }
 }
 
@@ -127,6 +151,13 @@ fn done(action: Option<BalanceAction>, bucket: Option<Bucket>) -> Outcome {
     Outcome::Done {
         id: action.expect("an action").id.parse().expect("a UUID"),
         seen: seen(bucket),
+    }
+}
+
+fn closed(written_off: Option<BalanceAction>, bucket: Option<Bucket>) -> Outcome {
+    match written_off {
+        None => Outcome::Closed(seen(bucket)),
+        written_off => done(written_off, bucket),
     }
 }
 
@@ -167,7 +198,15 @@ impl Play {
                 Some(call) => (call.bucket, call.key, call.command),
                 None => {
                     let bucket = random.number(0..BUCKETS).min(random.number(0..BUCKETS));
-                    let command = self.command(&mut random, bucket);
+                    let is_late = step > STEPS * 3 / 4;
+                    let command = match bucket {
+                        MORTAL if is_late && random.one_in(3) => Command::Close,
+                        MORTAL if random.one_in(3) => Command::TopupUntil {
+                            value: ONE,
+                            end: SystemTime::now() + VALIDITY,
+                        },
+                        _ => self.command(&mut random, bucket),
+                    };
                     (bucket, format!("{worker}-{step}"), command)
                 }
             };
@@ -216,14 +255,19 @@ impl Play {
             }
         };
         match random.number(0..20) {
-            0 | 1 => Command::Topup(value(random)),
+            0 => Command::Topup(value(random)),
+            // No end is never shortened: this changes nothing but the value.
+            1 => Command::TopupUntil {
+                value: value(random),
+                end: SystemTime::now() + VALIDITY,
+            },
             2 => Command::Adjust(value(random)),
             3 => Command::Adjust(-value(random)),
             4..=6 => Command::Deduct(value(random)),
             7..=10 => Command::Reserve {
                 value: value(random),
-                expires: random
-                    .one_in(3)
+                // Open reserves would keep the mortal bucket open.
+                expires: (random.one_in(3) || bucket == MORTAL)
                     .then(|| SystemTime::now() + Duration::from_millis(300)),
             },
             11 | 12 => match reserve(random) {
@@ -245,6 +289,19 @@ impl Play {
             },
             _ => Command::Get,
         }
+    }
+
+    /// Closes the mortal bucket through both processes at the same time, unless somebody has closed it; then repeats that.
+    async fn close(&self) -> Vec<Call> {
+        let mut calls = Vec::new();
+        for _ in 0..2 {
+            let closings = (0..self.clients.len()).map(|server| {
+                let key = format!("close {server}");
+                self.call(server, MORTAL, key, Command::Close)
+            });
+            calls.extend(join_all(closings).await);
+        }
+        calls
     }
 
     async fn call(&self, server: usize, bucket: usize, key: String, command: Command) -> Call {
@@ -278,10 +335,18 @@ impl Play {
                 let answer = client.get_bucket(request).await?.into_inner();
                 Outcome::Read(seen(answer.bucket))
             }
-            Command::Topup(value) => {
-                let request = topup(&bucket, &text(*value), key);
+            Command::Topup(value) | Command::TopupUntil { value, .. } => {
+                let request = TopupBalanceRequest {
+                    valid_for_end: command.end().map(Timestamp::from),
+                    ..topup(&bucket, &text(*value), key)
+                };
                 let answer = client.topup_balance(request).await?.into_inner();
                 done(answer.balance_action, answer.bucket)
+            }
+            Command::Close => {
+                let request = close(&bucket, true, key);
+                let answer = client.close_bucket(request).await?.into_inner();
+                closed(answer.balance_action, answer.bucket)
             }
             Command::Adjust(value) => {
                 let request = adjust(&bucket, &text(*value), key);
@@ -350,6 +415,22 @@ fn transfer_request(
     }
 }
 
+/// The party accounts of even and odd buckets.
+const PARTIES: [&str; 2] = ["even", "odd"];
+
+async fn create(mut client: BucketServiceClient<Authorized>, end: SystemTime) {
+    for number in 0..BUCKETS {
+        let request = creation(Bucket {
+            valid_for: (number == MORTAL).then(|| TimePeriod {
+                start_date_time: None,
+                end_date_time: Some(end.into()),
+            }),
+            ..of_party(PARTIES[number % 2], &number.to_string(), "60", "EUR")
+        });
+        client.create_bucket(request).await.expect("created");
+    }
+}
+
 /// Plays a round on new buckets, and holds it against the reference.
 async fn one_round(disturbance: Disturbance) {
     let seed = seed();
@@ -357,14 +438,9 @@ async fn one_round(disturbance: Disturbance) {
     let servers = Servers::start().await;
     let tenant = Uuid::new_v4();
     let clients = servers.bucket_clients(tenant).await;
-    for number in 0..BUCKETS {
-        let request = creation(eur(&number.to_string(), "60"));
-        clients[0]
-            .clone()
-            .create_bucket(request)
-            .await
-            .expect("created");
-    }
+    let end = SystemTime::now() + VALIDITY;
+    create(clients[0].clone(), end).await;
+    let reader = clients[0].clone();
     let play = Arc::new(Play {
         clients,
         seed,
@@ -386,7 +462,7 @@ async fn one_round(disturbance: Disturbance) {
         }
     };
     let (calls, ()) = tokio::join!(work, make_trouble);
-    let calls: Vec<Call> = calls
+    let mut calls: Vec<Call> = calls
         .into_iter()
         .flat_map(|calls| calls.expect("no panic"))
         .collect();
@@ -397,12 +473,26 @@ async fn one_round(disturbance: Disturbance) {
     while servers.one().count(due).await > 0 {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
+    calls.extend(play.close().await);
     let entries = servers.verify().await;
+    assert_varied(&calls, entries);
+    check::check(&sql, tenant, &mut calls, end).await;
+    // A server that was killed may still be on its way up.
+    let mut reader = match disturbance {
+        Disturbance::Killing => servers.bucket_clients(tenant).await[0].clone(),
+        _ => reader,
+    };
+    histories_add_up(&mut reader).await;
+}
+
+/// Every outcome that the check is about has come often enough.
+fn assert_varied(calls: &[Call], entries: impl std::fmt::Display) {
     let mut counts: BTreeMap<String, usize> = BTreeMap::new();
-    for call in &calls {
+    for call in calls {
         let name = match &call.told {
             Outcome::Done { .. } => "done",
             Outcome::Read(_) => "read",
+            Outcome::Closed(_) => "closed",
             Outcome::Short(_) => "INSUFFICIENT_BALANCE",
             Outcome::Refused(reason) => reason,
             Outcome::Lost => "lost",
@@ -410,13 +500,70 @@ async fn one_round(disturbance: Disturbance) {
         *counts.entry(name.into()).or_default() += 1;
     }
     eprintln!("{} calls, {entries} entries: {counts:?}", calls.len());
-    for needed in ["done", "read", "INSUFFICIENT_BALANCE", "ALREADY_TERMINAL"] {
+    for (needed, least) in [
+        ("done", 20),
+        ("read", 20),
+        ("INSUFFICIENT_BALANCE", 20),
+        ("ALREADY_TERMINAL", 20),
+        // How often it is met depends on how fast the machine is.
+        ("BUCKET_NOT_USABLE", 5),
+    ] {
         assert!(
-            counts.get(needed).is_some_and(|count| *count > 20),
+            counts.get(needed).is_some_and(|count| *count > least),
             "{counts:?}"
         );
     }
-    check::check(&sql, tenant, &calls).await;
+    let is_closing =
+        |call: &&Call| call.command == Command::Close && !matches!(call.told, Outcome::Refused(_));
+    assert!(calls.iter().any(|call| is_closing(&call)), "never closed");
+}
+
+/// The changes of all listed actions are what each bucket and each party account has.
+async fn histories_add_up(client: &mut BucketServiceClient<Authorized>) {
+    let mut by_party: BTreeMap<&str, (i128, i128)> = BTreeMap::new();
+    for place in 0..BUCKETS {
+        let request = GetBucketRequest {
+            id: place.to_string(),
+            ..Default::default()
+        };
+        let bucket = client.get_bucket(request).await.expect("there");
+        let (remaining, reserved) = values(&bucket.into_inner().bucket.expect("set"));
+        let has = (number(&remaining), number(&reserved));
+        let of_bucket = ListBalanceActionsRequest {
+            bucket_ids: vec![place.to_string()],
+            ..Default::default()
+        };
+        assert_eq!(sum_of_history(client, of_bucket).await, has, "{place}");
+        let party = by_party.entry(PARTIES[place % 2]).or_default();
+        *party = (party.0 + has.0, party.1 + has.1);
+    }
+    for (party, has) in by_party {
+        let of_party = ListBalanceActionsRequest {
+            party_account_ids: vec![party.into()],
+            ..Default::default()
+        };
+        assert_eq!(sum_of_history(client, of_party).await, has, "{party}");
+    }
+}
+
+async fn sum_of_history(
+    client: &mut BucketServiceClient<Authorized>,
+    mut page: ListBalanceActionsRequest,
+) -> (i128, i128) {
+    let mut sum = (0, 0);
+    loop {
+        let answer = client.list_balance_actions(page.clone()).await;
+        let answer = answer.expect("listed").into_inner();
+        let actions = answer.balance_actions.iter();
+        for delta in actions.flat_map(|action| &action.bucket_deltas) {
+            sum.0 += number(&delta.remaining_delta);
+            sum.1 += number(&delta.reserved_delta);
+        }
+        if answer.next_page_token.is_empty() {
+            return sum;
+        }
+        page.page_token = answer.next_page_token;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

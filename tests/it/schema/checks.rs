@@ -132,6 +132,15 @@ const RESERVE: [(&str, &str); 3] = [
     ("status", "'CREATED'"),
     ("remaining_amount", "1"),
 ];
+const EXPIRED: [(&str, &str); 7] = [
+    ("type", "'RESERVE'"),
+    ("status", "'CANCELLED'"),
+    ("remaining_amount", "0"),
+    ("expire_time", "now()"),
+    ("closed_cause", "'EXPIRE'"),
+    ("closed_by", OWNER),
+    ("returned_amount", "1"),
+];
 const UNRESERVE: [(&str, &str); 2] = [("type", "'UNRESERVE'"), ("reserve_id", "gen_random_uuid()")];
 const DRAW: [(&str, &str); 3] = [
     ("type", "'DEDUCT'"),
@@ -265,6 +274,10 @@ fn refused_of_actions() -> Vec<Case> {
         ("bucket_action_amount", action(&[("amount", "0")])),
         ("bucket_action_amount", action(&[("amount", "-1")])),
         (
+            "bucket_action_amount",
+            action(&[("type", "'WRITEOFF'"), ("amount", "1")]),
+        ),
+        (
             "bucket_action_remaining",
             action(&[("remaining_amount", "0")]),
         ),
@@ -315,35 +328,29 @@ fn refused_of_actions() -> Vec<Case> {
     ]
 }
 
-/// What actions refer to: reserves, receivers, costs.
-fn refused_of_uses() -> Vec<Case> {
+/// What actions refer to of reserves.
+fn refused_of_reserves() -> Vec<Case> {
+    let of_topup = |column: &'static str, value: &'static str| action(&[(column, value)]);
+    let refused = [
+        of_topup("reserve_id", "gen_random_uuid()"),
+        of_topup("returned_amount", "0"),
+        of(&RESERVE, &[("returned_amount", "1")]),
+        of(&EXPIRED, &[("returned_amount", "0")]),
+        of(&EXPIRED, &[("returned_amount", "1.1")]),
+        of(&UNRESERVE, &[("reserve_id", "NULL")]),
+        of(&UNRESERVE, &[("returned_amount", "1")]),
+        of(&DRAW, &[("reserve_id", "NULL")]),
+        of(&DRAW, &[("returned_amount", "NULL")]),
+        of(&DRAW, &[("returned_amount", "-1")]),
+    ];
+    let cases = refused.map(|sql| ("bucket_action_reserve", sql));
+    cases.into()
+}
+
+/// What transfers refer to: receivers, costs.
+fn refused_of_transfers() -> Vec<Case> {
     let priced = priced();
     vec![
-        (
-            "bucket_action_reserve",
-            action(&[("reserve_id", "gen_random_uuid()")]),
-        ),
-        ("bucket_action_reserve", action(&[("returned_amount", "0")])),
-        (
-            "bucket_action_reserve",
-            of(&UNRESERVE, &[("reserve_id", "NULL")]),
-        ),
-        (
-            "bucket_action_reserve",
-            of(&UNRESERVE, &[("returned_amount", "1")]),
-        ),
-        (
-            "bucket_action_reserve",
-            of(&DRAW, &[("reserve_id", "NULL")]),
-        ),
-        (
-            "bucket_action_reserve",
-            of(&DRAW, &[("returned_amount", "NULL")]),
-        ),
-        (
-            "bucket_action_reserve",
-            of(&DRAW, &[("returned_amount", "-1")]),
-        ),
         (
             "bucket_action_transfer",
             action(&[("receiver_owner_id", "gen_random_uuid()")]),
@@ -402,6 +409,10 @@ fn refused_of_buckets() -> Vec<Case> {
             bucket(&[("opened_amount", "-1"), ("opened_version", "1")]),
         ),
         (
+            "bucket_key_rpc",
+            format!("INSERT INTO bucket_key VALUES ({OWNER}, 'CREATE', 'k', '', 0, now())"),
+        ),
+        (
             "bucket_update_version",
             format!(
                 "INSERT INTO bucket_update VALUES ({OWNER}, 1, NULL, '', 0, 'somebody', now())"
@@ -409,13 +420,16 @@ fn refused_of_buckets() -> Vec<Case> {
         ),
     ];
     cases.extend(refused_of_actions());
-    cases.extend(refused_of_uses());
+    cases.extend(refused_of_reserves());
+    cases.extend(refused_of_transfers());
     for bad in &NO_AMOUNTS[..5] {
         cases.push(("bucket_action_amount", action(&[("amount", bad)])));
-        cases.push((
-            "bucket_action_reserve",
-            of(&DRAW, &[("returned_amount", bad)]),
-        ));
+        for kind in [&DRAW[..], &EXPIRED] {
+            cases.push((
+                "bucket_action_reserve",
+                of(kind, &[("returned_amount", bad)]),
+            ));
+        }
         cases.push(("bucket_action_cost", of(&priced, &[("cost_amount", bad)])));
         cases.push((
             "bucket_opened",
@@ -693,16 +707,8 @@ async fn valid_rows_pass_every_check_constraint() {
         action(&[("amount", greatest)]),
         action(&[("type", "'ADJUST'"), ("amount", &least)]),
         action(&RESERVE),
-        action(&changed(
-            &RESERVE,
-            &[
-                ("status", "'CANCELLED'"),
-                ("remaining_amount", "0"),
-                ("expire_time", "now()"),
-                ("closed_cause", "'EXPIRE'"),
-                ("closed_by", OWNER),
-            ],
-        )),
+        action(&EXPIRED),
+        action(&[("type", "'WRITEOFF'"), ("amount", &least)]),
         action(&UNRESERVE),
         action(&DRAW),
         action(&[("type", "'DEDUCT'")]),

@@ -2,10 +2,11 @@
 
 use earmark::proto::bucket::v1::bucket_service_client::BucketServiceClient;
 use earmark::proto::bucket::v1::{
-    ActionAmount, AdjustBalanceRequest, BalanceAction, Bucket, BucketStatus, CreateBucketRequest,
-    DeductBalanceRequest, GetBalanceActionRequest, GetBucketRequest, ListBucketsRequest,
-    ListBucketsResponse, Quantity, ReserveBalanceRequest, TopupBalanceRequest,
-    TransferBalanceRequest, UnreserveBalanceRequest, UpdateBucketRequest,
+    ActionAmount, AdjustBalanceRequest, BalanceAction, Bucket, BucketStatus, CloseBucketRequest,
+    CreateBucketRequest, DeductBalanceRequest, GetBalanceActionRequest, GetBucketRequest,
+    ListBalanceActionsRequest, ListBucketsRequest, ListBucketsResponse, PartyAccountRef, Quantity,
+    ReserveBalanceRequest, TopupBalanceRequest, TransferBalanceRequest, UnreserveBalanceRequest,
+    UpdateBucketRequest,
 };
 use uuid::Uuid;
 
@@ -90,6 +91,20 @@ impl BucketFixture {
         ids(&self.list(request).await)
     }
 
+    /// Every action that a filter lists, page by page.
+    pub(crate) async fn actions(&self, filter: ListBalanceActionsRequest) -> Vec<BalanceAction> {
+        let (mut found, mut page) = (Vec::new(), filter);
+        loop {
+            let answer = self.client.clone().list_balance_actions(page.clone()).await;
+            let answer = answer.expect("listed").into_inner();
+            found.extend(answer.balance_actions);
+            if answer.next_page_token.is_empty() {
+                return found;
+            }
+            page.page_token = answer.next_page_token;
+        }
+    }
+
     pub(crate) async fn topup(&self, request: TopupBalanceRequest) -> BalanceAction {
         let answer = self.client.clone().topup_balance(request).await;
         let answer = answer.expect("topped up").into_inner();
@@ -137,6 +152,31 @@ pub(crate) fn eur(id: &str, amount: &str) -> Bucket {
             units: "EUR".into(),
             ..Default::default()
         }),
+        ..Default::default()
+    }
+}
+
+/// A bucket of a party account.
+pub(crate) fn of_party(party: &str, id: &str, amount: &str, units: &str) -> Bucket {
+    Bucket {
+        party_account: Some(PartyAccountRef {
+            id: party.into(),
+            ..Default::default()
+        }),
+        remaining_value: Some(Quantity {
+            amount: amount.into(),
+            units: units.into(),
+            ..Default::default()
+        }),
+        ..eur(id, amount)
+    }
+}
+
+pub(crate) fn close(bucket: &str, write_off: bool, key: &str) -> CloseBucketRequest {
+    CloseBucketRequest {
+        bucket_id: bucket.into(),
+        write_off,
+        request_id: key.into(),
         ..Default::default()
     }
 }

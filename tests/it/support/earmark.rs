@@ -573,6 +573,7 @@ pub(crate) const NOBODY: &str = "0198a7b2-6a44-7c11-8d4e-00000000ffff";
 pub(crate) struct Refusal {
     pub(crate) code: Code,
     pub(crate) reason: String,
+    pub(crate) message: String,
     pub(crate) metadata: BTreeMap<String, String>,
     /// Field and description of each violation.
     pub(crate) violations: Vec<(String, String)>,
@@ -623,6 +624,7 @@ pub(crate) fn refusal<T: std::fmt::Debug>(result: Result<T, Status>) -> Refusal 
     Refusal {
         code: status.code(),
         reason: info.reason.clone(),
+        message: status.message().into(),
         metadata: info.metadata.clone().into_iter().collect(),
         violations: violations
             .into_iter()

@@ -37,7 +37,7 @@ pub(crate) async fn assert_sound(earmark: &Earmark) -> LedgerDump {
                 UNION ALL SELECT currency, -quantity FROM adjustment
                 UNION ALL SELECT unit, -opened_amount FROM bucket
                 UNION ALL SELECT unit, CASE type WHEN 'DEDUCT' THEN amount ELSE -amount END
-                FROM bucket_action WHERE type IN ('TOPUP', 'ADJUST', 'DEDUCT')
+                FROM bucket_action WHERE type IN ('TOPUP', 'ADJUST', 'WRITEOFF', 'DEDUCT')
                 UNION ALL SELECT unit, cost_amount FROM bucket_action WHERE cost_amount IS NOT NULL
             ) x(unit, value) GROUP BY unit HAVING sum(value) <> 0) off";
     let off = sql.query_one(everything, &[&AccountId::WORLD.0]).await;
@@ -64,6 +64,11 @@ async fn all<T>(sql: &Client, table: &str, read: fn(&Row) -> T) -> Vec<T> {
 
 fn amount(row: &Row, column: &str) -> Amount {
     Amount::from_decimal(row.get(column)).expect("28 digits")
+}
+
+fn optional_amount(row: &Row, column: &str) -> Option<Amount> {
+    let amount: Option<rust_decimal::Decimal> = row.get(column);
+    amount.map(|amount| Amount::from_decimal(amount).expect("28 digits"))
 }
 
 fn time(row: &Row, column: &str) -> Time {
@@ -201,6 +206,7 @@ fn bucket(row: &Row) -> Bucket {
         version: row.get("version"),
         created_at: time(row, "created_at"),
         updated_at: time(row, "updated_at"),
+        status_since: optional_time(row, "status_since"),
     }
 }
 
@@ -231,6 +237,7 @@ fn effect(row: &Row) -> ActionEffect {
     match ActionKind::parse(row.get("type")).expect("a type") {
         ActionKind::Topup => ActionEffect::Topup,
         ActionKind::Adjust => ActionEffect::Adjust,
+        ActionKind::WriteOff => ActionEffect::WriteOff,
         ActionKind::Transfer => {
             let cost_owner: Option<&str> = row.get("cost_owner");
             ActionEffect::Transfer(Transfer {
@@ -253,6 +260,7 @@ fn effect(row: &Row) -> ActionEffect {
                     cause: Cause::parse(cause).expect("a cause"),
                     by: by.unwrap_or_default(),
                 }),
+                expired: optional_amount(row, "returned_amount"),
             })
         }
         ActionKind::Unreserve => ActionEffect::Unreserve {

@@ -12,7 +12,7 @@ use rust_decimal::Decimal;
 use tokio_postgres::Client;
 
 use crate::support::bucket_fixture::{
-    BucketFixture, adjust, amount, deduct, left, reserve, topup, transfer, unreserve,
+    BucketFixture, adjust, amount, close, deduct, left, reserve, topup, transfer, unreserve,
 };
 use crate::support::ledger_dump::{assert_sound, ledger_dump};
 use crate::verify::verify;
@@ -111,10 +111,27 @@ impl Broken {
     }
 }
 
+async fn transfers(fixture: &BucketFixture) {
+    let mut client = fixture.client.clone();
+    let priced = |from, to, of, key, payer: CostOwner| TransferBalanceRequest {
+        transfer_cost: amount("1.5", "EUR"),
+        cost_owner: payer.into(),
+        ..transfer(from, to, of, key)
+    };
+    for request in [
+        priced("main", "other", "4", "given", CostOwner::Originator),
+        priced("other", "main", "6", "taken", CostOwner::Receiver),
+        transfer("main", "other", "0.000000000001", "crumb"),
+    ] {
+        client.transfer_balance(request).await.expect("given");
+    }
+}
+
 async fn fill(fixture: &BucketFixture) {
     fixture.bucket("main", "100").await;
     fixture.bucket("other", "50").await;
     fixture.bucket("empty", "0").await;
+    fixture.bucket("gone", "5").await;
     fixture.topup(topup("main", "10.5", "topup")).await;
     let mut client = fixture.client.clone();
     client
@@ -129,6 +146,10 @@ async fn fill(fixture: &BucketFixture) {
         .deduct_balance(deduct("main", "3", "used"))
         .await
         .expect("deducted");
+    client
+        .close_bucket(close("gone", true, "written off"))
+        .await
+        .expect("closed");
 
     let part = |reserve: &str, of: &str, key: &str, keep_rest| DeductBalanceRequest {
         reserve_id: Some(reserve.into()),
@@ -162,18 +183,7 @@ async fn fill(fixture: &BucketFixture) {
         .await
         .expect("in time");
 
-    let priced = |from, to, of, key, payer: CostOwner| TransferBalanceRequest {
-        transfer_cost: amount("1.5", "EUR"),
-        cost_owner: payer.into(),
-        ..transfer(from, to, of, key)
-    };
-    for request in [
-        priced("main", "other", "4", "given", CostOwner::Originator),
-        priced("other", "main", "6", "taken", CostOwner::Receiver),
-        transfer("main", "other", "0.000000000001", "crumb"),
-    ] {
-        client.transfer_balance(request).await.expect("given");
-    }
+    transfers(fixture).await;
     tokio::time::sleep(Duration::from_millis(2_050)).await;
     // 100 + 10.5 - 0.5 + 2 - 3, less 5 + 2 + 3 + 1 used and 25 held, less 4 + 1.5 given, 6 - 1.5 taken, a crumb.
     let expected = left("71.999999999999", "25");
@@ -349,10 +359,21 @@ async fn l5_is_detected_on_buckets() {
         "UPDATE bucket_action SET updated_at = updated_at + interval '1 us' WHERE request_id = 'open'",
         "UPDATE bucket_action SET updated_at = updated_at + interval '1 us' WHERE request_id = 'given back'",
         "UPDATE bucket_action SET updated_at = updated_at + interval '1 us' WHERE request_id = 'topup'",
+        // An expiry that gave back another amount than the reserve says, or none; what only an expiry gives back.
+        "UPDATE bucket_action SET returned_amount = 5 WHERE request_id = 'expired'",
+        "UPDATE bucket_action SET returned_amount = NULL WHERE request_id = 'expired'",
+        "UPDATE bucket_action SET returned_amount = 20 WHERE request_id = 'given back'",
         // A final reserve that is not empty.
         "UPDATE bucket SET status = 'CLOSED' WHERE id = 'main'",
     ] {
         broken.finds("L5", "main", OWN, harm).await;
+    }
+    for harm in [
+        // What was written off of a bucket that is open, or was closed at another time.
+        "UPDATE bucket SET status = 'ACTIVE' WHERE id = 'gone'",
+        "UPDATE bucket SET updated_at = updated_at + interval '1 us' WHERE id = 'gone'",
+    ] {
+        broken.finds("L5", "gone", OWN, harm).await;
     }
     broken.is_sound().await;
 }
@@ -449,6 +470,16 @@ const L6_HARMS: &[(&str, &str, &str)] = &[
             "other",
             OWN,
             "UPDATE bucket_action SET receiver_owner_id = main() WHERE request_id = 'given'",
+        ),
+        (
+            "gone",
+            "world",
+            "UPDATE bucket_action SET amount = amount - 1 WHERE request_id = 'written off'",
+        ),
+        (
+            "gone",
+            OWN,
+            "DELETE FROM bucket_action WHERE request_id = 'written off'",
         ),
         // Entries without their record.
         (

@@ -187,6 +187,7 @@ impl BucketService for TextbookBuckets {
         get_bucket: GetBucketRequest -> GetBucketResponse;
         create_bucket: CreateBucketRequest -> CreateBucketResponse;
         update_bucket: UpdateBucketRequest -> UpdateBucketResponse;
+        close_bucket: CloseBucketRequest -> CloseBucketResponse;
         topup_balance: TopupBalanceRequest -> TopupBalanceResponse;
         adjust_balance: AdjustBalanceRequest -> AdjustBalanceResponse;
         transfer_balance: TransferBalanceRequest -> TransferBalanceResponse;
@@ -267,10 +268,19 @@ impl TextbookDone {
             ),
         };
         let act = self.act;
+        let reserved = match act.action {
+            TextbookAction::Reserve => act.amount,
+            TextbookAction::Deduct => Decimal::ZERO,
+        };
         pb::BalanceAction {
             id: self.id.to_string(),
             r#type: kind.into(),
             status: status.into(),
+            bucket_deltas: vec![pb::BucketDelta {
+                bucket_id: act.bucket.clone(),
+                remaining_delta: (-act.amount).to_string(),
+                reserved_delta: reserved.to_string(),
+            }],
             bucket_id: act.bucket,
             remaining_amount: (act.action == TextbookAction::Reserve).then(|| amount.clone()),
             amount: Some(amount),

@@ -32,7 +32,7 @@ pub(super) fn amount(value: i128) -> Amount {
     Amount::from_decimal(Decimal::from_i128_with_scale(value, 12)).expect("at most 28 digits")
 }
 
-fn number(amount: Amount) -> i128 {
+pub(super) fn number(amount: Amount) -> i128 {
     let text = amount.to_string();
     let (whole, fraction) = text.split_once('.').unwrap_or((&text, ""));
     format!("{whole}{fraction:0<12}").parse().expect("digits")
@@ -110,6 +110,7 @@ pub(super) struct Reference {
 
 #[derive(Clone, Debug)]
 struct Bucket {
+    id: String,
     unit: Unit,
     status: BucketStatus,
     from: Option<i64>,
@@ -119,6 +120,8 @@ struct Bucket {
     version: i64,
     /// Key, content, and what was there.
     updates: Vec<(String, ContentHash, Line)>,
+    /// The same of what closed it.
+    closed: Option<(String, ContentHash)>,
     line: Line,
     world: i128,
     transit: i128,
@@ -172,11 +175,10 @@ fn refuse<T>(name: &str) -> Verdict<T> {
     })
 }
 
-fn insufficient<T>(available: i128, requested: i128) -> Verdict<T> {
-    let text = |value: i128| amount(value).to_string();
+fn refuse_of<T>(name: &str, numbers: &[String]) -> Verdict<T> {
     Err(Refusal {
-        name: "InsufficientBalance".into(),
-        numbers: vec![text(available), text(requested)],
+        name: name.into(),
+        numbers: numbers.to_vec(),
     })
 }
 
@@ -195,7 +197,28 @@ impl Bucket {
         if status == BucketStatus::Active && !early {
             return Ok(());
         }
-        refuse(&format!("BucketNotUsable {}", status.as_str()))
+        self.unusable(now)
+    }
+
+    fn unusable<T>(&self, now: i64) -> Verdict<T> {
+        let name = format!("BucketNotUsable {}", self.reads(now).as_str());
+        refuse_of(&name, std::slice::from_ref(&self.id))
+    }
+
+    fn insufficient<T>(&self, available: i128, requested: i128) -> Verdict<T> {
+        let text = |value: i128| amount(value).to_string();
+        let numbers = [text(available), text(requested), self.id.clone()];
+        refuse_of("InsufficientBalance", &numbers)
+    }
+
+    fn full<T>(&self) -> Verdict<T> {
+        refuse_of("BalanceLimit", std::slice::from_ref(&self.id))
+    }
+
+    /// A key or an id of the bucket that is used a second time.
+    fn taken<T>(&self, name: &str) -> Verdict<T> {
+        let version = Some(self.version + self.line.changes);
+        refuse_of(name, &[self.id.clone(), format!("{version:?}")])
     }
 
     fn unit_fits(&self, quantity: &Quantity, field: &str) -> Verdict<()> {
@@ -213,7 +236,7 @@ impl Bucket {
         if self.line.free + self.line.held + value < ROOM {
             return Ok(());
         }
-        refuse("BalanceLimit")
+        self.full()
     }
 
     fn moves(&mut self, free: i128, held: i128, time: i64) {
@@ -232,7 +255,7 @@ impl Bucket {
         if fits(self.world) {
             Ok(())
         } else {
-            refuse("BalanceLimit")
+            self.full()
         }
     }
 
@@ -241,7 +264,7 @@ impl Bucket {
         if fits(self.transit) {
             Ok(())
         } else {
-            refuse("BalanceLimit")
+            self.full()
         }
     }
 
@@ -336,9 +359,18 @@ impl Reference {
             Origin::Done
         };
         let answer = match &asked.operation {
-            BucketOperation::Create(create) => self.create(now, command.owner, origin, create),
+            BucketOperation::Create(create) => {
+                let id = asked.bucket.clone();
+                self.create(now, (command.owner, id), origin, create)
+            }
             BucketOperation::Update(update) => self.update(now, command.owner, origin, update),
-            BucketOperation::Act(act) => self.act(now, command, origin, act),
+            BucketOperation::Act(act) => match act.action {
+                ActionRequest::Close {
+                    write_off,
+                    expected_version,
+                } => self.close(now, command, origin, (act, write_off, expected_version)),
+                _ => self.act(now, command, origin, act),
+            },
         };
         if command.validate_only || answer.is_err() {
             self.buckets = before;
@@ -349,7 +381,7 @@ impl Reference {
     fn create(
         &mut self,
         now: i64,
-        owner: OwnerId,
+        (owner, id): (OwnerId, String),
         origin: Origin,
         create: &CreateBucket,
     ) -> Verdict<Answer> {
@@ -357,8 +389,8 @@ impl Reference {
             let (content, line) = bucket.created;
             return match (content == create.content, create.id_given) {
                 (true, _) => Ok(bucket.shown(Origin::Replayed, line, None)),
-                (false, true) => refuse("BucketExists"),
-                (false, false) => refuse("IdempotencyKeyReused"),
+                (false, true) => bucket.taken("BucketExists"),
+                (false, false) => bucket.taken("IdempotencyKeyReused"),
             };
         }
         let value = number(create.value.amount);
@@ -369,6 +401,7 @@ impl Reference {
             open: 0,
         };
         let bucket = Bucket {
+            id,
             unit: create.value.unit.clone(),
             status: create.status,
             from: None,
@@ -376,6 +409,7 @@ impl Reference {
             created: (create.content, line),
             version: 1,
             updates: Vec::new(),
+            closed: None,
             line,
             world: -value,
             transit: 0,
@@ -403,7 +437,7 @@ impl Reference {
         {
             return match *content == update.content {
                 true => Ok(bucket.shown(Origin::Replayed, *line, None)),
-                false => refuse("IdempotencyKeyReused"),
+                false => bucket.taken("IdempotencyKeyReused"),
             };
         }
         let actual = bucket.version + bucket.line.changes;
@@ -420,20 +454,85 @@ impl Reference {
         }
         let Line { free, held, .. } = bucket.line;
         if update.status == Some(BucketStatus::Closed) && (free, held) != (0, 0) {
-            return refuse(&format!("BucketNotUsable {}", bucket.reads(now).as_str()));
+            return bucket.unusable(now);
         }
+        let before = (bucket.status, bucket.from, bucket.to);
         bucket.status = update.status.unwrap_or(bucket.status);
         if let Some(validity) = update.validity {
             bucket.from = validity.from.map(Time::micros);
             bucket.to = validity.to.map(Time::micros);
         }
-        bucket.version += 1;
-        bucket.last_micros = bucket.next(now);
+        if before != (bucket.status, bucket.from, bucket.to) {
+            bucket.version += 1;
+            bucket.last_micros = bucket.next(now);
+        }
         if let Some(key) = &update.request_id {
             let made = (key.clone(), update.content, bucket.line);
             bucket.updates.push(made);
         }
         Ok(bucket.shown(origin, bucket.line, None))
+    }
+
+    /// What is left is written off, if it may be; then it is closed for ever.
+    fn close(
+        &mut self,
+        now: i64,
+        command: &Command,
+        origin: Origin,
+        (act, write_off, expected): (&PerformAction, bool, Option<i64>),
+    ) -> Verdict<Answer> {
+        let Some(bucket) = self.buckets.get_mut(&command.owner) else {
+            return refuse("BucketNotFound");
+        };
+        let done = |record: &&Record| record.kind == ActionKind::WriteOff;
+        if let Some((key, content)) = &bucket.closed
+            && *key == act.request_id
+        {
+            let record = bucket.actions.iter().find(done);
+            return match *content == act.content {
+                true => Ok(bucket.shown(Origin::Replayed, bucket.line, record)),
+                false => bucket.taken("IdempotencyKeyReused"),
+            };
+        }
+        let actual = bucket.version + bucket.line.changes;
+        if let Some(expected) = expected
+            && expected != actual
+        {
+            return refuse_of(
+                "VersionMismatch",
+                &[expected.to_string(), actual.to_string()],
+            );
+        }
+        if bucket.status == BucketStatus::Closed {
+            return refuse("AlreadyTerminal CLOSED");
+        }
+        let Line { free, held, .. } = bucket.line;
+        if held > 0 || free > 0 && !write_off {
+            return bucket.unusable(now);
+        }
+        let time = bucket.next(now);
+        bucket.last_micros = time;
+        if free > 0 {
+            bucket.world_moves(free)?;
+            bucket.moves(-free, 0, time);
+            let moment = Time::from_micros(time).expect("in range");
+            bucket.actions.push(Record {
+                id: ActionId(ordered_id(moment, command.entropy)),
+                kind: ActionKind::WriteOff,
+                key: act.request_id.clone(),
+                content: act.content,
+                amount: -free,
+                remaining: 0,
+                status: ActionStatus::Completed,
+                expires: None,
+                left: bucket.line,
+            });
+        }
+        bucket.status = BucketStatus::Closed;
+        bucket.version += 1;
+        bucket.closed = Some((act.request_id.clone(), act.content));
+        let record = bucket.actions.iter().find(done);
+        Ok(bucket.shown(origin, bucket.line, record))
     }
 
     #[expect(
@@ -455,24 +554,45 @@ impl Reference {
         if let Some(record) = bucket.actions.iter().find(known) {
             return match record.content == act.content {
                 true => Ok(bucket.shown(Origin::Replayed, record.left, Some(record))),
-                false => refuse("IdempotencyKeyReused"),
+                false => refuse_of(
+                    "IdempotencyKeyReused",
+                    &[record.id.to_string(), "None".into()],
+                ),
             };
         }
         let mut time = bucket.next(now);
         let mut expires = None;
         let mut used = None;
         let value = match &act.action {
-            ActionRequest::Topup(quantity) => bucket.add(now, time, quantity)?,
+            ActionRequest::Topup {
+                quantity,
+                valid_for_end,
+            } => {
+                let end = valid_for_end.map(Time::micros);
+                let is_extended = bucket.extend(now, quantity, end)?;
+                let value = bucket.add(now, time, quantity)?;
+                bucket.version += i64::from(is_extended);
+                value
+            }
             ActionRequest::Adjust(quantity) if number(quantity.amount) > 0 => {
                 bucket.add(now, time, quantity)?
             }
             ActionRequest::Adjust(quantity) => {
-                bucket.take(now, time, quantity, -number(quantity.amount))?
+                bucket.unit_fits(quantity, "amount.units")?;
+                if bucket.status == BucketStatus::Closed {
+                    bucket.usable(now)?;
+                }
+                bucket.take(time, -number(quantity.amount))?
             }
             ActionRequest::Deduct {
                 quantity,
                 from: None,
-            } => bucket.take(now, time, quantity, number(quantity.amount))?,
+            } => {
+                bucket.unit_fits(quantity, "amount.units")?;
+                bucket.usable(now)?;
+                bucket.take(time, number(quantity.amount))?
+            }
+            ActionRequest::Close { .. } => return refuse("no action"),
             ActionRequest::Deduct {
                 quantity,
                 from: Some(from),
@@ -566,7 +686,7 @@ impl Reference {
         };
         let free = giver.line.free;
         if free < value {
-            return insufficient(free, of_giver);
+            return giver.insufficient(free, of_giver);
         }
         let time = giver.next(now).max(taker.next(now));
         giver.transit_moves(value)?;
@@ -583,7 +703,7 @@ impl Reference {
                 }
             };
             if payer.line.free < cost {
-                return insufficient(available, requested);
+                return payer.insufficient(available, requested);
             }
             payer.world_moves(cost)?;
             payer.moves(-cost, 0, time + 1);
@@ -647,11 +767,31 @@ impl Bucket {
         Ok(value)
     }
 
-    fn take(&mut self, now: i64, time: i64, quantity: &Quantity, value: i128) -> Verdict<i128> {
+    /// A later end, and no longer EXPIRED: whether anything is new.
+    fn extend(&mut self, now: i64, quantity: &Quantity, end: Option<i64>) -> Verdict<bool> {
+        if end.is_some_and(|end| end <= now) {
+            return refuse("InvalidRequest valid_for_end");
+        }
         self.unit_fits(quantity, "amount.units")?;
-        self.usable(now)?;
+        let Some(end) = end else {
+            return Ok(false);
+        };
+        if self.from.is_some_and(|from| end <= from) {
+            return refuse("InvalidRequest valid_for_end");
+        }
+        let before = (self.to, self.status);
+        if self.to.is_some_and(|to| to < end) {
+            self.to = Some(end);
+        }
+        if self.status == BucketStatus::Expired {
+            self.status = BucketStatus::Active;
+        }
+        Ok(before != (self.to, self.status))
+    }
+
+    fn take(&mut self, time: i64, value: i128) -> Verdict<i128> {
         if self.line.free < value {
-            return insufficient(self.line.free, value);
+            return self.insufficient(self.line.free, value);
         }
         self.world_moves(value)?;
         self.moves(-value, 0, time);
@@ -663,7 +803,7 @@ impl Bucket {
         self.usable(now)?;
         let value = number(quantity.amount);
         if self.line.free < value {
-            return insufficient(self.line.free, value);
+            return self.insufficient(self.line.free, value);
         }
         self.moves(-value, value, time);
         self.line.open += 1;
@@ -686,7 +826,7 @@ impl Bucket {
         let held = self.open(place)?;
         let value = number(quantity.amount);
         if held < value {
-            return insufficient(held, value);
+            return self.insufficient(held, value);
         }
         let rest = held - value;
         self.world_moves(value)?;

@@ -30,6 +30,8 @@ const BUCKETS: [(&str, &str); 5] = [
     ("d", "USD"),
     ("nobody", "EUR"),
 ];
+/// Whose party account each of them belongs to.
+const PARTIES: [Option<&str>; 5] = [Some("p"), Some("q"), Some("p"), Some("p"), None];
 const BUSY: usize = 3;
 
 /// One batch, and what comes before it.
@@ -84,8 +86,17 @@ enum What {
         /// How far the expected version is off.
         expected: Option<i64>,
     },
-    Topup(Size),
+    Topup {
+        size: Size,
+        /// The end of validity that is asked for, counted from now.
+        end: Option<i64>,
+    },
     Adjust(Size),
+    Close {
+        write_off: bool,
+        /// How far the expected version is off.
+        expected: Option<i64>,
+    },
     Transfer {
         to: usize,
         size: Size,
@@ -194,10 +205,13 @@ fn what() -> impl Strategy<Value = What> {
     prop_oneof![
         2 => (prop_oneof![2 => Just(0), 3 => (1..100_i128).prop_map(|n| n * ONE)], any::<bool>(), status())
             .prop_map(|(value, id_given, status)| What::Create { value, id_given, status }),
-        3 => (any::<bool>(), prop::option::of(status()), validity, prop::option::weighted(0.3, 0..2_i64))
+        4 => (any::<bool>(), prop::option::of(status()), validity, prop::option::weighted(0.3, 0..2_i64))
             .prop_map(|(keyed, status, validity, expected)| What::Update { keyed, status, validity, expected }),
-        3 => size().prop_map(What::Topup),
+        4 => (size(), prop::option::weighted(0.4, -2..30_i64))
+            .prop_map(|(size, end)| What::Topup { size, end }),
         3 => size().prop_map(What::Adjust),
+        1 => (prop::bool::weighted(0.7), prop::option::weighted(0.3, 0..2_i64))
+            .prop_map(|(write_off, expected)| What::Close { write_off, expected }),
         5 => (prop_oneof![8 => 0..BUSY, 1 => BUSY..BUCKETS.len()], size(), cost)
             .prop_map(|(to, size, cost)| What::Transfer { to, size, cost }),
         8 => (size(), expire).prop_map(|(size, expire)| What::Reserve { size, expire }),
@@ -214,6 +228,7 @@ fn status() -> impl Strategy<Value = BucketStatus> {
     prop_oneof![
         8 => Just(BucketStatus::Active),
         1 => Just(BucketStatus::Suspended),
+        1 => Just(BucketStatus::Expired),
         1 => Just(BucketStatus::Closed),
     ]
 }
@@ -285,7 +300,7 @@ impl Op {
                     *status
                 },
                 usage_type: None,
-                party_account: None,
+                party_account: PARTIES[self.bucket].map(Into::into),
                 value: self.quantity(*value),
                 validity: Validity::default(),
                 products: Vec::new(),
@@ -342,6 +357,24 @@ impl Op {
     }
 
     fn act(&self, reference: &Reference, now: i64, what: &What) -> PerformAction {
+        let action = self.action(reference, now, what);
+        let key = format!("k{}", self.key);
+        let content = match &action {
+            // The expected version is no content.
+            ActionRequest::Close { write_off, .. } => format!("close {write_off}"),
+            other => format!("{other:?}"),
+        };
+        let content = Content::new().field(1, content).hash();
+        PerformAction {
+            request_id: key,
+            action,
+            details: "{}".into(),
+            initiated_by: "somebody".into(),
+            content,
+        }
+    }
+
+    fn action(&self, reference: &Reference, now: i64, what: &What) -> ActionRequest {
         let owner_id = owner(self.bucket);
         let free = reference.free(owner_id);
         let total = reference.total(owner_id);
@@ -351,8 +384,18 @@ impl Op {
             Size::Room(more) => (ROOM - 1 - total + more).max(1),
         };
         let quantity = |size: &Size| self.quantity(of_value(size));
-        let action = match what {
-            What::Topup(size) => ActionRequest::Topup(quantity(size)),
+        match what {
+            What::Topup { size, end } => ActionRequest::Topup {
+                quantity: quantity(size),
+                valid_for_end: end.and_then(|after| Time::from_micros(now + after)),
+            },
+            What::Close {
+                write_off,
+                expected,
+            } => ActionRequest::Close {
+                write_off: *write_off,
+                expected_version: expected.map(|off| reference.version(owner_id) + off),
+            },
             What::Adjust(size) => {
                 // Up or down, as the key has it.
                 let sign = if self.key.is_multiple_of(2) { 1 } else { -1 };
@@ -381,21 +424,7 @@ impl Op {
                 target,
                 part,
                 keep_rest,
-            } => {
-                let reserve = self.target(reference, *target);
-                let held = reference.held_by(owner_id, reserve);
-                let value = match part {
-                    Size::Exactly(value) => *value,
-                    Size::All(more) | Size::Room(more) => (held + more).max(1),
-                };
-                ActionRequest::Deduct {
-                    quantity: self.quantity(value),
-                    from: Some(ReserveDraw {
-                        reserve,
-                        keep_rest: *keep_rest,
-                    }),
-                }
-            }
+            } => self.draw(reference, *target, *part, *keep_rest),
             What::Deduct(size) => ActionRequest::Deduct {
                 quantity: quantity(size),
                 from: None,
@@ -403,15 +432,25 @@ impl Op {
             What::Create { .. } | What::Update { .. } | What::Repeat(_) | What::Expire => {
                 unreachable!("no action")
             }
+        }
+    }
+
+    fn draw(
+        &self,
+        reference: &Reference,
+        target: Target,
+        part: Size,
+        keep_rest: bool,
+    ) -> ActionRequest {
+        let reserve = self.target(reference, target);
+        let held = reference.held_by(owner(self.bucket), reserve);
+        let value = match part {
+            Size::Exactly(value) => value,
+            Size::All(more) | Size::Room(more) => (held + more).max(1),
         };
-        let key = format!("k{}", self.key);
-        let content = Content::new().field(1, format!("{action:?}")).hash();
-        PerformAction {
-            request_id: key,
-            action,
-            details: "{}".into(),
-            initiated_by: "somebody".into(),
-            content,
+        ActionRequest::Deduct {
+            quantity: self.quantity(value),
+            from: Some(ReserveDraw { reserve, keep_rest }),
         }
     }
 

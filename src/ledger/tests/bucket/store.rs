@@ -4,14 +4,18 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::ledger::account::{Account, AccountKey, Balance, Entry};
 use crate::ledger::books::Books;
+use crate::ledger::bucket::delta::ActionValues;
 use crate::ledger::bucket::model::{
-    ActionKind, ActionStatus, BalanceAction, Bucket, BucketUpdate, Buckets,
+    ActionEffect, ActionKind, ActionStatus, BalanceAction, Bucket, BucketUpdate, Buckets, KeptCall,
+    KeyedCall,
 };
-use crate::ledger::bucket::request::BucketOperation;
+use crate::ledger::bucket::request::{ActionRequest, BucketOperation};
 use crate::ledger::invariant::dump::LedgerDump;
 use crate::ledger::kind::BalanceAt;
 use crate::ledger::kinds::{RegisteredKind, States};
+use crate::ledger::tests::bucket::reference::number;
 use crate::ledger::tests::command::{Action, BatchState, Command};
+use crate::types::amount::Amount;
 use crate::types::ids::{AccountId, ActionId, OwnerId};
 use crate::types::time::Time;
 
@@ -20,25 +24,24 @@ pub(super) struct Store {
     owners: BTreeSet<OwnerId>,
     buckets: BTreeMap<OwnerId, Bucket>,
     updates: BTreeMap<(OwnerId, i64), BucketUpdate>,
+    calls: BTreeMap<(OwnerId, KeyedCall, String), KeptCall>,
     pub(super) actions: BTreeMap<(OwnerId, ActionId), BalanceAction>,
     accounts: BTreeMap<(OwnerId, AccountKey), Balance>,
     entries: BTreeMap<(OwnerId, AccountKey, i64), Entry>,
 }
 
+/// What commands name: actions, updates and other calls by their keys, and reserves.
+type ReadKeys = (
+    BTreeSet<(OwnerId, ActionKind, String)>,
+    BTreeSet<(OwnerId, String)>,
+    BTreeSet<(OwnerId, KeyedCall, String)>,
+    BTreeSet<(OwnerId, ActionId)>,
+);
+
 impl Store {
-    /// Reads for a batch. At most `release_max` due reserves of each owner are released.
-    pub(super) fn load(
-        &mut self,
-        now: Time,
-        release_max: usize,
-        commands: &[&Command],
-        owners: &BTreeSet<OwnerId>,
-    ) -> BatchState {
-        let (mut keys, mut updates, mut reserves) = <(
-            BTreeSet<(OwnerId, ActionKind, String)>,
-            BTreeSet<(OwnerId, String)>,
-            BTreeSet<(OwnerId, ActionId)>,
-        )>::default();
+    /// What has to be read for these commands; an owner is made for each creation.
+    fn read_sets(&mut self, commands: &[&Command]) -> ReadKeys {
+        let (mut keys, mut updates, mut calls, mut reserves) = ReadKeys::default();
         for command in commands {
             let Action::Bucket(asked) = &command.action else {
                 continue;
@@ -50,14 +53,31 @@ impl Store {
                 }
                 BucketOperation::Create(_) => {}
                 BucketOperation::Update(update) => {
-                    updates.extend(update.request_id.clone().map(|key| (owner, key)));
+                    let key = update.request_id.clone();
+                    calls.extend(key.clone().map(|key| (owner, KeyedCall::Update, key)));
+                    updates.extend(key.map(|key| (owner, key)));
                 }
                 BucketOperation::Act(act) => {
+                    if let ActionRequest::Close { .. } = act.action {
+                        calls.insert((owner, KeyedCall::Close, act.request_id.clone()));
+                    }
                     keys.insert((owner, act.action.kind(), act.request_id.clone()));
                     reserves.extend(act.action.reserve().map(|id| (owner, id)));
                 }
             }
         }
+        (keys, updates, calls, reserves)
+    }
+
+    /// Reads for a batch. At most `release_max` due reserves of each owner are released.
+    pub(super) fn load(
+        &mut self,
+        now: Time,
+        release_max: usize,
+        commands: &[&Command],
+        owners: &BTreeSet<OwnerId>,
+    ) -> BatchState {
+        let (keys, updates, calls, reserves) = self.read_sets(commands);
         let locked = owners.intersection(&self.owners).copied();
         let mut state = BatchState {
             books: Books::new(now, locked),
@@ -81,6 +101,11 @@ impl Store {
                 let key = update.request_id.clone().map(|key| (*id, key));
                 if key.is_some_and(|key| updates.contains(&key)) {
                     records.load_update(update.clone());
+                }
+            }
+            for (key, call) in self.calls.iter().filter(|(key, _)| key.0 == *id) {
+                if calls.contains(key) {
+                    records.load_call(call.clone());
                 }
             }
             for action in self.actions.values().filter(|action| action.owner == *id) {
@@ -145,6 +170,11 @@ impl Store {
             let before = self.updates.insert(place, (*update).clone());
             assert_eq!(before, None, "a version is unique");
         }
+        for call in &changes.calls {
+            let place = (call.owner, call.call, call.request_id.clone());
+            let before = self.calls.insert(place, (*call).clone());
+            assert_eq!(before, None, "a key is unique");
+        }
         for action in &changes.new_actions {
             let twin = |found: &&BalanceAction| {
                 (found.owner, found.kind(), &found.request_id)
@@ -188,6 +218,56 @@ impl Store {
             (*id, found.copied().unwrap_or_default())
         });
         balances.collect()
+    }
+
+    /// What each bucket and each party account holds by the history of its buckets: remaining and reserved, counted in
+    /// the last of twelve places.
+    pub(super) fn histories(&self) -> BTreeMap<String, (i128, i128)> {
+        let mut sums = BTreeMap::new();
+        for bucket in self.buckets.values() {
+            self.add(
+                &mut sums,
+                bucket.owner,
+                (bucket.opened_amount, Amount::ZERO),
+            );
+        }
+        for action in self.actions.values() {
+            let values = ActionValues::from(action);
+            let own = values.own_delta().expect("28 digits");
+            self.add(&mut sums, action.owner, (own.remaining, own.reserved));
+            if let ActionEffect::Transfer(transfer) = &action.effect {
+                let received = values.receiver_delta().expect("28 digits");
+                let received = (received.remaining, received.reserved);
+                self.add(&mut sums, transfer.receiver, received);
+            }
+        }
+        sums
+    }
+
+    /// What each bucket and each party account holds by the accounts of its buckets.
+    pub(super) fn holdings(&self) -> BTreeMap<String, (i128, i128)> {
+        let mut sums = BTreeMap::new();
+        for (owner, balance) in self.balances() {
+            self.add(&mut sums, owner, (balance.available, balance.held));
+        }
+        sums
+    }
+
+    /// Adds to the sums of a bucket, and of its party account in its unit.
+    fn add(
+        &self,
+        sums: &mut BTreeMap<String, (i128, i128)>,
+        owner: OwnerId,
+        (remaining, reserved): (Amount, Amount),
+    ) {
+        let bucket = &self.buckets[&owner];
+        let party = bucket.party_account.as_ref();
+        let party = party.map(|party| format!("{party} {}", bucket.unit));
+        for name in party.into_iter().chain([bucket.id.clone()]) {
+            let sum = sums.entry(name).or_default();
+            sum.0 += number(remaining);
+            sum.1 += number(reserved);
+        }
     }
 
     /// Everything, for the invariants.

@@ -4,12 +4,13 @@
 //! asked for after the call was answered.
 
 use std::collections::HashMap;
+use std::time::SystemTime;
 
 use earmark::types::ids::{OwnerId, TenantId};
 use tokio_postgres::Client;
 use uuid::Uuid;
 
-use super::{BUCKETS, Call, Command, ONE, Outcome, Seen, number};
+use super::{BUCKETS, Call, Command, MORTAL, ONE, Outcome, Seen, number};
 
 /// Refusals that say nothing of a bucket: a reserve asked for again once its time had passed, and what was not tried.
 const PASSING: [&str; 5] = [
@@ -40,35 +41,62 @@ struct Past<'a> {
     reserves: HashMap<Uuid, History>,
     /// By bucket, the first version that an action made.
     made: Vec<HashMap<Uuid, usize>>,
+    /// By bucket, the version that answers had after each line of its journal; it counts updates too.
+    shown: Vec<Vec<usize>>,
+    /// When the mortal bucket's validity ended at first.
+    end: SystemTime,
 }
 
-pub(super) async fn check(sql: &Client, tenant: Uuid, calls: &[Call]) {
-    let mut by_key: HashMap<&str, Vec<&Call>> = HashMap::new();
-    for call in calls.iter().filter(|call| call.command != Command::Get) {
-        by_key.entry(&call.key).or_default().push(call);
-    }
-    let actions = "SELECT id, request_id FROM bucket_action WHERE tenant = $1";
-    let actions = sql.query(actions, &[&tenant]).await.expect(actions);
-    let mut past = Past {
-        journals: Vec::new(),
-        keys: actions.iter().map(|row| (row.get(0), row.get(1))).collect(),
-        calls: by_key,
-        reserves: HashMap::new(),
-        made: Vec::new(),
+pub(super) async fn check(sql: &Client, tenant: Uuid, calls: &mut [Call], end: SystemTime) {
+    let versions = {
+        let mut past = Past::read(sql, tenant, calls, end).await;
+        for bucket in 0..BUCKETS {
+            past.do_again(bucket);
+        }
+        past.account_versions(calls)
     };
-    for bucket in 0..BUCKETS {
-        let journal = journal(sql, tenant, bucket).await;
-        let made = journal.iter().rev();
-        let made = made.map(|line| (line.id, line.after.version));
-        past.made.push(made.collect());
-        past.journals.push(journal);
+    for (call, version) in calls.iter_mut().zip(versions) {
+        if let Outcome::Done { seen, .. } | Outcome::Read(seen) | Outcome::Closed(seen) =
+            &mut call.told
+        {
+            seen.version = version;
+        }
     }
-    assert_eq!(past.keys.len(), actions.len());
+    let mut past = Past::read(sql, tenant, calls, end).await;
     for bucket in 0..BUCKETS {
         past.do_again(bucket);
     }
     past.every_effect_was_asked_for();
     past.every_call_has_its_place(calls);
+}
+
+impl<'a> Past<'a> {
+    async fn read(sql: &Client, tenant: Uuid, calls: &'a [Call], end: SystemTime) -> Self {
+        let mut by_key: HashMap<&str, Vec<&Call>> = HashMap::new();
+        for call in calls.iter().filter(|call| call.command != Command::Get) {
+            by_key.entry(&call.key).or_default().push(call);
+        }
+        let actions = "SELECT id, request_id FROM bucket_action WHERE tenant = $1";
+        let actions = sql.query(actions, &[&tenant]).await.expect(actions);
+        let mut past = Past {
+            journals: Vec::new(),
+            keys: actions.iter().map(|row| (row.get(0), row.get(1))).collect(),
+            calls: by_key,
+            reserves: HashMap::new(),
+            made: Vec::new(),
+            shown: vec![Vec::new(); BUCKETS],
+            end,
+        };
+        for bucket in 0..BUCKETS {
+            let journal = journal(sql, tenant, bucket).await;
+            let made = journal.iter().rev();
+            let made = made.map(|line| (line.id, line.after.version));
+            past.made.push(made.collect());
+            past.journals.push(journal);
+        }
+        assert_eq!(past.keys.len(), actions.len());
+        past
+    }
 }
 
 async fn journal(sql: &Client, tenant: Uuid, bucket: usize) -> Vec<Line> {
@@ -89,11 +117,52 @@ async fn journal(sql: &Client, tenant: Uuid, bucket: usize) -> Vec<Line> {
 }
 
 impl Past<'_> {
+    /// For each call, the version of the bucket's account that its answer shows; 0 where it shows none.
+    fn account_versions(&self, calls: &[Call]) -> Vec<usize> {
+        let version = |call: &Call| {
+            let shown = &self.shown[call.bucket];
+            match &call.told {
+                Outcome::Done { id, seen } => {
+                    let line = self.line_of(call, *id);
+                    // A replay shows the updates since then too.
+                    let may_be_replay = self.calls[call.key.as_str()]
+                        .iter()
+                        .any(|twin| twin.asked < call.asked);
+                    assert!(
+                        shown[line] == seen.version || may_be_replay && shown[line] < seen.version,
+                        "{} is shown: {call:?}",
+                        shown[line]
+                    );
+                    line + 1
+                }
+                // A closing that wrote nothing off is an update behind the last line.
+                Outcome::Read(seen) | Outcome::Closed(seen) => {
+                    shown.partition_point(|shown| *shown <= seen.version)
+                }
+                _ => 0,
+            }
+        };
+        calls.iter().map(version).collect()
+    }
+
+    /// The place in the journal of the last movement of the call's action; a reserve's own expiry comes later.
+    fn line_of(&self, call: &Call, id: Uuid) -> usize {
+        let journal = &self.journals[call.bucket];
+        let place = match call.command {
+            Command::Reserve { .. } => journal.iter().position(|line| line.id == id),
+            _ => journal.iter().rposition(|line| line.id == id),
+        };
+        place.expect("a line")
+    }
+
     /// Each line follows from the one before and the command that it names; nothing is ever below zero.
     fn do_again(&mut self, bucket: usize) {
         let (mut free, mut held) = (0, 0);
+        let mut end = (bucket == MORTAL).then_some(self.end);
+        let (mut record, mut is_closed) = (1, false);
         for (place, line) in self.journals[bucket].iter().enumerate() {
             let version = place + 1;
+            assert!(!is_closed, "{} {} after the closing", line.cause, line.id);
             let (to_free, to_held) = match &*line.cause {
                 "OPENING" => (60 * ONE, 0),
                 "EXPIRE" => {
@@ -103,7 +172,18 @@ impl Past<'_> {
                 cause => {
                     let key = &self.keys[&line.id];
                     let call = self.calls[key.as_str()][0];
-                    effect(&mut self.reserves, bucket, version, cause, line.id, call)
+                    if let Command::TopupUntil { end: asked, .. } = call.command
+                        && end.is_some_and(|end| end < asked)
+                    {
+                        (end, record) = (Some(asked), record + 1);
+                    }
+                    if call.command == Command::Close {
+                        assert_eq!((cause, held), ("ADJUST", 0), "{call:?}");
+                        (is_closed, record) = (true, record + 1);
+                        (-free, 0)
+                    } else {
+                        effect(&mut self.reserves, bucket, version, cause, line.id, call)
+                    }
                 }
             };
             (free, held) = (free + to_free, held + to_held);
@@ -113,6 +193,7 @@ impl Past<'_> {
                 version,
             };
             assert_eq!(line.after, expected, "{} {}", line.cause, line.id);
+            self.shown[bucket].push(version + record);
             assert!(free >= 0 && held >= 0, "{expected:?}");
         }
     }
@@ -147,15 +228,14 @@ impl Past<'_> {
                     assert_eq!(journal[seen.version - 1].after, *seen, "{call:?}");
                     assert!((floor..=ceiling).contains(&seen.version), "{call:?}");
                 }
+                Outcome::Closed(seen) => {
+                    assert_eq!((seen.remaining, seen.reserved), (0, 0), "{call:?}");
+                    assert_eq!(journal[seen.version - 1].after, *seen, "{call:?}");
+                    assert!((floor..=ceiling).contains(&seen.version), "{call:?}");
+                }
                 Outcome::Done { id, seen } => {
-                    // The last of its movements; of a replay too, whose first answer may be older than all that is known.
-                    let last = journal.iter().rposition(|line| line.id == *id);
-                    // A reserve's own expiry comes later.
-                    let last = match call.command {
-                        Command::Reserve { .. } => journal.iter().position(|line| line.id == *id),
-                        _ => last,
-                    };
-                    let line = &journal[last.expect("a line")];
+                    // Of a replay too, whose first answer may be older than all that is known.
+                    let line = &journal[self.line_of(call, *id)];
                     assert_eq!(line.after, *seen, "{call:?}");
                     assert!(seen.version <= ceiling, "{call:?}");
                     let first = self.calls[call.key.as_str()]
@@ -181,17 +261,35 @@ impl Past<'_> {
                     };
                     assert!(fits, "{call:?}: never between {floor} and {ceiling}");
                 }
-                Outcome::Refused(reason) if reason == "ALREADY_TERMINAL" => {
-                    let (Command::Draw { reserve, .. } | Command::Unreserve(reserve)) =
-                        &call.command
-                    else {
-                        panic!("no reserve: {call:?}");
-                    };
-                    assert!(self.held(*reserve, floor, ceiling).contains(&0), "{call:?}");
+                Outcome::Refused(reason) => {
+                    let fits = self.may_be_refused(calls, call, reason, (floor, ceiling));
+                    assert!(fits, "{call:?}");
                 }
-                Outcome::Refused(reason) => assert!(PASSING.contains(&&**reason), "{call:?}"),
                 Outcome::Lost => {}
             }
+        }
+    }
+
+    /// Whether the bucket gave this reason to refuse at some time between two versions.
+    fn may_be_refused(
+        &self,
+        calls: &[Call],
+        call: &Call,
+        reason: &str,
+        (floor, ceiling): (usize, usize),
+    ) -> bool {
+        let is_closing = |other: &Call| {
+            let is_done = matches!(other.told, Outcome::Done { .. } | Outcome::Closed(_));
+            other.command == Command::Close && is_done
+        };
+        match (reason, &call.command) {
+            ("BUCKET_NOT_USABLE", Command::Transfer { to: MORTAL, .. }) => true,
+            ("BUCKET_NOT_USABLE", _) => call.bucket == MORTAL,
+            ("ALREADY_TERMINAL", Command::Close) => calls.iter().any(is_closing),
+            ("ALREADY_TERMINAL", Command::Draw { reserve, .. } | Command::Unreserve(reserve)) => {
+                self.held(*reserve, floor, ceiling).contains(&0)
+            }
+            _ => PASSING.contains(&reason),
         }
     }
 
@@ -226,7 +324,9 @@ fn known_before(calls: &[Call], call: &Call) -> usize {
     let earlier = calls.iter().filter(|other| other.answered < call.asked);
     let told = earlier.filter(|other| other.bucket == call.bucket);
     let versions = told.filter_map(|other| match other.told {
-        Outcome::Read(seen) | Outcome::Done { seen, .. } => Some(seen.version),
+        Outcome::Read(seen) | Outcome::Done { seen, .. } | Outcome::Closed(seen) => {
+            Some(seen.version)
+        }
         _ => None,
     });
     versions.max().unwrap_or(0)
@@ -243,7 +343,8 @@ fn effect(
 ) -> (i128, i128) {
     let is_mine = call.bucket == bucket;
     match (&call.command, cause) {
-        (Command::Topup(value), "TOPUP") | (Command::Adjust(value), "ADJUST") => (*value, 0),
+        (Command::Topup(value) | Command::TopupUntil { value, .. }, "TOPUP")
+        | (Command::Adjust(value), "ADJUST") => (*value, 0),
         (Command::Deduct(value), "DEDUCT") => (-value, 0),
         (Command::Reserve { value, .. }, "RESERVE") => {
             reserves.insert(id, vec![(version, *value)]);
