@@ -544,8 +544,8 @@ pub(crate) struct HealthcheckArgs {
     /// The service to check: empty for all of them, the full name of one, "reads" or "liveness"
     ///
     /// A full name is, for example, earmark.balance.v1.BalanceService. All services have the same health: the database
-    /// answers, has its migrations, and takes writes. "reads" does without the last; "liveness" only checks that the
-    /// process answers.
+    /// answers, has its migrations, and takes writes. "reads" does without the last; "liveness" asks no more than
+    /// whether the process itself answers.
     #[arg(long, env = "EARMARK_SERVICE", value_name = "NAME", default_value = "")]
     pub(crate) service: String,
 

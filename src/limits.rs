@@ -421,8 +421,7 @@ pub const DB_BEGIN_MAX: Duration = Duration::from_secs(2);
 /// The age below which a connection of small writes is kept although its session is read-only: its database is then
 /// read-only too, rather than only the session.
 pub const DB_RENEW_PAUSE: Duration = Duration::from_secs(1);
-/// The pause between two looks at the state of the database; with the time that one takes the state is never older than
-/// a second.
+/// The pause between two looks at the state of the database. With the time that one takes the state is known to a second.
 pub const DB_LOOK_INTERVAL: Duration = Duration::from_millis(400);
 /// How long such a look may take; after that the database counts as one that does not answer.
 pub const DB_LOOK_MAX: Duration = Duration::from_millis(500);

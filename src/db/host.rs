@@ -1,5 +1,6 @@
 //! The servers that a database URL names.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use tokio_postgres::Config;
@@ -99,16 +100,17 @@ pub(super) fn described(config: &Config) -> String {
 
 /// Whether a connection leaves this machine, as far as the URL shows.
 pub(super) fn is_remote(config: &Config) -> bool {
-    let names = config.get_hosts().iter().any(|host| match host {
+    let addresses = config.get_hostaddrs();
+    if !addresses.is_empty() {
+        return addresses.iter().any(|address| !address.is_loopback());
+    }
+    config.get_hosts().iter().any(|host| match host {
         Host::Unix(_) => false,
         Host::Tcp(name) => {
-            let address = name.trim_matches(['[', ']']).parse::<std::net::IpAddr>();
+            let address = name.trim_matches(['[', ']']).parse::<IpAddr>();
             name != "localhost" && !address.is_ok_and(|address| address.is_loopback())
         }
-    });
-    names
-        && !(!config.get_hostaddrs().is_empty()
-            && config.get_hostaddrs().iter().all(|it| it.is_loopback()))
+    })
 }
 
 #[cfg(test)]

@@ -25,7 +25,7 @@ pub enum DatabaseState {
     Unknown,
     /// Neither the connection at hand nor a new one was answered in time.
     Silent,
-    /// It answers.
+    /// The connection at hand or a new one was answered.
     Answers {
         /// Whether new sessions cannot write: it is a standby, or its administrator has made it read-only.
         is_read_only: bool,

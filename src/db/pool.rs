@@ -312,8 +312,7 @@ pub(super) async fn turn(
     }
 }
 
-/// The error of a call that may not even wait: so many wait while the database answers nobody, or because there are too
-/// many calls.
+/// The error of a call that may not even wait: many wait because the database answers nobody, or because many call.
 fn too_many_wait(pool: &Pool) -> Error {
     if pool.lane.pulse.is_silent() {
         Error::DatabaseUnavailable(Outcome::NotApplied)

@@ -50,7 +50,7 @@ pub struct Readiness {
 }
 
 impl From<bool> for Readiness {
-    /// Everything or nothing.
+    /// Reads and writes alike, or neither of them.
     fn from(is_ready: bool) -> Self {
         Self {
             is_known: true,

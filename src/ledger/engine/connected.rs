@@ -12,7 +12,7 @@ pub(super) struct ConnectedWriters(Arc<AtomicUsize>);
 pub(super) struct CountedConnection(ConnectedWriters);
 
 impl ConnectedWriters {
-    /// Counts one more.
+    /// Counts one more connection, until what is returned is dropped.
     pub(super) fn count(&self) -> CountedConnection {
         self.0.fetch_add(1, Ordering::Relaxed);
         CountedConnection(self.clone())

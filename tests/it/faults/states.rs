@@ -18,7 +18,7 @@ use super::SLACK;
 use crate::support::cluster::{Frozen, OwnCluster, database, own_cluster, own_folder, own_options};
 use crate::support::earmark::{Earmark, Setup};
 use crate::support::every_service::{
-    EveryService, assert_answered, assert_unavailable, health, health_becomes,
+    Called, EveryService, assert_answered, assert_unavailable, health, health_becomes,
 };
 use crate::support::ledger_dump::assert_sound;
 use crate::support::locks::session;
@@ -88,12 +88,17 @@ async fn a_standby_serves_reads_and_refuses_writes_until_it_is_promoted() {
         health_becomes(&earmark, true, true),
         records.healed(&earmark)
     );
-    assert!(
-        noticed < NOTICED && healed < NOTICED,
-        "{noticed:?}, {healed:?}"
-    );
+    assert_healed("a promoted standby", noticed, healed, NOTICED);
     assert_sound(&earmark).await;
     standby.stop().await;
+}
+
+/// Asserts that health has noticed in time that a state has ended, and that every call succeeds again. The times are shown
+/// with `--no-capture`.
+#[track_caller]
+fn assert_healed(state: &str, noticed: Duration, healed: Duration, limit: Duration) {
+    eprintln!("{state}: health after {noticed:?}, all calls after {healed:?}");
+    assert!(noticed < limit && healed < limit, "{noticed:?}, {healed:?}");
 }
 
 async fn sql(client: &Client, text: &str) {
@@ -136,10 +141,7 @@ async fn an_administrator_can_make_the_database_read_only_for_all_sessions() {
             health_becomes(&earmark, true, true),
             records.healed(&earmark)
         );
-        assert!(
-            noticed < NOTICED && healed < NOTICED,
-            "{noticed:?}, {healed:?}"
-        );
+        assert_healed("a read-only database", noticed, healed, NOTICED);
     }
     assert_sound(&earmark).await;
     own.stop().await;
@@ -208,7 +210,7 @@ async fn errors_of_the_databases_state_are_unavailable_on_every_service() {
             sql(&admin, &format!("DROP TRIGGER fail ON {table}")).await;
         }
         let healed = records.healed(&earmark).await;
-        assert!(healed < NOTICED, "{errcode}: {healed:?}");
+        assert_healed(errcode, Duration::ZERO, healed, NOTICED);
     }
     assert_sound(&earmark).await;
 }
@@ -241,7 +243,7 @@ async fn statements_that_an_administrator_cancels_are_unavailable() {
     assert_unavailable(&reads, UNAVAILABLE, AT_ONCE + SLACK);
     sql(&holder, "ROLLBACK").await;
     let healed = records.healed(&earmark).await;
-    assert!(healed < NOTICED, "{healed:?}");
+    assert_healed("cancelled statements", Duration::ZERO, healed, NOTICED);
     own.stop().await;
 }
 
@@ -279,6 +281,78 @@ async fn reads_beyond_the_temporary_space_of_the_database_are_unavailable() {
     own.stop().await;
 }
 
+/// A file system of a few MB; unmounted when dropped.
+struct SmallDisk(TempDir);
+
+impl SmallDisk {
+    /// `None` where only root may mount one.
+    fn mount(megabytes: u32, owner: u32) -> Option<Self> {
+        let folder = own_folder();
+        let options = format!("size={megabytes}m,mode=0700,uid={owner}");
+        let mounted = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", &options, "tmpfs"])
+            .arg(folder.path())
+            .stderr(std::process::Stdio::null())
+            .status();
+        mounted
+            .is_ok_and(|status| status.success())
+            .then(|| Self(folder))
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        _ = Command::new("umount").arg("-l").arg(self.0.path()).status();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_makes_writes_unavailable_until_there_is_room() {
+    let own = own_cluster().await;
+    let data = own.folder.path().join("data/postgres");
+    let owner = fs::metadata(&data).expect("there").uid();
+    let Some(disk) = SmallDisk::mount(48, owner) else {
+        eprintln!("not tried: only root can mount a small file system");
+        own.stop().await;
+        return;
+    };
+    let server = session(&own.cluster.url("postgres")).await;
+    let place = disk.0.path().display();
+    sql(
+        &server,
+        &format!("CREATE TABLESPACE small LOCATION '{place}'"),
+    )
+    .await;
+    sql(&server, "CREATE DATABASE shelf TABLESPACE small").await;
+    let (url, records) = stocked(&own).await;
+    let earmark = Earmark::start_on(&url, Setup::default()).await;
+    health_becomes(&earmark, true, true).await;
+    let admin = session(&url).await;
+    sql(&admin, "CREATE TABLE filler (text text)").await;
+    for rows in [1_000, 100, 10, 1] {
+        let fill =
+            format!("INSERT INTO filler SELECT repeat('x', 1900) FROM generate_series(1, {rows})");
+        while admin.batch_execute(&fill).await.is_ok() {}
+    }
+    let mut refused = 0;
+    for _ in 0..60 {
+        let writes = records.writes(&earmark).await;
+        let failed: Vec<Called> = writes.into_iter().filter(|it| it.result.is_err()).collect();
+        assert_unavailable(&failed, UNAVAILABLE, AT_ONCE);
+        refused += failed.len();
+    }
+    assert!(refused > 0, "there was room for all");
+    assert_answered(&records.reads_of_records(&earmark).await);
+    let noticed = health_becomes(&earmark, true, true).await;
+    sql(&admin, "DROP TABLE filler").await;
+    let healed = records.healed(&earmark).await;
+    assert_healed("a full disk", noticed, healed, NOTICED);
+    assert_sound(&earmark).await;
+    drop((server, admin));
+    own.stop().await;
+    drop(disk);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_database_that_stands_still_is_unavailable_rather_than_overloaded() {
     let own = own_cluster().await;
@@ -302,9 +376,11 @@ async fn a_database_that_stands_still_is_unavailable_rather_than_overloaded() {
         health_becomes(&earmark, true, true),
         records.healed(&earmark)
     );
-    assert!(
-        noticed < NOTICED + SLACK && healed < NOTICED + SLACK,
-        "{noticed:?}, {healed:?}"
+    assert_healed(
+        "a database that stood still",
+        noticed,
+        healed,
+        NOTICED + SLACK,
     );
     assert_sound(&earmark).await;
     own.stop().await;
@@ -352,7 +428,12 @@ async fn half_open_connections_are_given_up_and_made_anew() {
         records.healed(&earmark)
     );
     assert!(noticed < NOTICED, "{noticed:?}");
-    assert!(healed < Duration::from_secs(10) + SLACK, "{healed:?}");
+    assert_healed(
+        "half-open connections",
+        noticed,
+        healed,
+        Duration::from_secs(10) + SLACK,
+    );
     assert_sound(&earmark).await;
 }
 
@@ -454,7 +535,7 @@ async fn servers_follow_a_failover_through_a_url_with_several_hosts() {
     let at = session(&standby.cluster.url("shelf")).await;
     at.execute(promote, &[]).await.expect(promote);
     let healed = records.healed(&earmark).await;
-    assert!(healed < Duration::from_secs(10) + SLACK, "{healed:?}");
+    assert_healed("a failover", down, healed, Duration::from_secs(10) + SLACK);
     health_becomes(&earmark, true, true).await;
     standby.stop().await;
     first.stop().await;
