@@ -4,7 +4,7 @@
 //! tonic-health's own server is not used because it answers Watch of an unknown service with NOT_FOUND, where the
 //! protocol prescribes a stream that stays open and reports SERVICE_UNKNOWN.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,6 +24,11 @@ use crate::auth::token::TokenVerifier;
 use crate::error::Error;
 use crate::limits::HEALTH_REQUEST_BYTES_MAX;
 use crate::server::panic;
+
+mod list;
+
+use list::HealthService;
+pub(super) use list::descriptors;
 
 /// Pause between two probes, which read what the monitor of the database has found.
 const PROBE_INTERVAL: Duration = Duration::from_millis(50);
@@ -138,8 +143,21 @@ impl HealthReporter {
     }
 
     /// The gRPC service that reports this health.
-    pub(super) fn service(&self) -> HealthServer<Self> {
-        HealthServer::new(self.clone()).max_decoding_message_size(HEALTH_REQUEST_BYTES_MAX)
+    pub(super) fn service(&self) -> HealthService {
+        let others = HealthServer::new(self.clone());
+        let others = others.max_decoding_message_size(HEALTH_REQUEST_BYTES_MAX);
+        HealthService::new(self.clone(), others)
+    }
+
+    /// The status of every name, as `List` answers it.
+    fn all(&self) -> BTreeMap<String, HealthCheckResponse> {
+        let state = self.state.borrow();
+        let names = self.names.iter().copied().chain([READS]);
+        let statuses = names.filter_map(|name| Some((name, state.serving(self.subject(name)?))));
+        statuses
+            .chain([(LIVENESS, ServingStatus::Serving)])
+            .map(|(name, status)| (name.to_owned(), response(status)))
+            .collect()
     }
 
     /// Reports NOT_SERVING from now on, whatever the probe finds.

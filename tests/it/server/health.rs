@@ -1,8 +1,10 @@
 //! `grpc.health.v1.Health`.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use http::uri::PathAndQuery;
 use tonic::{Code, Streaming};
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
@@ -109,4 +111,34 @@ async fn watch_reports_every_change_until_the_drain() {
     assert_eq!(next(&mut alive).await, None);
     let ended = tokio::time::timeout(Duration::from_secs(20), server.served).await;
     ended.expect("in time").expect("no panic").expect("served");
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct ListRequest {}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct ListResponse {
+    #[prost(btree_map = "string, message", tag = "1")]
+    statuses: BTreeMap<String, HealthCheckResponse>,
+}
+
+#[tokio::test]
+async fn all_names_are_listed_with_their_statuses() {
+    let server = Running::start().await;
+    wait_for(&server, "", ServingStatus::Serving).await;
+    let list = async || {
+        let mut grpc = tonic::client::Grpc::new(server.channel().await);
+        grpc.ready().await.expect("connected");
+        let path = PathAndQuery::from_static("/grpc.health.v1.Health/List");
+        let codec = tonic_prost::ProstCodec::<ListRequest, ListResponse>::default();
+        let request = tonic::Request::new(ListRequest {});
+        let listed = grpc.unary(request, path, codec).await.expect("listed");
+        listed.into_inner().statuses
+    };
+    let listed = list().await;
+    for name in ["", BALANCE, "reads", "liveness"] {
+        let status = listed.get(name).map(HealthCheckResponse::status);
+        assert_eq!(status, Some(ServingStatus::Serving), "{name:?}");
+    }
+    assert_eq!(listed.len(), 9, "{:?}", listed.keys());
 }
