@@ -27,8 +27,8 @@ use crate::server::panic;
 
 mod list;
 
-use list::HealthService;
 pub(super) use list::descriptors;
+use list::{AllStatuses, HealthService};
 
 /// Pause between two probes, which read what the monitor of the database has found.
 const PROBE_INTERVAL: Duration = Duration::from_millis(50);
@@ -143,10 +143,11 @@ impl HealthReporter {
     }
 
     /// The gRPC service that reports this health.
-    pub(super) fn service(&self) -> HealthService {
+    pub(super) fn service(&self) -> HealthService<Self> {
         let others = HealthServer::new(self.clone());
         let others = others.max_decoding_message_size(HEALTH_REQUEST_BYTES_MAX);
-        HealthService::new(self.clone(), others)
+        let reporter = self.clone();
+        HealthService::new(others, AllStatuses(Arc::new(move || reporter.all())))
     }
 
     /// The status of every name, as `List` answers it.

@@ -37,6 +37,8 @@ fn every_list_with_page_tokens_is_walked_here() {
                 .any(|field| field.name() == "page_token")
         })
         .map(|message| message.name().to_owned())
+        // Its pages are of one version of a balance, and are walked with the balance.
+        .filter(|name| name != "GetBalanceRequest")
         .collect();
     let walked = PagedList::ALL.iter().map(|list| list.request_name());
     assert_eq!(walked.collect::<BTreeSet<_>>(), with_tokens);

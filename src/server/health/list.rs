@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::future::{Ready, ready};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use http::{Request, Response};
@@ -17,11 +18,9 @@ use tonic::Status;
 use tonic::body::Body;
 use tonic::server::{Grpc, NamedService, UnaryService};
 use tonic_health::pb::HealthCheckResponse;
-use tonic_health::pb::health_server::HealthServer;
+use tonic_health::pb::health_server::{Health, HealthServer};
 use tonic_prost::ProstCodec;
 use tower::Service;
-
-use crate::server::health::HealthReporter;
 
 /// The path of the method.
 const LIST: &str = "/grpc.health.v1.Health/List";
@@ -38,23 +37,29 @@ struct HealthListResponse {
 }
 
 /// The whole health service: `List` of ours, and the methods that tonic-health has.
-#[derive(Clone, Debug)]
-pub(in crate::server) struct HealthService {
-    reporter: HealthReporter,
-    others: HealthServer<HealthReporter>,
+#[derive(Clone)]
+pub(crate) struct HealthService<H> {
+    others: HealthServer<H>,
+    all: AllStatuses,
 }
 
-impl HealthService {
-    pub(super) fn new(reporter: HealthReporter, others: HealthServer<HealthReporter>) -> Self {
-        Self { reporter, others }
+/// Returns the status of every name.
+#[derive(Clone)]
+pub(super) struct AllStatuses(
+    pub(super) Arc<dyn Fn() -> BTreeMap<String, HealthCheckResponse> + Send + Sync>,
+);
+
+impl<H> HealthService<H> {
+    pub(super) fn new(others: HealthServer<H>, all: AllStatuses) -> Self {
+        Self { others, all }
     }
 }
 
-impl NamedService for HealthService {
+impl<H> NamedService for HealthService<H> {
     const NAME: &'static str = "grpc.health.v1.Health";
 }
 
-impl Service<Request<Body>> for HealthService {
+impl<H: Health> Service<Request<Body>> for HealthService<H> {
     type Response = Response<Body>;
     type Error = Infallible;
     type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
@@ -67,7 +72,7 @@ impl Service<Request<Body>> for HealthService {
         if request.uri().path() != LIST {
             return self.others.call(request);
         }
-        let list = List(self.reporter.clone());
+        let list = List(self.all.clone());
         Box::pin(async move {
             let mut grpc = Grpc::new(ProstCodec::default());
             Ok(grpc.unary(list, request).await)
@@ -75,20 +80,20 @@ impl Service<Request<Body>> for HealthService {
     }
 }
 
-struct List(HealthReporter);
+struct List(AllStatuses);
 
 impl UnaryService<HealthListRequest> for List {
     type Response = HealthListResponse;
     type Future = Ready<Result<tonic::Response<HealthListResponse>, Status>>;
 
     fn call(&mut self, _: tonic::Request<HealthListRequest>) -> Self::Future {
-        let statuses = self.0.all();
+        let statuses = (self.0.0)();
         ready(Ok(tonic::Response::new(HealthListResponse { statuses })))
     }
 }
 
 /// tonic-health's descriptors with the method added, for reflection.
-pub(in crate::server) fn descriptors() -> Result<Vec<u8>, DecodeError> {
+pub(crate) fn descriptors() -> Result<Vec<u8>, DecodeError> {
     let mut files = FileDescriptorSet::decode(tonic_health::pb::FILE_DESCRIPTOR_SET)?;
     for file in &mut files.file {
         add_list(file);

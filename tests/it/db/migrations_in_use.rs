@@ -47,10 +47,10 @@ async fn before(numbers: &[u32]) -> (TestDatabase, Client) {
     (db, client)
 }
 
-/// The definitions of the indexes on the largest table.
+/// The definitions of the indexes of allocations, without the one that a later migration drops: these tests take earlier ones back alone.
 async fn indexes(client: &Client) -> Vec<String> {
     let sql = "SELECT pg_get_indexdef(indexrelid) || CASE WHEN indisvalid THEN '' ELSE ' INVALID' END FROM pg_index
-                WHERE indrelid = 'allocation'::regclass ORDER BY 1";
+                WHERE indrelid = 'allocation'::regclass AND indexrelid::regclass::text <> 'allocation_open' ORDER BY 1";
     let rows = client.query(sql, &[]).await.expect(sql);
     rows.iter().map(|row| row.get(0)).collect()
 }
