@@ -175,7 +175,7 @@ fn readiness(state: DatabaseState, writer: &Writer) -> Readiness {
             ..Readiness::from(false)
         },
         DatabaseState::Answers { is_read_only, .. } => Readiness {
-            writes: !is_read_only && writer.is_connected(),
+            writes: !is_read_only && writer.can_write(),
             ..Readiness::from(true)
         },
     }

@@ -139,9 +139,9 @@ impl Writer {
         }
     }
 
-    /// Whether any writer has a connection by which it can write.
-    pub fn is_connected(&self) -> bool {
-        self.connected.any()
+    /// Whether a writer has a connection, and none was found to have connections that cannot write.
+    pub fn can_write(&self) -> bool {
+        self.connected.can_write()
     }
 
     /// Takes no further commands; those that were taken are carried out before the writers end.

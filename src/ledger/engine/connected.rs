@@ -1,11 +1,17 @@
-//! How many writers of a process have a connection by which they can write.
+//! Whether the writers of a process can write.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// The number of connected writers; cheap to clone.
+/// Counts the writers that have a connection, and those whose connections cannot write; cheap to clone.
 #[derive(Clone, Debug, Default)]
-pub(super) struct ConnectedWriters(Arc<AtomicUsize>);
+pub(super) struct ConnectedWriters(Arc<WriterCounts>);
+
+#[derive(Debug, Default)]
+struct WriterCounts {
+    connected: AtomicUsize,
+    read_only: AtomicUsize,
+}
 
 /// Counts a writer's connection until it is dropped.
 #[derive(Debug)]
@@ -14,18 +20,29 @@ pub(super) struct CountedConnection(ConnectedWriters);
 impl ConnectedWriters {
     /// Counts one more connection, until what is returned is dropped.
     pub(super) fn count(&self) -> CountedConnection {
-        self.0.fetch_add(1, Ordering::Relaxed);
+        self.0.connected.fetch_add(1, Ordering::Relaxed);
         CountedConnection(self.clone())
     }
 
-    /// Whether there is any.
-    pub(super) fn any(&self) -> bool {
-        self.0.load(Ordering::Relaxed) > 0
+    /// Records that the connections of one more writer cannot write, or that this is over.
+    pub(super) fn set_read_only(&self, is_read_only: bool) {
+        if is_read_only {
+            self.0.read_only.fetch_add(1, Ordering::Relaxed);
+        } else {
+            self.0.read_only.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether there is a connection, and no writer has to refuse what it takes.
+    pub(super) fn can_write(&self) -> bool {
+        let counts = &self.0;
+        counts.connected.load(Ordering::Relaxed) > 0
+            && counts.read_only.load(Ordering::Relaxed) == 0
     }
 }
 
 impl Drop for CountedConnection {
     fn drop(&mut self) {
-        self.0.0.fetch_sub(1, Ordering::Relaxed);
+        self.0.0.connected.fetch_sub(1, Ordering::Relaxed);
     }
 }

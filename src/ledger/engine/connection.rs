@@ -203,13 +203,13 @@ impl ConnectAttempt {
         loop {
             let unusable = match self.connect().await {
                 Ok(open) => {
-                    self.is_read_only.send_replace(false);
+                    self.set_read_only(false);
                     return open;
                 }
                 Err(unusable) => unusable,
             };
             let is_read_only = matches!(unusable, Unusable::ReadOnly);
-            self.is_read_only.send_replace(is_read_only);
+            self.set_read_only(is_read_only);
             if let Unusable::Failed(error) = unusable {
                 let what = "a writer has no database connection";
                 log::warn(self.connector.address(), what, &error);
@@ -221,6 +221,12 @@ impl ConnectAttempt {
             };
             sleep(jitter(pause)).await;
             back_off = (back_off * 2).min(BACK_OFF_MAX);
+        }
+    }
+
+    fn set_read_only(&self, is_read_only: bool) {
+        if self.is_read_only.send_replace(is_read_only) != is_read_only {
+            self.connected.set_read_only(is_read_only);
         }
     }
 
