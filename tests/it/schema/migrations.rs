@@ -19,10 +19,15 @@ fn statements(sql: &str) -> Vec<String> {
         .lines()
         .map(|line| line.split("--").next().unwrap_or_default());
     let text = lines.collect::<Vec<_>>().join(" ");
-    let text = text.replace("$migration$", "$$");
+    // A body in `$migration$` may contain others in `$$`.
+    let outer = if text.contains("$migration$") {
+        "$migration$"
+    } else {
+        "$$"
+    };
     // The bodies of DO contain semicolons.
     let mut statements = vec![String::new()];
-    for (index, part) in text.split("$$").enumerate() {
+    for (index, part) in text.split(outer).enumerate() {
         let is_body = index % 2 == 1;
         for (count, piece) in part.split(';').enumerate() {
             if count > 0 && !is_body {
