@@ -265,8 +265,7 @@ async fn within<T>(
 }
 
 /// Makes generic plans with index scans. Planning these statements takes longer than running them, and a plan that is
-/// made while a table is empty must still be right when the table is large. Without sorts, an ORDER BY decides which
-/// index is used.
+/// made while a table is empty must still be right when the table is large. Without sorts, ORDER BY decides on the index.
 const GENERIC_PLANS: &str = "SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; \
                              SET enable_hashjoin = off; SET enable_mergejoin = off; \
                              SET enable_sort = off; SET enable_incremental_sort = off;";

@@ -82,17 +82,17 @@ impl ReceivedBody {
         if message.len() > message_bytes {
             return Err(Error::MessageTooLarge);
         }
-        match &mut self.share {
-            Some(share) => {
-                if !share.grow(message.len()) {
-                    return Err(Error::Overloaded);
-                }
-            }
-            None if message.len() > REQUEST_BYTES_UNCOUNTED => {
+        let is_counted = match &mut self.share {
+            Some(share) => share.grow(message.len()),
+            None if message.len() <= REQUEST_BYTES_UNCOUNTED => true,
+            None => {
                 let units = REQUEST_OVERHEAD_BYTES + message.len();
-                self.share = Some(under_way.take(principal, units).ok_or(Error::Overloaded)?);
+                self.share = under_way.take(principal, units);
+                self.share.is_some()
             }
-            _ => {}
+        };
+        if !is_counted {
+            return Err(Error::Overloaded);
         }
         let mut bytes = BytesMut::with_capacity(PREFIX_BYTES + message.len());
         bytes.put_u8(0);

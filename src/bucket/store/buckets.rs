@@ -375,6 +375,31 @@ fn list_text(shape: &BucketListShape) -> String {
     )
 }
 
+/// The row of a unit, whose status is NULL, comes before those of its statuses.
+fn accumulated_text() -> SqlText {
+    SqlText::new(&format!(
+        "SELECT max(c.clock), b.unit, b.status,
+            trim_scale(coalesce(sum(b.available) FILTER (WHERE b.status = 'ACTIVE' AND b.has_begun), 0))::text,
+            trim_scale(sum(b.available))::text, trim_scale(sum(b.held))::text, count(*),
+            coalesce(array_agg(b.owner_id) FILTER (WHERE b.expired), '{{}}')
+        FROM (SELECT {CLOCK} AS clock OFFSET 0) c CROSS JOIN LATERAL (
+            SELECT b.unit, b.owner_id, d.expired, coalesce(a.available, 0) AS available, coalesce(a.held, 0) AS held,
+                coalesce(b.valid_from <= c.clock, true) AS has_begun,
+                CASE WHEN b.status = 'ACTIVE' AND b.valid_to < c.clock THEN 'EXPIRED' ELSE b.status END AS status
+            FROM bucket b {joins}
+            WHERE b.tenant = :tenant AND b.party_account_id = :party_account AND b.status <> 'CLOSED'
+                AND b.unit IN (
+                    SELECT DISTINCT u.unit FROM bucket u
+                    WHERE u.tenant = :tenant AND u.party_account_id = :party_account AND u.status <> 'CLOSED'
+                        AND (:unit IS NULL OR u.unit = :unit) AND u.unit > :after_unit
+                    ORDER BY u.unit LIMIT :limit)
+        ) b
+        GROUP BY GROUPING SETS ((b.unit), (b.unit, b.status))
+        ORDER BY b.unit, b.status NULLS FIRST",
+        joins = joins()
+    ))
+}
+
 /// What the party account's buckets hold, by unit and by status: a page of units and one more.
 pub(in crate::bucket) async fn accumulated(
     pool: &Pool,
@@ -387,30 +412,8 @@ pub(in crate::bucket) async fn accumulated(
     type Sums = (String, String, String, i64);
     type UnitRow = (DateTime<Utc>, String, Option<String>, Sums, Vec<Uuid>);
 
-    // The row of a unit, whose status is NULL, comes before those of its statuses.
-    static TEXT: LazyLock<SqlText> = LazyLock::new(|| {
-        SqlText::new(&format!(
-            "SELECT max(c.clock), b.unit, b.status,
-                trim_scale(coalesce(sum(b.available) FILTER (WHERE b.status = 'ACTIVE' AND b.has_begun), 0))::text,
-                trim_scale(sum(b.available))::text, trim_scale(sum(b.held))::text, count(*),
-                coalesce(array_agg(b.owner_id) FILTER (WHERE b.expired), '{{}}')
-            FROM (SELECT {CLOCK} AS clock OFFSET 0) c CROSS JOIN LATERAL (
-                SELECT b.unit, b.owner_id, d.expired, coalesce(a.available, 0) AS available, coalesce(a.held, 0) AS held,
-                    coalesce(b.valid_from <= c.clock, true) AS has_begun,
-                    CASE WHEN b.status = 'ACTIVE' AND b.valid_to < c.clock THEN 'EXPIRED' ELSE b.status END AS status
-                FROM bucket b {joins}
-                WHERE b.tenant = :tenant AND b.party_account_id = :party_account AND b.status <> 'CLOSED'
-                    AND b.unit IN (
-                        SELECT DISTINCT u.unit FROM bucket u
-                        WHERE u.tenant = :tenant AND u.party_account_id = :party_account AND u.status <> 'CLOSED'
-                            AND (:unit IS NULL OR u.unit = :unit) AND u.unit > :after_unit
-                        ORDER BY u.unit LIMIT :limit)
-            ) b
-            GROUP BY GROUPING SETS ((b.unit), (b.unit, b.status))
-            ORDER BY b.unit, b.status NULLS FIRST",
-            joins = joins()
-        ))
-    });
+    static TEXT: LazyLock<SqlText> = LazyLock::new(accumulated_text);
+
     let rows: Vec<UnitRow> = read::one(pool, async |db: &mut AsyncPgConnection| {
         let unit = accumulate.unit.as_ref().map(ToString::to_string);
         let after_unit = accumulate.page.after().map(|cursor| cursor.0.clone());
