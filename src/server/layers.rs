@@ -6,8 +6,8 @@
 //! The request id is first because every log line and every response carries it. The access log surrounds the rest, so
 //! that it records the status that the caller receives. The deadline surrounds all work. A call counts as in progress
 //! only from its complete request on: neither a client that sends slowly nor a slow key server keeps others out. This is
-//! one function rather than a stack of tower services: the order is visible in one place, and a call costs one
-//! allocation.
+//! one function rather than a stack of tower services: the order is visible in one place,
+//! and a call costs one allocation.
 
 use std::pin::pin;
 use std::sync::Arc;

@@ -1,5 +1,5 @@
-//! The body of a response: deadline, drain, panics, status rewriting and counting of bytes after the response's headers
-//! have been sent.
+//! The body of a response: deadline, drain, panics, status rewriting and counting of bytes
+//! after the response's headers have been sent.
 
 use std::pin::Pin;
 use std::task::{Context as TaskContext, Poll};

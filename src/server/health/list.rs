@@ -72,7 +72,7 @@ impl<H: Health> Service<Request<Body>> for HealthService<H> {
         if request.uri().path() != LIST {
             return self.others.call(request);
         }
-        let list = List(self.all.clone());
+        let list = ListMethod(self.all.clone());
         Box::pin(async move {
             let mut grpc = Grpc::new(ProstCodec::default());
             Ok(grpc.unary(list, request).await)
@@ -80,9 +80,9 @@ impl<H: Health> Service<Request<Body>> for HealthService<H> {
     }
 }
 
-struct List(AllStatuses);
+struct ListMethod(AllStatuses);
 
-impl UnaryService<HealthListRequest> for List {
+impl UnaryService<HealthListRequest> for ListMethod {
     type Response = HealthListResponse;
     type Future = Ready<Result<tonic::Response<HealthListResponse>, Status>>;
 

@@ -88,7 +88,7 @@ async fn a_request_may_be_compressed_by_gzip_within_the_same_limit() {
     }
     let answer = call_with(&server, &[GZIP], frame_bytes(1, b"not gzip")).await;
     answer.expect(Code::InvalidArgument, "MALFORMED_MESSAGE");
-    // A gigabyte of zeros is a megabyte of gzip.
+    // A hundred megabytes of zeros are about a hundred kilobytes of gzip.
     let bomb = gzip(&vec![0; 100 << 20]);
     let answer = call_with(&server, &[GZIP], frame_bytes(1, &bomb)).await;
     answer.expect(Code::ResourceExhausted, "MESSAGE_TOO_LARGE");
