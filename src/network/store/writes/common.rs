@@ -73,6 +73,38 @@ pub(super) async fn replayed<R: StoredRecord>(
     Ok(Some(WrittenRecord::replayed(record)))
 }
 
+/// What a command that changes a record has found.
+pub(super) enum RecordToChange<R> {
+    /// An earlier call with the same key and content has changed it.
+    Replayed(WrittenRecord<R>),
+    /// The record as it is now.
+    Stored(R),
+}
+
+/// Locks the owner of a record, which never changes and so was read before, and finds the record, or the earlier call with
+/// the same key.
+///
+/// # Errors
+/// That of a record which is not there; those of [`replayed`] and of the database.
+pub(super) async fn begin_change<R: StoredRecord>(
+    write: &mut WriteContext<'_>,
+    id: Uuid,
+    owner: Option<OwnerId>,
+) -> Result<RecordToChange<R>, TransactionError> {
+    lock(write, owner).await?;
+    if let Some(replayed) = replayed(write).await? {
+        return Ok(RecordToChange::Replayed(replayed));
+    }
+    let found = match owner {
+        Some(_) => R::find(write.connection, id).await?,
+        // A record that was created since is not locked; this call began before it existed.
+        None => None,
+    };
+    Ok(RecordToChange::Stored(
+        found.ok_or_else(|| R::not_found(id))?,
+    ))
+}
+
 /// What becomes of a record that a command changes.
 pub(super) enum RecordChange<R> {
     /// Nothing more is to be done: the record is as it was, or the change was only to be validated.

@@ -4,7 +4,9 @@ use diesel::prelude::*;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use uuid::Uuid;
 
-use super::common::{RecordChange, StoredRecord, change, lock, new_id, replayed};
+use super::common::{
+    RecordChange, RecordToChange, StoredRecord, begin_change, change, lock, new_id, replayed,
+};
 use crate::db::pg_error::{DbError, TransactionError};
 use crate::db::record_write::{RecordCommand, WriteContext, WrittenRecord};
 use crate::db::schema::{client, connection, partner};
@@ -205,16 +207,10 @@ impl RecordCommand for UpdateConnection {
             .first(write.connection)
             .await
             .optional()?;
-        lock(write, enterprise.map(OwnerId)).await?;
-        if let Some(replayed) = replayed(write).await? {
-            return Ok(replayed);
-        }
-        let found = match enterprise {
-            Some(_) => NetworkConnection::find(write.connection, self.id.0).await?,
-            // A connection that was created since is not locked; this call began before it existed.
-            None => None,
+        let stored = match begin_change(write, self.id.0, enterprise.map(OwnerId)).await? {
+            RecordToChange::Replayed(written) => return Ok(written),
+            RecordToChange::Stored(record) => record,
         };
-        let stored = found.ok_or(Error::ConnectionNotFound(self.id))?;
         if let Some(own_id) = &self.partners_connection_id {
             let partner = stored.partner_id;
             require_free(write.connection, partner, own_id, Some(self.id)).await?;

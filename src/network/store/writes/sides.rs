@@ -4,7 +4,9 @@ use diesel::prelude::*;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use uuid::Uuid;
 
-use super::common::{RecordChange, StoredRecord, change, lock, new_id, replayed};
+use super::common::{
+    RecordChange, RecordToChange, StoredRecord, begin_change, change, lock, new_id, replayed,
+};
 use crate::db::pg_error::TransactionError;
 use crate::db::record_write::{RecordCommand, WriteContext, WrittenRecord};
 use crate::db::schema::{client, partner};
@@ -141,16 +143,10 @@ impl RecordCommand for UpdateClient {
             .first(write.connection)
             .await
             .optional()?;
-        lock(write, enterprise.map(OwnerId)).await?;
-        if let Some(replayed) = replayed(write).await? {
-            return Ok(replayed);
-        }
-        let found = match enterprise {
-            Some(_) => NetworkClient::find(write.connection, self.id.0).await?,
-            // A client that was created since is not locked; this call began before it existed.
-            None => None,
+        let stored = match begin_change(write, self.id.0, enterprise.map(OwnerId)).await? {
+            RecordToChange::Replayed(written) => return Ok(written),
+            RecordToChange::Stored(record) => record,
         };
-        let stored = found.ok_or(Error::ClientNotFound(Some(self.id)))?;
         let apply = |record: &mut NetworkClient| {
             if let Some(name) = &self.name {
                 record.name.clone_from(name);
@@ -235,16 +231,10 @@ impl RecordCommand for UpdatePartner {
             .first(write.connection)
             .await
             .optional()?;
-        lock(write, enterprise.map(OwnerId)).await?;
-        if let Some(replayed) = replayed(write).await? {
-            return Ok(replayed);
-        }
-        let found = match enterprise {
-            Some(_) => NetworkPartner::find(write.connection, self.id.0).await?,
-            // A partner that was created since is not locked; this call began before it existed.
-            None => None,
+        let stored = match begin_change(write, self.id.0, enterprise.map(OwnerId)).await? {
+            RecordToChange::Replayed(written) => return Ok(written),
+            RecordToChange::Stored(record) => record,
         };
-        let stored = found.ok_or(Error::PartnerNotFound(self.id))?;
         if let Some(identifier) = &self.institution_identifier {
             require_free(write, stored.enterprise_id, identifier, Some(self.id)).await?;
         }
