@@ -81,8 +81,8 @@ pub(super) enum RecordToChange<R> {
     Stored(R),
 }
 
-/// Locks the owner of a record, which never changes and so was read before, and finds the record, or the earlier call with
-/// the same key.
+/// Locks the owner of a record, which never changes and so was read before, and finds the record; or finds the earlier
+/// call with the same key.
 ///
 /// # Errors
 /// That of a record which is not there; those of [`replayed`] and of the database.
