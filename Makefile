@@ -5,6 +5,8 @@
 CARGO ?= cargo
 # Arguments for `make dev` and `make test`, for example ARGS="--listen 127.0.0.1:6000".
 ARGS ?=
+# Tests run at the same time. Most of them wait for a database half of their time, so two a processor.
+TEST_THREADS ?= $(shell echo $$(( 2 * $$(getconf _NPROCESSORS_ONLN) )))
 # The server is a program of its own beside the benchmark's.
 BENCH = $(CARGO) build --locked --release --bin earmark && scripts/with-postgres $(CARGO) run --locked --release -p earmark-bench --
 
@@ -27,16 +29,17 @@ dev: ## build and run a server with its own Postgres and demo data (ARGS="--help
 test: ## run all tests, by nextest if it is installed (ARGS="name" picks some)
 	@scripts/fetch grpcurl
 	@if $(CARGO) nextest --version >/dev/null 2>&1; then \
-		scripts/with-postgres $(CARGO) nextest run --locked --workspace $(ARGS); \
+		scripts/with-postgres $(CARGO) nextest run --locked --workspace --test-threads $(TEST_THREADS) $(ARGS); \
 	else \
 		scripts/with-postgres $(CARGO) test --locked --workspace $(ARGS); \
 	fi
 
-check-real: ## check each crate alone, generate clients in Go, Java, Python and TypeScript, run the examples, and serve behind a pooler
+check-real: ## check each crate alone, generate clients in Go, Java, Python and TypeScript, run the examples, serve behind a pooler and under attack
 	@scripts/check-crates
 	@scripts/check-generators
 	@scripts/check-examples
 	@scripts/check-poolers
+	@scripts/with-postgres $(CARGO) test --locked --package earmark-attack --test short -- --ignored
 
 soak: ## hold a release build against the model for a million random commands (EARMARK_SOAK_COMMANDS, EARMARK_MODEL_SEED)
 	@scripts/with-postgres $(CARGO) test --locked --release --test it -- --ignored --exact --nocapture \
