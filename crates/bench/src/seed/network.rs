@@ -2,6 +2,7 @@
 
 use anyhow::{Context, Result};
 use chrono::{DateTime, TimeDelta, Utc};
+use tokio_postgres::Client;
 
 use super::loader::{CONTENT_HASH, Loader};
 use crate::cluster::BenchCluster;
@@ -16,6 +17,7 @@ pub(crate) async fn seed(
     networks: &[BenchNetwork],
 ) -> Result<()> {
     let client = cluster.connect(database).await?;
+    let counts = counts_reservations(&client).await?;
     let loader = Loader::begin(&client, &["allocation", "entry"]).await?;
     for network in networks {
         let records = i64::from(network.records);
@@ -26,6 +28,8 @@ pub(crate) async fn seed(
             .replace("$last", &network.last().to_string())
             .replace("$currencies", &network.currencies.to_string())
             .replace("$records", &network.records.to_string())
+            .replace("$account_count", if counts { ", held" } else { "" })
+            .replace("$entry_count", if counts { ", 0" } else { "" })
             .replace("$start", &start.to_rfc3339());
         // The functions and tables that it makes for itself end with the connection.
         let session = cluster.connect(database).await?;
@@ -39,13 +43,26 @@ pub(crate) async fn seed(
                 places(*network).map(|place| place.allocation(start)),
             )
             .await?;
-        let entries = "entry (owner_id, account_id, unit, version, available_delta, held_delta, available, held, cause, \
-                       cause_id, time, reservation_count)";
+        let count = if counts { ", reservation_count" } else { "" };
+        let entries = format!(
+            "entry (owner_id, account_id, unit, version, available_delta, held_delta, available, held, cause, \
+             cause_id, time{count})"
+        );
         loader
-            .copy(entries, places(*network).map(|place| place.entry(start)))
+            .copy(
+                &entries,
+                places(*network).map(|place| place.entry(start, counts)),
+            )
             .await?;
     }
     loader.end().await
+}
+
+/// Whether accounts and entries count open reservations. A program that `compare` has as its base may be older.
+async fn counts_reservations(client: &Client) -> Result<bool> {
+    let sql = "SELECT EXISTS (SELECT FROM pg_attribute
+                WHERE attrelid = 'entry'::regclass AND attname = 'reservation_count' AND NOT attisdropped)";
+    Ok(client.query_one(sql, &[]).await?.get(0))
 }
 
 /// A record among the others, both counted as the ids are.
@@ -100,11 +117,16 @@ impl SeedRecord {
         )
     }
 
-    fn entry(&self, start: DateTime<Utc>) -> String {
+    fn entry(&self, start: DateTime<Utc>, counts: bool) -> String {
         let held = self.version() - 1;
+        let count = if counts {
+            format!("\t{held}")
+        } else {
+            String::new()
+        };
         format!(
             "{owner}\t00000000-0000-0000-0000-000000000001\tC{currency}\t{version}\t-1\t1\t{available}\t{held}\tRESERVE\t\
-             {cause}\t{time}\t{held}\n",
+             {cause}\t{time}{count}\n",
             owner = ids::enterprise(self.enterprise),
             currency = self.currency(),
             version = self.version(),
