@@ -11,12 +11,12 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::cli::failure::CliFailure;
 use crate::cli::reload::RunningSettings;
-#[cfg(feature = "dev")]
-use crate::config::{DevArgs, MintArgs};
 use crate::config::{
     CompletionsArgs, ConfigFileArgs, HealthcheckArgs, LogArgs, ManArgs, MigrateArgs, ServeArgs,
     ShowConfigArgs, VerifyArgs,
 };
+#[cfg(feature = "dev")]
+use crate::config::{DevArgs, MintArgs};
 use crate::db::migrate as migrations;
 use crate::settings::{EffectiveSettings, ResolveError, ResolvedCommand, resolve};
 use crate::telemetry::{self, LogFilter};
@@ -232,9 +232,7 @@ impl Process {
             settings,
             log,
         });
-        Ok(running.map(|running| {
-            AbortOnDropHandle::new(tokio::spawn(running.reload_on(hangups)))
-        }))
+        Ok(running.map(|running| AbortOnDropHandle::new(tokio::spawn(running.reload_on(hangups)))))
     }
 }
 
@@ -289,7 +287,10 @@ mod tests {
     fn no_setting_is_called_like_a_command() {
         let commands = settings_of(&command());
         let names: Vec<&str> = commands.iter().map(|it| it.command.as_str()).collect();
-        assert!(names.contains(&"serve") && !names.contains(&"config"), "{names:?}");
+        assert!(
+            names.contains(&"serve") && !names.contains(&"config"),
+            "{names:?}"
+        );
         for setting in commands.iter().flat_map(|it| &it.settings) {
             assert!(!names.contains(&setting.name.as_str()), "{}", setting.name);
         }
@@ -303,7 +304,10 @@ mod tests {
         let (by_hand, _) = found.split_once(MARK).expect("the mark");
         let page_made = format!("{by_hand}{}", settings_page(&command()));
         let schema_made = format!("{:#}\n", schema(&command()));
-        let made = [(page, page_made), (docs.join("earmark.schema.json"), schema_made)];
+        let made = [
+            (page, page_made),
+            (docs.join("earmark.schema.json"), schema_made),
+        ];
         for (path, made) in made {
             if std::env::var_os("UPDATE_DOCS").is_some() {
                 fs::write(&path, &made).expect("written");

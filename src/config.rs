@@ -17,7 +17,7 @@ use uuid::Uuid;
 
 use crate::app::AppSettings;
 pub(crate) use crate::config::files::ConfigFileArgs;
-use crate::config::files::DatabaseUrlFileArgs;
+use crate::config::files::{DatabaseUrlFileArgs, LAST};
 pub(crate) use crate::config::listen_address::ListenAddress;
 pub(crate) use crate::config::shown::{CompletionsArgs, ManArgs, ShowConfigArgs};
 use crate::config::tokens::TokenArgs;
@@ -39,9 +39,6 @@ pub(crate) enum LogFormat {
     /// One JSON object per line and event.
     Json,
 }
-
-/// Display order of options that follow a command's own ones in its help, before `--help`.
-const LAST: usize = 900;
 
 /// Settings of the logs, which are written to standard error.
 #[derive(Args, Clone, Debug)]

@@ -11,6 +11,7 @@ use crate::cli::failure::CliFailure;
 use crate::cli::output::print;
 use crate::config::ManArgs;
 use crate::types::nearest::nearest;
+use crate::version::VERSION;
 
 pub(super) fn run(mut command: Command, args: &ManArgs) -> Result<(), CliFailure> {
     // Names pages as `man` looks for them: earmark-serve.
@@ -44,8 +45,7 @@ fn write_all(command: &Command, folder: &Path) -> io::Result<()> {
     let commands = command.get_subcommands();
     let shown = commands.filter(|it| !it.is_hide_set() && it.get_name() != "help");
     for page in [command].into_iter().chain(shown) {
-        let man = Man::new(page.clone());
-        let file = folder.join(man.get_filename());
+        let file = folder.join(Man::new(page.clone()).get_filename());
         fs::write(&file, page_of(page)?)?;
         print(&format!("{}\n", file.display()));
     }
@@ -54,6 +54,9 @@ fn write_all(command: &Command, folder: &Path) -> io::Result<()> {
 
 fn page_of(command: &Command) -> io::Result<Vec<u8>> {
     let mut text = Vec::new();
-    Man::new(command.clone()).render(&mut text)?;
+    Man::new(command.clone())
+        .source(format!("earmark {VERSION}"))
+        .manual("Earmark")
+        .render(&mut text)?;
     Ok(text)
 }

@@ -37,16 +37,15 @@ pub(super) async fn run(
 }
 
 /// Everything that can be found out without a connection.
-async fn check(
-    settings: &EffectiveSettings,
-    resolved: &ResolvedCommand,
-) -> Result<(), CliFailure> {
+async fn check(settings: &EffectiveSettings, resolved: &ResolvedCommand) -> Result<(), CliFailure> {
     let missing = settings.missing();
     let mut problems: Vec<String> = missing
         .iter()
         .map(|it| {
             let (name, variable) = (&it.name, &it.variable);
-            format!("{name} is missing: set --{name}, {variable}, or `{name}` in the configuration file")
+            format!(
+                "{name} is missing: set --{name}, {variable}, or `{name}` in the configuration file"
+            )
         })
         .collect();
     problems.extend(unreadable_files(settings));
@@ -61,7 +60,11 @@ async fn check(
         print(&format!(
             "The configuration can be used: {set} settings are not at their defaults.\n"
         ));
-        for note in resolved.file.iter().filter_map(|file| open_secrets(settings, file)) {
+        for note in resolved
+            .file
+            .iter()
+            .filter_map(|file| open_secrets(settings, file))
+        {
             print(&note);
         }
         return Ok(());

@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use crate::config::LAST;
+/// Display order of options that follow a command's own ones in its help, before `--help`.
+pub(super) const LAST: usize = 900;
 
 /// The setting that names the configuration file.
 #[derive(Args, Clone, Debug)]

@@ -8,6 +8,8 @@ use crate::settings::setting::{Setting, ValueForm};
 
 /// What is printed in place of a password.
 const HIDDEN: &str = "***";
+/// The origin of a value that nobody has set.
+const DEFAULT: &str = "default";
 
 /// The settings of a command, each with its value and where that comes from.
 #[derive(Clone, Debug)]
@@ -43,7 +45,7 @@ impl EffectiveSettings {
                 Some((ValueOrigin::Flag, _)) => "flag".into(),
                 Some((ValueOrigin::Environment(variable), _)) => format!("environment {variable}"),
                 Some((ValueOrigin::File(path, line), _)) => format!("{}:{line}", path.display()),
-                Some((ValueOrigin::Default, _)) | None => "default".into(),
+                Some((ValueOrigin::Default, _)) | None => DEFAULT.into(),
             };
             EffectiveValue {
                 setting: setting.clone(),
@@ -110,12 +112,12 @@ impl EffectiveSettings {
 
     /// How many values are not defaults.
     pub(crate) fn set_count(&self) -> usize {
-        let set = self.values.iter().filter(|it| it.origin != "default");
+        let set = self.values.iter().filter(|it| !it.is_default());
         set.count()
     }
 
-    /// A configuration file that gives these values again, each with its origin as a comment. What has no value is a
-    /// comment, and so is a secret with a part that is not shown.
+    /// A configuration file that gives these values again, each with its origin as a comment. What is not set is a
+    /// comment, defaults too: to set one may need other settings. So is a secret with a part that is not shown.
     pub(crate) fn to_toml(&self, shows_secrets: bool) -> String {
         let lines = self.values.iter().map(|it| it.line(shows_secrets));
         let lines: Vec<(String, String)> = lines.collect();
@@ -130,6 +132,10 @@ impl EffectiveSettings {
 }
 
 impl EffectiveValue {
+    fn is_default(&self) -> bool {
+        self.origin == DEFAULT
+    }
+
     fn line(&self, shows_secrets: bool) -> (String, String) {
         let name = &self.setting.name;
         if self.values.is_empty() {
@@ -160,7 +166,10 @@ impl EffectiveValue {
             let comment = format!("{}; --show-secrets shows it all", self.origin);
             return (format!("# {name} = {value}"), comment);
         }
-        let comment = if self.is_from_own_file { "# " } else { "" };
+        let comment = match self.is_from_own_file || self.is_default() {
+            true => "# ",
+            false => "",
+        };
         (format!("{comment}{name} = {value}"), self.origin.clone())
     }
 }
@@ -190,12 +199,14 @@ fn without_password(text: &str) -> String {
         None => (rest, None),
     };
     let parameters = parameters.map(|all| {
-        let each = all.split('&').map(|parameter| match parameter.split_once('=') {
-            Some((name, _)) if name.to_lowercase().contains("password") => {
-                format!("{name}={HIDDEN}")
-            }
-            _ => parameter.to_owned(),
-        });
+        let each = all
+            .split('&')
+            .map(|parameter| match parameter.split_once('=') {
+                Some((name, _)) if name.to_lowercase().contains("password") => {
+                    format!("{name}={HIDDEN}")
+                }
+                _ => parameter.to_owned(),
+            });
         format!("?{}", each.collect::<Vec<_>>().join("&"))
     });
     format!(

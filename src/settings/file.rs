@@ -49,7 +49,8 @@ pub(crate) struct ConfigProblem {
 
 fn lines(path: &Path, problems: &[ConfigProblem]) -> impl fmt::Display {
     let lines = problems.iter();
-    let lines = lines.map(|problem| format!("{}:{}: {}", path.display(), problem.line, problem.text));
+    let lines =
+        lines.map(|problem| format!("{}:{}: {}", path.display(), problem.line, problem.text));
     lines.collect::<Vec<_>>().join("\n")
 }
 
@@ -134,7 +135,10 @@ impl FileReader<'_> {
                     let read = self.read_table(command, inner);
                     tables.insert(name.to_owned(), read);
                 }
-                (Some(_), _) => self.report(line, format!("`{name}` is a command: its settings are in a table [{name}]")),
+                (Some(_), _) => self.report(
+                    line,
+                    format!("`{name}` is a command: its settings are in a table [{name}]"),
+                ),
                 (None, DeValue::Table(_)) => {
                     let text = self.unknown_table(name);
                     self.report(line, text);
@@ -232,7 +236,10 @@ impl FileReader<'_> {
             }
             other if !setting.is_list => vec![other],
             _ => {
-                self.report(line, format!("{}: must be {}", setting.name, expected(setting)));
+                self.report(
+                    line,
+                    format!("{}: must be {}", setting.name, expected(setting)),
+                );
                 return None;
             }
         };

@@ -24,7 +24,12 @@ pub(crate) fn page(command: &Command) -> String {
     let rows = rows(&commands);
     let mut page = format!("{MARK}\n\n## All settings\n\n");
     page.push_str("| flag | variable | default | of | what |\n|---|---|---|---|---|\n");
-    for Row { setting, commands: of, is_required } in &rows {
+    for Row {
+        setting,
+        commands: of,
+        is_required,
+    } in &rows
+    {
         let name = &setting.name;
         let of = match of.len() == commands.len() {
             true => "all".into(),
@@ -45,8 +50,16 @@ pub(crate) fn page(command: &Command) -> String {
     for Row { setting, .. } in &rows {
         _ = writeln!(page, "\n### `--{}`", setting.name);
         for paragraph in setting.details().split("\n\n") {
-            let end = if paragraph.ends_with(['.', ':', '?']) { "" } else { "." };
-            _ = write!(page, "\n{}", wrapped(&format!("{}{end}", escaped(paragraph))));
+            let end = if paragraph.ends_with(['.', ':', '?']) {
+                ""
+            } else {
+                "."
+            };
+            _ = write!(
+                page,
+                "\n{}",
+                wrapped(&format!("{}{end}", escaped(paragraph)))
+            );
         }
         let choices = setting.choices_with_help();
         if !choices.is_empty() {
@@ -67,10 +80,18 @@ fn rows(commands: &[CommandSettings]) -> Vec<Row<'_>> {
         if rows.iter().any(|row| row.setting.name == setting.name) {
             continue;
         }
-        let with_it = commands.iter().filter(|it| it.find(&setting.name).is_some());
-        let is_required = with_it.clone().any(|it| it.find(&setting.name).is_some_and(|it| it.is_required));
+        let with_it = commands
+            .iter()
+            .filter(|it| it.find(&setting.name).is_some());
+        let is_required = with_it
+            .clone()
+            .any(|it| it.find(&setting.name).is_some_and(|it| it.is_required));
         let commands = with_it.map(|it| it.command.as_str()).collect();
-        rows.push(Row { setting, commands, is_required });
+        rows.push(Row {
+            setting,
+            commands,
+            is_required,
+        });
     }
     rows.sort_by_key(|row| row.commands.len() < commands.len());
     rows

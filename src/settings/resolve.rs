@@ -15,9 +15,7 @@ use clap::{ArgMatches, Command};
 use thiserror::Error;
 
 use crate::settings::file::{ConfigFile, ConfigFileError};
-use crate::settings::setting::{
-    CONFIG, CommandSettings, SHOWING, SHOWN, Setting, settings_of,
-};
+use crate::settings::setting::{CONFIG, CommandSettings, SHOWING, SHOWN, Setting, settings_of};
 
 /// The command that a bad file does not stop: it is a server's probe, and whoever edits the file must not thereby have the
 /// server restarted.
@@ -119,7 +117,10 @@ pub(crate) fn resolve(
     }
     sources.find(seen);
     sources.read_secrets(seen)?;
-    let all = with_more(arguments, sources.from_file.iter().flat_map(|it| it.1.clone()));
+    let all = with_more(
+        arguments,
+        sources.from_file.iter().flat_map(|it| it.1.clone()),
+    );
     let matches = command
         .clone()
         .try_get_matches_from(all)
@@ -141,7 +142,12 @@ fn command_line(error: clap::Error) -> ResolveError {
 fn with_more(arguments: &[OsString], more: impl Iterator<Item = OsString>) -> Vec<OsString> {
     let end = arguments.iter().position(|it| it == "--");
     let (before, after) = arguments.split_at(end.unwrap_or(arguments.len()));
-    before.iter().cloned().chain(more).chain(after.iter().cloned()).collect()
+    before
+        .iter()
+        .cloned()
+        .chain(more)
+        .chain(after.iter().cloned())
+        .collect()
 }
 
 /// The sources of one command's settings.
@@ -158,9 +164,10 @@ impl Sources<'_> {
     fn find(&mut self, seen: &ArgMatches) {
         for setting in &self.settings.settings {
             let name = &setting.name;
-            let in_file = self.file.as_ref().and_then(|file| {
-                Some((file, file.value(&self.settings.command, name)?))
-            });
+            let in_file = self
+                .file
+                .as_ref()
+                .and_then(|file| Some((file, file.value(&self.settings.command, name)?)));
             let origin = if seen.value_source(setting.id()) == Some(ValueSource::CommandLine) {
                 ValueOrigin::Flag
             } else if std::env::var_os(&setting.variable).is_some() {
@@ -215,7 +222,8 @@ impl Sources<'_> {
             self.from_file.retain(|(name, _)| *name != secret.name);
             let arguments = secret.arguments(&[value]);
             self.from_file.push((secret.name.clone(), arguments));
-            self.origins.insert(secret.name.clone(), (origin, Some(path)));
+            self.origins
+                .insert(secret.name.clone(), (origin, Some(path)));
         }
         Ok(())
     }
@@ -255,7 +263,9 @@ impl Sources<'_> {
             .collect();
         let is_named = |name: &str| {
             let flag = format!("--{name}");
-            let mut first_words = named.iter().filter_map(|text| text.split_whitespace().next());
+            let mut first_words = named
+                .iter()
+                .filter_map(|text| text.split_whitespace().next());
             first_words.any(|word| word == flag)
         };
         let from_files = self.from_file.iter().filter(|(name, _)| is_named(name));
@@ -280,4 +290,65 @@ impl Sources<'_> {
 fn read_secret(path: &Path) -> io::Result<String> {
     let text = fs::read_to_string(path)?;
     Ok(text.trim_end_matches(['\r', '\n']).to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{Arg, value_parser};
+
+    use super::*;
+
+    /// Two settings of which the first needs the second, and one that excludes both.
+    fn command() -> Command {
+        let setting = |name: &'static str| {
+            let variable = format!("EARMARK_OF_NO_PROCESS_{name}");
+            Arg::new(name).long(name).env(&*variable.leak())
+        };
+        let config = Arg::new(CONFIG)
+            .long(CONFIG)
+            .global(true)
+            .value_parser(value_parser!(PathBuf));
+        let serve = Command::new("serve")
+            .arg(setting("cert").requires("key"))
+            .arg(setting("key"))
+            .arg(setting("plain").conflicts_with("cert"))
+            .arg(setting("name").required(true));
+        Command::new("earmark").arg(config).subcommand(serve)
+    }
+
+    fn resolved(file: &str, flags: &[&str]) -> Result<ResolvedCommand, String> {
+        let named = tempfile::NamedTempFile::new().expect("a file");
+        fs::write(named.path(), file).expect("written");
+        let path = named.path().to_str().expect("UTF-8");
+        let arguments = [&["earmark", "serve", "--config", path], flags].concat();
+        let arguments: Vec<OsString> = arguments.into_iter().map(Into::into).collect();
+        resolve(&command(), &arguments).map_err(|error| error.to_string().replace(path, "FILE"))
+    }
+
+    #[test]
+    fn settings_of_file_and_flags_are_judged_together() {
+        let both = resolved("name = 'n'\nkey = 'k'\n", &["--cert", "c"]).expect("accepted");
+        let (_, matches) = both.matches.subcommand().expect("serve");
+        let value = |name: &str| matches.get_one::<String>(name).map(String::as_str);
+        assert_eq!(
+            ["name", "key", "cert"].map(value),
+            ["n", "k", "c"].map(Some)
+        );
+
+        let lacking = resolved("name = 'n'\ncert = 'c'\n", &[]).expect_err("no key");
+        assert!(lacking.contains("--key <key>"), "{lacking}");
+        let excluded = resolved("name = 'n'\nkey = 'k'\ncert = 'c'\n", &["--plain", "p"]);
+        let excluded = excluded.expect_err("they exclude each other");
+        assert!(excluded.contains("--cert is from FILE:3"), "{excluded}");
+        assert!(!excluded.contains("--key is from"), "{excluded}");
+        let missing = resolved("key = 'k'\n", &[]).expect_err("no name");
+        assert!(missing.contains("--name <name>"), "{missing}");
+    }
+
+    #[test]
+    fn arguments_are_added_before_those_that_are_no_flags() {
+        let given = ["earmark", "--", "x"].map(OsString::from);
+        let all = with_more(&given, ["--a=b".into()].into_iter());
+        assert_eq!(all, ["earmark", "--a=b", "--", "x"]);
+    }
 }

@@ -11,9 +11,11 @@ pub(crate) fn schema(command: &Command) -> Value {
     let mut properties = Map::new();
     for command in &commands {
         for setting in command.in_file() {
-            let of = commands.iter().filter(|it| it.find(&setting.name).is_some());
+            let of = commands
+                .iter()
+                .filter(|it| it.find(&setting.name).is_some());
             let of: Vec<&str> = of.map(|it| it.command.as_str()).collect();
-            let description = format!("{}\n\nOf: {}.", setting.details(), of.join(", "));
+            let description = format!("{}\n\nOf: {}.", description(setting), of.join(", "));
             properties
                 .entry(&setting.name)
                 .or_insert_with(|| property(setting, &description));
@@ -36,7 +38,7 @@ pub(crate) fn schema(command: &Command) -> Value {
 
 fn table(command: &CommandSettings) -> Value {
     let properties = command.in_file().map(|setting| {
-        let property = property(setting, &setting.details());
+        let property = property(setting, &description(setting));
         (setting.name.clone(), property)
     });
     json!({
@@ -45,6 +47,10 @@ fn table(command: &CommandSettings) -> Value {
         "properties": Map::from_iter(properties),
         "additionalProperties": false,
     })
+}
+
+fn description(setting: &Setting) -> String {
+    format!("{}\n\nVariable: {}.", setting.details(), setting.variable)
 }
 
 fn property(setting: &Setting, description: &str) -> Value {
@@ -61,11 +67,18 @@ fn property(setting: &Setting, description: &str) -> Value {
         value.insert("enum".into(), choices.into());
     }
     let mut property = match setting.is_list {
-        true => Map::from_iter([("type".into(), "array".into()), ("items".into(), value.into())]),
+        true => Map::from_iter([
+            ("type".into(), "array".into()),
+            ("items".into(), value.into()),
+        ]),
         false => value,
     };
     property.insert("description".into(), description.into());
-    let defaults: Vec<Value> = setting.default.iter().map(|it| default(setting, it)).collect();
+    let defaults: Vec<Value> = setting
+        .default
+        .iter()
+        .map(|it| default(setting, it))
+        .collect();
     if setting.is_list && !defaults.is_empty() {
         property.insert("default".into(), defaults.into());
     } else if let Some(default) = defaults.into_iter().next() {

@@ -61,7 +61,11 @@ pub(crate) fn settings_of(root: &Command) -> Vec<CommandSettings> {
         settings: command.get_arguments().filter_map(Setting::of).collect(),
     });
     with_settings
-        .filter(|it| it.settings.iter().any(|setting| !setting.arg.is_global_set()))
+        .filter(|it| {
+            it.settings
+                .iter()
+                .any(|setting| !setting.arg.is_global_set())
+        })
         .collect()
 }
 
@@ -77,7 +81,9 @@ impl CommandSettings {
 
     /// The settings that the file may have for this command.
     pub(super) fn in_file(&self) -> impl Iterator<Item = &Setting> {
-        self.settings.iter().filter(|setting| setting.name != CONFIG)
+        self.settings
+            .iter()
+            .filter(|setting| setting.name != CONFIG)
     }
 
     /// The secrets whose values can be read from files, each with the setting that names the file.
@@ -154,9 +160,8 @@ impl Setting {
     #[cfg(all(test, feature = "dev"))]
     pub(super) fn choices_with_help(&self) -> Vec<(String, String)> {
         let values = self.arg.get_possible_values().into_iter();
-        let helped = values.filter_map(|value| {
-            Some((value.get_name().to_owned(), value.get_help()?.to_string()))
-        });
+        let helped = values
+            .filter_map(|value| Some((value.get_name().to_owned(), value.get_help()?.to_string())));
         helped.collect()
     }
 

@@ -22,7 +22,10 @@ fn line_with(log: &Path, after: usize, expected: &str) -> String {
         if let Some(line) = lines.find(|line| line.contains(expected)) {
             return line.into();
         }
-        assert!(started.elapsed() < Duration::from_secs(30), "{expected}: {text}");
+        assert!(
+            started.elapsed() < Duration::from_secs(30),
+            "{expected}: {text}"
+        );
         std::thread::sleep(Duration::from_millis(20));
     }
 }
@@ -31,7 +34,8 @@ fn line_with(log: &Path, after: usize, expected: &str) -> String {
 async fn call(own: &OwnAddress) {
     let raw = Raw::connect(own.address).await;
     let path = "/earmark.network.v1.NetworkService/ListEnterprises";
-    raw.call(path, &[], frame(&ListEnterprisesRequest::default())).await;
+    raw.call(path, &[], frame(&ListEnterprisesRequest::default()))
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -39,7 +43,10 @@ async fn sighup_changes_the_log_filter_and_names_what_needs_a_restart() {
     let database = database().await;
     let folder = tempfile::tempdir().expect("a folder");
     DevKey::open_or_create(folder.path()).expect("a key");
-    let (file, log) = (folder.path().join("earmark.toml"), folder.path().join("log"));
+    let (file, log) = (
+        folder.path().join("earmark.toml"),
+        folder.path().join("log"),
+    );
     let own = OwnAddress::new();
     let write = |content: &str| fs::write(&file, content).expect("written");
     write("log = \"info,earmark::access=off\"\nstreams-max = 100\n");
@@ -83,14 +90,20 @@ async fn sighup_changes_the_log_filter_and_names_what_needs_a_restart() {
 
     // A bad file changes nothing.
     let line = hang_up("log = \"error\"\nstreams-max = 0\n", REFUSED);
-    assert!(line.contains("\"level\":\"WARN\"") && line.contains(":2: streams-max"), "{line}");
+    assert!(
+        line.contains("\"level\":\"WARN\"") && line.contains(":2: streams-max"),
+        "{line}"
+    );
     let after = length();
     call(&own).await;
     line_with(&log, after, access);
 
     // The line is seen though the new filter would leave it out, and though the old one would.
     let line = hang_up("log = \"error\"\nstreams-max = 100\n", READ);
-    assert!(line.contains("\"needs_restart\":\"\""), "as at the start: {line}");
+    assert!(
+        line.contains("\"needs_restart\":\"\""),
+        "as at the start: {line}"
+    );
     let after = length();
     call(&own).await;
     let line = hang_up("log = \"info\"\nstreams-max = 100\n", READ);

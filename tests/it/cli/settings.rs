@@ -100,9 +100,13 @@ fn candidates(name: &str, schema: &Value, folder: &Folder) -> Vec<Candidate> {
         "boolean" => ["true", "false"].map(|it| plain(it.into())).into(),
         "integer" => {
             let first = default.as_i64().unwrap_or(1);
-            (1..=3).map(|more| plain((first + more).to_string())).collect()
+            (1..=3)
+                .map(|more| plain((first + more).to_string()))
+                .collect()
         }
-        "number" => [0.125, 0.25, 0.5].map(|it: f64| plain(it.to_string())).into(),
+        "number" => [0.125, 0.25, 0.5]
+            .map(|it: f64| plain(it.to_string()))
+            .into(),
         "array" => (1..=3)
             .map(|number| Candidate {
                 flag: format!("a{number},b"),
@@ -111,8 +115,7 @@ fn candidates(name: &str, schema: &Value, folder: &Folder) -> Vec<Candidate> {
             .collect(),
         "string" => {
             if let Some(choices) = schema["enum"].as_array() {
-                let choices = choices.iter().filter(|it| *it != default);
-                let choices = choices.filter_map(Value::as_str);
+                let choices = choices.iter().filter_map(Value::as_str);
                 return choices.map(|it| quoted(it.into())).collect();
             }
             // Of a default, the number: 5s becomes 6s, 64MiB becomes 65MiB.
@@ -126,11 +129,21 @@ fn candidates(name: &str, schema: &Value, folder: &Folder) -> Vec<Candidate> {
                 Some(format!("{before}{bumped}{}", &after[number.len()..]))
             });
             let others = [
-                "debug", "warn", "error", "postgres://h/1", "postgres://h/2", "postgres://h/3",
-                "127.0.0.1:1001", "127.0.0.1:1002", "127.0.0.1:1003", "1s", "2s", "3s",
+                "http://h:1",
+                "http://h:2",
+                "http://h:3",
+                "127.0.0.1:1001",
+                "127.0.0.1:1002",
+                "127.0.0.1:1003",
+                "1s",
+                "2s",
+                "3s",
+                "debug",
+                "warn",
+                "error",
             ];
             let free = (1..=3).map(|number| format!("value-{number}"));
-            let all = bumped.chain(free).chain(others.map(String::from));
+            let all = bumped.chain(others.map(String::from)).chain(free);
             all.map(quoted).collect()
         }
         other => panic!("{name}: {other}"),
@@ -154,8 +167,11 @@ fn accepted(name: &str, schema: &Value, folder: &Folder) -> (Vec<Candidate>, Vec
     for candidate in candidates(name, schema, folder) {
         let flag = format!("--{name}={}", candidate.flag);
         let mut output = run(earmark(&["config", &flag]).args(&beside));
-        let missing = companions(&text(&output.stderr));
-        if !missing.is_empty() {
+        loop {
+            let missing = companions(&text(&output.stderr));
+            if missing.is_empty() {
+                break;
+            }
             beside.extend(missing);
             output = run(earmark(&["config", &flag]).args(&beside));
         }
@@ -179,64 +195,126 @@ fn every_setting_is_taken_from_flag_then_variable_then_table_then_top_then_defau
         let (values, beside) = accepted(&name, &schema, &folder);
         let [of_file, of_variable] = [&values[0], &values[1]];
         let of_flag = values.last().expect("some");
-        let variable = match name.as_str() {
-            "database-url" => "DATABASE_URL".to_owned(),
-            "database-url-file" => "DATABASE_URL_FILE".to_owned(),
-            _ => format!("EARMARK_{}", name.to_uppercase().replace('-', "_")),
-        };
+        let description = schema["description"].as_str().unwrap_or_default();
+        let (_, variable) = description.rsplit_once("Variable: ").expect("a variable");
+        let variable = variable.trim_end_matches('.');
         let found = |command: &mut Command| {
             let shown = shown(command.args(&beside));
             shown[&name].clone()
         };
-        let (_, origin) = found(&mut earmark(&["config"]));
-        assert!(["default", "not set"].contains(&origin.as_str()) || origin.starts_with("required"));
+        let (_, origin) = &shown(&mut earmark(&["config"]))[&name];
+        assert!(
+            ["default", "not set"].contains(&origin.as_str()) || origin.starts_with("required")
+        );
 
         folder.write("earmark.toml", &format!("{name} = {}\n", of_file.toml));
         let (value, origin) = found(&mut folder.earmark(&["config"]));
         let line = |number| format!("{}:{number}", folder.file().display());
         assert_eq!((value, origin), (of_file.toml.clone(), line(1)), "{name}");
 
-        let both = format!("{name} = {}\n[serve]\n{name} = {}\n", of_variable.toml, of_file.toml);
+        let both = format!(
+            "{name} = {}\n[serve]\n{name} = {}\n",
+            of_variable.toml, of_file.toml
+        );
         folder.write("earmark.toml", &both);
         let (value, origin) = found(&mut folder.earmark(&["config"]));
         assert_eq!((value, origin), (of_file.toml.clone(), line(3)), "{name}");
 
-        let mut command = folder.earmark(&["config"]);
-        command.env(&variable, &of_variable.flag);
-        let (value, origin) = found(&mut command);
+        let with_variable = || {
+            let mut command = folder.earmark(&["config"]);
+            command.env(variable, &of_variable.flag);
+            command
+        };
+        let (value, origin) = found(&mut with_variable());
         let expected = format!("environment {variable}");
-        assert_eq!((value, origin), (of_variable.toml.clone(), expected), "{name}");
+        assert_eq!(
+            (value, origin),
+            (of_variable.toml.clone(), expected),
+            "{name}"
+        );
 
         let flag = format!("--{name}={}", of_flag.flag);
-        let (value, origin) = found(command.arg(flag));
-        assert_eq!((value, origin), (of_flag.toml.clone(), "flag".into()), "{name}");
+        let (value, origin) = found(with_variable().arg(flag));
+        assert_eq!(
+            (value, origin),
+            (of_flag.toml.clone(), "flag".into()),
+            "{name}"
+        );
     }
 }
 
 #[test]
 fn what_is_wrong_in_the_file_is_named_with_its_line() {
     let cases = [
-        ("pool_size = 16", "1: no setting `pool_size`: did you mean `pool-size`?"),
-        ("\n[serve]\npool-sizes = 16", "3: no setting `pool-sizes`: did you mean `pool-size`?"),
-        ("[server]\npool-size = 16", "1: no command `server`: did you mean [serve]?"),
-        ("[serve]\ngrant = \"r\"", "2: `grant` is no setting of serve: it belongs at the top of the file, or in [migrate]"),
-        ("serve = 1", "1: `serve` is a command: its settings are in a table [serve]"),
-        ("colour = 1", "its keys are the flags that `earmark <command> --help` lists"),
+        (
+            "pool_size = 16",
+            "1: no setting `pool_size`: did you mean `pool-size`?",
+        ),
+        (
+            "\n[serve]\npool-sizes = 16",
+            "3: no setting `pool-sizes`: did you mean `pool-size`?",
+        ),
+        (
+            "[server]\npool-size = 16",
+            "1: no command `server`: did you mean [serve]?",
+        ),
+        (
+            "[serve]\ngrant = \"r\"",
+            "2: `grant` is no setting of serve: it belongs at the top of the file, or in [migrate]",
+        ),
+        (
+            "serve = 1",
+            "1: `serve` is a command: its settings are in a table [serve]",
+        ),
+        (
+            "colour = 1",
+            "its keys are the flags that `earmark <command> --help` lists",
+        ),
         ("config = \"other.toml\"", "1: `config` names this file"),
-        ("pool-size = \"16\"", "1: pool-size: must be a whole number, such as 16, got the text \"16\""),
+        (
+            "pool-size = \"16\"",
+            "1: pool-size: must be a whole number, such as 16, got the text \"16\"",
+        ),
         ("pool-size = 7", "1: pool-size: 7 is not in 8..=1000"),
-        ("pool-size = 1.5", "1: pool-size: must be a whole number, such as 16, got the number 1.5"),
-        ("pool-size = 99999999999999999999", "1: pool-size: 99999999999999999999"),
-        ("drain = 25", "1: drain: must be a text in quotes, such as \"25s\", got the number 25"),
+        (
+            "pool-size = 1.5",
+            "1: pool-size: must be a whole number, such as 16, got the number 1.5",
+        ),
+        (
+            "pool-size = 99999999999999999999",
+            "1: pool-size: number too large to fit in target type, got \"99999999999999999999\"",
+        ),
+        (
+            "drain = 25",
+            "1: drain: must be a text in quotes, such as \"25s\", got the number 25",
+        ),
         ("drain = \"25\"", "1: drain: time unit needed"),
-        ("call-max = \"25h\"", "1: call-max: must be from 100ms to 24h, got \"25h\""),
-        ("reflection = \"yes\"", "1: reflection: must be true or false, such as true, got the text \"yes\""),
-        ("log-format = \"xml\"", "1: log-format: must be one of auto, text, json, got \"xml\""),
+        (
+            "call-max = \"25h\"",
+            "1: call-max: must be from 100ms to 24h, got \"25h\"",
+        ),
+        (
+            "reflection = \"yes\"",
+            "1: reflection: must be true or false, such as true, got the text \"yes\"",
+        ),
+        (
+            "log-format = \"xml\"",
+            "1: log-format: must be one of auto, text, json, got \"xml\"",
+        ),
         ("log = \"a=b=c\"", "1: log: "),
-        ("claim-scope = \"scp\"", "1: claim-scope: must be an array, each element a text in quotes, such as [\"scope\"]"),
-        ("claim-scope = [\"a,b\"]", "1: claim-scope: a value must not contain ','"),
+        (
+            "claim-scope = \"scp\"",
+            "1: claim-scope: must be an array, each element a text in quotes, such as [\"scope\"]",
+        ),
+        (
+            "claim-scope = [\"a,b\"]",
+            "1: claim-scope: a value must not contain ','",
+        ),
         ("database-url = \"\"", "1: database-url: must not be empty"),
-        ("listen = []", "1: listen: must be a text in quotes, such as \"127.0.0.1:50051\", got an array"),
+        (
+            "listen = []",
+            "1: listen: must be a text in quotes, such as \"127.0.0.1:50051\", got an array",
+        ),
         ("listen = \"a\"\nlisten = \"b\"", ":2: duplicate key"),
         ("drain = ", ":1: "),
     ];
@@ -259,15 +337,24 @@ fn what_is_wrong_in_the_file_is_named_with_its_line() {
     for line in [":1: drain", ":4: no setting `grunt`: did you mean `grant`?"] {
         assert!(why.contains(line), "all of them: {why}");
     }
-    let why = refusal(&run(&mut earmark(&["serve", "--config", "/none/earmark.toml"])));
-    assert!(why.contains("--config /none/earmark.toml: No such file"), "{why}");
+    let why = refusal(&run(&mut earmark(&[
+        "serve",
+        "--config",
+        "/none/earmark.toml",
+    ])));
+    assert!(
+        why.contains("--config /none/earmark.toml: No such file"),
+        "{why}"
+    );
 }
 
 #[test]
 fn the_file_gives_what_is_required() {
     let folder = Folder::new("issuer = \"i\"\naudience = \"a\"\njwks = \"/none\"\n");
     let why = refusal(&run(&mut folder.earmark(&["serve"])));
-    assert!(why.contains("--database-url") && !why.contains("--issuer"), "{why}");
+    let missing = why.split("Usage").next().unwrap_or_default();
+    assert!(missing.contains("--database-url <URL>"), "{why}");
+    assert!(!missing.contains("--issuer"), "{why}");
 
     folder.write(
         "earmark.toml",
@@ -307,13 +394,24 @@ fn a_probe_goes_on_without_a_file_that_is_wrong() {
 #[test]
 fn passwords_are_hidden_unless_they_are_asked_for() {
     let shown_of = |url: &str, arguments: &[&str]| {
-        let output = run(earmark(&["config"]).args(arguments).env("DATABASE_URL", url));
+        let output = run(earmark(&["config"])
+            .args(arguments)
+            .env("DATABASE_URL", url));
         text(&output.stdout)
     };
     let hidden = [
-        ("postgresql://u:hunter2@h/d", "# database-url = \"postgresql://u:***@h/d\""),
-        ("postgres://u:hun@ter2@h:1,i:2/d?sslmode=require", "\"postgres://u:***@h:1,i:2/d?sslmode=require\""),
-        ("postgres://h/d?user=u&password=hunter2&a=b", "\"postgres://h/d?user=u&password=***&a=b\""),
+        (
+            "postgresql://u:hunter2@h/d",
+            "# database-url = \"postgresql://u:***@h/d\"",
+        ),
+        (
+            "postgres://u:hun@ter2@h:1,i:2/d?sslmode=require",
+            "\"postgres://u:***@h:1,i:2/d?sslmode=require\"",
+        ),
+        (
+            "postgres://h/d?user=u&password=hunter2&a=b",
+            "\"postgres://h/d?user=u&password=***&a=b\"",
+        ),
         ("host=h password=hunter2", "# database-url = \"***\""),
     ];
     for (url, expected) in hidden {
@@ -321,15 +419,24 @@ fn passwords_are_hidden_unless_they_are_asked_for() {
         assert!(printed.contains(expected), "{url}: {printed}");
         assert!(!printed.contains("ter2"), "{printed}");
         let printed = shown_of(url, &["--show-secrets"]);
-        assert!(printed.contains(&format!("\ndatabase-url = \"{url}\"")), "{printed}");
+        assert!(
+            printed.contains(&format!("\ndatabase-url = \"{url}\"")),
+            "{printed}"
+        );
     }
     let printed = shown_of("postgres://u@h/d", &[]);
-    assert!(printed.contains("\ndatabase-url = \"postgres://u@h/d\""), "{printed}");
+    assert!(
+        printed.contains("\ndatabase-url = \"postgres://u@h/d\""),
+        "{printed}"
+    );
 
     // Nor does an error show one.
     let folder = Folder::new("database-url = [\"postgres://u:hunter2@h/d\"]\n");
     let why = refusal(&run(&mut folder.earmark(&["config"])));
-    assert!(why.contains("database-url") && !why.contains("hunter2"), "{why}");
+    assert!(
+        why.contains("database-url") && !why.contains("hunter2"),
+        "{why}"
+    );
 }
 
 #[test]
@@ -338,7 +445,9 @@ fn what_config_prints_is_a_file_that_gives_the_same() {
         "calls-max = 77\nissuer = 'https://issuer.example/\"quoted\\'\nclaim-scope = ['a', 'b c']\nreflection = false\n",
     );
     let mut first = folder.earmark(&["config", "--drain", "1m 30s", "--audience", "ä\tb\u{7f}"]);
-    first.env("DATABASE_URL", "postgres://u@h/d").env("EARMARK_WRITERS", "3");
+    first
+        .env("DATABASE_URL", "postgres://u@h/d")
+        .env("EARMARK_WRITERS", "3");
     let values = |shown: BTreeMap<String, (String, String)>| {
         let values = shown.into_iter().map(|(name, (value, _))| (name, value));
         values.collect::<BTreeMap<_, _>>()
@@ -347,7 +456,7 @@ fn what_config_prints_is_a_file_that_gives_the_same() {
     let printed = text(&run(&mut first).stdout);
     let again = Folder::new(&printed);
     let read = shown(&mut again.earmark(&["config"]));
-    for name in ["calls-max", "issuer", "drain", "audience", "writers", "pool-size"] {
+    for name in ["calls-max", "issuer", "drain", "audience", "writers"] {
         let (value, origin) = &read[name];
         assert!(origin.contains("earmark.toml:"), "{name}: {value} {origin}");
     }
@@ -364,7 +473,10 @@ fn the_url_of_the_database_is_read_from_a_file_of_its_own() {
     let show = ["config", "--show-secrets"];
     let expected = ("\"postgres://u:hunter2@h/d\"".to_owned(), path.to_owned());
 
-    assert_eq!(url(earmark(&show).args(["--database-url-file", path])), expected);
+    assert_eq!(
+        url(earmark(&show).args(["--database-url-file", path])),
+        expected
+    );
     assert_eq!(url(earmark(&show).env("DATABASE_URL_FILE", path)), expected);
     folder.write("earmark.toml", &format!("database-url-file = {path:?}\n"));
     assert_eq!(url(&mut folder.earmark(&show)), expected);
@@ -373,18 +485,36 @@ fn the_url_of_the_database_is_read_from_a_file_of_its_own() {
     let stronger = url(folder.earmark(&show).env("DATABASE_URL", "postgres://h/e"));
     assert_eq!(stronger.0, "\"postgres://h/e\"");
     folder.write("earmark.toml", "database-url = \"postgres://h/e\"\n");
-    assert_eq!(url(folder.earmark(&show).env("DATABASE_URL_FILE", path)), expected);
+    assert_eq!(
+        url(folder.earmark(&show).env("DATABASE_URL_FILE", path)),
+        expected
+    );
     let mut both = folder.earmark(&["config"]);
-    both.env("DATABASE_URL_FILE", path).env("DATABASE_URL", "postgres://h/e");
+    both.env("DATABASE_URL_FILE", path)
+        .env("DATABASE_URL", "postgres://h/e");
     let why = refusal(&run(&mut both));
-    assert!(why.contains("give either --database-url or --database-url-file"), "{why}");
+    assert!(
+        why.contains("give either --database-url or --database-url-file"),
+        "{why}"
+    );
 
-    let mut serve = earmark(&["serve", "--issuer", "i", "--audience", "a", "--jwks", "/none"]);
+    let mut serve = earmark(&[
+        "serve",
+        "--issuer",
+        "i",
+        "--audience",
+        "a",
+        "--jwks",
+        "/none",
+    ]);
     let why = refusal(&run(serve.env("DATABASE_URL_FILE", path)));
     assert!(why.contains("--jwks /none"), "required, and there: {why}");
     let mut migrate = earmark(&["migrate", "--database-url-file", "/none/url"]);
     let why = refusal(&run(&mut migrate));
-    assert!(why.contains("--database-url-file /none/url: No such file"), "{why}");
+    assert!(
+        why.contains("--database-url-file /none/url: No such file"),
+        "{why}"
+    );
 }
 
 #[test]
@@ -392,7 +522,10 @@ fn check_finds_what_serve_would_refuse_and_connects_to_nothing() {
     let folder = Folder::new("");
     let why = refusal(&run(&mut folder.earmark(&["config", "--check"])));
     for name in ["database-url", "issuer", "audience"] {
-        assert!(why.contains(&format!("{name} is missing: set --{name}")), "{why}");
+        assert!(
+            why.contains(&format!("{name} is missing: set --{name}")),
+            "{why}"
+        );
     }
 
     let key = DevKey::generate().expect("a key");
@@ -406,7 +539,10 @@ fn check_finds_what_serve_would_refuse_and_connects_to_nothing() {
     };
     let output = check("");
     assert_eq!(output.status.code(), Some(0), "{output:?}");
-    assert!(text(&output.stdout).starts_with("The configuration can be used"), "{output:?}");
+    assert!(
+        text(&output.stdout).starts_with("The configuration can be used"),
+        "{output:?}"
+    );
 
     let readable = |mode| {
         fs::set_permissions(folder.file(), fs::Permissions::from_mode(mode)).expect("changed");
@@ -416,8 +552,14 @@ fn check_finds_what_serve_would_refuse_and_connects_to_nothing() {
     assert!(!readable(0o640).contains("chmod"));
 
     for (more, expected) in [
-        ("jwks-ca = \"/none/ca.pem\"\n", "--jwks-ca /none/ca.pem: No such file"),
-        ("jwks-stale-max = \"1m\"\n", "--jwks-stale-max 1m must not be below --jwks-max-age 5m"),
+        (
+            "jwks-ca = \"/none/ca.pem\"\n",
+            "--jwks-ca /none/ca.pem: No such file",
+        ),
+        (
+            "jwks-stale-max = \"1m\"\n",
+            "--jwks-stale-max 1m must not be below --jwks-max-age 5m",
+        ),
         ("pool-size = 1\n", ":5: pool-size"),
     ] {
         let why = refusal(&check(more));
@@ -425,8 +567,16 @@ fn check_finds_what_serve_would_refuse_and_connects_to_nothing() {
     }
     folder.write("jwks.json", "{}");
     let why = refusal(&check(""));
-    assert!(why.contains("--jwks ") && why.contains("jwks.json: "), "{why}");
-    let url = ["config", "--check", "--database-url", "postgres://h/d?sslmode=sometimes"];
+    assert!(
+        why.contains("--jwks ") && why.contains("jwks.json: "),
+        "{why}"
+    );
+    let url = [
+        "config",
+        "--check",
+        "--database-url",
+        "postgres://h/d?sslmode=sometimes",
+    ];
     let why = refusal(&run(&mut folder.earmark(&url)));
     assert!(why.contains("--database-url: sslmode=sometimes"), "{why}");
     assert!(why.contains("--jwks "), "each of them: {why}");
@@ -444,9 +594,14 @@ fn the_example_is_what_the_schema_and_the_program_accept() {
         let file = serde_json::to_value(file).expect("JSON");
         validator.is_valid(&file)
     };
-    assert!(example.starts_with("#:schema ../docs/earmark.schema.json\n"), "editors look for it");
+    assert!(
+        example.starts_with("#:schema ../docs/earmark.schema.json\n"),
+        "editors look for it"
+    );
     assert!(valid(&example));
-    assert!(valid("[serve]\nclaim-scope = [\"a\"]\nreflection = false\n"));
+    assert!(valid(
+        "[serve]\nclaim-scope = [\"a\"]\nreflection = false\n"
+    ));
     for refused in [
         "pool_size = 16",
         "[serve]\ngrant = \"r\"",
@@ -458,7 +613,15 @@ fn the_example_is_what_the_schema_and_the_program_accept() {
         assert!(!valid(refused), "{refused}");
     }
 
-    let folder = Folder::new(&example);
+    let folder = Folder::new("");
+    let mounted = folder.folder.path().display().to_string();
+    folder.write("database-url", "postgres://u:p@h/d\n");
+    folder.write("owner-database-url", "postgres://o:p@h/d\n");
+    assert!(example.contains("\"/run/secrets/earmark/"), "{example}");
+    folder.write(
+        "earmark.toml",
+        &example.replace("/run/secrets/earmark", &mounted),
+    );
     let shown = shown(&mut folder.earmark(&["config"]));
     let from_file = shown.values().filter(|it| it.1.contains("earmark.toml:"));
     assert!(from_file.count() >= 3, "{shown:?}");

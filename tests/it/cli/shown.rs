@@ -54,7 +54,11 @@ fn the_commit_is_found_in_clones_and_worktrees_and_nowhere_else() {
         let content = || files.iter().map(|file| fs::read(file).expect("readable"));
         let content_before: Vec<_> = content().collect();
         git(&folder, &["commit", "-q", "--allow-empty", "-m", "b"]);
-        assert_ne!(content().collect::<Vec<_>>(), content_before, "cargo sees it");
+        assert_ne!(
+            content().collect::<Vec<_>>(),
+            content_before,
+            "cargo sees it"
+        );
         let (after, _) = commit::commit_of(&folder).expect("a commit");
         assert_ne!(before, after);
     }
@@ -80,7 +84,9 @@ fn bash_completes_commands_and_flags() {
     let folder = program.parent().expect("a folder").display();
     let path = std::env::var("PATH").unwrap_or_default();
     let mut bash = Command::new("bash");
-    bash.args(["-euc", script]).env_clear().env("PATH", format!("{folder}:{path}"));
+    bash.args(["-euc", script])
+        .env_clear()
+        .env("PATH", format!("{folder}:{path}"));
     let output = run(&mut bash);
     assert!(output.status.success(), "{output:?}");
     let printed = text(&output.stdout);
@@ -100,7 +106,12 @@ fn formatted(page: &Path) -> Option<String> {
     groff.args(["-man", "-Tascii", "-ww", "-P-cbou"]).arg(page);
     let output = groff.stdin(Stdio::null()).output().ok()?;
     assert!(output.status.success(), "{output:?}");
-    assert!(output.stderr.is_empty(), "{}: {}", page.display(), text(&output.stderr));
+    assert!(
+        output.stderr.is_empty(),
+        "{}: {}",
+        page.display(),
+        text(&output.stderr)
+    );
     Some(text(&output.stdout))
 }
 
@@ -114,7 +125,10 @@ fn manual_pages_render_without_a_warning() {
     for entry in fs::read_dir(&written).expect("a folder") {
         let page = entry.expect("an entry").path();
         let source = fs::read_to_string(&page).expect("a page");
-        assert!(source.contains("\n.TH earmark") || source.starts_with(".TH earmark"), "{source}");
+        assert!(
+            source.contains("\n.TH earmark") || source.starts_with(".TH earmark"),
+            "{source}"
+        );
         if let Some(shown) = formatted(&page) {
             assert!(shown.contains("SYNOPSIS"), "{shown}");
         }
@@ -125,10 +139,16 @@ fn manual_pages_render_without_a_warning() {
     let serve = text(&run(&mut earmark(&["man", "serve"])).stdout);
     let file = fs::read_to_string(written.join("earmark-serve.1")).expect("a page");
     assert_eq!(serve, file);
-    assert!(serve.contains("pool\\-size") && serve.contains("EARMARK_POOL_SIZE"), "{serve}");
+    assert!(
+        serve.contains("pool\\-size") && serve.contains("EARMARK_POOL_SIZE"),
+        "{serve}"
+    );
     let overview = text(&run(&mut earmark(&["man"])).stdout);
     assert!(overview.contains("earmark\\-serve(1)"), "{overview}");
     let refused = run(&mut earmark(&["man", "serv"]));
     assert_eq!(refused.status.code(), Some(2));
-    assert!(text(&refused.stderr).contains("did you mean `serve`?"), "{refused:?}");
+    assert!(
+        text(&refused.stderr).contains("did you mean `serve`?"),
+        "{refused:?}"
+    );
 }
