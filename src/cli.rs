@@ -1,16 +1,28 @@
 //! The command line: `earmark <command>`, with one file per command.
 
+use std::ffi::OsString;
 use std::io::{self, Write};
 use std::process::ExitCode;
+use std::sync::LazyLock;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::cli::failure::CliFailure;
+use crate::cli::reload::RunningSettings;
+use crate::config::{
+    CompletionsArgs, ConfigFileArgs, HealthcheckArgs, LogArgs, ManArgs, MigrateArgs, ServeArgs,
+    ShowConfigArgs, VerifyArgs,
+};
 #[cfg(feature = "dev")]
 use crate::config::{DevArgs, MintArgs};
-use crate::config::{HealthcheckArgs, LogArgs, MigrateArgs, ServeArgs, VerifyArgs};
-use crate::telemetry;
+use crate::db::migrate as migrations;
+use crate::settings::{EffectiveSettings, ResolveError, ResolvedCommand, resolve};
+use crate::telemetry::{self, LogFilter};
+use crate::version::{COMMIT, VERSION};
 
+mod completions;
 #[cfg(feature = "dev")]
 mod dev;
 mod failure;
@@ -18,10 +30,13 @@ mod failure;
 mod greeting;
 mod healthcheck;
 mod listen;
+mod man;
 mod migrate;
 mod open_files;
 mod output;
+mod reload;
 mod serve;
+mod show_config;
 #[cfg(feature = "dev")]
 mod token;
 mod verify;
@@ -30,6 +45,12 @@ mod verify;
 #[cfg(not(feature = "dev"))]
 const NO_DEV: &str = "This build is for production: it lacks the development commands `dev` and `token`. They are in \
     builds with cargo's default features.";
+
+/// What `earmark --version` prints behind the name.
+static VERSION_TEXT: LazyLock<String> = LazyLock::new(|| {
+    let schema = migrations::newest();
+    format!("{VERSION} (commit {COMMIT}, schema {schema})")
+});
 
 /// Earmark is a gRPC ledger service on PostgreSQL that reserves value for a purpose.
 ///
@@ -40,9 +61,11 @@ const NO_DEV: &str = "This build is for production: it lacks the development com
     doc = " To try it, run `earmark dev`: it starts a PostgreSQL of its own, loads demo data, and prints calls to copy and a token."
 )]
 #[derive(Parser)]
-#[command(version, max_term_width = 100, arg_required_else_help = true)]
+#[command(version = VERSION_TEXT.as_str(), max_term_width = 100, arg_required_else_help = true)]
 #[cfg_attr(not(feature = "dev"), command(after_help = NO_DEV))]
 struct Cli {
+    #[command(flatten)]
+    _config: ConfigFileArgs,
     #[command(flatten)]
     log: LogArgs,
     #[command(subcommand)]
@@ -77,6 +100,19 @@ enum CliCommand {
     /// PostgreSQL cannot remove old row versions, and migrations of the ledger's tables may fail: on a large
     /// database, run it at a quiet time.
     Verify(VerifyArgs),
+    /// Print the settings of `earmark serve`, and where each value comes from
+    ///
+    /// The flags are those of `earmark serve`, and so are the environment and the configuration file. What is printed is
+    /// itself a configuration file, without the passwords.
+    Config(ShowConfigArgs),
+    /// Print completions for a shell
+    ///
+    /// For example, for bash: source <(earmark completions bash)
+    Completions(CompletionsArgs),
+    /// Print a manual page, or write those of all commands to a folder
+    ///
+    /// For example: earmark man serve | man -l -
+    Man(ManArgs),
     /// Commands of development builds, which this build refuses with a message that says so.
     #[cfg(not(feature = "dev"))]
     #[command(hide = true, name = "dev", alias = "token", disable_help_flag = true)]
@@ -87,11 +123,24 @@ enum CliCommand {
     },
 }
 
+/// The program's command line.
+fn command() -> clap::Command {
+    let root = Cli::command();
+    // `config` takes the flags of `serve`. A missing one is something to show.
+    let of_serve = root.find_subcommand("serve").into_iter();
+    let flags = of_serve.flat_map(clap::Command::get_arguments);
+    let flags: Vec<clap::Arg> = flags.map(|flag| flag.clone().required(false)).collect();
+    root.mut_subcommand("config", |config| config.args(flags))
+}
+
 /// Runs the command that the process's arguments name, and returns its exit code. A failure is
 /// printed to standard error.
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
-    match run(cli) {
+    let process = Process {
+        command: command(),
+        arguments: std::env::args_os().collect(),
+    };
+    match process.run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             _ = writeln!(io::stderr(), "earmark: {}", failure.text);
@@ -100,23 +149,61 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn run(cli: Cli) -> Result<(), CliFailure> {
-    telemetry::init(&cli.log.log, cli.log.log_format)
-        .map_err(|error| {
-            CliFailure::setting(format!(
-                "--log {}: {error}; write a level (error, warn, info, debug, trace) or target=level, separated by commas",
-                cli.log.log
-            ))
-        })?;
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| {
-            CliFailure::new(format!("cannot start the threads of the process: {error}"))
-        })?;
-    let ended = runtime.block_on(async {
-        match cli.command {
-            CliCommand::Serve(args) => serve::run(*args).await,
+/// The command line that was given, and what it may be.
+struct Process {
+    command: clap::Command,
+    arguments: Vec<OsString>,
+}
+
+impl Process {
+    fn run(self) -> Result<(), CliFailure> {
+        let resolved = match resolve(&self.command, &self.arguments) {
+            Ok(resolved) => resolved,
+            // Help and the version are such errors too, and are no failures.
+            Err(ResolveError::CommandLine(error)) => error.exit(),
+            Err(error) => return Err(CliFailure::setting(error)),
+        };
+        let cli = match Cli::from_arg_matches(&resolved.matches) {
+            Ok(cli) => cli,
+            Err(error) => error.format(&mut self.command.clone()).exit(),
+        };
+        if let Some(warning) = &resolved.warning {
+            _ = writeln!(io::stderr(), "earmark: {warning}");
+        }
+        let command = self.command.clone();
+        match &cli.command {
+            CliCommand::Completions(args) => {
+                completions::run(command, args);
+                return Ok(());
+            }
+            CliCommand::Man(args) => return man::run(command, args),
+            _ => {}
+        }
+        let log = telemetry::init(&cli.log.log, cli.log.log_format)
+            .map_err(|error| CliFailure::setting(format!("--log {}: {error}", cli.log.log)))?;
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .enable_all()
+            .build()
+            .map_err(|error| {
+                CliFailure::new(format!("cannot start the threads of the process: {error}"))
+            })?;
+        let ended = runtime.block_on(self.run_command(cli.command, &resolved, log));
+        // All that must be done is done: what still blocks a thread is a read of the issuer's keys, and nobody needs it.
+        runtime.shutdown_background();
+        ended
+    }
+
+    async fn run_command(
+        self,
+        command: CliCommand,
+        resolved: &ResolvedCommand,
+        log: LogFilter,
+    ) -> Result<(), CliFailure> {
+        match command {
+            CliCommand::Serve(args) => {
+                let _reload = self.reload_on_hangup(resolved, log)?;
+                serve::run(*args).await
+            }
             #[cfg(feature = "dev")]
             CliCommand::Dev(args) => dev::run(*args).await,
             CliCommand::Migrate(args) => migrate::run(&args).await,
@@ -124,25 +211,47 @@ fn run(cli: Cli) -> Result<(), CliFailure> {
             CliCommand::Token(args) => token::run(&args),
             CliCommand::Healthcheck(args) => healthcheck::run(args).await,
             CliCommand::Verify(args) => verify::run(args).await,
+            CliCommand::Config(args) => show_config::run(&self.command, &args, resolved).await,
+            CliCommand::Completions(_) | CliCommand::Man(_) => Ok(()),
             #[cfg(not(feature = "dev"))]
             CliCommand::DevelopmentOnly { .. } => Err(CliFailure::setting(NO_DEV)),
         }
-    });
-    // All that must be done is done: what still blocks a thread is a read of the issuer's keys, and nobody needs it.
-    runtime.shutdown_background();
-    ended
+    }
+
+    /// Reads the settings again at each SIGHUP, until the handle is dropped.
+    fn reload_on_hangup(
+        self,
+        resolved: &ResolvedCommand,
+        log: LogFilter,
+    ) -> Result<Option<AbortOnDropHandle<()>>, CliFailure> {
+        let hangups = signal(SignalKind::hangup())
+            .map_err(|error| CliFailure::new(format!("cannot handle SIGHUP: {error}")))?;
+        let running = EffectiveSettings::of(resolved).map(|settings| RunningSettings {
+            command: self.command,
+            arguments: self.arguments,
+            settings,
+            log,
+        });
+        Ok(running.map(|running| AbortOnDropHandle::new(tokio::spawn(running.reload_on(hangups)))))
+    }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "dev"))]
 mod tests {
-    use clap::CommandFactory;
+    use std::fs;
+    use std::path::Path;
 
     use super::*;
     use crate::auth::scope::Scope;
+    use crate::settings::page::{MARK, page as settings_page};
+    use crate::settings::{schema, settings_of};
+
+    /// Commands whose own arguments say what they print, and are no settings.
+    const SHOWING: [&str; 3] = ["config", "completions", "man"];
 
     #[test]
     fn help_lists_the_log_options_after_a_commands_own() {
-        let mut cli = Cli::command();
+        let mut cli = command();
         cli.build();
         let commands = cli.get_subcommands_mut();
         for command in commands.filter(|command| command.get_name() != "help") {
@@ -152,15 +261,17 @@ mod tests {
                 flag.split_whitespace().next()
             });
             let flags: Vec<&str> = flags.collect();
-            assert!(flags.ends_with(&["log", "log-format"]), "{flags:?}");
+            let last = ["config", "log", "log-format"];
+            assert!(flags.ends_with(&last), "{flags:?}");
         }
     }
 
     #[test]
     fn every_flag_is_also_an_environment_variable() {
-        let cli = Cli::command();
+        let cli = command();
         cli.clone().debug_assert();
-        for command in cli.get_subcommands().chain([&cli]) {
+        let with_settings = |it: &&clap::Command| !SHOWING.contains(&it.get_name());
+        for command in cli.get_subcommands().filter(with_settings).chain([&cli]) {
             let flags = command
                 .get_arguments()
                 .filter(|argument| !["help", "version"].contains(&argument.get_id().as_str()));
@@ -171,9 +282,50 @@ mod tests {
             }
         }
     }
+
+    #[test]
+    fn no_setting_is_called_like_a_command() {
+        let commands = settings_of(&command());
+        let names: Vec<&str> = commands.iter().map(|it| it.command.as_str()).collect();
+        assert!(
+            names.contains(&"serve") && !names.contains(&"config"),
+            "{names:?}"
+        );
+        for setting in commands.iter().flat_map(|it| &it.settings) {
+            assert!(!names.contains(&setting.name.as_str()), "{}", setting.name);
+        }
+    }
+
+    #[test]
+    fn the_page_of_settings_and_the_schema_are_made_from_the_code() {
+        let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs");
+        let page = docs.join("configuration.md");
+        let found = fs::read_to_string(&page).expect("a page");
+        let (by_hand, _) = found.split_once(MARK).expect("the mark");
+        let page_made = format!("{by_hand}{}", settings_page(&command()));
+        let schema_made = format!("{:#}\n", schema(&command()));
+        let made = [
+            (page, page_made),
+            (docs.join("earmark.schema.json"), schema_made),
+        ];
+        for (path, made) in made {
+            if std::env::var_os("UPDATE_DOCS").is_some() {
+                fs::write(&path, &made).expect("written");
+            }
+            let found = fs::read_to_string(&path).unwrap_or_default();
+            let lines = || found.lines().zip(made.lines());
+            let differing = lines().find(|(found, made)| found != made);
+            assert!(
+                found == made,
+                "{} is not what the flags say, first in {differing:?}: run this test with UPDATE_DOCS=1",
+                path.display()
+            );
+        }
+    }
+
     #[test]
     fn the_help_of_token_names_every_scope() {
-        let mut cli = Cli::command();
+        let mut cli = command();
         let token = cli.find_subcommand_mut("token").expect("a command");
         let help = token.render_long_help().to_string();
         for scope in Scope::ALL {

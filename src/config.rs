@@ -1,7 +1,10 @@
 //! Every setting of the command line: its flag, environment variable, default, and effect. The doc comments of fields
-//! are the help texts: the first paragraph is shown by `-h`, all of them by `--help`.
+//! are the help texts: the first paragraph is shown by `-h`, all of them by `--help`, and `docs/configuration.md` has them
+//! too. A setting whose value must not be shown has `hide_env_values`.
 
+mod files;
 mod listen_address;
+mod shown;
 mod tokens;
 mod values;
 
@@ -13,11 +16,14 @@ use clap::{ArgAction, Args, ValueEnum};
 use uuid::Uuid;
 
 use crate::app::AppSettings;
+pub(crate) use crate::config::files::ConfigFileArgs;
+use crate::config::files::{DatabaseUrlFileArgs, LAST};
 pub(crate) use crate::config::listen_address::ListenAddress;
+pub(crate) use crate::config::shown::{CompletionsArgs, ManArgs, ShowConfigArgs};
 use crate::config::tokens::TokenArgs;
 use crate::config::values::{
-    bytes_under_way, call_time, connection_time, count, duration, listen_address, read_limit,
-    scopes,
+    bytes_under_way, call_time, connection_time, count, duration, listen_address, log_filter,
+    read_limit, scopes,
 };
 use crate::db::pool::PoolSettings;
 use crate::db::pools::ReadLimits;
@@ -34,9 +40,6 @@ pub(crate) enum LogFormat {
     Json,
 }
 
-/// Display order of options that follow a command's own ones in its help, before `--help`.
-const LAST: usize = 900;
-
 /// Settings of the logs, which are written to standard error.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct LogArgs {
@@ -44,14 +47,16 @@ pub(crate) struct LogArgs {
     ///
     /// A level is error, warn, info, debug or trace. Several directives are separated by commas: for example
     /// "info,earmark::access=off" leaves out the line that each call has. With error or warn, the cause of a problem
-    /// may be missing from the log; debug and trace reduce the server's throughput.
+    /// may be missing from the log; debug and trace reduce the server's throughput. `serve` reads it again from the
+    /// configuration file on SIGHUP.
     #[arg(
         long,
         env = "EARMARK_LOG",
         global = true,
         display_order = LAST,
         value_name = "FILTER",
-        default_value = "info"
+        default_value = "info",
+        value_parser = log_filter
     )]
     pub(crate) log: String,
 
@@ -75,8 +80,8 @@ pub(crate) struct DatabaseArgs {
     /// sslmode is disable, prefer (the default, which is warned of if the server is on another machine), require or
     /// verify-full. Only verify-full checks the certificate of the database server; its roots are the machine's, or those
     /// of the PEM file that the URL's parameter sslrootcert names. Several servers are written host1:port,host2:port, with
-    /// target_session_attrs=read-write to use the one that takes writes. Prefer the environment variable to the flag, because the arguments of a process are
-    /// visible to other users.
+    /// target_session_attrs=read-write to use the one that takes writes. Prefer the environment variable, or
+    /// --database-url-file, to the flag, because the arguments of a process are visible to other users.
     #[arg(
         long,
         env = "DATABASE_URL",
@@ -85,6 +90,9 @@ pub(crate) struct DatabaseArgs {
         value_parser = NonEmptyStringValueParser::new()
     )]
     pub(crate) database_url: String,
+
+    #[command(flatten)]
+    url_file: DatabaseUrlFileArgs,
 }
 
 /// Settings of the connections to the database.
@@ -578,6 +586,9 @@ pub(crate) struct VerifyArgs {
         value_parser = NonEmptyStringValueParser::new()
     )]
     pub(crate) database_url: Option<String>,
+
+    #[command(flatten)]
+    url_file: DatabaseUrlFileArgs,
 
     #[cfg(feature = "dev")]
     #[command(flatten)]

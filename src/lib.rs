@@ -49,6 +49,8 @@ pub mod network;
 pub mod proto;
 pub mod rpc;
 pub mod server;
+mod settings;
 mod telemetry;
 pub mod turns;
 pub mod types;
+pub mod version;

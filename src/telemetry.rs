@@ -16,7 +16,7 @@
 use std::io::{self, IsTerminal};
 use std::panic;
 
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::{EnvFilter, reload};
 
 use crate::config::LogFormat;
 
@@ -28,11 +28,32 @@ fn filter_of(text: &str) -> Result<EnvFilter, String> {
     EnvFilter::try_new(format!("{WITHOUT_NOISE},{text}")).map_err(|error| error.to_string())
 }
 
+/// The filter of the process's logs, which can be replaced while it runs.
+pub(crate) struct LogFilter {
+    replace: Box<dyn Fn(EnvFilter) -> Result<(), reload::Error> + Send + Sync>,
+}
+
+impl LogFilter {
+    fn of<S: 'static>(handle: reload::Handle<EnvFilter, S>) -> Self {
+        Self {
+            replace: Box::new(move |filter| handle.reload(filter)),
+        }
+    }
+
+    /// Replaces the filter.
+    ///
+    /// # Errors
+    /// The text is no filter, or the process has another logger by now.
+    pub(crate) fn set(&self, text: &str) -> Result<(), String> {
+        (self.replace)(filter_of(text)?).map_err(|error| error.to_string())
+    }
+}
+
 /// Writes logs, panics included, to standard error. `filter` is of the form `info,earmark::access=off`.
 ///
 /// # Errors
 /// The filter is malformed, or the process has a logger already.
-pub(crate) fn init(filter: &str, format: LogFormat) -> Result<(), String> {
+pub(crate) fn init(filter: &str, format: LogFormat) -> Result<LogFilter, String> {
     let filter = filter_of(filter)?;
     let terminal = io::stderr().is_terminal();
     let builder = tracing_subscriber::fmt()
@@ -44,15 +65,20 @@ pub(crate) fn init(filter: &str, format: LogFormat) -> Result<(), String> {
         LogFormat::Text => true,
         LogFormat::Json => false,
     };
-    let initialised = if text {
-        builder.try_init()
+    // Last of all, since its handle depends on the format.
+    let (initialised, filter) = if text {
+        let builder = builder.with_filter_reloading();
+        let filter = LogFilter::of(builder.reload_handle());
+        (builder.try_init(), filter)
     } else {
-        builder
+        let builder = builder
             .json()
             .flatten_event(true)
             .with_current_span(true)
             .with_span_list(false)
-            .try_init()
+            .with_filter_reloading();
+        let filter = LogFilter::of(builder.reload_handle());
+        (builder.try_init(), filter)
     };
     initialised.map_err(|error| error.to_string())?;
     panic::set_hook(Box::new(|info| {
@@ -60,7 +86,7 @@ pub(crate) fn init(filter: &str, format: LogFormat) -> Result<(), String> {
         let text = info.payload_as_str().unwrap_or("no text");
         tracing::error!(location, error = text, "panic");
     }));
-    Ok(())
+    Ok(filter)
 }
 
 #[cfg(test)]

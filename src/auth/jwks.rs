@@ -138,6 +138,23 @@ impl Jwks {
         Ok(jwks)
     }
 
+    /// Reads the files that a source and its settings name, as a server does at its start. No URL is asked.
+    ///
+    /// # Errors
+    /// The same as those of [`Jwks::open_with`].
+    pub(crate) async fn check_files(
+        source: &JwksSource,
+        settings: &JwksSettings,
+    ) -> Result<(), JwksError> {
+        if let Some(ca) = &settings.ca {
+            source::certificates(ca)?;
+        }
+        if let JwksSource::File(_) = source {
+            source::read(source.clone(), settings.ca.clone()).await?;
+        }
+        Ok(())
+    }
+
     /// The keys at hand, unless they are older than `age_max`.
     pub(crate) fn fresh(&self) -> Option<Arc<JwksKeySet>> {
         let current = self.current()?;

@@ -3,6 +3,8 @@
 use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
 
+use tracing_subscriber::EnvFilter;
+
 use crate::auth::scope::Scope;
 use crate::config::listen_address::ListenAddress;
 use crate::limits::{CALL_MAX, READ_LIMIT_MIN};
@@ -54,6 +56,16 @@ pub(super) fn scopes(text: &str) -> Result<String, String> {
             let all = Scope::ALL.map(Scope::name).join(", ");
             Err(format!("there is no scope {unknown}: choose from {all}"))
         }
+    }
+}
+
+/// Checks the directives of a log filter.
+pub(super) fn log_filter(text: &str) -> Result<String, String> {
+    match EnvFilter::try_new(text) {
+        Ok(_) => Ok(text.into()),
+        Err(error) => Err(format!(
+            "{error}; write a level (error, warn, info, debug, trace) or target=level, separated by commas"
+        )),
     }
 }
 

@@ -177,6 +177,13 @@ pub(super) fn missing(applied: &BTreeSet<String>) -> Option<SchemaVersions> {
     })
 }
 
+/// The version of the schema that this binary needs: that of its last migration.
+pub fn newest() -> String {
+    // Its names were checked when it was compiled.
+    let wanted = wanted().unwrap_or_default();
+    wanted.last().cloned().unwrap_or_default()
+}
+
 fn wanted() -> diesel::migration::Result<BTreeSet<String>> {
     let migrations: Vec<Box<dyn Migration<Pg>>> = MIGRATIONS.migrations()?;
     let versions = migrations.iter().map(|m| m.name().version().to_string());

@@ -1,6 +1,9 @@
 //! The binary itself, started as a user would.
 
 mod issuer;
+mod reload;
+mod settings;
+mod shown;
 
 use std::path::Path;
 use std::process::Command;

@@ -195,8 +195,14 @@ fn the_configuration_is_what_help_says() {
         Some(rest.split_once(after)?.0.to_owned())
     };
     let mut helped: BTreeMap<String, Flag> = BTreeMap::new();
-    let commands = ["serve", "dev", "migrate", "token", "healthcheck", "verify"];
-    for command in commands {
+    let overview = text(&run(&mut earmark(&["--help"])).stdout);
+    let commands = between(&overview, "Commands:\n", "\n\nOptions:").expect("commands");
+    let commands = commands.lines().filter(|line| !line.starts_with("   "));
+    let commands = commands.filter_map(|line| line.split_whitespace().next());
+    // These have no settings of their own.
+    let commands = commands.filter(|it| !["config", "completions", "man", "help"].contains(it));
+    let commands: Vec<&str> = commands.collect();
+    for command in &commands {
         let help = text(&run(&mut earmark(&[command, "--help"])).stdout);
         let (usage, options) = help.split_once("\nOptions:").expect("options");
         for option in options.split("\n      --").skip(1) {
@@ -208,7 +214,7 @@ fn the_configuration_is_what_help_says() {
             let default = between(option, "[default: ", "]");
             flag.default = default;
             flag.is_required |= usage.contains(&format!(" --{name} "));
-            flag.commands.insert(command.into());
+            flag.commands.insert((*command).into());
         }
     }
 
