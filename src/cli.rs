@@ -24,6 +24,7 @@ mod output;
 mod serve;
 #[cfg(feature = "dev")]
 mod token;
+mod traces;
 mod verify;
 
 /// What a build without the feature `dev` prints about the commands that it lacks.

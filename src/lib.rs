@@ -32,6 +32,7 @@
 
 pub mod allocation;
 pub mod app;
+pub mod audit;
 pub mod auth;
 pub mod balance;
 pub mod bucket;
@@ -50,5 +51,6 @@ pub mod proto;
 pub mod rpc;
 pub mod server;
 mod telemetry;
+pub mod trace;
 pub mod turns;
 pub mod types;
