@@ -1,17 +1,5 @@
-//! The process's logs. Fields of log lines have these names:
-//!
-//! | field | meaning |
-//! |---|---|
-//! | `method` | `/package.Service/Method` |
-//! | `code` | the gRPC code that the caller receives |
-//! | `reason` | the `ErrorReason` that the caller receives |
-//! | `subject` | the subject of the caller's token |
-//! | `duration_ms` | milliseconds from the request's headers to the end of the response |
-//! | `request_id` | identifies the call; the response has it as `x-request-id` |
-//! | `peer` | the client's address and port |
-//! | `error` | the cause of a failure, which callers do not receive |
-//!
-//! Each call has one line with the target `earmark::access`.
+//! The process's logs. `docs/log-lines.schema.json` describes every line, and `docs/operations.md` the line that each call
+//! has, with the target `earmark::access`.
 
 use std::io::{self, IsTerminal};
 use std::panic;
