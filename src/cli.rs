@@ -39,6 +39,7 @@ mod serve;
 mod show_config;
 #[cfg(feature = "dev")]
 mod token;
+mod traces;
 mod verify;
 
 /// What a build without the feature `dev` prints about the commands that it lacks.

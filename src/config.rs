@@ -5,7 +5,9 @@
 mod files;
 mod listen_address;
 mod shown;
+mod telemetry;
 mod tokens;
+mod traces;
 mod values;
 
 use std::path::PathBuf;
@@ -20,7 +22,9 @@ pub(crate) use crate::config::files::ConfigFileArgs;
 use crate::config::files::{DatabaseUrlFileArgs, LAST};
 pub(crate) use crate::config::listen_address::ListenAddress;
 pub(crate) use crate::config::shown::{CompletionsArgs, ManArgs, ShowConfigArgs};
+pub(crate) use crate::config::telemetry::TelemetryArgs;
 use crate::config::tokens::TokenArgs;
+pub(crate) use crate::config::traces::TraceArgs;
 use crate::config::values::{
     bytes_under_way, call_time, connection_time, count, duration, listen_address, log_filter,
     read_limit, scopes,
@@ -394,6 +398,10 @@ pub(crate) struct ServeArgs {
     pub(crate) tokens: TokenArgs,
     #[command(flatten)]
     pub(crate) server: ServerArgs,
+    #[command(flatten)]
+    pub(crate) telemetry: TelemetryArgs,
+    #[command(flatten)]
+    pub(crate) traces: TraceArgs,
 
     /// How long the server still accepts calls at a shutdown, after its health has changed to NOT_SERVING, such as 5s
     ///
@@ -448,6 +456,10 @@ pub(crate) struct DevArgs {
     pub(crate) connections: ConnectionArgs,
     #[command(flatten)]
     pub(crate) server: ServerArgs,
+    #[command(flatten)]
+    pub(crate) telemetry: TelemetryArgs,
+    #[command(flatten)]
+    pub(crate) traces: TraceArgs,
 }
 
 /// Settings of `earmark migrate`.

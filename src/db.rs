@@ -29,4 +29,5 @@ pub mod roles;
 pub mod schema;
 mod settle;
 pub(crate) mod statement;
+mod statement_spans;
 pub mod write;

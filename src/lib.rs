@@ -32,6 +32,7 @@
 
 pub mod allocation;
 pub mod app;
+pub mod audit;
 pub mod auth;
 pub mod balance;
 pub mod bucket;
@@ -51,6 +52,7 @@ pub mod rpc;
 pub mod server;
 mod settings;
 mod telemetry;
+pub mod trace;
 pub mod turns;
 pub mod types;
 pub mod version;

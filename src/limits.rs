@@ -435,3 +435,14 @@ pub const DB_MIGRATION_WAIT_MAX: Duration = Duration::from_secs(300);
 pub const DB_MIGRATION_PAUSE: Duration = Duration::from_millis(50);
 /// How long a server waits before it looks again at what its role may do, if the database did not answer or has no tables.
 pub const DB_ROLE_CHECK_PAUSE: Duration = Duration::from_secs(5);
+
+// Logs and traces.
+
+/// Records that the access log names of one call; all are counted.
+pub const LOGGED_RECORDS_MAX: usize = 10;
+/// Spans that wait to be exported. Further ones are dropped, and counted. A span takes about one KiB.
+pub const SPANS_WAITING_MAX: usize = 2_048;
+/// Characters of a statement that its span has; the rest is cut off.
+pub const TRACED_STATEMENT_CHARS_MAX: usize = 2_000;
+/// How long a shutdown waits for the last spans to be exported. Those that are not are dropped.
+pub const TRACE_FLUSH_MAX: Duration = Duration::from_secs(3);

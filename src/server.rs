@@ -26,6 +26,7 @@ mod authorise;
 mod call_context;
 mod call_task;
 mod calls_in_progress;
+mod code_name;
 mod connection;
 mod connection_io;
 mod deadline;

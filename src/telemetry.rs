@@ -1,17 +1,5 @@
-//! The process's logs. Fields of log lines have these names:
-//!
-//! | field | meaning |
-//! |---|---|
-//! | `method` | `/package.Service/Method` |
-//! | `code` | the gRPC code that the caller receives |
-//! | `reason` | the `ErrorReason` that the caller receives |
-//! | `subject` | the subject of the caller's token |
-//! | `duration_ms` | milliseconds from the request's headers to the end of the response |
-//! | `request_id` | identifies the call; the response has it as `x-request-id` |
-//! | `peer` | the client's address and port |
-//! | `error` | the cause of a failure, which callers do not receive |
-//!
-//! Each call has one line with the target `earmark::access`.
+//! The process's logs. `docs/log-lines.schema.json` describes every line, and `docs/operations.md` the line that each call
+//! has, with the target `earmark::access`.
 
 use std::io::{self, IsTerminal};
 use std::panic;
@@ -19,6 +7,12 @@ use std::panic;
 use tracing_subscriber::{EnvFilter, reload};
 
 use crate::config::LogFormat;
+
+/// How many spans of this process were not exported although their calls were sampled.
+#[expect(dead_code, reason = "it is what a metric of it reads")]
+pub(crate) fn dropped_spans() -> u64 {
+    crate::trace::dropped_spans()
+}
 
 /// What stands before each filter, which can replace it: the HTTP/2 library warns about frames of clients that are wrong
 /// but harmless, one line for each, and so would let anybody who can connect fill the log.

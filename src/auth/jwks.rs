@@ -25,6 +25,7 @@ use crate::limits::{
     JWKS_AGE_MAX, JWKS_REFRESH_MIN, JWKS_RETRY_PAUSE, JWKS_STALE_MAX, JWKS_TRIES_MAX,
     JWKS_WAIT_MAX, JWKS_WAITS_MAX, JWKS_WARNING_PAUSE,
 };
+use crate::trace;
 
 mod document;
 mod source;
@@ -285,7 +286,7 @@ impl Jwks {
         reads.retry_at = Some(self.retry_at());
         // A task of its own, because a call that is cancelled must not cancel the read that others wait for.
         let (jwks, guard) = (Arc::clone(self), read.ended.clone().drop_guard());
-        tokio::spawn(async move {
+        trace::spawn(async move {
             if let Err(error) = jwks.read().await {
                 jwks.lock_reads().retry_at = Some(jwks.retry_at());
                 if jwks.failure_warning.is_due() {

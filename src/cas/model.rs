@@ -1,5 +1,6 @@
 //! The record of CasAllocationService: the fields that callers set, and those that the server adds.
 
+use crate::audit::{Named, RecordId};
 use crate::cas::string_enum::{CasValueType, DistributionType, OrderStatus, StringEnum};
 use crate::types::amount::Amount;
 use crate::types::content::{Content, ContentHash};
@@ -23,6 +24,14 @@ pub(crate) struct CasAllocation {
     pub(crate) version: i64,
     /// Everything that callers set.
     pub(crate) fields: RecordFields,
+}
+
+impl Named for CasAllocation {
+    const KIND: &'static str = "cas_allocation";
+
+    fn record_id(&self) -> Option<RecordId> {
+        self.id.map(|id| RecordId::Uuid(id.0))
+    }
 }
 
 /// The fields of an allocation that callers set. An unset field is `None`; an object of the document form without any

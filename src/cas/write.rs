@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::audit::{Named, RecordId};
 use crate::cas::model::{CasAllocation, RecordFields};
 use crate::cas::patch::Patch;
 use crate::db::record_write::RecordWrite;
@@ -45,6 +46,14 @@ pub(crate) struct ChangedCasAllocation {
     pub(crate) record: CasAllocation,
     /// Whether there was no such record before.
     pub(crate) is_created: bool,
+}
+
+impl Named for ChangedCasAllocation {
+    const KIND: &'static str = CasAllocation::KIND;
+
+    fn record_id(&self) -> Option<RecordId> {
+        self.record.record_id()
+    }
 }
 
 impl ChangedCasAllocation {

@@ -9,6 +9,7 @@ mod price;
 mod put;
 mod texts;
 
+use crate::audit::{Named, RecordId};
 use crate::types::ids::CompanyId;
 
 pub(crate) use fallback::LanguageFallback;
@@ -40,6 +41,34 @@ pub(crate) struct CatalogueAllocation {
     pub(crate) translations: Translations,
     /// Grows by 1 with each write of the record, and starts above those of all deleted allocations of the company.
     pub(crate) version: i64,
+}
+
+impl Named for CatalogueCompany {
+    const KIND: &'static str = "company";
+
+    fn record_id(&self) -> Option<RecordId> {
+        Some(RecordId::Number(self.id.0))
+    }
+}
+
+impl Named for CatalogueAllocation {
+    const KIND: &'static str = "catalogue_allocation";
+
+    fn record_id(&self) -> Option<RecordId> {
+        Some(RecordId::Number(self.id))
+    }
+}
+
+/// The id of an allocation that was deleted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct DeletedAllocation(pub(crate) AllocationNumber);
+
+impl Named for DeletedAllocation {
+    const KIND: &'static str = CatalogueAllocation::KIND;
+
+    fn record_id(&self) -> Option<RecordId> {
+        Some(RecordId::Number(self.0))
+    }
 }
 
 /// The part of an allocation that does not depend on a language.

@@ -19,6 +19,7 @@ use crate::cli::healthcheck;
 use crate::cli::listen::listen;
 use crate::cli::open_files;
 use crate::cli::output::print;
+use crate::cli::traces;
 use crate::config::DevArgs;
 use crate::db::connect::Connector;
 use crate::db::migrate;
@@ -43,6 +44,7 @@ pub(super) async fn run(args: DevArgs) -> Result<(), CliFailure> {
     // No load balancer has to notice that a development server stops.
     let settings = args.server.settings(Duration::ZERO);
     open_files::raise_limit(&settings, &args.connections.settings(args.server.calls_max));
+    let traces = traces::start(&args.telemetry, &args.traces)?;
     let listener = listen(&args.server.listen).await?;
     let address = listener.local_addr().map_err(CliFailure::new)?;
     tracing::info!("starting PostgreSQL; its first start takes some seconds");
@@ -66,6 +68,7 @@ pub(super) async fn run(args: DevArgs) -> Result<(), CliFailure> {
             let (demo, token) = (&prepared.demo, &prepared.token);
             let text = greeting(address, &args, demo, token, &cluster.url(DATABASE));
             let _greeter = AbortOnDropHandle::new(tokio::spawn(print_once_healthy(address, text)));
+            let prepared = PreparedServer { traces, ..prepared };
             serve(listener, settings, prepared, cluster, shutdown).await
         }
         None => {
@@ -84,6 +87,8 @@ pub(super) async fn run(args: DevArgs) -> Result<(), CliFailure> {
 struct PreparedServer {
     app: App,
     verifier: TokenVerifier,
+    /// Ends the export of traces, if they are exported.
+    traces: Option<ClosingHook>,
     demo: DemoIds,
     token: String,
 }
@@ -141,6 +146,7 @@ async fn prepare(args: &DevArgs, cluster: &Cluster) -> Result<PreparedServer, Cl
     Ok(PreparedServer {
         app,
         verifier: TokenVerifier::new(rules, keys),
+        traces: None,
         demo,
         token: key.mint(&claims, TOKEN_TTL).map_err(CliFailure::new)?,
     })
@@ -161,9 +167,15 @@ async fn serve(
     cluster: Cluster,
     shutdown: Shutdown,
 ) -> Result<(), CliFailure> {
-    let PreparedServer { app, verifier, .. } = prepared;
+    let PreparedServer {
+        app,
+        verifier,
+        traces,
+        ..
+    } = prepared;
     let (routes, probe) = (app.routes(), app.probe());
     let mut closing = app.closing();
+    closing.extend(traces);
     closing.push(ClosingHook::new("postgres", async move {
         if let Err(error) = cluster.stop().await {
             tracing::error!(%error, "the development cluster could not be stopped");

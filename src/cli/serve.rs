@@ -9,7 +9,7 @@ use crate::auth::jwks::{Jwks, JwksError};
 use crate::auth::token::TokenVerifier;
 use crate::cli::failure::CliFailure;
 use crate::cli::listen::listen;
-use crate::cli::open_files;
+use crate::cli::{open_files, traces};
 use crate::config::ServeArgs;
 use crate::db::connect::Connector;
 use crate::db::{pooler, roles};
@@ -33,6 +33,7 @@ pub(super) async fn run(args: ServeArgs) -> Result<(), CliFailure> {
         JwksError::Roots(_) => CliFailure::setting(format!("--jwks-ca: {error}")),
         _ => CliFailure::setting(format!("--jwks {source}: {error}")),
     })?;
+    let traces = traces::start(&args.telemetry, &args.traces)?;
     let listener = listen(&args.server.listen).await?;
     let connector = Connector::new(&args.database.database_url)
         .map_err(|error| CliFailure::setting(format!("--database-url: {error}")))?;
@@ -46,7 +47,7 @@ pub(super) async fn run(args: ServeArgs) -> Result<(), CliFailure> {
         verifier: Arc::new(TokenVerifier::new(tokens.rules(), keys)),
         probe: app.probe(),
         settings,
-        closing: app.closing(),
+        closing: app.closing().into_iter().chain(traces).collect(),
     };
     tokio::select! {
         served = server::serve(listener, parts, shutdown) => served.map_err(CliFailure::new),

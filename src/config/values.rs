@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
 
 use tracing_subscriber::EnvFilter;
+use url::Url;
 
 use crate::auth::scope::Scope;
 use crate::config::listen_address::ListenAddress;
@@ -43,6 +44,26 @@ pub(super) fn listen_address(text: &str) -> Result<ListenAddress, String> {
         return Ok(ListenAddress { host, port });
     }
     Err(RULE.into())
+}
+
+/// Reads the URL of a collector.
+pub(super) fn collector_url(text: &str) -> Result<String, String> {
+    const RULE: &str = "must be the URL of a collector with http:// or https://, for example http://localhost:4317";
+    let url = Url::parse(text).map_err(|_| RULE)?;
+    let has_host = url.host_str().is_some_and(|host| !host.is_empty());
+    if has_host && matches!(url.scheme(), "http" | "https") {
+        Ok(text.into())
+    } else {
+        Err(RULE.into())
+    }
+}
+
+/// Reads a part of a whole.
+pub(super) fn ratio(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(ratio) if (0.0..=1.0).contains(&ratio) => Ok(ratio),
+        _ => Err("must be a number from 0 to 1, for example 0.01".into()),
+    }
 }
 
 /// Checks that every scope is one that the server uses.

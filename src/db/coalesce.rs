@@ -17,6 +17,7 @@ use crate::limits::{
     COALESCED_JOIN_MIN, COALESCED_JOIN_WAIT_MAX, COALESCED_PRINCIPAL_MAX, COALESCED_QUEUE_MAX,
     COALESCED_READS_MAX, COALESCED_STATEMENTS_MAX, READ_BY_KEY_MAX,
 };
+use crate::trace::{self, WaitSpan};
 use crate::turns::FairQueue;
 use crate::types::principal::Principal;
 
@@ -39,6 +40,8 @@ struct PendingRead<K, V> {
     key: K,
     answer: oneshot::Sender<Result<V>>,
     since: Instant,
+    /// Of a read of a sampled call.
+    span: Option<Box<WaitSpan>>,
 }
 
 /// The reads of one kind that wait, by principal, and a signal that there is one more.
@@ -136,6 +139,7 @@ impl<K: Send + Sync + 'static, V: Send + 'static> Coalescer<K, V> {
     /// [`READ_BY_KEY_MAX`] have the error of the statement before them.
     pub(crate) async fn read(&self, principal: Principal, key: K) -> Result<V> {
         let (answer, answered) = oneshot::channel();
+        let span = trace::wait_span("wait for a read by id");
         let waits = {
             let mut waiting = self.reads.waiting();
             let is_full = waiting.len() >= COALESCED_QUEUE_MAX
@@ -144,7 +148,13 @@ impl<K: Send + Sync + 'static, V: Send + 'static> Coalescer<K, V> {
                 return Err(Error::Overloaded);
             }
             let since = Instant::now();
-            waiting.push(principal, PendingRead { key, answer, since });
+            let read = PendingRead {
+                key,
+                answer,
+                since,
+                span,
+            };
+            waiting.push(principal, read);
             waiting.len()
         };
         // These are the numbers that the task waits for; to wake it for each read costs more than the read itself.
@@ -188,17 +198,26 @@ async fn dispatch<R: ReadMany>(reader: Arc<R>, reads: Arc<PendingReads<R::Key, R
 
 async fn carry_out<R: ReadMany>(
     reader: Arc<R>,
-    taken: Vec<PendingRead<R::Key, R::Value>>,
+    mut taken: Vec<PendingRead<R::Key, R::Value>>,
     reads: Arc<PendingReads<R::Key, R::Value>>,
     _permit: OwnedSemaphorePermit,
 ) {
+    let spans = taken.iter_mut().filter_map(|read| read.span.as_deref_mut());
+    let span = trace::shared_span("read by id", spans);
     let (keys, answers): (Vec<_>, Vec<_>) = taken
         .into_iter()
-        .map(|read| (read.key, read.answer))
+        .map(|read| (read.key, (read.answer, read.span)))
         .unzip();
-    let failed = match reader.read(&keys).await {
+    let reading = reader.read(&keys);
+    let read = match span {
+        None => reading.await,
+        // On the heap, since it is seldom needed.
+        Some(span) => Box::pin(trace::within(span, reading)).await,
+    };
+    let failed = match read {
         Ok(values) if values.len() == keys.len() => {
-            for (answer, value) in answers.into_iter().zip(values) {
+            for ((answer, span), value) in answers.into_iter().zip(values) {
+                drop(span);
                 _ = answer.send(value);
             }
             return;
@@ -211,7 +230,8 @@ async fn carry_out<R: ReadMany>(
     if matches!(failed, Error::DatabaseUnavailable(_)) {
         reads.fail_late(&failed);
     }
-    for answer in answers {
+    for (answer, span) in answers {
+        drop(span);
         _ = answer.send(Err(failed.clone()));
     }
 }

@@ -16,10 +16,12 @@ use crate::db::connect::Connector;
 use crate::db::pool_connection::PoolConnector;
 use crate::db::pulse::Pulse;
 use crate::db::settle::{Loan, Unsettled, settle};
+use crate::db::statement_spans;
 use crate::error::{Error, Outcome, Result};
 use crate::limits::{
     DB_CHECKOUT_MAX, DB_CHECKOUTS_WAITING_MAX, DB_STATEMENT_GRACE, DB_STATEMENT_MAX,
 };
+use crate::trace;
 use crate::turns::{ShareOfTurns, TooManyWait, Turns};
 use crate::types::principal::Principal;
 use crate::types::read_class::ReadClass;
@@ -71,6 +73,8 @@ pub struct Pooled {
     loan: Option<Loan>,
     lane: Arc<PoolLane>,
     state: Unsettled,
+    /// Whether its statements have spans.
+    is_traced: bool,
 }
 
 impl Pooled {
@@ -128,6 +132,9 @@ impl Drop for Pooled {
             return;
         };
         let connection = &mut loan.connection;
+        if self.is_traced {
+            statement_spans::stop(&mut connection.client);
+        }
         if connection.is_idle {
             return;
         }
@@ -342,7 +349,13 @@ async fn find(
             continue;
         }
         connection.is_idle = false;
+        let traced = trace::current();
+        let is_traced = traced.is_some();
+        if let Some(span) = traced {
+            statement_spans::start(&mut connection.client, span);
+        }
         return Ok(Some(Pooled {
+            is_traced,
             loan: Some(Loan { connection, turn }),
             lane: Arc::clone(lane),
             state: Unsettled::Abandoned,

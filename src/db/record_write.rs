@@ -6,6 +6,7 @@ use diesel::prelude::*;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use uuid::Uuid;
 
+use crate::audit::{self, Named, WriteEffect};
 use crate::db::pg_error::TransactionError;
 use crate::db::pool::Pool;
 use crate::db::request_key::{self, KeyUse, RequestKey};
@@ -56,7 +57,7 @@ impl<T> WrittenRecord<T> {
 /// A command that writes one record.
 pub trait RecordCommand: Send + Sync + 'static {
     /// The type of the record.
-    type Record: Send + 'static;
+    type Record: Named + Send + 'static;
 
     /// Checks the command against what is stored, in the order in which its errors take precedence; then writes, unless
     /// the context is only to validate. May be called again after a conflict, in a new transaction.
@@ -181,7 +182,14 @@ pub async fn execute<C: RecordCommand>(
     write: RecordWrite<C>,
 ) -> Result<WrittenRecord<C::Record>> {
     let validate_only = write.validate_only;
-    write::carry_out(pool, start, validate_only, RecordTransaction(write)).await
+    let written = write::carry_out(pool, start, validate_only, RecordTransaction(write)).await?;
+    let effect = match (written.replayed, validate_only) {
+        (true, _) => WriteEffect::Replayed,
+        (false, true) => WriteEffect::Validated,
+        (false, false) => WriteEffect::Applied,
+    };
+    audit::report(|writes| writes.add(effect, &written.record));
+    Ok(written)
 }
 
 /// Compares the version that the caller expects with the stored one.

@@ -18,6 +18,7 @@ use crate::db::read;
 use crate::db::schema::owner;
 use crate::error::{Error, Outcome, Result};
 use crate::limits::{CALL_MAX, DB_BEGIN_MAX, DB_LOCK_WAIT_MAX, DB_RENEW_PAUSE, DB_WRITE_TRIES};
+use crate::trace;
 use crate::types::ids::OwnerId;
 use crate::types::time::Time;
 
@@ -94,7 +95,7 @@ pub async fn run<T: Transaction>(
 ) -> Result<T::Output> {
     let pool = pool.clone();
     let work = async move { retry(&pool, start, &transaction).await };
-    let task = tokio::spawn(work.in_current_span());
+    let task = trace::spawn(work.in_current_span());
     task.await.unwrap_or_else(|error| {
         Err(Error::Internal(
             format!("the task of a write ended without a result: {error}"),

@@ -32,6 +32,7 @@ use std::time::Duration;
 use tokio::runtime;
 use tokio::sync::oneshot;
 
+use crate::audit;
 use crate::db::connect::Connector;
 use crate::error::{Error, Outcome, Result};
 use crate::ledger::claim::Claim;
@@ -131,7 +132,12 @@ impl Writer {
         let (command, answered) = pending(command);
         self.queue.push(Ticket::new(command, claim))?;
         match answered.await {
-            Ok(result) => result,
+            Ok(result) => {
+                if let Ok(reply) = &result {
+                    audit::report(|writes| R::add_writes(reply, writes));
+                }
+                result
+            }
             Err(_) => Err(Error::Internal(
                 "a writer dropped a command".into(),
                 Outcome::Unknown,

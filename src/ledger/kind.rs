@@ -20,6 +20,7 @@ use chrono::{DateTime, Utc};
 use tokio_postgres::{Client, Row};
 use uuid::Uuid;
 
+use crate::audit::{CallWrites, WriteEffect};
 use crate::error::{Error, Result};
 use crate::ledger::account::{AccountKey, Balance, OwnerKind};
 use crate::ledger::books::Books;
@@ -183,6 +184,10 @@ pub trait Request: Clone + Debug + Send + Sync + 'static {
     /// of a record that was not made. `state` is as it was before the command.
     fn mark_validated(_reply: &mut Self::Reply, _owner: OwnerId, _state: &KindState<Self::Kind>) {}
 
+    /// Adds to the writes of the call what the reply says of the caller's records. What is done besides, such as the release
+    /// of what has expired, is no write of the caller.
+    fn add_writes(_reply: &Self::Reply, _writes: &mut CallWrites) {}
+
     /// Fills in the balances that a replay shows, in the order in which its judgement named them.
     fn fill_replayed_balances(_reply: &mut Self::Reply, _balances: &[Balance]) {}
 }
@@ -261,6 +266,16 @@ pub enum Origin {
     Replayed,
     /// It was only validated: it would be carried out.
     Validated,
+}
+
+impl From<Origin> for WriteEffect {
+    fn from(origin: Origin) -> Self {
+        match origin {
+            Origin::Done => Self::Applied,
+            Origin::Replayed => Self::Replayed,
+            Origin::Validated => Self::Validated,
+        }
+    }
 }
 
 /// The outcome of a command.

@@ -126,6 +126,7 @@ impl Admission {
         authorise::require_scope(&caller, rpc)?;
         let (mut head, body) = request.into_parts();
         let claimed = claimed_principal(&caller, rpc).unwrap_or_else(|| peer.principal());
+        log_line.set_principal(claimed);
         let limits = self.body_limits(REQUEST_BYTES_MAX);
         let bytes = &self.request_bytes;
         let mut body = request_body::receive(body, limits, bytes, claimed).await?;
@@ -138,6 +139,7 @@ impl Admission {
             None => None,
         };
         let principal = principal_of(&caller, owner).unwrap_or(claimed);
+        log_line.set_principal(principal);
         let share = self.calls.take(principal, 1).ok_or(Error::Overloaded)?;
         // The handler does not need the token, and without it cannot write it to a log.
         head.headers.remove(AUTHORIZATION);

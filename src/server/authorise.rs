@@ -54,6 +54,16 @@ impl Route {
         Self::Unknown
     }
 
+    /// The method's name in traces: `package.Service/Method`, or `_OTHER` if there is none. `None` for health and reflection,
+    /// which have no spans: probes call them every few seconds.
+    pub(super) fn traced_method(self) -> Option<&'static str> {
+        match self {
+            Self::Rpc(rpc) => Some(rpc.path.trim_start_matches('/')),
+            Self::Public(_) => None,
+            Self::Unknown => Some("_OTHER"),
+        }
+    }
+
     /// The row of the scope table; `None` for public and unknown routes.
     pub(super) fn rpc(self) -> Option<&'static Rpc> {
         match self {

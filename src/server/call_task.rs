@@ -10,7 +10,9 @@ use std::task::Poll;
 
 use tokio::time::{Instant, Sleep, sleep_until};
 
+use crate::audit;
 use crate::limits::ANSWER_SEND_GRACE;
+use crate::server::access_log;
 
 tokio::task_local! {
     /// When the task ends at the latest.
@@ -44,7 +46,8 @@ where
         let timer = timer.get_or_insert_with(|| Box::pin(sleep_until(time)));
         timer.as_mut().poll(task)
     });
-    END.scope(Cell::new(None), until_end)
+    let call = audit::within(access_log::is_on(), until_end);
+    END.scope(Cell::new(None), call)
 }
 
 #[cfg(test)]

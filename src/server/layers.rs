@@ -25,6 +25,7 @@ use tonic::{Code, Status};
 use tower::ServiceExt;
 use tracing::Instrument;
 
+use crate::audit;
 use crate::error::{Error, Result};
 use crate::ledger::claim::Claim;
 use crate::rpc::status;
@@ -37,6 +38,7 @@ use crate::server::panic::{self, Panicked};
 use crate::server::peer::Peer;
 use crate::server::response_body::ResponseBody;
 use crate::server::{deadline, request_id, status_rewrite};
+use crate::trace::{self, CallTrace};
 
 /// State that all calls of a server share.
 pub(super) struct Layers {
@@ -60,18 +62,29 @@ impl Layers {
             claim: Claim::new(),
         };
         let request_id = Arc::clone(&context.request_id);
-        let log_line =
-            AccessLogLine::new(path, context.route, Arc::clone(&request_id), peer.address);
+        let method = context.route.traced_method();
+        let trace = CallTrace::begin(request.headers(), method, peer.address);
+        let (trace_id, traced) = (trace.id(), trace.span().cloned());
+        let log_line = AccessLogLine::new(
+            path,
+            context.route,
+            Arc::clone(&request_id),
+            peer.address,
+            trace,
+        );
         if !is_grpc(request.headers()) {
             let mut response = unsupported_media_type(log_line);
             request_id::echo(&request_id, response.headers_mut());
             return response;
         }
-        let span = tracing::info_span!("call", method = path, request_id = &*request_id);
-        let mut response = self
-            .within_deadline(request, peer, context, log_line)
-            .instrument(span)
-            .await;
+        let span = tracing::info_span!("call", method = path, request_id = &*request_id, %trace_id);
+        let handled = self.within_deadline(request, peer, context, log_line);
+        // Pinned here for the same reason as in there.
+        let handled = pin!(handled.instrument(span));
+        let mut response = match traced {
+            None => handled.await,
+            Some(traced) => trace::within(traced, handled).await,
+        };
         request_id::echo(&request_id, response.headers_mut());
         response
     }
@@ -97,6 +110,7 @@ impl Layers {
             let handled = pin!(self.admit_and_handle(request, peer, &context, &mut log_line));
             timeout_at(deadline, panic::catch(handled)).await
         };
+        log_line.set_writes(audit::take());
         let outcome = match ended {
             Some(Ok(outcome)) => outcome,
             Some(Err(Panicked(message))) => {
@@ -150,6 +164,7 @@ impl Layers {
             local_addr: None,
             remote_addr: Some(peer.address),
         });
+        log_line.set_handled();
         let handled = self.routes.clone().oneshot(request).await;
         // The handler has taken the request apart.
         drop(request_bytes);

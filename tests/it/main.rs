@@ -34,6 +34,8 @@ mod errors;
 mod faults;
 /// Idempotency: keys, cancelled calls and deadlines; each write has one effect.
 mod idempotency;
+/// Log lines: their schema, and what the line of each write says.
+mod logs;
 /// Random commands through two processes, compared with a reference model.
 mod model;
 /// NetworkService: enterprises, clients, partners, connections.
@@ -44,5 +46,7 @@ mod pages;
 mod schema;
 /// The server around the services: layers, health, reflection, shutdown.
 mod server;
+/// Traces: spans in a collector, and collectors that do not answer.
+mod traces;
 /// VerifyLedger: sound ledgers, and every way to break one.
 mod verify;

@@ -14,6 +14,7 @@ use ureq::tls::{Certificate, RootCerts, TlsConfig};
 
 use crate::auth::jwks::document::{self, JwksError, JwksKey};
 use crate::limits::{JWKS_BYTES_MAX, JWKS_TIMEOUT};
+use crate::trace::{self, TraceSpan};
 
 /// Where a JWKS document is read from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,10 +66,12 @@ pub(super) async fn read(
     source: JwksSource,
     ca: Option<PathBuf>,
 ) -> Result<Vec<JwksKey>, JwksError> {
+    let span = trace::current();
     let reading = tokio::task::spawn_blocking(move || {
         let http = HttpReader {
             ca: ca.as_deref(),
             deadline: Instant::now() + JWKS_TIMEOUT,
+            span,
         };
         let text = match &source {
             JwksSource::File(path) => read_file(path)?,
@@ -114,10 +117,28 @@ fn read_file(path: &Path) -> Result<Vec<u8>, JwksError> {
 struct HttpReader<'a> {
     ca: Option<&'a Path>,
     deadline: Instant,
+    /// Of the call that the read is for, if it is sampled.
+    span: Option<TraceSpan>,
 }
 
 impl HttpReader<'_> {
+    /// Reads a document, as a part of the trace of the call that it is for.
     fn get(&self, url: &str) -> Result<Vec<u8>, JwksError> {
+        let span = self.span.as_ref();
+        let span = span.and_then(|parent| trace::http_span(parent, url));
+        let result = self.get_within(url, span.as_ref());
+        if let Some(span) = span
+            && let Err(error) = &result
+        {
+            span.fail(match error {
+                JwksError::TooLarge => "too_large",
+                _ => "unreadable",
+            });
+        }
+        result
+    }
+
+    fn get_within(&self, url: &str, span: Option<&TraceSpan>) -> Result<Vec<u8>, JwksError> {
         let unreadable = |error: ureq::Error| match error {
             ureq::Error::BodyExceedsLimit(_) => JwksError::TooLarge,
             other => JwksError::Unreadable(format!("{url}: {other}")),
@@ -137,7 +158,15 @@ impl HttpReader<'_> {
             .tls_config(tls.build())
             .build()
             .new_agent();
-        let mut response = agent.get(url).call().map_err(unreadable)?;
+        let mut request = agent.get(url);
+        for (name, value) in span.map(trace::inject).unwrap_or_default() {
+            request = request.header(name, value);
+        }
+        let mut response = request.call().map_err(unreadable)?;
+        if let Some(span) = span {
+            let code = i64::from(response.status().as_u16());
+            span.set("http.response.status_code", code);
+        }
         response
             .body_mut()
             .with_config()

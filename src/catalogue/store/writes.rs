@@ -5,8 +5,8 @@ use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
 use super::reads::find_allocation;
 use crate::catalogue::model::{
-    CatalogueAllocation, CatalogueCompany, DeleteCatalogueAllocation, LanguageTag,
-    PutCatalogueAllocation, PutCatalogueCompany, PutDecision, PutTarget, decide_put,
+    CatalogueAllocation, CatalogueCompany, DeleteCatalogueAllocation, DeletedAllocation,
+    LanguageTag, PutCatalogueAllocation, PutCatalogueCompany, PutDecision, PutTarget, decide_put,
 };
 use crate::db::pg_error::{DbError, TransactionError};
 use crate::db::pool::Pool;
@@ -216,12 +216,12 @@ async fn require_below_limit(
 }
 
 impl RecordCommand for DeleteCatalogueAllocation {
-    type Record = ();
+    type Record = DeletedAllocation;
 
     async fn run(
         &self,
         context: &mut WriteContext<'_>,
-    ) -> Result<WrittenRecord<()>, TransactionError> {
+    ) -> Result<WrittenRecord<DeletedAllocation>, TransactionError> {
         use catalogue_allocation as stored;
 
         let owner = OwnerId::of_company(self.company);
@@ -236,13 +236,13 @@ impl RecordCommand for DeleteCatalogueAllocation {
         let version = found.ok_or(Error::NoResults(Some(self.id)))?;
         require_version(self.expected_version, version)?;
         if context.validate_only {
-            return Ok(WrittenRecord::applied(()));
+            return Ok(WrittenRecord::applied(DeletedAllocation(self.id)));
         }
         diesel::update(catalogue_company::table.find(owner.0))
             .set(catalogue_company::deleted_version_max.eq(deleted.max(version)))
             .execute(context.connection)
             .await?;
         diesel::delete(record).execute(context.connection).await?;
-        Ok(WrittenRecord::applied(()))
+        Ok(WrittenRecord::applied(DeletedAllocation(self.id)))
     }
 }

@@ -1,5 +1,6 @@
 //! What custodians ask of adjustments, and what they are answered.
 
+use crate::audit::{CallWrites, Named, RecordId};
 use crate::error::{AdjustmentHolder, Error, Result};
 use crate::ledger::account::{AccountKey, Balance, Cause};
 use crate::ledger::adjustment::model::Adjustment;
@@ -100,10 +101,22 @@ impl Request for AdjustCustody {
         reply.origin = Origin::Validated;
     }
 
+    fn add_writes(reply: &AdjustmentReply, writes: &mut CallWrites) {
+        writes.add(reply.origin.into(), &reply.adjustment);
+    }
+
     fn fill_replayed_balances(reply: &mut AdjustmentReply, balances: &[Balance]) {
         if let [custody] = *balances {
             reply.custody = custody;
         }
+    }
+}
+
+impl Named for Adjustment {
+    const KIND: &'static str = "adjustment";
+
+    fn record_id(&self) -> Option<RecordId> {
+        Some(RecordId::Uuid(self.id.0))
     }
 }
 

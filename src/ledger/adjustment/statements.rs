@@ -15,6 +15,7 @@ use crate::ledger::store_error::{PgResult, StoreError};
 use crate::ledger::table::description::{columns, read_first};
 use crate::ledger::table::statements::{Insert, Lookup};
 use crate::limits::ENTERPRISE_CURRENCIES_MAX;
+use crate::trace;
 use crate::types::ids::{AccountId, OwnerId};
 use crate::types::unit::Unit;
 
@@ -117,7 +118,12 @@ impl AdjustmentStatements {
             .iter()
             .map(|(owner, unit)| (owner.0, unit.as_str()))
             .unzip();
-        client.query(&self.currencies, &[&owners, &units]).await
+        trace::statement(
+            "SELECT",
+            "account",
+            client.query(&self.currencies, &[&owners, &units]),
+        )
+        .await
     }
 
     pub(super) async fn write(

@@ -1,5 +1,6 @@
 //! What an operation on a bucket reads, and how it is judged: creation and updates here, balance actions in `act`.
 
+use crate::audit::CallWrites;
 use crate::error::{Error, Result};
 use crate::ledger::account::{Balance, Cause};
 use crate::ledger::books::{Books, Owner};
@@ -94,6 +95,10 @@ impl Request for BucketRequest {
         if let Some(action) = &mut reply.action {
             action.id = ActionId::NIL;
         }
+    }
+
+    fn add_writes(reply: &BucketReply, writes: &mut CallWrites) {
+        reply.add_to(writes);
     }
 
     fn fill_replayed_balances(reply: &mut BucketReply, balances: &[Balance]) {

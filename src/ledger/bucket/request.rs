@@ -1,8 +1,10 @@
 //! What callers ask of prepaid buckets, and what they are answered.
 
+use crate::audit::{CallWrites, Named, RecordId};
 use crate::ledger::account::Balance;
 use crate::ledger::bucket::model::{
-    ActionKind, BalanceAction, Bucket, BucketStatus, CostOwner, UsageType, Validity,
+    ActionEffect, ActionKind, BalanceAction, Bucket, BucketStatus, CostOwner, Transfer, UsageType,
+    Validity,
 };
 use crate::ledger::kind::{Command, Origin};
 use crate::types::amount::Amount;
@@ -227,4 +229,44 @@ pub struct BucketReply {
     pub now: Time,
     /// How the reply came about.
     pub origin: Origin,
+}
+
+impl BucketReply {
+    /// Adds the action and the buckets whose value it moved to the writes of its call.
+    pub(super) fn add_to(&self, writes: &mut CallWrites) {
+        let effect = self.origin.into();
+        if let Some(action) = &self.action {
+            writes.add(effect, action);
+        }
+        writes.add(effect, &self.bucket);
+        let transfer = self.action.as_ref().map(|action| &action.effect);
+        if let Some(ActionEffect::Transfer(transfer)) = transfer {
+            writes.add(effect, transfer);
+        }
+    }
+}
+
+impl Named for BalanceAction {
+    const KIND: &'static str = "action";
+
+    fn record_id(&self) -> Option<RecordId> {
+        Some(RecordId::Uuid(self.id.0))
+    }
+}
+
+impl Named for Bucket {
+    const KIND: &'static str = "bucket";
+
+    fn record_id(&self) -> Option<RecordId> {
+        Some(RecordId::Text(self.id.clone()))
+    }
+}
+
+/// The receiving bucket.
+impl Named for Transfer {
+    const KIND: &'static str = Bucket::KIND;
+
+    fn record_id(&self) -> Option<RecordId> {
+        Some(RecordId::Text(self.receiver_bucket.clone()))
+    }
 }

@@ -19,6 +19,7 @@ use crate::ledger::store_error::{PgResult, StoreError};
 use crate::ledger::table::description::{Described, columns, read_first, select_list};
 use crate::ledger::table::statements::{Insert, Lookup, Update, UpdateShape};
 use crate::ledger::table::values::read_balance_if_joined;
+use crate::trace;
 use crate::types::ids::{AccountId, ActionId, OwnerId};
 
 /// Finds a bucket by its owner id.
@@ -250,9 +251,12 @@ impl BucketStatements {
 
     pub(super) async fn read_due(&self, client: &Client, due: &DueQuery) -> PgResult<Vec<Row>> {
         let now: DateTime<Utc> = due.now;
-        client
-            .query(&self.due, &[&due.owners, &now, &due.limit])
-            .await
+        trace::statement(
+            "SELECT",
+            "bucket_action",
+            client.query(&self.due, &[&due.owners, &now, &due.limit]),
+        )
+        .await
     }
 
     pub(super) async fn write(

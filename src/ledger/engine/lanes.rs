@@ -23,6 +23,7 @@ use crate::ledger::engine::pending::Pending;
 use crate::limits::{
     BATCH_MAX, JOIN_OWNERS_MIN, JOIN_WAIT_MAX, PARK_MAX, PARK_MIN, QUEUE_MAX, QUEUE_OWNER_MAX,
 };
+use crate::trace::{self, WaitSpan};
 use crate::types::ids::OwnerId;
 
 /// A command that waits for a writer.
@@ -35,6 +36,8 @@ pub(super) struct Ticket {
     /// The time at which it arrived.
     pub(super) since: Instant,
     parked: Option<Parked>,
+    /// Of a command of a sampled call: ends when the caller is answered.
+    span: Option<Box<WaitSpan>>,
 }
 
 /// How long another session has kept a command waiting.
@@ -54,6 +57,7 @@ impl Ticket {
             claim,
             since: Instant::now(),
             parked: None,
+            span: trace::wait_span("wait for a ledger batch"),
         }
     }
 
@@ -75,6 +79,11 @@ impl Ticket {
         }
     }
 
+    /// The span of its wait, if its call is sampled.
+    pub(super) fn span_mut(&mut self) -> Option<&mut WaitSpan> {
+        self.span.as_deref_mut()
+    }
+
     /// Whether its caller still waits for the answer.
     pub(super) fn is_awaited(&self) -> bool {
         self.command.is_awaited()
@@ -82,11 +91,13 @@ impl Ticket {
 
     /// Answers the caller with the command's judgement.
     pub(super) fn answer(self) {
+        drop(self.span);
         self.command.answer();
     }
 
     /// Answers the caller with an error.
     pub(super) fn refuse(self, error: Error) {
+        drop(self.span);
         self.command.refuse(error);
     }
 }

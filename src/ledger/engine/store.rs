@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use tokio::try_join;
+use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Row, Statement};
 use uuid::Uuid;
 
@@ -20,6 +21,7 @@ use crate::ledger::store_error::{PgResult, StoreError};
 use crate::ledger::table::description::{Stored, read_first};
 use crate::ledger::table::statements::{Insert, Lookup, Update, UpdateShape};
 use crate::limits::EXPIRE_BATCH_MAX;
+use crate::trace;
 use crate::types::ids::{ClientId, OwnerId};
 use crate::types::time::Time;
 
@@ -110,13 +112,16 @@ impl ClockStatements {
 
     async fn read(&self, client: &Client, reads: &BatchReads) -> PgResult<Row> {
         let (enterprises, buckets) = (&reads.enterprises, &reads.buckets);
-        if buckets.is_empty() {
-            client.query_one(&self.enterprises, &[enterprises]).await
+        let both: [&(dyn ToSql + Sync); 2] = [enterprises, buckets];
+        let (statement, parameters) = if buckets.is_empty() {
+            (&self.enterprises, &both[..1])
         } else if enterprises.is_empty() {
-            client.query_one(&self.buckets, &[buckets]).await
+            (&self.buckets, &both[1..])
         } else {
-            client.query_one(&self.both, &[enterprises, buckets]).await
-        }
+            (&self.both, &both[..])
+        };
+        let reading = client.query_one(statement, parameters);
+        trace::statement("SELECT", "clock", reading).await
     }
 }
 
@@ -222,7 +227,7 @@ impl Store {
         // Each future sends its statement when it is first polled, and that is in this order.
         let (_, _, locked, enterprises, accounts, kinds, clock) = try_join!(
             biased;
-            self.client.batch_execute("BEGIN ISOLATION LEVEL READ COMMITTED"),
+            self.transact("BEGIN", "BEGIN ISOLATION LEVEL READ COMMITTED"),
             self.insert_owners(new_owners),
             self.lock(&reads.owners, how),
             self.read_enterprises(&reads.enterprises),
@@ -260,7 +265,8 @@ impl Store {
             Lock::Wait => &self.lock,
             Lock::Skip => &self.lock_free,
         };
-        let rows = self.client.query(statement, &[&owners]).await?;
+        let rows =
+            trace::statement("SELECT", "owner", self.client.query(statement, &[&owners])).await?;
         Ok(rows.iter().map(|row| OwnerId(row.get(0))).collect())
     }
 
@@ -269,14 +275,24 @@ impl Store {
         if owners.is_empty() {
             return Ok(0);
         }
-        self.client.execute(&self.insert_owners, &[&owners]).await
+        trace::statement(
+            "INSERT",
+            "owner",
+            self.client.execute(&self.insert_owners, &[&owners]),
+        )
+        .await
     }
 
     async fn read_enterprises(&self, enterprises: &[Uuid]) -> PgResult<Vec<Row>> {
         if enterprises.is_empty() {
             return Ok(Vec::new());
         }
-        self.client.query(&self.enterprises, &[&enterprises]).await
+        trace::statement(
+            "SELECT",
+            "enterprise",
+            self.client.query(&self.enterprises, &[&enterprises]),
+        )
+        .await
     }
 
     /// Reads what is due of the owners that are locked, of each its share of what one transaction releases.
@@ -330,13 +346,15 @@ impl Store {
     /// The balance that an entry left; none if the journal lacks it.
     pub(super) async fn balance_at(&self, at: &BalanceAt) -> Result<Option<Balance>, StoreError> {
         let (unit, version) = (at.key.unit.as_str(), at.version);
-        let row = self
-            .client
-            .query_opt(
+        let row = trace::statement(
+            "SELECT",
+            "entry",
+            self.client.query_opt(
                 &self.balance_at,
                 &[&at.owner.0, &at.key.account.0, &unit, &version],
-            )
-            .await?;
+            ),
+        )
+        .await?;
         row.map(|row| Balance::read(&row, &mut 0)).transpose()
     }
 
@@ -347,12 +365,17 @@ impl Store {
 
     /// Ends the transaction; what it wrote is on disk when this returns.
     pub(super) async fn commit(&self) -> PgResult<()> {
-        self.client.batch_execute("COMMIT").await
+        self.transact("COMMIT", "COMMIT").await
+    }
+
+    /// Sends a statement that begins or ends a transaction.
+    async fn transact(&self, operation: &'static str, text: &str) -> PgResult<()> {
+        trace::statement(operation, "", self.client.batch_execute(text)).await
     }
 
     /// Gives the transaction up.
     pub(super) async fn rollback(&self) -> PgResult<()> {
-        self.client.batch_execute("ROLLBACK").await
+        self.transact("ROLLBACK", "ROLLBACK").await
     }
 
     /// Waits for an earlier transaction of these owners to end, and looks for its proof: if that is there, so is everything

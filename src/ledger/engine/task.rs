@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::panic::AssertUnwindSafe;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,6 +17,7 @@ use crate::ledger::engine::lanes::{Batch, Queue, Ticket, refuse_all};
 use crate::ledger::engine::outage::OutageClock;
 use crate::ledger::engine::store::Lock;
 use crate::limits::OUTAGE_PATIENCE;
+use crate::trace::{self, TraceSpan};
 use crate::types::ids::OwnerId;
 
 /// The number of tries of a batch that collides with other writes.
@@ -58,15 +60,23 @@ impl WriterTask {
                 // While nothing is to be done, a lost connection is made anew.
                 never = self.connection.keep() => match never {},
             };
-            let Some(batch) = next else {
+            let Some(mut batch) = next else {
                 return;
             };
             self.log(&batch);
+            let span = self.span(&mut batch);
             // If the database does not answer, commands that wait behind this batch are refused in time.
             let Batch { tickets, lanes, .. } = batch;
-            let work = clock.while_watched(&queue, self.carry_out(tickets));
+            let ended = {
+                let work = pin!(clock.while_watched(&queue, self.carry_out(tickets)));
+                let work = AssertUnwindSafe(work).catch_unwind();
+                match span {
+                    None => work.await,
+                    Some(span) => trace::within(span, work).await,
+                }
+            };
             // A panic costs its own batch, whose callers get an error, and no later one.
-            if AssertUnwindSafe(work).catch_unwind().await.is_err() {
+            if ended.is_err() {
                 tracing::error!(writer = self.index, "a batch panicked");
                 self.connection.drop_store();
             }
@@ -83,6 +93,16 @@ impl WriterTask {
             waited_us = oldest.map_or(0, |since| micros(since.elapsed())),
             "batch taken"
         );
+    }
+
+    /// The span of a batch that has commands of sampled calls, under which its statements are.
+    fn span(&self, batch: &mut Batch) -> Option<TraceSpan> {
+        let waits = batch.tickets.iter_mut().filter_map(Ticket::span_mut);
+        let span = trace::shared_span("ledger batch", waits)?;
+        let number = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
+        span.set("earmark.writer", number(self.index));
+        span.set("earmark.batch.commands", number(batch.tickets.len()));
+        Some(span)
     }
 
     /// Answers every command of a batch, or puts it back into the queue. A batch that fails is halved until the command

@@ -2,6 +2,7 @@
 
 use uuid::Uuid;
 
+use crate::audit::CallWrites;
 use crate::error::{Error, KeyHolder, Result};
 use crate::ledger::account::{AccountKey, Balance};
 use crate::ledger::books::Books;
@@ -70,6 +71,10 @@ impl Request for CreateAllocation {
         reply.mark_validated(owner, state);
     }
 
+    fn add_writes(reply: &AllocationReply, writes: &mut CallWrites) {
+        reply.add_to(writes);
+    }
+
     fn fill_replayed_balances(reply: &mut AllocationReply, balances: &[Balance]) {
         reply.fill(balances);
     }
@@ -110,6 +115,12 @@ impl Request for SubmitAllocations {
                 Ok(reply) => reply.mark_validated(owner, state),
                 Err(error) => hide_unstored(error, owner, state),
             }
+        }
+    }
+
+    fn add_writes(reply: &Self::Reply, writes: &mut CallWrites) {
+        for reply in reply.iter().flatten() {
+            reply.add_to(writes);
         }
     }
 }
@@ -159,6 +170,10 @@ impl Request for CloseAllocation {
 
     fn mark_validated(reply: &mut AllocationReply, owner: OwnerId, state: &KindState<OesRecords>) {
         reply.mark_validated(owner, state);
+    }
+
+    fn add_writes(reply: &AllocationReply, writes: &mut CallWrites) {
+        reply.add_to(writes);
     }
 
     fn fill_replayed_balances(reply: &mut AllocationReply, balances: &[Balance]) {

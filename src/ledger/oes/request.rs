@@ -1,5 +1,6 @@
 //! What callers ask of allocations, and what they are answered.
 
+use crate::audit::{CallWrites, Named, RecordId};
 use crate::ledger::account::{AccountKey, Balance};
 use crate::ledger::kind::{BalanceAt, Judgement, KindState, Origin};
 use crate::ledger::oes::model::{Allocation, AllocationTerms, OesRecords, OesVersions};
@@ -107,6 +108,11 @@ impl AllocationReply {
         Judgement::Replay(self, balances)
     }
 
+    /// Adds the allocation to the writes of its call.
+    pub(super) fn add_to(&self, writes: &mut CallWrites) {
+        writes.add(self.origin.into(), &self.allocation);
+    }
+
     /// Fills in the balances that [`Self::replay`] named.
     pub(super) fn fill(&mut self, balances: &[Balance]) {
         if let [custody, connection] = *balances {
@@ -124,5 +130,13 @@ impl AllocationReply {
         if records.is_none_or(|records| records.get(*id).is_none()) {
             *id = AllocationId::NIL;
         }
+    }
+}
+
+impl Named for Allocation {
+    const KIND: &'static str = "allocation";
+
+    fn record_id(&self) -> Option<RecordId> {
+        Some(RecordId::Uuid(self.record.id.0))
     }
 }

@@ -17,6 +17,7 @@ use crate::ledger::store_error::{PgResult, StoreError};
 use crate::ledger::table::description::{Described, Stored, columns, read_first, select_list};
 use crate::ledger::table::statements::{Insert, Lookup, Update, UpdateShape};
 use crate::ledger::table::values::read_balance_if_joined;
+use crate::trace;
 use crate::types::ids::{AccountId, AllocationId, ConnectionId, EnterpriseId, OwnerId};
 
 /// Finds an allocation by its idempotency key.
@@ -202,14 +203,22 @@ impl AllocationStatements {
             return Ok(Vec::new());
         }
         let partners: Vec<Uuid> = partners.iter().map(|id| id.0).collect();
-        client.query(&self.partners, &[&partners]).await
+        trace::statement(
+            "SELECT",
+            "enterprise",
+            client.query(&self.partners, &[&partners]),
+        )
+        .await
     }
 
     pub(super) async fn read_due(&self, client: &Client, due: &DueQuery) -> PgResult<Vec<Row>> {
         let now: DateTime<Utc> = due.now;
-        client
-            .query(&self.due, &[&due.owners, &now, &due.limit])
-            .await
+        trace::statement(
+            "SELECT",
+            "allocation",
+            client.query(&self.due, &[&due.owners, &now, &due.limit]),
+        )
+        .await
     }
 
     pub(super) async fn write(

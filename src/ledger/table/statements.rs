@@ -6,6 +6,7 @@ use tokio_postgres::{Client, Row, Statement};
 
 use super::description::{Arrays, Column, Described, SqlType, columns_of, select_list};
 use crate::ledger::store_error::{PgResult, StoreError};
+use crate::trace;
 
 /// `unnest($1::uuid[], …) n(owner_id, …)` over these columns.
 fn unnest(columns: &[Column], alias: &str) -> String {
@@ -63,7 +64,8 @@ impl<R: Described> Insert<R> {
     ) -> Result<(), StoreError> {
         let all = self.columns.iter().map(|_| true);
         let arrays = Arrays::of(&self.columns, all, records);
-        execute(client, &self.statement, self.table, &arrays, records.len()).await
+        let what = ("INSERT", self.table);
+        execute(client, &self.statement, what, &arrays, records.len()).await
     }
 }
 
@@ -146,7 +148,8 @@ impl<R: Described> Update<R> {
         records: &[&R],
     ) -> Result<(), StoreError> {
         let arrays = Arrays::of(&self.columns, self.is_taken.iter().copied(), records);
-        execute(client, &self.statement, self.table, &arrays, records.len()).await
+        let what = ("UPDATE", self.table);
+        execute(client, &self.statement, what, &arrays, records.len()).await
     }
 }
 
@@ -177,14 +180,16 @@ fn update_text(shape: UpdateShape, columns: &[Column]) -> String {
 async fn execute(
     client: &Client,
     statement: &Statement,
-    table: &'static str,
+    (operation, table): (&'static str, &'static str),
     arrays: &Arrays<'_>,
     sent: usize,
 ) -> Result<(), StoreError> {
     if sent == 0 {
         return Ok(());
     }
-    let written = client.execute(statement, &arrays.parameters()).await?;
+    let parameters = arrays.parameters();
+    let sending = client.execute(statement, &parameters);
+    let written = trace::statement(operation, table, sending).await?;
     if usize::try_from(written) == Ok(sent) {
         Ok(())
     } else {
@@ -217,6 +222,7 @@ fn first_by_key(table: &str, key: &[&str], given: &str, selected: &str) -> Strin
 
 /// Reads the records of a table that have one of many keys.
 pub(in crate::ledger) struct Lookup<K> {
+    table: &'static str,
     statement: Statement,
     columns: Vec<Column>,
     key: PhantomData<fn(&K)>,
@@ -235,7 +241,7 @@ impl<K: Described> Lookup<K> {
     pub(in crate::ledger) async fn prepare_select(
         client: &Client,
         selected: &str,
-        table: &str,
+        table: &'static str,
         joined: &str,
     ) -> PgResult<Self> {
         let columns = columns_of::<K>();
@@ -247,6 +253,7 @@ impl<K: Described> Lookup<K> {
         );
         let statement = client.prepare(&text).await?;
         Ok(Self {
+            table,
             statement,
             columns,
             key: PhantomData,
@@ -271,7 +278,9 @@ impl<K: Described> Lookup<K> {
         }
         let all = self.columns.iter().map(|_| true);
         let arrays = Arrays::of(&self.columns, all, &keys);
-        client.query(&self.statement, &arrays.parameters()).await
+        let parameters = arrays.parameters();
+        let sending = client.query(&self.statement, &parameters);
+        trace::statement("SELECT", self.table, sending).await
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! Ids and times are unset where a write was only validated: nothing was stored.
 
+use crate::audit::{Named, RecordId};
 use crate::db::record_write::time_of_change;
 use crate::types::ids::{ClientId, ConnectionId, EnterpriseId, PartnerId};
 use crate::types::time::Time;
@@ -149,4 +150,23 @@ impl NetworkDirection {
             Self::Disabled { reason } => Some(reason),
         }
     }
+}
+
+macro_rules! named {
+    ($($record:ident $kind:literal)*) => {$(
+        impl Named for $record {
+            const KIND: &'static str = $kind;
+
+            fn record_id(&self) -> Option<RecordId> {
+                self.id.map(|id| RecordId::Uuid(id.0))
+            }
+        }
+    )*};
+}
+
+named! {
+    NetworkEnterprise "enterprise"
+    NetworkClient "client"
+    NetworkPartner "partner"
+    NetworkConnection "connection"
 }

@@ -9,7 +9,7 @@ use super::sources::{repository, server_sources};
 /// only, none of its own.
 const LAYERS: &[&[&str]] = &[
     &["limits", "proto", "turns", "version"],
-    &["types"],
+    &["audit", "trace", "types"],
     &["error"],
     &["db"],
     &["auth", "ledger"],

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -25,6 +25,7 @@ use earmark::proto::{
 };
 use earmark::server::drain::Shutdown;
 use earmark::server::{ServerParts, ServerSettings, serve};
+use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tonic::codegen::InterceptedService;
@@ -177,10 +178,22 @@ impl Earmark {
         filter: &str,
         log: impl Into<Stdio>,
     ) -> Self {
+        Self::start_process_by(url, filter, log, |_| {}).await
+    }
+
+    /// The same with more settings.
+    pub(crate) async fn start_process_by(
+        url: &str,
+        filter: &str,
+        log: impl Into<Stdio>,
+        set: impl FnOnce(&mut Command),
+    ) -> Self {
         let (key, jwks) = new_key();
         let own_address = OwnAddress::new();
         let address = own_address.address;
-        let process = spawn(url, address, jwks.path(), filter, log);
+        let mut serve = command(url, address, jwks.path(), filter);
+        set(&mut serve);
+        let process = Started::spawn_with_log(&mut serve, log);
         let channel = connected(address).await;
         Self {
             url: url.into(),
@@ -195,6 +208,15 @@ impl Earmark {
         }
     }
 
+    /// Asks the process that this server is to end, and waits for that; returns how long it took.
+    pub(crate) fn end(&mut self) -> Duration {
+        let process = self.process.as_mut().expect("a process");
+        let begun = Instant::now();
+        process.send(Signal::SIGTERM);
+        assert_eq!(process.ended_within(Duration::from_secs(20)), Some(0));
+        begun.elapsed()
+    }
+
     /// Kills the process that this server is.
     pub(crate) fn kill(&mut self) {
         self.process.as_mut().expect("a process").kill();
@@ -203,14 +225,8 @@ impl Earmark {
     /// Kills the process with SIGKILL and starts another one on its port. Clients stay usable.
     pub(crate) async fn kill_and_restart(&mut self) {
         self.kill();
-        let process = spawn(
-            &self.url,
-            self.address,
-            self.jwks.path(),
-            "off",
-            Stdio::null(),
-        );
-        self.process = Some(process);
+        let mut serve = command(&self.url, self.address, self.jwks.path(), "off");
+        self.process = Some(Started::spawn(&mut serve));
         connected(self.address).await;
     }
 
@@ -485,14 +501,8 @@ impl Earmark {
     }
 }
 
-/// Starts the built binary as a server process.
-fn spawn(
-    url: &str,
-    address: SocketAddr,
-    jwks: &Path,
-    filter: &str,
-    log: impl Into<Stdio>,
-) -> Started {
+/// The command that starts the built binary as a server process.
+fn command(url: &str, address: SocketAddr, jwks: &Path, filter: &str) -> Command {
     let mut serve = process::earmark(&["serve", "--issuer", ISSUER, "--audience", AUDIENCE]);
     serve
         .env("EARMARK_JWKS", jwks)
@@ -501,7 +511,7 @@ fn spawn(
         .env("EARMARK_LOG", filter)
         .env("EARMARK_LOG_FORMAT", "json")
         .env("DATABASE_URL", as_server(url));
-    Started::spawn_with_log(&mut serve, log)
+    serve
 }
 
 /// Connects to a server that is starting; fails after 20 seconds.

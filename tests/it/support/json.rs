@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use earmark::proto::DESCRIPTORS;
 use prost::Message;
-use prost_reflect::{DescriptorPool, DynamicMessage, MessageDescriptor};
+use prost_reflect::{DescriptorPool, DynamicMessage, MessageDescriptor, MethodDescriptor};
 use serde_json::Value;
 
 static POOL: LazyLock<DescriptorPool> =
@@ -13,6 +13,20 @@ static POOL: LazyLock<DescriptorPool> =
 /// A message type by its full name.
 pub(crate) fn descriptor(name: &str) -> MessageDescriptor {
     POOL.get_message_by_name(name).expect(name)
+}
+
+/// A method by the path of its requests.
+pub(crate) fn method(path: &str) -> MethodDescriptor {
+    let (service, name) = path[1..].split_once('/').expect("a path");
+    let service = POOL.get_service_by_name(service).expect(path);
+    let mut methods = service.methods();
+    methods.find(|method| method.name() == name).expect(path)
+}
+
+/// A message of this type from proto JSON, as bytes.
+pub(crate) fn message_bytes(of: &MessageDescriptor, json: Value) -> Vec<u8> {
+    let message = DynamicMessage::deserialize(of.clone(), json).expect("of this type");
+    message.encode_to_vec()
 }
 
 /// A message as proto JSON.

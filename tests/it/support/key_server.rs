@@ -26,7 +26,8 @@ struct KeyServerState {
     /// Status and body by path; others are 404.
     pages: HashMap<String, (String, String)>,
     hangs: bool,
-    reads: usize,
+    /// The heads of all requests that have come.
+    requests: Vec<String>,
     /// Requests without an answer, each with its path.
     waiting: Vec<(Box<dyn ByteStream>, String)>,
 }
@@ -112,7 +113,12 @@ impl KeyServer {
 
     /// How many requests have come.
     pub(crate) fn reads(&self) -> usize {
-        self.lock().reads
+        self.requests().len()
+    }
+
+    /// The heads of all requests that have come.
+    pub(crate) fn requests(&self) -> Vec<String> {
+        self.lock().requests.clone()
     }
 
     fn lock(&self) -> MutexGuard<'_, KeyServerState> {
@@ -128,11 +134,11 @@ impl KeyServer {
             None => Box::new(stream),
         };
         // None: a client that does not trust the certificate has gone.
-        let Some(path) = requested_path(&mut *stream) else {
+        let Some((head, path)) = request(&mut *stream) else {
             return;
         };
         let mut state = self.lock();
-        state.reads += 1;
+        state.requests.push(head);
         if state.hangs {
             state.waiting.push((stream, path));
         } else {
@@ -141,11 +147,13 @@ impl KeyServer {
     }
 }
 
-fn requested_path(stream: &mut dyn ByteStream) -> Option<String> {
+/// The head of a request, and its path.
+fn request(stream: &mut dyn ByteStream) -> Option<(String, String)> {
     let mut buffer = [0; 4096];
     let length = stream.read(&mut buffer).ok()?;
-    let text = String::from_utf8_lossy(&buffer[..length]).into_owned();
-    text.split(' ').nth(1).map(str::to_owned)
+    let head = String::from_utf8_lossy(&buffer[..length]).into_owned();
+    let path = head.split(' ').nth(1)?.to_owned();
+    Some((head, path))
 }
 
 fn answer(stream: &mut dyn ByteStream, page: Option<&(String, String)>) {
