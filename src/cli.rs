@@ -18,6 +18,7 @@ mod failure;
 mod greeting;
 mod healthcheck;
 mod listen;
+mod metrics;
 mod migrate;
 mod open_files;
 mod output;

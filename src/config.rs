@@ -2,6 +2,7 @@
 //! are the help texts: the first paragraph is shown by `-h`, all of them by `--help`.
 
 mod listen_address;
+mod telemetry;
 mod tokens;
 mod values;
 
@@ -14,6 +15,7 @@ use uuid::Uuid;
 
 use crate::app::AppSettings;
 pub(crate) use crate::config::listen_address::ListenAddress;
+pub(crate) use crate::config::telemetry::TelemetryArgs;
 use crate::config::tokens::TokenArgs;
 use crate::config::values::{
     bytes_under_way, call_time, connection_time, count, duration, listen_address, read_limit,
@@ -386,6 +388,8 @@ pub(crate) struct ServeArgs {
     pub(crate) tokens: TokenArgs,
     #[command(flatten)]
     pub(crate) server: ServerArgs,
+    #[command(flatten)]
+    pub(crate) telemetry: TelemetryArgs,
 
     /// How long the server still accepts calls at a shutdown, after its health has changed to NOT_SERVING, such as 5s
     ///
@@ -440,6 +444,8 @@ pub(crate) struct DevArgs {
     pub(crate) connections: ConnectionArgs,
     #[command(flatten)]
     pub(crate) server: ServerArgs,
+    #[command(flatten)]
+    pub(crate) telemetry: TelemetryArgs,
 }
 
 /// Settings of `earmark migrate`.

@@ -13,6 +13,9 @@
 //!
 //! Each call has one line with the target `earmark::access`.
 
+pub(crate) mod metrics_endpoint;
+pub(crate) mod metrics_export;
+
 use std::io::{self, IsTerminal};
 use std::panic;
 

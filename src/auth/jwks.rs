@@ -26,6 +26,8 @@ use crate::limits::{
     JWKS_WAIT_MAX, JWKS_WAITS_MAX, JWKS_WARNING_PAUSE,
 };
 
+use crate::metrics::keys;
+
 mod document;
 mod source;
 
@@ -128,6 +130,8 @@ impl Jwks {
             stale_warning: RareWarning::default(),
             failure_warning: RareWarning::default(),
         });
+        let (fresh, stale) = (jwks.settings.age_max, jwks.settings.stale_max);
+        keys::watch(&jwks, |jwks| Some(jwks.current()?.age()), fresh, stale);
         if let JwksSource::File(_) = source {
             jwks.read().await?;
         } else {
@@ -270,6 +274,7 @@ impl Jwks {
         let (jwks, guard) = (Arc::clone(self), read.ended.clone().drop_guard());
         tokio::spawn(async move {
             if let Err(error) = jwks.read().await {
+                keys::read_failed();
                 jwks.lock_reads().retry_at = Some(jwks.retry_at());
                 if jwks.failure_warning.is_due() {
                     tracing::warn!(source = %jwks.source, %error, "the issuer's keys cannot be read");

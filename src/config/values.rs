@@ -3,6 +3,8 @@
 use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
 
+use url::Url;
+
 use crate::auth::scope::Scope;
 use crate::config::listen_address::ListenAddress;
 use crate::limits::{CALL_MAX, READ_LIMIT_MIN};
@@ -41,6 +43,32 @@ pub(super) fn listen_address(text: &str) -> Result<ListenAddress, String> {
         return Ok(ListenAddress { host, port });
     }
     Err(RULE.into())
+}
+
+/// Reads a port of this machine, or an address or host name with its port.
+pub(super) fn metrics_address(text: &str) -> Result<ListenAddress, String> {
+    let port = text.strip_prefix(':').unwrap_or(text);
+    match port.parse() {
+        Ok(port) => Ok(ListenAddress {
+            host: "127.0.0.1".into(),
+            port,
+        }),
+        Err(_) => listen_address(text).map_err(|_| {
+            "must be a port, or an address or host name and a port, for example 9464, 0.0.0.0:9464 or [::1]:9464".into()
+        }),
+    }
+}
+
+/// Reads the URL of a collector.
+pub(super) fn collector_url(text: &str) -> Result<String, String> {
+    const RULE: &str = "must be the URL of a collector with http:// or https://, for example http://localhost:4317";
+    let url = Url::parse(text).map_err(|_| RULE)?;
+    let has_host = url.host_str().is_some_and(|host| !host.is_empty());
+    if has_host && matches!(url.scheme(), "http" | "https") {
+        Ok(text.into())
+    } else {
+        Err(RULE.into())
+    }
 }
 
 /// Checks that every scope is one that the server uses.

@@ -13,7 +13,9 @@ use tracing::Level;
 
 use crate::auth::caller::Caller;
 use crate::limits::REFUSED_CALL_LINES_PER_SECOND;
+use crate::metrics::calls::MethodDurations;
 use crate::server::authorise::Route;
+use crate::server::call_metrics;
 use crate::server::log_rate::LogRate;
 
 /// The lines of calls that were refused before their token was accepted, of the whole process.
@@ -47,8 +49,8 @@ impl CallOutcome {
     }
 }
 
-/// The log line of one call, written when it is dropped. A line without an outcome is logged as CANCELLED: the client
-/// has closed the stream before the call ended.
+/// The log line of one call, written when it is dropped, and its part in the metrics. A line without an outcome is logged
+/// as CANCELLED: the client has closed the stream before the call ended.
 #[derive(Debug)]
 pub(super) struct AccessLogLine {
     method: String,
@@ -59,6 +61,7 @@ pub(super) struct AccessLogLine {
     outcome: Option<CallOutcome>,
     /// Health and reflection are logged at debug level: probes call them every few seconds.
     is_public: bool,
+    durations: &'static MethodDurations,
 }
 
 impl AccessLogLine {
@@ -72,6 +75,7 @@ impl AccessLogLine {
             started: Instant::now(),
             outcome: None,
             is_public: matches!(route, Route::Public(_)),
+            durations: call_metrics::durations(path, route),
         }
     }
 
@@ -112,7 +116,12 @@ impl Drop for AccessLogLine {
             Some(outcome) => (outcome.code, outcome.reason.as_deref()),
             None => (Code::Cancelled, None),
         };
-        let duration_ms = self.started.elapsed().as_micros() as f64 / 1_000.0;
+        let duration = self.started.elapsed();
+        self.durations.record(code.into(), duration);
+        if let Some(reason) = reason {
+            call_metrics::count_error(reason);
+        }
+        let duration_ms = duration.as_micros() as f64 / 1_000.0;
         // A macro, because tracing needs the level at compile time.
         macro_rules! line {
             ($level:ident) => {

@@ -34,6 +34,8 @@ mod errors;
 mod faults;
 /// Idempotency: keys, cancelled calls and deadlines; each write has one effect.
 mod idempotency;
+/// Metrics: what is served and pushed, what it is called, and what alerts come of it.
+mod metrics;
 /// Random commands through two processes, compared with a reference model.
 mod model;
 /// NetworkService: enterprises, clients, partners, connections.

@@ -10,6 +10,7 @@ pub(crate) mod key_server;
 pub(crate) mod ledger_dump;
 pub(crate) mod load;
 pub(crate) mod locks;
+pub(crate) mod metrics;
 pub(crate) mod plan;
 pub(crate) mod process;
 pub(crate) mod proxy;

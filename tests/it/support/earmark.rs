@@ -177,10 +177,19 @@ impl Earmark {
         filter: &str,
         log: impl Into<Stdio>,
     ) -> Self {
+        Self::start_process_with_env(url, &[("EARMARK_LOG", filter)], log).await
+    }
+
+    /// The same with these environment variables.
+    pub(crate) async fn start_process_with_env(
+        url: &str,
+        settings: &[(&str, &str)],
+        log: impl Into<Stdio>,
+    ) -> Self {
         let (key, jwks) = new_key();
         let own_address = OwnAddress::new();
         let address = own_address.address;
-        let process = spawn(url, address, jwks.path(), filter, log);
+        let process = spawn(url, address, jwks.path(), settings, log);
         let channel = connected(address).await;
         Self {
             url: url.into(),
@@ -195,6 +204,11 @@ impl Earmark {
         }
     }
 
+    /// The process that this server is.
+    pub(crate) fn process(&mut self) -> &mut Started {
+        self.process.as_mut().expect("a process")
+    }
+
     /// Kills the process that this server is.
     pub(crate) fn kill(&mut self) {
         self.process.as_mut().expect("a process").kill();
@@ -207,7 +221,7 @@ impl Earmark {
             &self.url,
             self.address,
             self.jwks.path(),
-            "off",
+            &[("EARMARK_LOG", "off")],
             Stdio::null(),
         );
         self.process = Some(process);
@@ -490,7 +504,7 @@ fn spawn(
     url: &str,
     address: SocketAddr,
     jwks: &Path,
-    filter: &str,
+    settings: &[(&str, &str)],
     log: impl Into<Stdio>,
 ) -> Started {
     let mut serve = process::earmark(&["serve", "--issuer", ISSUER, "--audience", AUDIENCE]);
@@ -498,9 +512,9 @@ fn spawn(
         .env("EARMARK_JWKS", jwks)
         .env("EARMARK_LISTEN", address.to_string())
         .env("EARMARK_LAME_DUCK", "0s")
-        .env("EARMARK_LOG", filter)
         .env("EARMARK_LOG_FORMAT", "json")
-        .env("DATABASE_URL", as_server(url));
+        .env("DATABASE_URL", as_server(url))
+        .envs(settings.iter().copied());
     Started::spawn_with_log(&mut serve, log)
 }
 
