@@ -19,8 +19,9 @@ use crate::db::pools::{Pools, ReadLimits};
 use crate::db::pulse::Pulse;
 use crate::error::Error;
 use crate::ledger::engine::{Ended, Writer, WriterSettings};
-use crate::ledger::expiry;
+use crate::ledger::{expiry, reservation_sampling};
 use crate::limits::{REQUEST_BYTES_MAX, RESPONSE_BYTES_MAX};
+use crate::metrics::export;
 use crate::network::NetworkService;
 use crate::proto::allocation::v1::allocation_service_server::AllocationServiceServer;
 use crate::proto::balance::v1::balance_service_server::BalanceServiceServer;
@@ -67,6 +68,9 @@ impl App {
         let pools = Pools::open(&connector, &settings.pool, &settings.reads, &pulse);
         let stop_sweep = CancellationToken::new();
         let sweep = expiry::sweep(pools.records.clone(), writer.clone(), stop_sweep.clone());
+        if export::is_collected() {
+            reservation_sampling::sample(pools.records.clone(), stop_sweep.clone());
+        }
         Ok(Self {
             pools,
             monitor: Monitor::start(connector.clone()),

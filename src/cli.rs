@@ -30,6 +30,7 @@ mod failure;
 mod greeting;
 mod healthcheck;
 mod listen;
+mod metrics;
 mod man;
 mod migrate;
 mod open_files;

@@ -21,6 +21,7 @@ pub mod pulse;
 pub mod read;
 pub mod record_write;
 pub mod request_key;
+pub(crate) mod reservation_counts;
 pub mod roles;
 #[expect(
     missing_docs,

@@ -19,6 +19,7 @@ pub mod invariant;
 pub mod kind;
 pub mod kinds;
 pub mod oes;
+pub mod reservation_sampling;
 mod store_error;
 mod stored_enum;
 mod table;

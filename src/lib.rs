@@ -46,6 +46,7 @@ pub mod demo;
 pub mod error;
 pub mod ledger;
 pub mod limits;
+mod metrics;
 pub mod network;
 pub mod proto;
 pub mod rpc;

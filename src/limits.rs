@@ -114,6 +114,10 @@ pub const STREAM_ERRORS_MAX: usize = 1_024;
 /// Bytes of the table by which the client compresses metadata, HTTP/2's default: it has room for a usual token, which
 /// the client then sends once for each connection.
 pub const HEADER_TABLE_BYTES: u32 = 4_096;
+/// Connections for metrics that are answered at the same time; further ones wait to be accepted.
+pub const METRICS_CONNECTIONS_MAX: usize = 16;
+/// How long a request for metrics may take, its answer included; after that its connection is closed.
+pub const METRICS_REQUEST_MAX: Duration = Duration::from_secs(10);
 /// How long no connection is accepted after the operating system has refused one, for lack of file descriptors mostly.
 pub const ACCEPT_RETRY: Duration = Duration::from_millis(50);
 /// Files that a process keeps open besides the connections of clients and of the database: listening sockets, standard
@@ -324,6 +328,12 @@ pub const LEDGER_ROUND_TRIP_MAX: Duration = Duration::from_secs(7);
 pub const SWEEP_INTERVAL: Duration = Duration::from_millis(500);
 /// Owners whose reservations one sweep releases; the next sweep continues.
 pub const SWEEP_OWNERS_MAX: i64 = 1_000;
+/// Time between two samples of how many reservations are open and overdue, where metrics are collected.
+pub const RESERVATIONS_SAMPLE_INTERVAL: Duration = Duration::from_secs(15);
+/// How long such a sample may take; after that there is none until the next one.
+pub const RESERVATIONS_SAMPLE_MAX: Duration = Duration::from_secs(2);
+/// Up to how many reservations a sample counts; above that, what is open is estimated.
+pub const RESERVATIONS_COUNTED_MAX: i64 = 10_000;
 /// How long one sweep waits for its releases; the next sweep finds again what was not released, such as the
 /// reservations of an owner that another session has locked.
 pub const SWEEP_ROUND_MAX: Duration = Duration::from_secs(1);

@@ -24,6 +24,7 @@ mod access_log;
 mod admission;
 mod authorise;
 mod call_context;
+mod call_metrics;
 mod call_task;
 mod calls_in_progress;
 mod code_name;
@@ -112,6 +113,7 @@ pub async fn serve(
         routes = reflection::add_to(routes)?;
     }
 
+    call_metrics::begin();
     let closing = CancellationToken::new();
     let cut = CancellationToken::new();
     // Dropping this future closes every connection too.

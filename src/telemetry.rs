@@ -1,6 +1,9 @@
 //! The process's logs. `docs/log-lines.schema.json` describes every line, and `docs/operations.md` the line that each call
 //! has, with the target `earmark::access`.
 
+pub(crate) mod metrics_endpoint;
+pub(crate) mod metrics_export;
+
 use std::io::{self, IsTerminal};
 use std::panic;
 

@@ -99,6 +99,11 @@ impl<K: Copy + Eq + Hash> Turns<K> {
         granted.await.map_err(|_| TooManyWait)
     }
 
+    /// How many callers wait, of all keys.
+    pub fn waiting(&self) -> usize {
+        self.state().waiting.len()
+    }
+
     /// How many places nobody holds.
     pub fn free(&self) -> usize {
         self.state().free

@@ -27,6 +27,8 @@ use crate::limits::{
 };
 use crate::trace;
 
+use crate::metrics::keys;
+
 mod document;
 mod source;
 
@@ -129,6 +131,8 @@ impl Jwks {
             stale_warning: RareWarning::default(),
             failure_warning: RareWarning::default(),
         });
+        let (fresh, stale) = (jwks.settings.age_max, jwks.settings.stale_max);
+        keys::watch(&jwks, |jwks| Some(jwks.current()?.age()), fresh, stale);
         if let JwksSource::File(_) = source {
             jwks.read().await?;
         } else {
@@ -288,6 +292,7 @@ impl Jwks {
         let (jwks, guard) = (Arc::clone(self), read.ended.clone().drop_guard());
         trace::spawn(async move {
             if let Err(error) = jwks.read().await {
+                keys::read_failed();
                 jwks.lock_reads().retry_at = Some(jwks.retry_at());
                 if jwks.failure_warning.is_due() {
                     tracing::warn!(source = %jwks.source, %error, "the issuer's keys cannot be read");

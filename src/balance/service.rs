@@ -26,6 +26,7 @@ use crate::ledger::expiry::release_due;
 use crate::ledger::kind::Origin;
 use crate::ledger::verify::{self, VerifyError};
 use crate::limits::{ENTERPRISE_CURRENCIES_MAX, FILTER_VALUES_MAX, VERIFY_AT_ONCE_MAX};
+use crate::metrics::overload::{self, SharedBound};
 use crate::proto::balance::v1 as pb;
 use crate::proto::balance::v1::balance_service_server::BalanceService as Rpcs;
 use crate::rpc::call::{Answer, Answers, answer, answer_stream};
@@ -241,7 +242,10 @@ impl Rpcs for BalanceService {
             // The scope covers every enterprise: neither membership nor a licence is required.
             let permit = Arc::clone(&self.verifying)
                 .try_acquire_owned()
-                .map_err(|_| Error::Overloaded)?;
+                .map_err(|_| {
+                    overload::refused(SharedBound::Verifications);
+                    Error::Overloaded
+                })?;
             let connector = self.connector.clone();
             let failure = move |error: VerifyError| error.into_error(connector.address());
             let events = verify::start(&self.connector).await.map_err(&failure)?;

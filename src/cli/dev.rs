@@ -17,9 +17,8 @@ use crate::cli::failure::CliFailure;
 use crate::cli::greeting::greeting;
 use crate::cli::healthcheck;
 use crate::cli::listen::listen;
-use crate::cli::open_files;
 use crate::cli::output::print;
-use crate::cli::traces;
+use crate::cli::{metrics, open_files, traces};
 use crate::config::DevArgs;
 use crate::db::connect::Connector;
 use crate::db::migrate;
@@ -41,11 +40,13 @@ pub(super) async fn run(args: DevArgs) -> Result<(), CliFailure> {
     // Before anything is started, so that Ctrl-C always leads to an orderly shutdown of PostgreSQL.
     let shutdown = Shutdown::on_signals()
         .map_err(|error| CliFailure::new(format!("cannot handle SIGTERM and SIGINT: {error}")))?;
+    // Before anything that is measured.
+    let metrics = metrics::start(&args.telemetry).await?;
     // No load balancer has to notice that a development server stops.
     let settings = args.server.settings(Duration::ZERO);
     open_files::raise_limit(&settings, &args.connections.settings(args.server.calls_max));
     let traces = traces::start(&args.telemetry, &args.traces)?;
-    let listener = listen(&args.server.listen).await?;
+    let listener = listen(&args.server.listen, "--listen").await?;
     let address = listener.local_addr().map_err(CliFailure::new)?;
     tracing::info!("starting PostgreSQL; its first start takes some seconds");
     let starting = Cluster::start(ClusterOptions {
@@ -68,7 +69,11 @@ pub(super) async fn run(args: DevArgs) -> Result<(), CliFailure> {
             let (demo, token) = (&prepared.demo, &prepared.token);
             let text = greeting(address, &args, demo, token, &cluster.url(DATABASE));
             let _greeter = AbortOnDropHandle::new(tokio::spawn(print_once_healthy(address, text)));
-            let prepared = PreparedServer { traces, ..prepared };
+            let prepared = PreparedServer {
+                metrics,
+                traces,
+                ..prepared
+            };
             serve(listener, settings, prepared, cluster, shutdown).await
         }
         None => {
@@ -91,6 +96,7 @@ struct PreparedServer {
     traces: Option<ClosingHook>,
     demo: DemoIds,
     token: String,
+    metrics: Option<ClosingHook>,
 }
 
 async fn prepare(args: &DevArgs, cluster: &Cluster) -> Result<PreparedServer, CliFailure> {
@@ -149,6 +155,7 @@ async fn prepare(args: &DevArgs, cluster: &Cluster) -> Result<PreparedServer, Cl
         traces: None,
         demo,
         token: key.mint(&claims, TOKEN_TTL).map_err(CliFailure::new)?,
+        metrics: None,
     })
 }
 
@@ -171,11 +178,13 @@ async fn serve(
         app,
         verifier,
         traces,
+        metrics,
         ..
     } = prepared;
     let (routes, probe) = (app.routes(), app.probe());
     let mut closing = app.closing();
     closing.extend(traces);
+    closing.extend(metrics);
     closing.push(ClosingHook::new("postgres", async move {
         if let Err(error) = cluster.stop().await {
             tracing::error!(%error, "the development cluster could not be stopped");

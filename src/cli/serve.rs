@@ -9,7 +9,7 @@ use crate::auth::jwks::{Jwks, JwksError};
 use crate::auth::token::TokenVerifier;
 use crate::cli::failure::CliFailure;
 use crate::cli::listen::listen;
-use crate::cli::{open_files, traces};
+use crate::cli::{metrics, open_files, traces};
 use crate::config::ServeArgs;
 use crate::db::connect::Connector;
 use crate::db::{pooler, roles};
@@ -19,6 +19,8 @@ use crate::server::{self, ServerParts};
 pub(super) async fn run(args: ServeArgs) -> Result<(), CliFailure> {
     let shutdown = Shutdown::on_signals()
         .map_err(|error| CliFailure::new(format!("cannot handle SIGTERM and SIGINT: {error}")))?;
+    // Before anything that is measured.
+    let metrics = metrics::start(&args.telemetry).await?;
     let settings = args.server.settings(args.lame_duck);
     let app_settings = args.connections.settings(args.server.calls_max);
     open_files::raise_limit(&settings, &app_settings);
@@ -34,7 +36,7 @@ pub(super) async fn run(args: ServeArgs) -> Result<(), CliFailure> {
         _ => CliFailure::setting(format!("--jwks {source}: {error}")),
     })?;
     let traces = traces::start(&args.telemetry, &args.traces)?;
-    let listener = listen(&args.server.listen).await?;
+    let listener = listen(&args.server.listen, "--listen").await?;
     let connector = Connector::new(&args.database.database_url)
         .map_err(|error| CliFailure::setting(format!("--database-url: {error}")))?;
     connector.warn_of_missing_sslmode();
@@ -47,7 +49,7 @@ pub(super) async fn run(args: ServeArgs) -> Result<(), CliFailure> {
         verifier: Arc::new(TokenVerifier::new(tokens.rules(), keys)),
         probe: app.probe(),
         settings,
-        closing: app.closing().into_iter().chain(traces).collect(),
+        closing: app.closing().into_iter().chain(traces).chain(metrics).collect(),
     };
     tokio::select! {
         served = server::serve(listener, parts, shutdown) => served.map_err(CliFailure::new),

@@ -46,6 +46,20 @@ pub(super) fn listen_address(text: &str) -> Result<ListenAddress, String> {
     Err(RULE.into())
 }
 
+/// Reads a port of this machine, or an address or host name with its port.
+pub(super) fn metrics_address(text: &str) -> Result<ListenAddress, String> {
+    let port = text.strip_prefix(':').unwrap_or(text);
+    match port.parse() {
+        Ok(port) => Ok(ListenAddress {
+            host: "127.0.0.1".into(),
+            port,
+        }),
+        Err(_) => listen_address(text).map_err(|_| {
+            "must be a port, or an address or host name and a port, for example 9464, 0.0.0.0:9464 or [::1]:9464".into()
+        }),
+    }
+}
+
 /// Reads the URL of a collector.
 pub(super) fn collector_url(text: &str) -> Result<String, String> {
     const RULE: &str = "must be the URL of a collector with http:// or https://, for example http://localhost:4317";

@@ -17,6 +17,7 @@ use crate::limits::{
     COALESCED_JOIN_MIN, COALESCED_JOIN_WAIT_MAX, COALESCED_PRINCIPAL_MAX, COALESCED_QUEUE_MAX,
     COALESCED_READS_MAX, COALESCED_STATEMENTS_MAX, READ_BY_KEY_MAX,
 };
+use crate::metrics::lanes::{self, Lane};
 use crate::trace::{self, WaitSpan};
 use crate::turns::FairQueue;
 use crate::types::principal::Principal;
@@ -68,12 +69,19 @@ impl<K, V> PendingReads<K, V> {
     fn take(&self) -> Vec<PendingRead<K, V>> {
         let mut waiting = self.waiting();
         let mut taken = Vec::with_capacity(waiting.len().min(COALESCED_READS_MAX));
+        let before = waiting.len();
         while taken.len() < COALESCED_READS_MAX
             && let Some((_, read)) = waiting.pop(|_| true)
         {
             if !read.answer.is_closed() {
                 taken.push(read);
             }
+        }
+        lanes::end_wait_by_id(before - waiting.len());
+        drop(waiting);
+        let now = Instant::now();
+        for read in &taken {
+            Lane::ById.counters().waited(now - read.since);
         }
         taken
     }
@@ -86,6 +94,7 @@ impl<K, V> PendingReads<K, V> {
             if read.since.elapsed() < READ_BY_KEY_MAX {
                 others.push(principal, read);
             } else {
+                lanes::end_wait_by_id(1);
                 _ = read.answer.send(Err(error.clone()));
             }
         }
@@ -145,6 +154,7 @@ impl<K: Send + Sync + 'static, V: Send + 'static> Coalescer<K, V> {
             let is_full = waiting.len() >= COALESCED_QUEUE_MAX
                 || waiting.len_of(&principal) >= COALESCED_PRINCIPAL_MAX;
             if is_full {
+                Lane::ById.counters().refused();
                 return Err(Error::Overloaded);
             }
             let since = Instant::now();
@@ -155,6 +165,7 @@ impl<K: Send + Sync + 'static, V: Send + 'static> Coalescer<K, V> {
                 span,
             };
             waiting.push(principal, read);
+            lanes::begin_wait_by_id();
             waiting.len()
         };
         // These are the numbers that the task waits for; to wake it for each read costs more than the read itself.

@@ -16,6 +16,7 @@ use crate::db::connect::{ConnectError, Connector};
 use crate::db::{log, migrate};
 use crate::error::SchemaVersions;
 use crate::limits::{DB_LOOK_INTERVAL, DB_LOOK_MAX, DB_RENEW_PAUSE, HEALTH_HEDGE_AFTER};
+use crate::metrics::database::{self, DatabaseHealth};
 
 /// What was found at the last look.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -34,6 +35,25 @@ pub enum DatabaseState {
     },
 }
 
+impl DatabaseState {
+    /// For the metrics; `None` if nobody has looked yet.
+    fn health(&self) -> Option<DatabaseHealth> {
+        let (answers, is_read_only, is_outdated) = match self {
+            Self::Unknown => return None,
+            Self::Silent => (false, false, false),
+            Self::Answers {
+                is_read_only,
+                outdated,
+            } => (true, *is_read_only, outdated.is_some()),
+        };
+        Some(DatabaseHealth {
+            answers,
+            is_read_only,
+            is_outdated,
+        })
+    }
+}
+
 /// Looks until it is dropped. Clones share one task.
 #[derive(Clone, Debug)]
 pub struct Monitor {
@@ -45,6 +65,11 @@ impl Monitor {
     /// Begins to look. Must be called within a tokio runtime.
     pub fn start(connector: Connector) -> Self {
         let (found, state) = watch::channel(DatabaseState::default());
+        let seen = state.clone();
+        database::watch(move || {
+            let is_looking = seen.has_changed().is_ok();
+            seen.borrow().health().filter(|_| is_looking)
+        });
         let task = tokio::spawn(Lookout::new(connector).keep_looking(found));
         Self {
             state,

@@ -3,8 +3,8 @@
 
 use std::fmt;
 use std::ops::{Deref, DerefMut};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use diesel_async::AsyncPgConnection;
@@ -21,6 +21,7 @@ use crate::error::{Error, Outcome, Result};
 use crate::limits::{
     DB_CHECKOUT_MAX, DB_CHECKOUTS_WAITING_MAX, DB_STATEMENT_GRACE, DB_STATEMENT_MAX,
 };
+use crate::metrics::lanes::{Lane, LaneCounters, LaneState};
 use crate::trace;
 use crate::turns::{ShareOfTurns, TooManyWait, Turns};
 use crate::types::principal::Principal;
@@ -46,6 +47,24 @@ struct PoolLane {
     hedge_after: Option<Duration>,
     /// Connections that were made before are not used any more.
     oldest: watch::Sender<Option<Instant>>,
+    /// The number of connections, one for each turn.
+    places: usize,
+    /// Once it is known what lane the pool serves.
+    counters: OnceLock<&'static LaneCounters>,
+}
+
+impl PoolLane {
+    fn state(&self) -> LaneState {
+        let pool = self.connections.state();
+        let count = |connections| usize::try_from(connections).unwrap_or(usize::MAX);
+        LaneState {
+            waiting: self.turns.waiting(),
+            in_use: self.places - self.turns.free(),
+            limit: self.places,
+            idle_connections: count(pool.idle_connections),
+            used_connections: count(pool.connections.saturating_sub(pool.idle_connections)),
+        }
+    }
 }
 
 impl fmt::Debug for Pool {
@@ -229,6 +248,8 @@ pub fn open_with(connector: Connector, settings: &PoolSettings, pulse: Pulse) ->
         read_limit: settings.read_limit,
         hedge_after: settings.hedge_after,
         oldest: watch::Sender::default(),
+        places,
+        counters: OnceLock::new(),
     };
     Pool {
         lane: Arc::new(lane),
@@ -244,6 +265,25 @@ impl Pool {
             lane: Arc::clone(&self.lane),
             principal,
         }
+    }
+
+    /// Counts what waits and what is refused here as that of this lane. Reads by id wait in a queue of their own, which counts
+    /// them, before they come here.
+    #[must_use]
+    pub(super) fn counted_as(self, lane: Lane) -> Self {
+        lane.watch(&self.lane, PoolLane::state);
+        if lane != Lane::ById {
+            _ = self.lane.counters.set(lane.counters());
+        }
+        self
+    }
+
+    /// The error of a call that has waited too long, or may not even wait.
+    pub(super) fn overloaded(&self) -> Error {
+        if let Some(counters) = self.lane.counters.get() {
+            counters.refused();
+        }
+        Error::Overloaded
     }
 
     /// Whether the database answers anybody.
@@ -298,7 +338,7 @@ pub async fn checkout(pool: &Pool) -> Result<Pooled> {
         Ok(Ok(Some(connection))) => Ok(connection),
         Ok(Err(TooManyWait)) => Err(too_many_wait(pool)),
         Err(_) if !has_turn.load(Ordering::Relaxed) && pool.lane.pulse.beats().await => {
-            Err(Error::Overloaded)
+            Err(pool.overloaded())
         }
         // With its turn, the call was waiting for a connection to be made.
         Ok(Ok(None)) | Err(_) => Err(Error::DatabaseUnavailable(Outcome::NotApplied)),
@@ -324,7 +364,7 @@ fn too_many_wait(pool: &Pool) -> Error {
     if pool.lane.pulse.is_silent() {
         Error::DatabaseUnavailable(Outcome::NotApplied)
     } else {
-        Error::Overloaded
+        pool.overloaded()
     }
 }
 
@@ -334,6 +374,10 @@ async fn find(
     made_after: Option<Instant>,
 ) -> Result<Option<Pooled>, TooManyWait> {
     let lane = &pool.lane;
+    let counted = lane
+        .counters
+        .get()
+        .map(|counters| (counters, Instant::now()));
     let turn = lane.turns.take(pool.principal).await?;
     has_turn.store(true, Ordering::Relaxed);
     loop {
@@ -353,6 +397,8 @@ async fn find(
         let is_traced = traced.is_some();
         if let Some(span) = traced {
             statement_spans::start(&mut connection.client, span);
+        if let Some((counters, begun)) = counted {
+            counters.waited(begun.elapsed());
         }
         return Ok(Some(Pooled {
             is_traced,

@@ -10,6 +10,7 @@ use crate::db::connect::{ConnectError, Connector};
 use crate::db::log;
 use crate::db::pulse::Pulse;
 use crate::limits::{DB_CONNECT_MAX, DB_LATE_CANCEL_MAX};
+use crate::metrics::database;
 
 /// A connection that knows whether it may be used by another caller.
 pub(super) struct PoolConnection {
@@ -73,6 +74,7 @@ impl ManageConnection for PoolConnector {
     /// Logs why a connection could not be made: the pool retries without reporting the reason.
     async fn connect(&self) -> Result<PoolConnection, ConnectError> {
         self.make().await.inspect_err(|error| {
+            database::connect_failed();
             let database = self.connector.address();
             log::warn(
                 database,

@@ -10,6 +10,7 @@ use crate::limits::{
     COALESCED_CONNECTIONS_MAX, DB_LANE_CONNECTIONS_MIN, READ_BY_KEY_MAX, READ_HEDGE_AFTER,
     READ_LIST_MAX, READ_SEARCH_MAX, SEARCH_HEDGE_AFTER,
 };
+use crate::metrics::lanes::Lane;
 use crate::turns::ShareOfTurns;
 use crate::types::read_class::ReadClass;
 
@@ -117,11 +118,12 @@ impl Pools {
                 connector.adjusted(|session| session.generic_plans = true),
                 &by_id,
                 pulse.clone(),
-            ),
-            by_key: open(by_key),
-            list: open(list),
-            search: open(search),
-            records: open(records),
+            )
+            .counted_as(Lane::ById),
+            by_key: open(by_key).counted_as(Lane::ByKey),
+            list: open(list).counted_as(Lane::List),
+            search: open(search).counted_as(Lane::Search),
+            records: open(records).counted_as(Lane::Records),
         }
     }
 

@@ -64,7 +64,7 @@ where
             // With its turn, it was waiting for a connection to be made.
             let waits_for_turn = !stage.has_turn.load(Ordering::Relaxed);
             return Err(if waits_for_turn && pool.pulse().beats().await {
-                Error::Overloaded
+                pool.overloaded()
             } else {
                 Error::DatabaseUnavailable(Outcome::NotApplied)
             });

@@ -45,8 +45,9 @@ use crate::ledger::engine::task::WriterTask;
 use crate::ledger::kind::{Command, Request};
 use crate::ledger::kinds::RegisteredKind;
 use crate::limits::{
-    CALLS_MAX_DEFAULT, DB_LOCK_WAIT_MAX, OWNER_LOCK_WAIT_MAX, WRITERS_DEFAULT_MAX,
+    CALLS_MAX_DEFAULT, DB_LOCK_WAIT_MAX, OWNER_LOCK_WAIT_MAX, QUEUE_MAX, WRITERS_DEFAULT_MAX,
 };
+use crate::metrics::writer;
 
 /// The stack of a writer's thread, in bytes. Without optimisation the state of one await is large; memory that is
 /// not touched costs nothing.
@@ -102,6 +103,8 @@ impl Writer {
         });
         let last_answer = LastAnswer::new();
         let connected = ConnectedWriters::default();
+        connected.watch(settings.writers.max(1));
+        writer::watch_queue(&queue, QUEUE_MAX, Queue::state);
         let threads = (0..settings.writers.max(1)).map(|index| {
             let (queue, connector) = (Arc::clone(&queue), connector.clone());
             let clock = OutageClock::new(connector.clone(), last_answer.clone());

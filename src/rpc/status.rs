@@ -1,6 +1,7 @@
 //! Makes gRPC statuses, and errors of single items, from the descriptions of errors.
 
 use std::collections::HashMap;
+use std::sync::LazyLock;
 
 use prost::Message;
 use tonic::{Code, Status};
@@ -9,7 +10,7 @@ use tonic_types::{ErrorDetails, StatusExt};
 use crate::auth::scope::Rpc;
 use crate::error::{Error, Outcome};
 use crate::limits::{RETRY_DELAY, STATUS_BYTES_MAX, VIOLATION_CHARS_MAX};
-use crate::proto::common::v1::ItemError;
+use crate::proto::common::v1::{ErrorReason, ItemError};
 use crate::rpc::describe::{ErrorDescription, ErrorDetail, describe, violation_text};
 
 /// The domain of every `google.rpc.ErrorInfo`.
@@ -63,6 +64,21 @@ pub(crate) fn is_ours(status: &Status) -> bool {
     !details.is_empty() && tonic_types::pb::Status::decode(details).is_ok()
 }
 
+/// Every reason, as callers see it.
+pub(crate) fn reasons() -> &'static [&'static str] {
+    static REASONS: LazyLock<Vec<&str>> = LazyLock::new(|| {
+        // Numbers of withdrawn reasons are left out.
+        let known = (1..1_000).filter_map(|number| ErrorReason::try_from(number).ok());
+        known.map(name).collect()
+    });
+    &REASONS
+}
+
+fn name(reason: ErrorReason) -> &'static str {
+    let name = reason.as_str_name();
+    name.strip_prefix("ERROR_REASON_").unwrap_or(name)
+}
+
 /// The metadata key of the unit of amounts, for all services but the buckets'.
 const CURRENCY: &str = "currency";
 
@@ -98,8 +114,7 @@ fn status(
         };
         metadata.insert("outcome".into(), outcome.into());
     }
-    let name = described.reason.as_str_name();
-    let name = name.strip_prefix("ERROR_REASON_").unwrap_or(name);
+    let name = name(described.reason);
     let mut details = ErrorDetails::new();
     details.set_error_info(name, DOMAIN, metadata);
     match described.detail {

@@ -14,6 +14,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::limits::ACCEPT_RETRY;
+use crate::metrics::connections::{self, ConnectionRefusal};
 use crate::server::connection::{ConnectionError, ConnectionServer};
 use crate::server::layers::Layers;
 use crate::server::log_rate::LogRate;
@@ -73,6 +74,7 @@ impl Acceptor {
             connections_max: self.connections_max,
             connections_per_peer_max: self.connections_per_peer_max,
         });
+        connections::watch(&accepting, accepting.connections_max, Accepting::open);
         let (closing, cut) = (
             accepting.connections.closing.clone(),
             accepting.connections.cut.clone(),
@@ -87,6 +89,12 @@ impl Acceptor {
 }
 
 impl Accepting {
+    /// How many connections are open.
+    fn open(&self) -> usize {
+        let free = self.permits.available_permits();
+        self.connections_max.saturating_sub(free)
+    }
+
     async fn accept_all(self: Arc<Self>, listener: TcpListener) {
         loop {
             match listener.accept().await {
@@ -124,6 +132,7 @@ impl Accepting {
             }
         };
         let Some(of_peer) = self.peers.take(Principal::of_peer(peer.ip()), 1) else {
+            connections::refused(ConnectionRefusal::PeerShare);
             let warnings = &self.warnings.of_full_peers;
             if warnings.admit() {
                 tracing::warn!(
@@ -142,6 +151,7 @@ impl Accepting {
     }
 
     async fn pause_after(&self, error: &io::Error) {
+        connections::refused(ConnectionRefusal::Accept);
         let warnings = &self.warnings.of_failed_accepts;
         if warnings.admit() {
             let suppressed = warnings.take_suppressed();
@@ -151,11 +161,13 @@ impl Accepting {
     }
 
     fn spawn(self: Arc<Self>, stream: TcpStream, peer: SocketAddr, slot: ConnectionSlot) {
+        connections::accepted();
         self.connections.tasks.clone().spawn(async move {
             let _slot = slot;
             match self.serve(stream, peer).await {
                 Ok(()) => {}
                 Err(ConnectionError::PrefaceTimeout(limit)) => {
+                    connections::refused(ConnectionRefusal::Preface);
                     let warnings = &self.warnings.of_late_prefaces;
                     if warnings.admit() {
                         tracing::warn!(

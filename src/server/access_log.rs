@@ -17,7 +17,9 @@ use tracing::Level;
 use crate::audit::CallWrites;
 use crate::auth::caller::Caller;
 use crate::limits::REFUSED_CALL_LINES_PER_SECOND;
+use crate::metrics::calls::MethodDurations;
 use crate::server::authorise::Route;
+use crate::server::call_metrics;
 use crate::server::code_name::{self, code_name};
 use crate::server::log_rate::LogRate;
 use crate::trace::CallTrace;
@@ -68,8 +70,8 @@ impl CallOutcome {
     }
 }
 
-/// The log line of one call, written when it is dropped. A line without an outcome is logged as CANCELLED: the client
-/// has closed the stream before the call ended.
+/// The log line of one call, written when it is dropped, and its part in the metrics. A line without an outcome is logged
+/// as CANCELLED: the client has closed the stream before the call ended.
 #[derive(Debug)]
 pub(super) struct AccessLogLine {
     method: String,
@@ -84,6 +86,7 @@ pub(super) struct AccessLogLine {
     is_handled: bool,
     route: Route,
     trace: CallTrace,
+    durations: &'static MethodDurations,
 }
 
 impl AccessLogLine {
@@ -107,6 +110,7 @@ impl AccessLogLine {
             is_handled: false,
             route,
             trace,
+            durations: call_metrics::durations(path, route),
         }
     }
 
@@ -224,7 +228,12 @@ impl Drop for AccessLogLine {
             None => (Code::Cancelled, None),
         };
         self.end_span(code, reason);
-        let duration_ms = self.started.elapsed().as_micros() as f64 / 1_000.0;
+        let duration = self.started.elapsed();
+        self.durations.record(code.into(), duration);
+        if let Some(reason) = reason {
+            call_metrics::count_error(reason);
+        }
+        let duration_ms = duration.as_micros() as f64 / 1_000.0;
         // A macro, because tracing needs the level at compile time.
         macro_rules! line {
             ($level:ident) => {

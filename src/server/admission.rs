@@ -17,6 +17,7 @@ use crate::limits::{
     HEALTH_REQUEST_BYTES_MAX, PRINCIPAL_PART_OF_BYTES, REFLECTIONS_MAX, REQUEST_BYTES_MAX,
     WATCHES_MAX,
 };
+use crate::metrics::overload::SharedBound;
 use crate::rpc::call::Call;
 use crate::rpc::request_scan::{NamedOwner, RequestShapes};
 use crate::server::access_log::AccessLogLine;
@@ -102,12 +103,12 @@ impl Admission {
         Ok(Self {
             verifier,
             shapes: RequestShapes::load()?,
-            calls: Shares::new(settings.calls_max),
+            calls: Shares::new(settings.calls_max).counted_as(SharedBound::Calls),
             body_stall_max: settings.body_stall_max,
-            request_bytes: bytes(settings.request_bytes_max),
-            answer_bytes: bytes(settings.answer_bytes_max),
-            watches: Shares::new(WATCHES_MAX),
-            reflections: Shares::new(REFLECTIONS_MAX),
+            request_bytes: bytes(settings.request_bytes_max).counted_as(SharedBound::RequestBytes),
+            answer_bytes: bytes(settings.answer_bytes_max).counted_as(SharedBound::AnswerBytes),
+            watches: Shares::new(WATCHES_MAX).counted_as(SharedBound::Watches),
+            reflections: Shares::new(REFLECTIONS_MAX).counted_as(SharedBound::Reflections),
         })
     }
 

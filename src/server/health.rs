@@ -23,6 +23,7 @@ use crate::auth::scope;
 use crate::auth::token::TokenVerifier;
 use crate::error::Error;
 use crate::limits::HEALTH_REQUEST_BYTES_MAX;
+use crate::metrics::health;
 use crate::server::panic;
 
 mod list;
@@ -138,8 +139,21 @@ impl HealthReporter {
             state: Arc::new(watch::Sender::new(HealthState::default())),
             names: Arc::new(service_names().chain([""]).collect()),
         };
+        health.watch();
         let probe_task = tokio::spawn(health.clone().keep_probing(probe, verifier));
         (health, AbortOnDropHandle::new(probe_task))
+    }
+
+    /// Serves this health as a metric under each name.
+    fn watch(&self) {
+        for &name in self.names.iter().chain(&[READS]) {
+            let (state, subject) = (Arc::downgrade(&self.state), self.subject(name));
+            health::watch(name, move || {
+                let status = state.upgrade()?.borrow().serving(subject?);
+                Some(status == ServingStatus::Serving)
+            });
+        }
+        health::watch(LIVENESS, || Some(true));
     }
 
     /// The gRPC service that reports this health.

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::error::{Error, Result};
 use crate::limits::{CONNECTION_REFLECTIONS_MAX, CONNECTION_WATCHES_MAX};
+use crate::metrics::overload::{self, SharedBound};
 use crate::types::principal::Principal;
 
 /// One connection, as its calls see it.
@@ -63,6 +64,7 @@ impl StreamCounter {
         if self.open.fetch_add(1, Ordering::Relaxed) < self.max {
             Ok(counted)
         } else {
+            overload::refused(SharedBound::ConnectionStreams);
             Err(Error::Overloaded)
         }
     }

@@ -1,8 +1,9 @@
 //! Divides something scarce, such as calls in progress or bytes of memory, among principals without waiting.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
+use crate::metrics::overload::{self, SharedBound};
 use crate::types::principal::Principal;
 
 /// A number of units that principals take and give back.
@@ -18,6 +19,8 @@ pub(super) struct Shares {
     /// Whether a principal must leave as many free as it holds.
     leaves_room: bool,
     state: Mutex<State>,
+    /// What refusals are counted as, once that is known.
+    counted_as: OnceLock<SharedBound>,
 }
 
 #[derive(Debug)]
@@ -59,7 +62,21 @@ impl Shares {
                 free: units,
                 held: HashMap::new(),
             }),
+            counted_as: OnceLock::new(),
         })
+    }
+
+    /// Counts refusals as those of this bound, and serves how much of it is used.
+    pub(super) fn counted_as(self: Arc<Self>, bound: SharedBound) -> Arc<Self> {
+        let units = self.state().free;
+        overload::watch(bound, &self, |shares| shares.used(), units);
+        _ = self.counted_as.set(bound);
+        self
+    }
+
+    /// The units that somebody holds.
+    fn used(&self) -> usize {
+        self.state().held.values().sum()
     }
 
     /// Takes units in the name of a principal. `None` if there are too few, or it would hold more than its share.
@@ -80,6 +97,9 @@ impl Shares {
         let leaves_room = held_before + 2 * units <= *free || (held_before == 0 && units == 1);
         let is_in_share = leaves_room || !self.leaves_room;
         if units > *free || !is_in_share || held_before + units > self.principal_max {
+            if let Some(bound) = self.counted_as.get() {
+                overload::refused(*bound);
+            }
             return false;
         }
         *free -= units;

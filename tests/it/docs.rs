@@ -48,8 +48,15 @@ fn table(text: &'static str, first_column: &str) -> Vec<Vec<&'static str>> {
     rows
 }
 
+/// The rows of all tables whose first column has this head.
+pub(crate) fn rows_of_all_tables(text: &'static str, first_column: &str) -> Vec<Vec<&'static str>> {
+    let head = format!("| {first_column} |");
+    let tables = text.match_indices(&head).map(|(at, _)| &text[at..]);
+    tables.flat_map(|text| table(text, first_column)).collect()
+}
+
 /// The words in backticks.
-fn code(text: &str) -> impl Iterator<Item = &str> {
+pub(crate) fn code(text: &str) -> impl Iterator<Item = &str> {
     text.split('`').skip(1).step_by(2)
 }
 

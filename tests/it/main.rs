@@ -36,6 +36,8 @@ mod faults;
 mod idempotency;
 /// Log lines: their schema, and what the line of each write says.
 mod logs;
+/// Metrics: what is served and pushed, what it is called, and what alerts come of it.
+mod metrics;
 /// Random commands through two processes, compared with a reference model.
 mod model;
 /// NetworkService: enterprises, clients, partners, connections.

@@ -12,6 +12,7 @@ pub(crate) mod ledger_dump;
 pub(crate) mod load;
 pub(crate) mod locks;
 pub(crate) mod log_file;
+pub(crate) mod metrics;
 pub(crate) mod plan;
 pub(crate) mod process;
 pub(crate) mod proxy;

@@ -1,9 +1,7 @@
 //! One try of a batch as one transaction.
 
-use std::collections::{HashMap, HashSet};
-use std::time::Duration;
-
 use futures_util::future::try_join_all;
+use std::collections::{HashMap, HashSet};
 use tokio::time::{Instant, timeout};
 use uuid::Uuid;
 
@@ -21,6 +19,7 @@ use crate::ledger::engine::store::{Lock, Proof, Store};
 use crate::ledger::kind::BalanceAt;
 use crate::ledger::store_error::StoreError;
 use crate::limits::LEDGER_ROUND_TRIP_MAX;
+use crate::metrics::writer::{self, PhaseDurations};
 use crate::types::ids::OwnerId;
 
 /// What a try made of one command.
@@ -75,15 +74,8 @@ struct JudgedBatch {
     progress: Vec<TicketProgress>,
     owners: Vec<Uuid>,
     proof: Option<Proof>,
-    times: PhaseTimes,
-}
-
-/// The time that each phase of a transaction took.
-#[derive(Default)]
-struct PhaseTimes {
-    read: Duration,
-    judge: Duration,
-    write: Duration,
+    /// Without the commit.
+    times: PhaseDurations,
 }
 
 /// Locks, reads, judges, writes and commits.
@@ -107,18 +99,23 @@ pub(super) async fn attempt(
     let committing = Instant::now();
     clock.sent();
     let committed = timeout(LEDGER_ROUND_TRIP_MAX, store.commit()).await;
+    let times = PhaseDurations {
+        commit: committing.elapsed(),
+        ..judged.times
+    };
     tracing::debug!(
         commands,
         owners = judged.owners.len(),
-        read_us = micros(judged.times.read),
-        judge_us = micros(judged.times.judge),
-        write_us = micros(judged.times.write),
-        commit_us = micros(committing.elapsed()),
+        read_us = micros(times.read),
+        judge_us = micros(times.judge),
+        write_us = micros(times.write),
+        commit_us = micros(times.commit),
         "batch committed"
     );
     match committed {
         Ok(Ok(())) => {
             clock.answered();
+            writer::counters().committed(commands, times);
             BatchAttempt::Committed(judged.progress)
         }
         Ok(Err(error)) if DbError::from(&error).is_surely_aborted() => {
@@ -139,7 +136,7 @@ async fn judge_and_write(
     tickets: &mut [Ticket],
     lock: Lock,
 ) -> Result<JudgedBatch, AttemptFailure> {
-    let mut times = PhaseTimes::default();
+    let mut times = PhaseDurations::default();
     let begun = Instant::now();
     let reads = BatchReads::of(tickets.iter().map(Ticket::command));
     let (mut books, mut states) = round_trip(clock, store.begin(&reads, lock)).await?;

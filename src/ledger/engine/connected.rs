@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use crate::metrics::writer;
+
 /// Counts the writers that have a connection, and those whose connections cannot write; cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub(super) struct ConnectedWriters(Arc<WriterCounts>);
@@ -31,6 +33,13 @@ impl ConnectedWriters {
         } else {
             self.0.read_only.fetch_sub(1, Ordering::Relaxed);
         }
+    }
+
+    /// Serves these numbers, beside that of all writers.
+    pub(super) fn watch(&self, configured: usize) {
+        writer::watch_writers(&self.0, configured, |counts| {
+            counts.connected.load(Ordering::Relaxed)
+        });
     }
 
     /// Whether there is a connection, and no writer has to refuse what it takes.

@@ -19,6 +19,7 @@ use crate::ledger::engine::durations::jitter;
 use crate::ledger::engine::outage::OutageClock;
 use crate::ledger::engine::store::Store;
 use crate::limits::LEDGER_ROUND_TRIP_MAX;
+use crate::metrics::database;
 
 /// The time spent to find out whether a transaction was committed: its locks are released when the server notices that
 /// the connection is lost.
@@ -211,6 +212,7 @@ impl ConnectAttempt {
             let is_read_only = matches!(unusable, Unusable::ReadOnly);
             self.set_read_only(is_read_only);
             if let Unusable::Failed(error) = unusable {
+                database::connect_failed();
                 let what = "a writer has no database connection";
                 log::warn(self.connector.address(), what, &error);
             }

@@ -23,6 +23,8 @@ use crate::ledger::engine::pending::Pending;
 use crate::limits::{
     BATCH_MAX, JOIN_OWNERS_MIN, JOIN_WAIT_MAX, PARK_MAX, PARK_MIN, QUEUE_MAX, QUEUE_OWNER_MAX,
 };
+use crate::metrics::overload::{self, SharedBound};
+use crate::metrics::writer::QueueState;
 use crate::trace::{self, WaitSpan};
 use crate::types::ids::OwnerId;
 
@@ -186,6 +188,17 @@ impl Queue {
         self.lock().end(lanes);
     }
 
+    /// What it has at the moment, for the metrics.
+    pub(super) fn state(&self) -> QueueState {
+        let waiting = self.lock();
+        QueueState {
+            lanes: waiting.lanes.len(),
+            waiting: waiting.weight,
+            parked: waiting.parked.len(),
+            batches: waiting.batches,
+        }
+    }
+
     /// Takes no further commands.
     pub(super) fn close(&self) {
         self.lock().closed = true;
@@ -282,6 +295,7 @@ impl WaitingCommands {
             || of_owner + weight > QUEUE_OWNER_MAX
             || commands >= self.lane_commands_max
         {
+            overload::refused(SharedBound::WriterQueue);
             return Err(Error::Overloaded);
         }
         self.lane(owner, weight).tickets.push_back(ticket);

@@ -17,6 +17,7 @@ use crate::ledger::engine::lanes::{Batch, Queue, Ticket, refuse_all};
 use crate::ledger::engine::outage::OutageClock;
 use crate::ledger::engine::store::Lock;
 use crate::limits::OUTAGE_PATIENCE;
+use crate::metrics::writer::{self, RetryCause};
 use crate::trace::{self, TraceSpan};
 use crate::types::ids::OwnerId;
 
@@ -63,7 +64,7 @@ impl WriterTask {
             let Some(mut batch) = next else {
                 return;
             };
-            self.log(&batch);
+            self.report(&batch);
             let span = self.span(&mut batch);
             // If the database does not answer, commands that wait behind this batch are refused in time.
             let Batch { tickets, lanes, .. } = batch;
@@ -84,8 +85,12 @@ impl WriterTask {
         }
     }
 
-    fn log(&self, batch: &Batch) {
+    fn report(&self, batch: &Batch) {
         let oldest = batch.tickets.iter().map(|ticket| ticket.since).min();
+        let (counters, now) = (writer::counters(), Instant::now());
+        for ticket in &batch.tickets {
+            counters.waited(now.saturating_duration_since(ticket.since));
+        }
         tracing::debug!(
             writer = self.index,
             batch_size = batch.tickets.len(),
@@ -154,6 +159,7 @@ impl WriterTask {
                         let error = Error::DatabaseUnavailable(Outcome::NotApplied);
                         return Err((batch, error));
                     }
+                    writer::counters().retried(RetryCause::ConnectionLost);
                 }
                 BatchAttempt::Failed(AttemptFailure::Unavailable(error)) => {
                     // Another connection may lead to a server that takes writes.
@@ -167,6 +173,7 @@ impl WriterTask {
                 }
                 BatchAttempt::Failed(AttemptFailure::Locked) if lock == Lock::Wait => {
                     tries.skip_locked = true;
+                    writer::counters().retried(RetryCause::Locked);
                 }
                 BatchAttempt::Failed(AttemptFailure::Locked) => {
                     // More than the owners' rows is locked: a table, by a migration for example.
@@ -182,13 +189,14 @@ impl WriterTask {
                     if tries.conflicts == CONFLICT_TRIES {
                         return Err((batch, Error::Contention));
                     }
+                    writer::counters().retried(RetryCause::Conflict);
                     sleep(jitter(Duration::from_millis(5) * tries.conflicts)).await;
                 }
                 BatchAttempt::Failed(AttemptFailure::Refused(error)) => return Err((batch, error)),
                 BatchAttempt::InDoubt(doubt) => {
                     self.connection.drop_store();
                     match self.connection.resolve(&doubt).await {
-                        Some(false) => {}
+                        Some(false) => writer::counters().retried(RetryCause::InDoubt),
                         Some(true) => {
                             deliver(batch, doubt.progress, deferred);
                             return Ok(());

@@ -8,7 +8,7 @@ use super::sources::{repository, server_sources};
 /// `cli → server → services → rpc → ledger → db → types`, the lowest layer first. A module uses modules of lower layers
 /// only, none of its own.
 const LAYERS: &[&[&str]] = &[
-    &["limits", "proto", "turns", "version"],
+    &["limits", "metrics", "proto", "turns", "version"],
     &["audit", "trace", "types"],
     &["error"],
     &["db"],

@@ -178,7 +178,19 @@ impl Earmark {
         filter: &str,
         log: impl Into<Stdio>,
     ) -> Self {
-        Self::start_process_by(url, filter, log, |_| {}).await
+        Self::start_process_with_env(url, &[("EARMARK_LOG", filter)], log).await
+    }
+
+    /// The same with these environment variables.
+    pub(crate) async fn start_process_with_env(
+        url: &str,
+        settings: &[(&str, &str)],
+        log: impl Into<Stdio>,
+    ) -> Self {
+        let set = |serve: &mut Command| {
+            serve.envs(settings.iter().copied());
+        };
+        Self::start_process_by(url, "info", log, set).await
     }
 
     /// The same with more settings.
@@ -215,6 +227,11 @@ impl Earmark {
         process.send(Signal::SIGTERM);
         assert_eq!(process.ended_within(Duration::from_secs(20)), Some(0));
         begun.elapsed()
+    }
+
+    /// The process that this server is.
+    pub(crate) fn process(&mut self) -> &mut Started {
+        self.process.as_mut().expect("a process")
     }
 
     /// Kills the process that this server is.
@@ -508,8 +525,8 @@ fn command(url: &str, address: SocketAddr, jwks: &Path, filter: &str) -> Command
         .env("EARMARK_JWKS", jwks)
         .env("EARMARK_LISTEN", address.to_string())
         .env("EARMARK_LAME_DUCK", "0s")
-        .env("EARMARK_LOG", filter)
         .env("EARMARK_LOG_FORMAT", "json")
+        .env("EARMARK_LOG", filter)
         .env("DATABASE_URL", as_server(url));
     serve
 }

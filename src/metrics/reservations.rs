@@ -1,0 +1,69 @@
+//! Open and overdue reservations, as they were last sampled.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::metrics::instrument::{Described, described};
+
+/// A sample that is older is not served any more: its database may have changed since.
+const SAMPLE_AGE_MAX: Duration = Duration::from_secs(60);
+
+/// What was found of one kind of reservations.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct ReservationSample {
+    pub(crate) open: f64,
+    pub(crate) overdue: f64,
+    /// How long ago the oldest overdue one should have been released.
+    pub(crate) lag: Duration,
+}
+
+/// The last sample of one kind of reservations, which is served until it is too old.
+#[derive(Debug, Default)]
+pub(crate) struct SampledReservations(Mutex<Option<(Instant, ReservationSample)>>);
+
+const OPEN: Described = described(
+    "earmark.reservations.open",
+    "{reservation}",
+    "Open reservations in the database: counted up to 10,000, above that the planner's estimate.",
+);
+const OVERDUE: Described = described(
+    "earmark.reservations.overdue",
+    "{reservation}",
+    "Open reservations past their expire time: counted up to 10,000.",
+);
+const LAG: Described = described(
+    "earmark.reservations.expiry_lag",
+    "s",
+    "How long the oldest overdue reservation is overdue; 0 without any.",
+);
+
+impl SampledReservations {
+    /// Serves the samples of one kind of reservations.
+    pub(crate) fn served_as(kind: &'static str) -> Arc<Self> {
+        let samples = Arc::<Self>::default();
+        let gauges: [(Described, fn(ReservationSample) -> f64); 3] = [
+            (OPEN, |sample| sample.open),
+            (OVERDUE, |sample| sample.overdue),
+            (LAG, |sample| sample.lag.as_secs_f64()),
+        ];
+        for (gauge, of) in gauges {
+            let samples = Arc::downgrade(&samples);
+            gauge.read_by([("kind", kind)], move || {
+                samples.upgrade()?.recent().map(of)
+            });
+        }
+        samples
+    }
+
+    /// Replaces the last sample.
+    pub(crate) fn set(&self, sample: ReservationSample) {
+        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        *last = Some((Instant::now(), sample));
+    }
+
+    fn recent(&self) -> Option<ReservationSample> {
+        let last = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (taken, sample) = last?;
+        (taken.elapsed() < SAMPLE_AGE_MAX).then_some(sample)
+    }
+}
