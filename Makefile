@@ -32,11 +32,13 @@ test: ## run all tests, by nextest if it is installed (ARGS="name" picks some)
 		scripts/with-postgres $(CARGO) test --locked --workspace $(ARGS); \
 	fi
 
-check-real: ## check each crate alone, generate clients in Go, Java, Python and TypeScript, run the examples, and serve behind a pooler
+check-real: ## check each crate alone, generate clients in Go, Java, Python and TypeScript, run the examples, serve behind a pooler, restore a backup, and replace servers under load
 	@scripts/check-crates
 	@scripts/check-generators
 	@scripts/check-examples
 	@scripts/check-poolers
+	@scripts/check-recovery
+	@scripts/check-upgrade
 
 soak: ## hold a release build against the model for a million random commands (EARMARK_SOAK_COMMANDS, EARMARK_MODEL_SEED)
 	@scripts/with-postgres $(CARGO) test --locked --release --test it -- --ignored --exact --nocapture \
