@@ -7,7 +7,6 @@ import shutil
 import sys
 import time
 
-from google.protobuf.timestamp_pb2 import Timestamp
 
 import paths
 from load import Parties, Writers, allocation_grpc
@@ -15,6 +14,7 @@ from postgres import Cluster, Workspace
 from server import Issuer, Server, migrate, verify
 
 import grpc
+from google.protobuf.timestamp_pb2 import Timestamp
 
 CALLERS = 8
 # How long the reservations last that expire while the ledger is down.

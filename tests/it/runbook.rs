@@ -17,9 +17,7 @@ fn section(heading: &str) -> &'static str {
 /// The headings of the third level, which the hosting platforms give anchors of the same letters in lower case.
 fn entries(section: &str) -> Vec<&str> {
     let lines = section.lines();
-    lines
-        .filter_map(|line| line.strip_prefix("### "))
-        .collect()
+    lines.filter_map(|line| line.strip_prefix("### ")).collect()
 }
 
 /// An alert of a file of rules.
@@ -78,7 +76,9 @@ fn every_alert_entry_says_what_it_means_and_what_to_do() {
 
 #[test]
 fn every_reason_has_one_runbook_entry() {
-    let rows = section("Reasons").lines().filter(|line| line.starts_with("| `"));
+    let rows = section("Reasons")
+        .lines()
+        .filter(|line| line.starts_with("| `"));
     let first_cells = rows.filter_map(|row| row.split(" | ").next());
     let mut listed: Vec<&str> = first_cells
         .flat_map(|cell| cell.split('`').skip(1).step_by(2))

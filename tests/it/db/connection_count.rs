@@ -60,5 +60,4 @@ async fn a_server_opens_no_more_connections_than_documented() {
     let documented = pool + BESIDE + writers + VERIFICATIONS;
     assert!(most <= documented, "{most} of {documented}");
     assert!(most >= pool + writers, "{most}: the lanes were not filled");
-    println!("{most} connections of at most {documented}");
 }

@@ -33,7 +33,9 @@ fn has_prepared_statements() -> bool {
     let output = Command::new(program()).arg("--version").output();
     let text = String::from_utf8(output.expect("scripts/fetch pgbouncer-trixie").stdout);
     let text = text.expect("a version");
-    let minor = text.strip_prefix("PgBouncer 1.").and_then(|rest| rest.split('.').next());
+    let minor = text
+        .strip_prefix("PgBouncer 1.")
+        .and_then(|rest| rest.split('.').next());
     let minor: u32 = minor.and_then(|minor| minor.parse().ok()).expect(&text);
     minor >= 21
 }
