@@ -7,7 +7,8 @@
 use std::time::Duration;
 
 use tokio::time::{sleep, timeout};
-use tokio_postgres::{Client, SimpleQueryMessage};
+use tokio_postgres::{Client, Row, SimpleQueryMessage};
+use uuid::Uuid;
 
 use crate::db::connect::{ConnectError, Connector};
 use crate::db::error_text::text_of;
@@ -46,7 +47,13 @@ async fn looks(one: &Client, other: &Client) -> Option<Sharing> {
     let mut last = None;
     for _ in 0..LOOKS {
         // On the connection that was used last, so that the other client's transaction gets that one.
-        let prepared = one.prepare("SELECT pg_backend_pid()").await.ok()?;
+        // The name of a prepared statement may be in use on a shared session, by a process that used the pooler before.
+        let nonce = Uuid::new_v4().to_string();
+        let prepared = match one.prepare(&format!("SELECT '{nonce}'")).await {
+            Ok(prepared) => prepared,
+            Err(error) if is_unknown(&error) => return Some(Sharing::Breaks),
+            Err(_) => return None,
+        };
         let own = first_value(one, "SELECT pg_backend_pid()").await?;
         let begun = other.simple_query("BEGIN; SELECT pg_backend_pid()").await;
         if matches!(&begun, Err(error) if refuses_transactions(error)) {
@@ -57,7 +64,12 @@ async fn looks(one: &Client, other: &Client) -> Option<Sharing> {
         if is_taken || last.is_some_and(|last| last != own) {
             found = Sharing::SharedPrepared;
             let answered = timeout(ANSWER_MAX, one.query(&prepared, &[])).await;
-            if matches!(answered, Ok(Err(error)) if is_unknown(&error)) {
+            let is_broken = match &answered {
+                Ok(Ok(rows)) => !has_value(rows, &nonce),
+                Ok(Err(error)) => is_unknown(error),
+                Err(_) => false,
+            };
+            if is_broken {
                 return Some(Sharing::Breaks);
             }
             if is_taken {
@@ -90,6 +102,12 @@ async fn commits_to_disk(connector: &Connector) -> bool {
     };
     let setting = first_value(&client, sql).await;
     setting.is_some_and(|setting| ["on", "remote_apply"].contains(&setting.as_str()))
+}
+
+/// Whether a prepared statement has answered what it was prepared for, and not what another of its name does.
+fn has_value(rows: &[Row], value: &str) -> bool {
+    let found = rows.first().map(|row| row.try_get::<_, &str>(0));
+    matches!(found, Some(Ok(found)) if found == value)
 }
 
 /// Whether the prepared statement is not there, or is another one.

@@ -59,7 +59,7 @@ fn every_alert_has_a_runbook_entry() {
     let entries = entries(section("Alerts"));
     assert_eq!(named, entries.into_iter().collect());
     for alert in &alerts {
-        let anchor = format!("/docs/runbook.md#{}", alert.name.to_lowercase());
+        let anchor = format!("docs/runbook.md#{}", alert.name.to_lowercase());
         let url = alert.runbook_url.as_deref().unwrap_or_default();
         assert!(url.ends_with(&anchor), "{alert:?} has to lead to {anchor}");
     }
