@@ -27,6 +27,8 @@ def generate_client() -> None:
     )
 
 
+# The handlers that gRPC has for fork() crash children which are started while calls are made.
+os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "0"
 generate_client()
 
 

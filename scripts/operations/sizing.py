@@ -52,16 +52,17 @@ class Measured:
             return
         changes = [after - before for after, before in zip(self._look(), self.before)]
         seconds, self.wal, transactions, self.server, self.postgres = changes
+        self.transactions = max(transactions, 1)
         self.rate = self.items / seconds
-        self.batch = self.items / max(transactions, 1)
         sizes = self.lab.sizes()
         self.bytes = {table: sizes[table] - self.sizes[table] for table in sizes if sizes[table] != self.sizes[table]}
 
     def costs(self) -> str:
         micros = [round(value / self.items * 1e6) for value in (self.server, self.postgres)]
+        written = f"{self.items / self.transactions:.1f} a transaction, WAL {self.wal / self.items:,.0f} bytes, "
         return (
-            f"{self.rate:,.0f}/s, {self.batch:.1f} a transaction, WAL {self.wal / self.items:,.0f} bytes,"
-            f" processor time: server {micros[0]} µs, Postgres {micros[1]} µs"
+            f"{self.rate:,.0f}/s, {written if self.wal > self.items else ''}"
+            f"processor time: server {micros[0]} µs, Postgres {micros[1]} µs"
         )
 
     def space(self) -> str:
@@ -152,7 +153,7 @@ def records(lab: Lab) -> list[str]:
 
     with Measured(lab, 10000) as measured:
         lab.run(ids[:10000], clear)
-    say(f"its clearing: {measured.space()}")
+    say(f"its clearing: {measured.space()}; {measured.costs()}")
     return ids
 
 
@@ -180,7 +181,7 @@ def buckets(lab: Lab) -> None:
     ]:
         with Measured(lab, count) as measured:
             lab.run(range(count), call)
-        say(f"{what}: {measured.space()}")
+        say(f"{what}: {measured.space()}; {measured.costs()}")
 
 
 def calls(lab: Lab, ids: list[str]) -> None:

@@ -58,7 +58,6 @@ async fn a_server_opens_no_more_connections_than_documented() {
     let (most, _) = tokio::join!(count, join_all(calls));
 
     let documented = pool + BESIDE + writers + VERIFICATIONS;
-    println!("{most} connections");
     assert!(most <= documented, "{most} of {documented}");
     assert!(most >= pool + writers, "{most}: the lanes were not filled");
 }
