@@ -34,13 +34,15 @@ test: ## run all tests, by nextest if it is installed (ARGS="name" picks some)
 		scripts/with-postgres $(CARGO) test --locked --workspace $(ARGS); \
 	fi
 
-check-real: ## check each crate alone, generate clients in Go, Java, Python and TypeScript, run the examples, serve behind a pooler and under attack, and let a Prometheus raise an alert
+check-real: ## try the server with real parts: foreign clients, poolers, Prometheus, a backup, replaced servers, attackers
 	@scripts/check-crates
 	@scripts/check-generators
 	@scripts/check-examples
 	@scripts/check-poolers
 	@scripts/with-postgres $(CARGO) test --locked --package earmark-attack --test short -- --ignored
 	@scripts/check-prometheus
+	@scripts/check-recovery
+	@scripts/check-upgrade
 
 soak: ## hold a release build against the model for a million random commands (EARMARK_SOAK_COMMANDS, EARMARK_MODEL_SEED)
 	@scripts/with-postgres $(CARGO) test --locked --release --test it -- --ignored --exact --nocapture \

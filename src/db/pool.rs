@@ -397,6 +397,7 @@ async fn find(
         let is_traced = traced.is_some();
         if let Some(span) = traced {
             statement_spans::start(&mut connection.client, span);
+        }
         if let Some((counters, begun)) = counted {
             counters.waited(begun.elapsed());
         }

@@ -1,12 +1,14 @@
 //! Finds out whether a pooler stands between the server and its database, and shares a session among clients.
 //!
 //! In transaction mode a pooler sends each transaction of a client to whatever connection is free. What was prepared on one
-//! is unknown on another, unless the pooler prepares it there too; and settings of a session hold by chance.
+//! is unknown on another, unless the pooler prepares it there too; and settings of a session hold by chance. In statement
+//! mode it refuses transactions.
 
 use std::time::Duration;
 
 use tokio::time::{sleep, timeout};
-use tokio_postgres::{Client, SimpleQueryMessage};
+use tokio_postgres::{Client, Row, SimpleQueryMessage};
+use uuid::Uuid;
 
 use crate::db::connect::{ConnectError, Connector};
 use crate::db::error_text::text_of;
@@ -26,6 +28,8 @@ pub enum Sharing {
     SharedPrepared,
     /// Sessions are shared, and what is prepared on one is unknown on another.
     Breaks,
+    /// Each statement may go to another session, so that there are no transactions of several statements.
+    NoTransactions,
 }
 
 /// Finds out how sessions are shared, by two connections. `None` if the database stopped to answer meanwhile.
@@ -43,14 +47,29 @@ async fn looks(one: &Client, other: &Client) -> Option<Sharing> {
     let mut last = None;
     for _ in 0..LOOKS {
         // On the connection that was used last, so that the other client's transaction gets that one.
-        let prepared = one.prepare("SELECT pg_backend_pid()").await.ok()?;
+        // The name of a prepared statement may be in use on a shared session, by a process that used the pooler before.
+        let nonce = Uuid::new_v4().to_string();
+        let prepared = match one.prepare(&format!("SELECT '{nonce}'")).await {
+            Ok(prepared) => prepared,
+            Err(error) if is_unknown(&error) => return Some(Sharing::Breaks),
+            Err(_) => return None,
+        };
         let own = first_value(one, "SELECT pg_backend_pid()").await?;
-        let taken = first_value(other, "BEGIN; SELECT pg_backend_pid()").await?;
+        let begun = other.simple_query("BEGIN; SELECT pg_backend_pid()").await;
+        if matches!(&begun, Err(error) if refuses_transactions(error)) {
+            return Some(Sharing::NoTransactions);
+        }
+        let taken = value_of(&begun.ok()?)?;
         let is_taken = taken == own;
         if is_taken || last.is_some_and(|last| last != own) {
             found = Sharing::SharedPrepared;
             let answered = timeout(ANSWER_MAX, one.query(&prepared, &[])).await;
-            if matches!(answered, Ok(Err(error)) if is_unknown(&error)) {
+            let is_broken = match &answered {
+                Ok(Ok(rows)) => !has_value(rows, &nonce),
+                Ok(Err(error)) => is_unknown(error),
+                Err(_) => false,
+            };
+            if is_broken {
                 return Some(Sharing::Breaks);
             }
             if is_taken {
@@ -65,8 +84,11 @@ async fn looks(one: &Client, other: &Client) -> Option<Sharing> {
 
 /// The first value of the answer, such as the number of the process that answers.
 async fn first_value(client: &Client, sql: &str) -> Option<String> {
-    let answered = client.simple_query(sql).await.ok()?;
-    answered.iter().find_map(|message| match message {
+    value_of(&client.simple_query(sql).await.ok()?)
+}
+
+fn value_of(answer: &[SimpleQueryMessage]) -> Option<String> {
+    answer.iter().find_map(|message| match message {
         SimpleQueryMessage::Row(row) => row.get(0).map(str::to_owned),
         _ => None,
     })
@@ -82,10 +104,21 @@ async fn commits_to_disk(connector: &Connector) -> bool {
     setting.is_some_and(|setting| ["on", "remote_apply"].contains(&setting.as_str()))
 }
 
+/// Whether a prepared statement has answered what it was prepared for, and not what another of its name does.
+fn has_value(rows: &[Row], value: &str) -> bool {
+    let found = rows.first().map(|row| row.try_get::<_, &str>(0));
+    matches!(found, Some(Ok(found)) if found == value)
+}
+
 /// Whether the prepared statement is not there, or is another one.
 fn is_unknown(error: &tokio_postgres::Error) -> bool {
     let text = text_of(error);
     text.contains("prepared statement") || text.contains("bind message")
+}
+
+/// Whether a pooler in statement mode has ended the connection because of a BEGIN: PgBouncer has this text.
+fn refuses_transactions(error: &tokio_postgres::Error) -> bool {
+    text_of(error).contains("statement pooling mode")
 }
 
 /// Waits for the database, and returns why its pooler cannot be used; never returns if it can. Warns of one that can be used
@@ -94,8 +127,12 @@ pub async fn refusal(connector: Connector) -> &'static str {
     loop {
         match sharing(&connector).await {
             Ok(Some(Sharing::Breaks)) => {
-                return "a pooler between this server and PostgreSQL shares sessions (transaction or statement mode) and loses \
-                        prepared statements: use session mode, or PgBouncer from 1.21 on with max_prepared_statements";
+                return "a pooler between this server and PostgreSQL shares sessions (transaction mode) and loses prepared \
+                        statements: use session mode, or PgBouncer from 1.21 on with max_prepared_statements";
+            }
+            Ok(Some(Sharing::NoTransactions)) => {
+                return "a pooler between this server and PostgreSQL refuses transactions (statement mode): use session mode, or \
+                        transaction mode of PgBouncer from 1.21 on with max_prepared_statements";
             }
             Ok(Some(Sharing::SharedPrepared)) if !commits_to_disk(&connector).await => {
                 return "a pooler between this server and PostgreSQL shares sessions (transaction mode), and theirs do not wait \

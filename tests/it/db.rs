@@ -1,3 +1,4 @@
+mod connection_count;
 mod faults;
 mod lanes;
 mod migrations;

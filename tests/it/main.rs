@@ -44,6 +44,8 @@ mod model;
 mod network;
 /// Pages of every list: by token and by number they add up to the list, however large its records are.
 mod pages;
+/// The runbook: an entry for each alert and each reason.
+mod runbook;
 /// The rules of the database schema and of the source tree.
 mod schema;
 /// The server around the services: layers, health, reflection, shutdown.

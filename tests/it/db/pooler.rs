@@ -1,6 +1,7 @@
-//! A real PgBouncer between server and database, in each of its modes. `scripts/check-poolers` fetches it and runs what is
-//! ignored here.
+//! A real PgBouncer between server and database, in each of its modes. `scripts/check-poolers` fetches several versions, and
+//! runs with each what is ignored here.
 
+use std::env;
 use std::fs;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -21,7 +22,30 @@ use crate::support::locks::session;
 use crate::support::process::{Started, earmark};
 
 fn program() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("target/tools/bin/pgbouncer")
+    let named = env::var_os("EARMARK_PGBOUNCER").map(PathBuf::from);
+    named.unwrap_or_else(|| {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("target/tools/bin/pgbouncer-trixie")
+    })
+}
+
+/// Whether this version can keep prepared statements in transaction mode. Earlier ones refuse to start with the setting.
+fn has_prepared_statements() -> bool {
+    let output = Command::new(program()).arg("--version").output();
+    let text = String::from_utf8(output.expect("scripts/fetch pgbouncer-trixie").stdout);
+    let text = text.expect("a version");
+    let minor = text
+        .strip_prefix("PgBouncer 1.")
+        .and_then(|rest| rest.split('.').next());
+    let minor: u32 = minor.and_then(|minor| minor.parse().ok()).expect(&text);
+    minor >= 21
+}
+
+/// The setting that keeps so many prepared statements, in versions that have it.
+fn prepared_statements(max: u32) -> String {
+    match has_prepared_statements() {
+        true => format!("max_prepared_statements = {max}"),
+        false => String::new(),
+    }
 }
 
 /// A running PgBouncer; ended when dropped.
@@ -71,7 +95,7 @@ impl Pooler {
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
-            .expect("scripts/fetch pgbouncer");
+            .expect("scripts/fetch pgbouncer-trixie");
         let url = format!("postgres://earmark@127.0.0.1:{port}/shelf?sslmode=disable");
         let begun = Instant::now();
         while Connector::new(&url)
@@ -127,14 +151,13 @@ async fn a_direct_connection_is_its_own_session() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs scripts/fetch pgbouncer; scripts/check-poolers runs it"]
+#[ignore = "needs a pgbouncer; scripts/check-poolers runs it"]
 async fn session_mode_works() {
     let own = own_cluster().await;
     let _url = own.database("shelf").await;
     for prepared in [0, 200] {
-        let settings = format!(
-            "pool_mode = session\ndefault_pool_size = 90\nmax_prepared_statements = {prepared}"
-        );
+        let prepared = prepared_statements(prepared);
+        let settings = format!("pool_mode = session\ndefault_pool_size = 90\n{prepared}");
         let pooler = Pooler::start(&own, &settings).await;
         assert_eq!(pooler.sharing().await, Some(Sharing::Own));
         let earmark = Earmark::start_on(&pooler.url, Setup::default()).await;
@@ -150,12 +173,13 @@ async fn session_mode_works() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs scripts/fetch pgbouncer; scripts/check-poolers runs it"]
+#[ignore = "needs a pgbouncer; scripts/check-poolers runs it"]
 async fn transaction_mode_that_breaks_prepared_statements_is_refused() {
     let own = own_cluster().await;
     let _url = own.database("shelf").await;
-    let settings = "pool_mode = transaction\ndefault_pool_size = 20\nmax_prepared_statements = 0";
-    let pooler = Pooler::start(&own, settings).await;
+    let prepared = prepared_statements(0);
+    let settings = format!("pool_mode = transaction\ndefault_pool_size = 20\n{prepared}");
+    let pooler = Pooler::start(&own, &settings).await;
     for _ in 0..5 {
         assert_eq!(pooler.sharing().await, Some(Sharing::Breaks));
     }
@@ -166,8 +190,11 @@ async fn transaction_mode_that_breaks_prepared_statements_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs scripts/fetch pgbouncer; scripts/check-poolers runs it"]
+#[ignore = "needs a pgbouncer; scripts/check-poolers runs it"]
 async fn transaction_mode_that_keeps_prepared_statements_works() {
+    if !has_prepared_statements() {
+        return;
+    }
     let own = own_cluster().await;
     let url = own.database("shelf").await;
     let settings = "pool_mode = transaction\ndefault_pool_size = 20\nmax_prepared_statements = 200";
@@ -190,5 +217,21 @@ async fn transaction_mode_that_keeps_prepared_statements_works() {
     let (code, log) = served(&again.url).await;
     assert_eq!(code, Some(2), "{log}");
     assert!(log.contains("synchronous_commit"), "{log}");
+    own.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a pgbouncer; scripts/check-poolers runs it"]
+async fn statement_mode_is_refused() {
+    let own = own_cluster().await;
+    let _url = own.database("shelf").await;
+    for prepared in [0, 200] {
+        let prepared = prepared_statements(prepared);
+        let settings = format!("pool_mode = statement\ndefault_pool_size = 20\n{prepared}");
+        let pooler = Pooler::start(&own, &settings).await;
+        let (code, log) = served(&pooler.url).await;
+        assert_eq!(code, Some(2), "{log}");
+        assert!(log.contains("statement mode"), "{log}");
+    }
     own.stop().await;
 }
