@@ -66,8 +66,8 @@ fn candidates(name: &str, schema: &Value, folder: &Folder) -> Vec<Candidate> {
             }
             // Of a default, the number: 5s becomes 6s, 64MiB becomes 65MiB.
             let default = default.as_str().unwrap_or_default();
-            let digits = default.rsplit(|it: char| !it.is_ascii_digit());
-            let number = digits.filter(|it| !it.is_empty()).next().unwrap_or("none");
+            let mut digits = default.rsplit(|it: char| !it.is_ascii_digit());
+            let number = digits.find(|it| !it.is_empty()).unwrap_or("none");
             let bumped = (1..=3).filter_map(|more| {
                 let bumped = number.parse::<u64>().ok()? + more;
                 let at = default.rfind(number)?;

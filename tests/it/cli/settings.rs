@@ -62,83 +62,85 @@ fn refusal(output: &Output) -> String {
     text(&output.stderr)
 }
 
+/// Contents of a file, and what the error says of them: from the line's number on, if it begins with one.
+const WRONG: &[(&str, &str)] = &[
+    (
+        "pool_size = 16",
+        "1: no setting `pool_size`: did you mean `pool-size`?",
+    ),
+    (
+        "\n[serve]\npool-sizes = 16",
+        "3: no setting `pool-sizes`: did you mean `pool-size`?",
+    ),
+    (
+        "[server]\npool-size = 16",
+        "1: no command `server`: did you mean [serve]?",
+    ),
+    (
+        "[serve]\ngrant = \"r\"",
+        "2: `grant` is no setting of serve: it belongs at the top of the file, or in [migrate]",
+    ),
+    (
+        "serve = 1",
+        "1: `serve` is a command: its settings are in a table [serve]",
+    ),
+    (
+        "colour = 1",
+        "its keys are the flags that `earmark <command> --help` lists",
+    ),
+    ("config = \"other.toml\"", "1: `config` names this file"),
+    (
+        "pool-size = \"16\"",
+        "1: pool-size: must be a whole number, such as 16, got the text \"16\"",
+    ),
+    ("pool-size = 7", "1: pool-size: 7 is not in 8..=1000"),
+    (
+        "pool-size = 1.5",
+        "1: pool-size: must be a whole number, such as 16, got the number 1.5",
+    ),
+    (
+        "pool-size = 99999999999999999999",
+        "1: pool-size: number too large to fit in target type, got \"99999999999999999999\"",
+    ),
+    (
+        "drain = 25",
+        "1: drain: must be a text in quotes, such as \"25s\", got the number 25",
+    ),
+    ("drain = \"25\"", "1: drain: time unit needed"),
+    (
+        "call-max = \"25h\"",
+        "1: call-max: must be from 100ms to 24h, got \"25h\"",
+    ),
+    (
+        "reflection = \"yes\"",
+        "1: reflection: must be true or false, such as true, got the text \"yes\"",
+    ),
+    (
+        "log-format = \"xml\"",
+        "1: log-format: must be one of auto, text, json, got \"xml\"",
+    ),
+    ("log = \"a=b=c\"", "1: log: "),
+    (
+        "claim-scope = \"scp\"",
+        "1: claim-scope: must be an array, each element a text in quotes, such as [\"scope\"]",
+    ),
+    (
+        "claim-scope = [\"a,b\"]",
+        "1: claim-scope: a value must not contain ','",
+    ),
+    ("database-url = \"\"", "1: database-url: must not be empty"),
+    (
+        "listen = []",
+        "1: listen: must be a text in quotes, such as \"127.0.0.1:50051\", got an array",
+    ),
+    ("listen = \"a\"\nlisten = \"b\"", ":2: duplicate key"),
+    ("drain = ", ":1: "),
+];
+
 #[test]
 fn what_is_wrong_in_the_file_is_named_with_its_line() {
-    let cases = [
-        (
-            "pool_size = 16",
-            "1: no setting `pool_size`: did you mean `pool-size`?",
-        ),
-        (
-            "\n[serve]\npool-sizes = 16",
-            "3: no setting `pool-sizes`: did you mean `pool-size`?",
-        ),
-        (
-            "[server]\npool-size = 16",
-            "1: no command `server`: did you mean [serve]?",
-        ),
-        (
-            "[serve]\ngrant = \"r\"",
-            "2: `grant` is no setting of serve: it belongs at the top of the file, or in [migrate]",
-        ),
-        (
-            "serve = 1",
-            "1: `serve` is a command: its settings are in a table [serve]",
-        ),
-        (
-            "colour = 1",
-            "its keys are the flags that `earmark <command> --help` lists",
-        ),
-        ("config = \"other.toml\"", "1: `config` names this file"),
-        (
-            "pool-size = \"16\"",
-            "1: pool-size: must be a whole number, such as 16, got the text \"16\"",
-        ),
-        ("pool-size = 7", "1: pool-size: 7 is not in 8..=1000"),
-        (
-            "pool-size = 1.5",
-            "1: pool-size: must be a whole number, such as 16, got the number 1.5",
-        ),
-        (
-            "pool-size = 99999999999999999999",
-            "1: pool-size: number too large to fit in target type, got \"99999999999999999999\"",
-        ),
-        (
-            "drain = 25",
-            "1: drain: must be a text in quotes, such as \"25s\", got the number 25",
-        ),
-        ("drain = \"25\"", "1: drain: time unit needed"),
-        (
-            "call-max = \"25h\"",
-            "1: call-max: must be from 100ms to 24h, got \"25h\"",
-        ),
-        (
-            "reflection = \"yes\"",
-            "1: reflection: must be true or false, such as true, got the text \"yes\"",
-        ),
-        (
-            "log-format = \"xml\"",
-            "1: log-format: must be one of auto, text, json, got \"xml\"",
-        ),
-        ("log = \"a=b=c\"", "1: log: "),
-        (
-            "claim-scope = \"scp\"",
-            "1: claim-scope: must be an array, each element a text in quotes, such as [\"scope\"]",
-        ),
-        (
-            "claim-scope = [\"a,b\"]",
-            "1: claim-scope: a value must not contain ','",
-        ),
-        ("database-url = \"\"", "1: database-url: must not be empty"),
-        (
-            "listen = []",
-            "1: listen: must be a text in quotes, such as \"127.0.0.1:50051\", got an array",
-        ),
-        ("listen = \"a\"\nlisten = \"b\"", ":2: duplicate key"),
-        ("drain = ", ":1: "),
-    ];
     let folder = Folder::new("");
-    for (content, expected) in cases {
+    for &(content, expected) in WRONG {
         folder.write("earmark.toml", content);
         let why = refusal(&run(&mut folder.earmark(&["config"])));
         let expected = match expected.strip_prefix(':') {
