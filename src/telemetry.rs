@@ -37,7 +37,7 @@ impl LogFilter {
         }
     }
 
-    /// Replaces the filter.
+    /// Replaces the filter, for all that is logged from now on.
     ///
     /// # Errors
     /// The text is no filter, or the process has another logger by now.

@@ -17,8 +17,8 @@ use thiserror::Error;
 use crate::settings::file::{ConfigFile, ConfigFileError};
 use crate::settings::setting::{CONFIG, CommandSettings, SHOWING, SHOWN, Setting, settings_of};
 
-/// The command that a bad file does not stop: it is a server's probe, and whoever edits the file must not thereby have the
-/// server restarted.
+/// The command that a bad file does not stop: it is a server's probe, and an error in the file must not lead to a restart
+/// of a server that works.
 const PROBE: &str = "healthcheck";
 
 /// Where a value comes from. A later one replaces an earlier one.

@@ -31,7 +31,7 @@ pub(super) enum ValueForm {
 pub(crate) struct Setting {
     /// The long flag without its dashes, which is also the key in the file.
     pub(crate) name: String,
-    /// Its environment variable.
+    /// The name of its environment variable.
     pub(crate) variable: String,
     pub(super) form: ValueForm,
     /// Whether it has several values, which the file has in an array.

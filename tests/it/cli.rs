@@ -1,6 +1,7 @@
 //! The binary itself, started as a user would.
 
 mod issuer;
+mod precedence;
 mod reload;
 mod settings;
 mod shown;
