@@ -113,7 +113,7 @@ const fn write(path: &'static str, scopes: &'static [Scope]) -> Rpc {
 }
 
 /// Every RPC but those of health and reflection, which need no token.
-pub const RPCS: &[Rpc] = &[
+pub static RPCS: &[Rpc] = &[
     write(
         "/earmark.allocation.v1.AllocationService/CreateAllocation",
         WRITE,

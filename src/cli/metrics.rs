@@ -8,8 +8,8 @@ use crate::config::TelemetryArgs;
 use crate::server::ClosingHook;
 use crate::telemetry::{metrics_endpoint, metrics_export};
 
-/// Starts to collect metrics, to serve and to push them, as far as the settings ask for it. The result ends that, after the
-/// last call.
+/// Starts to collect metrics, to serve and to push them, as far as the settings ask for it. The result ends all of that once
+/// the last call has ended.
 ///
 /// # Errors
 /// The address cannot be listened on, or the collector's URL cannot be used.

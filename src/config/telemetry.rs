@@ -45,8 +45,8 @@ impl TelemetryArgs {
     /// The collector, if there is one.
     ///
     /// # Errors
-    /// `OTEL_EXPORTER_OTLP_ENDPOINT` counts, and is no URL of a collector; or `OTEL_EXPORTER_OTLP_PROTOCOL` asks for another
-    /// protocol than gRPC.
+    /// `OTEL_EXPORTER_OTLP_ENDPOINT` counts, and is no URL of a collector; or `OTEL_EXPORTER_OTLP_PROTOCOL` asks for a
+    /// protocol other than gRPC.
     pub(crate) fn endpoint(&self) -> Result<Option<String>, String> {
         let of_environment = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
         let endpoint = match &self.otlp_endpoint {

@@ -17,7 +17,7 @@ use crate::limits::{
     COALESCED_JOIN_MIN, COALESCED_JOIN_WAIT_MAX, COALESCED_PRINCIPAL_MAX, COALESCED_QUEUE_MAX,
     COALESCED_READS_MAX, COALESCED_STATEMENTS_MAX, READ_BY_KEY_MAX,
 };
-use crate::metrics::lanes::{self, Lane};
+use crate::metrics::lanes::{self, DatabaseLane};
 use crate::trace::{self, WaitSpan};
 use crate::turns::FairQueue;
 use crate::types::principal::Principal;
@@ -81,7 +81,7 @@ impl<K, V> PendingReads<K, V> {
         drop(waiting);
         let now = Instant::now();
         for read in &taken {
-            Lane::ById.counters().waited(now - read.since);
+            DatabaseLane::ById.counters().waited(now - read.since);
         }
         taken
     }
@@ -154,7 +154,7 @@ impl<K: Send + Sync + 'static, V: Send + 'static> Coalescer<K, V> {
             let is_full = waiting.len() >= COALESCED_QUEUE_MAX
                 || waiting.len_of(&principal) >= COALESCED_PRINCIPAL_MAX;
             if is_full {
-                Lane::ById.counters().refused();
+                DatabaseLane::ById.counters().refused();
                 return Err(Error::Overloaded);
             }
             let since = Instant::now();

@@ -21,7 +21,7 @@ use crate::error::{Error, Outcome, Result};
 use crate::limits::{
     DB_CHECKOUT_MAX, DB_CHECKOUTS_WAITING_MAX, DB_STATEMENT_GRACE, DB_STATEMENT_MAX,
 };
-use crate::metrics::lanes::{Lane, LaneCounters, LaneState};
+use crate::metrics::lanes::{DatabaseLane, LaneCounters, LaneState};
 use crate::trace;
 use crate::turns::{ShareOfTurns, TooManyWait, Turns};
 use crate::types::principal::Principal;
@@ -270,9 +270,9 @@ impl Pool {
     /// Counts what waits and what is refused here as that of this lane. Reads by id wait in a queue of their own, which counts
     /// them, before they come here.
     #[must_use]
-    pub(super) fn counted_as(self, lane: Lane) -> Self {
+    pub(super) fn counted_as(self, lane: DatabaseLane) -> Self {
         lane.watch(&self.lane, PoolLane::state);
-        if lane != Lane::ById {
+        if lane != DatabaseLane::ById {
             _ = self.lane.counters.set(lane.counters());
         }
         self

@@ -10,7 +10,7 @@ use crate::limits::{
     COALESCED_CONNECTIONS_MAX, DB_LANE_CONNECTIONS_MIN, READ_BY_KEY_MAX, READ_HEDGE_AFTER,
     READ_LIST_MAX, READ_SEARCH_MAX, SEARCH_HEDGE_AFTER,
 };
-use crate::metrics::lanes::Lane;
+use crate::metrics::lanes::DatabaseLane;
 use crate::turns::ShareOfTurns;
 use crate::types::read_class::ReadClass;
 
@@ -119,11 +119,11 @@ impl Pools {
                 &by_id,
                 pulse.clone(),
             )
-            .counted_as(Lane::ById),
-            by_key: open(by_key).counted_as(Lane::ByKey),
-            list: open(list).counted_as(Lane::List),
-            search: open(search).counted_as(Lane::Search),
-            records: open(records).counted_as(Lane::Records),
+            .counted_as(DatabaseLane::ById),
+            by_key: open(by_key).counted_as(DatabaseLane::ByKey),
+            list: open(list).counted_as(DatabaseLane::List),
+            search: open(search).counted_as(DatabaseLane::Search),
+            records: open(records).counted_as(DatabaseLane::Records),
         }
     }
 

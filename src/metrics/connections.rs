@@ -4,7 +4,7 @@ use std::sync::{Arc, LazyLock};
 
 use opentelemetry::metrics::BoundCounter;
 
-use crate::metrics::instrument::{Described, bound, described};
+use crate::metrics::instrument::{MetricDescription, bound, described};
 
 /// Why a connection was closed, or not accepted, before its first call.
 #[derive(Clone, Copy, Debug)]
@@ -34,12 +34,12 @@ struct ConnectionCounters {
     refused: [BoundCounter<u64>; ConnectionRefusal::ALL.len()],
 }
 
-const OPEN: Described = described(
+const OPEN: MetricDescription = described(
     "earmark.connections.open",
     "{connection}",
     "Open connections of clients.",
 );
-const LIMIT: Described = described(
+const LIMIT: MetricDescription = described(
     "earmark.connections.limit",
     "{connection}",
     "The setting --connections-max.",

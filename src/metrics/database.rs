@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use opentelemetry::metrics::BoundCounter;
 
-use crate::metrics::instrument::{Described, as_number, bound, described};
+use crate::metrics::instrument::{MetricDescription, as_number, bound, described};
 
 /// What the monitor found at its last look.
 #[derive(Clone, Copy, Debug)]
@@ -14,17 +14,17 @@ pub(crate) struct DatabaseHealth {
     pub(crate) is_outdated: bool,
 }
 
-const UP: Described = described(
+const UP: MetricDescription = described(
     "earmark.database.up",
     "",
     "1 while the database answers, else 0.",
 );
-const READ_ONLY: Described = described(
+const READ_ONLY: MetricDescription = described(
     "earmark.database.read_only",
     "",
     "1 while the database answers but takes no writes.",
 );
-const OUTDATED: Described = described(
+const OUTDATED: MetricDescription = described(
     "earmark.database.schema_outdated",
     "",
     "1 while the database lacks migrations that this version needs.",
@@ -47,13 +47,11 @@ pub(crate) fn connect_failed() {
 /// Serves the state of the database; nothing while nobody has looked yet, or any more.
 pub(crate) fn watch(read: impl Fn() -> Option<DatabaseHealth> + Clone + Send + Sync + 'static) {
     LazyLock::force(&CONNECT_FAILURES);
-    let gauges: [(Described, fn(DatabaseHealth) -> bool); 3] = [
-        (UP, |health| health.answers),
-        (READ_ONLY, |health| health.is_read_only),
-        (OUTDATED, |health| health.is_outdated),
-    ];
-    for (gauge, of) in gauges {
+    let serve = |gauge: MetricDescription, of: fn(DatabaseHealth) -> bool| {
         let read = read.clone();
         gauge.read_by::<&str>([], move || read().map(|health| as_number(of(health))));
-    }
+    };
+    serve(UP, |health| health.answers);
+    serve(READ_ONLY, |health| health.is_read_only);
+    serve(OUTDATED, |health| health.is_outdated);
 }

@@ -7,12 +7,12 @@ use opentelemetry::metrics::BoundCounter;
 
 use crate::metrics::instrument::{bound, described};
 
-/// What is exported.
+/// A kind of telemetry that is sent to a collector.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Signal {
     /// Counted in exports, each of which has the state of all metrics.
     Metrics,
-    /// Counted in spans.
+    /// Counted in spans, each of which is sent once.
     Traces,
 }
 

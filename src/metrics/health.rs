@@ -1,8 +1,8 @@
 //! Health, as the gRPC health service reports it.
 
-use crate::metrics::instrument::{Described, as_number, described};
+use crate::metrics::instrument::{MetricDescription, as_number, described};
 
-const SERVING: Described = described(
+const SERVING: MetricDescription = described(
     "earmark.health.serving",
     "",
     "1 while the health service reports SERVING under this name, else 0.",

@@ -20,7 +20,7 @@ pub(super) type Labels<'a> = &'a [(&'static str, &'static str)];
 
 /// An instrument's name, its unit in UCUM, and what it means.
 #[derive(Clone, Copy)]
-pub(super) struct Described {
+pub(super) struct MetricDescription {
     name: &'static str,
     unit: &'static str,
     meaning: &'static str,
@@ -31,8 +31,8 @@ pub(super) const fn described(
     name: &'static str,
     unit: &'static str,
     meaning: &'static str,
-) -> Described {
-    Described {
+) -> MetricDescription {
+    MetricDescription {
         name,
         unit,
         meaning,
@@ -48,7 +48,7 @@ fn key_values(labels: Labels<'_>) -> Vec<KeyValue> {
     labels.iter().map(key_value).collect()
 }
 
-impl Described {
+impl MetricDescription {
     /// A counter, to be bound to labels.
     pub(super) fn counter(self) -> Counter<u64> {
         meter()
@@ -142,7 +142,7 @@ pub(super) fn attributes(labels: Labels<'_>) -> Vec<KeyValue> {
     key_values(labels)
 }
 
-/// 1 for true.
+/// The value of a gauge that says whether something is so: 1 for true, 0 for false.
 pub(super) fn as_number(is_true: bool) -> f64 {
     f64::from(u8::from(is_true))
 }

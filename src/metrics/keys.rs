@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use opentelemetry::metrics::BoundCounter;
 
-use crate::metrics::instrument::{Described, bound, described};
+use crate::metrics::instrument::{MetricDescription, bound, described};
 
-const AGE: Described = described(
+const AGE: MetricDescription = described(
     "earmark.jwks.age",
     "s",
     "Time since the issuer's keys were last read; absent before the first time.",
 );
-const AGE_LIMIT: Described = described(
+const AGE_LIMIT: MetricDescription = described(
     "earmark.jwks.age_limit",
     "s",
     "The settings --jwks-max-age (limit=fresh) and --jwks-stale-max (limit=stale).",

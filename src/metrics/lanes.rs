@@ -6,12 +6,11 @@ use std::time::Duration;
 
 use opentelemetry::metrics::{BoundCounter, BoundHistogram};
 
-use crate::metrics::instrument::{Described, attributes, bound, described};
+use crate::metrics::instrument::{MetricDescription, attributes, bound, described};
 
 /// A lane: its calls wait for each other, and for no others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Lane {
-    /// Reads by key.
+pub(crate) enum DatabaseLane {
     ByKey,
     /// Reads by id, which are joined into one statement.
     ById,
@@ -41,22 +40,22 @@ pub(crate) struct LaneCounters {
 /// Reads by id that wait for a statement, of all kinds of records together.
 static WAITING_BY_ID: AtomicUsize = AtomicUsize::new(0);
 
-const WAITING: Described = described(
+const WAITING: MetricDescription = described(
     "earmark.lane.waiting",
     "{call}",
     "Calls that wait for a connection of the lane; in the lane by_id for a statement.",
 );
-const IN_USE: Described = described(
+const IN_USE: MetricDescription = described(
     "earmark.lane.in_use",
     "{connection}",
     "Places of the lane that are taken, each with a connection.",
 );
-const LIMIT: Described = described(
+const LIMIT: MetricDescription = described(
     "earmark.lane.limit",
     "{connection}",
     "Places of the lane: the connections that it opens at most.",
 );
-const CONNECTIONS: Described = described(
+const CONNECTIONS: MetricDescription = described(
     "earmark.pool.connections",
     "{connection}",
     "Open connections of the lane's pool, by state: idle or used.",
@@ -75,17 +74,17 @@ static COUNTERS: LazyLock<Vec<LaneCounters>> = LazyLock::new(|| {
         "Calls refused with OVERLOADED because too many waited in the lane, or for too long.",
     )
     .counter();
-    let counters = |lane: Lane| {
+    let counters = |lane: DatabaseLane| {
         let labels = [("lane", lane.label())];
         LaneCounters {
             wait: wait.bind(&attributes(&labels)),
             refused: bound(&refused, &labels),
         }
     };
-    Lane::ALL.map(counters).into()
+    DatabaseLane::ALL.map(counters).into()
 });
 
-impl Lane {
+impl DatabaseLane {
     const ALL: [Self; 5] = [
         Self::ByKey,
         Self::ById,
@@ -116,15 +115,16 @@ impl Lane {
         read: fn(&T) -> LaneState,
     ) {
         LazyLock::force(&COUNTERS);
-        let gauge = |gauge: Described, state: Option<&'static str>, of: fn(LaneState) -> usize| {
-            let component = Arc::downgrade(component);
-            let labels = [("lane", self.label())];
-            let state = state.map(|state| ("state", state));
-            gauge.read_by(labels.into_iter().chain(state), move || {
-                let component = component.upgrade()?;
-                Some(of(read(&component)) as f64)
-            });
-        };
+        let gauge =
+            |gauge: MetricDescription, state: Option<&'static str>, of: fn(LaneState) -> usize| {
+                let component = Arc::downgrade(component);
+                let labels = [("lane", self.label())];
+                let state = state.map(|state| ("state", state));
+                gauge.read_by(labels.into_iter().chain(state), move || {
+                    let component = component.upgrade()?;
+                    Some(of(read(&component)) as f64)
+                });
+            };
         match self {
             Self::ById => gauge(WAITING, None, |_| WAITING_BY_ID.load(Ordering::Relaxed)),
             _ => gauge(WAITING, None, |state| state.waiting),
@@ -164,7 +164,7 @@ mod tests {
 
     #[test]
     fn each_lane_has_the_counters_at_its_number() {
-        for (place, lane) in Lane::ALL.into_iter().enumerate() {
+        for (place, lane) in DatabaseLane::ALL.into_iter().enumerate() {
             assert_eq!(lane as usize, place, "{lane:?}");
         }
     }

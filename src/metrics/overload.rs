@@ -4,10 +4,10 @@ use std::sync::{Arc, LazyLock};
 
 use opentelemetry::metrics::BoundCounter;
 
-use crate::metrics::instrument::{Described, bound, described};
+use crate::metrics::instrument::{MetricDescription, bound, described};
 
-/// Something that calls share. A call that finds none left is refused with OVERLOADED. The lanes to the database count
-/// for themselves.
+/// Something that calls share. A call that finds none left is refused with OVERLOADED. Calls that the lanes to the database
+/// refuse are counted there.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum SharedBound {
     Calls,
@@ -47,7 +47,7 @@ impl SharedBound {
     }
 
     /// What is used of it, and its limit; `None` where nobody needs them.
-    const fn gauges(self) -> Option<[Described; 2]> {
+    const fn gauges(self) -> Option<[MetricDescription; 2]> {
         match self {
             Self::Calls => Some([
                 described(

@@ -1,8 +1,8 @@
 //! The process itself: its version, and what it takes of the machine, under the names that Prometheus's clients use.
 
-use crate::metrics::instrument::{Described, described};
+use crate::metrics::instrument::{MetricDescription, described};
 
-const BUILD: Described = described(
+const BUILD: MetricDescription = described(
     "earmark.build.info",
     "",
     "1, with the program's version as label.",
@@ -20,23 +20,25 @@ mod linux {
     use procfs::process::{Process, Stat};
     use procfs::{WithCurrentSystemInfo, boot_time_secs, ticks_per_second};
 
-    use super::{Described, described};
+    use super::{MetricDescription, described};
 
-    const CPU: Described = described(
+    const CPU: MetricDescription = described(
         "process.cpu",
         "s",
         "Processor time, of users and of the system.",
     );
-    const RESIDENT: Described = described("process.resident_memory", "By", "Memory in use.");
-    const VIRTUAL: Described = described("process.virtual_memory", "By", "Memory in addresses.");
-    const OPEN_FDS: Described = described("process.open_fds", "", "Open file descriptors.");
-    const MAX_FDS: Described = described(
+    const RESIDENT: MetricDescription =
+        described("process.resident_memory", "By", "Memory in use.");
+    const VIRTUAL: MetricDescription =
+        described("process.virtual_memory", "By", "Memory in addresses.");
+    const OPEN_FDS: MetricDescription = described("process.open_fds", "", "Open file descriptors.");
+    const MAX_FDS: MetricDescription = described(
         "process.max_fds",
         "",
         "File descriptors that may be open: the soft limit.",
     );
-    const THREADS: Described = described("process.threads", "", "Threads of the process.");
-    const START: Described = described(
+    const THREADS: MetricDescription = described("process.threads", "", "Threads of the process.");
+    const START: MetricDescription = described(
         "process.start_time",
         "s",
         "Unix time at which the process was started.",

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::metrics::instrument::{Described, described};
+use crate::metrics::instrument::{MetricDescription, described};
 
 /// A sample that is older is not served any more: its database may have changed since.
 const SAMPLE_AGE_MAX: Duration = Duration::from_secs(60);
@@ -21,17 +21,17 @@ pub(crate) struct ReservationSample {
 #[derive(Debug, Default)]
 pub(crate) struct SampledReservations(Mutex<Option<(Instant, ReservationSample)>>);
 
-const OPEN: Described = described(
+const OPEN: MetricDescription = described(
     "earmark.reservations.open",
     "{reservation}",
     "Open reservations in the database: counted up to 10,000, above that the planner's estimate.",
 );
-const OVERDUE: Described = described(
+const OVERDUE: MetricDescription = described(
     "earmark.reservations.overdue",
     "{reservation}",
     "Open reservations past their expire time: counted up to 10,000.",
 );
-const LAG: Described = described(
+const LAG: MetricDescription = described(
     "earmark.reservations.expiry_lag",
     "s",
     "How long the oldest overdue reservation is overdue; 0 without any.",
@@ -41,17 +41,15 @@ impl SampledReservations {
     /// Serves the samples of one kind of reservations.
     pub(crate) fn served_as(kind: &'static str) -> Arc<Self> {
         let samples = Arc::<Self>::default();
-        let gauges: [(Described, fn(ReservationSample) -> f64); 3] = [
-            (OPEN, |sample| sample.open),
-            (OVERDUE, |sample| sample.overdue),
-            (LAG, |sample| sample.lag.as_secs_f64()),
-        ];
-        for (gauge, of) in gauges {
+        let serve = |gauge: MetricDescription, of: fn(ReservationSample) -> f64| {
             let samples = Arc::downgrade(&samples);
             gauge.read_by([("kind", kind)], move || {
                 samples.upgrade()?.recent().map(of)
             });
-        }
+        };
+        serve(OPEN, |sample| sample.open);
+        serve(OVERDUE, |sample| sample.overdue);
+        serve(LAG, |sample| sample.lag.as_secs_f64());
         samples
     }
 

@@ -3,9 +3,9 @@
 use std::sync::Once;
 use std::sync::atomic::{AtomicI64, Ordering};
 
-use crate::metrics::instrument::{Described, described};
+use crate::metrics::instrument::{MetricDescription, described};
 
-const NOT_AFTER: Described = described(
+const NOT_AFTER: MetricDescription = described(
     "earmark.tls.certificate.not_after.timestamp",
     "s",
     "Unix time at which the server's certificate expires; absent without TLS.",

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use opentelemetry::metrics::{BoundCounter, BoundHistogram};
 
-use crate::metrics::instrument::{Described, attributes, bound, described};
+use crate::metrics::instrument::{MetricDescription, attributes, bound, described};
 
 /// Why a batch is tried again.
 #[derive(Clone, Copy, Debug)]
@@ -41,7 +41,7 @@ impl RetryCause {
 /// How long the phases of a batch took.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct PhaseDurations {
-    /// Locks and reads.
+    /// The owners' locks, and the state that is read under them.
     pub(crate) read: Duration,
     pub(crate) judge: Duration,
     pub(crate) write: Duration,
@@ -71,37 +71,37 @@ pub(crate) struct WriterCounters {
     retries: [BoundCounter<u64>; RetryCause::ALL.len()],
 }
 
-const CONFIGURED: Described = described(
+const CONFIGURED: MetricDescription = described(
     "earmark.writers.configured",
     "{writer}",
     "The setting --writers.",
 );
-const CONNECTED: Described = described(
+const CONNECTED: MetricDescription = described(
     "earmark.writers.connected",
     "{writer}",
     "Writers that have a connection to the database.",
 );
-const LANES: Described = described(
+const LANES: MetricDescription = described(
     "earmark.writer.lanes",
     "{owner}",
     "Owners (enterprises, buckets) with commands that wait for a writer.",
 );
-const WAITING: Described = described(
+const WAITING: MetricDescription = described(
     "earmark.writer.waiting",
     "{command}",
     "Commands that wait for a writer, counting each part of a submission.",
 );
-const WAITING_LIMIT: Described = described(
+const WAITING_LIMIT: MetricDescription = described(
     "earmark.writer.waiting_limit",
     "{command}",
     "Commands that may wait; further ones are refused.",
 );
-const PARKED: Described = described(
+const PARKED: MetricDescription = described(
     "earmark.writer.parked_owners",
     "{owner}",
     "Owners that another session has locked, whose commands are tried again later.",
 );
-const BATCHES: Described = described(
+const BATCHES: MetricDescription = described(
     "earmark.writer.batches_in_progress",
     "{batch}",
     "Batches that writers are carrying out.",

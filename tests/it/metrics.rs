@@ -2,6 +2,7 @@
 
 mod alerts;
 mod otlp;
+mod plans;
 mod prometheus;
 mod served;
 

@@ -74,7 +74,7 @@ struct JudgedBatch {
     progress: Vec<TicketProgress>,
     owners: Vec<Uuid>,
     proof: Option<Proof>,
-    /// Without the commit.
+    /// Those before the commit, whose own is zero here.
     times: PhaseDurations,
 }
 

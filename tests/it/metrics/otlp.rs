@@ -80,6 +80,24 @@ fn calls(export: &ExportMetricsServiceRequest, method: &str) -> Option<u64> {
     Some(of_method.map(|it| it.count).sum())
 }
 
+/// The first export with so many calls of a method.
+async fn export_with(
+    exports: &mut UnboundedReceiver<ExportMetricsServiceRequest>,
+    method: &str,
+    count: u64,
+) -> ExportMetricsServiceRequest {
+    let wanted = async {
+        loop {
+            let export = exports.recv().await.expect("it serves");
+            if calls(&export, method) == Some(count) {
+                return export;
+            }
+        }
+    };
+    let found = tokio::time::timeout(Duration::from_secs(30), wanted).await;
+    found.expect("in time")
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_collector_receives_all_metrics_under_opentelemetrys_names() {
     let (collector, mut exports) = collector().await;
@@ -97,13 +115,7 @@ async fn a_collector_receives_all_metrics_under_opentelemetrys_names() {
     health_becomes(&server.earmark, true, true).await;
     server.earmark.enterprise("Counted").await;
     let method = "earmark.network.v1.NetworkService/CreateEnterprise";
-    let export = loop {
-        let next = tokio::time::timeout(Duration::from_secs(20), exports.recv()).await;
-        let export = next.expect("in time").expect("it serves");
-        if calls(&export, method) == Some(1) {
-            break export;
-        }
-    };
+    let export = export_with(&mut exports, method, 1).await;
     let resource = export.resource_metrics[0].resource.as_ref().expect("set");
     let of_resource = |key| attribute(&resource.attributes, key);
     assert_eq!(of_resource("service.name").as_deref(), Some("earmark"));
@@ -123,13 +135,7 @@ async fn a_collector_receives_all_metrics_under_opentelemetrys_names() {
     // The last calls before the end are sent at the end.
     server.earmark.enterprise("Counted too").await;
     server.earmark.process().send(Signal::SIGTERM);
-    loop {
-        let next = tokio::time::timeout(Duration::from_secs(20), exports.recv()).await;
-        let export = next.expect("in time").expect("it serves");
-        if calls(&export, method) == Some(2) {
-            break;
-        }
-    }
+    export_with(&mut exports, method, 2).await;
 }
 
 /// A port that takes connections and answers nothing.

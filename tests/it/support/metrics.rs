@@ -27,7 +27,9 @@ pub(crate) struct Series {
 pub(crate) async fn http(address: SocketAddr, request: &str) -> std::io::Result<(String, String)> {
     let mut stream = TcpStream::connect(address).await?;
     stream
-        .write_all(format!("{request} HTTP/1.1\r\nhost: test\r\n\r\n").as_bytes())
+        .write_all(
+            format!("{request} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n").as_bytes(),
+        )
         .await?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await?;

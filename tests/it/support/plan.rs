@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use diesel::QueryableByName;
 use diesel::sql_types::{BigInt, Text};
+use diesel::{OptionalExtension, QueryableByName};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use earmark::db::pool::{self, Pool};
 use serde_json::Value;
@@ -34,6 +34,11 @@ pub(crate) struct Cost {
 impl Prepared {
     /// The statement of this form that was prepared last.
     pub(crate) async fn last(pool: &Pool, form: &str) -> Self {
+        Self::find(pool, form).await.expect("prepared")
+    }
+
+    /// The same, if there is one yet.
+    pub(crate) async fn find(pool: &Pool, form: &str) -> Option<Self> {
         let mut connection = pool::checkout(pool).await.expect("free");
         let db: &mut AsyncPgConnection = &mut connection;
         let prepared = diesel::sql_query(
@@ -42,7 +47,8 @@ impl Prepared {
               WHERE statement LIKE $1 ORDER BY prepare_time DESC LIMIT 1",
         );
         let prepared = prepared.bind::<Text, _>(form);
-        prepared.get_result(db).await.expect("prepared")
+        let found = prepared.get_result(db).await.optional();
+        found.expect("the view is readable")
     }
 
     /// What it costs with these parameters, as SQL: carried out under EXPLAIN, planned for them.
