@@ -22,6 +22,7 @@ mod migrate;
 mod open_files;
 mod output;
 mod serve;
+mod tls_connector;
 #[cfg(feature = "dev")]
 mod token;
 mod verify;

@@ -29,4 +29,5 @@ pub mod roles;
 pub mod schema;
 mod settle;
 pub(crate) mod statement;
+pub mod tls;
 pub mod write;

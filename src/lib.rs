@@ -46,6 +46,7 @@ pub mod error;
 pub mod ledger;
 pub mod limits;
 pub mod network;
+mod pem;
 pub mod proto;
 pub mod rpc;
 pub mod server;

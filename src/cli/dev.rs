@@ -43,7 +43,7 @@ pub(super) async fn run(args: DevArgs) -> Result<(), CliFailure> {
     // No load balancer has to notice that a development server stops.
     let settings = args.server.settings(Duration::ZERO);
     open_files::raise_limit(&settings, &args.connections.settings(args.server.calls_max));
-    let listener = listen(&args.server.listen).await?;
+    let listener = listen(&args.server.listen, "--listen").await?;
     let address = listener.local_addr().map_err(CliFailure::new)?;
     tracing::info!("starting PostgreSQL; its first start takes some seconds");
     let starting = Cluster::start(ClusterOptions {
@@ -183,7 +183,10 @@ async fn serve(
 
 /// Prints the text once the server is SERVING, so that its calls work at once, and below the log of the start.
 async fn print_once_healthy(address: SocketAddr, text: String) {
-    while healthcheck::check(&address.to_string(), "").await.is_err() {
+    while healthcheck::check(&address.to_string(), "", None)
+        .await
+        .is_err()
+    {
         tokio::time::sleep(HEALTH_CHECK_PAUSE).await;
     }
     print(&text);

@@ -15,6 +15,7 @@ use crate::auth::caller::Caller;
 use crate::limits::REFUSED_CALL_LINES_PER_SECOND;
 use crate::server::authorise::Route;
 use crate::server::log_rate::LogRate;
+use crate::server::peer::Peer;
 
 /// The lines of calls that were refused before their token was accepted, of the whole process.
 static REFUSED_CALLS: LogRate = LogRate::new(REFUSED_CALL_LINES_PER_SECOND);
@@ -54,6 +55,8 @@ pub(super) struct AccessLogLine {
     method: String,
     request_id: Arc<str>,
     peer: SocketAddr,
+    /// Whom the client's certificate names.
+    peer_identity: Option<Arc<str>>,
     caller: Option<Arc<Caller>>,
     started: Instant,
     outcome: Option<CallOutcome>,
@@ -63,11 +66,12 @@ pub(super) struct AccessLogLine {
 
 impl AccessLogLine {
     /// Starts the clock of `duration_ms`.
-    pub(super) fn new(path: &str, route: Route, request_id: Arc<str>, peer: SocketAddr) -> Self {
+    pub(super) fn new(path: &str, route: Route, request_id: Arc<str>, peer: &Peer) -> Self {
         Self {
             method: path.chars().take(PATH_CHARS_MAX).collect(),
             request_id,
-            peer,
+            peer: peer.address,
+            peer_identity: peer.identity.clone(),
             caller: None,
             started: Instant::now(),
             outcome: None,
@@ -127,6 +131,7 @@ impl Drop for AccessLogLine {
                     duration_ms,
                     request_id = &*self.request_id,
                     peer = %self.peer,
+                    peer_identity = self.peer_identity.as_deref(),
                     "call"
                 )
             };

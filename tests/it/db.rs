@@ -1,3 +1,4 @@
+mod client_cert;
 mod faults;
 mod lanes;
 mod migrations;
