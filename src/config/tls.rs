@@ -36,8 +36,7 @@ pub(crate) struct TlsArgs {
 
     /// The PEM file of the private key of --tls-cert, not encrypted
     ///
-    /// RSA of 2048 to 4096 bits, ECDSA on P-256 or P-384, or Ed25519. Let nobody read it but the user that the process
-    /// runs as.
+    /// RSA of 2048 to 4096 bits, ECDSA on P-256 or P-384, or Ed25519. Let nobody read it but this process's own user.
     #[arg(
         long,
         env = "EARMARK_TLS_KEY",

@@ -56,9 +56,9 @@ pub enum DatabaseTlsError {
     /// A file that a parameter names cannot be used.
     #[error("{parameter}={}: {reason}", path.display())]
     File {
-        /// The parameter.
+        /// The parameter of the URL that names it.
         parameter: &'static str,
-        /// Its value.
+        /// The path as the URL gives it.
         path: PathBuf,
         /// What is wrong with the file, and what to do.
         reason: String,
@@ -275,8 +275,8 @@ impl FileContents {
     }
 }
 
-/// Makes the TLS of connections. Files are looked at again before each connection, so that a certificate that is renewed
-/// needs no restart.
+/// Makes the TLS of connections. Files are looked at again before each connection, so that no renewal of a certificate
+/// needs a restart of the process.
 pub(super) struct DatabaseTls {
     parameters: TlsParameters,
     state: Mutex<DatabaseTlsState>,

@@ -203,6 +203,7 @@ mod tests {
     use super::*;
     use crate::ledger::claim::Claim;
     use crate::server::authorise::Route;
+    use crate::server::peer::Peer;
 
     type Frames = Pin<Box<dyn Stream<Item = Result<Frame<Bytes>, Status>> + Send>>;
 
@@ -219,7 +220,7 @@ mod tests {
     ) -> (usize, Status) {
         let route = Route::of(path);
         let request_id: Arc<str> = "an-id".into();
-        let peer = SocketAddr::from(([127, 0, 0, 1], 1));
+        let peer = Peer::new(SocketAddr::from(([127, 0, 0, 1], 1)), None);
         let body = ResponseBody::new(
             Body::new(StreamBody::new(frames)),
             CallContext {
@@ -227,7 +228,7 @@ mod tests {
                 request_id: Arc::clone(&request_id),
                 claim: Claim::new(),
             },
-            AccessLogLine::new(path, route, request_id, peer),
+            AccessLogLine::new(path, route, request_id, &peer),
             deadline.map(|deadline| Instant::now() + deadline),
             closing,
             HeldByCall::default(),
