@@ -38,6 +38,7 @@ mod output;
 mod reload;
 mod serve;
 mod show_config;
+mod tls_connector;
 #[cfg(feature = "dev")]
 mod token;
 mod traces;

@@ -6,6 +6,7 @@ mod files;
 mod listen_address;
 mod shown;
 mod telemetry;
+mod tls;
 mod tokens;
 mod traces;
 mod values;
@@ -23,6 +24,8 @@ use crate::config::files::{DatabaseUrlFileArgs, LAST};
 pub(crate) use crate::config::listen_address::ListenAddress;
 pub(crate) use crate::config::shown::{CompletionsArgs, ManArgs, ShowConfigArgs};
 pub(crate) use crate::config::telemetry::TelemetryArgs;
+pub(crate) use crate::config::tls::HealthcheckTlsArgs;
+use crate::config::tls::TlsArgs;
 use crate::config::tokens::TokenArgs;
 pub(crate) use crate::config::traces::TraceArgs;
 use crate::config::values::{
@@ -81,11 +84,12 @@ pub(crate) struct LogArgs {
 pub(crate) struct DatabaseArgs {
     /// The PostgreSQL database: postgresql://user:password@host:port/name?sslmode=verify-full
     ///
-    /// sslmode is disable, prefer (the default, which is warned of if the server is on another machine), require or
-    /// verify-full. Only verify-full checks the certificate of the database server; its roots are the machine's, or those
-    /// of the PEM file that the URL's parameter sslrootcert names. Several servers are written host1:port,host2:port, with
-    /// target_session_attrs=read-write to use the one that takes writes. Prefer the environment variable, or
-    /// --database-url-file, to the flag, because the arguments of a process are visible to other users.
+    /// sslmode is disable, prefer (the default), require, verify-ca or verify-full. Only the last two check the certificate
+    /// of the database server, verify-full its host name too; its roots are the machine's, or those of the PEM file that
+    /// the URL's parameter sslrootcert names. Other modes are warned of if the server is on another machine. The parameters
+    /// sslcert and sslkey name the PEM files of a certificate to present, and of its key. Several servers are written
+    /// host1:port,host2:port, with target_session_attrs=read-write to use the one that takes writes. Prefer the environment
+    /// variable, or --database-url-file, to the flag, because the arguments of a process are visible to other users.
     #[arg(
         long,
         env = "DATABASE_URL",
@@ -199,8 +203,8 @@ pub(crate) struct ServerArgs {
     ///
     /// For example 127.0.0.1:50051, [::1]:50051, 0.0.0.0:50051 for all IPv4 addresses of this machine, or localhost:50051.
     /// A name stands for the first of its addresses that can be used, those of IPv4 before others.
-    /// Connections are not encrypted: outside of a trusted network, listen on an address that only a proxy which
-    /// provides TLS can reach.
+    /// Without TLS (--tls-cert of serve) connections are not encrypted: outside of a trusted network, listen on an address
+    /// that only a proxy which provides TLS can reach.
     #[arg(
         long,
         env = "EARMARK_LISTEN",
@@ -402,6 +406,8 @@ pub(crate) struct ServeArgs {
     pub(crate) telemetry: TelemetryArgs,
     #[command(flatten)]
     pub(crate) traces: TraceArgs,
+    #[command(flatten)]
+    pub(crate) tls: TlsArgs,
 
     /// How long the server still accepts calls at a shutdown, after its health has changed to NOT_SERVING, such as 5s
     ///
@@ -578,6 +584,9 @@ pub(crate) struct HealthcheckArgs {
         value_parser = duration
     )]
     pub(crate) timeout: Duration,
+
+    #[command(flatten)]
+    pub(crate) tls: HealthcheckTlsArgs,
 }
 
 /// Settings of `earmark verify`.

@@ -31,4 +31,5 @@ pub mod schema;
 mod settle;
 pub(crate) mod statement;
 mod statement_spans;
+pub mod tls;
 pub mod write;

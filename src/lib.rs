@@ -48,6 +48,7 @@ pub mod ledger;
 pub mod limits;
 mod metrics;
 pub mod network;
+mod pem;
 pub mod proto;
 pub mod rpc;
 pub mod server;

@@ -76,6 +76,18 @@ pub const RETRY_DELAY: Duration = Duration::from_millis(500);
 /// How long a new connection may take to send the preface of HTTP/2, its first 24 bytes; after that it is closed. Until
 /// then it takes one of the process's connections without being of use.
 pub const CONNECTION_PREFACE_MAX: Duration = Duration::from_secs(10);
+/// How long the handshake of TLS may take; after that the connection is closed. The preface has its own time after it.
+pub const TLS_HANDSHAKE_MAX: Duration = Duration::from_secs(10);
+/// Time between two looks at the files of TLS, whether they have changed.
+pub const TLS_RELOAD_INTERVAL: Duration = Duration::from_secs(5);
+/// Bytes of a file with certificates or a key. A bundle of all public authorities takes about 250 KiB.
+pub const PEM_FILE_BYTES_MAX: u64 = 1024 * 1024;
+/// How long a connection whose handshake has failed stays open, so that the client can read why.
+pub const TLS_LINGER_MAX: Duration = Duration::from_secs(1);
+/// Bytes that are read meanwhile, and thrown away.
+pub const TLS_LINGER_BYTES_MAX: u64 = 64 * 1024;
+/// Characters of the name in a client's certificate that the access log has.
+pub const PEER_IDENTITY_CHARS_MAX: usize = 256;
 /// The age at which a connection gets GOAWAY unless it is configured otherwise: a client behind a load balancer of
 /// connections, or behind a name that it looks up only when it connects, finds new servers within this time.
 pub const CONNECTION_AGE_MAX: Duration = Duration::from_secs(30 * 60);
@@ -118,6 +130,14 @@ pub const HEADER_TABLE_BYTES: u32 = 4_096;
 pub const METRICS_CONNECTIONS_MAX: usize = 16;
 /// How long a request for metrics may take, its answer included; after that its connection is closed.
 pub const METRICS_REQUEST_MAX: Duration = Duration::from_secs(10);
+/// Connections of the port that serves health alone. Probes open one at a time each, and close it.
+pub const HEALTH_CONNECTIONS_MAX: usize = 64;
+/// Those of one client address: what keeps a connection open for `Watch` is a load balancer, of which there are few.
+pub const HEALTH_CONNECTIONS_PER_PEER_MAX: usize = 16;
+/// Calls at the same time on one of these connections.
+pub const HEALTH_STREAMS_MAX: u32 = 32;
+/// How long one of these connections may be without a call before it gets GOAWAY.
+pub const HEALTH_CONNECTION_IDLE_MAX: Duration = Duration::from_secs(60);
 /// How long no connection is accepted after the operating system has refused one, for lack of file descriptors mostly.
 pub const ACCEPT_RETRY: Duration = Duration::from_millis(50);
 /// Files that a process keeps open besides the connections of clients and of the database: listening sockets, standard

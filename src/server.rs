@@ -12,12 +12,13 @@ use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 use tonic::service::Routes;
 
 use crate::auth::token::TokenVerifier;
-use crate::server::acceptor::Acceptor;
+use crate::metrics;
+use crate::server::acceptor::{Acceptor, ServedPort};
 use crate::server::admission::Admission;
-use crate::server::connection::ConnectionServer;
 use crate::server::drain::Shutdown;
 use crate::server::health::{HealthProbe, HealthReporter};
 use crate::server::layers::Layers;
+use crate::server::tls::ServerTls;
 
 mod acceptor;
 mod access_log;
@@ -44,6 +45,7 @@ mod response_body;
 mod settings;
 mod shares;
 mod status_rewrite;
+pub mod tls;
 
 pub use settings::ServerSettings;
 
@@ -63,7 +65,27 @@ impl ClosingHook {
     }
 }
 
-/// Everything that [`serve`] needs besides a listening socket.
+/// The sockets that a server listens on. A [`TcpListener`] alone becomes one without TLS and without a port for health.
+pub struct Listeners {
+    /// The socket for all services.
+    pub calls: TcpListener,
+    /// The TLS of the connections that `calls` accepts; `None`: they are not encrypted.
+    pub tls: Option<ServerTls>,
+    /// A socket for health alone, never encrypted, for probes that know no TLS.
+    pub health: Option<TcpListener>,
+}
+
+impl From<TcpListener> for Listeners {
+    fn from(calls: TcpListener) -> Self {
+        Self {
+            calls,
+            tls: None,
+            health: None,
+        }
+    }
+}
+
+/// Everything that [`serve`] needs besides listening sockets.
 pub struct ServerParts {
     /// The services, each with its own limits of message sizes; [`serve`] adds health and reflection.
     pub routes: Routes,
@@ -95,49 +117,59 @@ pub enum ServeError {
 /// 2. No connection is accepted any more, connections get GOAWAY, Watch streams end, and new calls are answered
 ///    SHUTTING_DOWN. A connection without a call is closed after `goaway_grace`, even if its client does nothing.
 /// 3. Calls in progress may end, for at most `drain_max`; then their connections are closed.
-/// 4. The closing hooks run, one after the other.
+/// 4. The closing hooks run, one after the other. The port for health is closed just before.
 ///
 /// `Shutdown::hurry` skips the waits of steps 1 and 3, but not the hooks.
 ///
 /// # Errors
 /// Any [`ServeError`] before the first connection is accepted; there is none afterwards.
 pub async fn serve(
-    listener: TcpListener,
+    listeners: impl Into<Listeners>,
     parts: ServerParts,
     shutdown: Shutdown,
 ) -> Result<(), ServeError> {
     let settings = parts.settings;
+    let listeners = listeners.into();
     let (health, probing) = HealthReporter::start(parts.probe, Arc::clone(&parts.verifier));
-    let mut routes = parts.routes.add_service(health.service());
-    if settings.reflection {
-        routes = reflection::add_to(routes)?;
-    }
-
     call_metrics::begin();
     let closing = CancellationToken::new();
     let cut = CancellationToken::new();
     // Dropping this future closes every connection too.
     let _cut_on_drop = cut.clone().drop_guard();
     let tasks = TaskTracker::new();
-    let acceptor = Acceptor {
-        layers: Arc::new(Layers {
-            routes: routes.prepare(),
-            admission: Admission::new(parts.verifier, &settings)?,
-            call_max: settings.call_max,
-            health: health.clone(),
-            closing: closing.clone(),
-        }),
-        connections_max: settings.connections_max,
-        connections_per_peer_max: settings.connections_per_peer_max,
-        connections: ConnectionServer {
-            limits: settings.of_connections(),
-            closing: closing.clone(),
-            cut: cut.clone(),
-            tasks: tasks.clone(),
-        },
+    let watched = match listeners.health {
+        Some(listener) => {
+            let verifier = Arc::clone(&parts.verifier);
+            Some(serve_health(listener, &health, verifier, &settings, &cut)?)
+        }
+        None => None,
     };
-    let accepting = tokio::spawn(acceptor.run(listener));
+
+    let mut routes = parts.routes.add_service(health.service());
+    if settings.reflection {
+        routes = reflection::add_to(routes)?;
+    }
+    if let Some(tls) = listeners.tls.clone() {
+        let of_failures = tls.clone();
+        metrics::tls::watch(
+            move || tls.status().not_after,
+            move || of_failures.status().reloads_failed,
+        );
+    }
+    let reloading = listeners.tls.clone().map(ServerTls::keep_current);
+    let layers = Layers {
+        routes: routes.prepare(),
+        admission: Admission::new(parts.verifier, &settings)?.counted(),
+        call_max: settings.call_max,
+        health: health.clone(),
+        closing: closing.clone(),
+        only_health: false,
+    };
+    let acceptor = Acceptor::new(ServedPort::Calls, layers, &settings, &cut, &tasks);
+    let acceptor = acceptor.with_tls(listeners.tls);
+    let accepting = tokio::spawn(acceptor.run(listeners.calls));
     let reporting = AbortOnDropHandle::new(tokio::spawn(access_log::report_each_second()));
+    let reloading = reloading.map(|keeping| AbortOnDropHandle::new(tokio::spawn(keeping)));
 
     shutdown.begun().await;
     tracing::info!(lame_duck = ?settings.lame_duck, "shutdown requested: health is NOT_SERVING, calls are served until the lame duck's time is over");
@@ -160,7 +192,7 @@ pub async fn serve(
     // Tasks end when they are polled next; a handler that blocks its thread must not delay the hooks.
     let _ = tokio::time::timeout(Duration::from_secs(1), tasks.wait()).await;
 
-    drop((probing, reporting));
+    drop((probing, reporting, reloading, watched));
     access_log::report_unlogged();
     for hook in parts.closing {
         let started = Instant::now();
@@ -168,4 +200,27 @@ pub async fn serve(
         tracing::info!(hook = hook.name, duration = ?started.elapsed(), "closing hook done");
     }
     Ok(())
+}
+
+/// Serves health alone, until `cut` is cancelled: probes are still answered while the server drains. The drain does not
+/// wait for these connections.
+fn serve_health(
+    listener: TcpListener,
+    health: &HealthReporter,
+    verifier: Arc<TokenVerifier>,
+    settings: &ServerSettings,
+    cut: &CancellationToken,
+) -> Result<AbortOnDropHandle<()>, ServeError> {
+    let settings = settings.of_health_port();
+    let layers = Layers {
+        routes: Routes::new(health.service()).prepare(),
+        admission: Admission::new(verifier, &settings)?,
+        call_max: settings.call_max,
+        health: health.clone(),
+        closing: cut.clone(),
+        only_health: true,
+    };
+    let tasks = TaskTracker::new();
+    let acceptor = Acceptor::new(ServedPort::Health, layers, &settings, cut, &tasks);
+    Ok(AbortOnDropHandle::new(tokio::spawn(acceptor.run(listener))))
 }

@@ -204,7 +204,10 @@ async fn serve(
 
 /// Prints the text once the server is SERVING, so that its calls work at once, and below the log of the start.
 async fn print_once_healthy(address: SocketAddr, text: String) {
-    while healthcheck::check(&address.to_string(), "").await.is_err() {
+    while healthcheck::check(&address.to_string(), "", None)
+        .await
+        .is_err()
+    {
         tokio::time::sleep(HEALTH_CHECK_PAUSE).await;
     }
     print(&text);

@@ -1,12 +1,13 @@
 //! `earmark healthcheck`: queries the health service of a server.
 
 use tonic::Code;
-use tonic::transport::Endpoint;
+use tonic::transport::{Channel, Endpoint};
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 
 use crate::cli::failure::CliFailure;
+use crate::cli::tls_connector::TlsConnector;
 use crate::config::HealthcheckArgs;
 
 pub(super) async fn run(args: HealthcheckArgs) -> Result<(), CliFailure> {
@@ -14,8 +15,10 @@ pub(super) async fn run(args: HealthcheckArgs) -> Result<(), CliFailure> {
         address,
         service,
         timeout,
+        tls,
     } = args;
-    match tokio::time::timeout(timeout, check(&address, &service)).await {
+    let tls = TlsConnector::of(&tls, &address)?;
+    match tokio::time::timeout(timeout, check(&address, &service, tls)).await {
         Ok(result) => result,
         Err(_) => Err(CliFailure::new(format!(
             "{address} did not answer within {}: check the server's log, or wait longer with --timeout",
@@ -24,19 +27,13 @@ pub(super) async fn run(args: HealthcheckArgs) -> Result<(), CliFailure> {
     }
 }
 
-/// Makes one health check. Any status but SERVING is a failure.
-pub(super) async fn check(address: &str, service: &str) -> Result<(), CliFailure> {
-    let endpoint = Endpoint::from_shared(format!("http://{address}")).map_err(|error| {
-        CliFailure::setting(format!(
-            "--address {address}: {error}; write host:port, for example 127.0.0.1:50051"
-        ))
-    })?;
-    let channel = endpoint.connect().await.map_err(|error| {
-        CliFailure::new(format!(
-            "cannot connect to {address}: {}; is the server running, and is this the address that it listens on?",
-            root_cause(&error)
-        ))
-    })?;
+/// Makes one health check, with TLS if there is a connector for it. Any status but SERVING is a failure.
+pub(super) async fn check(
+    address: &str,
+    service: &str,
+    tls: Option<TlsConnector>,
+) -> Result<(), CliFailure> {
+    let channel = connect(address, tls).await?;
     let request = HealthCheckRequest {
         service: service.into(),
     };
@@ -59,6 +56,29 @@ pub(super) async fn check(address: &str, service: &str) -> Result<(), CliFailure
             other.as_str_name()
         ))),
     }
+}
+
+async fn connect(address: &str, tls: Option<TlsConnector>) -> Result<Channel, CliFailure> {
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    let endpoint = Endpoint::from_shared(format!("{scheme}://{address}")).map_err(|error| {
+        CliFailure::setting(format!(
+            "--address {address}: {error}; write host:port, for example 127.0.0.1:50051"
+        ))
+    })?;
+    let has_tls = tls.is_some();
+    let connected = match tls {
+        Some(tls) => endpoint.connect_with_connector(tls).await,
+        None => endpoint.connect().await,
+    };
+    connected.map_err(|error| {
+        let advice = if has_tls {
+            "is the server running, and does this address speak TLS?"
+        } else {
+            "is the server running, and is this the address that it listens on? If it has --tls-cert, ask with --tls"
+        };
+        let cause = root_cause(&error);
+        CliFailure::new(format!("cannot connect to {address}: {cause}; {advice}"))
+    })
 }
 
 /// The innermost source of an error: tonic's own text is only «transport error».

@@ -9,8 +9,11 @@ use crate::cli::failure::CliFailure;
 use crate::config::ListenAddress;
 
 /// Listens on an address, and logs the one that was bound: with port 0 the system selects the port. Of a host name the first
-/// address is used that can be, those of IPv4 before others. `flag` is the setting that a failure names.
-pub(super) async fn listen(address: &ListenAddress, flag: &str) -> Result<TcpListener, CliFailure> {
+/// address is used that can be, those of IPv4 before others. `flag` is the setting that errors and the log name.
+pub(super) async fn listen(
+    address: &ListenAddress,
+    flag: &'static str,
+) -> Result<TcpListener, CliFailure> {
     let failure = |error: io::Error| {
         let advice = match error.kind() {
             io::ErrorKind::AddrInUse => format!(

@@ -10,7 +10,7 @@ use crate::db::roles::{self, GrantError};
 pub(super) async fn run(args: &MigrateArgs) -> Result<(), CliFailure> {
     Connector::new(&args.database.database_url)
         .map_err(|error| CliFailure::setting(format!("--database-url: {error}")))?
-        .warn_of_missing_sslmode();
+        .warn_of_unverified_server();
     let applied = migrate::run(&args.database.database_url)
         .await
         .map_err(|error| match error {

@@ -3,7 +3,7 @@
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use crate::app::AppSettings;
-use crate::limits::{OPEN_FILES_RESERVE, VERIFY_AT_ONCE_MAX};
+use crate::limits::{HEALTH_CONNECTIONS_MAX, OPEN_FILES_RESERVE, VERIFY_AT_ONCE_MAX};
 use crate::server::ServerSettings;
 
 /// Raises the limit of open files as far as the system allows, and logs a warning if it is below what a server with these
@@ -44,9 +44,9 @@ fn raise(needed: u64) -> nix::Result<u64> {
 
 /// Files that a server has open when all that is limited has reached its limit.
 fn needed(server: &ServerSettings, app: &AppSettings) -> u64 {
-    // One more client connection is accepted and waits. Of the database: the pool, each writer with a probe of its own,
+    // One more client connection is accepted and waits, on the port for health too. Of the database: the pool, each writer with a probe of its own,
     // the pool of coalesced reads, the health probe, verifications.
-    let of_clients = server.connections_max as u64 + 1;
+    let of_clients = (server.connections_max + 1 + HEALTH_CONNECTIONS_MAX + 1) as u64;
     let of_database = u64::from(app.pool.max_size) + 2 * app.writer.writers as u64 + 3;
     of_clients + of_database + VERIFY_AT_ONCE_MAX as u64 + OPEN_FILES_RESERVE
 }

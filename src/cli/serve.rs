@@ -14,7 +14,8 @@ use crate::config::ServeArgs;
 use crate::db::connect::Connector;
 use crate::db::{pooler, roles};
 use crate::server::drain::Shutdown;
-use crate::server::{self, ServerParts};
+use crate::server::tls::ServerTls;
+use crate::server::{self, Listeners, ServerParts};
 
 pub(super) async fn run(args: ServeArgs) -> Result<(), CliFailure> {
     let shutdown = Shutdown::on_signals()
@@ -36,10 +37,19 @@ pub(super) async fn run(args: ServeArgs) -> Result<(), CliFailure> {
         _ => CliFailure::setting(format!("--jwks {source}: {error}")),
     })?;
     let traces = traces::start(&args.telemetry, &args.traces)?;
-    let listener = listen(&args.server.listen, "--listen").await?;
+    let tls = args.tls.files().map(ServerTls::open).transpose();
+    let tls = tls.map_err(CliFailure::setting)?;
+    let listeners = Listeners {
+        calls: listen(&args.server.listen, "--listen").await?,
+        health: match &args.tls.health_listen {
+            Some(address) => Some(listen(address, "--health-listen").await?),
+            None => None,
+        },
+        tls,
+    };
     let connector = Connector::new(&args.database.database_url)
         .map_err(|error| CliFailure::setting(format!("--database-url: {error}")))?;
-    connector.warn_of_missing_sslmode();
+    connector.warn_of_unverified_server();
     let for_pooler = connector.clone();
     let _report = AbortOnDropHandle::new(tokio::spawn(roles::report(connector.clone())));
     let app = App::start(connector, &app_settings)
@@ -52,7 +62,7 @@ pub(super) async fn run(args: ServeArgs) -> Result<(), CliFailure> {
         closing: app.closing().into_iter().chain(traces).chain(metrics).collect(),
     };
     tokio::select! {
-        served = server::serve(listener, parts, shutdown) => served.map_err(CliFailure::new),
+        served = server::serve(listeners, parts, shutdown) => served.map_err(CliFailure::new),
         reason = pooler::refusal(for_pooler) => {
             Err(CliFailure::setting(format!("--database-url: {reason}")))
         }

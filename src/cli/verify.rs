@@ -36,7 +36,7 @@ pub(super) async fn run(args: VerifyArgs) -> Result<(), CliFailure> {
     };
     let connector = Connector::new(&url)
         .map_err(|error| CliFailure::setting(format!("--database-url: {error}")))?;
-    connector.warn_of_missing_sslmode();
+    connector.warn_of_unverified_server();
     let mut events = verify::start(&connector)
         .await
         .map_err(CliFailure::setting)?;

@@ -7,32 +7,26 @@
 //! | `disable` | never TLS |
 //! | absent, `prefer` | TLS if the server offers it; the certificate is not verified, so use it on one machine only |
 //! | `require` | TLS or no connection; not verified: safe from passive listeners, not from a man in the middle |
+//! | `verify-ca` | TLS; the certificate must lead to a trusted root, whatever name it has: safe if the root is a private one |
 //! | `verify-full` | TLS; the certificate must lead to a trusted root and have the host name of the URL |
 //!
 //! Trusted roots are those of the operating system, or of the PEM file in `sslrootcert`. Any other value of `sslmode`
-//! is an error. A unix socket has no TLS, and `sslmode` is ignored there.
+//! is an error. `sslcert` and `sslkey` name a certificate to present, and its private key. A unix socket has no TLS, and `sslmode` is ignored there.
 
 use std::fmt::Write;
 use std::future::{Future, poll_fn};
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use percent_encoding::percent_decode_str;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::JoinHandle;
 use tokio_postgres::config::{Host, LoadBalanceHosts, SslMode};
 use tokio_postgres::{AsyncMessage, CancelToken, Client, Config, Connection};
-use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::db::error_text::{chain, text_of};
+use crate::db::tls::{self, DatabaseTls, DatabaseTlsError, TlsParameters, Verification};
 use crate::db::{cancel, host};
 use crate::limits::{
     DB_CONNECT_MAX, DB_IDLE_IN_TRANSACTION_MAX, DB_LOCK_WAIT_MAX, DB_STATEMENT_MAX,
@@ -44,23 +38,9 @@ pub enum ConnectError {
     /// The URL cannot be parsed, or has an unknown parameter. The text never contains the password.
     #[error("the database URL is invalid: {0}")]
     Url(String),
-    /// `sslmode` has a value that is not supported.
-    #[error("sslmode={0} is not supported: use disable, prefer, require or verify-full")]
-    SslMode(String),
-    /// `sslrootcert` is set without `verify-full`, so the root would not be used.
-    #[error("sslrootcert needs sslmode=verify-full: the other modes verify no certificate")]
-    RootCertUnused,
-    /// `verify-full` found no trusted root certificate.
-    #[error("no trusted root certificate in {place}: {reason}")]
-    Roots {
-        /// The path of the PEM file, or the store of the operating system.
-        place: String,
-        /// Why no certificate was read from it.
-        reason: String,
-    },
-    /// Rustls rejected the TLS settings.
-    #[error("TLS cannot be set up: {0}")]
-    Tls(#[from] rustls::Error),
+    /// The parameters of TLS, or the files that they name, cannot be used.
+    #[error(transparent)]
+    Tls(#[from] DatabaseTlsError),
     /// Postgres refused the connection, or cannot be reached.
     #[error("cannot connect to Postgres: {}", text_of(.0))]
     Postgres(#[from] tokio_postgres::Error),
@@ -109,9 +89,9 @@ pub struct Connector {
     /// The index of the server that has accepted a connection last: it is tried first.
     preferred: Arc<AtomicUsize>,
     address: Arc<str>,
-    /// Whether the URL says nothing about TLS, though the connection leaves this machine.
-    lacks_sslmode: bool,
-    tls: MakeRustlsConnect,
+    /// Why nobody knows who answers, though the connection leaves this machine.
+    unverified: Option<Arc<str>>,
+    tls: Arc<DatabaseTls>,
     session: Arc<Session>,
 }
 
@@ -129,7 +109,12 @@ impl Connector {
     /// # Errors
     /// The same as those of [`Connector::new`].
     pub fn with_session(url: &str, session: &Session) -> Result<Self, ConnectError> {
-        let (url, tls) = split_tls(url)?;
+        if !url.starts_with("postgres://") && !url.starts_with("postgresql://") {
+            return Err(ConnectError::Url(
+                "it must start with postgres:// or postgresql://".into(),
+            ));
+        }
+        let (url, tls) = tls::split(url)?;
         let mut config: Config = url
             .parse()
             .map_err(|error| ConnectError::Url(chain(&error)))?;
@@ -162,9 +147,9 @@ impl Connector {
             servers: host::one_by_one(&config, DB_CONNECT_MAX).into(),
             preferred: Arc::default(),
             address: host::described(&config).into(),
-            lacks_sslmode: tls.is_default && host::is_remote(&config),
+            unverified: unverified(&tls, &config).map(Into::into),
             config: Arc::new(config),
-            tls: MakeRustlsConnect::new(tls.client_config()?),
+            tls: Arc::new(DatabaseTls::open(tls)?),
             session: Arc::new(session.clone()),
         })
     }
@@ -209,7 +194,7 @@ impl Connector {
     async fn connect_to(&self, server: &Config) -> Result<(Client, JoinHandle<()>), ConnectError> {
         let share = DB_CONNECT_MAX / u32::try_from(self.servers.len()).unwrap_or(u32::MAX);
         within(share, async {
-            let (client, connection) = server.connect(self.tls.clone()).await?;
+            let (client, connection) = server.connect(self.tls.connector()).await?;
             let driver = tokio::spawn(drive(connection));
             client.batch_execute(&settings_sql(&self.session)).await?;
             Ok((client, driver))
@@ -222,7 +207,7 @@ impl Connector {
     /// receives the request, it may meet a statement that the connection begins only after this.
     pub async fn cancel(&self, connection: CancelToken) {
         let cancelled = within(DB_CONNECT_MAX, async {
-            Ok(cancel::cancel(&connection, &self.config, &self.tls).await?)
+            Ok(cancel::cancel(&connection, &self.config, &self.tls.connector()).await?)
         });
         if let Err(error) = cancelled.await {
             tracing::debug!(%error, "a statement could not be cancelled");
@@ -234,16 +219,29 @@ impl Connector {
         &self.address
     }
 
-    /// Warns if the URL says nothing about TLS and the connection leaves this machine.
-    pub fn warn_of_missing_sslmode(&self) {
-        if self.lacks_sslmode {
+    /// Warns if connections leave this machine, and the certificate of the server at their other end is not verified.
+    pub fn warn_of_unverified_server(&self) {
+        if let Some(why) = self.unverified.as_deref() {
             tracing::warn!(
                 database = self.address(),
-                "the database URL has no sslmode: `prefer` is used, which takes TLS only if the server offers it and checks \
-                 no certificate; set sslmode=verify-full, or sslmode=prefer if the network is trusted"
+                "{why}: whoever answers in the database's place reads and writes everything; set sslmode=verify-full"
             );
         }
     }
+}
+
+/// Why nobody knows who answers at the other end of a connection that leaves this machine; `None` if that is verified.
+fn unverified(tls: &TlsParameters, config: &Config) -> Option<String> {
+    if tls.verification != Verification::None || !host::is_remote(config) {
+        return None;
+    }
+    Some(match tls.named.as_deref() {
+        None => "the database URL has no sslmode: `prefer` is used, which takes TLS only if the server offers it, and verifies \
+                 no certificate"
+            .into(),
+        Some("disable") => "sslmode=disable of the database URL encrypts nothing and verifies nobody".into(),
+        Some(mode) => format!("sslmode={mode} of the database URL verifies no certificate"),
+    })
 }
 
 impl std::fmt::Debug for Connector {
@@ -328,168 +326,6 @@ where
     }
 }
 
-/// The TLS parameters of a database URL.
-struct TlsParameters {
-    mode: SslMode,
-    verify: bool,
-    roots: Option<String>,
-    /// Whether the URL has no `sslmode`.
-    is_default: bool,
-}
-
-/// Removes `sslmode` and `sslrootcert` from the URL: tokio-postgres supports neither `verify-full` nor `sslrootcert`.
-fn split_tls(url: &str) -> Result<(String, TlsParameters), ConnectError> {
-    let mut tls = TlsParameters {
-        mode: SslMode::Prefer,
-        verify: false,
-        roots: None,
-        is_default: true,
-    };
-    if !url.starts_with("postgres://") && !url.starts_with("postgresql://") {
-        return Err(ConnectError::Url(
-            "it must start with postgres:// or postgresql://".into(),
-        ));
-    }
-    // A password may contain a question mark: the parameters begin behind the host.
-    let host = url.find('@').unwrap_or_default();
-    let Some(question_mark) = url[host..].find('?') else {
-        return Ok((url.into(), tls));
-    };
-    let (base, parameters) = url.split_at(host + question_mark);
-    let mut rest = Vec::new();
-    for parameter in parameters[1..].split('&') {
-        match parameter.split_once('=') {
-            Some(("sslmode", value)) => {
-                tls.is_default = false;
-                (tls.mode, tls.verify) = match decoded(value)?.as_str() {
-                    "disable" => (SslMode::Disable, false),
-                    "prefer" => (SslMode::Prefer, false),
-                    "require" => (SslMode::Require, false),
-                    "verify-full" => (SslMode::Require, true),
-                    other => return Err(ConnectError::SslMode(other.into())),
-                };
-            }
-            Some(("sslrootcert", value)) => tls.roots = Some(decoded(value)?),
-            _ => rest.push(parameter),
-        }
-    }
-    if tls.roots.is_some() && !tls.verify {
-        return Err(ConnectError::RootCertUnused);
-    }
-    let url = match rest.join("&") {
-        rest if rest.is_empty() => base.into(),
-        rest => format!("{base}?{rest}"),
-    };
-    Ok((url, tls))
-}
-
-fn decoded(value: &str) -> Result<String, ConnectError> {
-    match percent_decode_str(value).decode_utf8() {
-        Ok(text) => Ok(text.into_owned()),
-        Err(_) => Err(ConnectError::Url("a parameter is not UTF-8".into())),
-    }
-}
-
-impl TlsParameters {
-    fn client_config(&self) -> Result<ClientConfig, ConnectError> {
-        // Named explicitly: the process-wide default depends on the other users of rustls in the process.
-        let provider = Arc::new(ring::default_provider());
-        let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
-            .with_safe_default_protocol_versions()?;
-        let config = if self.verify {
-            builder
-                .with_root_certificates(roots(self.roots.as_deref())?)
-                .with_no_client_auth()
-        } else {
-            builder
-                .dangerous()
-                .with_custom_certificate_verifier(Arc::new(UnverifiedCertificate(provider)))
-                .with_no_client_auth()
-        };
-        Ok(config)
-    }
-}
-
-/// The root certificates of a PEM file; those of the operating system without one or for the value `system`.
-fn roots(file: Option<&str>) -> Result<RootCertStore, ConnectError> {
-    let (place, certificates, error) = match file {
-        Some(file) if file != "system" => {
-            let read = CertificateDer::pem_file_iter(Path::new(file))
-                .and_then(|certificates| certificates.collect::<Result<Vec<_>, _>>());
-            let (certificates, error) = match read {
-                Ok(certificates) => (certificates, None),
-                Err(error) => (Vec::new(), Some(error.to_string())),
-            };
-            (file.to_owned(), certificates, error)
-        }
-        _ => {
-            let found = rustls_native_certs::load_native_certs();
-            let error = found.errors.first().map(ToString::to_string);
-            (
-                "the store of the operating system".to_owned(),
-                found.certs,
-                error,
-            )
-        }
-    };
-    let mut roots = RootCertStore::empty();
-    let (added, _) = roots.add_parsable_certificates(certificates);
-    if added == 0 {
-        let reason = error.unwrap_or_else(|| "it has no certificate".into());
-        return Err(ConnectError::Roots { place, reason });
-    }
-    Ok(roots)
-}
-
-/// Accepts any certificate, but checks that the peer has its private key.
-#[derive(Debug)]
-struct UnverifiedCertificate(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for UnverifiedCertificate {
-    fn verify_server_cert(
-        &self,
-        _end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(
-            message,
-            cert,
-            dss,
-            &self.0.signature_verification_algorithms,
-        )
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(
-            message,
-            cert,
-            dss,
-            &self.0.signature_verification_algorithms,
-        )
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -499,43 +335,47 @@ mod tests {
     }
 
     #[test]
-    fn sslmode_and_sslrootcert_are_taken_off_the_url() {
-        let url = "postgres://u:p?w@h:1/d?sslmode=verify-full&a=b&sslrootcert=%2Fx%20y.pem";
-        let (rest, tls) = split_tls(url).expect("valid");
-        assert_eq!(rest, "postgres://u:p?w@h:1/d?a=b");
-        assert!(tls.verify && tls.mode == SslMode::Require);
-        assert_eq!(tls.roots.as_deref(), Some("/x y.pem"));
-
-        let (rest, tls) = split_tls("postgresql://h/d?sslmode=disable").expect("valid");
-        assert_eq!(rest, "postgresql://h/d");
-        assert!(!tls.verify && tls.mode == SslMode::Disable);
-    }
-
-    #[test]
-    fn unsupported_tls_parameters_are_refused() {
-        for mode in ["allow", "verify-ca", "", "REQUIRE"] {
-            let text = error(&format!("postgres://h/d?sslmode={mode}"));
-            assert!(text.contains("is not supported"), "{text}");
-        }
-        let text = error("postgres://h/d?sslmode=require&sslrootcert=x");
-        assert!(text.contains("needs sslmode=verify-full"), "{text}");
+    fn a_url_that_cannot_be_used_is_refused() {
         let text = error("postgres://h/d?sslmode=verify-full&sslrootcert=/nowhere.pem");
-        assert!(text.contains("/nowhere.pem"), "{text}");
+        assert!(text.contains("sslrootcert=/nowhere.pem"), "{text}");
+        assert!(error("postgres://h/d?sslmode=allow").contains("verify-ca"));
         assert!(error("host=h").contains("must start with"));
         assert!(error("postgres://h/d?what=1").contains("what"));
         assert!(error("postgres:///d").contains("no host"));
     }
 
     #[test]
-    fn a_url_without_sslmode_is_warned_of_if_it_leads_into_a_network() {
+    fn an_unverified_server_is_warned_of_if_it_is_on_another_machine() {
+        let roots = tempfile::NamedTempFile::new().expect("a file");
+        let key = rcgen::KeyPair::generate().expect("a key");
+        let root = rcgen::CertificateParams::default().self_signed(&key);
+        std::fs::write(roots.path(), root.expect("signed").pem()).expect("written");
+        let with_roots = format!("&sslrootcert={}", roots.path().display());
         for (url, expected) in [
-            ("postgres://h/d", true),
-            ("postgres://h/d?sslmode=prefer", false),
-            ("postgres://localhost/d", false),
-            ("postgres://u@%2Ftmp/d", false),
+            ("postgres://h/d", Some("has no sslmode")),
+            ("postgres://h/d?sslmode=prefer", Some("sslmode=prefer")),
+            ("postgres://h/d?sslmode=require", Some("sslmode=require")),
+            ("postgres://h/d?sslmode=disable", Some("encrypts nothing")),
+            (
+                &format!("postgres://h/d?sslmode=verify-ca{with_roots}"),
+                None,
+            ),
+            (
+                &format!("postgres://h/d?sslmode=verify-full{with_roots}"),
+                None,
+            ),
+            ("postgres://localhost/d", None),
+            ("postgres://127.0.0.1/d?sslmode=disable", None),
+            ("postgres://u@%2Ftmp/d", None),
         ] {
             let connector = Connector::new(url).expect("valid");
-            assert_eq!(connector.lacks_sslmode, expected, "{url}");
+            let why = connector.unverified.as_deref();
+            assert_eq!(why.is_some(), expected.is_some(), "{url}");
+            assert!(
+                why.unwrap_or_default()
+                    .contains(expected.unwrap_or_default()),
+                "{url}"
+            );
         }
     }
 

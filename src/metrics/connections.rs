@@ -13,17 +13,20 @@ pub(crate) enum ConnectionRefusal {
     PeerShare,
     /// It did not begin HTTP/2 in time.
     Preface,
+    /// The handshake of TLS failed, or did not end in time.
+    Tls,
     /// The operating system gave none, mostly for lack of file descriptors.
     Accept,
 }
 
 impl ConnectionRefusal {
-    const ALL: [Self; 3] = [Self::PeerShare, Self::Preface, Self::Accept];
+    const ALL: [Self; 4] = [Self::PeerShare, Self::Preface, Self::Tls, Self::Accept];
 
     const fn label(self) -> &'static str {
         match self {
             Self::PeerShare => "peer_share",
             Self::Preface => "preface",
+            Self::Tls => "tls",
             Self::Accept => "accept",
         }
     }

@@ -1,8 +1,5 @@
 //! The server's certificate.
 
-use std::sync::Once;
-use std::sync::atomic::{AtomicI64, Ordering};
-
 use crate::metrics::instrument::{MetricDescription, described};
 
 const NOT_AFTER: MetricDescription = described(
@@ -10,17 +7,17 @@ const NOT_AFTER: MetricDescription = described(
     "s",
     "Unix time at which the server's certificate expires; absent without TLS.",
 );
+const RELOADS_FAILED: MetricDescription = described(
+    "earmark.tls.reload.failures",
+    "{read}",
+    "Reads of changed TLS files that could not be used; absent without TLS.",
+);
 
-static CERTIFICATE_NOT_AFTER: AtomicI64 = AtomicI64::new(0);
-static IS_SERVED: Once = Once::new();
-
-/// Serves when the certificate in use expires, in seconds since 1970.
-#[expect(dead_code, reason = "the listener has no TLS yet")]
-pub(crate) fn set_certificate_not_after(unix_seconds: i64) {
-    CERTIFICATE_NOT_AFTER.store(unix_seconds, Ordering::Relaxed);
-    IS_SERVED.call_once(|| {
-        NOT_AFTER.read_by::<&str>([], || {
-            Some(CERTIFICATE_NOT_AFTER.load(Ordering::Relaxed) as f64)
-        });
-    });
+/// Serves when the certificate in use expires, in seconds since 1970, and how often changed files could not be used.
+pub(crate) fn watch(
+    not_after: impl Fn() -> u64 + Send + Sync + 'static,
+    reloads_failed: impl Fn() -> u64 + Send + Sync + 'static,
+) {
+    NOT_AFTER.read_by::<&str>([], move || Some(not_after() as f64));
+    RELOADS_FAILED.counted_by(move || Some(reloads_failed() as f64));
 }

@@ -22,6 +22,7 @@ use crate::server::authorise::Route;
 use crate::server::call_metrics;
 use crate::server::code_name::{self, code_name};
 use crate::server::log_rate::LogRate;
+use crate::server::peer::Peer;
 use crate::trace::CallTrace;
 use crate::types::principal::Principal;
 
@@ -77,6 +78,8 @@ pub(super) struct AccessLogLine {
     method: String,
     request_id: Arc<str>,
     peer: SocketAddr,
+    /// Whom the client's certificate names.
+    peer_identity: Option<Arc<str>>,
     caller: Option<Arc<Caller>>,
     principal: Option<Principal>,
     started: Instant,
@@ -95,13 +98,14 @@ impl AccessLogLine {
         path: &str,
         route: Route,
         request_id: Arc<str>,
-        peer: SocketAddr,
+        peer: &Peer,
         trace: CallTrace,
     ) -> Self {
         Self {
             method: path.chars().take(PATH_CHARS_MAX).collect(),
             request_id,
-            peer,
+            peer: peer.address,
+            peer_identity: peer.identity.clone(),
             caller: None,
             principal: None,
             started: Instant::now(),
@@ -254,6 +258,7 @@ impl Drop for AccessLogLine {
                     request_id = &*self.request_id,
                     trace_id = %self.trace.id(),
                     peer = %self.peer,
+                    peer_identity = self.peer_identity.as_deref(),
                     "call"
                 )
             };

@@ -103,13 +103,25 @@ impl Admission {
         Ok(Self {
             verifier,
             shapes: RequestShapes::load()?,
-            calls: Shares::new(settings.calls_max).counted_as(SharedBound::Calls),
+            calls: Shares::new(settings.calls_max),
             body_stall_max: settings.body_stall_max,
-            request_bytes: bytes(settings.request_bytes_max).counted_as(SharedBound::RequestBytes),
-            answer_bytes: bytes(settings.answer_bytes_max).counted_as(SharedBound::AnswerBytes),
-            watches: Shares::new(WATCHES_MAX).counted_as(SharedBound::Watches),
-            reflections: Shares::new(REFLECTIONS_MAX).counted_as(SharedBound::Reflections),
+            request_bytes: bytes(settings.request_bytes_max),
+            answer_bytes: bytes(settings.answer_bytes_max),
+            watches: Shares::new(WATCHES_MAX),
+            reflections: Shares::new(REFLECTIONS_MAX),
         })
+    }
+
+    /// The same, which metrics show.
+    pub(super) fn counted(self) -> Self {
+        Self {
+            calls: self.calls.counted_as(SharedBound::Calls),
+            request_bytes: self.request_bytes.counted_as(SharedBound::RequestBytes),
+            answer_bytes: self.answer_bytes.counted_as(SharedBound::AnswerBytes),
+            watches: self.watches.counted_as(SharedBound::Watches),
+            reflections: self.reflections.counted_as(SharedBound::Reflections),
+            ..self
+        }
     }
 
     /// Admits a call of an RPC that needs a token: verifies it and its scope, receives the request, and takes a share in

@@ -11,7 +11,9 @@ use hyper::body::Incoming;
 use hyper::server::conn::http2;
 use hyper::service::Service;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -25,11 +27,13 @@ use crate::limits::{
 use crate::server::call_task;
 use crate::server::calls_in_progress::CallsInProgress;
 use crate::server::connection_io::{ConnectionIo, read_preface};
+use crate::server::tls::{self, HandshakeFailure, TlsClient};
 
 /// Limits and times of one connection: see `ServerSettings` in the parent module.
 #[derive(Clone, Debug)]
 pub(super) struct ConnectionLimits {
     pub(super) streams_max: u32,
+    pub(super) handshake_max: Duration,
     pub(super) preface_max: Duration,
     pub(super) age_max: Duration,
     pub(super) idle_max: Duration,
@@ -50,6 +54,12 @@ pub(super) struct ConnectionServer {
 /// Why a connection ended before it was closed in order.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ConnectionError {
+    /// The handshake of TLS has not ended in time.
+    #[error("the handshake of TLS did not end within {0:?}")]
+    HandshakeTimeout(Duration),
+    /// The handshake of TLS has failed.
+    #[error(transparent)]
+    Handshake(#[from] HandshakeFailure),
     /// The preface has not arrived in time.
     #[error("the preface of HTTP/2 did not arrive within {0:?}")]
     PrefaceTimeout(Duration),
@@ -83,6 +93,25 @@ where
 }
 
 impl ConnectionServer {
+    /// Makes the handshake of TLS within `handshake_max`; `None` if the server shuts down meanwhile.
+    ///
+    /// # Errors
+    /// The handshake has failed, or takes too long.
+    pub(super) async fn handshake(
+        &self,
+        config: Arc<ServerConfig>,
+        stream: TcpStream,
+    ) -> Result<Option<TlsClient>, ConnectionError> {
+        let limit = self.limits.handshake_max;
+        tokio::select! {
+            made = timeout(limit, tls::accept(config, stream)) => {
+                Ok(Some(made.map_err(|_| ConnectionError::HandshakeTimeout(limit))??))
+            }
+            () = self.closing.cancelled() => Ok(None),
+            () = self.cut.cancelled() => Ok(None),
+        }
+    }
+
     /// Serves a connection until it ends. The service must answer everything: errors are statuses.
     ///
     /// The steps of a connection:
@@ -176,6 +205,7 @@ mod tests {
         ConnectionServer {
             limits: ConnectionLimits {
                 streams_max: 10,
+                handshake_max: Duration::from_secs(10),
                 preface_max: Duration::from_secs(10),
                 age_max,
                 idle_max,

@@ -16,6 +16,8 @@ const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const FRAME_HEADER_BYTES: usize = 9;
 /// The type of a frame that carries a part of a message.
 const DATA_FRAME: u8 = 0;
+/// The first byte of each TLS connection: the type of a record that carries a part of the handshake.
+const TLS_HANDSHAKE: u8 = 22;
 
 /// Reads the preface, and nothing behind it. It has no time limit of its own, and may be dropped at any point.
 ///
@@ -31,10 +33,16 @@ pub(super) async fn read_preface(stream: &mut (impl AsyncRead + Unpin)) -> io::R
         }
         length += read;
         if received[..length] != PREFACE[..length] {
-            return Err(io::Error::new(
-                io::ErrorKind::InvalidData,
-                "the connection does not begin with the preface of HTTP/2",
-            ));
+            let why = match received[0] {
+                TLS_HANDSHAKE => {
+                    "the client speaks TLS, which this port does not: start the server with --tls-cert and --tls-key, or let \
+                     the client connect without TLS (grpcurl: -plaintext)"
+                }
+                _ => {
+                    "the connection does not begin with the preface of HTTP/2: gRPC needs HTTP/2 from the first byte on"
+                }
+            };
+            return Err(io::Error::new(io::ErrorKind::InvalidData, why));
         }
     }
     Ok(())
@@ -190,7 +198,12 @@ mod tests {
 
     #[tokio::test]
     async fn another_protocol_is_noticed_by_its_first_byte_that_differs() {
-        for sent in ["G", "PRI * HTTP/1", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\r\n"] {
+        for sent in [
+            "G",
+            "\x16\x03\x01",
+            "PRI * HTTP/1",
+            "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\r\n",
+        ] {
             let (mut client, mut server) = duplex(64);
             client.write_all(sent.as_bytes()).await.expect("written");
             let read = read_preface(&mut server).await;
@@ -199,6 +212,8 @@ mod tests {
             } else {
                 let error = read.expect_err(sent);
                 assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+                let is_tls = error.to_string().contains("the client speaks TLS");
+                assert_eq!(is_tls, sent.starts_with('\x16'), "{error}");
             }
         }
         let (client, mut server) = duplex(64);

@@ -31,7 +31,7 @@ use crate::ledger::claim::Claim;
 use crate::rpc::status;
 use crate::server::access_log::{AccessLogLine, CallOutcome};
 use crate::server::admission::{Admission, AdmittedCall, CallFault, HeldByCall};
-use crate::server::authorise::Route;
+use crate::server::authorise::{PublicCall, Route};
 use crate::server::call_context::CallContext;
 use crate::server::health::HealthReporter;
 use crate::server::panic::{self, Panicked};
@@ -50,6 +50,8 @@ pub(super) struct Layers {
     pub(super) health: HealthReporter,
     /// Cancelled at the end of the lame duck's time: new calls are refused from then on.
     pub(super) closing: CancellationToken,
+    /// Whether any method but those of health is answered as unknown.
+    pub(super) only_health: bool,
 }
 
 impl Layers {
@@ -57,7 +59,7 @@ impl Layers {
     pub(super) async fn handle(&self, request: Request<Incoming>, peer: &Peer) -> Response<Body> {
         let path = request.uri().path();
         let context = CallContext {
-            route: Route::of(path),
+            route: self.route(path),
             request_id: request_id::of(request.headers()),
             claim: Claim::new(),
         };
@@ -65,13 +67,8 @@ impl Layers {
         let method = context.route.traced_method();
         let trace = CallTrace::begin(request.headers(), method, peer.address);
         let (trace_id, traced) = (trace.id(), trace.span().cloned());
-        let log_line = AccessLogLine::new(
-            path,
-            context.route,
-            Arc::clone(&request_id),
-            peer.address,
-            trace,
-        );
+        let log_line =
+            AccessLogLine::new(path, context.route, Arc::clone(&request_id), peer, trace);
         if !is_grpc(request.headers()) {
             let mut response = unsupported_media_type(log_line);
             request_id::echo(&request_id, response.headers_mut());
@@ -87,6 +84,14 @@ impl Layers {
         };
         request_id::echo(&request_id, response.headers_mut());
         response
+    }
+
+    fn route(&self, path: &str) -> Route {
+        match Route::of(path) {
+            health @ Route::Public(PublicCall::Check | PublicCall::Watch) => health,
+            _ if self.only_health => Route::Unknown,
+            other => other,
+        }
     }
 
     async fn within_deadline(

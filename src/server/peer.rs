@@ -13,15 +13,18 @@ use crate::types::principal::Principal;
 #[derive(Debug)]
 pub(super) struct Peer {
     pub(super) address: SocketAddr,
+    /// Whom the certificate names that it has presented; `None` without one, or without TLS.
+    pub(super) identity: Option<Arc<str>>,
     watches: StreamCounter,
     reflections: StreamCounter,
 }
 
 impl Peer {
     /// The peer of a new connection.
-    pub(super) fn new(address: SocketAddr) -> Self {
+    pub(super) fn new(address: SocketAddr, identity: Option<Arc<str>>) -> Self {
         Self {
             address,
+            identity,
             watches: StreamCounter::new(CONNECTION_WATCHES_MAX),
             reflections: StreamCounter::new(CONNECTION_REFLECTIONS_MAX),
         }
@@ -86,7 +89,7 @@ mod tests {
 
     #[test]
     fn a_connection_has_a_limited_number_of_watches() {
-        let peer = Peer::new(SocketAddr::from(([127, 0, 0, 1], 1)));
+        let peer = Peer::new(SocketAddr::from(([127, 0, 0, 1], 1)), None);
         let mut open: Vec<_> = (0..CONNECTION_WATCHES_MAX)
             .map(|_| peer.begin_watch().expect("within the limit"))
             .collect();

@@ -203,6 +203,7 @@ mod tests {
     use super::*;
     use crate::ledger::claim::Claim;
     use crate::server::authorise::Route;
+    use crate::server::peer::Peer;
     use crate::trace::CallTrace;
 
     type Frames = Pin<Box<dyn Stream<Item = Result<Frame<Bytes>, Status>> + Send>>;
@@ -220,8 +221,9 @@ mod tests {
     ) -> (usize, Status) {
         let route = Route::of(path);
         let request_id: Arc<str> = "an-id".into();
-        let peer = SocketAddr::from(([127, 0, 0, 1], 1));
-        let trace = CallTrace::begin(&HeaderMap::new(), None, peer);
+        let address = SocketAddr::from(([127, 0, 0, 1], 1));
+        let trace = CallTrace::begin(\&HeaderMap::new(), None, address);
+        let peer = Peer::new(address, None);
         let body = ResponseBody::new(
             Body::new(StreamBody::new(frames)),
             CallContext {
@@ -229,7 +231,7 @@ mod tests {
                 request_id: Arc::clone(&request_id),
                 claim: Claim::new(),
             },
-            AccessLogLine::new(path, route, request_id, peer, trace),
+            AccessLogLine::new(path, route, request_id, &peer, trace),
             deadline.map(|deadline| Instant::now() + deadline),
             closing,
             HeldByCall::default(),

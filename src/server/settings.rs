@@ -5,7 +5,8 @@ use std::time::Duration;
 use crate::limits::{
     ANSWER_BYTES_UNDER_WAY_MAX, BODY_STALL_MAX, CALL_MAX, CALLS_MAX_DEFAULT, CONNECTION_AGE_MAX,
     CONNECTION_GOAWAY_GRACE, CONNECTION_IDLE_MAX, CONNECTION_PREFACE_MAX,
-    REQUEST_BYTES_UNDER_WAY_MAX,
+    HEALTH_CONNECTION_IDLE_MAX, HEALTH_CONNECTIONS_MAX, HEALTH_CONNECTIONS_PER_PEER_MAX,
+    HEALTH_STREAMS_MAX, REQUEST_BYTES_UNDER_WAY_MAX, TLS_HANDSHAKE_MAX,
 };
 use crate::server::connection::ConnectionLimits;
 
@@ -36,6 +37,8 @@ pub struct ServerSettings {
     pub connection_age_max: Duration,
     /// How long a connection may be without a call before it gets GOAWAY.
     pub connection_idle_max: Duration,
+    /// How long the handshake of TLS may take, if there is one. The command line has no option for it.
+    pub handshake_max: Duration,
     /// How long a new connection may take to send the preface of HTTP/2. The command line has no option for it.
     pub preface_max: Duration,
     /// How long a connection without a call stays open after GOAWAY, at a shutdown too, if its client does not end it.
@@ -64,6 +67,7 @@ impl Default for ServerSettings {
             connections_per_peer_max: 5_000,
             connection_age_max: CONNECTION_AGE_MAX,
             connection_idle_max: CONNECTION_IDLE_MAX,
+            handshake_max: TLS_HANDSHAKE_MAX,
             preface_max: CONNECTION_PREFACE_MAX,
             goaway_grace: CONNECTION_GOAWAY_GRACE,
             streams_max: 1_024,
@@ -79,10 +83,22 @@ impl ServerSettings {
     pub(super) fn of_connections(&self) -> ConnectionLimits {
         ConnectionLimits {
             streams_max: self.streams_max,
+            handshake_max: self.handshake_max,
             preface_max: self.preface_max,
             age_max: self.connection_age_max,
             idle_max: self.connection_idle_max,
             goaway_grace: self.goaway_grace,
+        }
+    }
+    /// Those of the port that serves health alone: small, so that whoever reaches it can neither use up the process nor
+    /// keep the probes of others out.
+    pub(super) fn of_health_port(&self) -> Self {
+        Self {
+            connections_max: HEALTH_CONNECTIONS_MAX,
+            connections_per_peer_max: HEALTH_CONNECTIONS_PER_PEER_MAX,
+            connection_idle_max: HEALTH_CONNECTION_IDLE_MAX,
+            streams_max: HEALTH_STREAMS_MAX,
+            ..self.clone()
         }
     }
 }

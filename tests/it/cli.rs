@@ -5,6 +5,7 @@ mod precedence;
 mod reload;
 mod settings;
 mod shown;
+mod tls;
 
 use std::path::Path;
 use std::process::Command;
@@ -99,7 +100,7 @@ fn serve_refuses_an_unsupported_sslmode() {
     serve
         .env("EARMARK_JWKS", jwks)
         .env("EARMARK_LISTEN", "127.0.0.1:0")
-        .env("DATABASE_URL", "postgres://u:secret@h/d?sslmode=verify-ca");
+        .env("DATABASE_URL", "postgres://u:secret@h/d?sslmode=allow");
     let refused = run(&mut serve);
     assert_eq!(refused.status.code(), Some(2));
     let why = text(&refused.stderr);
@@ -122,7 +123,7 @@ fn serve_raises_its_limit_of_open_files_and_warns_if_that_is_not_enough() {
             .env("EARMARK_AUDIENCE", "a")
             .env("EARMARK_JWKS", &jwks)
             .env("EARMARK_LISTEN", "127.0.0.1:0")
-            .env("DATABASE_URL", "postgres://u@h/d?sslmode=verify-ca");
+            .env("DATABASE_URL", "postgres://u@h/d?sslmode=allow");
         text(&run(&mut limited).stderr)
     };
     let log = log_with("-Sn");
@@ -514,11 +515,16 @@ fn is_private(file: &Path) -> bool {
     metadata.permissions().mode() & 0o777 == 0o600
 }
 
+/// `serve` for tokens that a development key signs.
+fn serve_arguments() -> [&'static str; 5] {
+    ["serve", "--issuer", ISSUER, "--audience", AUDIENCE]
+}
+
 /// Starts `earmark serve` with a log on a port of its own.
 fn serve_with(url: &str, listen: &str, log: &Path) -> (Started, tempfile::TempDir) {
     let folder = tempfile::tempdir().expect("a folder");
     DevKey::open_or_create(folder.path()).expect("a key");
-    let mut serve = earmark(&["serve", "--issuer", ISSUER, "--audience", AUDIENCE]);
+    let mut serve = earmark(&serve_arguments());
     serve
         .env("EARMARK_JWKS", folder.path().join(JWKS_FILE))
         .env("EARMARK_LISTEN", listen)
@@ -599,10 +605,11 @@ fn a_server_listens_on_a_host_name() {
 }
 
 #[test]
-fn a_database_url_without_sslmode_is_warned_of_once() {
+fn a_database_server_that_is_not_verified_is_warned_of_once() {
     for (url, is_warned) in [
         ("postgres://u:secret@nobody.invalid/d", true),
-        ("postgres://u:secret@nobody.invalid/d?sslmode=prefer", false),
+        ("postgres://u:secret@nobody.invalid/d?sslmode=require", true),
+        ("postgres://u:secret@127.0.0.1:1/d?sslmode=prefer", false),
         ("postgres://u:secret@127.0.0.1:1/d", false),
         ("postgres://u:secret@localhost:1/d", false),
         ("postgres://u:secret@%2Fnowhere/d", false),

@@ -1,3 +1,4 @@
+mod client_cert;
 mod connection_count;
 mod faults;
 mod lanes;

@@ -294,6 +294,18 @@ fn limits_of_the_server() -> Vec<Limit> {
             "connections of one client address",
             grouped(server.connections_per_peer_max),
         ),
+        (
+            "a TLS handshake",
+            format!("{} s, then", server.handshake_max.as_secs()),
+        ),
+        (
+            "connections of the port for health",
+            format!(
+                "{}, {} of them",
+                limits::HEALTH_CONNECTIONS_MAX,
+                limits::HEALTH_CONNECTIONS_PER_PEER_MAX
+            ),
+        ),
         ("a connection's age", minutes(server.connection_age_max)),
         (
             "a connection without a call",

@@ -1,6 +1,7 @@
 pub(crate) mod allocation_fixture;
 pub(crate) mod bucket_fixture;
 pub(crate) mod catalogue_fixture;
+pub(crate) mod certificates;
 pub(crate) mod cluster;
 pub(crate) mod collector;
 pub(crate) mod earmark;

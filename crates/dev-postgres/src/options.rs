@@ -10,6 +10,7 @@ pub struct ClusterOptions {
     /// The folder of the Postgres programs; `None` searches for one as [`find_binaries`](crate::find_binaries) does.
     pub binaries: Option<PathBuf>,
     /// Server settings, for example `("max_connections", "400")`. They have no effect on an adopted server.
+    /// Without `listen_addresses` the server listens on its unix socket only; with it, on port 5432 of those addresses too.
     pub settings: Vec<(String, String)>,
     /// Whether commits must survive a crash of the machine. `false` turns `fsync` and `full_page_writes` off.
     pub durable: bool,

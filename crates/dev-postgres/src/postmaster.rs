@@ -103,8 +103,8 @@ impl Postmaster {
         command.arg("-D").arg(&data_dir.pgdata);
         let socket_folder = socket_dir.to_string_lossy().into_owned();
         let port = PORT.to_string();
+        let default = [("listen_addresses", "")];
         let fixed = [
-            ("listen_addresses", ""),
             ("port", port.as_str()),
             ("unix_socket_directories", socket_folder.as_str()),
             ("unix_socket_permissions", "0700"),
@@ -117,7 +117,7 @@ impl Postmaster {
             .iter()
             .map(|(name, value)| (name.as_str(), value.as_str()));
         // The last one of a name wins.
-        for (name, value) in given.chain(fixed) {
+        for (name, value) in default.into_iter().chain(given).chain(fixed) {
             command.arg("-c").arg(format!("{name}={value}"));
         }
         let errors = log.try_clone().at("open", &data_dir.log)?;

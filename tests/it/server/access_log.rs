@@ -63,7 +63,7 @@ impl Log {
         lines.into_iter().next()
     }
 
-    async fn wait_for(&self, request_id: &str) -> Value {
+    pub(super) async fn wait_for(&self, request_id: &str) -> Value {
         for _ in 0..500 {
             if let Some(line) = self.line(request_id) {
                 return line;

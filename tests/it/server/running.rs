@@ -19,7 +19,9 @@ use earmark::proto::balance::v1::{
 };
 use earmark::rpc::call::{Answer, Answers, Call, answer};
 use earmark::server::drain::Shutdown;
-use earmark::server::{ClosingHook, ServeError, ServerParts, ServerSettings, health, serve};
+use earmark::server::{
+    ClosingHook, Listeners, ServeError, ServerParts, ServerSettings, health, serve,
+};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tonic::metadata::MetadataMap;
@@ -93,11 +95,19 @@ impl Running {
     }
 
     pub(crate) async fn start_with(settings: ServerSettings) -> Self {
+        Self::start_listening(settings, Listeners::from).await
+    }
+
+    /// Starts one whose listeners, of the socket for calls, the test chooses.
+    pub(crate) async fn start_listening(
+        settings: ServerSettings,
+        listeners: impl FnOnce(TcpListener) -> Listeners,
+    ) -> Self {
         let key = DevKey::generate().expect("a key");
         let jwks = tempfile::NamedTempFile::new().expect("a file");
         std::fs::write(jwks.path(), key.jwks().to_string()).expect("written");
         let source = JwksSource::File(jwks.path().into());
-        let running = Self::start_with_keys(settings, source, JwksSettings::default()).await;
+        let running = Self::start_on(settings, source, JwksSettings::default(), listeners).await;
         Self {
             key,
             _jwks: Some(jwks),
@@ -110,6 +120,15 @@ impl Running {
         settings: ServerSettings,
         source: JwksSource,
         key_settings: JwksSettings,
+    ) -> Self {
+        Self::start_on(settings, source, key_settings, Listeners::from).await
+    }
+
+    async fn start_on(
+        settings: ServerSettings,
+        source: JwksSource,
+        key_settings: JwksSettings,
+        listeners: impl FnOnce(TcpListener) -> Listeners,
     ) -> Self {
         let keys = Jwks::open_with(source, key_settings).await.expect("a JWKS");
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
@@ -136,7 +155,7 @@ impl Running {
         let shutdown = Shutdown::new();
         Self {
             address,
-            served: tokio::spawn(serve(listener, parts, shutdown.clone())),
+            served: tokio::spawn(serve(listeners(listener), parts, shutdown.clone())),
             shutdown,
             ready,
             seen,

@@ -11,9 +11,13 @@ use hyper::body::Incoming;
 use hyper::client::conn::http2::{self, SendRequest};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use prost::Message;
+use rustls::ClientConfig;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tonic::{Code, Status};
 use tonic_types::{ErrorInfo, StatusExt};
+
+use crate::support::certificates::connect_tls;
 
 /// The body of a request, which may come in pieces or never end.
 pub(crate) type RequestBody = UnsyncBoxBody<Bytes, Infallible>;
@@ -76,16 +80,30 @@ impl Raw {
     pub(crate) async fn connect_with_window(address: SocketAddr, window: u32) -> Self {
         let stream = TcpStream::connect(address).await.expect("connected");
         stream.set_nodelay(true).expect("no delay");
+        Self::over(stream, address, window).await.expect("HTTP/2")
+    }
+
+    /// Connects with TLS.
+    pub(crate) async fn connect_tls(address: SocketAddr, config: ClientConfig) -> Self {
+        let stream = connect_tls(address, config).await.expect("a handshake");
+        Self::over(stream, address, 65_535).await.expect("HTTP/2")
+    }
+
+    /// Begins HTTP/2 on a stream.
+    pub(crate) async fn over(
+        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        address: SocketAddr,
+        window: u32,
+    ) -> Result<Self, hyper::Error> {
         let (connection, driver) = http2::Builder::new(TokioExecutor::new())
             .initial_stream_window_size(window)
             .handshake(TokioIo::new(stream))
-            .await
-            .expect("HTTP/2");
+            .await?;
         tokio::spawn(driver);
-        Self {
+        Ok(Self {
             connection,
             address,
-        }
+        })
     }
 
     pub(crate) async fn call(&self, path: &str, metadata: &[(&str, &str)], body: Bytes) -> Answer {
