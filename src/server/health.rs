@@ -148,7 +148,9 @@ impl HealthReporter {
     fn watch(&self) {
         for &name in self.names.iter().chain(&[READS]) {
             let (state, subject) = (Arc::downgrade(&self.state), self.subject(name));
-            health::watch(name, move || {
+            // An empty label is none in Prometheus.
+            let label = if name.is_empty() { "overall" } else { name };
+            health::watch(label, move || {
                 let status = state.upgrade()?.borrow().serving(subject?);
                 Some(status == ServingStatus::Serving)
             });

@@ -35,8 +35,8 @@ pub(crate) struct MetricsExport {
     pub(crate) registry: Registry,
 }
 
-/// Begins to collect the metrics of the process, once, before the first of them is used. Pushes them to a collector if there
-/// is one.
+/// Begins to collect the metrics of the process, and to push them if there is a collector. It is called once, before the
+/// first instrument is used.
 ///
 /// Must be called within a tokio runtime.
 ///
