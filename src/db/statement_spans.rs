@@ -63,7 +63,8 @@ fn summary(text: &str) -> String {
     let mut words = text
         .split(|c: char| c.is_whitespace() || c == '(')
         .filter(|word| !word.is_empty());
-    let operation = words.next().unwrap_or("statement").to_ascii_uppercase();
+    let operation = words.next().map(str::to_ascii_uppercase);
+    let operation = operation.unwrap_or_else(|| "statement".into());
     let mut before = operation.clone();
     for word in words {
         let is_table = matches!(before.as_str(), "FROM" | "INTO" | "UPDATE");

@@ -43,7 +43,7 @@ pub(super) fn is_on() -> bool {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct CallOutcome {
     code: Code,
-    /// The `ErrorReason`.
+    /// The name of the `ErrorReason` without its prefix.
     reason: Option<String>,
     /// Of a write that failed: whether it was applied.
     write: Option<String>,
@@ -243,7 +243,7 @@ impl Drop for AccessLogLine {
             ($level:ident) => {
                 tracing::$level!(
                     target: "earmark::access",
-                    // Without the call's span, whose fields the line has as its own.
+                    // The line has the fields of the call's span as its own. JSON shows the current span all the same.
                     parent: None,
                     method = self.method,
                     code = ?code,

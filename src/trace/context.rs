@@ -10,34 +10,46 @@ use crate::trace::span::TraceSpan;
 
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
+const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
+
 /// The headers of a request.
-struct TraceHeaders<'a>(&'a HeaderMap);
+struct TraceHeaders<'a> {
+    headers: &'a HeaderMap,
+    /// The lists of all `tracestate` headers as one, which the propagator would not make of them.
+    state: String,
+}
 
-impl Extractor for TraceHeaders<'_> {
-    fn get(&self, key: &str) -> Option<&str> {
-        self.0.get(key)?.to_str().ok()
-    }
-
-    fn keys(&self) -> Vec<&str> {
-        self.0.keys().map(HeaderName::as_str).collect()
-    }
-
-    fn get_all(&self, key: &str) -> Option<Vec<&str>> {
-        let values = self.0.get_all(key).iter();
-        let texts: Vec<&str> = values.filter_map(|value| value.to_str().ok()).collect();
-        (!texts.is_empty()).then_some(texts)
+impl<'a> TraceHeaders<'a> {
+    fn of(headers: &'a HeaderMap) -> Self {
+        let states = headers.get_all(TRACESTATE).iter();
+        let states: Vec<&str> = states.filter_map(|value| value.to_str().ok()).collect();
+        let state = states.join(",");
+        Self { headers, state }
     }
 }
 
-/// The span of the caller; `None` if there is no `traceparent`, or one that is malformed. A malformed `tracestate` is left
-/// out.
+impl Extractor for TraceHeaders<'_> {
+    fn get(&self, key: &str) -> Option<&str> {
+        if key == TRACESTATE.as_str() {
+            return Some(&self.state);
+        }
+        self.headers.get(key)?.to_str().ok()
+    }
+
+    fn keys(&self) -> Vec<&str> {
+        self.headers.keys().map(HeaderName::as_str).collect()
+    }
+}
+
+/// The span of the caller; `None` if there is no `traceparent`, or one that is malformed. A malformed `tracestate` is
+/// left out, and the rest counts.
 pub(super) fn remote_parent(headers: &HeaderMap) -> Option<SpanContext> {
     let mut parents = headers.get_all(TRACEPARENT).iter();
     // The common case, without an allocation. Of several, nobody can say which one is meant.
     if parents.next().is_none() || parents.next().is_some() {
         return None;
     }
-    let carrier = TraceHeaders(headers);
+    let carrier = TraceHeaders::of(headers);
     let found = TraceContextPropagator::new().extract_with_context(&Context::new(), &carrier);
     let parent = found.span().span_context().clone();
     parent.is_valid().then_some(parent)

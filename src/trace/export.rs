@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use opentelemetry::trace::{Link, SpanKind, TraceId};
+use opentelemetry::trace::{Link, SpanKind, TraceContextExt, TraceId};
 use opentelemetry::{Context, KeyValue};
 use opentelemetry_otlp::{SpanExporter as OtlpExporter, WithExportConfig};
 use opentelemetry_sdk::Resource;
@@ -26,8 +26,8 @@ const WARNING_INTERVAL: Duration = Duration::from_secs(60);
 /// Where traces go, and which calls are sampled.
 #[derive(Clone, Debug)]
 pub struct TraceSettings {
-    /// The collector, by OTLP over gRPC: `http://host:4317`, or `https://…` with a certificate that leads to a root of the
-    /// operating system.
+    /// The collector, by OTLP over gRPC: `http://host:4317`, or `https://…` with a certificate that leads to one of the
+    /// roots of the operating system.
     pub endpoint: String,
     /// The part of the calls without a caller's decision that is sampled, from 0 to 1.
     pub sample_ratio: f64,
@@ -107,19 +107,20 @@ fn resource() -> Resource {
 /// Samples calls by their caller's decision or the ratio, their descendants like them, and work that is done for sampled
 /// calls, which has links to them.
 #[derive(Clone, Debug)]
-struct CallSampler(ParentBasedSampler);
+struct CallSampler {
+    by_parent: ParentBasedSampler,
+    ratio: Sampler,
+    follow_callers: bool,
+}
 
 impl CallSampler {
     fn new(settings: &TraceSettings) -> Self {
         let ratio = Sampler::TraceIdRatioBased(settings.sample_ratio);
-        let by_parent = Sampler::parent_based(ratio.clone());
-        Self(if settings.follow_callers {
-            by_parent
-        } else {
-            by_parent
-                .with_remote_parent_sampled(ratio.clone())
-                .with_remote_parent_not_sampled(ratio)
-        })
+        Self {
+            by_parent: Sampler::parent_based(ratio.clone()),
+            ratio,
+            follow_callers: settings.follow_callers,
+        }
     }
 }
 
@@ -133,9 +134,16 @@ impl ShouldSample for CallSampler {
         attributes: &[KeyValue],
         links: &[Link],
     ) -> SamplingResult {
-        let mut result = self
-            .0
-            .should_sample(parent, trace_id, name, kind, attributes, links);
+        let is_of_caller = parent.is_some_and(|parent| parent.span().span_context().is_remote());
+        let mut result = if is_of_caller && !self.follow_callers {
+            // Not by the trace's id, which the caller has chosen.
+            let random = TraceId::from(fastrand::u128(1..));
+            self.ratio
+                .should_sample(parent, random, name, kind, attributes, links)
+        } else {
+            self.by_parent
+                .should_sample(parent, trace_id, name, kind, attributes, links)
+        };
         if !links.is_empty() {
             result.decision = SamplingDecision::RecordAndSample;
         }
@@ -269,7 +277,7 @@ impl SpanExporter for CountingExporter {
 
 #[cfg(test)]
 mod tests {
-    use opentelemetry::trace::{SpanContext, SpanId, TraceContextExt, TraceFlags, TraceState};
+    use opentelemetry::trace::{SpanContext, SpanId, TraceFlags, TraceState};
 
     use super::*;
 

@@ -34,7 +34,7 @@ impl TraceSpan {
         self.0.span().span_context().clone()
     }
 
-    /// Adds an attribute.
+    /// Adds an attribute; a later one of the same name is added beside it.
     pub fn set(&self, name: &'static str, value: impl Into<Value>) {
         self.0.span().set_attribute(KeyValue::new(name, value));
     }
@@ -147,7 +147,7 @@ impl StatementSpan {
         Self(child(parent, builder.with_attributes(attributes)))
     }
 
-    /// Ends it.
+    /// Ends it with the outcome of its statement.
     pub fn end(self, is_failed: bool) {
         let Some(mut span) = self.0 else {
             return;
@@ -160,8 +160,8 @@ impl StatementSpan {
     }
 }
 
-/// Begins the span of a GET that another server answers, as a child of the given one. Of the URL it has neither a password
-/// nor a query.
+/// Begins the span of a GET that another server answers, as a child of the given one. Password and query of the URL are
+/// left out of it.
 pub fn http_span(parent: &TraceSpan, url: &str) -> Option<TraceSpan> {
     let mut url = Url::parse(url).ok()?;
     _ = url.set_username("");

@@ -262,7 +262,7 @@ impl Named for Bucket {
     }
 }
 
-/// The receiving bucket.
+/// The bucket that receives the value, which a transfer writes as well.
 impl Named for Transfer {
     const KIND: &'static str = Bucket::KIND;
 

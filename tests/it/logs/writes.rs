@@ -353,21 +353,21 @@ async fn book_building(world: &mut Writing) {
 async fn catalogue(world: &mut Writing) {
     let rpc = |name: &str| format!("{CATALOGUE}{name}");
     let company = ("company", Some("7"));
-    let request = json!({"companyId": 7, "name": "Company"});
+    let request = json!({"company_id": 7, "name": "Company"});
     world
         .write(&rpc("PutCompany"), request, company, "company/7")
         .await;
-    let texts = json!({"allocationName": "name", "displayName": "display", "allocationDescription": "text",
-        "allocationLongDescription": "long", "allocationSingularLabel": "[qty] unit",
-        "allocationPluralLabel": "[qty] units"});
-    let request = json!({"companyId": 7, "allocationId": "1", "msrpPrice": "0.5", "msrpCurrency": "USD",
-        "pricePerUnit": {"number": "0.65", "currencyCode": "EUR"},
-        "allocationImage": "https://example.com/image.png", "translations": {"en": texts}});
+    let texts = json!({"allocation_name": "name", "display_name": "display", "allocation_description": "text",
+        "allocation_long_description": "long", "allocation_singular_label": "[qty] unit",
+        "allocation_plural_label": "[qty] units"});
+    let request = json!({"company_id": 7, "allocation_id": "1", "msrp_price": "0.5", "msrp_currency": "USD",
+        "price_per_unit": {"number": "0.65", "currency_code": "EUR"},
+        "allocation_image": "https://example.com/image.png", "translations": {"en": texts}});
     let records = "catalogue_allocation/1";
     world
         .write(&rpc("PutAllocation"), request, company, records)
         .await;
-    let request = json!({"companyId": 7, "allocationId": "1"});
+    let request = json!({"company_id": 7, "allocation_id": "1"});
     world
         .write(&rpc("DeleteAllocation"), request, company, records)
         .await;
