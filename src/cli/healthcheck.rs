@@ -33,6 +33,7 @@ pub(super) async fn check(
     service: &str,
     tls: Option<TlsConnector>,
 ) -> Result<(), CliFailure> {
+    let has_tls = tls.is_some();
     let channel = connect(address, tls).await?;
     let request = HealthCheckRequest {
         service: service.into(),
@@ -42,11 +43,15 @@ pub(super) async fn check(
         .await
         .map_err(|status| {
             let (code, text) = (status.code(), status.message());
-            let setting = match code {
-                Code::NotFound => format!(", --service {service}"),
-                _ => String::new(),
+            let (setting, advice) = match code {
+                Code::NotFound => (format!(", --service {service}"), ""),
+                // A server closes the connection only when it has read the first bytes, or judged the certificate.
+                Code::Cancelled | Code::Internal | Code::Unavailable | Code::Unknown => {
+                    (String::new(), closed_advice(has_tls))
+                }
+                _ => (String::new(), ""),
             };
-            CliFailure::new(format!("{address}{setting}: {code:?}: {text}"))
+            CliFailure::new(format!("{address}{setting}: {code:?}: {text}{advice}"))
         })?;
     match response.into_inner().status() {
         ServingStatus::Serving => Ok(()),
@@ -55,6 +60,16 @@ pub(super) async fn check(
              (run `earmark migrate`)",
             other.as_str_name()
         ))),
+    }
+}
+
+/// What may be the reason why the server has closed the connection without an answer.
+fn closed_advice(has_tls: bool) -> &'static str {
+    if has_tls {
+        "; if the server has --tls-client-ca, it needs a certificate of one of those authorities, by --tls-cert and \
+         --tls-key; its log says why it has closed a connection"
+    } else {
+        "; if the server has --tls-cert, ask with --tls"
     }
 }
 
@@ -74,7 +89,7 @@ async fn connect(address: &str, tls: Option<TlsConnector>) -> Result<Channel, Cl
         let advice = if has_tls {
             "is the server running, and does this address speak TLS?"
         } else {
-            "is the server running, and is this the address that it listens on? If it has --tls-cert, ask with --tls"
+            "is the server running, and is this the address that it listens on?"
         };
         let cause = root_cause(&error);
         CliFailure::new(format!("cannot connect to {address}: {cause}; {advice}"))

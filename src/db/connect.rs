@@ -26,7 +26,7 @@ use tokio_postgres::config::{Host, LoadBalanceHosts, SslMode};
 use tokio_postgres::{AsyncMessage, CancelToken, Client, Config, Connection};
 
 use crate::db::error_text::{chain, text_of};
-use crate::db::tls::{self, DatabaseTls, DatabaseTlsError, TlsParameters, Verification};
+use crate::db::tls::{self, DatabaseTls, DatabaseTlsError, TlsParameters, TlsVerification};
 use crate::db::{cancel, host};
 use crate::limits::{
     DB_CONNECT_MAX, DB_IDLE_IN_TRANSACTION_MAX, DB_LOCK_WAIT_MAX, DB_STATEMENT_MAX,
@@ -232,7 +232,7 @@ impl Connector {
 
 /// Why nobody knows who answers at the other end of a connection that leaves this machine; `None` if that is verified.
 fn unverified(tls: &TlsParameters, config: &Config) -> Option<String> {
-    if tls.verification != Verification::None || !host::is_remote(config) {
+    if tls.verification != TlsVerification::None || !host::is_remote(config) {
         return None;
     }
     Some(match tls.named.as_deref() {

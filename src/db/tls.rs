@@ -75,7 +75,7 @@ pub enum DatabaseTlsError {
 
 /// What is verified of the server's certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Verification {
+pub(super) enum TlsVerification {
     /// Nothing: neither its authority nor its name.
     None,
     /// That it leads to a trusted authority.
@@ -88,7 +88,7 @@ pub(super) enum Verification {
 #[derive(Debug)]
 pub(super) struct TlsParameters {
     pub(super) mode: SslMode,
-    pub(super) verification: Verification,
+    pub(super) verification: TlsVerification,
     /// The value of `sslmode`; `None` if the URL has none.
     pub(super) named: Option<String>,
     root_cert: Option<PathBuf>,
@@ -100,7 +100,7 @@ pub(super) struct TlsParameters {
 pub(super) fn split(url: &str) -> Result<(String, TlsParameters), DatabaseTlsError> {
     let mut tls = TlsParameters {
         mode: SslMode::Prefer,
-        verification: Verification::None,
+        verification: TlsVerification::None,
         named: None,
         root_cert: None,
         cert: None,
@@ -138,11 +138,11 @@ fn decoded(value: &str) -> Result<String, DatabaseTlsError> {
 impl TlsParameters {
     fn set_mode(&mut self, value: String) -> Result<(), DatabaseTlsError> {
         (self.mode, self.verification) = match value.as_str() {
-            "disable" => (SslMode::Disable, Verification::None),
-            "prefer" => (SslMode::Prefer, Verification::None),
-            "require" => (SslMode::Require, Verification::None),
-            "verify-ca" => (SslMode::Require, Verification::Authority),
-            "verify-full" => (SslMode::Require, Verification::AuthorityAndName),
+            "disable" => (SslMode::Disable, TlsVerification::None),
+            "prefer" => (SslMode::Prefer, TlsVerification::None),
+            "require" => (SslMode::Require, TlsVerification::None),
+            "verify-ca" => (SslMode::Require, TlsVerification::Authority),
+            "verify-full" => (SslMode::Require, TlsVerification::AuthorityAndName),
             _ => return Err(DatabaseTlsError::SslMode(value)),
         };
         self.named = Some(value);
@@ -160,7 +160,7 @@ impl TlsParameters {
             }
             _ => {}
         }
-        if self.root_cert.is_some() && self.verification == Verification::None {
+        if self.root_cert.is_some() && self.verification == TlsVerification::None {
             return Err(DatabaseTlsError::RootCertUnused);
         }
         Ok(())
@@ -195,13 +195,13 @@ impl TlsParameters {
             .with_safe_default_protocol_versions()?;
         let lenient = |roots| Arc::new(LenientVerifier { provider, roots });
         let builder = match self.verification {
-            Verification::None => builder
+            TlsVerification::None => builder
                 .dangerous()
                 .with_custom_certificate_verifier(lenient(None)),
-            Verification::Authority => builder
+            TlsVerification::Authority => builder
                 .dangerous()
                 .with_custom_certificate_verifier(lenient(Some(self.roots(files)?))),
-            Verification::AuthorityAndName => builder.with_root_certificates(self.roots(files)?),
+            TlsVerification::AuthorityAndName => builder.with_root_certificates(self.roots(files)?),
         };
         let (Some(cert), Some(key)) = (&files.cert, &files.key) else {
             return Ok(builder.with_no_client_auth());
@@ -411,15 +411,15 @@ mod tests {
         let (rest, tls) = split(url).expect("valid");
         assert_eq!(rest, "postgres://u:p?w@h:1/d?a=b");
         assert_eq!(tls.mode, SslMode::Require);
-        assert_eq!(tls.verification, Verification::AuthorityAndName);
+        assert_eq!(tls.verification, TlsVerification::AuthorityAndName);
         assert_eq!(tls.root_file(), Some(Path::new("/x y.pem")));
         assert_eq!(tls.cert.as_deref(), Some(Path::new("/c")));
         assert_eq!(tls.key.as_deref(), Some(Path::new("/k")));
 
         for (mode, expected) in [
-            ("disable", (SslMode::Disable, Verification::None)),
-            ("require", (SslMode::Require, Verification::None)),
-            ("verify-ca", (SslMode::Require, Verification::Authority)),
+            ("disable", (SslMode::Disable, TlsVerification::None)),
+            ("require", (SslMode::Require, TlsVerification::None)),
+            ("verify-ca", (SslMode::Require, TlsVerification::Authority)),
         ] {
             let (rest, tls) = split(&format!("postgresql://h/d?sslmode={mode}")).expect("valid");
             assert_eq!(rest, "postgresql://h/d");

@@ -12,12 +12,12 @@ use crate::limits::PEER_IDENTITY_CHARS_MAX;
 
 /// The time in which a certificate is valid, in seconds of Unix time, both ends included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Validity {
+pub(super) struct CertificateValidity {
     pub(super) not_before: u64,
     pub(super) not_after: u64,
 }
 
-impl Validity {
+impl CertificateValidity {
     /// The validity of a certificate.
     ///
     /// # Errors
@@ -119,7 +119,7 @@ mod tests {
 
     #[test]
     fn a_certificate_is_valid_from_its_first_second_to_its_last() {
-        let validity = Validity::of(&certificate(vec![])).expect("decoded");
+        let validity = CertificateValidity::of(&certificate(vec![])).expect("decoded");
         let (first, last) = (1_704_067_200, 1_735_689_600);
         assert_eq!((validity.not_before, validity.not_after), (first, last));
         assert_eq!(validity.fault_at(first), None);
@@ -128,6 +128,6 @@ mod tests {
         assert!(early.contains("2024-01-01T00:00:00Z"), "{early}");
         let late = validity.fault_at(last + 1).expect("too late");
         assert!(late.contains("expired at 2025-01-01T00:00:00Z"), "{late}");
-        assert!(Validity::of(&CertificateDer::from(vec![1, 2, 3])).is_err());
+        assert!(CertificateValidity::of(&CertificateDer::from(vec![1, 2, 3])).is_err());
     }
 }

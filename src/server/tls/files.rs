@@ -11,7 +11,7 @@ use rustls::sign::{CertifiedKey, SigningKey, SingleCertAndKey};
 use rustls::{Error as RustlsError, InconsistentKeys, ServerConfig};
 use sha2::{Digest, Sha256};
 
-use super::certificate::Validity;
+use super::certificate::CertificateValidity;
 use crate::limits::TLS_RELOAD_INTERVAL;
 use crate::pem;
 
@@ -80,7 +80,7 @@ pub(super) struct TlsContents {
 pub(super) struct LoadedTls {
     pub(super) config: Arc<ServerConfig>,
     /// The validity of the server's own certificate.
-    pub(super) validity: Validity,
+    pub(super) validity: CertificateValidity,
     /// Identifies the contents of the files.
     pub(super) digest: [u8; 32],
 }
@@ -107,7 +107,7 @@ impl TlsFiles {
     pub(super) fn load(&self, contents: &TlsContents) -> Result<LoadedTls, TlsFileError> {
         let of_certificate = |reason: String| refused(CERT, &self.certificate, reason);
         let chain = pem::certificates(&contents.certificate).map_err(of_certificate)?;
-        let validity = Validity::of(&chain[0]).map_err(|error| {
+        let validity = CertificateValidity::of(&chain[0]).map_err(|error| {
             of_certificate(format!("its first certificate cannot be decoded: {error}"))
         })?;
         let certified = CertifiedKey::new(chain, self.signing_key(&contents.key)?);

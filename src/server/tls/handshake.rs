@@ -90,9 +90,10 @@ fn described(error: &RustlsError) -> String {
         RustlsError::NoCertificatesPresented => {
             "the client has no certificate: give it one of an authority in --tls-client-ca"
         }
-        RustlsError::InvalidCertificate(CertificateError::UnknownIssuer) => {
-            "the client's certificate leads to no authority in --tls-client-ca"
-        }
+        // Another authority of the same name has another key.
+        RustlsError::InvalidCertificate(
+            CertificateError::UnknownIssuer | CertificateError::BadSignature,
+        ) => "the client's certificate leads to no authority in --tls-client-ca",
         RustlsError::InvalidCertificate(
             CertificateError::Expired | CertificateError::ExpiredContext { .. },
         ) => "the client's certificate has expired",
@@ -106,7 +107,8 @@ fn described(error: &RustlsError) -> String {
             AlertDescription::UnknownCA
             | AlertDescription::BadCertificate
             | AlertDescription::CertificateUnknown
-            | AlertDescription::CertificateExpired,
+            | AlertDescription::CertificateExpired
+            | AlertDescription::DecryptError,
         ) => {
             "the client does not accept the certificate of this server: it must know the authority, and connect by a name \
              that the certificate has"

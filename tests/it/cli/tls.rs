@@ -73,7 +73,7 @@ fn a_server_with_mtls_is_probed_with_a_certificate_or_by_the_port_for_health() {
     wait_for_health(&address, &[&trusting[..], &presenting[..]].concat());
     for (arguments, expected) in [
         (&[][..], "ask with --tls"),
-        (&trusting[..], "CertificateRequired"),
+        (&trusting[..], "by --tls-cert and --tls-key"),
         (
             &[
                 "--tls",

@@ -10,7 +10,7 @@ use super::sources::{repository, server_sources};
 const LAYERS: &[&[&str]] = &[
     &["limits", "metrics", "proto", "turns", "version"],
     &["audit", "trace", "types"],
-    &["error"],
+    &["error", "pem"],
     &["db"],
     &["auth", "ledger"],
     &["rpc"],

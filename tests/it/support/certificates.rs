@@ -4,6 +4,7 @@ use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use rcgen::string::Ia5String;
 use rcgen::{
@@ -49,8 +50,12 @@ fn ia5(text: &str) -> Ia5String {
 
 impl Authority {
     pub(crate) fn new() -> Self {
+        static NUMBER: AtomicU32 = AtomicU32::new(1);
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let name = format!("authority {number}");
+        params.distinguished_name.push(DnType::CommonName, name);
         let key = KeyPair::generate().expect("a key");
         Self(CertifiedIssuer::self_signed(params, key).expect("signed"))
     }
