@@ -8,11 +8,12 @@ use clap::{Parser, Subcommand};
 use crate::cli::failure::CliFailure;
 #[cfg(feature = "dev")]
 use crate::config::{DevArgs, MintArgs};
-use crate::config::{HealthcheckArgs, LogArgs, MigrateArgs, ServeArgs, VerifyArgs};
+use crate::config::{DoctorArgs, HealthcheckArgs, LogArgs, MigrateArgs, ServeArgs, VerifyArgs};
 use crate::telemetry;
 
 #[cfg(feature = "dev")]
 mod dev;
+mod doctor;
 mod failure;
 #[cfg(feature = "dev")]
 mod greeting;
@@ -77,6 +78,12 @@ enum CliCommand {
     /// PostgreSQL cannot remove old row versions, and migrations of the ledger's tables may fail: on a large
     /// database, run it at a quiet time.
     Verify(VerifyArgs),
+    /// Look at the database and all else that a server with the same settings would use, and say what to do
+    ///
+    /// Takes the settings of serve, of which only the database must be given; what is not given is not looked at. Prints
+    /// for each check whether it is ok, a warning or a problem, what was found, and what to do. Exits with 0 if there is
+    /// no problem, else with 1. It changes nothing, and ends after about a minute at the latest.
+    Doctor(Box<DoctorArgs>),
     /// Commands of development builds, which this build refuses with a message that says so.
     #[cfg(not(feature = "dev"))]
     #[command(hide = true, name = "dev", alias = "token", disable_help_flag = true)]
@@ -124,6 +131,7 @@ fn run(cli: Cli) -> Result<(), CliFailure> {
             CliCommand::Token(args) => token::run(&args),
             CliCommand::Healthcheck(args) => healthcheck::run(args).await,
             CliCommand::Verify(args) => verify::run(args).await,
+            CliCommand::Doctor(args) => doctor::run(*args).await,
             #[cfg(not(feature = "dev"))]
             CliCommand::DevelopmentOnly { .. } => Err(CliFailure::setting(NO_DEV)),
         }

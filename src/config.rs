@@ -1,6 +1,7 @@
 //! Every setting of the command line: its flag, environment variable, default, and effect. The doc comments of fields
 //! are the help texts: the first paragraph is shown by `-h`, all of them by `--help`.
 
+mod doctor;
 mod listen_address;
 mod tokens;
 mod values;
@@ -13,6 +14,7 @@ use clap::{ArgAction, Args, ValueEnum};
 use uuid::Uuid;
 
 use crate::app::AppSettings;
+pub(crate) use crate::config::doctor::{DoctorArgs, DoctorFormat, ExaminedArgs};
 pub(crate) use crate::config::listen_address::ListenAddress;
 use crate::config::tokens::TokenArgs;
 use crate::config::values::{

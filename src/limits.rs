@@ -435,3 +435,16 @@ pub const DB_MIGRATION_WAIT_MAX: Duration = Duration::from_secs(300);
 pub const DB_MIGRATION_PAUSE: Duration = Duration::from_millis(50);
 /// How long a server waits before it looks again at what its role may do, if the database did not answer or has no tables.
 pub const DB_ROLE_CHECK_PAUSE: Duration = Duration::from_secs(5);
+
+// `earmark doctor`.
+
+/// How long one check of `earmark doctor` may take; after that it is reported as one that failed, and the next one begins.
+pub const DOCTOR_CHECK_MAX: Duration = Duration::from_secs(5);
+/// How long a statement of such a check may take before Postgres ends it, so that the connection can be used for the next.
+pub const DOCTOR_STATEMENT_MAX: Duration = Duration::from_secs(4);
+/// How long such a statement may wait for a lock before Postgres ends it.
+pub const DOCTOR_LOCK_WAIT_MAX: Duration = Duration::from_secs(1);
+/// How long all checks may take together; those that have not begun by then are reported as not looked at.
+pub const DOCTOR_MAX: Duration = Duration::from_secs(60);
+/// Overdue reservations of a kind that `earmark doctor` counts; of more it says that there are at least so many.
+pub const DOCTOR_OVERDUE_MAX: i64 = 10_000;

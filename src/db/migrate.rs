@@ -177,6 +177,14 @@ pub(super) fn missing(applied: &BTreeSet<String>) -> Option<SchemaVersions> {
     })
 }
 
+/// The migrations of this binary that are not among these, and those of these that the binary lacks.
+pub(super) fn compare(applied: &BTreeSet<String>) -> (Vec<String>, Vec<String>) {
+    // Its names were checked when it was compiled.
+    let wanted = wanted().unwrap_or_default();
+    let lacking = wanted.difference(applied).cloned().collect();
+    (lacking, applied.difference(&wanted).cloned().collect())
+}
+
 fn wanted() -> diesel::migration::Result<BTreeSet<String>> {
     let migrations: Vec<Box<dyn Migration<Pg>>> = MIGRATIONS.migrations()?;
     let versions = migrations.iter().map(|m| m.name().version().to_string());
