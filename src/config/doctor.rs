@@ -4,8 +4,7 @@ use clap::{ArgMatches, Args, Command, Error, FromArgMatches, ValueEnum};
 
 use crate::config::ServeArgs;
 
-/// What the settings that `serve` demands have in `doctor` if they are not given. Nobody's issuer or audience is written
-/// like this.
+/// The value of settings that `serve` demands and that `doctor` was not given. No issuer or audience is written like this.
 const NOT_GIVEN: &str = "<not given>";
 
 /// The settings that `serve` demands and `doctor` can do without.

@@ -160,9 +160,10 @@ fn free_space(folder: Option<&Path>) -> Finding {
     let shown = folder.display();
     match statvfs(folder) {
         Ok(disk) => {
-            let block = u64::from(disk.fragment_size());
+            // Their types differ between operating systems.
+            let block = u128::from(disk.fragment_size());
             let [free, all] = [disk.blocks_available(), disk.blocks()]
-                .map(|blocks| u64::from(blocks).saturating_mul(block));
+                .map(|blocks| u64::try_from(u128::from(blocks) * block).unwrap_or(u64::MAX));
             judge_space(&shown.to_string(), free, all)
         }
         Err(error) => Finding::not_looked_at(
@@ -182,11 +183,13 @@ fn judge_space(folder: &str, free: u64, all: u64) -> Finding {
     let found = format!("{free} of {all} are free ({percent} %) where {folder} is");
     let advice = "make room before writes are refused: enlarge the disk, look for idle replication slots and a failing \
                   archive (both keep the write-ahead log), and remove old backups";
-    match percent {
-        ..FREE_PROBLEM_PERCENT => Finding::problem(NAME, found, advice),
-        ..FREE_WARNING_PERCENT => Finding::warning(NAME, found, advice),
-        _ => Finding::ok(NAME, found),
+    if percent < FREE_PROBLEM_PERCENT {
+        return Finding::problem(NAME, found, advice);
     }
+    if percent < FREE_WARNING_PERCENT {
+        return Finding::warning(NAME, found, advice);
+    }
+    Finding::ok(NAME, found)
 }
 
 #[cfg(test)]
@@ -230,7 +233,7 @@ mod tests {
 
     #[test]
     fn a_disk_fills_up_in_two_steps() {
-        let of = |free| judge_space("/data", free << 30, 100 << 30).state;
+        let of = |free: u64| judge_space("/data", free << 30, 100 << 30).state;
         assert_eq!(of(50), FindingState::Ok);
         assert_eq!(of(19), FindingState::Warning);
         assert_eq!(of(4), FindingState::Problem);

@@ -63,8 +63,8 @@ pub(super) fn chain(name: &'static str, file: &Path) -> Finding {
     authorities(name, file)
 }
 
-/// The files of a listener with TLS: its certificate, whether the key fits and nobody else can read it, and the authorities
-/// of clients.
+/// The files of a listener with TLS: its certificate, whether the key fits and no other user can read it, and the file of
+/// the authorities of clients.
 #[cfg_attr(
     not(test),
     expect(dead_code, reason = "for the listener's TLS, once it has flags")

@@ -29,8 +29,8 @@ pub(super) fn span(seconds: f64) -> String {
     }
     let whole = seconds as u64;
     let (large, large_unit, small, small_unit) = match whole {
-        ..3_600 => (whole / 60, "min", whole % 60, "s"),
-        ..172_800 => (whole / 3_600, "h", whole % 3_600 / 60, "min"),
+        0..3_600 => (whole / 60, "min", whole % 60, "s"),
+        3_600..172_800 => (whole / 3_600, "h", whole % 3_600 / 60, "min"),
         _ => (whole / 86_400, "days", whole % 86_400 / 3_600, "h"),
     };
     format!("{large} {large_unit} {small} {small_unit}")

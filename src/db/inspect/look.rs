@@ -110,7 +110,7 @@ impl Inspector {
     /// Connects for looks until this time. Returns how long that has taken, too.
     ///
     /// # Errors
-    /// Those of [`Connector::connect`].
+    /// The same as those of [`Connector::connect`].
     pub(crate) async fn connect(
         connector: Connector,
         until: Instant,

@@ -7,7 +7,7 @@ use percent_encoding::percent_decode_str;
 /// How connections are encrypted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Encryption {
-    /// Not at all.
+    /// They are not: passwords and records can be read on the way.
     Never,
     /// If the server offers it; its certificate is not verified.
     IfOffered,
