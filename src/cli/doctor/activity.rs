@@ -2,7 +2,7 @@
 
 use crate::cli::doctor::finding::Finding;
 use crate::cli::doctor::looks::Looks;
-use crate::cli::doctor::words::{count, first_few, span};
+use crate::cli::doctor::words::{counted, first_few, span};
 use crate::db::inspect::activity::{self, LockWait, PreparedTransaction, TransactionFacts};
 
 /// A transaction that has been open for longer keeps vacuum from removing rows.
@@ -112,8 +112,8 @@ fn locks(waiting: i64, longest: Option<&LockWait>) -> Finding {
         .map_or_else(String::new, |table| format!(" of {table}"));
     let blockers: Vec<String> = longest.blocked_by.iter().map(ToString::to_string).collect();
     let found = format!(
-        "{} sessions wait for one, the longest for {}: pid {}{table}, behind pid {}",
-        count(waiting),
+        "{} waiting for one, the longest for {}: pid {}{table}, behind pid {}",
+        counted(waiting, "session"),
         span(longest.waited_s),
         longest.pid,
         first_few(&blockers)

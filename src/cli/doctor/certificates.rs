@@ -16,7 +16,7 @@ use x509_cert::Certificate;
 use x509_cert::der::Decode;
 
 use crate::cli::doctor::finding::Finding;
-use crate::cli::doctor::words::span;
+use crate::cli::doctor::words::{counted, span};
 use crate::limits::DOCTOR_CHECK_MAX;
 
 /// The time that a certificate should still be valid: less is a warning.
@@ -150,9 +150,10 @@ fn judge(name: &'static str, place: &str, certificates: &[CertificateDer<'_>]) -
     let Some(first) = first else {
         return Finding::problem(name, format!("{place}: no certificate"), "give one");
     };
+    let number = i64::try_from(facts.len()).unwrap_or(i64::MAX);
     let found = format!(
-        "{place}: {} certificates, the first expires in {} ({})",
-        facts.len(),
+        "{place}: {}, the first expires in {} ({})",
+        counted(number, "certificate"),
         span(first.expires_in_s),
         first.subject
     );

@@ -10,7 +10,7 @@ use url::{Host, Url};
 use crate::auth::jwks::{self, JwksDocument, JwksError, JwksSource};
 use crate::cli::doctor::certificates;
 use crate::cli::doctor::finding::Finding;
-use crate::cli::doctor::words::span;
+use crate::cli::doctor::words::{counted, span};
 use crate::config::ExaminedArgs;
 use crate::limits::JWKS_WAIT_MAX;
 
@@ -114,7 +114,7 @@ fn keys(source: &JwksSource, document: &JwksDocument, took_s: f64) -> Finding {
             .entry(format!("{:?}", key.algorithm))
             .or_default() += 1;
     }
-    let counted: Vec<String> = algorithms
+    let by_algorithm: Vec<String> = algorithms
         .iter()
         .map(|(algorithm, count)| format!("{count} {algorithm}"))
         .collect();
@@ -122,10 +122,11 @@ fn keys(source: &JwksSource, document: &JwksDocument, took_s: f64) -> Finding {
         JwksSource::File(path) => file_age(path),
         _ => String::new(),
     };
+    let length = i64::try_from(document.keys.len()).unwrap_or(i64::MAX);
     let found = format!(
-        "{place}: {} usable keys ({}), read in {}{age}",
-        document.keys.len(),
-        counted.join(", "),
+        "{place}: {} ({}), read in {}{age}",
+        counted(length, "usable key"),
+        by_algorithm.join(", "),
         span(took_s)
     );
     if document.keys.len() > 1 && document.keys.iter().any(|key| key.id().is_none()) {

@@ -29,7 +29,7 @@ pub(super) fn text(diagnosis: &Diagnosis) -> String {
     let counts = FindingState::ALL
         .iter()
         .rev()
-        .map(|state| format!("{} {}", diagnosis.count(*state), state.word()));
+        .map(|state| format!("{} {}", state.word(), diagnosis.count(*state)));
     let counts: Vec<String> = counts.collect();
     let (all, took) = (findings.len(), span(diagnosis.took.as_secs_f64()));
     _ = writeln!(text, "{all} checks in {took}: {}.", counts.join(", "));
@@ -78,7 +78,7 @@ not looked at  a.key  no keys
                → give --jwks
 warning        c.d    3
                → do it
-3 checks in 1.5 s: 0 problem, 1 warning, 1 not looked at, 1 ok.
+3 checks in 1.5 s: problem 0, warning 1, not looked at 1, ok 1.
 ";
         assert_eq!(text(&diagnosis()), expected);
     }

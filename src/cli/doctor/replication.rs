@@ -2,7 +2,7 @@
 
 use crate::cli::doctor::finding::Finding;
 use crate::cli::doctor::looks::Looks;
-use crate::cli::doctor::words::{bytes, count, span};
+use crate::cli::doctor::words::{bytes, counted, span};
 use crate::db::inspect::replication::{self, ArchiverFacts, IdleSlot, StandbyFacts};
 
 /// A standby that is so far behind would lose as much at a failover, or delays COMMIT.
@@ -40,7 +40,7 @@ fn standby(delay_s: Option<f64>) -> Finding {
 fn primary(facts: StandbyFacts) -> Finding {
     const NAME: &str = "replication.role";
     let names = &facts.synchronous_names;
-    let mut found = format!("the primary, with {} standbys", facts.count);
+    let mut found = format!("the primary, with {}", counted(facts.count, "standby"));
     if !names.is_empty() && facts.count == 0 {
         return Finding::problem(
             NAME,
@@ -112,11 +112,11 @@ fn slots(used: i64, idle: &[IdleSlot]) -> Finding {
 /// What `archive_mode` leads to.
 pub(super) fn archive(facts: &ArchiverFacts) -> Finding {
     const NAME: &str = "replication.archive";
-    let archived = count(facts.archived);
+    let archived = counted(facts.archived, "file");
     if let Some(file) = &facts.failing {
         return Finding::problem(
             NAME,
-            format!("archiving {file} fails; {archived} files were archived before"),
+            format!("archiving {file} fails; archived before: {archived}"),
             "look at the database's log for the output of archive_command; until it succeeds the disk fills up, and a \
              restore ends before that file",
         );
@@ -124,7 +124,7 @@ pub(super) fn archive(facts: &ArchiverFacts) -> Finding {
     let last = facts.archived_s.map_or_else(String::new, |age| {
         format!(", the last one {} ago", span(age))
     });
-    Finding::ok(NAME, format!("{archived} files archived{last}"))
+    Finding::ok(NAME, format!("{archived} archived{last}"))
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use crate::cli::doctor::finding::Finding;
 use crate::cli::doctor::looks::Looks;
-use crate::cli::doctor::words::first_few;
+use crate::cli::doctor::words::{counted, first_few};
 use crate::db::inspect::server;
 use crate::db::inspect::tables::{self, InvalidIndex, MigrationFacts, STATISTICS_TARGET};
 use crate::db::roles::RolePower;
@@ -154,8 +154,8 @@ fn statistics_targets(others: &[String]) -> Finding {
     Finding::warning(
         NAME,
         format!(
-            "not {STATISTICS_TARGET}, as migrations set it, for {} columns: {}",
-            others.len(),
+            "not {STATISTICS_TARGET}, as migrations set it, for {}: {}",
+            counted(i64::try_from(others.len()).unwrap_or(i64::MAX), "column"),
             first_few(others)
         ),
         format!(

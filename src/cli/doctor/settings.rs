@@ -74,6 +74,10 @@ fn alter_system(name: &str, value: &str) -> String {
 
 fn shown(map: &ServerSettingMap, name: &str) -> String {
     match map.get(name) {
+        // Earmark has set it for this session; the value is that from before.
+        Some(setting) if setting.source == "session" => {
+            map.text(name).unwrap_or_default().to_owned()
+        }
         Some(setting) => format!(
             "{} ({})",
             map.text(name).unwrap_or_default(),

@@ -49,6 +49,12 @@ pub(super) fn count(number: i64) -> String {
     text
 }
 
+/// A number and what it counts: `1 key`, `2 keys`.
+pub(super) fn counted(number: i64, noun: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{} {noun}{plural}", count(number))
+}
+
 /// The first few of a list, and how many more there are.
 pub(super) fn first_few(items: &[String]) -> String {
     const SHOWN: usize = 5;
@@ -79,6 +85,8 @@ mod tests {
         assert_eq!(span(1_051_200.0), "12 days 4 h");
         assert_eq!(count(-1_234_567), "-1,234,567");
         assert_eq!(count(999), "999");
+        assert_eq!(counted(1, "key"), "1 key");
+        assert_eq!(counted(1_000, "key"), "1,000 keys");
         let items: Vec<String> = (0..7).map(|n| n.to_string()).collect();
         assert_eq!(first_few(&items), "0, 1, 2, 3, 4 and 2 more");
         assert_eq!(first_few(&items[..1]), "0");

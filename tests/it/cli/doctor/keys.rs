@@ -88,7 +88,7 @@ async fn keys_by_https_are_looked_at_with_the_certificate() {
 
     let ca = ca.to_str().expect("UTF-8");
     let found = diagnose(NO_DATABASE, &["--issuer", &name, "--jwks-ca", ca]);
-    found.has("keys.jwks", "ok", "1 usable keys (1 EdDSA), read in ", "");
+    found.has("keys.jwks", "ok", "1 usable key (1 EdDSA), read in ", "");
     found.has("keys.certificate", "ok", "the first expires in ", "");
     found.has("certificates.jwks_ca", "ok", "the first expires in ", "");
 
