@@ -68,7 +68,7 @@ fn transactions(facts: &TransactionFacts, sees_others: bool) -> Finding {
                 "{found} among the role's own sessions; those of {} others are hidden",
                 facts.hidden
             ),
-            "GRANT pg_read_all_stats TO the role, or run `earmark doctor` with the URL of an administrator",
+            "GRANT pg_read_all_stats TO <role>, or run `earmark doctor` with the URL of an administrator",
         );
     }
     Finding::ok(NAME, found)

@@ -47,20 +47,20 @@ fn judge_connections(facts: &ConnectionFacts, needed: i64) -> Finding {
         );
     }
     let own_limits = [
-        ("the role", "ROLE", facts.role_max, facts.of_role),
+        ("the role", "ROLE <role>", facts.role_max, facts.of_role),
         (
             "the database",
-            "DATABASE",
+            "DATABASE <database>",
             facts.database_max,
             facts.of_database,
         ),
     ];
-    for (what, kind, limit, _) in own_limits {
+    for (what, kind, limit, used) in own_limits {
         if let Some(limit) = limit.filter(|limit| *limit < needed) {
             return Finding::problem(
                 NAME,
-                format!("{found}; {what} has a limit of {limit}"),
-                format!("ALTER {kind} … CONNECTION LIMIT -1; {lower}"),
+                format!("{found}; {what} has a limit of {limit}, {used} of it in use"),
+                format!("ALTER {kind} CONNECTION LIMIT -1; {lower}"),
             );
         }
     }
@@ -154,7 +154,7 @@ fn free_space(folder: Option<&Path>) -> Finding {
         return Finding::not_looked_at(
             NAME,
             "the role may not see where the server's files are",
-            "GRANT pg_read_all_settings TO the role, or look at `df` there",
+            "GRANT pg_read_all_settings TO <role>, or look at `df` there",
         );
     };
     let shown = folder.display();

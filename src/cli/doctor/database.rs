@@ -55,6 +55,7 @@ pub(super) async fn all(serve: &ServeArgs, until: Instant) -> Vec<Finding> {
         .add("database.version", server::version, version)
         .await;
     if let Some(facts) = looks.ask("database.session", server::session).await {
+        looks.name(&facts.role, &facts.database);
         looks.push(tls(wishes.encryption, connector.is_remote(), &facts));
         look_further(&mut looks, serve, &connector, facts, until).await;
     }
@@ -209,10 +210,7 @@ fn language(session: &SessionFacts) -> Finding {
     Finding::warning(
         NAME,
         format!("{found}, and some are told apart by their English text"),
-        format!(
-            "set lc_messages = 'C' in postgresql.conf, or as a superuser GRANT SET ON PARAMETER lc_messages TO {}",
-            session.role
-        ),
+        "set lc_messages = 'C' in postgresql.conf, or as a superuser GRANT SET ON PARAMETER lc_messages TO <role>",
     )
 }
 
@@ -336,6 +334,7 @@ mod tests {
             encoding: "UTF8".into(),
             lc_messages: "C".into(),
             role: "r".into(),
+            database: "d".into(),
             is_encrypted,
             tls_version: None,
             is_standby: false,

@@ -7,6 +7,9 @@ use crate::db::inspect::look::{InspectError, Inspector, Look};
 pub(super) struct Looks {
     inspector: Inspector,
     findings: Vec<Finding>,
+    /// What stands in advice for `<role>` and `<database>`.
+    role: String,
+    database: String,
 }
 
 impl Looks {
@@ -14,7 +17,15 @@ impl Looks {
         Self {
             inspector,
             findings: Vec::new(),
+            role: "<role>".into(),
+            database: "<database>".into(),
         }
+    }
+
+    /// Names the role and the database, with quotes where SQL needs them, for the advice from now on.
+    pub(super) fn name(&mut self, role: &str, database: &str) {
+        role.clone_into(&mut self.role);
+        database.clone_into(&mut self.database);
     }
 
     /// Looks at something and judges it. If the look fails, that is the finding, under this name.
@@ -44,7 +55,12 @@ impl Looks {
         }
     }
 
-    pub(super) fn push(&mut self, finding: Finding) {
+    pub(super) fn push(&mut self, mut finding: Finding) {
+        if let Some(advice) = &mut finding.advice {
+            *advice = advice
+                .replace("<role>", &self.role)
+                .replace("<database>", &self.database);
+        }
         self.findings.push(finding);
     }
 
@@ -59,7 +75,7 @@ fn failed(name: &'static str, error: &InspectError) -> Finding {
         InspectError::Denied(_) => Finding::not_looked_at(
             name,
             found,
-            "let the role see it (GRANT pg_monitor TO …), or run `earmark doctor` once with the URL of an administrator",
+            "let the role see it (GRANT pg_monitor TO <role>), or run `earmark doctor` once with the URL of an administrator",
         ),
         InspectError::Missing(_) => {
             Finding::not_looked_at(name, found, "run `earmark migrate`, which makes the tables")

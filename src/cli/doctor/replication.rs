@@ -63,7 +63,7 @@ fn primary(facts: StandbyFacts) -> Finding {
         return Finding::not_looked_at(
             NAME,
             format!("{found}, whose delay the role may not see"),
-            "GRANT pg_read_all_stats TO the role, or run `earmark doctor` with the URL of an administrator",
+            "GRANT pg_read_all_stats TO <role>, or run `earmark doctor` with the URL of an administrator",
         );
     }
     let (lag_s, lag_bytes) = (

@@ -46,7 +46,7 @@ fn migrations(facts: MigrationFacts) -> Finding {
                 lacking.len() + applied - unknown.len(),
                 first_few(&lacking)
             ),
-            "run `earmark migrate --grant ROLE` as the owner of the tables, with this version of the program or a newer one",
+            "run `earmark migrate --grant <role>` as the owner of the tables, with this version of the program or a newer one",
         );
     }
     let newest = newest.unwrap_or_default();
@@ -70,7 +70,7 @@ fn privileges(power: &RolePower) -> Finding {
         return Finding::problem(
             NAME,
             "the tables are not there, or the role may not use their schema",
-            "run `earmark migrate --grant ROLE` as the owner of the tables",
+            "run `earmark migrate --grant <role>` as the owner of the tables",
         );
     }
     if power.missing.is_empty() {
@@ -79,7 +79,7 @@ fn privileges(power: &RolePower) -> Finding {
     Finding::problem(
         NAME,
         format!("the role lacks {}", first_few(&power.missing)),
-        "run `earmark migrate --grant ROLE` with this role, as the owner of the tables",
+        "run `earmark migrate --grant <role>` as the owner of the tables",
     )
 }
 
@@ -103,7 +103,7 @@ fn limits(power: &RolePower) -> Finding {
                 "the role has more than a server needs: {}",
                 first_few(&power.exceeding)
             ),
-            "run `earmark migrate --grant ROLE` with this role, which revokes it; what it has from PUBLIC or another role \
+            "run `earmark migrate --grant <role>`, which revokes it; what it has from PUBLIC or another role \
              is to be revoked there",
         ),
     }

@@ -104,8 +104,8 @@ fn read_only(map: &ServerSettingMap) -> Finding {
         return Finding::ok(NAME, found);
     }
     let reset = match map.get(setting).map(|setting| setting.source.as_str()) {
-        Some("database") => "ALTER DATABASE … RESET default_transaction_read_only",
-        Some("user" | "database user") => "ALTER ROLE … RESET default_transaction_read_only",
+        Some("database") => "ALTER DATABASE <database> RESET default_transaction_read_only",
+        Some("user" | "database user") => "ALTER ROLE <role> RESET default_transaction_read_only",
         Some("client") => "take default_transaction_read_only out of the database URL's options",
         _ => "ALTER SYSTEM RESET default_transaction_read_only; SELECT pg_reload_conf()",
     };
@@ -127,7 +127,7 @@ fn synchronous_commit(map: &ServerSettingMap, is_shared: bool) -> Finding {
         return Finding::problem(
             NAME,
             format!("{found}, and a pooler shares sessions: servers refuse to start"),
-            "ALTER ROLE … SET synchronous_commit = on, or use the pooler's session mode",
+            "ALTER ROLE <role> SET synchronous_commit = on, or use the pooler's session mode",
         );
     }
     Finding::ok(
@@ -147,7 +147,7 @@ fn isolation(map: &ServerSettingMap, is_shared: bool) -> Finding {
         return Finding::problem(
             NAME,
             format!("{found}, and a pooler shares sessions: writes may end with CONTENTION"),
-            "ALTER ROLE … SET default_transaction_isolation = 'read committed', or use the pooler's session mode",
+            "ALTER ROLE <role> SET default_transaction_isolation = 'read committed', or use the pooler's session mode",
         );
     }
     Finding::ok(
@@ -169,7 +169,7 @@ fn time_limits(map: &ServerSettingMap, is_shared: bool) -> Finding {
                 "{name} is {}: it ends connections that servers keep, or verifications",
                 span(limit)
             ),
-            format!("ALTER ROLE … SET {name} = 0"),
+            format!("ALTER ROLE <role> SET {name} = 0"),
         );
     }
     if is_shared {
@@ -180,7 +180,7 @@ fn time_limits(map: &ServerSettingMap, is_shared: bool) -> Finding {
                 NAME,
                 "none by default, and a pooler shares sessions: those that Earmark sets hold by chance",
                 format!(
-                    "ALTER ROLE … SET statement_timeout = '{max}s'; ALTER ROLE … SET lock_timeout = '{}s'; ALTER ROLE … SET \
+                    "ALTER ROLE <role> SET statement_timeout = '{max}s'; ALTER ROLE <role> SET lock_timeout = '{}s'; ALTER ROLE <role> SET \
                      idle_in_transaction_session_timeout = '{}s'",
                     DB_LOCK_WAIT_MAX.as_secs(),
                     DB_IDLE_IN_TRANSACTION_MAX.as_secs()
@@ -222,7 +222,7 @@ fn jit(map: &ServerSettingMap, is_shared: bool) -> Finding {
             format!(
                 "{found}, and a pooler shares sessions: short statements may be compiled, which takes longer than they do"
             ),
-            "ALTER ROLE … SET jit = off",
+            "ALTER ROLE <role> SET jit = off",
         );
     }
     Finding::ok(

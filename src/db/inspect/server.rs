@@ -35,7 +35,10 @@ pub(crate) async fn version(look: &Look<'_>) -> Result<ServerVersion, InspectErr
 pub(crate) struct SessionFacts {
     pub(crate) encoding: String,
     pub(crate) lc_messages: String,
+    /// The name of the role, with quotes if SQL needs them.
     pub(crate) role: String,
+    /// The name of the database, likewise.
+    pub(crate) database: String,
     /// Whether the session is encrypted, where the connection ends at the server itself.
     pub(crate) is_encrypted: bool,
     /// The version of TLS, if it is.
@@ -48,12 +51,12 @@ pub(crate) struct SessionFacts {
 }
 
 pub(crate) async fn session(look: &Look<'_>) -> Result<SessionFacts, InspectError> {
-    let sql = "SELECT current_setting('server_encoding'), current_setting('lc_messages'), current_user::text,
+    let sql = "SELECT current_setting('server_encoding'), current_setting('lc_messages'), quote_ident(current_user),
             coalesce((SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()), false),
             (SELECT version::text FROM pg_stat_ssl WHERE pid = pg_backend_pid()),
             pg_is_in_recovery(),
             coalesce(host(inet_client_addr())::inet << '127.0.0.0/8' OR host(inet_client_addr()) = '::1', true),
-            pg_has_role(current_user, 'pg_read_all_stats', 'USAGE')";
+            pg_has_role(current_user, 'pg_read_all_stats', 'USAGE'), quote_ident(current_database())";
     let row = look.row(sql, &[]).await?;
     Ok(SessionFacts {
         encoding: row.get(0),
@@ -64,6 +67,7 @@ pub(crate) async fn session(look: &Look<'_>) -> Result<SessionFacts, InspectErro
         is_standby: row.get(5),
         is_local: row.get(6),
         sees_others: row.get(7),
+        database: row.get(8),
     })
 }
 

@@ -194,7 +194,7 @@ async fn faults_of_the_database_and_the_role_are_found() {
         "settings.default_transaction_read_only",
         "problem",
         "on (database)",
-        "ALTER DATABASE … RESET default_transaction_read_only",
+        &format!("ALTER DATABASE {name} RESET default_transaction_read_only"),
     );
     found.has(
         "settings.time_limits",
@@ -206,7 +206,7 @@ async fn faults_of_the_database_and_the_role_are_found() {
         "role.privileges",
         "problem",
         "INSERT on entry",
-        "earmark migrate --grant",
+        &format!("earmark migrate --grant {SERVER_ROLE}`"),
     );
     found.has("role.limits", "warning", "UPDATE on adjustment", "--grant");
     found.has(
