@@ -20,7 +20,9 @@ use crate::db::pulse::Pulse;
 use crate::error::Error;
 use crate::ledger::engine::{Ended, Writer, WriterSettings};
 use crate::ledger::{expiry, reservation_sampling};
-use crate::limits::{REQUEST_BYTES_MAX, RESPONSE_BYTES_MAX};
+use crate::limits::{
+    COALESCED_CONNECTIONS_MAX, REQUEST_BYTES_MAX, RESPONSE_BYTES_MAX, VERIFY_AT_ONCE_MAX,
+};
 use crate::metrics::export;
 use crate::network::NetworkService;
 use crate::proto::allocation::v1::allocation_service_server::AllocationServiceServer;
@@ -41,6 +43,19 @@ pub struct AppSettings {
     pub reads: ReadLimits,
     /// The writers, which carry out everything that moves value.
     pub writer: WriterSettings,
+}
+
+impl AppSettings {
+    /// Connections to the database that a process has at most at the same time: the lanes of the pool, reads by id, health
+    /// (two), the question whether the database answers, the writers, and verifications.
+    pub fn database_connections_max(&self) -> u32 {
+        let [writers, verifications] = [self.writer.writers, VERIFY_AT_ONCE_MAX]
+            .map(|count| u32::try_from(count).unwrap_or(u32::MAX));
+        let fixed = COALESCED_CONNECTIONS_MAX + 3;
+        [self.pool.max_size, fixed, writers, verifications]
+            .into_iter()
+            .fold(0, u32::saturating_add)
+    }
 }
 
 /// The resources that all calls of a process share.

@@ -12,7 +12,7 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::cli::failure::CliFailure;
 use crate::cli::reload::RunningSettings;
 use crate::config::{
-    CompletionsArgs, ConfigFileArgs, HealthcheckArgs, LogArgs, ManArgs, MigrateArgs, ServeArgs,
+    CompletionsArgs, ConfigFileArgs, DoctorArgs, HealthcheckArgs, LogArgs, ManArgs, MigrateArgs, ServeArgs,
     ShowConfigArgs, VerifyArgs,
 };
 #[cfg(feature = "dev")]
@@ -25,6 +25,7 @@ use crate::version::{COMMIT, VERSION};
 mod completions;
 #[cfg(feature = "dev")]
 mod dev;
+mod doctor;
 mod failure;
 #[cfg(feature = "dev")]
 mod greeting;
@@ -116,6 +117,12 @@ enum CliCommand {
     ///
     /// For example: earmark man serve | man -l -
     Man(ManArgs),
+    /// Look at the database and all else that a server with the same settings would use, and say what to do
+    ///
+    /// Takes the settings of serve, of which only the database must be given; what is not given is not looked at. Prints
+    /// for each check whether it is ok, a warning or a problem, what was found, and what to do. Exits with 0 if there is
+    /// no problem, else with 1. It changes nothing, and ends after about a minute at the latest.
+    Doctor(Box<DoctorArgs>),
     /// Commands of development builds, which this build refuses with a message that says so.
     #[cfg(not(feature = "dev"))]
     #[command(hide = true, name = "dev", alias = "token", disable_help_flag = true)]
@@ -214,6 +221,7 @@ impl Process {
             CliCommand::Token(args) => token::run(&args),
             CliCommand::Healthcheck(args) => healthcheck::run(args).await,
             CliCommand::Verify(args) => verify::run(args).await,
+            CliCommand::Doctor(args) => doctor::run(*args).await,
             CliCommand::Config(args) => show_config::run(&self.command, &args, resolved).await,
             CliCommand::Completions(_) | CliCommand::Man(_) => Ok(()),
             #[cfg(not(feature = "dev"))]

@@ -2,6 +2,7 @@
 //! are the help texts: the first paragraph is shown by `-h`, all of them by `--help`, and `docs/configuration.md` has them
 //! too. A setting whose value must not be shown has `hide_env_values`.
 
+mod doctor;
 mod files;
 mod listen_address;
 mod shown;
@@ -19,6 +20,7 @@ use clap::{ArgAction, Args, ValueEnum};
 use uuid::Uuid;
 
 use crate::app::AppSettings;
+pub(crate) use crate::config::doctor::{DoctorArgs, DoctorFormat, ExaminedArgs};
 pub(crate) use crate::config::files::ConfigFileArgs;
 use crate::config::files::{DatabaseUrlFileArgs, LAST};
 pub(crate) use crate::config::listen_address::ListenAddress;

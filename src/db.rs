@@ -7,6 +7,7 @@ pub(crate) mod enterprise_status;
 pub(crate) mod error_text;
 pub(crate) mod expired_reservations;
 mod host;
+pub(crate) mod inspect;
 pub(crate) mod json;
 pub(crate) mod log;
 pub mod migrate;

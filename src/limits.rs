@@ -476,3 +476,15 @@ pub const SPANS_WAITING_MAX: usize = 2_048;
 pub const TRACED_STATEMENT_CHARS_MAX: usize = 2_000;
 /// How long a shutdown waits for the last spans to be exported. Those that are not are dropped.
 pub const TRACE_FLUSH_MAX: Duration = Duration::from_secs(3);
+// `earmark doctor`.
+
+/// How long one check of `earmark doctor` may take; after that it is reported as one that failed, and the next one begins.
+pub const DOCTOR_CHECK_MAX: Duration = Duration::from_secs(5);
+/// How long a statement of such a check may take before Postgres ends it, so that the connection can be used for the next.
+pub const DOCTOR_STATEMENT_MAX: Duration = Duration::from_secs(4);
+/// How long such a statement may wait for a lock before Postgres ends it.
+pub const DOCTOR_LOCK_WAIT_MAX: Duration = Duration::from_secs(1);
+/// How long all checks may take together; those that have not begun by then are reported as not looked at.
+pub const DOCTOR_MAX: Duration = Duration::from_secs(60);
+/// Overdue reservations of a kind that `earmark doctor` counts; of more it says that there are at least so many.
+pub const DOCTOR_OVERDUE_MAX: i64 = 10_000;

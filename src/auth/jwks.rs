@@ -35,6 +35,7 @@ mod source;
 pub use document::JwksError;
 pub(crate) use document::JwksKey;
 pub use source::JwksSource;
+pub(crate) use source::{JwksDocument, read as read_document};
 
 /// How the keys are read, and how long they are used.
 #[derive(Clone, Debug)]
@@ -310,7 +311,8 @@ impl Jwks {
     /// Reads the document, and uses its keys from now on. A version without any that can be used withdraws those before;
     /// the first one must have some.
     async fn read(&self) -> Result<(), JwksError> {
-        let keys = source::read(self.source.clone(), self.settings.ca.clone()).await?;
+        let document = source::read(self.source.clone(), self.settings.ca.clone()).await?;
+        let keys = document.keys;
         let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
         if keys.is_empty() && current.is_none() {
             return Err(JwksError::NoKey);

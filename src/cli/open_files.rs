@@ -28,6 +28,15 @@ pub(super) fn raise_limit(server: &ServerSettings, app: &AppSettings) {
     }
 }
 
+/// The limit that a server of this user on this machine could raise its own to, and what it can come to need.
+pub(super) fn limit_and_need(
+    server: &ServerSettings,
+    app: &AppSettings,
+) -> nix::Result<(u64, u64)> {
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    Ok((hard, needed(server, app)))
+}
+
 /// Sets the soft limit to the hard limit, or at least to what is needed, and returns it.
 fn raise(needed: u64) -> nix::Result<u64> {
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;

@@ -186,6 +186,16 @@ impl TokenArgs {
         }
     }
 
+    /// Whether the source of the keys is given, rather than found by discovery.
+    pub(crate) fn has_jwks(&self) -> bool {
+        self.jwks.is_some()
+    }
+
+    /// The issuer whose tokens are accepted.
+    pub(crate) fn issuer(&self) -> &str {
+        &self.issuer
+    }
+
     /// How the keys are read, and how long they are used.
     ///
     /// # Errors

@@ -214,6 +214,11 @@ impl Connector {
         }
     }
 
+    /// Whether connections leave this machine, as far as the URL shows.
+    pub(crate) fn is_remote(&self) -> bool {
+        host::is_remote(&self.config)
+    }
+
     /// The servers and the name of the database, for logs: `db.internal:5432/earmark`.
     pub fn address(&self) -> &str {
         &self.address

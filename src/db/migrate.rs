@@ -184,6 +184,14 @@ pub fn newest() -> String {
     wanted.last().cloned().unwrap_or_default()
 }
 
+/// The migrations of this binary that are not among these, and those of these that the binary lacks.
+pub(super) fn compare(applied: &BTreeSet<String>) -> (Vec<String>, Vec<String>) {
+    // Its names were checked when it was compiled.
+    let wanted = wanted().unwrap_or_default();
+    let lacking = wanted.difference(applied).cloned().collect();
+    (lacking, applied.difference(&wanted).cloned().collect())
+}
+
 fn wanted() -> diesel::migration::Result<BTreeSet<String>> {
     let migrations: Vec<Box<dyn Migration<Pg>>> = MIGRATIONS.migrations()?;
     let versions = migrations.iter().map(|m| m.name().version().to_string());

@@ -173,20 +173,20 @@ async fn grant_sql(
 
 /// What a role may do with the tables, by whatever way: granted to it, to PUBLIC or to a role that it is a member of.
 #[derive(Debug, PartialEq, Eq)]
-struct RolePower {
+pub(crate) struct RolePower {
     /// Why privileges do not limit it, if they do not.
-    unlimited: Option<&'static str>,
+    pub(crate) unlimited: Option<&'static str>,
     /// What it has and a server does not need, such as `DELETE on entry`.
-    exceeding: Vec<String>,
+    pub(crate) exceeding: Vec<String>,
     /// What a server needs and it has not. Empty if the tables are not visible to it.
-    missing: Vec<String>,
+    pub(crate) missing: Vec<String>,
     /// Whether the tables exist, in a schema that the role may use.
-    sees_tables: bool,
+    pub(crate) sees_tables: bool,
 }
 
 impl RolePower {
     /// `None` if there is no such role.
-    async fn of(
+    pub(super) async fn of(
         client: &impl GenericClient,
         role: &str,
     ) -> Result<Option<Self>, tokio_postgres::Error> {
@@ -307,7 +307,8 @@ async fn report_on(client: &Client) -> Result<bool, tokio_postgres::Error> {
     Ok(true)
 }
 
-fn is_english(lc_messages: &str) -> bool {
+/// Whether errors are in English where `lc_messages` has this value.
+pub(crate) fn is_english(lc_messages: &str) -> bool {
     ["C", "POSIX", "en"]
         .iter()
         .any(|locale| lc_messages.starts_with(locale))

@@ -1,5 +1,6 @@
 //! The binary itself, started as a user would.
 
+mod doctor;
 mod issuer;
 mod precedence;
 mod reload;

@@ -59,7 +59,7 @@ impl PartialEq for JwksKey {
 
 impl JwksKey {
     /// The member `kid`, if the key has one.
-    pub(super) fn id(&self) -> Option<&str> {
+    pub(crate) fn id(&self) -> Option<&str> {
         self.jwk.common.key_id.as_deref()
     }
 }

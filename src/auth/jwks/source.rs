@@ -58,14 +58,22 @@ fn is_url(text: &str) -> bool {
     text.starts_with("http://") || text.starts_with("https://")
 }
 
+/// A document that was read.
+pub(crate) struct JwksDocument {
+    /// The URL that it was read from: the one given, or the one that discovery has found. `None` for a file.
+    pub(crate) url: Option<String>,
+    /// The usable keys, which may be none.
+    pub(crate) keys: Vec<JwksKey>,
+}
+
 /// Reads and parses the document on a blocking thread, since reads of both files and URLs block.
 ///
 /// The certificate of an `https` server must lead to a root of the operating system's store, or of the PEM file `ca`.
 /// Both are read each time, so that a root which is replaced on disk needs no restart.
-pub(super) async fn read(
+pub(crate) async fn read(
     source: JwksSource,
     ca: Option<PathBuf>,
-) -> Result<Vec<JwksKey>, JwksError> {
+) -> Result<JwksDocument, JwksError> {
     let span = trace::current();
     let reading = tokio::task::spawn_blocking(move || {
         let http = HttpReader {
@@ -73,12 +81,20 @@ pub(super) async fn read(
             deadline: Instant::now() + JWKS_TIMEOUT,
             span,
         };
-        let text = match &source {
-            JwksSource::File(path) => read_file(path)?,
-            JwksSource::Url(url) => http.get(url)?,
-            JwksSource::Issuer(issuer) => http.get(&discovered(issuer, &http)?)?,
+        let (url, text) = match source {
+            JwksSource::File(path) => (None, read_file(&path)?),
+            JwksSource::Url(url) => {
+                let text = http.get(&url)?;
+                (Some(url), text)
+            }
+            JwksSource::Issuer(issuer) => {
+                let url = discovered(&issuer, &http)?;
+                let text = http.get(&url)?;
+                (Some(url), text)
+            }
         };
-        document::parse(&text)
+        let keys = document::parse(&text)?;
+        Ok(JwksDocument { url, keys })
     });
     let read = reading.await;
     read.unwrap_or_else(|error| Err(JwksError::Unreadable(error.to_string())))

@@ -184,8 +184,8 @@ fn candidates_have_the_kid_of_the_token_or_none() {
 }
 
 async fn read(source: JwksSource, ca: Option<&Path>) -> Result<usize, JwksError> {
-    let keys = source::read(source, ca.map(Into::into)).await?;
-    Ok(keys.len())
+    let document = source::read(source, ca.map(Into::into)).await?;
+    Ok(document.keys.len())
 }
 
 #[tokio::test]
