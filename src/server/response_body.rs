@@ -222,7 +222,7 @@ mod tests {
         let route = Route::of(path);
         let request_id: Arc<str> = "an-id".into();
         let address = SocketAddr::from(([127, 0, 0, 1], 1));
-        let trace = CallTrace::begin(\&HeaderMap::new(), None, address);
+        let trace = CallTrace::begin(&HeaderMap::new(), None, address);
         let peer = Peer::new(address, None);
         let body = ResponseBody::new(
             Body::new(StreamBody::new(frames)),

@@ -226,9 +226,15 @@ fn pooler(sharing: Option<Sharing>) -> Finding {
             "a pooler shares sessions (transaction mode): time limits and other settings of sessions hold by chance",
             "use the pooler's session mode (PgBouncer: pool_mode = session), or connect directly",
         ),
+        Some(Sharing::NoTransactions) => Finding::problem(
+            NAME,
+            "a pooler refuses transactions (statement mode): servers refuse to start",
+            "use session mode (PgBouncer: pool_mode = session), or transaction mode of PgBouncer from 1.21 on with \
+             max_prepared_statements = 200",
+        ),
         Some(Sharing::Breaks) => Finding::problem(
             NAME,
-            "a pooler shares sessions (transaction or statement mode) and loses prepared statements: servers refuse to start",
+            "a pooler shares sessions (transaction mode) and loses prepared statements: servers refuse to start",
             "use session mode (PgBouncer: pool_mode = session), or PgBouncer from 1.21 on with max_prepared_statements = 200",
         ),
         None => Finding::problem(
