@@ -12,8 +12,8 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::cli::failure::CliFailure;
 use crate::cli::reload::RunningSettings;
 use crate::config::{
-    CompletionsArgs, ConfigFileArgs, DoctorArgs, HealthcheckArgs, LogArgs, ManArgs, MigrateArgs, ServeArgs,
-    ShowConfigArgs, VerifyArgs,
+    CompletionsArgs, ConfigFileArgs, DoctorArgs, HealthcheckArgs, LogArgs, ManArgs, MigrateArgs,
+    ServeArgs, ShowConfigArgs, VerifyArgs,
 };
 #[cfg(feature = "dev")]
 use crate::config::{DevArgs, MintArgs};
@@ -31,8 +31,8 @@ mod failure;
 mod greeting;
 mod healthcheck;
 mod listen;
-mod metrics;
 mod man;
+mod metrics;
 mod migrate;
 mod open_files;
 mod output;

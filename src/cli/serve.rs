@@ -59,7 +59,12 @@ pub(super) async fn run(args: ServeArgs) -> Result<(), CliFailure> {
         verifier: Arc::new(TokenVerifier::new(tokens.rules(), keys)),
         probe: app.probe(),
         settings,
-        closing: app.closing().into_iter().chain(traces).chain(metrics).collect(),
+        closing: app
+            .closing()
+            .into_iter()
+            .chain(traces)
+            .chain(metrics)
+            .collect(),
     };
     tokio::select! {
         served = server::serve(listeners, parts, shutdown) => served.map_err(CliFailure::new),
