@@ -97,7 +97,11 @@ fn a_server_with_mtls_is_probed_with_a_certificate_or_by_the_port_for_health() {
         is_expired: true,
         ..Wanted::default()
     });
-    volume.replace(&[("tls.crt", &expired.certificate), ("tls.key", &expired.key)]);
+    volume.replace(&[
+        ("tls.crt", &expired.certificate),
+        ("tls.key", &expired.key),
+        ("clients.crt", &Authority::new().pem()),
+    ]);
     server.send(Signal::SIGHUP);
     wait_for_line(&log, "it has expired at 2021-01-01T00:00:00Z");
     server.send(Signal::SIGTERM);
