@@ -456,7 +456,18 @@ impl ViolatedRule {
         };
         Self {
             description: format!("no {kind} `{shown}`{ellipsis}: {advice}"),
-            known_names: Some(format!("Every {kind}: {}.", known.join(", "))),
+            known_names: None,
+        }
+        .listing(kind, known)
+    }
+
+    /// The rule together with all names that are known where it applies, which only `BadRequest` shows.
+    #[must_use]
+    pub fn listing(self, kind: &str, known: &[&str]) -> Self {
+        let known_names = Some(format!("Every {kind}: {}.", known.join(", ")));
+        Self {
+            known_names,
+            ..self
         }
     }
 }

@@ -128,10 +128,9 @@ impl FieldCriterion {
                 let rule =
                     "must be a member of the array's elements, or have `any` with criteria on them";
                 let rule = rule_with_value(rule, field);
-                return Err(CriterionError::field(format!(
-                    "{rule}: {}",
-                    members.join(", ")
-                )));
+                let kind = format!("member of `{}`", array.name());
+                let rule = ViolatedRule::from(rule).listing(&kind, &members);
+                return Err(CriterionError::field(rule));
             }
         };
         Self::of(field, operator, value)
