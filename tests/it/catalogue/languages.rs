@@ -449,7 +449,10 @@ async fn languages_without_any_text_that_are_stored_are_removed_by_the_migration
         let same = fixture.put(putting("1", [("fr", texts("fr"))])).await;
         assert_eq!(same.version, 1);
     }
-    assert_eq!(fixture.get("2", "").await.allocation.expect("set").version, 1);
+    assert_eq!(
+        fixture.get("2", "").await.allocation.expect("set").version,
+        1
+    );
 }
 
 async fn supported(fixture: &CatalogueFixture) -> Vec<String> {
