@@ -1,5 +1,5 @@
 //! What the contract says, written down a second time and as simply as possible: plain integers, one list of records per
-//! owner, and `validate_only` as a try on a copy. It shares no code with the judgement, only its types.
+//! owner, and `validate_only` as a try on a copy. It shares no code with the judgement, only its types and the list of differing fields.
 
 use std::collections::{BTreeMap, BTreeSet};
 
