@@ -46,7 +46,12 @@ pub enum Error {
     MalformedMessage(String),
 
     /// The caller is not a member of the enterprise.
-    NotAMember,
+    NotAMember {
+        /// The claim that lists the enterprises of the bearer.
+        claim: String,
+        /// The enterprise that the call names; `None` where the token has no such claim.
+        enterprise: Option<EnterpriseId>,
+    },
     /// The token lacks this claim, which names the owner of the records that the call is about.
     ClaimMissing(String),
     /// The company is not among the companies of the token.
@@ -64,6 +69,8 @@ pub enum Error {
         field: &'static str,
         /// The record that the key stands for, where the caller may see it by an id.
         holder: Option<KeyHolder>,
+        /// What the first request had that is not as in this one, where the record still has it.
+        stored: Vec<StoredValue>,
     },
     /// The `external_id` of an adjustment was used before with other content.
     AdjustmentKeyReused(Box<AdjustmentHolder>),
@@ -75,6 +82,15 @@ pub enum Error {
     ConnectionNotFound(ConnectionId),
     /// There is no such allocation, or the caller has no side in it.
     AllocationNotFound(AllocationId),
+    /// The connection that a partner names, which is its own, has no such allocation.
+    AllocationNotOnConnection {
+        /// The allocation that the call names.
+        allocation: AllocationId,
+        /// The connection that the call names.
+        connection: ConnectionId,
+        /// The connection that has it, if that is the partner's too.
+        found_on: Option<ConnectionId>,
+    },
     /// The firm has no CAS allocation with this id or source id.
     CasAllocationNotFound(String),
     /// There is no such company.
@@ -83,8 +99,15 @@ pub enum Error {
     NoResults(Option<i64>),
     /// The tenant has no such bucket.
     BucketNotFound(String),
-    /// There is no such balance action of the bucket and kind that the call is about.
+    /// There is no such balance action.
     ActionNotFound(ActionId),
+    /// The bucket has no reserve with this id.
+    ReserveNotFound {
+        /// The id that the call names, maybe that of an action of another kind or bucket.
+        id: ActionId,
+        /// The id of the bucket in its tenant.
+        bucket: String,
+    },
     /// The enterprise has a client already, and can have only one.
     ClientExists {
         /// The enterprise that the call would give a second client.
@@ -100,6 +123,8 @@ pub enum Error {
     ConnectionExists(TakenId),
     /// The firm has another CAS allocation with this source id already.
     SourceIdTaken {
+        /// The request's field that has the source id; of a patch, its JSON pointer in the document.
+        field: &'static str,
         /// The source id that the call would use a second time.
         source_id: String,
         /// The allocation that has it.
@@ -110,6 +135,8 @@ pub enum Error {
 
     /// The record is not at the version that the caller expected.
     VersionMismatch {
+        /// The record that the call is about.
+        record: RecordName,
         /// The `expected_version` of the request.
         expected: i64,
         /// The record's version; 0 where there is no record.
@@ -168,13 +195,20 @@ pub enum Error {
     },
     /// The owner holds as many records of the kind as it may.
     LimitReached {
+        /// The id of the owner.
+        owner: String,
         /// The kind of record, in the plural.
         what: &'static str,
         /// How many of them an owner may hold.
         limit: usize,
     },
     /// An enterprise has as many currencies as it may, and this would be one more.
-    CurrenciesLimit(Unit),
+    CurrenciesLimit {
+        /// The enterprise.
+        enterprise: EnterpriseId,
+        /// The currency.
+        unit: Unit,
+    },
     /// The account has less available than the call would take from it.
     InsufficientBalance {
         /// The amount that is available.
@@ -185,6 +219,8 @@ pub enum Error {
         unit: Unit,
         /// The account as callers know it, `custody` or the id of a connection; `None` for a bucket.
         account: Option<String>,
+        /// Whether the account has never had the currency.
+        is_unused: bool,
     },
     /// A bucket, or a reserve of it, has less than the call would take.
     BucketShort(Box<BucketShortage>),
@@ -194,8 +230,8 @@ pub enum Error {
     BalanceLimit {
         /// The currency or unit of the balance.
         unit: Unit,
-        /// The account as callers know it; `None` where it is not named.
-        account: Option<&'static str>,
+        /// The account as callers know it, `custody` or the id of a connection; `None` where it is not named.
+        account: Option<String>,
     },
 
     /// A page that was asked for by its number or offset does not fit into an answer.
@@ -250,6 +286,41 @@ pub struct AdjustmentHolder {
     pub unit: Unit,
     /// The time of its movement.
     pub created_at: Time,
+    /// What the first request had that is not as in this one.
+    pub stored: Vec<StoredValue>,
+}
+
+/// What a stored record has in a field of which a request has another value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredValue {
+    /// The path of the field in the request.
+    pub field: &'static str,
+    /// The value as a request would write it; `None` if it is unset.
+    pub value: Option<String>,
+}
+
+impl StoredValue {
+    /// Those of these fields of which a request has another value than the record: each with its path, the value of the
+    /// record and that of the request.
+    pub fn differing<const N: usize>(
+        fields: [(&'static str, Option<String>, Option<String>); N],
+    ) -> Vec<Self> {
+        let differing = fields
+            .into_iter()
+            .filter(|(_, stored, asked)| stored != asked);
+        differing
+            .map(|(field, value, _)| Self { field, value })
+            .collect()
+    }
+}
+
+/// What a record is called by its callers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RecordName {
+    /// A bucket, by its id in its tenant.
+    Bucket(String),
+    /// Any other record, by its id.
+    Id(String),
 }
 
 /// The record that a key stands for.
@@ -395,10 +466,12 @@ impl Error {
         Self::InvalidRequest(violations)
     }
 
-    /// Names the account that has too little available, if that is the error.
+    /// Names the account that has too little available, or would have too much, if that is the error.
     #[must_use]
     pub fn in_account(mut self, name: impl Into<String>) -> Self {
-        if let Self::InsufficientBalance { account, .. } = &mut self {
+        if let Self::InsufficientBalance { account, .. } | Self::BalanceLimit { account, .. } =
+            &mut self
+        {
             *account = Some(name.into());
         }
         self
@@ -456,7 +529,18 @@ impl ViolatedRule {
         };
         Self {
             description: format!("no {kind} `{shown}`{ellipsis}: {advice}"),
-            known_names: Some(format!("Every {kind}: {}.", known.join(", "))),
+            known_names: None,
+        }
+        .listing(kind, known)
+    }
+
+    /// The rule together with all names that are known where it applies, which only `BadRequest` shows.
+    #[must_use]
+    pub fn listing(self, kind: &str, known: &[&str]) -> Self {
+        let known_names = Some(format!("Every {kind}: {}.", known.join(", ")));
+        Self {
+            known_names,
+            ..self
         }
     }
 }

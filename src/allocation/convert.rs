@@ -107,7 +107,9 @@ pub(super) fn submit(request: pb::SubmitAllocationsRequest, caller: &Caller) -> 
         read.violation("items", "is required");
     }
     if request.items.len() > SUBMIT_ITEMS_MAX {
-        read.violation("items", format!("takes at most {SUBMIT_ITEMS_MAX} items"));
+        let count = request.items.len();
+        let rule = format!("must have at most {SUBMIT_ITEMS_MAX} items, got {count}");
+        read.violation("items", rule);
     }
     read.finish()?;
     let mut creates = Vec::with_capacity(request.items.len());

@@ -18,6 +18,8 @@ pub struct Caller {
     pub scopes: Vec<Scope>,
     /// The enterprises that the bearer is a member of; else `NotAMember` or `ClaimInvalid`.
     pub enterprises: Result<Vec<EnterpriseId>>,
+    /// The name of the claim that lists them.
+    pub enterprises_claim: String,
     /// The firm whose CAS allocations the bearer uses; else `ClaimMissing` or `ClaimInvalid`.
     pub firm: Result<FirmId>,
     /// The tenant whose buckets the bearer uses; else `ClaimMissing` or `ClaimInvalid`.
@@ -33,7 +35,11 @@ impl Caller {
             issuer: String::new(),
             subject: subject.into(),
             scopes: scopes.to_vec(),
-            enterprises: Err(Error::NotAMember),
+            enterprises: Err(Error::NotAMember {
+                claim: "enterprises".into(),
+                enterprise: None,
+            }),
+            enterprises_claim: "enterprises".into(),
             firm: Err(Error::ClaimMissing("firm_id".into())),
             tenant: Err(Error::ClaimMissing("tenant".into())),
             companies: Err(Error::CompanyAccessDenied),
@@ -51,7 +57,10 @@ impl Caller {
         if self.require_enterprises()?.contains(&enterprise) {
             Ok(())
         } else {
-            Err(Error::NotAMember)
+            Err(Error::NotAMember {
+                claim: self.enterprises_claim.clone(),
+                enterprise: Some(enterprise),
+            })
         }
     }
 

@@ -165,10 +165,21 @@ impl ClaimNames {
     /// The enterprises; `NotAMember` without the claim.
     pub(super) fn enterprises(&self, claims: &TokenClaims) -> Result<Vec<EnterpriseId>> {
         FoundClaim::first_of(claims, &self.enterprises)
-            .ok_or(Error::NotAMember)?
+            .ok_or_else(|| Error::NotAMember {
+                claim: first(&self.enterprises),
+                enterprise: None,
+            })?
             .memberships("UUIDs", |value| {
                 parse_uuid(value.as_str()?).map(EnterpriseId)
             })
+    }
+
+    /// The name of the claim that lists the enterprises; without the claim, the first of the names that it may have.
+    pub(super) fn enterprises_claim(&self, claims: &TokenClaims) -> String {
+        match FoundClaim::first_of(claims, &self.enterprises) {
+            Some(claim) => claim.name.into(),
+            None => first(&self.enterprises),
+        }
     }
 
     /// The companies; `CompanyAccessDenied` without the claim.

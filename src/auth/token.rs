@@ -236,6 +236,7 @@ impl TokenVerifier {
             subject: names.subject(claims)?,
             scopes: names.scopes(claims)?,
             enterprises: names.enterprises(claims),
+            enterprises_claim: names.enterprises_claim(claims),
             firm: names.firm(claims),
             tenant: names.tenant(claims),
             companies: names.companies(claims),

@@ -165,10 +165,7 @@ pub(super) fn get(
     let mut read = Reader::new();
     let mut query = BalanceQuery {
         enterprise: read.id("enterprise_id", &request.enterprise_id),
-        connection: request
-            .connection_id
-            .as_ref()
-            .map(|id| read.id("connection_id", id)),
+        connection: read.optional_id("connection_id", request.connection_id.as_deref()),
         unit: read.unit("currency", &request.currency),
         moment: moment(&mut read, request.moment.as_ref()),
     };

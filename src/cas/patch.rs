@@ -87,9 +87,12 @@ impl Patch {
             operations: Vec::new(),
             bytes: 0,
         };
-        for (index, operation) in operations.into_iter().enumerate() {
+        let mut operations = operations.into_iter().enumerate();
+        while let Some((index, operation)) = operations.next() {
             if index == PATCH_OPERATIONS_MAX {
-                let rule = format!("must have at most {PATCH_OPERATIONS_MAX} operations");
+                let count = index + 1 + operations.count();
+                let rule =
+                    format!("must have at most {PATCH_OPERATIONS_MAX} operations, got {count}");
                 violations.add("operations", rule);
                 break;
             }

@@ -128,10 +128,9 @@ impl FieldCriterion {
                 let rule =
                     "must be a member of the array's elements, or have `any` with criteria on them";
                 let rule = rule_with_value(rule, field);
-                return Err(CriterionError::field(format!(
-                    "{rule}: {}",
-                    members.join(", ")
-                )));
+                let kind = format!("member of `{}`", array.name());
+                let rule = ViolatedRule::from(rule).listing(&kind, &members);
+                return Err(CriterionError::field(rule));
             }
         };
         Self::of(field, operator, value)
@@ -229,10 +228,6 @@ fn list(field_type: CasFieldType, value: &str) -> Result<Comparison, CriterionEr
     while let Some(letter) = letters.next() {
         match (letter, letters.peek()) {
             (',', _) => {
-                if values.len() == FILTER_VALUES_MAX {
-                    let rule = format!("must have at most {FILTER_VALUES_MAX} values");
-                    return Err(CriterionError::value(rule));
-                }
                 values.push(String::new());
             }
             ('\\', Some(&next @ (',' | '\\'))) => {
@@ -241,6 +236,11 @@ fn list(field_type: CasFieldType, value: &str) -> Result<Comparison, CriterionEr
             }
             _ => push(&mut values, letter),
         }
+    }
+    if values.len() > FILTER_VALUES_MAX {
+        let count = values.len();
+        let rule = format!("must have at most {FILTER_VALUES_MAX} values, got {count}");
+        return Err(CriterionError::value(rule));
     }
     let operands = values
         .iter()

@@ -12,7 +12,7 @@ use crate::db::pool::Pool;
 use crate::db::request_key::{self, KeyUse, RequestKey};
 use crate::db::schema::owner;
 use crate::db::write::{self, Transaction};
-use crate::error::{Error, Result};
+use crate::error::{Error, RecordName, Result};
 use crate::types::ids::OwnerId;
 use crate::types::time::Time;
 
@@ -192,13 +192,17 @@ pub async fn execute<C: RecordCommand>(
     Ok(written)
 }
 
-/// Compares the version that the caller expects with the stored one.
+/// Compares the version that the caller expects of the record with this id with the stored one.
 ///
 /// # Errors
 /// [`Error::VersionMismatch`] if the caller expects another version.
-pub fn require_version(expected: Option<i64>, actual: i64) -> Result<()> {
+pub fn require_version(id: impl ToString, expected: Option<i64>, actual: i64) -> Result<()> {
     match expected {
-        Some(expected) if expected != actual => Err(Error::VersionMismatch { expected, actual }),
+        Some(expected) if expected != actual => Err(Error::VersionMismatch {
+            record: RecordName::Id(id.to_string()),
+            expected,
+            actual,
+        }),
         _ => Ok(()),
     }
 }
@@ -230,12 +234,16 @@ mod tests {
 
     #[test]
     fn an_expected_version_must_be_the_stored_one() {
-        assert_eq!(require_version(None, 3), Ok(()));
-        assert_eq!(require_version(Some(3), 3), Ok(()));
-        let (expected, actual) = (2, 3);
+        assert_eq!(require_version(7, None, 3), Ok(()));
+        assert_eq!(require_version(7, Some(3), 3), Ok(()));
+        let (record, expected, actual) = (RecordName::Id("7".into()), 2, 3);
         assert_eq!(
-            require_version(Some(2), 3),
-            Err(Error::VersionMismatch { expected, actual })
+            require_version(7, Some(2), 3),
+            Err(Error::VersionMismatch {
+                record,
+                expected,
+                actual
+            })
         );
     }
 }

@@ -51,6 +51,7 @@ impl KeyUse {
                 id: self.record.to_string(),
                 version,
             }),
+            stored: Vec::new(),
         })
     }
 }

@@ -90,6 +90,8 @@ pub enum MovementRefusal {
     Insufficient {
         /// What the account has available.
         available: Amount,
+        /// Whether the account has never had the unit.
+        is_unused: bool,
     },
     /// A balance would need more than 28 digits.
     Limit,
@@ -101,11 +103,15 @@ impl MovementRefusal {
     /// The error for a caller that asked to move `requested`.
     pub fn into_error(self, unit: &Unit, requested: Amount) -> Error {
         match self {
-            Self::Insufficient { available } => Error::InsufficientBalance {
+            Self::Insufficient {
+                available,
+                is_unused,
+            } => Error::InsufficientBalance {
                 available,
                 requested,
                 unit: unit.clone(),
                 account: None,
+                is_unused,
             },
             Self::Limit => Error::BalanceLimit {
                 unit: unit.clone(),
@@ -305,6 +311,7 @@ fn plan(
             if available.is_some_and(Amount::is_negative) {
                 return Err(MovementRefusal::Insufficient {
                     available: before.available,
+                    is_unused: before.version == 0,
                 });
             }
             if held.is_some_and(Amount::is_negative) {

@@ -314,6 +314,7 @@ fn error_name(error: &Error) -> String {
     let end = debug.find(|letter: char| !letter.is_alphanumeric());
     let kind = &debug[..end.unwrap_or(debug.len())];
     match error {
+        Error::AllocationNotOnConnection { .. } => "AllocationNotFound".into(),
         Error::AllocationFinal(of) => format!("{kind} {}", of.status),
         Error::PartnerNotLicensed { side, .. } => format!("{kind} {side}"),
         Error::IdempotencyKeyReused { field, .. } => format!("{kind} {field}"),

@@ -183,11 +183,11 @@ pub(super) fn update_connection(
         name,
         allocations,
         deallocations,
-        partners_connection_id: reader.optional_text(
-            "partners_connection_id",
-            own_id,
-            ID_CHARS_MAX,
-        ),
+        // The empty one removes it.
+        partners_connection_id: own_id.map(|id| {
+            let id = reader.optional_external_id("partners_connection_id", id);
+            id.unwrap_or_default()
+        }),
         expected_version: message.expected_version,
     };
     let (request_id, validate_only) = (&message.request_id, message.validate_only);

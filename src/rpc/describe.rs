@@ -10,8 +10,8 @@ use tonic::Code;
 
 use crate::error::{
     AdjustmentHolder, BucketLimit, BucketOverflow, BucketShortage, ClosedReserve, DatabaseRefusal,
-    Error, FinalAllocation, KeyHolder, Outcome, SchemaVersions, TakenId, UnusableBucket,
-    Violations,
+    Error, FinalAllocation, KeyHolder, Outcome, RecordName, SchemaVersions, StoredValue, TakenId,
+    UnusableBucket, Violations,
 };
 use crate::limits::{
     ENTERPRISE_CURRENCIES_MAX, REQUEST_BYTES_MAX, RESPONSE_BYTES_MAX, RETRY_DELAY,
@@ -19,7 +19,7 @@ use crate::limits::{
 };
 use crate::proto::common::v1::ErrorReason as Reason;
 use crate::types::amount::Amount;
-use crate::types::ids::{ClientId, ConnectionId, EnterpriseId};
+use crate::types::ids::{AllocationId, ClientId, ConnectionId, EnterpriseId};
 use crate::types::read_class::ReadClass;
 use crate::types::time::Time;
 use crate::types::unit::Unit;
@@ -102,25 +102,33 @@ pub(crate) fn describe(error: &Error) -> ErrorDescription {
         Error::InvalidRequest(violations) => invalid_request(violations),
         Error::PageTokenInvalid => page_token_invalid(),
         Error::MalformedMessage(why) => malformed_message(why),
-        Error::NotAMember => not_a_member(),
+        Error::NotAMember { claim, enterprise } => not_a_member(claim, *enterprise),
         Error::ClaimMissing(claim) => claim_missing(claim),
         Error::CompanyAccessDenied => company_access_denied(),
         Error::EnterpriseNotFound(id) => enterprise_not_found(id),
         Error::NoOesLicense => no_oes_license(),
         Error::PartnerAccessDenied => partner_access_denied(),
-        Error::IdempotencyKeyReused { field, holder } => {
-            idempotency_key_reused(field, holder.as_ref())
-        }
+        Error::IdempotencyKeyReused {
+            field,
+            holder,
+            stored,
+        } => idempotency_key_reused(field, holder.as_ref(), stored),
         Error::AdjustmentKeyReused(holder) => adjustment_key_reused(holder),
         Error::ClientNotFound(id) => client_not_found(id.as_ref()),
         Error::PartnerNotFound(id) => not_found(Reason::PartnerNotFound, "partner", id),
         Error::ConnectionNotFound(id) => not_found(Reason::ConnectionNotFound, "connection", id),
         Error::AllocationNotFound(id) => not_found(Reason::AllocationNotFound, "allocation", id),
+        Error::AllocationNotOnConnection {
+            allocation,
+            connection,
+            found_on,
+        } => allocation_not_on_connection(*allocation, *connection, *found_on),
         Error::CasAllocationNotFound(id) => not_found(Reason::AllocationNotFound, "allocation", id),
         Error::CompanyNotFound(id) => company_not_found(id),
         Error::NoResults(id) => no_results(*id),
         Error::BucketNotFound(id) => not_found(Reason::BucketNotFound, "bucket", id),
         Error::ActionNotFound(id) => action_not_found(id),
+        Error::ReserveNotFound { id, bucket } => reserve_not_found(id, bucket),
         Error::ClientExists {
             enterprise,
             client,
@@ -128,9 +136,17 @@ pub(crate) fn describe(error: &Error) -> ErrorDescription {
         } => client_exists(*enterprise, *client, *version),
         Error::PartnerExists(taken) => partner_exists(taken),
         Error::ConnectionExists(taken) => connection_exists(taken),
-        Error::SourceIdTaken { source_id, holder } => source_id_taken(source_id, holder),
+        Error::SourceIdTaken {
+            field,
+            source_id,
+            holder,
+        } => source_id_taken(field, source_id, holder),
         Error::BucketExists(holder) => bucket_exists(holder),
-        Error::VersionMismatch { expected, actual } => version_mismatch(*expected, *actual),
+        Error::VersionMismatch {
+            record,
+            expected,
+            actual,
+        } => version_mismatch(record, *expected, *actual),
         Error::AlreadyTerminal { status } => already_terminal(status),
         Error::ReserveClosed(reserve) => reserve_closed(reserve),
         Error::BucketClosed { bucket, since } => bucket_closed(bucket, *since),
@@ -148,17 +164,21 @@ pub(crate) fn describe(error: &Error) -> ErrorDescription {
             member,
             reason,
         } => patch_path_missing(*index, member, reason),
-        Error::LimitReached { what, limit } => limit_reached(what, *limit),
-        Error::CurrenciesLimit(unit) => currencies_limit(unit),
+        Error::LimitReached { owner, what, limit } => limit_reached(owner, what, *limit),
+        Error::CurrenciesLimit { enterprise, unit } => currencies_limit(*enterprise, unit),
         Error::InsufficientBalance {
             available,
             requested,
             unit,
             account,
-        } => insufficient_balance(*available, *requested, unit, account.as_deref()),
+            is_unused,
+        } => {
+            let account = account.as_deref();
+            insufficient_balance(*available, *requested, unit, account, *is_unused)
+        }
         Error::BucketShort(shortage) => bucket_short(shortage),
         Error::BucketFull(overflow) => bucket_full(overflow),
-        Error::BalanceLimit { unit, account } => balance_limit(unit, *account),
+        Error::BalanceLimit { unit, account } => balance_limit(unit, account.as_deref()),
         Error::PageTooLarge { field, fits } => page_too_large(field, *fits),
         Error::Contention => contention(),
         Error::Overloaded => overloaded(),
@@ -256,6 +276,10 @@ fn page_too_large(field: &str, fits: usize) -> ErrorDescription {
         format!("must be at most {fits}, else an answer would pass {RESPONSE_BYTES_MAX} bytes");
     let advice = match field {
         "currencies" => format!("name at most {fits} in `{field}`"),
+        // Which records an offset stands for does not depend on the size of pages.
+        "limit" => format!(
+            "ask for {fits} by `{field}`, go on behind them by `offset`, or follow `next_page_token` instead of offsets"
+        ),
         _ => format!(
             "ask for {fits} by `{field}` and begin again with the first page, or follow `next_page_token` instead of numbers"
         ),
@@ -276,9 +300,19 @@ fn malformed_message(why: &str) -> ErrorDescription {
 
 // Membership, license and side.
 
-fn not_a_member() -> ErrorDescription {
-    let text = "Caller is not a member of the enterprise.";
-    ErrorDescription::new(Code::Unauthenticated, Reason::NotAMember, text)
+/// The first sentence is that of the source document.
+fn not_a_member(claim: &str, enterprise: Option<EnterpriseId>) -> ErrorDescription {
+    let why = match enterprise {
+        Some(id) => format!("The token's claim `{claim}` does not list {id}."),
+        None => format!("The token has no claim `{claim}`, which lists the bearer's enterprises."),
+    };
+    let text = cut(&format!("Caller is not a member of the enterprise. {why}"));
+    let described = ErrorDescription::new(Code::Unauthenticated, Reason::NotAMember, text)
+        .with("claim", cut(claim));
+    match enterprise {
+        Some(id) => described.with("id", id),
+        None => described,
+    }
 }
 
 fn claim_missing(claim: &str) -> ErrorDescription {
@@ -304,7 +338,8 @@ fn no_oes_license() -> ErrorDescription {
 }
 
 fn partner_access_denied() -> ErrorDescription {
-    let text = "Only the partner's own enterprise can make this call, and the calling enterprise is another.";
+    let text = "Only the partner's own enterprise can make this call, and the calling enterprise is another. \
+                Calls of a client's side: CancelAllocation, ListClientAllocations, ListClientBalances.";
     ErrorDescription::new(Code::PermissionDenied, Reason::PartnerAccessDenied, text)
 }
 
@@ -322,12 +357,28 @@ fn client_not_found(id: Option<&ClientId>) -> ErrorDescription {
     match id {
         Some(id) => not_found(Reason::ClientNotFound, KIND, id),
         None => {
-            let text =
-                "The enterprise has no client: an administrator creates it with `CreateClient`.";
+            let text = "The enterprise has no client, which an administrator creates by CreateClient. Calls of a \
+                        partner's side: ReleaseAllocation, ListPartnerAllocations, ListPartnerBalances.";
             ErrorDescription::new(Code::NotFound, Reason::ClientNotFound, text)
                 .with_detail(ErrorDetail::Resource(KIND, String::new()))
         }
     }
+}
+
+fn allocation_not_on_connection(
+    allocation: AllocationId,
+    connection: ConnectionId,
+    found_on: Option<ConnectionId>,
+) -> ErrorDescription {
+    let text = match found_on {
+        None => format!("There is no allocation {allocation} on the connection {connection}."),
+        Some(other) => format!(
+            "The allocation {allocation} is not on the connection {connection} but on {other}: name that one."
+        ),
+    };
+    let id = allocation.to_string();
+    ErrorDescription::new(Code::NotFound, Reason::AllocationNotFound, text)
+        .with_detail(ErrorDetail::Resource("allocation", id))
 }
 
 fn company_not_found(id: &impl ToString) -> ErrorDescription {
@@ -344,7 +395,17 @@ fn no_results(allocation: Option<i64>) -> ErrorDescription {
 
 fn action_not_found(id: &impl ToString) -> ErrorDescription {
     let id = id.to_string();
-    let text = format!("There is no balance action {id} that this call can refer to.");
+    let text = format!("There is no balance action {id}.");
+    ErrorDescription::new(Code::NotFound, Reason::ActionNotFound, text)
+        .with_detail(ErrorDetail::Resource("balance_action", id))
+}
+
+fn reserve_not_found(id: &impl ToString, bucket: &str) -> ErrorDescription {
+    let id = id.to_string();
+    let text = format!(
+        "The bucket {} has no reserve {id}: `reserve_id` must be the `id` of one of its actions of type RESERVE.",
+        shown_id(bucket)
+    );
     ErrorDescription::new(Code::NotFound, Reason::ActionNotFound, text)
         .with_detail(ErrorDetail::Resource("balance_action", id))
 }
@@ -361,13 +422,37 @@ fn key_taken(reason: Reason, text: String, holder: Option<&KeyHolder>) -> ErrorD
     described
 }
 
-fn idempotency_key_reused(field: &str, holder: Option<&KeyHolder>) -> ErrorDescription {
+fn idempotency_key_reused(
+    field: &str,
+    holder: Option<&KeyHolder>,
+    stored: &[StoredValue],
+) -> ErrorDescription {
     let of = holder.map(|holder| format!(", for {}", holder_text(holder)));
     let text = format!(
-        "`{field}` was used before with other content{}: send a new value, or the first request unchanged.",
-        of.unwrap_or_default()
+        "`{field}` was used before with other content{}: send a new value, or the first request unchanged.{}",
+        of.unwrap_or_default(),
+        stored_text(stored)
     );
     key_taken(Reason::IdempotencyKeyReused, text, holder).with("field", field)
+}
+
+/// What the first request had in the first of the fields that differ.
+fn stored_text(stored: &[StoredValue]) -> String {
+    let Some(first) = stored.first() else {
+        return String::new();
+    };
+    let had = match &first.value {
+        Some(value) => format!("had `{}` {}", first.field, shown_id(value)),
+        None => format!("had no `{}`", first.field),
+    };
+    let others: Vec<_> = stored[1..]
+        .iter()
+        .map(|other| format!("`{}`", other.field))
+        .collect();
+    match others.is_empty() {
+        true => format!(" That one {had}."),
+        false => format!(" That one {had}, and differs in {} too.", others.join(", ")),
+    }
 }
 
 fn holder_text(KeyHolder { id, version }: &KeyHolder) -> String {
@@ -383,10 +468,12 @@ fn adjustment_key_reused(holder: &AdjustmentHolder) -> ErrorDescription {
         quantity,
         unit,
         created_at,
+        stored,
     } = holder;
     let text = format!(
         "`external_id` was used before with other content, at {created_at} to adjust custody by {quantity} {unit}: \
-         send a new value, or the first request unchanged."
+         send a new value, or the first request unchanged.{}",
+        stored_text(stored)
     );
     ErrorDescription::new(Code::AlreadyExists, Reason::IdempotencyKeyReused, text)
         .with("field", "external_id")
@@ -420,18 +507,19 @@ fn connection_exists(taken: &TakenId) -> ErrorDescription {
         .with("field", "partners_connection_id")
 }
 
-fn source_id_taken(source_id: &str, holder: &KeyHolder) -> ErrorDescription {
+fn source_id_taken(field: &str, source_id: &str, holder: &KeyHolder) -> ErrorDescription {
     let holds = holder_text(holder);
     // The source id comes last: it may be long, and is what the caller knows.
     let text = cut(&format!(
         "Another allocation, {holds}, has this source id already: {source_id:?}."
     ));
-    key_taken(Reason::SourceIdTaken, text, Some(holder)).with("field", "source_id")
+    key_taken(Reason::SourceIdTaken, text, Some(holder)).with("field", field)
 }
 
 fn bucket_exists(holder: &KeyHolder) -> ErrorDescription {
     let text = format!(
-        "There is a bucket {} with other content already: send another id, or use UpdateBucket.",
+        "There is a bucket {} with other content already: send another id, or change it, by TopupBalance or AdjustBalance \
+         what it has and by UpdateBucket the rest.",
         shown_id(&holder.id)
     );
     key_taken(Reason::BucketExists, text, Some(holder)).with("field", "bucket.id")
@@ -444,19 +532,26 @@ fn precondition(reason: Reason, subject: impl Into<String>, text: String) -> Err
         .with_detail(ErrorDetail::Precondition(subject.into()))
 }
 
-fn version_mismatch(expected: i64, actual: i64) -> ErrorDescription {
+fn version_mismatch(record: &RecordName, expected: i64, actual: i64) -> ErrorDescription {
+    let (name, key, id) = match record {
+        RecordName::Bucket(id) => ("bucket", "bucket_id", id),
+        RecordName::Id(id) => ("record", "id", id),
+    };
+    let shown = shown_id(id);
     let text = match (expected, actual) {
         (_, 0) => format!(
-            "There is no such record, so that it cannot be at the expected version {expected}: expect 0 to create it."
+            "There is no {name} {shown}, so that it cannot be at the expected version {expected}: expect 0 to create it."
         ),
         (0, _) => format!(
-            "There is a record already, at version {actual}, where none was expected: read it before you change it."
+            "There is a {name} {shown} already, at version {actual}, where none was expected: read it before you change it."
         ),
         _ => format!(
-            "The record is at version {actual}, not at the expected version {expected}: read it again before you change it."
+            "The {name} {shown} is at version {actual}, not at the expected version {expected}: read it again before you \
+             change it."
         ),
     };
     ErrorDescription::new(Code::Aborted, Reason::VersionMismatch, text)
+        .with(key, id)
         .with("expected_version", expected)
         .with("actual_version", actual)
 }
@@ -520,7 +615,7 @@ fn partner_not_licensed(connection: ConnectionId, side: &str) -> ErrorDescriptio
         "The {side} of connection {connection} has no OES license: allocations are neither created nor cleared. \
          Deallocations, cancellations and releases are possible."
     );
-    precondition(Reason::PartnerNotLicensed, side, text)
+    precondition(Reason::PartnerNotLicensed, side, text).with("id", connection)
 }
 
 fn connection_inactive(connection: ConnectionId, direction: &str, why: &str) -> ErrorDescription {
@@ -568,18 +663,23 @@ fn patch_path_missing(index: usize, member: &str, why: &str) -> ErrorDescription
         .with("field", field)
 }
 
-fn limit_reached(what: &str, limit: usize) -> ErrorDescription {
+fn limit_reached(owner: &str, what: &str, limit: usize) -> ErrorDescription {
     let text =
         format!("The limit of {limit} {what} is reached: delete one before you add another.");
-    precondition(Reason::LimitReached, what, text).with("limit", limit)
+    precondition(Reason::LimitReached, what, text)
+        .with("id", owner)
+        .with("limit", limit)
 }
 
-fn currencies_limit(unit: &Unit) -> ErrorDescription {
+fn currencies_limit(enterprise: EnterpriseId, unit: &Unit) -> ErrorDescription {
     let text = format!(
         "{unit} would be one more than the {ENTERPRISE_CURRENCIES_MAX} currencies that an enterprise may have: use one that \
          it has had."
     );
-    precondition(Reason::LimitReached, "currencies", text).with("limit", ENTERPRISE_CURRENCIES_MAX)
+    precondition(Reason::LimitReached, "currencies", text)
+        .with("id", enterprise)
+        .with("limit", ENTERPRISE_CURRENCIES_MAX)
+        .with_unit(unit)
 }
 
 fn bucket_short(shortage: &BucketShortage) -> ErrorDescription {
@@ -648,13 +748,20 @@ fn insufficient_balance(
     requested: Amount,
     unit: &Unit,
     account: Option<&str>,
+    is_unused: bool,
 ) -> ErrorDescription {
     let place = match account {
         None => String::new(),
         Some("custody") => " in custody".into(),
         Some(connection) => format!(" on the connection {connection}"),
     };
-    let text = format!("{requested} {unit} requested, {available} available{place}.");
+    let unused = match is_unused {
+        true => {
+            format!(", which never had any {unit}: currencies are told apart by their case too")
+        }
+        false => String::new(),
+    };
+    let text = format!("{requested} {unit} requested, {available} available{place}{unused}.");
     let mut described = precondition(Reason::InsufficientBalance, unit.as_str(), text)
         .with("available", available)
         .with("requested", requested)
@@ -665,11 +772,14 @@ fn insufficient_balance(
     described
 }
 
-fn balance_limit(unit: &Unit, account: Option<&'static str>) -> ErrorDescription {
+fn balance_limit(unit: &Unit, account: Option<&str>) -> ErrorDescription {
     let text = match account {
         None => format!("The balance of {unit} would have more than 28 digits."),
-        Some(account) => format!(
-            "What the client has of {unit}, in {account} and on its connections, would have more than 28 digits."
+        Some("custody") => format!(
+            "What the client has of {unit}, in custody and on its connections, would have more than 28 digits."
+        ),
+        Some(connection) => format!(
+            "The balance of {unit} on the connection {connection} would have more than 28 digits."
         ),
     };
     let mut described = precondition(Reason::BalanceLimit, unit.as_str(), text)

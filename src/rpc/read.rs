@@ -86,6 +86,22 @@ impl Reader {
         }
     }
 
+    /// A UUID that may be left unset, but is not empty where it is set.
+    pub(crate) fn optional_id<T: From<Uuid>>(
+        &mut self,
+        field: &str,
+        value: Option<&str>,
+    ) -> Option<T> {
+        match value? {
+            "" => {
+                let rule = "must not be empty: leave it unset instead";
+                self.violation(field, rule);
+                None
+            }
+            value => Some(self.id(field, value)),
+        }
+    }
+
     /// A list filter whose values are UUIDs.
     pub(crate) fn ids<T: From<Uuid>>(&mut self, field: &str, values: &[String]) -> Vec<T> {
         self.filter(field, values, |value| {
@@ -184,18 +200,23 @@ impl Reader {
         parsed
     }
 
-    /// A required id or key that the caller chose, of at most [`ID_CHARS_MAX`] characters.
+    /// A required id or key that the caller chose, of at most [`ID_CHARS_MAX`] characters, with the further rules of
+    /// [`text::broken_id_rule`].
     pub(crate) fn external_id(&mut self, field: &str, value: &str) -> String {
-        self.required_text(field, value, ID_CHARS_MAX)
+        match text::check_required(value, ID_CHARS_MAX) {
+            Err(fault) => self.violation(field, text_rule(fault, value)),
+            Ok(()) => {
+                if let Some(rule) = text::broken_id_rule(value) {
+                    self.violation(field, rule);
+                }
+            }
+        }
+        value.into()
     }
 
-    /// An id or key that the caller chose, of at most [`ID_CHARS_MAX`] characters; the empty text is `None`.
+    /// The same for one that may be left unset, which the empty text is.
     pub(crate) fn optional_external_id(&mut self, field: &str, value: &str) -> Option<String> {
-        self.optional_text(
-            field,
-            Some(value).filter(|value| !value.is_empty()),
-            ID_CHARS_MAX,
-        )
+        (!value.is_empty()).then(|| self.external_id(field, value))
     }
 
     /// A required name of at most [`NAME_CHARS_MAX`] characters.
@@ -290,7 +311,7 @@ impl Reader {
         let value = value?;
         let time = parse_timestamp(value, rounding);
         if time.is_none() {
-            self.violation(field, TIME_RULE);
+            self.violation(field, time_rule(value));
         }
         time
     }
@@ -354,6 +375,16 @@ const SIGNED_QUANTITY_RULE: &str =
 const DECIMAL_RULE: &str = "must be a decimal of at most 16 digits before and 12 after the point";
 const TIME_RULE: &str = "must be a time from 0001-01-01T00:00:00Z to 9999-12-31T23:59:59.999999Z";
 
+/// The rule for a time, with the one received, and what was probably meant by it.
+fn time_rule(value: &Timestamp) -> String {
+    let Timestamp { seconds, nanos } = *value;
+    let advice = match parse_seconds(seconds) {
+        None if parse_seconds(seconds / 1_000).is_some() => ": are these milliseconds?",
+        _ => "",
+    };
+    format!("{TIME_RULE}, got {seconds} seconds and {nanos} nanos since 1970{advice}")
+}
+
 fn text_rule(fault: TextFault, value: &str) -> String {
     match fault {
         TextFault::Empty => REQUIRED.into(),
@@ -370,10 +401,17 @@ fn parse_uuid(text: &str) -> Option<Uuid> {
     (text.len() == 36).then(|| Uuid::try_parse(text).ok())?
 }
 
+/// Seconds that are within the range of `google.protobuf.Timestamp`, which is 0001-01-01T00:00:00Z to
+/// 9999-12-31T23:59:59Z.
+fn parse_seconds(seconds: i64) -> Option<i64> {
+    (-62_135_596_800..=253_402_300_799)
+        .contains(&seconds)
+        .then_some(seconds)
+}
+
 fn parse_timestamp(timestamp: &Timestamp, rounding: Rounding) -> Option<Time> {
-    /// 0001-01-01T00:00:00Z and 9999-12-31T23:59:59Z, the range of `google.protobuf.Timestamp`.
-    const SECONDS: std::ops::RangeInclusive<i64> = -62_135_596_800..=253_402_300_799;
-    if !SECONDS.contains(&timestamp.seconds) || !(0..1_000_000_000).contains(&timestamp.nanos) {
+    let seconds = parse_seconds(timestamp.seconds)?;
+    if !(0..1_000_000_000).contains(&timestamp.nanos) {
         return None;
     }
     let nanos = i64::from(timestamp.nanos);
@@ -381,7 +419,7 @@ fn parse_timestamp(timestamp: &Timestamp, rounding: Rounding) -> Option<Time> {
         Rounding::Down => nanos / 1_000,
         Rounding::Up => (nanos + 999) / 1_000,
     };
-    Time::from_micros(timestamp.seconds * 1_000_000 + micros)
+    Time::from_micros(seconds * 1_000_000 + micros)
 }
 
 /// Converts a time to the message that answers have.

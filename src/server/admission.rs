@@ -335,7 +335,7 @@ mod tests {
         assert_eq!(claimed(cas, &two), Some(Principal::Firm(firm)));
         let admin = Caller {
             scopes: vec![Scope::NetworkAdmin],
-            enterprises: Err(Error::NotAMember),
+            enterprises: Caller::with_scopes("somebody", &[]).enterprises,
             ..two
         };
         let create = "/earmark.network.v1.NetworkService/CreateEnterprise";

@@ -34,18 +34,33 @@ pub(crate) fn check_required(text: &str, chars_max: usize) -> Result<(), TextFau
     check(text, chars_max)
 }
 
+/// The rule that an id or key breaks which a caller chose, with the value: all of its characters must show something, apart
+/// from spaces in between. Else nobody who reads it could tell it from others. Its length is judged by [`check_required`].
+pub(crate) fn broken_id_rule(id: &str) -> Option<String> {
+    let invisible = id.chars().find(|char| *char != ' ' && !shows(*char));
+    if let Some(char) = invisible {
+        return Some(format!(
+            "must not have the invisible character {char:?}, got {id:?}"
+        ));
+    }
+    let has_edge = id.starts_with(' ') || id.ends_with(' ');
+    has_edge.then(|| format!("must not begin or end with a space, got {id:?}"))
+}
+
 /// Whether a text shows nothing: it is empty, or has only blanks, control characters, and characters that Unicode says to
 /// draw nothing for, such as a zero-width space, a mark of direction or a Hangul filler.
 pub(crate) fn is_blank(text: &str) -> bool {
+    !text.chars().any(shows)
+}
+
+fn shows(char: char) -> bool {
     const BRAILLE_BLANK: char = '\u{2800}';
     let blanks = CodePointSetData::new::<WhiteSpace>();
     let ignorable = CodePointSetData::new::<DefaultIgnorableCodePoint>();
-    text.chars().all(|char| {
-        blanks.contains(char)
-            || ignorable.contains(char)
-            || char.is_control()
-            || char == BRAILLE_BLANK
-    })
+    !(blanks.contains(char)
+        || ignorable.contains(char)
+        || char.is_control()
+        || char == BRAILLE_BLANK)
 }
 
 #[cfg(test)]
@@ -59,6 +74,26 @@ mod tests {
         assert_eq!(check("a\0b", 5), Err(TextFault::Nul));
         assert_eq!(check("", 5), Ok(()));
         assert_eq!(check_required("", 5), Err(TextFault::Empty));
+    }
+
+    #[test]
+    fn an_id_has_visible_characters_with_spaces_in_between() {
+        for id in ["a", "HARBOUR 1", "é/ü_1:2@x", "取引", "\u{301}"] {
+            assert_eq!(broken_id_rule(id), None, "{id:?}");
+        }
+        for (id, part) in [
+            (" ", "begin or end with a space"),
+            (" a", "begin or end with a space"),
+            ("HARBOUR-1 ", "begin or end with a space"),
+            ("\u{200b}", "'\\u{200b}'"),
+            ("a\nb", "'\\n'"),
+            ("a\u{a0}b", "'\\u{a0}'"),
+            ("a\u{202e}b", "'\\u{202e}'"),
+            (" \u{feff}", "'\\u{feff}'"),
+        ] {
+            let rule = broken_id_rule(id).expect(id);
+            assert!(rule.contains(part) && rule.contains("got \""), "{rule}");
+        }
     }
 
     #[test]

@@ -48,9 +48,10 @@ fn documented(reason: ErrorReason) -> (Code, Details, &'static [&'static str]) {
 
     match reason {
         Reason::Unspecified => unreachable!("never sent"),
-        Reason::TokenMissing | Reason::TokenInvalid | Reason::TokenExpired | Reason::NotAMember => {
+        Reason::TokenMissing | Reason::TokenInvalid | Reason::TokenExpired => {
             (Code::Unauthenticated, Nothing, &[])
         }
+        Reason::NotAMember => (Code::Unauthenticated, Nothing, &["claim", "id"]),
         Reason::ScopeMissing => (Code::PermissionDenied, Nothing, &["required_scope"]),
         Reason::NoOesLicense | Reason::PartnerAccessDenied => {
             (Code::PermissionDenied, Nothing, &[])
@@ -83,7 +84,7 @@ fn documented(reason: ErrorReason) -> (Code, Details, &'static [&'static str]) {
         Reason::VersionMismatch => (
             Code::Aborted,
             Nothing,
-            &["actual_version", "expected_version"],
+            &["actual_version", "expected_version", "id"],
         ),
         Reason::Contention => (Code::Aborted, Retry, &[]),
         Reason::AlreadyTerminal => (Code::FailedPrecondition, Precondition, &["status"]),
@@ -94,11 +95,11 @@ fn documented(reason: ErrorReason) -> (Code, Details, &'static [&'static str]) {
         ),
         Reason::PatchTestFailed => (Code::FailedPrecondition, Precondition, &["index"]),
         Reason::PatchPathMissing => (Code::FailedPrecondition, Precondition, &["field", "index"]),
-        Reason::PartnerNotLicensed => (Code::FailedPrecondition, Precondition, &[]),
+        Reason::PartnerNotLicensed => (Code::FailedPrecondition, Precondition, &["id"]),
         Reason::ConnectionInactive => {
             (Code::FailedPrecondition, Precondition, &["direction", "id"])
         }
-        Reason::LimitReached => (Code::FailedPrecondition, Precondition, &["limit"]),
+        Reason::LimitReached => (Code::FailedPrecondition, Precondition, &["id", "limit"]),
         Reason::InsufficientBalance => (
             Code::FailedPrecondition,
             Precondition,
@@ -237,6 +238,54 @@ fn every_reason() -> BTreeSet<i32> {
     numbers
         .filter(|number| *number != i32::from(ErrorReason::Unspecified))
         .collect()
+}
+
+/// The proto as it is published, with its comments.
+const PROTO: &str = include_str!("../../proto/earmark/common/v1/error_reason.proto");
+
+/// The names in backticks of some comment lines.
+fn quoted(comment: &str) -> BTreeSet<&str> {
+    comment.split('`').skip(1).step_by(2).collect()
+}
+
+#[test]
+fn the_proto_lists_every_metadata_key_that_is_sent() {
+    let begin = "metadata under these keys only: ";
+    let (_, list) = PROTO.split_once(begin).expect("the list");
+    let (list, _) = list.split_once(" (nothing has changed)").expect("its end");
+    let mut listed = quoted(list);
+    assert!(listed.remove("not_applied"), "{listed:?}");
+    // Every key is a literal where an error is described, or one of those that depend on the call.
+    let sources = [
+        include_str!("../../src/rpc/describe.rs"),
+        include_str!("../../src/rpc/status.rs"),
+    ];
+    let mut sent = BTreeSet::from(["bucket_id", "currency", "id", "outcome", "units"]);
+    for source in sources {
+        let (code, _) = source.split_once("#[cfg(test)]").unwrap_or((source, ""));
+        let literals = code.split(".with(\"").skip(1);
+        sent.extend(literals.filter_map(|rest| rest.split('"').next()));
+    }
+    assert_eq!(listed, sent);
+}
+
+#[test]
+fn the_comment_of_each_reason_names_its_metadata() {
+    for number in every_reason() {
+        let reason = ErrorReason::try_from(number).expect("a reason");
+        let end = format!("  {} = {number};", reason.as_str_name());
+        let (before, _) = PROTO.split_once(&end).expect("its line");
+        let lines = before.lines().rev();
+        let comment: Vec<_> = lines
+            .take_while(|line| line.trim().starts_with("//"))
+            .collect();
+        let comment: Vec<_> = comment.into_iter().rev().collect();
+        let comment = comment.join(" ");
+        let named = quoted(&comment);
+        for key in documented(reason).2.iter().chain(optional(reason)) {
+            assert!(named.contains(key), "{}: `{key}`", reason.as_str_name());
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -13,8 +13,8 @@ use crate::ledger::bucket::model::{BucketStatus, UsageType};
 use crate::ledger::bucket::request::{BucketOperation, BucketRequest, CreateBucket, UpdateBucket};
 use crate::ledger::kind::Command;
 use crate::limits::{
-    BUCKET_BYTES_MAX, BUCKET_EXTENSION_BYTES_MAX, BUCKET_REFERENCES_MAX, ID_CHARS_MAX,
-    LINK_CHARS_MAX, NAME_CHARS_MAX, NOTE_CHARS_MAX,
+    BUCKET_BYTES_MAX, BUCKET_EXTENSION_BYTES_MAX, BUCKET_REFERENCES_MAX, LINK_CHARS_MAX,
+    NAME_CHARS_MAX, NOTE_CHARS_MAX,
 };
 use crate::proto::bucket::v1 as pb;
 use crate::rpc::read::{Reader, Rounding};
@@ -263,7 +263,7 @@ fn references<R: Clone + Into<Reference>>(
 
 /// Reads a reference: each of its texts has a length at most.
 fn reference(read: &mut Reader, field: &str, given: Reference) -> Reference {
-    read.required_text(&format!("{field}.id"), &given.id, ID_CHARS_MAX);
+    read.external_id(&format!("{field}.id"), &given.id);
     for (member, text, chars_max) in [
         ("href", &given.href, LINK_CHARS_MAX),
         ("name", &given.name, NAME_CHARS_MAX),

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use crate::error::ViolatedRule;
 use crate::proto::bucket::v1 as pb;
 
 /// The members that a caller asks for.
@@ -159,16 +160,29 @@ impl Fields {
         Ok(Self(choices))
     }
 
-    /// The names that one which is not known could have been meant as: with a dot, members of objects.
-    pub(in crate::bucket) fn known(unknown: &str) -> Vec<&'static str> {
+    /// The rule for a part of the list that names no member.
+    pub(in crate::bucket) fn rule_for(unknown: &str) -> ViolatedRule {
+        if unknown.is_empty() {
+            return "must not have an empty name: remove the comma".into();
+        }
         let outer = unknown.split_once('.').and_then(|(outer, _)| {
             let is_it = |member: &&Member| is_named(member.name, outer);
             MEMBERS.iter().find(is_it)
         });
-        match outer.map(|member| &member.inner) {
-            Some(Inner::Members(names)) => names.to_vec(),
-            _ => MEMBERS.iter().map(|member| member.name).collect(),
-        }
+        let (kind, known) = match outer.map(|member| (member.name, &member.inner)) {
+            Some((name, Inner::Members(names))) => (format!("member of `{name}`"), names.to_vec()),
+            Some((name, Inner::Nothing)) => {
+                return format!("must not go inside of `{name}`, which has no members").into();
+            }
+            Some((name, Inner::Anything)) => {
+                return format!("must name a member behind the point, as in `{name}.color`").into();
+            }
+            None => {
+                let names = MEMBERS.iter().map(|member| member.name).collect();
+                ("member".into(), names)
+            }
+        };
+        ViolatedRule::unknown_name(&kind, unknown, &known)
     }
 
     /// Clears what is not asked for.

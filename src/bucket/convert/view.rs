@@ -10,7 +10,6 @@ use crate::limits::FIELDS_CHARS_MAX;
 use crate::proto::bucket::v1 as pb;
 use crate::rpc::read::{Reader, timestamp};
 use crate::types::amount::Amount;
-use crate::types::nearest::nearest_path;
 
 /// Which members of each bucket a read shows.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,13 +35,7 @@ impl BucketView {
         let fields = match Fields::parse(&text.unwrap_or_default()) {
             Ok(fields) => fields,
             Err(unknown) => {
-                let known = Fields::known(unknown);
-                let advice = match nearest_path(unknown, &known) {
-                    Some(name) => format!("did you mean `{name}`?"),
-                    None => format!("there are {}", known.join(", ")),
-                };
-                let why = format!("a bucket has no member `{unknown}`: {advice}");
-                read.violation("fields", why);
+                read.violation("fields", Fields::rule_for(unknown));
                 Fields::all()
             }
         };

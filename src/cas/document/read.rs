@@ -251,13 +251,22 @@ impl<'d> DocumentValue<'d, '_> {
     }
 }
 
-/// The rule that a value violates, with the value if it is a string or a number.
+/// The rule that a value violates, with the kind of the value, and the value if it is short.
 fn violated(rule: &str, value: &Json) -> String {
     match value {
         Json::Null => format!("{rule}, got null"),
         Json::Bool(is) => format!("{rule}, got {is}"),
-        Json::Number(number) => rule_with_value(rule, number.as_str()),
-        Json::Text(text) => rule_with_value(rule, text),
+        Json::Number(number) => {
+            // Its characters are ASCII.
+            let shown: String = number.as_str().chars().take(100).collect();
+            let ellipsis = if shown.len() < number.as_str().len() {
+                "…"
+            } else {
+                ""
+            };
+            format!("{rule}, got the number {shown}{ellipsis}")
+        }
+        Json::Text(text) => rule_with_value(rule, text).replacen(", got ", ", got the text ", 1),
         Json::Array(_) => format!("{rule}, got an array"),
         Json::Object(_) => format!("{rule}, got an object"),
     }

@@ -150,7 +150,7 @@ impl<'a> JsonParser<'a> {
         let written =
             self.while_in(|byte| matches!(byte, b'0'..=b'9' | b'+' | b'-' | b'.' | b'e' | b'E'));
         let number = JsonNumber::parse(written)
-            .ok_or_else(|| self.expected("a number whose exponent fits 64 bits"))?;
+            .ok_or_else(|| self.expected("a number of JSON: no `+` or leading zeros, digits on both sides of a point, and at most 64 bits of exponent"))?;
         self.at += written.len();
         Ok(Json::Number(number))
     }

@@ -101,7 +101,7 @@ impl RecordCommand for AuthoredCommand<ChangeCasAllocation> {
         let Some((id, record)) = find_target(context, firm, &command.target).await? else {
             return self.create_missing(context).await;
         };
-        require_version(command.expected_version, record.version)?;
+        require_version(id, command.expected_version, record.version)?;
         let fields = match &command.change {
             CasChange::Delete => {
                 delete(context, firm, id).await?;
@@ -132,7 +132,7 @@ impl AuthoredCommand<ChangeCasAllocation> {
         else {
             return Err(Error::CasAllocationNotFound(command.target.to_string()).into());
         };
-        require_version(command.expected_version, 0)?;
+        require_version(&command.target, command.expected_version, 0)?;
         let record = if context.validate_only {
             new_record(&self.author, fields)
         } else {
@@ -165,7 +165,11 @@ impl AuthoredCommand<ChangeCasAllocation> {
             return Ok(record);
         }
         if fields.source_id != record.fields.source_id {
-            require_free_source_id(context.connection, firm, &fields).await?;
+            let field = match &self.command.change {
+                CasChange::Patch(_) => "/sourceId",
+                CasChange::Replace { .. } | CasChange::Delete => "allocation.source_id",
+            };
+            require_free_source_id(context.connection, firm, field, &fields).await?;
         }
         let last_modified_at = record.last_modified_at.take();
         record.last_modified_by.clone_from(&self.author.subject);
@@ -305,6 +309,7 @@ async fn find_created(
         Some((row, _)) => Err(Error::IdempotencyKeyReused {
             field: "allocation.source_id",
             holder: Some(holder(row.key())),
+            stored: Vec::new(),
         }
         .into()),
     }
@@ -367,10 +372,11 @@ async fn delete(
     keep_key(context, id, now).await
 }
 
-/// Refuses a source id that another record of the firm has.
+/// Refuses a source id that another record of the firm has. `field` is the request's field that has it.
 async fn require_free_source_id(
     connection: &mut AsyncPgConnection,
     firm: OwnerId,
+    field: &'static str,
     fields: &RecordFields,
 ) -> Result<(), TransactionError> {
     let Some(source_id) = &fields.source_id else {
@@ -385,6 +391,7 @@ async fn require_free_source_id(
         .optional()?;
     match found {
         Some(key) => Err(Error::SourceIdTaken {
+            field,
             source_id: source_id.clone(),
             holder: holder(key),
         }

@@ -16,7 +16,7 @@ use crate::rpc::read::Reader;
 use crate::types::text::is_blank;
 
 /// Reads the texts in all languages. English is required, and the two labels of a language must either both contain the
-/// quantity or both not. A text that shows nothing counts as missing.
+/// quantity or both not. A text that shows nothing counts as missing, and so does a language without any text.
 pub(super) fn translations(
     reader: &mut Reader,
     given: &BTreeMap<String, pb::Translation>,
@@ -47,9 +47,11 @@ pub(super) fn translations(
             );
             reader.violation(FIELD, rule);
         }
-        translations.insert(tag, texts);
+        if !texts.is_empty() {
+            translations.insert(tag, texts);
+        }
     }
-    if !translations.contains_key(&LanguageTag::ENGLISH) {
+    if !spelled.contains_key(&LanguageTag::ENGLISH) {
         reader.violation(format!("{FIELD}[\"en\"]"), "is required");
     }
     let all = translations

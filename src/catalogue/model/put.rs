@@ -38,7 +38,7 @@ pub(crate) struct PutTarget {
     pub(crate) is_same: bool,
 }
 
-/// Decides what a put does with the record that it finds. A record that it creates begins above `deleted_version_max`,
+/// Decides what a put does with the record with this id that it finds. A record that it creates begins above `deleted_version_max`,
 /// the highest version of all that were deleted, so that no version ever names two contents.
 ///
 /// A put with the same content is a repetition if it expects the stored version or the one before: the latter is what
@@ -47,12 +47,13 @@ pub(crate) struct PutTarget {
 /// # Errors
 /// A version mismatch if the put expects another version; the actual version is 0 if there is no record.
 pub(crate) fn decide_put(
+    id: i64,
     expected: Option<i64>,
     found: Option<PutTarget>,
     deleted_version_max: i64,
 ) -> Result<PutDecision> {
     let Some(found) = found else {
-        require_version(expected, 0)?;
+        require_version(id, expected, 0)?;
         return Ok(PutDecision::Create(deleted_version_max + 1));
     };
     let before = if found.version == found.first_version {
@@ -64,7 +65,7 @@ pub(crate) fn decide_put(
     if found.is_same && expected.is_none_or(is_repetition) {
         return Ok(PutDecision::Replay(found.version));
     }
-    require_version(expected, found.version)?;
+    require_version(id, expected, found.version)?;
     Ok(PutDecision::Replace(found.version + 1))
 }
 
@@ -73,7 +74,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::error::Error;
+    use crate::error::{Error, RecordName};
 
     fn target(version: i64, first_version: i64, is_same: bool) -> Option<PutTarget> {
         Some(PutTarget {
@@ -85,7 +86,13 @@ mod tests {
 
     #[test]
     fn a_put_replaces_unless_nothing_would_change() {
-        let mismatch = |expected, actual| Err(Error::VersionMismatch { expected, actual });
+        let mismatch = |expected, actual| {
+            Err(Error::VersionMismatch {
+                record: RecordName::Id("9".into()),
+                expected,
+                actual,
+            })
+        };
         for (expected, found, decision) in [
             (None, None, Ok(PutDecision::Create(1))),
             (Some(0), None, Ok(PutDecision::Create(1))),
@@ -105,10 +112,10 @@ mod tests {
             (Some(4), target(5, 5, true), mismatch(4, 5)),
             (Some(0), target(6, 5, true), mismatch(0, 6)),
         ] {
-            let decided = decide_put(expected, found, 0);
+            let decided = decide_put(9, expected, found, 0);
             assert_eq!(decided, decision, "{expected:?} {found:?}");
         }
-        let anew = decide_put(Some(0), None, 4);
+        let anew = decide_put(9, Some(0), None, 4);
         assert_eq!(anew, Ok(PutDecision::Create(5)));
     }
 
@@ -121,11 +128,11 @@ mod tests {
             deleted in 0_i64..4,
         ) {
             let found = found.map(|(writes, first_version, is_same)| PutTarget { version: first_version + writes, first_version, is_same });
-            if let Ok(decision) = decide_put(expected, found, deleted) {
+            if let Ok(decision) = decide_put(9, expected, found, deleted) {
                 let version = decision.version();
                 let first_version = found.map_or(version, |found| found.first_version);
                 let written = PutTarget { version, first_version, is_same: true };
-                prop_assert_eq!(decide_put(expected, Some(written), deleted), Ok(PutDecision::Replay(version)));
+                prop_assert_eq!(decide_put(9, expected, Some(written), deleted), Ok(PutDecision::Replay(version)));
             }
         }
     }

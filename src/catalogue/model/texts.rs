@@ -9,7 +9,8 @@ use crate::catalogue::model::language::LanguageTag;
 /// The placeholder in labels that the quantity takes the place of.
 pub(crate) const QUANTITY: &str = "[qty]";
 
-/// The texts of an allocation by language. A stored allocation always has English texts.
+/// The texts of an allocation by language. A stored allocation always has English texts, and of each other language that it
+/// has at least one text.
 pub(crate) type Translations = BTreeMap<LanguageTag, CatalogueTexts>;
 
 /// The texts in one language, stored as JSON members of these names. An empty text counts as missing and is not stored.
@@ -71,6 +72,13 @@ impl CatalogueText {
 }
 
 impl CatalogueTexts {
+    /// Whether all texts are missing.
+    pub(crate) fn is_empty(&self) -> bool {
+        CatalogueText::ALL
+            .into_iter()
+            .all(|text| self.get(text).is_none())
+    }
+
     /// Whether any of the two labels is there.
     pub(crate) fn has_label(&self) -> bool {
         let mut labels = CatalogueText::ALL

@@ -88,7 +88,7 @@ impl RecordCommand for PutCatalogueCompany {
             is_same: company.name == self.name,
         });
         // Companies are never deleted.
-        let decision = decide_put(self.expected_version, found, 0)?;
+        let decision = decide_put(self.company.0, self.expected_version, found, 0)?;
         let version = decision.version();
         let written = WrittenRecord {
             record: CatalogueCompany {
@@ -141,10 +141,10 @@ impl RecordCommand for PutCatalogueAllocation {
             first_version,
             is_same: found.offer == self.offer && found.translations == self.translations,
         });
-        let decision = decide_put(self.expected_version, found, deleted)?;
+        let decision = decide_put(self.id, self.expected_version, found, deleted)?;
         let version = decision.version();
         if decision == PutDecision::Create(version) {
-            require_below_limit(context.connection, owner).await?;
+            require_below_limit(context.connection, self.company).await?;
         }
         let written = WrittenRecord {
             record: CatalogueAllocation {
@@ -198,8 +198,9 @@ impl RecordCommand for PutCatalogueAllocation {
 /// Refuses a new allocation if the company has the maximum number of them.
 async fn require_below_limit(
     connection: &mut AsyncPgConnection,
-    owner: OwnerId,
+    company: CompanyId,
 ) -> Result<(), TransactionError> {
+    let owner = OwnerId::of_company(company);
     let stored: i64 = catalogue_allocation::table
         .filter(catalogue_allocation::owner_id.eq(owner.0))
         .count()
@@ -209,6 +210,7 @@ async fn require_below_limit(
         return Ok(());
     }
     Err(Error::LimitReached {
+        owner: company.to_string(),
         what: "allocations",
         limit: CATALOGUE_ALLOCATIONS_MAX as usize,
     }
@@ -234,7 +236,7 @@ impl RecordCommand for DeleteCatalogueAllocation {
             .await
             .optional()?;
         let version = found.ok_or(Error::NoResults(Some(self.id)))?;
-        require_version(self.expected_version, version)?;
+        require_version(self.id, self.expected_version, version)?;
         if context.validate_only {
             return Ok(WrittenRecord::applied(DeletedAllocation(self.id)));
         }

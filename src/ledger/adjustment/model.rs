@@ -1,5 +1,6 @@
 //! Adjustments as they are stored.
 
+use crate::error::StoredValue;
 use crate::ledger::account::Cause;
 use crate::ledger::table::description::columns;
 use crate::types::amount::Amount;
@@ -40,6 +41,30 @@ pub struct Adjustment {
     pub custody_version: i64,
     /// The time of its movement.
     pub created_at: Time,
+}
+
+impl Adjustment {
+    /// What it has in the fields of which a request with the same key has another value.
+    pub(in crate::ledger) fn differing_from(
+        &self,
+        unit: &Unit,
+        quantity: Amount,
+        reason: &str,
+    ) -> Vec<StoredValue> {
+        StoredValue::differing([
+            (
+                "currency",
+                Some(self.unit.to_string()),
+                Some(unit.to_string()),
+            ),
+            (
+                "quantity",
+                Some(self.quantity.to_string()),
+                Some(quantity.to_string()),
+            ),
+            ("reason", Some(self.reason.clone()), Some(reason.into())),
+        ])
+    }
 }
 
 columns!(Adjustment {

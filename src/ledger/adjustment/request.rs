@@ -7,7 +7,7 @@ use crate::ledger::adjustment::model::Adjustment;
 use crate::ledger::adjustment::model::Adjustments;
 use crate::ledger::adjustment::records::AdjustmentRecords;
 use crate::ledger::adjustment::statements::{AdjustmentKey, AdjustmentReads};
-use crate::ledger::books::{Books, Leg, MovementRefusal, Owner, ReservationChange};
+use crate::ledger::books::{Books, Leg, Owner, ReservationChange};
 use crate::ledger::enterprise;
 use crate::ledger::kind::{
     AccountReads, BalanceAt, CommandHead, Judgement, KindState, Origin, Request,
@@ -15,7 +15,7 @@ use crate::ledger::kind::{
 use crate::limits::ENTERPRISE_CURRENCIES_MAX;
 use crate::types::amount::Amount;
 use crate::types::content::ContentHash;
-use crate::types::ids::{AccountId, AdjustmentId, OwnerId, ordered_id};
+use crate::types::ids::{AccountId, AdjustmentId, EnterpriseId, OwnerId, ordered_id};
 use crate::types::time::Time;
 use crate::types::unit::Unit;
 
@@ -92,6 +92,7 @@ impl Request for AdjustCustody {
                 quantity: stored.quantity,
                 unit: stored.unit.clone(),
                 created_at: stored.created_at,
+                stored: stored.differing_from(&self.unit, self.quantity, &self.reason),
             }))
             .into(),
         }
@@ -147,7 +148,10 @@ impl AdjustCustody {
             && !self.quantity.is_negative()
             && records.currencies() >= ENTERPRISE_CURRENCIES_MAX
         {
-            return Err(Error::CurrenciesLimit(self.unit.clone()));
+            return Err(Error::CurrenciesLimit {
+                enterprise: EnterpriseId(command.owner.0),
+                unit: self.unit.clone(),
+            });
         }
         let legs = vec![
             Leg {
@@ -163,17 +167,11 @@ impl AdjustCustody {
                 reservation: ReservationChange::None,
             },
         ];
-        let movement = owner
-            .plan(&self.unit, legs)
-            .map_err(|refusal| match refusal {
-                MovementRefusal::Limit => Error::BalanceLimit {
-                    unit: self.unit.clone(),
-                    account: Some(CUSTODY),
-                },
-                refusal => refusal
-                    .into_error(&self.unit, self.quantity.negated())
-                    .in_account(CUSTODY),
-            })?;
+        let movement = owner.plan(&self.unit, legs).map_err(|refusal| {
+            refusal
+                .into_error(&self.unit, self.quantity.negated())
+                .in_account(CUSTODY)
+        })?;
         let custody = owner.balance_after(&movement, AccountId::OWN);
         let time = owner.next_time(now);
         let id = ordered_id(time, command.entropy);

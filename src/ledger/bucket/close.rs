@@ -1,6 +1,6 @@
 //! Judges closings: what remains in a bucket is written off if the caller says so, and the bucket is CLOSED for good.
 
-use crate::error::{Error, Result};
+use crate::error::{Error, RecordName, Result};
 use crate::ledger::books::{Books, Owner};
 use crate::ledger::bucket::action_context::{ActionContext, unusable};
 use crate::ledger::bucket::find::{find, holder, key_reused};
@@ -40,7 +40,12 @@ pub(super) fn judge(
     if let Some(expected) = expected_version
         && expected != actual
     {
-        return Error::VersionMismatch { expected, actual }.into();
+        return Error::VersionMismatch {
+            record: RecordName::Bucket(bucket.id),
+            expected,
+            actual,
+        }
+        .into();
     }
     let context = ActionContext {
         now,

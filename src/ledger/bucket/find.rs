@@ -24,6 +24,7 @@ pub(super) fn key_reused(holder: KeyHolder) -> Error {
     Error::IdempotencyKeyReused {
         field: "request_id",
         holder: Some(holder),
+        stored: Vec::new(),
     }
 }
 

@@ -1,7 +1,7 @@
 //! What an operation on a bucket reads, and how it is judged: creation and updates here, balance actions in `act`.
 
 use crate::audit::CallWrites;
-use crate::error::{Error, Result};
+use crate::error::{Error, RecordName, Result};
 use crate::ledger::account::{Balance, Cause};
 use crate::ledger::books::{Books, Owner};
 use crate::ledger::bucket::act;
@@ -229,7 +229,11 @@ fn update_now(
     if let Some(expected) = update.expected_version
         && expected != actual
     {
-        return Err(Error::VersionMismatch { expected, actual });
+        return Err(Error::VersionMismatch {
+            record: RecordName::Bucket(bucket.id),
+            expected,
+            actual,
+        });
     }
     if bucket.status == BucketStatus::Closed {
         return Err(Error::BucketClosed {

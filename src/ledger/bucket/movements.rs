@@ -40,7 +40,7 @@ pub(super) fn refused(
     refusal: MovementRefusal,
 ) -> Error {
     match refusal {
-        MovementRefusal::Insufficient { available } => {
+        MovementRefusal::Insufficient { available, .. } => {
             Error::BucketShort(Box::new(BucketShortage {
                 bucket: bucket.into(),
                 reserve: None,

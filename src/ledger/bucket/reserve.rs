@@ -99,7 +99,7 @@ pub(super) fn give_back(
     records: &mut BucketRecords,
     id: ActionId,
 ) -> Result<BucketReply> {
-    let reserve = find_reserve(records, id)?;
+    let reserve = find_reserve(records, &context.bucket.id, id)?;
     let held = held_by(&reserve)?;
     let legs = vec![taken_from_reserve(held, held, Amount::ZERO)];
     let movement = context.plan(owner, legs, held)?;
@@ -116,7 +116,7 @@ pub(super) fn deduct(
     quantity: &Quantity,
     from: ReserveDraw,
 ) -> Result<BucketReply> {
-    let reserve = find_reserve(records, from.reserve)?;
+    let reserve = find_reserve(records, &context.bucket.id, from.reserve)?;
     let Quantity { amount, unit } = quantity;
     context.judge_unit(unit)?;
     if context.bucket.status == BucketStatus::Closed {
@@ -154,12 +154,15 @@ pub(super) fn deduct(
 }
 
 /// A reserve of this bucket, open or final.
-fn find_reserve(records: &BucketRecords, id: ActionId) -> Result<BalanceAction> {
+fn find_reserve(records: &BucketRecords, bucket: &str, id: ActionId) -> Result<BalanceAction> {
     records
         .action(id)
         .filter(|action| action.reserve().is_some())
         .cloned()
-        .ok_or(Error::ActionNotFound(id))
+        .ok_or_else(|| Error::ReserveNotFound {
+            id,
+            bucket: bucket.into(),
+        })
 }
 
 /// The amount that an open reserve holds.

@@ -133,9 +133,12 @@ impl TransferPlan {
             CostOwner::Originator => giver.plan_after(&given, legs).map_err(|refusal| {
                 // The error speaks of both movements together, and so of the balance before them.
                 refuse_giver(match refusal {
-                    MovementRefusal::Insufficient { .. } => MovementRefusal::Insufficient {
-                        available: giver.balance(AccountId::OWN, unit).available,
-                    },
+                    MovementRefusal::Insufficient { is_unused, .. } => {
+                        MovementRefusal::Insufficient {
+                            is_unused,
+                            available: giver.balance(AccountId::OWN, unit).available,
+                        }
+                    }
                     other => other,
                 })
             }),

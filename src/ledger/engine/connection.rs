@@ -133,9 +133,11 @@ impl WriterConnection {
         self.current.as_ref().map(|current| &current.store)
     }
 
-    /// Closes the connection, so that the next use makes a new one.
+    /// Closes the connection, so that the next use makes a new one. If the database had stopped answering, the time without
+    /// a connection counts from then on: nobody waits for [`OUTAGE_PATIENCE`](crate::limits::OUTAGE_PATIENCE) once more.
     pub(super) fn drop_store(&mut self) {
         self.current = None;
+        self.clock.disconnected();
     }
 
     /// Whether a transaction whose COMMIT was not answered was committed; `None` if that could not be found out in time.

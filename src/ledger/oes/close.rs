@@ -1,6 +1,6 @@
 //! Judges verdicts: how a reservation becomes final.
 
-use crate::error::{Error, FinalAllocation, Result};
+use crate::error::{Error, FinalAllocation, Result, StoredValue};
 use crate::ledger::account::Cause;
 use crate::ledger::books::{Books, Leg, Movement, Owner, ReservationChange};
 use crate::ledger::enterprise;
@@ -75,7 +75,7 @@ fn find<'a>(
             partner.is_none_or(|partner| partner.connection == found.record.terms.connection)
         })
         .cloned()
-        .ok_or(Error::AllocationNotFound(close.allocation))?;
+        .ok_or_else(|| not_found(records, close))?;
     if let Some(partner) = partner
         && takes_licenses(&allocation, &close.verdict)
         && !state.context.are_licensed(partner.enterprise)
@@ -83,6 +83,24 @@ fn find<'a>(
         return Err(Error::NoOesLicense);
     }
     Ok((owner, allocation))
+}
+
+/// The error for an allocation that the caller does not have, or has on another connection than it names.
+fn not_found(records: Option<&AllocationRecords>, close: &CloseAllocation) -> Error {
+    let allocation = close.allocation;
+    let Some(partner) = close.verdict.partner() else {
+        return Error::AllocationNotFound(allocation);
+    };
+    let found_on = records.and_then(|records| {
+        let found = &records.get(allocation)?.record;
+        let own = records.connections.get(&partner.connection)?;
+        (found.partner == own.partner).then_some(found.terms.connection)
+    });
+    Error::AllocationNotOnConnection {
+        allocation,
+        connection: partner.connection,
+        found_on,
+    }
 }
 
 fn find_for_partner<'a>(
@@ -179,6 +197,11 @@ fn judge_final(
         return Error::IdempotencyKeyReused {
             field: "partner_external_id",
             holder: Some(allocation.as_key_holder()),
+            stored: StoredValue::differing([(
+                "partner_external_id",
+                stored.cloned(),
+                ending.partner_external_id,
+            )]),
         }
         .into();
     }
@@ -245,9 +268,11 @@ pub(super) fn plan(owner: &Owner, allocation: &Allocation, cause: Cause) -> Resu
             reservation: ReservationChange::Closed,
         }]
     };
-    owner
-        .plan(&terms.unit, legs)
-        .map_err(|refusal| refusal.into_error(&terms.unit, quantity))
+    owner.plan(&terms.unit, legs).map_err(|refusal| {
+        // Only the account that gets the value can have too much.
+        let error = refusal.into_error(&terms.unit, quantity);
+        error.in_account(target.name())
+    })
 }
 
 /// Makes the movement that closes a reservation, and the allocation's final form.

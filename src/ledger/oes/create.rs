@@ -98,6 +98,7 @@ impl<'a> ClientSide<'a> {
             Some(stored) => Err(Error::IdempotencyKeyReused {
                 field: "client_external_id",
                 holder: Some(stored.as_key_holder()),
+                stored: stored.record.terms.differing_from(terms),
             }),
         }
     }

@@ -1,6 +1,6 @@
 //! Allocations and deallocations as they are stored.
 
-use crate::error::KeyHolder;
+use crate::error::{KeyHolder, StoredValue};
 use crate::ledger::account::Cause;
 use crate::ledger::store_error::StoreError;
 use crate::ledger::stored_enum::stored_enum;
@@ -112,6 +112,32 @@ pub struct AllocationTerms {
     pub expire_time: Option<Time>,
     /// The subject of the token that created it.
     pub initiated_by: String,
+}
+
+impl AllocationTerms {
+    /// What these terms have in the fields of which others with the same key have another value.
+    pub(in crate::ledger) fn differing_from(&self, asked: &Self) -> Vec<StoredValue> {
+        let time = |terms: &Self| terms.expire_time.map(|time| time.to_string());
+        StoredValue::differing([
+            (
+                "connection_id",
+                Some(self.connection.to_string()),
+                Some(asked.connection.to_string()),
+            ),
+            (
+                "amount.currency",
+                Some(self.unit.to_string()),
+                Some(asked.unit.to_string()),
+            ),
+            (
+                "amount.quantity",
+                Some(self.quantity.to_string()),
+                Some(asked.quantity.to_string()),
+            ),
+            ("notes", self.notes.clone(), asked.notes.clone()),
+            ("expire_time", time(self), time(asked)),
+        ])
+    }
 }
 
 #[cfg(test)]

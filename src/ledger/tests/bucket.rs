@@ -187,7 +187,9 @@ fn answer(outcome: Outcome) -> Answer {
 fn refusal(error: &Error) -> Refusal {
     let none = Refusal::default();
     match error {
-        Error::VersionMismatch { expected, actual } => Refusal {
+        Error::VersionMismatch {
+            expected, actual, ..
+        } => Refusal {
             name: "VersionMismatch".into(),
             numbers: vec![expected.to_string(), actual.to_string()],
         },
@@ -228,6 +230,10 @@ fn refusal(error: &Error) -> Refusal {
         },
         Error::InvalidRequest(violations) => Refusal {
             name: format!("InvalidRequest {}", violations.all()[0].field),
+            ..none
+        },
+        Error::ReserveNotFound { .. } => Refusal {
+            name: "ActionNotFound".into(),
             ..none
         },
         other => {

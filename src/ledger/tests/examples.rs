@@ -166,6 +166,7 @@ fn too_little_is_insufficient_also_where_held_would_pass_28_digits() {
             requested: amount(1),
             unit: unit("EUR"),
             account: Some("custody".into()),
+            is_unused: false,
         };
         assert_eq!(outcomes, [Outcome::Final(Err(expected))]);
     }
@@ -197,7 +198,10 @@ fn a_deposit_in_one_currency_too_many_is_refused_in_a_batch_too() {
     for done in [checked, last, again] {
         assert!(matches!(done, Outcome::Final(Ok(_))), "{done:?}");
     }
-    let refused = Error::CurrenciesLimit(unit("more"));
+    let refused = Error::CurrenciesLimit {
+        enterprise: EnterpriseId(OWNER.0),
+        unit: unit("more"),
+    };
     assert_eq!(*more, Outcome::Final(Err(refused)));
     assert!(
         matches!(

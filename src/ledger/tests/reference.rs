@@ -1,11 +1,11 @@
 //! What the contract says, written down a second time and as simply as possible: plain integers, one list of records per
-//! owner, and `validate_only` as a try on a copy. It shares no code with the judgement, only its types.
+//! owner, and `validate_only` as a try on a copy. It shares no code with the judgement, only its types and the list of differing fields.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use rust_decimal::Decimal;
 
-use crate::error::{AdjustmentHolder, Error, FinalAllocation, KeyHolder, Result};
+use crate::error::{AdjustmentHolder, Error, FinalAllocation, KeyHolder, Result, StoredValue};
 use crate::ledger::account::{Balance, Cause};
 use crate::ledger::adjustment::model::Adjustment;
 use crate::ledger::adjustment::request::{AdjustCustody, AdjustmentReply};
@@ -182,6 +182,24 @@ fn origin(command: &Command) -> Origin {
 }
 
 impl Ledger {
+    /// A partner learns on which of its connections an allocation is.
+    fn not_found(&self, network: &Network, close: &CloseAllocation) -> Error {
+        let allocation = close.allocation;
+        let Some(partner) = close.verdict.partner() else {
+            return Error::AllocationNotFound(allocation);
+        };
+        let partner_of = |id| network.connections.get(&id).map(|(_, found)| found.partner);
+        let mut records = self.records.iter().map(|record| &record.shown.record);
+        let found = records.find(|record| record.id == allocation);
+        Error::AllocationNotOnConnection {
+            allocation,
+            connection: partner.connection,
+            found_on: found
+                .filter(|record| Some(record.partner) == partner_of(partner.connection))
+                .map(|record| record.terms.connection),
+        }
+    }
+
     pub(super) fn line(&self, account: AccountId, unit: &Unit) -> Line {
         let line = self.lines.get(&(account, unit.clone()));
         line.copied().unwrap_or_default()
@@ -262,6 +280,7 @@ impl Ledger {
             return Err(Error::IdempotencyKeyReused {
                 field: "client_external_id",
                 holder: holder(&record.shown),
+                stored: record.shown.record.terms.differing_from(&create.terms),
             });
         }
         let not_found = Error::ConnectionNotFound(create.terms.connection);
@@ -324,6 +343,7 @@ impl Ledger {
                     Direction::Allocation => "custody".into(),
                     Direction::Deallocation => create.terms.connection.to_string(),
                 }),
+                is_unused: self.line(from, unit).changes == 0,
             });
         }
         let at_once = connection.mode == Mode::Instant;
@@ -399,7 +419,7 @@ impl Ledger {
                         partner.connection == record.shown.record.terms.connection
                     })
             })
-            .ok_or(Error::AllocationNotFound(close.allocation))?;
+            .ok_or_else(|| self.not_found(network, close))?;
         let external_id = partner.and_then(|partner| partner.external_id.clone());
         let shown = self.records[index].shown.clone();
         let adds_risk =
@@ -431,6 +451,10 @@ impl Ledger {
                     return Err(Error::IdempotencyKeyReused {
                         field: "partner_external_id",
                         holder: holder(&shown),
+                        stored: vec![StoredValue {
+                            field: "partner_external_id",
+                            value: Some(stored.clone()),
+                        }],
                     });
                 }
                 Origin::Replayed
@@ -517,6 +541,9 @@ impl Ledger {
                 quantity: *quantity,
                 unit: unit.clone(),
                 created_at: *created_at,
+                stored: deposit
+                    .shown
+                    .differing_from(&adjust.unit, adjust.quantity, &adjust.reason),
             })));
         }
         let (unit, quantity) = (&adjust.unit, number(adjust.quantity));
@@ -530,7 +557,7 @@ impl Ledger {
         if inside + quantity > GREATEST {
             return Err(Error::BalanceLimit {
                 unit: unit.clone(),
-                account: Some("custody"),
+                account: Some("custody".into()),
             });
         }
         let free = self.line(AccountId::OWN, unit).free;
@@ -540,6 +567,7 @@ impl Ledger {
                 requested: amount(-quantity),
                 unit: unit.clone(),
                 account: Some("custody".into()),
+                is_unused: self.line(AccountId::OWN, unit).changes == 0,
             });
         }
         self.change(AccountId::WORLD, unit, -quantity, 0);

@@ -85,10 +85,19 @@ async fn a_replay_shows_the_balance_of_the_first_answer() {
         },
     ];
     for other in others {
+        let differing = match (
+            other.currency != first.currency,
+            other.reason != first.reason,
+        ) {
+            (true, _) => "That one had `currency` \"BTC\"",
+            (_, true) => "That one had `reason` \"a test\".",
+            _ => "That one had `quantity` \"100\"",
+        };
         let answer = admin.adjust_balance(other).await;
         let text = answer.as_ref().map_or_else(Status::message, |_| "");
         let expected = "to adjust custody by 100 BTC";
         assert!(text.contains(expected), "{text}");
+        assert!(text.contains(differing), "{text}");
         let refused = refusal(answer);
         let refused = refused.expect(Code::AlreadyExists, "IDEMPOTENCY_KEY_REUSED");
         assert_eq!(refused.metadata["field"], "external_id");
@@ -288,5 +297,41 @@ async fn texts_at_their_limits_are_accepted() {
         assert_eq!(is_replayed(&answer), replayed);
         let custody = answer.into_inner().custody_balance;
         assert_eq!(custody, balance(GREATEST, "0", 1));
+    }
+}
+
+#[tokio::test]
+async fn a_currency_that_was_never_used_is_told_apart_from_one_that_is_spent() {
+    let earmark = Earmark::start().await;
+    let enterprise = client_side(&earmark).await;
+    let mut admin = earmark.admin().balance;
+    let deposit = adjust(&enterprise, "5", "d");
+    admin.adjust_balance(deposit).await.expect("deposited");
+    for (currency, is_unused) in [("BTC", false), ("btc", true)] {
+        let withdrawal = AdjustBalanceRequest {
+            currency: currency.into(),
+            ..adjust(&enterprise, "-6", "w")
+        };
+        let refused = refusal(admin.adjust_balance(withdrawal).await);
+        let refused = refused.expect(Code::FailedPrecondition, "INSUFFICIENT_BALANCE");
+        let unused = format!("which never had any {currency}");
+        assert_eq!(refused.message.contains(&unused), is_unused, "{refused:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_id_that_does_not_show_is_refused() {
+    let earmark = Earmark::start().await;
+    let enterprise = client_side(&earmark).await;
+    for (id, part) in [
+        (" ", "begin or end"),
+        ("d-1 ", "begin or end"),
+        ("d\n1", "invisible"),
+        ("\u{200b}", "invisible"),
+    ] {
+        let deposit = adjust(&enterprise, "5", id);
+        let refused = refusal(earmark.admin().balance.adjust_balance(deposit).await);
+        let refused = refused.expect_invalid(&["external_id"]);
+        assert!(refused.message.contains(part), "{refused:?}");
     }
 }

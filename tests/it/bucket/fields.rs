@@ -109,3 +109,35 @@ async fn unknown_members_and_types_are_refused() {
         refusal(client.get_bucket(get).await).expect_invalid(wrong);
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_name_is_listed_beside_an_unknown_one() {
+    let fixture = fixture().await;
+    for (fields, begins, ends) in [
+        (
+            "nmae",
+            "no member `nmae`: did you mean `name`? Every member: id, href,",
+            "@schemaLocation, extension.",
+        ),
+        (
+            "zzzzzz",
+            "no member `zzzzzz`: `BadRequest` lists those that there are. Every member: id, href,",
+            "@schemaLocation, extension.",
+        ),
+        (
+            "product.nmae",
+            "no member of `product` `product.nmae`: did you mean `name`? Every member of `product`: id,",
+            "@referredType.",
+        ),
+        ("name.x", "must not go inside of `name`,", "no members"),
+        ("name,", "must not have an empty name", "the comma"),
+    ] {
+        let list = ListBucketsRequest {
+            fields: fields.into(),
+            ..Default::default()
+        };
+        let refused = refusal(fixture.client.clone().list_buckets(list).await);
+        let (_, rule) = &refused.violations[0];
+        assert!(rule.starts_with(begins) && rule.ends_with(ends), "{rule}");
+    }
+}

@@ -404,3 +404,59 @@ async fn list_currencies_returns_those_that_a_price_may_have() {
         client.put_allocation(request).await.expect(&code);
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_language_without_any_text_does_not_exist() {
+    let fixture = CatalogueFixture::open().await;
+    let invisible = Translation {
+        display_name: "\u{200b} ".into(),
+        ..Default::default()
+    };
+    let request = putting(
+        "1",
+        [
+            ("tr", Translation::default()),
+            ("it", invisible),
+            ("fr", texts("fr")),
+        ],
+    );
+    let mut client = fixture.client.clone();
+    let put = client.put_allocation(request.clone()).await.expect("put");
+    let put = put.into_inner();
+    assert_eq!(put.translations.keys().collect::<Vec<_>>(), ["en", "fr"]);
+    assert_eq!(supported(&fixture).await, ["en", "fr"]);
+    // Without them the content is the same.
+    let again = fixture.put(putting("1", [("fr", texts("fr"))])).await;
+    assert_eq!(again.version, 1);
+    let twice = putting("1", [("nb", texts("x")), ("no", Translation::default())]);
+    let refused = refusal(client.put_allocation(twice).await);
+    refused.expect_invalid(&["translations"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn languages_without_any_text_that_are_stored_are_removed_by_the_migration() {
+    let fixture = CatalogueFixture::open().await;
+    fixture.put(putting("1", [("fr", texts("fr"))])).await;
+    fixture.put(putting("2", [])).await;
+    let sql = fixture.earmark.sql().await;
+    let earlier = "UPDATE catalogue_allocation
+        SET translations = translations || '{\"tr\": {}, \"it\": {}}', languages = '{en,fr,it,tr}' WHERE allocation_id = 1";
+    sql.batch_execute(earlier).await.expect("stored");
+    let up = include_str!("../../../migrations/2026-11-30-000014_catalogue_languages/up.sql");
+    for _ in 0..2 {
+        sql.batch_execute(up).await.expect("migrated");
+        assert_eq!(supported(&fixture).await, ["en", "fr"]);
+        let same = fixture.put(putting("1", [("fr", texts("fr"))])).await;
+        assert_eq!(same.version, 1);
+    }
+    assert_eq!(
+        fixture.get("2", "").await.allocation.expect("set").version,
+        1
+    );
+}
+
+async fn supported(fixture: &CatalogueFixture) -> Vec<String> {
+    let mut client = fixture.client.clone();
+    let listed = client.list_supported_languages(ListSupportedLanguagesRequest::default());
+    listed.await.expect("listed").into_inner().languages
+}

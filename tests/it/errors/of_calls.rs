@@ -206,10 +206,10 @@ async fn access(world: &World) -> Vec<Case> {
         ..parties.allocation("BTC", "1", "x")
     };
     let foreign = world.create(foreign).await;
-    assert_eq!(
-        foreign.message(),
-        "Caller is not a member of the enterprise."
+    let text = format!(
+        "Caller is not a member of the enterprise. The token's claim `enterprises` does not list {NOBODY}."
     );
+    assert_eq!(foreign.message(), text);
     let not_a_member = world.get(NOBODY, NOBODY).await;
 
     world.earmark.license(&parties.enterprise, false).await;

@@ -1,4 +1,4 @@
-use earmark::error::Error;
+use earmark::auth::caller::Caller;
 use earmark::proto::network::v1 as pb;
 use tonic::Code;
 
@@ -126,7 +126,7 @@ async fn only_members_and_administrators_may_read_an_enterprise() {
         assert_eq!(reason(own.get_enterprise(get(id)).await), "NOT_A_MEMBER");
     }
     let mut nobody = member(&[]);
-    nobody.enterprises = Err(Error::NotAMember);
+    nobody.enterprises = Caller::with_scopes("nobody", &[]).enterprises;
     let refused = world.services.network(nobody.clone());
     let refused = refused.get_enterprise(get(&world.buyer.id)).await;
     assert_eq!(reason(refused), "NOT_A_MEMBER");

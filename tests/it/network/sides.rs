@@ -1,4 +1,4 @@
-use earmark::error::Error;
+use earmark::auth::caller::Caller;
 use earmark::proto::network::v1 as pb;
 use tonic::Code;
 
@@ -134,7 +134,7 @@ async fn a_client_is_visible_to_its_own_enterprise_only() {
         "CLIENT_NOT_FOUND"
     );
     let mut no_claim = member(&[]);
-    no_claim.enterprises = Err(Error::NotAMember);
+    no_claim.enterprises = Caller::with_scopes("nobody", &[]).enterprises;
     let no_claim = world.services.network(no_claim);
     let refused = no_claim.get_client(get_client(&world.client.id)).await;
     assert_eq!(reason(refused), "NOT_A_MEMBER");

@@ -125,7 +125,7 @@ pub(super) async fn change<R: StoredRecord>(
     expected_version: Option<i64>,
     apply: impl FnOnce(&mut R),
 ) -> Result<RecordChange<R>, TransactionError> {
-    require_version(expected_version, *stored.version_mut())?;
+    require_version(id, expected_version, *stored.version_mut())?;
     let mut record = stored.clone();
     apply(&mut record);
     if record == stored {

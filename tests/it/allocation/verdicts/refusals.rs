@@ -285,6 +285,13 @@ async fn a_verdict_with_another_connection_than_the_records_is_refused() {
     };
     let (code, reason) = (Code::NotFound, "ALLOCATION_NOT_FOUND");
     ask.partners_verdicts(&fixture, code, reason).await;
+    let named = format!("but on {}: name that one", hold.connection_id);
+    let refused = ask.clear(&fixture).await;
+    assert!(refused.message.contains(&named), "{refused:?}");
+    let cancelled = ask.cancel(&fixture).await;
+    let cancelled = cancelled.expect(Code::NotFound, "CLIENT_NOT_FOUND");
+    let way = "Calls of a partner's side: ReleaseAllocation";
+    assert!(cancelled.message.contains(way), "{cancelled:?}");
     assert_eq!(fixture.get(&hold.id).await, hold);
 }
 
