@@ -529,22 +529,7 @@ impl Ledger {
             if deposit.shown.content == adjust.content {
                 return Ok(adjusted(deposit, Origin::Replayed));
             }
-            let Adjustment {
-                id,
-                quantity,
-                unit,
-                created_at,
-                ..
-            } = &deposit.shown;
-            return Err(Error::AdjustmentKeyReused(Box::new(AdjustmentHolder {
-                id: *id,
-                quantity: *quantity,
-                unit: unit.clone(),
-                created_at: *created_at,
-                stored: deposit
-                    .shown
-                    .differing_from(&adjust.unit, adjust.quantity, &adjust.reason),
-            })));
+            return Err(key_reused(&deposit.shown, adjust));
         }
         let (unit, quantity) = (&adjust.unit, number(adjust.quantity));
         // All that ever came in and did not leave, whatever account it is in now.
@@ -643,5 +628,15 @@ fn adjusted(deposit: &Deposit, origin: Origin) -> Reply {
         adjustment: deposit.shown.clone(),
         custody: deposit.custody.shown(),
         origin,
+    }))
+}
+
+fn key_reused(stored: &Adjustment, adjust: &AdjustCustody) -> Error {
+    Error::AdjustmentKeyReused(Box::new(AdjustmentHolder {
+        id: stored.id,
+        quantity: stored.quantity,
+        unit: stored.unit.clone(),
+        created_at: stored.created_at,
+        stored: stored.differing_from(&adjust.unit, adjust.quantity, &adjust.reason),
     }))
 }

@@ -251,6 +251,7 @@ async fn judge(
         return Err(Error::IdempotencyKeyReused {
             field: "client_external_id",
             holder: None,
+            stored: Vec::new(),
         });
     }
     let accounts = [CUSTODY, *connection];

@@ -40,6 +40,7 @@ async fn judge(
         return Err(Error::IdempotencyKeyReused {
             field: "request_id",
             holder: None,
+            stored: Vec::new(),
         });
     }
     let mut bucket = TextbookBucket {
