@@ -15,15 +15,19 @@
 //!
 //! No span has a value of a request or of a row: statements are shown with their placeholders.
 
+mod call;
 mod context;
 mod current;
 mod export;
+mod outgoing;
 mod shared;
 mod span;
 mod tracer;
 
+pub use call::{CallTrace, TraceIdText};
 pub use context::inject;
 pub use current::{current, spawn, within};
 pub use export::{TraceSettings, dropped_spans, shut_down, start};
+pub use outgoing::{StatementSpan, http_span, statement};
 pub use shared::{WaitSpan, shared_span, wait_span};
-pub use span::{CallTrace, StatementSpan, TraceSpan, http_span, statement};
+pub use span::TraceSpan;

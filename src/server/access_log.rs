@@ -256,7 +256,7 @@ impl Drop for AccessLogLine {
                     record_count = Some(self.writes.count()).filter(|count| *count > 0),
                     duration_ms,
                     request_id = &*self.request_id,
-                    trace_id = %self.trace.id(),
+                    trace_id = self.trace.id().as_str(),
                     peer = %self.peer,
                     peer_identity = self.peer_identity.as_deref(),
                     "call"

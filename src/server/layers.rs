@@ -74,7 +74,12 @@ impl Layers {
             request_id::echo(&request_id, response.headers_mut());
             return response;
         }
-        let span = tracing::info_span!("call", method = path, request_id = &*request_id, %trace_id);
+        let span = tracing::info_span!(
+            "call",
+            method = path,
+            request_id = &*request_id,
+            trace_id = trace_id.as_str()
+        );
         let handled = self.within_deadline(request, peer, context, log_line);
         // Pinned here for the same reason as in there.
         let handled = pin!(handled.instrument(span));
