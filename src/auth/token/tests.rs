@@ -308,6 +308,7 @@ async fn claims_are_found_under_the_names_of_the_rules() {
     let expected = Caller {
         issuer: ISSUER.into(),
         enterprises: Ok(vec![EnterpriseId(Uuid::from_u128(1))]),
+        enterprises_claim: "ext.enterprises".into(),
         firm: Ok(FirmId("7".into())),
         tenant: Ok(TenantId(Uuid::from_u128(2))),
         companies: Ok(vec![CompanyId(1)]),

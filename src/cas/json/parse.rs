@@ -149,8 +149,9 @@ impl<'a> JsonParser<'a> {
     fn number(&mut self) -> Result<Json, JsonParseError> {
         let written =
             self.while_in(|byte| matches!(byte, b'0'..=b'9' | b'+' | b'-' | b'.' | b'e' | b'E'));
-        let number = JsonNumber::parse(written)
-            .ok_or_else(|| self.expected("a number of JSON: no `+` or leading zeros, digits on both sides of a point, and at most 64 bits of exponent"))?;
+        let number = JsonNumber::parse(written).ok_or_else(|| {
+            self.expected("a JSON number without leading zeros, whose exponent fits 64 bits")
+        })?;
         self.at += written.len();
         Ok(Json::Number(number))
     }

@@ -162,6 +162,8 @@ fn a_patch_has_at_most_a_thousand_operations() {
     );
     let more = violations(&vec![test("", "1"); PATCH_OPERATIONS_MAX + 1]);
     assert_eq!((more.len(), more[0].field.as_str()), (1, "operations"));
+    let rule = more[0].description.as_str();
+    assert_eq!(rule, "must have at most 1000 operations, got 1001");
 }
 
 #[test]

@@ -374,7 +374,10 @@ async fn text_limits_count_characters_and_texts_are_stored_unchanged() {
     let (key, notes) = ("𝄞".repeat(128), "🜚".repeat(1_000));
     for (key, notes) in [
         (key.clone(), notes.clone()),
-        (" a'b\"c\\d%_\t\r\n\u{202e}e\u{301} ".into(), " ".into()),
+        (
+            "a'b\"c\\d%_ e\u{301}".into(),
+            " a'b\"c\\d%_\t\r\n\u{202e}e\u{301} ".into(),
+        ),
     ] {
         let created = client
             .create_allocation(with(key.clone(), notes.clone()))

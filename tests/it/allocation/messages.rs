@@ -23,7 +23,10 @@ async fn too_little_says_in_which_account() {
     let connection = &fixture.parties.connection;
     assert_eq!(
         refused.message(),
-        format!("20 BTC requested, 0 available on the connection {connection}.")
+        format!(
+            "20 BTC requested, 0 available on the connection {connection}, which never had any BTC: currencies are told \
+             apart by their case too."
+        )
     );
     assert_eq!(metadata(&refused, "account"), *connection);
     let out = fixture.parties.allocation("BTC", "101", "out");

@@ -177,6 +177,7 @@ async fn an_id_in_use_is_refused() {
         let refused = fixture.client.clone().create_bucket(creation(other)).await;
         let refused = refusal(refused).expect(Code::AlreadyExists, "BUCKET_EXISTS");
         assert_eq!(refused.metadata["field"], "bucket.id");
+        assert!(refused.message.contains("TopupBalance"), "{refused:?}");
         assert_eq!(refused.metadata["outcome"], "not_applied");
     }
     // Another tenant may use the same id.

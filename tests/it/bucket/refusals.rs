@@ -179,14 +179,16 @@ async fn a_reserve_of_another_bucket_is_refused() {
             refusal(client.deduct_balance(request).await),
         ];
         for refused in refused {
-            refused.expect(Code::NotFound, "ACTION_NOT_FOUND");
+            let refused = refused.expect(Code::NotFound, "ACTION_NOT_FOUND");
+            let wanted = format!("\"b\" has no reserve {id}: `reserve_id` must be");
+            assert!(refused.message.contains(&wanted), "{refused:?}");
         }
     }
     assert_eq!(fixture.get("b").await, before);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn bucket_ids_may_contain_any_characters() {
+async fn bucket_ids_may_contain_any_characters_that_show() {
     let fixture = BucketFixture::open().await;
     for id in [
         "0.0.0.1+-balance_group+106463",
@@ -196,7 +198,6 @@ async fn bucket_ids_may_contain_any_characters() {
         "%00",
         "ü/☎",
         "'; --",
-        "\u{1}",
     ] {
         fixture.bucket(id, "10").await;
         let held = fixture.reserve(reserve(id, "1", "+%")).await;

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use tonic::Code;
 
 use super::{cash, create, deal, get, patch, pb, sourced};
-use crate::support::earmark::Earmark;
+use crate::support::earmark::{Earmark, refusal};
 use crate::support::service::{detail, fields, reason};
 
 fn example() -> pb::CasAllocation {
@@ -303,9 +303,45 @@ async fn a_patch_may_set_the_source_id_unless_another_record_has_it() {
         .await
         .expect_err("taken");
     assert_eq!(refused.code(), Code::AlreadyExists);
-    assert_eq!(reason::<()>(Err(refused)), "SOURCE_ID_TAKEN");
+    let refused = refusal::<()>(Err(refused)).expect(Code::AlreadyExists, "SOURCE_ID_TAKEN");
+    assert_eq!(refused.metadata["field"], "/sourceId");
     let patched = patch(&client, &record.id, set("S-2")).await.expect("free");
     assert_eq!(patched.source_id.as_deref(), Some("S-2"));
+}
+
+#[tokio::test]
+async fn what_a_value_is_instead_is_said() {
+    let earmark = Earmark::start().await;
+    let client = earmark.firm("1");
+    let record = create(&client, deal("D")).await;
+    for (path, value, part) in [
+        (
+            "/allocationValue",
+            json!({"data": {"amount": "12"}}),
+            "got the text \"12\"",
+        ),
+        ("/dealId", json!(12), "got the number 12"),
+    ] {
+        let operations = json!([{"op": "add", "path": path, "value": value}]);
+        let refused = patch(&client, &record.id, operations).await;
+        let refused = refused.expect_err("refused");
+        assert!(refused.message().contains(part), "{refused:?}");
+    }
+    let operation = pb::PatchOperation {
+        op: "add".into(),
+        path: "/companyId".into(),
+        value_json: Some("01".into()),
+        from: None,
+    };
+    let request = pb::PatchAllocationRequest {
+        id: record.id,
+        operations: vec![operation],
+        ..Default::default()
+    };
+    let refused = client.clone().patch_allocation(request).await;
+    let refused = refusal(refused).expect_invalid(&["operations[0].value_json"]);
+    let part = "a JSON number without leading zeros";
+    assert!(refused.message.contains(part), "{refused:?}");
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use prost_types::Timestamp;
 use tonic::Code;
 
 use super::{NOBODY, cash, create, deal, found, get, pb, sourced};
-use crate::support::earmark::Earmark;
+use crate::support::earmark::{Earmark, refusal};
 use crate::support::service::{detail, is_replayed, reason};
 
 #[tokio::test]
@@ -234,7 +234,8 @@ async fn an_update_by_id_or_source_id_replaces_every_writable_member() {
         .await;
     let refused = refused.expect_err("taken");
     assert_eq!(refused.code(), Code::AlreadyExists);
-    assert_eq!(reason::<()>(Err(refused)), "SOURCE_ID_TAKEN");
+    let refused = refusal::<()>(Err(refused)).expect(Code::AlreadyExists, "SOURCE_ID_TAKEN");
+    assert_eq!(refused.metadata["field"], "allocation.source_id");
 
     let unknown = pb::UpdateAllocationRequest {
         allocation: Some(sourced("S-3")),

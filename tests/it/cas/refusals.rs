@@ -5,7 +5,7 @@ use tonic::Code;
 use tonic_types::StatusExt as _;
 
 use super::{Client, NOBODY, any, cash, create, criterion, deal, get, pb, search, search_for};
-use crate::support::earmark::Earmark;
+use crate::support::earmark::{Earmark, refusal};
 use crate::support::service::{detail, fields, reason};
 
 /// A record with as many wrong members as one can have.
@@ -240,8 +240,14 @@ async fn a_search_reports_each_invalid_criterion() {
     for value in ["x".repeat(1_001), "x".repeat(1024 * 1024), "x,".repeat(500)] {
         let operator = if value.contains(',') { "in" } else { "=" };
         let refused = search(&client, search_for(&[("dealId", operator, &value)])).await;
-        assert_eq!(fields(refused), ["criteria[0].value"]);
+        let refused = refusal(refused).expect_invalid(&["criteria[0].value"]);
+        assert!(refused.message.contains(", got "), "{refused:?}");
     }
+    let without_any = search_for(&[("comment.comments", "=", "x")]);
+    let refused = refusal(search(&client, without_any).await);
+    let (_, rule) = &refused.violations[0];
+    let listed = "comment.comments.lastModifiedBy, comment.comments.lastModifiedDateTime.";
+    assert!(rule.ends_with(listed), "{rule}");
     let many = pb::SearchAllocationsRequest {
         criteria: vec![criterion("dealId", "=", "x"); 1_000],
         ..Default::default()

@@ -283,7 +283,7 @@ async fn the_text_of_a_refused_value_names_its_rule() {
         expected_version: Some(3),
         ..putting("9", [])
     };
-    let text = "There is no such record, so that it cannot be at the expected version 3: expect 0 to create it.";
+    let text = "There is no record \"9\", so that it cannot be at the expected version 3: expect 0 to create it.";
     assert_eq!(text_of(missing).await, text);
     let mixed = changed(|request| request.allocation_image = "HttpS://Example.com/X".into());
     assert_eq!(

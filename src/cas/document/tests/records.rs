@@ -71,7 +71,8 @@ fn records() -> impl Strategy<Value = RecordFields> {
                 RecordFields {
                     deal_id: deal,
                     tranche_id: tranche,
-                    source_id: source,
+                    // All characters of a key show.
+                    source_id: source.map(|id| id.replace('\n', "-")),
                     investor_account_id: account,
                     indication_id: indication,
                     company_id: enums.2,
