@@ -1,7 +1,7 @@
 //! What a process measures of itself. The instruments are OpenTelemetry's; `telemetry` serves them as Prometheus text and
 //! pushes them by OTLP, from the same numbers. The page docs/metrics.md lists them all.
 //!
-//! Everybody may use this module, so it uses none but its own.
+//! Everybody may use this module, so of the others it uses only `version`.
 //!
 //! - Counters and histograms are bound to their labels once, so that counting costs some atomic operations or a short lock
 //!   and no search. What a component has at the moment, such as calls that wait, is read only when somebody collects it.
@@ -20,5 +20,6 @@ pub(crate) mod lanes;
 pub(crate) mod overload;
 pub(crate) mod process;
 pub(crate) mod reservations;
+pub(crate) mod resource;
 pub(crate) mod tls;
 pub(crate) mod writer;

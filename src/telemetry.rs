@@ -11,12 +11,6 @@ use tracing_subscriber::{EnvFilter, reload};
 
 use crate::config::LogFormat;
 
-/// How many spans of this process were not exported although their calls were sampled.
-#[expect(dead_code, reason = "it is what a metric of it reads")]
-pub(crate) fn dropped_spans() -> u64 {
-    crate::trace::dropped_spans()
-}
-
 /// What stands before each filter, which can replace it: the HTTP/2 library warns about frames of clients that are wrong
 /// but harmless, one line for each, and so would let anybody who can connect fill the log.
 const WITHOUT_NOISE: &str = "h2=error";

@@ -41,6 +41,14 @@ pub(super) async fn run(args: DoctorArgs) -> Result<(), CliFailure> {
         &serve.connections.settings(serve.server.calls_max),
     ));
     findings.extend(of_keys);
+    if let Some(files) = serve.tls.files() {
+        let client_ca = files.client_ca.as_deref();
+        findings.extend(certificates::listener(
+            &files.certificate,
+            &files.key,
+            client_ca,
+        ));
+    }
     let diagnosis = Diagnosis::new(findings, begun.elapsed());
     print(&match args.format {
         DoctorFormat::Text => output::text(&diagnosis),

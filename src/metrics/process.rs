@@ -1,16 +1,17 @@
 //! The process itself: its version, and what it takes of the machine, under the names that Prometheus's clients use.
 
 use crate::metrics::instrument::{MetricDescription, described};
+use crate::version::{COMMIT, VERSION};
 
 const BUILD: MetricDescription = described(
     "earmark.build.info",
     "",
-    "1, with the program's version as label.",
+    "1, with the program's version and commit as labels.",
 );
 
 /// Serves the program's version, and on Linux the process's memory, processor time and open files.
 pub(crate) fn watch() {
-    BUILD.read_by([("version", env!("CARGO_PKG_VERSION"))], || Some(1.0));
+    BUILD.read_by([("version", VERSION), ("commit", COMMIT)], || Some(1.0));
     #[cfg(target_os = "linux")]
     linux::watch();
 }

@@ -8,20 +8,17 @@ use std::pin::pin;
 use std::time::Duration;
 
 use futures_util::future::{Either, select};
-use opentelemetry::{KeyValue, global};
+use opentelemetry::global;
 use opentelemetry_otlp::{MetricExporter, RetryPolicy, WithExportConfig, WithTonicConfig};
-use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::{OTelSdkError, OTelSdkResult};
 use opentelemetry_sdk::metrics::data::ResourceMetrics;
 use opentelemetry_sdk::metrics::exporter::PushMetricExporter;
 use opentelemetry_sdk::metrics::{PeriodicReader, SdkMeterProvider, Temporality};
-use opentelemetry_sdk::resource::EnvResourceDetector;
 use prometheus::Registry;
 use tokio::runtime::Handle;
-use uuid::Uuid;
 
 use crate::metrics::export::{self, Signal};
-use crate::metrics::process;
+use crate::metrics::{process, resource};
 
 /// How long one export may take, the connection to the collector included.
 const EXPORT_MAX: Duration = Duration::from_secs(10);
@@ -51,7 +48,7 @@ pub(crate) fn install(collector: Option<&str>) -> Result<MetricsExport, String> 
         .build()
         .map_err(|error| error.to_string())?;
     let mut provider = SdkMeterProvider::builder()
-        .with_resource(resource())
+        .with_resource(resource::of_process())
         .with_reader(text);
     if let Some(collector) = collector {
         let exporter = MetricExporter::builder()
@@ -87,21 +84,6 @@ impl MetricsExport {
                 "the last export of metrics was given up: the collector does not answer"
             );
         }
-    }
-}
-
-/// Who is measured, where `OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES` do not say otherwise.
-fn resource() -> Resource {
-    let resource = Resource::builder()
-        .with_attributes([
-            KeyValue::new("service.name", "earmark"),
-            KeyValue::new("service.version", env!("CARGO_PKG_VERSION")),
-            KeyValue::new("service.instance.id", Uuid::new_v4().to_string()),
-        ])
-        .with_detector(Box::new(EnvResourceDetector::new()));
-    match std::env::var("OTEL_SERVICE_NAME") {
-        Ok(name) if !name.is_empty() => resource.with_service_name(name).build(),
-        _ => resource.build(),
     }
 }
 

@@ -10,14 +10,14 @@ use opentelemetry::{Context, KeyValue};
 use opentelemetry_otlp::{SpanExporter as OtlpExporter, WithExportConfig};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::OTelSdkResult;
-use opentelemetry_sdk::resource::EnvResourceDetector;
 use opentelemetry_sdk::trace::{
     BatchConfigBuilder, BatchSpanProcessor, ParentBasedSampler, Sampler, SamplingDecision,
     SamplingResult, SdkTracerProvider, ShouldSample, Span, SpanData, SpanExporter, SpanProcessor,
 };
-use uuid::Uuid;
 
 use crate::limits::{SPANS_WAITING_MAX, TRACE_FLUSH_MAX};
+use crate::metrics::export::Signal;
+use crate::metrics::{self, resource};
 use crate::trace::tracer;
 
 /// The time between two log lines about spans that were not exported.
@@ -43,6 +43,12 @@ pub fn dropped_spans() -> u64 {
     DROPPED.load(Ordering::Relaxed)
 }
 
+fn count_dropped(spans: usize) {
+    let spans = spans as u64;
+    DROPPED.fetch_add(spans, Ordering::Relaxed);
+    metrics::export::dropped(Signal::Traces, spans);
+}
+
 /// Starts to export traces. The collector need not answer yet. Must be called within a tokio runtime, once in a process.
 ///
 /// # Errors
@@ -66,7 +72,7 @@ pub fn start(settings: &TraceSettings) -> Result<(), String> {
         .build();
     let provider = SdkTracerProvider::builder()
         .with_sampler(CallSampler::new(settings))
-        .with_resource(resource())
+        .with_resource(resource::of_process())
         .with_span_processor(BoundedProcessor { inner, queue })
         .build();
     if tracer::install(provider) {
@@ -87,20 +93,6 @@ pub async fn shut_down() {
     if let Ok(Err(error)) = flushing.await {
         let dropped = dropped_spans();
         tracing::warn!(%error, dropped_spans = dropped, "the last spans may not have been exported");
-    }
-}
-
-/// What the spans of this process are of. `OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES` add to it and override it.
-fn resource() -> Resource {
-    let mut resource = Resource::builder().with_attributes([
-        KeyValue::new("service.name", "earmark"),
-        KeyValue::new("service.version", env!("CARGO_PKG_VERSION")),
-        KeyValue::new("service.instance.id", Uuid::new_v4().to_string()),
-    ]);
-    resource = resource.with_detector(Box::new(EnvResourceDetector::new()));
-    match std::env::var("OTEL_SERVICE_NAME") {
-        Ok(name) if !name.is_empty() => resource.with_service_name(name).build(),
-        _ => resource.build(),
     }
 }
 
@@ -170,7 +162,7 @@ impl SpanQueue {
                 .fetch_update(Ordering::Relaxed, Ordering::Relaxed, room)
                 .is_ok();
         if !entered {
-            DROPPED.fetch_add(1, Ordering::Relaxed);
+            count_dropped(1);
         }
         entered
     }
@@ -182,7 +174,7 @@ impl SpanQueue {
             .waiting
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, rest);
         if left.is_ok() && !is_exported {
-            DROPPED.fetch_add(spans as u64, Ordering::Relaxed);
+            count_dropped(spans);
         }
     }
 
@@ -190,7 +182,7 @@ impl SpanQueue {
     fn close(&self) {
         self.is_closed.store(true, Ordering::Relaxed);
         let waiting = self.waiting.swap(0, Ordering::Relaxed);
-        DROPPED.fetch_add(waiting as u64, Ordering::Relaxed);
+        count_dropped(waiting);
     }
 }
 

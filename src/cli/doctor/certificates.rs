@@ -65,10 +65,6 @@ pub(super) fn chain(name: &'static str, file: &Path) -> Finding {
 
 /// The files of a listener with TLS: its certificate, whether the key fits and no other user can read it, and the file of
 /// the authorities of clients.
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "for the listener's TLS, once it has flags")
-)]
 pub(super) fn listener(certificate: &Path, key: &Path, client_ca: Option<&Path>) -> Vec<Finding> {
     let mut findings = vec![
         chain("certificates.tls_cert", certificate),

@@ -8,7 +8,8 @@ use super::sources::{repository, server_sources};
 /// `cli → server → services → rpc → ledger → db → types`, the lowest layer first. A module uses modules of lower layers
 /// only, none of its own.
 const LAYERS: &[&[&str]] = &[
-    &["limits", "metrics", "proto", "turns", "version"],
+    &["limits", "proto", "turns", "version"],
+    &["metrics"],
     &["audit", "trace", "types"],
     &["error", "pem"],
     &["db"],
