@@ -1,5 +1,6 @@
 //! `earmark healthcheck`: queries the health service of a server.
 
+use http::Uri;
 use tonic::Code;
 use tonic::transport::{Channel, Endpoint};
 use tonic_health::pb::HealthCheckRequest;
@@ -74,15 +75,21 @@ fn closed_advice(has_tls: bool) -> &'static str {
 }
 
 async fn connect(address: &str, tls: Option<TlsConnector>) -> Result<Channel, CliFailure> {
-    let scheme = if tls.is_some() { "https" } else { "http" };
-    let endpoint = Endpoint::from_shared(format!("{scheme}://{address}")).map_err(|error| {
+    let invalid = |error: &dyn std::fmt::Display| {
         CliFailure::setting(format!(
             "--address {address}: {error}; write host:port, for example 127.0.0.1:50051"
         ))
-    })?;
+    };
+    let endpoint =
+        Endpoint::from_shared(format!("http://{address}")).map_err(|error| invalid(&error))?;
     let has_tls = tls.is_some();
     let connected = match tls {
-        Some(tls) => endpoint.connect_with_connector(tls).await,
+        Some(tls) => {
+            // With `https` as the endpoint's own, tonic would ask for its own TLS.
+            let origin = format!("https://{address}").parse::<Uri>();
+            let origin = origin.map_err(|error| invalid(&error))?;
+            endpoint.origin(origin).connect_with_connector(tls).await
+        }
         None => endpoint.connect().await,
     };
     connected.map_err(|error| {

@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
@@ -32,18 +33,25 @@ pub(crate) fn run(command: &mut Command) -> Output {
     let command = command.stdin(Stdio::null()).stdout(Stdio::piped());
     let child = command.stderr(Stdio::piped()).spawn();
     let mut child = Started::new(child.expect("it starts"));
-    // What these commands print fits into the pipes.
-    child.ended_within(Duration::from_secs(20));
     let pipes = child.child.stdout.take().zip(child.child.stderr.take());
-    let (mut stdout, mut stderr) = pipes.expect("piped");
-    let mut output = Output {
+    let (stdout, stderr) = pipes.expect("piped");
+    // Read while it runs: a full pipe would hold it up.
+    let (stdout, stderr) = (all_of(stdout), all_of(stderr));
+    child.ended_within(Duration::from_secs(20));
+    Output {
         status: child.child.wait().expect("a child"),
-        stdout: Vec::new(),
-        stderr: Vec::new(),
-    };
-    stdout.read_to_end(&mut output.stdout).expect("readable");
-    stderr.read_to_end(&mut output.stderr).expect("readable");
-    output
+        stdout: stdout.join().expect("readable"),
+        stderr: stderr.join().expect("readable"),
+    }
+}
+
+/// Reads a pipe to its end, on a thread of its own.
+fn all_of(mut pipe: impl Read + Send + 'static) -> JoinHandle<Vec<u8>> {
+    std::thread::spawn(move || {
+        let mut read = Vec::new();
+        pipe.read_to_end(&mut read).expect("readable");
+        read
+    })
 }
 
 /// What a process printed.
