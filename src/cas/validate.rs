@@ -80,9 +80,6 @@ impl RecordCheck<'_> {
         if source_id == Some("") {
             self.violation(paths, "must not be empty: leave it unset instead");
         }
-        if let Some(rule) = source_id.and_then(text::broken_id_rule) {
-            self.violation(paths, &rule);
-        }
     }
 
     fn status_message(&mut self, index: usize, status: &StatusMessage) {

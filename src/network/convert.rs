@@ -119,7 +119,7 @@ pub(super) fn create_partner(
         enterprise_id: reader.id("enterprise_id", &message.enterprise_id),
         name: reader.name("name", &message.name),
         institution_identifier: reader
-            .external_id("institution_identifier", &message.institution_identifier),
+            .new_id("institution_identifier", &message.institution_identifier),
     };
     let (request_id, validate_only) = (&message.request_id, message.validate_only);
     write(reader, call, command, request_id, validate_only)
@@ -136,7 +136,7 @@ pub(super) fn update_partner(
         name: message.name.map(|name| reader.name("name", &name)),
         institution_identifier: message
             .institution_identifier
-            .map(|identifier| reader.external_id(IDENTIFIER, &identifier)),
+            .map(|identifier| reader.new_id(IDENTIFIER, &identifier)),
         expected_version: message.expected_version,
     };
     let (request_id, validate_only) = (&message.request_id, message.validate_only);

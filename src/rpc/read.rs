@@ -200,18 +200,22 @@ impl Reader {
         parsed
     }
 
-    /// A required id or key that the caller chose, of at most [`ID_CHARS_MAX`] characters, with the further rules of
-    /// [`text::broken_id_rule`].
+    /// A required id or key that the caller chose, of at most [`ID_CHARS_MAX`] characters.
     pub(crate) fn external_id(&mut self, field: &str, value: &str) -> String {
-        match text::check_required(value, ID_CHARS_MAX) {
-            Err(fault) => self.violation(field, text_rule(fault, value)),
-            Ok(()) => {
-                if let Some(rule) = text::broken_id_rule(value) {
-                    self.violation(field, rule);
-                }
-            }
+        if let Err(fault) = text::check_required(value, ID_CHARS_MAX) {
+            self.violation(field, text_rule(fault, value));
         }
         value.into()
+    }
+
+    /// The same for the id of a new record, which people read: it must not break [`text::broken_id_rule`]. Records that were
+    /// stored before the rule stay within reach by [`Self::external_id`].
+    pub(crate) fn new_id(&mut self, field: &str, value: &str) -> String {
+        let is_short = text::check_required(value, ID_CHARS_MAX).is_ok();
+        if let Some(rule) = text::broken_id_rule(value).filter(|_| is_short) {
+            self.violation(field, rule);
+        }
+        self.external_id(field, value)
     }
 
     /// The same for one that may be left unset, which the empty text is.

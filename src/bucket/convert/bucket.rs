@@ -32,7 +32,7 @@ pub(in crate::bucket) fn create(
         pb::Bucket::default()
     });
     let request_id = read.optional_external_id("request_id", &request.request_id);
-    let id = read.optional_external_id("bucket.id", &given.id);
+    let id = (!given.id.is_empty()).then(|| read.new_id("bucket.id", &given.id));
     if id.is_none() && request_id.is_none() {
         read.violation("bucket.id", "is required unless request_id is given");
     }

@@ -232,9 +232,7 @@ async fn an_update_by_id_or_source_id_replaces_every_writable_member() {
         .clone()
         .update_allocation(by_id(sourced("S-1")))
         .await;
-    let refused = refused.expect_err("taken");
-    assert_eq!(refused.code(), Code::AlreadyExists);
-    let refused = refusal::<()>(Err(refused)).expect(Code::AlreadyExists, "SOURCE_ID_TAKEN");
+    let refused = refusal(refused).expect(Code::AlreadyExists, "SOURCE_ID_TAKEN");
     assert_eq!(refused.metadata["field"], "allocation.source_id");
 
     let unknown = pb::UpdateAllocationRequest {

@@ -71,8 +71,7 @@ fn records() -> impl Strategy<Value = RecordFields> {
                 RecordFields {
                     deal_id: deal,
                     tranche_id: tranche,
-                    // All characters of a key show.
-                    source_id: source.map(|id| id.replace('\n', "-")),
+                    source_id: source,
                     investor_account_id: account,
                     indication_id: indication,
                     company_id: enums.2,
