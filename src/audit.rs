@@ -35,7 +35,7 @@ impl WriteEffect {
 
 /// A record that a call wrote, by its kind and its id.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RecordName {
+pub struct AuditedRecord {
     /// The kind, in lower-case letters.
     pub kind: &'static str,
     /// The id within the kind.
@@ -72,7 +72,7 @@ const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'=')
     .remove(b'-');
 
-impl fmt::Display for RecordName {
+impl fmt::Display for AuditedRecord {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/", self.kind)?;
         match &self.id {
@@ -88,7 +88,7 @@ impl fmt::Display for RecordName {
 pub struct CallWrites {
     effect: Option<WriteEffect>,
     /// At most [`LOGGED_RECORDS_MAX`] of them.
-    records: Vec<RecordName>,
+    records: Vec<AuditedRecord>,
     count: u64,
 }
 
@@ -104,7 +104,7 @@ impl CallWrites {
             && let Some(id) = record.record_id()
         {
             let kind = R::KIND;
-            self.records.push(RecordName { kind, id });
+            self.records.push(AuditedRecord { kind, id });
         }
     }
 

@@ -204,9 +204,9 @@ pub enum Error {
     },
     /// An enterprise has as many currencies as it may, and this would be one more.
     CurrenciesLimit {
-        /// The enterprise.
+        /// The enterprise that has as many currencies as it may.
         enterprise: EnterpriseId,
-        /// The currency.
+        /// The currency that would be one more.
         unit: Unit,
     },
     /// The account has less available than the call would take from it.

@@ -405,8 +405,7 @@ fn parse_uuid(text: &str) -> Option<Uuid> {
     (text.len() == 36).then(|| Uuid::try_parse(text).ok())?
 }
 
-/// Seconds that are within the range of `google.protobuf.Timestamp`, which is 0001-01-01T00:00:00Z to
-/// 9999-12-31T23:59:59Z.
+/// Seconds that are within the range of `google.protobuf.Timestamp`, from 0001-01-01T00:00:00Z to the end of the year 9999.
 fn parse_seconds(seconds: i64) -> Option<i64> {
     (-62_135_596_800..=253_402_300_799)
         .contains(&seconds)

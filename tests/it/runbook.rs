@@ -28,27 +28,21 @@ struct Alert {
 }
 
 fn alerts() -> Vec<Alert> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/prometheus");
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/prometheus/alerts.yaml");
     let mut alerts: Vec<Alert> = Vec::new();
-    for entry in fs::read_dir(&folder).expect("deploy/prometheus") {
-        let path = entry.expect("an entry").path();
-        if path.extension().is_none_or(|extension| extension != "yaml") {
-            continue;
-        }
-        for line in fs::read_to_string(&path).expect("rules").lines() {
-            let line = line.trim().trim_start_matches("- ");
-            let unquoted = |text: &str| text.trim().trim_matches('"').to_owned();
-            if let Some(name) = line.strip_prefix("alert:") {
-                alerts.push(Alert {
-                    name: unquoted(name),
-                    runbook_url: None,
-                });
-            } else if let Some(url) = line.strip_prefix("runbook_url:") {
-                alerts.last_mut().expect("an alert before it").runbook_url = Some(unquoted(url));
-            }
+    for line in fs::read_to_string(&file).expect("rules").lines() {
+        let line = line.trim().trim_start_matches("- ");
+        let unquoted = |text: &str| text.trim().trim_matches('"').to_owned();
+        if let Some(name) = line.strip_prefix("alert:") {
+            alerts.push(Alert {
+                name: unquoted(name),
+                runbook_url: None,
+            });
+        } else if let Some(url) = line.strip_prefix("runbook_url:") {
+            alerts.last_mut().expect("an alert before it").runbook_url = Some(unquoted(url));
         }
     }
-    assert!(!alerts.is_empty(), "no alert in {}", folder.display());
+    assert!(!alerts.is_empty(), "no alert in {}", file.display());
     alerts
 }
 

@@ -318,20 +318,3 @@ async fn a_currency_that_was_never_used_is_told_apart_from_one_that_is_spent() {
         assert_eq!(refused.message.contains(&unused), is_unused, "{refused:?}");
     }
 }
-
-#[tokio::test]
-async fn an_id_that_does_not_show_is_refused() {
-    let earmark = Earmark::start().await;
-    let enterprise = client_side(&earmark).await;
-    for (id, part) in [
-        (" ", "begin or end"),
-        ("d-1 ", "begin or end"),
-        ("d\n1", "invisible"),
-        ("\u{200b}", "invisible"),
-    ] {
-        let deposit = adjust(&enterprise, "5", id);
-        let refused = refusal(earmark.admin().balance.adjust_balance(deposit).await);
-        let refused = refused.expect_invalid(&["external_id"]);
-        assert!(refused.message.contains(part), "{refused:?}");
-    }
-}

@@ -407,3 +407,19 @@ async fn a_bucket_whose_validity_has_ended_reads_as_expired() {
         assert_eq!(fixture.get(id).await.status(), shown);
     }
 }
+
+#[tokio::test]
+async fn an_id_that_does_not_show_is_refused() {
+    let fixture = BucketFixture::open().await;
+    for (id, part) in [
+        (" ", "begin or end"),
+        ("b ", "begin or end"),
+        ("a\nb", "invisible"),
+        ("\u{200b}", "invisible"),
+    ] {
+        let mut client = fixture.client.clone();
+        let refused = refusal(client.create_bucket(creation(eur(id, "1"))).await);
+        let refused = refused.expect_invalid(&["bucket.id"]);
+        assert!(refused.message.contains(part), "{refused:?}");
+    }
+}

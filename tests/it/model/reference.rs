@@ -249,7 +249,7 @@ impl<'a> Reference<'a> {
         }
         if connection.kind == Kind::Lapsed && create.direction == Direction::Allocation {
             let (code, reason) = (Code::FailedPrecondition, "PARTNER_NOT_LICENSED");
-            return refused(code, reason, []);
+            return refused(code, reason, [("id", connection.id.clone())]);
         }
         if connection.kind == Kind::Disabled && create.direction == Direction::Allocation {
             let facts = [

@@ -3,6 +3,7 @@
 use earmark::proto::network::v1 as pb;
 
 use super::NOBODY;
+use crate::support::earmark::{Earmark, refusal};
 use crate::support::service::{Services, detail, fields, member};
 
 #[tokio::test]
@@ -176,4 +177,25 @@ async fn arguments_are_checked_before_membership() {
     };
     let refused = network.list_partners(request).await;
     assert_eq!(fields(refused), ["page_size"]);
+}
+
+#[tokio::test]
+async fn an_identifier_that_does_not_show_is_refused() {
+    let earmark = Earmark::start().await;
+    for (identifier, part) in [
+        (" ", "begin or end"),
+        ("HARBOUR-1 ", "begin or end"),
+        ("HARBOUR\n1", "invisible"),
+        ("\u{200b}", "invisible"),
+    ] {
+        let request = pb::CreatePartnerRequest {
+            enterprise_id: NOBODY.into(),
+            name: "Harbour".into(),
+            institution_identifier: identifier.into(),
+            ..Default::default()
+        };
+        let refused = earmark.admin().network.create_partner(request).await;
+        let refused = refusal(refused).expect_invalid(&["institution_identifier"]);
+        assert!(refused.message.contains(part), "{refused:?}");
+    }
 }
