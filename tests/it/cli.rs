@@ -680,8 +680,9 @@ fn a_development_server_ends_at_once_while_it_starts_for_the_first_time() {
         let started = Instant::now();
         while !processes_of(&data_dir).is_empty() {
             let left = processes_of(&data_dir);
+            // Postgres writes a checkpoint first, which takes its time on a busy disk.
             assert!(
-                started.elapsed() < Duration::from_secs(5),
+                started.elapsed() < Duration::from_secs(20),
                 "after {after} ms: {left:?}"
             );
             std::thread::sleep(Duration::from_millis(20));
