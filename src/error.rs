@@ -246,6 +246,8 @@ pub enum Error {
     Contention,
     /// A queue or pool that the call needs is full.
     Overloaded,
+    /// The answer is made, but does not fit into its principal's share of the bytes that wait to be sent.
+    AnswerOverloaded(Outcome),
     /// The request is larger than `limits::REQUEST_BYTES_MAX`.
     MessageTooLarge,
     /// The request's body brought nothing for this long before it was complete.
@@ -482,6 +484,7 @@ impl Error {
         match self {
             Self::DatabaseUnavailable(outcome)
             | Self::Deadline(outcome)
+            | Self::AnswerOverloaded(outcome)
             | Self::Internal(_, outcome) => *outcome,
             _ => Outcome::NotApplied,
         }

@@ -181,7 +181,7 @@ pub(crate) fn describe(error: &Error) -> ErrorDescription {
         Error::BalanceLimit { unit, account } => balance_limit(unit, account.as_deref()),
         Error::PageTooLarge { field, fits } => page_too_large(field, *fits),
         Error::Contention => contention(),
-        Error::Overloaded => overloaded(),
+        Error::Overloaded | Error::AnswerOverloaded(_) => overloaded(),
         Error::MessageTooLarge => message_too_large(),
         Error::BodyStalled(limit) => body_stalled(*limit),
         Error::DatabaseUnavailable(outcome) => database_unavailable(*outcome),

@@ -91,8 +91,9 @@ impl ResponseBody {
             self.unsent_share = shares.take(*principal, waiting);
             if self.unsent_share.is_none() {
                 self.unsent = Bytes::new();
-                let status = self.context.status(&Error::Overloaded);
-                return self.end(&status);
+                // The handler has ended, and a write may have been applied by it.
+                let error = Error::AnswerOverloaded(self.context.claim.withdraw());
+                return self.end(&self.context.status(&error));
             }
         }
         self.next_piece()
@@ -204,7 +205,9 @@ mod tests {
     use crate::ledger::claim::Claim;
     use crate::server::authorise::Route;
     use crate::server::peer::Peer;
+    use crate::server::shares::Shares;
     use crate::trace::CallTrace;
+    use crate::types::principal::Principal;
 
     type Frames = Pin<Box<dyn Stream<Item = Result<Frame<Bytes>, Status>> + Send>>;
 
@@ -219,6 +222,19 @@ mod tests {
         deadline: Option<Duration>,
         closing: Option<CancellationToken>,
     ) -> (usize, Status) {
+        let (claim, held) = (Claim::new(), HeldByCall::default());
+        sent_with(path, frames, deadline, closing, claim, held).await
+    }
+
+    /// The same for a call with this claim, which holds this.
+    async fn sent_with(
+        path: &str,
+        frames: Frames,
+        deadline: Option<Duration>,
+        closing: Option<CancellationToken>,
+        claim: Claim,
+        held: HeldByCall,
+    ) -> (usize, Status) {
         let route = Route::of(path);
         let request_id: Arc<str> = "an-id".into();
         let address = SocketAddr::from(([127, 0, 0, 1], 1));
@@ -229,12 +245,12 @@ mod tests {
             CallContext {
                 route,
                 request_id: Arc::clone(&request_id),
-                claim: Claim::new(),
+                claim,
             },
             AccessLogLine::new(path, route, request_id, &peer, trace),
             deadline.map(|deadline| Instant::now() + deadline),
             closing,
-            HeldByCall::default(),
+            held,
         );
         let mut body = std::pin::pin!(body);
         let mut messages = 0;
@@ -275,6 +291,25 @@ mod tests {
         let frames = messages(3).chain(trailers(&Status::new(Code::Ok, "")));
         let (messages, status) = sent(RPC, Box::pin(frames), None, None).await;
         assert_eq!((messages, status.code()), (3, Code::Ok));
+    }
+
+    #[tokio::test]
+    async fn an_answer_without_room_does_not_say_that_a_write_was_not_applied() {
+        for (is_taken, outcome) in [(true, "unknown"), (false, "not_applied")] {
+            let claim = Claim::new();
+            if is_taken {
+                assert!(claim.take());
+            }
+            let principal = Principal::of_peer([127, 0, 0, 1].into());
+            let mut held = HeldByCall::default();
+            held.answer = Some((Shares::with_principal_max(1, 1), principal));
+            let large = Bytes::from(vec![0; 2 * ANSWER_PIECE_BYTES]);
+            let frames = Box::pin(stream::iter([Ok(Frame::data(large))]));
+            let (messages, status) = sent_with(RPC, frames, None, None, claim, held).await;
+            assert_eq!((messages, reason(&status).as_str()), (0, "OVERLOADED"));
+            let info = status.get_details_error_info().expect("info");
+            assert_eq!(info.metadata["outcome"], outcome);
+        }
     }
 
     #[tokio::test]
