@@ -16,8 +16,10 @@ use crate::limits::DB_ROLE_CHECK_PAUSE;
 
 /// How often it is looked for: where others use the pooler too, a look may miss.
 const LOOKS: usize = 12;
-/// How long an answer may take; after that the only connection is taken to be in the other client's transaction.
+/// How long a session may take to come; after that the only one is taken to be in the other client's transaction.
 const ANSWER_MAX: Duration = Duration::from_secs(2);
+/// How often a session may not come before it is taken for the only one.
+const WAITS_MAX: usize = 3;
 
 /// Whose a session of the database is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,9 +46,13 @@ pub async fn sharing(connector: &Connector) -> Result<Option<Sharing>, ConnectEr
 
 async fn looks(one: &Client, other: &Client) -> Option<Sharing> {
     let mut found = Sharing::Own;
-    let mut last = None;
+    let mut waits = 0;
     for _ in 0..LOOKS {
-        // On the connection that was used last, so that the other client's transaction gets that one.
+        let own = match begin(one).await {
+            Ok(session) => session,
+            Err(error) if refuses_transactions(&error) => return Some(Sharing::NoTransactions),
+            Err(_) => return None,
+        };
         // The name of a prepared statement may be in use on a shared session, by a process that used the pooler before.
         let nonce = Uuid::new_v4().to_string();
         let prepared = match one.prepare(&format!("SELECT '{nonce}'")).await {
@@ -54,35 +60,44 @@ async fn looks(one: &Client, other: &Client) -> Option<Sharing> {
             Err(error) if is_unknown(&error) => return Some(Sharing::Breaks),
             Err(_) => return None,
         };
-        let own = first_value(one, "SELECT pg_backend_pid()").await?;
-        let begun = other.simple_query("BEGIN; SELECT pg_backend_pid()").await;
-        if matches!(&begun, Err(error) if refuses_transactions(error)) {
-            return Some(Sharing::NoTransactions);
-        }
-        let taken = value_of(&begun.ok()?)?;
-        let is_taken = taken == own;
-        if is_taken || last.is_some_and(|last| last != own) {
+        one.batch_execute("ROLLBACK").await.ok()?;
+        // It gets the session that was used last, and so leaves another one to the first client.
+        let taken = begin(other).await.ok()?;
+        let now = timeout(ANSWER_MAX, begin(one)).await;
+        if taken == own || matches!(&now, Ok(Ok(now)) if *now != own) {
             found = Sharing::SharedPrepared;
-            let answered = timeout(ANSWER_MAX, one.query(&prepared, &[])).await;
-            let is_broken = match &answered {
-                Ok(Ok(rows)) => !has_value(rows, &nonce),
-                Ok(Err(error)) => is_unknown(error),
-                Err(_) => false,
-            };
-            if is_broken {
-                return Some(Sharing::Breaks);
+        }
+        match now {
+            Ok(Ok(now)) if now != own => {
+                return match one.query(&prepared, &[]).await {
+                    Ok(rows) if has_value(&rows, &nonce) => Some(found),
+                    Ok(_) => Some(Sharing::Breaks),
+                    Err(error) if is_unknown(&error) => Some(Sharing::Breaks),
+                    Err(_) => None,
+                };
             }
-            if is_taken {
-                return Some(found);
-            }
+            Ok(Ok(_)) => {}
+            Ok(Err(_)) => return None,
+            Err(_) => waits += 1,
+        }
+        if waits == WAITS_MAX {
+            break;
         }
         other.batch_execute("ROLLBACK").await.ok()?;
-        last = Some(own);
+        one.batch_execute("ROLLBACK").await.ok()?;
     }
     Some(found)
 }
 
-/// The first value of the answer, such as the number of the process that answers.
+/// Begins a transaction, and returns the number of the session that has it.
+async fn begin(client: &Client) -> Result<String, tokio_postgres::Error> {
+    let answer = client
+        .simple_query("BEGIN; SELECT pg_backend_pid()")
+        .await?;
+    Ok(value_of(&answer).unwrap_or_default())
+}
+
+/// The first value of the answer.
 async fn first_value(client: &Client, sql: &str) -> Option<String> {
     value_of(&client.simple_query(sql).await.ok()?)
 }

@@ -178,9 +178,15 @@ impl Queue {
             before != now && (now == 1 || now == JOIN_OWNERS_MIN)
         };
         if is_new_work {
-            self.changed.notify_one();
+            self.wake_writer();
         }
         Ok(())
+    }
+
+    /// Wakes the writer that became idle last: what its connection and Postgres's process for it need is still in the
+    /// processor's caches. In turns, each of several writers would find its caches cold.
+    fn wake_writer(&self) {
+        self.changed.notify_last();
     }
 
     /// Ends a batch that has been answered or given back. The writer that ends it takes the next one.
@@ -215,7 +221,7 @@ impl Queue {
                 if let Some(batch) = waiting.take(Instant::now()) {
                     // While this writer works, another one has to look at what is left.
                     if !waiting.ready.is_empty() || !waiting.parked.is_empty() {
-                        self.changed.notify_one();
+                        self.wake_writer();
                     }
                     return Some(batch);
                 }

@@ -135,8 +135,10 @@ async fn served(url: &str) -> (Option<i32>, String) {
     let file = fs::File::create(&log).expect("a file");
     tokio::task::block_in_place(|| {
         let mut server = Started::spawn_with_log(&mut serve, file);
-        let code = server.ended_within(Duration::from_secs(20));
-        (code, fs::read_to_string(&log).expect("a log"))
+        let ended = server.ends_within(Duration::from_secs(30));
+        let log = fs::read_to_string(&log).expect("a log");
+        assert!(ended.is_some(), "it still runs: {log}");
+        (ended.flatten(), log)
     })
 }
 
