@@ -276,8 +276,8 @@ const GENERIC_PLANS: &str = "SET plan_cache_mode = force_generic_plan; SET enabl
 /// Keeps a session's memory between statements. The C library gives back to the system what is free at the end of the heap
 /// if it is more than 128 kB, and a statement of the ledger needs about that: each took memory from the system and gave it
 /// back, twice in some, with page faults besides. The library raises that limit to twice the size of the largest block that
-/// was ever mapped for itself and freed: here 4 MB, so that a session keeps up to 8 MB.
-const KEEP_MEMORY: &str = "SELECT length(repeat('x', 4194304));";
+/// was ever mapped for itself and freed: here 1 MB, so that a session keeps up to 2 MB.
+const KEEP_MEMORY: &str = "SELECT octet_length(repeat(repeat('x', 1024), 1024));";
 
 /// The statements that make all settings in one round trip. What the role may not set stays as it is.
 fn settings_sql(session: &Session) -> String {
