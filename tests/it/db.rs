@@ -8,4 +8,5 @@ mod plans;
 mod pooler;
 mod roles;
 mod session;
+mod steady;
 mod tls;

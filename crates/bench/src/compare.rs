@@ -24,7 +24,7 @@ use crate::screen::Screen;
 use crate::seed;
 use crate::server::{BenchServer, BenchServerKind, Programs};
 use crate::span::Span;
-use crate::work::{BenchCreate, BenchGet, BenchList, Tokens};
+use crate::work::{BenchClear, BenchCreate, BenchGet, BenchList, Tokens};
 
 /// Rounds of every row, unless `--rounds` says otherwise.
 const ROUNDS: usize = 7;
@@ -45,6 +45,19 @@ const PAGES: BenchNetwork = BenchNetwork {
     ..LARGE
 };
 
+/// What P13 clears: more than any build clears in nine rounds.
+const CLEARS: u32 = 900_000;
+/// In one account.
+const HOT_CLEARS: BenchNetwork = BenchNetwork {
+    records: CLEARS,
+    ..HOT
+};
+/// Over 100,000 accounts.
+const SPREAD_CLEARS: BenchNetwork = BenchNetwork {
+    records: CLEARS / SPREAD.enterprises,
+    ..SPREAD
+};
+
 /// A row of the plan, as two builds are compared by it.
 struct CompareRow {
     id: &'static str,
@@ -60,12 +73,13 @@ struct CompareRow {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum CompareCall {
     Create,
+    Clear,
     Get,
     FirstPage,
     LastPage,
 }
 
-const ROWS: [CompareRow; 6] = [
+const ROWS: [CompareRow; 8] = [
     CompareRow {
         id: "P1",
         work: "CreateAllocation, one account, 256 callers",
@@ -120,6 +134,24 @@ const ROWS: [CompareRow; 6] = [
         call: CompareCall::Create,
         callers: 1,
     },
+    CompareRow {
+        id: "P13",
+        work: "ClearAllocation, one account, 256 callers",
+        metric: Metric::PerSecond,
+        seed: "hot_clears",
+        network: HOT_CLEARS,
+        call: CompareCall::Clear,
+        callers: CALLERS,
+    },
+    CompareRow {
+        id: "P13",
+        work: "ClearAllocation, 100,000 accounts, 256 callers",
+        metric: Metric::PerSecond,
+        seed: "spread_clears",
+        network: SPREAD_CLEARS,
+        call: CompareCall::Clear,
+        callers: CALLERS,
+    },
 ];
 
 /// What `compare` was called with.
@@ -150,7 +182,7 @@ impl CompareArgs {
                 "--floor" => floor = value()?.parse().context("--floor: not a ratio")?,
                 row if ROWS.iter().any(|known| known.id == row) => rows.push(row.into()),
                 other => bail!(
-                    "{other:?} is none of --base, --head, --rounds, --floor, P1, P2, P4, P5, P6"
+                    "{other:?} is none of --base, --head, --rounds, --floor, P1, P2, P4, P5, P6, P13"
                 ),
             }
         }
@@ -316,10 +348,14 @@ impl CompareRun<'_> {
     /// A server of the build on the row's database; what writes has a copy of its own.
     async fn arm(&self, build: &Build, row: &CompareRow, index: usize) -> Result<Arm> {
         let template = format!("{}_{}", build.name, row.seed);
-        let (database, stored) = if row.call == CompareCall::Create {
+        let table = match row.call {
+            CompareCall::Create => Some("allocation"),
+            CompareCall::Clear => Some("(SELECT FROM allocation WHERE status = 'CLEARED') cleared"),
+            CompareCall::Get | CompareCall::FirstPage | CompareCall::LastPage => None,
+        };
+        let (database, stored) = if let Some(table) = table {
             let copy = format!("{}_{}_{index}", build.name, row.id.to_lowercase());
             self.cluster.copy(&template, &copy).await?;
-            let table = "allocation";
             let rows = self.cluster.count(&copy, table).await?;
             (copy, Some(GrowingTable { table, rows }))
         } else {
@@ -327,10 +363,14 @@ impl CompareRun<'_> {
         };
         let url = self.cluster.url(&database);
         let server = BenchServer::start(&build.programs, BenchServerKind::Earmark, &url).await?;
-        let tokens = Tokens::mint(&self.key, row.network)?;
+        let tokens = match row.call {
+            CompareCall::Clear => Tokens::mint_for_partner(&self.key, row.network)?,
+            _ => Tokens::mint(&self.key, row.network)?,
+        };
         let connections = tokens.count().max(CONNECTIONS).min(row.callers);
         let work: Arc<dyn LoadWork> = match row.call {
             CompareCall::Create => Arc::new(BenchCreate(tokens)),
+            CompareCall::Clear => Arc::new(BenchClear::new(tokens)),
             CompareCall::Get => Arc::new(BenchGet(tokens)),
             CompareCall::FirstPage => Arc::new(BenchList::first_page(tokens)),
             CompareCall::LastPage => {

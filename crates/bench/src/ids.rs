@@ -21,7 +21,10 @@ impl BenchNetwork {
     }
 }
 
-/// Enterprises count from 1; number 0 is the partner's.
+/// The number of the partner's enterprise.
+pub(crate) const PARTNER_ENTERPRISE: u32 = 0;
+
+/// The others count from 1.
 pub(crate) fn enterprise(number: u32) -> Uuid {
     id(0, number.into())
 }

@@ -42,6 +42,8 @@ struct Network {
     state: watch::Sender<State>,
     /// How often the server has waited for an answer.
     round_trips: AtomicU64,
+    /// The statements that the server has had prepared.
+    prepared: Mutex<Vec<String>>,
     /// How many COMMITs pass before the one that meets the fault.
     armed: Mutex<Option<(u32, CommitFault)>>,
     has_struck: watch::Sender<bool>,
@@ -72,6 +74,7 @@ impl Proxy {
             socket: folder.join(format!(".s.PGSQL.{port}")),
             state: watch::Sender::default(),
             round_trips: AtomicU64::new(0),
+            prepared: Mutex::default(),
             armed: Mutex::default(),
             has_struck: watch::Sender::default(),
         });
@@ -90,6 +93,11 @@ impl Proxy {
     /// How often the server has waited for an answer, of a prepared statement or of a simple one.
     pub(crate) fn round_trips(&self) -> u64 {
         self.network.round_trips.load(Ordering::SeqCst)
+    }
+
+    /// The statements that the server has had prepared since this was last asked.
+    pub(crate) fn take_prepared(&self) -> Vec<String> {
+        std::mem::take(&mut *self.network.prepared())
     }
 
     /// Closes every connection, on both sides.
@@ -150,6 +158,10 @@ impl Network {
         self.armed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn prepared(&self) -> MutexGuard<'_, Vec<String>> {
+        self.prepared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// The fault of a COMMIT that arrives now.
     fn strike(&self) -> Option<CommitFault> {
         let mut armed = self.armed();
@@ -193,6 +205,12 @@ async fn carry(client: TcpStream, network: &Network, strands: u32) {
             // Sync, and a simple query.
             if matches!(message[0], b'S' | b'Q') {
                 network.round_trips.fetch_add(1, Ordering::SeqCst);
+            }
+            // Parse: the statement's name, and its text.
+            if message[0] == b'P' {
+                let text = message[5..].split(|byte| *byte == 0).nth(1);
+                let text = String::from_utf8_lossy(text.unwrap_or_default());
+                network.prepared().push(text.into_owned());
             }
             if message[0] == b'Q'
                 && message[5..].starts_with(b"COMMIT\0")

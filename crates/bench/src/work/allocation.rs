@@ -1,13 +1,14 @@
 //! Calls of AllocationService.
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyhow::{Result, bail};
 use bytes::Bytes;
 use earmark::proto::allocation::v1::allocation_service_client::AllocationServiceClient;
 use earmark::proto::allocation::v1::{
-    AllocationType, CreateAllocationRequest, GetAllocationRequest, ListClientAllocationsRequest,
-    SubmitAllocationsRequest, SubmitItem,
+    AllocationType, ClearAllocationRequest, CreateAllocationRequest, GetAllocationRequest,
+    ListClientAllocationsRequest, SubmitAllocationsRequest, SubmitItem,
 };
 use earmark::proto::common::v1::Amount;
 use tonic::Request;
@@ -96,6 +97,47 @@ impl LoadWork for BenchGet {
         frame(&GetAllocationRequest {
             enterprise_id: text(ids::enterprise(enterprise)),
             allocation_id: text(ids::allocation(enterprise, record)),
+        })
+    }
+}
+
+/// `ClearAllocation` of the seeded records, each once: the enterprises in turns, the oldest records first.
+pub(crate) struct BenchClear {
+    tokens: Tokens,
+    /// How many were asked for.
+    asked: AtomicU32,
+}
+
+impl BenchClear {
+    /// With tokens of the partner.
+    pub(crate) fn new(tokens: Tokens) -> Self {
+        Self {
+            tokens,
+            asked: AtomicU32::new(0),
+        }
+    }
+}
+
+impl LoadWork for BenchClear {
+    fn path(&self) -> &'static str {
+        "/earmark.allocation.v1.AllocationService/ClearAllocation"
+    }
+
+    fn token(&self, connection: usize) -> &str {
+        self.tokens.of(connection)
+    }
+
+    fn request(&self, _: usize, _: &mut fastrand::Rng) -> Bytes {
+        let network = self.tokens.network;
+        let number = self.asked.fetch_add(1, Ordering::Relaxed);
+        // Behind the last one the record does not exist, and the call fails.
+        let record = number / network.enterprises;
+        let enterprise = network.first + number % network.enterprises;
+        frame(&ClearAllocationRequest {
+            enterprise_id: text(ids::enterprise(ids::PARTNER_ENTERPRISE)),
+            connection_id: text(ids::connection(enterprise)),
+            allocation_id: text(ids::allocation(enterprise, record)),
+            ..Default::default()
         })
     }
 }

@@ -40,6 +40,20 @@ impl Tokens {
         })
     }
 
+    /// One token, of the partner of this network.
+    pub(crate) fn mint_for_partner(key: &DevKey, network: BenchNetwork) -> Result<Self> {
+        let claims = DevClaims {
+            sub: "bench".into(),
+            scope: "settlement_network_read settlement_network_write".into(),
+            enterprises: vec![ids::enterprise(ids::PARTNER_ENTERPRISE)],
+            ..DevClaims::default()
+        };
+        Ok(Self {
+            network,
+            tokens: vec![key.mint(&claims, TOKEN_TTL)?],
+        })
+    }
+
     pub(crate) fn count(&self) -> usize {
         self.tokens.len()
     }
