@@ -47,12 +47,12 @@ const PAGES: BenchNetwork = BenchNetwork {
 
 /// What P13 clears: more than any build clears in nine rounds.
 const CLEARS: u32 = 900_000;
-/// In one account.
+/// All of them lie in one account.
 const HOT_CLEARS: BenchNetwork = BenchNetwork {
     records: CLEARS,
     ..HOT
 };
-/// Over 100,000 accounts.
+/// They lie in 100,000 accounts.
 const SPREAD_CLEARS: BenchNetwork = BenchNetwork {
     records: CLEARS / SPREAD.enterprises,
     ..SPREAD

@@ -11,7 +11,7 @@ use crate::support::earmark::Earmark;
 use crate::support::random::Random;
 
 const RECORDS: usize = 60;
-const SEARCHES: usize = 800;
+const SEARCHES: usize = 300;
 
 /// A value of a field as the reference sees it. Of one field all have one kind.
 #[derive(Clone, Debug, PartialEq, PartialOrd)]

@@ -137,6 +137,7 @@ fn every_setting_is_taken_from_flag_then_variable_then_table_then_top_then_defau
     let folder = Folder::new("");
     let settings = settings_of_serve();
     assert!(settings.len() > 30, "{}", settings.len());
+    let defaults = shown(&mut earmark(&["config"]));
     for (name, schema) in settings {
         let (values, beside) = accepted(&name, &schema, &folder);
         let [of_file, of_variable] = [&values[0], &values[1]];
@@ -148,7 +149,7 @@ fn every_setting_is_taken_from_flag_then_variable_then_table_then_top_then_defau
             let shown = shown(command.args(&beside));
             shown[&name].clone()
         };
-        let (_, origin) = &shown(&mut earmark(&["config"]))[&name];
+        let (_, origin) = &defaults[&name];
         assert!(
             ["default", "not set"].contains(&origin.as_str()) || origin.starts_with("required")
         );

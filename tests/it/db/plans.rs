@@ -18,7 +18,7 @@ use crate::support::earmark::{Authorized, Earmark, Setup};
 use crate::support::locks;
 
 /// How many rows the tables have in the end.
-const ROWS: i64 = 100_000;
+const ROWS: i64 = 40_000;
 const ROUNDS: i64 = 10;
 
 /// Fills a table up to a number of rows with copies of one of its rows, each with keys of its own.
