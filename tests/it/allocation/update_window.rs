@@ -225,9 +225,8 @@ async fn a_window_is_joined_with_other_filters_and_rounded_up() {
 #[tokio::test]
 async fn a_window_shows_what_expired_in_it() {
     let fixture = AllocationFixture::open(ConnectionMode::Confirmed).await;
-    let soon = fixture.in_millis(60).await;
-    let mut create = fixture.parties.allocation("BTC", "1", "soon");
-    create.expire_time = Some(soon);
+    let mut create = fixture.parties.allocation("BTC", "1", "later");
+    create.expire_time = Some(fixture.in_millis(60_000).await);
     let created = fixture.client.clone().create_allocation(create).await;
     let created = created.expect("created").into_inner().allocation;
     let from = created.expect("set").updated_at.expect("set");
@@ -236,14 +235,9 @@ async fn a_window_shows_what_expired_in_it() {
         updated_on_or_after: Some(from),
         ..Default::default()
     };
-    let waited = "SELECT pg_sleep(0.07)";
-    fixture
-        .earmark
-        .sql()
-        .await
-        .batch_execute(waited)
-        .await
-        .expect("waited");
+    let due = "UPDATE allocation SET expire_time = clock_timestamp()";
+    let sql = fixture.earmark.sql().await;
+    sql.batch_execute(due).await.expect("due");
     let listed = fixture.of_client(request).await;
     assert_eq!(listed.len(), 1);
     assert_eq!(listed[0].reason.as_deref(), Some("expired"));
