@@ -193,7 +193,7 @@ impl TokenVerifier {
         mut keys: Arc<JwksKeySet>,
     ) -> Result<(TokenClaims, u64)> {
         let header = decode_header(token).map_err(|_| {
-            invalid("it is not a JWT, or its `alg` is none that this server supports")
+            invalid("it is not a JWT, or its `alg` is not one that this server supports")
         })?;
         if header.crit.is_some() {
             return Err(invalid(

@@ -373,9 +373,10 @@ const REQUIRED: &str = "is required";
 const UUID_RULE: &str = "must be a UUID in hyphenated form";
 const ENUM_RULE: &str = "must be one of the enum's values";
 const UNIT_RULE: &str = "must be 1 to 32 letters, digits or `.`, `_`, `:`, `-`";
-const QUANTITY_RULE: &str = "must be a positive integer of base units, at most 28 digits";
-const SIGNED_QUANTITY_RULE: &str =
-    "must be a positive or negative integer of base units, at most 28 digits";
+const QUANTITY_RULE: &str =
+    "must be a positive integer of base units: 1 to 28 digits, without a point or leading zeros";
+const SIGNED_QUANTITY_RULE: &str = "must be a positive or negative integer of base units: 1 to 28 digits, without a point \
+                                    or leading zeros";
 const DECIMAL_RULE: &str = "must be a decimal of at most 16 digits before and 12 after the point";
 const TIME_RULE: &str = "must be a time from 0001-01-01T00:00:00Z to 9999-12-31T23:59:59.999999Z";
 
