@@ -12,9 +12,10 @@ pub(super) const LAST: usize = 900;
 pub(crate) struct ConfigFileArgs {
     /// A TOML file with settings, whose keys are the names of flags. Flags and environment variables come before it
     ///
-    /// A key at the top is for every command that has the flag; one in a table such as [serve] is for that command. A
-    /// key that no command has, or a value that the flag would refuse, is an error that names the line. A relative path
-    /// starts at the working directory, here and in the file.
+    /// A key at the top is for every command that has the flag; one in a table such as [serve] is for that command, and
+    /// one in [serve] also for `doctor`, which looks at what `serve` would use. A key that no command has, or a value
+    /// that the flag would refuse, is an error that names the line. A relative path starts at the working directory,
+    /// here and in the file.
     #[arg(
         long,
         env = "EARMARK_CONFIG",

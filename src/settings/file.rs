@@ -1,7 +1,7 @@
 //! The configuration file: TOML, whose keys are the names of flags.
 //!
 //! A key at the top is for every command that has the flag; one in a table that has a command's name is for that command,
-//! and replaces the one at the top. The whole file is checked, whichever command reads it.
+//! and replaces the one at the top. `doctor`, which looks at what `serve` would use, has the values of its table, too. The whole file is checked, whichever command reads it.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -16,6 +16,9 @@ use toml::de::{DeTable, DeValue};
 use crate::settings::setting::{CONFIG, CommandSettings, Setting, ValueForm};
 use crate::types::nearest::nearest;
 
+/// The command that looks at what another one would use, and that other one.
+const EXAMINER: &str = "doctor";
+const EXAMINED: &str = "serve";
 /// The commands that only builds for development have.
 const DEVELOPMENT_COMMANDS: [&str; 2] = ["dev", "token"];
 /// How many characters of a value an error shows.
@@ -104,7 +107,10 @@ impl ConfigFile {
 
     /// The value that the file has for a setting of a command.
     pub(super) fn value(&self, command: &str, name: &str) -> Option<&FileValue> {
-        let own = self.tables.get(command).and_then(|table| table.get(name));
+        let examined = (command == EXAMINER).then_some(EXAMINED);
+        let tables = [Some(command), examined].into_iter().flatten();
+        let mut tables = tables.filter_map(|table| self.tables.get(table));
+        let own = tables.find_map(|table| table.get(name));
         own.or_else(|| self.top.get(name))
     }
 }

@@ -29,7 +29,7 @@ pub(crate) fn schema(command: &Command) -> Value {
         "$schema": "http://json-schema.org/draft-07/schema#",
         "title": "The configuration file of Earmark",
         "description": "A key at the top is for every command that has the flag of this name. A key in a table that has a \
-            command's name is for that command, and replaces the one at the top.",
+            command's name is for that command, and replaces the one at the top. One in [serve] is for doctor, too.",
         "type": "object",
         "properties": properties,
         "additionalProperties": false,

@@ -11,7 +11,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use tokio::process::{Child, Command};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use crate::attack::{Attack, AttackTarget};
 use crate::attacks;
@@ -124,6 +124,12 @@ pub(crate) async fn all_at_once(args: &AllAtOnceArgs) -> Result<bool> {
     print_held(rows?)
 }
 
+/// How often `short` makes an attack that did not hold. The machine may do other things, and a build without optimisation
+/// then misses a health check. What has no guard does not hold at any try, as `unguarded` shows.
+const TRIES_SHORT: usize = 3;
+/// The pause before the next try.
+const PAUSE_SHORT: Duration = Duration::from_secs(2);
+
 /// `short`: whether the server answered under all attacks. All of them are on one server.
 pub(crate) async fn short(args: &RunArgs) -> Result<bool> {
     let attacks = attacks::select(&args.names)?;
@@ -216,19 +222,34 @@ impl<'s> AttackRun<'s> {
         let victim = self.victim(&server, DEADLINE_SHORT).await?;
         let mut all = Vec::new();
         for attack in attacks {
-            let logged = server.logged()?;
-            let attacked = self.attack(&[*attack], &url, &server, &victim).await?;
-            all.push(AttackFigures {
-                name: attack.name().into(),
-                quiet: victim.run(Duration::from_millis(200)).await,
-                attacked,
-                duration: self.duration,
-                rss_peak_mib: memory.peak_mib(),
-                rss_max_mib: RSS_MAX_MIB,
-                logged: server.logged()? - logged,
-                judges_log: !attack.has_token(),
-                ended: server.ended()?,
-            });
+            let mut tries = 0;
+            let figures = loop {
+                let logged = server.logged()?;
+                let attacked = self.attack(&[*attack], &url, &server, &victim).await?;
+                let figures = AttackFigures {
+                    name: attack.name().into(),
+                    quiet: victim.run(Duration::from_millis(200)).await,
+                    attacked,
+                    duration: self.duration,
+                    rss_peak_mib: memory.peak_mib(),
+                    rss_max_mib: RSS_MAX_MIB,
+                    logged: server.logged()? - logged,
+                    judges_log: !attack.has_token(),
+                    ended: server.ended()?,
+                };
+                tries += 1;
+                let breaches = figures.breaches(false);
+                if breaches.is_empty() || tries == TRIES_SHORT {
+                    break figures;
+                }
+                say(&format!(
+                    "{}: {}; again",
+                    attack.name(),
+                    breaches.join(", ")
+                ));
+                sleep(PAUSE_SHORT).await;
+            };
+            all.push(figures);
         }
         server.end().await?;
         self.stage.close("short").await?;

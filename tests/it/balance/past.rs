@@ -38,7 +38,7 @@ async fn a_past_balance_is_answered_the_same_for_ever() {
         }
     }
     let mut remembered: Vec<(GetBalanceRequest, GetBalanceResponse)> = Vec::new();
-    for _ in 0..120 {
+    for _ in 0..160 {
         world.step(&mut random).await;
         for _ in 0..2 {
             let (enterprise, connection) = &views[random.number(0..views.len())];
@@ -51,10 +51,7 @@ async fn a_past_balance_is_answered_the_same_for_ever() {
     }
     let answers = remembered.iter().map(|(_, answer)| answer);
     let with_reservations = answers.filter(|answer| answer.reservation_count > 0);
-    assert!(
-        with_reservations.count() > 15,
-        "seed {SEED:#x} moves enough"
-    );
+    assert!(with_reservations.count() > 8, "seed {SEED:#x} moves enough");
     for (request, answer) in &remembered {
         let then = at(request, Moment::AsOf(answer.as_of.expect("set")));
         assert_eq!(

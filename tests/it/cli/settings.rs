@@ -57,6 +57,19 @@ pub(super) fn shown(command: &mut Command) -> BTreeMap<String, (String, String)>
     shown
 }
 
+#[test]
+fn doctor_looks_at_what_the_table_of_serve_has() {
+    let folder = Folder::new(
+        "[serve]\ntls-cert = \"not-there.pem\"\ntls-key = \"not-there.key\"\n[doctor]\nformat = \"json\"\n",
+    );
+    let nobody = "postgres://somebody@127.0.0.1:1/nothing?sslmode=disable";
+    let output = run(&mut folder.earmark(&["doctor", "--database-url", nobody]));
+    let printed = text(&output.stdout);
+    let value: Value = serde_json::from_str(&printed).expect("JSON");
+    assert!(value.is_object());
+    assert!(printed.contains("not-there.pem"), "{printed}");
+}
+
 fn refusal(output: &Output) -> String {
     assert_eq!(output.status.code(), Some(2), "{output:?}");
     text(&output.stderr)
