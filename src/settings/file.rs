@@ -1,7 +1,8 @@
 //! The configuration file: TOML, whose keys are the names of flags.
 //!
 //! A key at the top is for every command that has the flag; one in a table that has a command's name is for that command,
-//! and replaces the one at the top. `doctor`, which looks at what `serve` would use, has the values of its table, too. The whole file is checked, whichever command reads it.
+//! and replaces the one at the top. `doctor`, which looks at what `serve` would use, also takes the values in the table of
+//! `serve`, behind those in its own. The whole file is checked, whichever command reads it.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -16,8 +17,9 @@ use toml::de::{DeTable, DeValue};
 use crate::settings::setting::{CONFIG, CommandSettings, Setting, ValueForm};
 use crate::types::nearest::nearest;
 
-/// The command that looks at what another one would use, and that other one.
+/// The command that looks at what [`EXAMINED`] would use.
 const EXAMINER: &str = "doctor";
+/// The command whose settings [`EXAMINER`] looks at.
 const EXAMINED: &str = "serve";
 /// The commands that only builds for development have.
 const DEVELOPMENT_COMMANDS: [&str; 2] = ["dev", "token"];

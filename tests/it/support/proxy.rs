@@ -42,8 +42,10 @@ struct Network {
     state: watch::Sender<State>,
     /// How often the server has waited for an answer.
     round_trips: AtomicU64,
-    /// The statements that the server has had prepared.
-    prepared: Mutex<Vec<String>>,
+    /// How many connections the server has made.
+    connections: AtomicU64,
+    /// The statements that the server has had prepared, each with the number of its connection.
+    prepared: Mutex<Vec<(u64, String)>>,
     /// How many COMMITs pass before the one that meets the fault.
     armed: Mutex<Option<(u32, CommitFault)>>,
     has_struck: watch::Sender<bool>,
@@ -74,6 +76,7 @@ impl Proxy {
             socket: folder.join(format!(".s.PGSQL.{port}")),
             state: watch::Sender::default(),
             round_trips: AtomicU64::new(0),
+            connections: AtomicU64::new(0),
             prepared: Mutex::default(),
             armed: Mutex::default(),
             has_struck: watch::Sender::default(),
@@ -95,9 +98,9 @@ impl Proxy {
         self.network.round_trips.load(Ordering::SeqCst)
     }
 
-    /// The statements that the server has had prepared since this was last asked.
-    pub(crate) fn take_prepared(&self) -> Vec<String> {
-        std::mem::take(&mut *self.network.prepared())
+    /// The statements that the server has had prepared, each with the number of its connection.
+    pub(crate) fn prepared(&self) -> Vec<(u64, String)> {
+        self.network.prepared().clone()
     }
 
     /// Closes every connection, on both sides.
@@ -158,7 +161,7 @@ impl Network {
         self.armed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn prepared(&self) -> MutexGuard<'_, Vec<String>> {
+    fn prepared(&self) -> MutexGuard<'_, Vec<(u64, String)>> {
         self.prepared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -195,6 +198,7 @@ async fn carry(client: TcpStream, network: &Network, strands: u32) {
     let Ok(database) = UnixStream::connect(&network.socket).await else {
         return;
     };
+    let connection = network.connections.fetch_add(1, Ordering::SeqCst);
     let (mut from_client, mut to_client) = client.into_split();
     let (mut from_database, mut to_database) = database.into_split();
     let there = async {
@@ -210,7 +214,7 @@ async fn carry(client: TcpStream, network: &Network, strands: u32) {
             if message[0] == b'P' {
                 let text = message[5..].split(|byte| *byte == 0).nth(1);
                 let text = String::from_utf8_lossy(text.unwrap_or_default());
-                network.prepared().push(text.into_owned());
+                network.prepared().push((connection, text.into_owned()));
             }
             if message[0] == b'Q'
                 && message[5..].starts_with(b"COMMIT\0")
