@@ -32,9 +32,9 @@ pub(crate) struct ReservationFilter<'a> {
 
 /// The first expired reservation of a connection `c`. IS TRUE keeps the planner from the index of a connection's open
 /// reservations, of which there may be many that have not expired.
-const FIRST_OF_CONNECTION: &str = "SELECT FROM allocation a
+const FIRST_OF_CONNECTION: &str = "SELECT FROM open_allocation a
     WHERE a.owner_id = c.client_enterprise_id AND (a.connection_id = c.id) IS TRUE
-        AND a.status = 'RESERVED' AND a.expire_time <= coalesce(:clock, statement_timestamp())
+        AND a.expire_time <= coalesce(:clock, statement_timestamp())
     ORDER BY a.expire_time LIMIT 1";
 
 /// The enterprise itself, if a reservation of its client had expired at this clock; without one, now.
@@ -45,9 +45,8 @@ pub(crate) async fn owners_of_client(
 ) -> QueryResult<Vec<OwnerId>> {
     static TEXT: LazyLock<SqlText> = LazyLock::new(|| {
         SqlText::new(
-            "SELECT owner_id FROM allocation
-            WHERE owner_id = :enterprise AND status = 'RESERVED'
-                AND expire_time <= coalesce(:clock, statement_timestamp())
+            "SELECT owner_id FROM open_allocation
+            WHERE owner_id = :enterprise AND expire_time <= coalesce(:clock, statement_timestamp())
             ORDER BY expire_time LIMIT 1",
         )
     });
@@ -117,7 +116,7 @@ pub(crate) async fn oldest_owners(
     limit: i64,
 ) -> QueryResult<(Vec<OwnerId>, Vec<OwnerId>)> {
     static ENTERPRISES: LazyLock<SqlText> =
-        LazyLock::new(|| SqlText::new(&oldest_text("allocation", "RESERVED")));
+        LazyLock::new(|| SqlText::new(&oldest_text("open_allocation", "RESERVED")));
     static BUCKETS: LazyLock<SqlText> =
         LazyLock::new(|| SqlText::new(&oldest_text("bucket_action", "CREATED")));
     try_join!(

@@ -33,17 +33,17 @@ async fn of_allocations(db: &mut AsyncPgConnection) -> QueryResult<ReservationSa
     static TEXT: LazyLock<SqlText> = LazyLock::new(|| {
         SqlText::new(&format!(
             "SELECT (SELECT count(*) FROM (
-                    SELECT FROM allocation WHERE status = 'RESERVED' AND type = 'ALLOCATION'
+                    SELECT FROM open_allocation WHERE type = 'ALLOCATION'
                     ORDER BY owner_id, currency LIMIT :counted_max) held_in_custody)
                 + (SELECT count(*) FROM (
-                    SELECT FROM allocation WHERE status = 'RESERVED' AND type = 'DEALLOCATION'
+                    SELECT FROM open_allocation WHERE type = 'DEALLOCATION'
                     ORDER BY owner_id, connection_id, currency LIMIT :counted_max) held_on_connections),
                 {}, {}",
             estimate(&[
-                "allocation_open_in_custody",
-                "allocation_open_on_connection"
+                "open_allocation_in_custody",
+                "open_allocation_on_connection"
             ]),
-            overdue("allocation", "RESERVED")
+            overdue("open_allocation", "RESERVED")
         ))
     });
     counted(db, &TEXT).await

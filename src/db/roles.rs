@@ -38,13 +38,15 @@ impl TableUse {
     }
 }
 
-/// Every table of the schema, and what a server does with it. The schema has no sequences and views, which would need
-/// privileges of their own; its functions are those of a trigger, and use the tables as their caller may.
+/// Every table and view of the schema, and what a server does with it. Partitions are used through their tables, and need no
+/// privileges of their own. The schema has no sequences; its functions use the tables as their caller may.
 pub const TABLES: &[(&str, TableUse)] = &[
     ("__diesel_schema_migrations", TableUse::Read),
     ("account", TableUse::Change),
     ("adjustment", TableUse::Append),
+    // A view. Servers of the version before write through it.
     ("allocation", TableUse::Change),
+    ("allocation_key", TableUse::Append),
     ("bucket", TableUse::Change),
     ("bucket_action", TableUse::Change),
     ("bucket_key", TableUse::Append),
@@ -54,9 +56,11 @@ pub const TABLES: &[(&str, TableUse)] = &[
     ("catalogue_allocation", TableUse::Remove),
     ("catalogue_company", TableUse::Change),
     ("client", TableUse::Change),
+    ("closed_allocation", TableUse::Append),
     ("connection", TableUse::Change),
     ("enterprise", TableUse::Change),
     ("entry", TableUse::Append),
+    ("open_allocation", TableUse::Remove),
     // Its rows are locked, and never updated.
     ("owner", TableUse::Change),
     ("partner", TableUse::Change),

@@ -137,24 +137,30 @@ type FoundRowSql = (
     SqlTypeOf<AsSelect<Option<Row>, Pg>>,
 );
 
+/// The record of `k` that this owner has, by the primary key, as the ledger's lookups.
+fn record(owner: &str) -> String {
+    format!(
+        r#"
+            SELECT * FROM "allocation" a WHERE a."owner_id" = {owner} AND a."id" >= k.id AND a."id" <= k.id
+            ORDER BY a."id" LIMIT 1
+        "#
+    )
+}
+
 fn text(side: &AllocationSide) -> String {
     let columns = select_list::<Row>();
     let records = match side {
         AllocationSide::Client => {
-            // By the primary key, as the ledger's lookups.
-            r#"LEFT JOIN LATERAL (
-            SELECT * FROM "allocation" a WHERE a."owner_id" = k.enterprise_id AND a."id" >= k.id AND a."id" <= k.id
-            ORDER BY a."id" LIMIT 1
-        ) "allocation" ON true"#
+            let record = record("k.enterprise_id");
+            format!(r#"LEFT JOIN LATERAL ({record}) "allocation" ON true"#)
         }
-        // By the record's own id, through the index that is for nothing else: a partner may have more connections than
-        // could be looked through. LIMIT keeps any plan to that order.
+        // The id does not say whose it is: the partner's clients are looked through, each by its key.
         AllocationSide::Partner => {
-            r#"CROSS JOIN LATERAL (
-            SELECT * FROM "allocation" a WHERE uuid_send(a."id") = uuid_send(k.id) LIMIT 1
-        ) "allocation"
-        JOIN "connection" c ON c."id" = "allocation"."connection_id"
-            AND c."partner_enterprise_id" = k.enterprise_id"#
+            let record = record(r#"c."client_enterprise_id""#);
+            format!(
+                r#"JOIN "connection" c ON c."partner_enterprise_id" = k.enterprise_id
+        CROSS JOIN LATERAL ({record}) "allocation" WHERE "allocation"."connection_id" = c."id""#
+            )
         }
     };
     format!(

@@ -20,7 +20,7 @@ use uuid::Uuid;
 use super::rows::Row;
 use crate::allocation::model::{AllocationSide, AllocationSortField, AllocationSortKey, List};
 use crate::db::statement::{SqlTexts, SqlValue, Statement, any_condition, select_list};
-use crate::ledger::oes::model::Status;
+use crate::ledger::oes::model::{Direction, Status};
 use crate::limits::PAGE_SIZE_MAX;
 use crate::types::ids::ordered_id;
 use crate::types::time::Time;
@@ -123,12 +123,22 @@ impl AllocationListShape {
         )
     }
 
+    /// Where the records are: if only open ones are asked for, in a table that has nothing else.
+    fn table(&self) -> &'static str {
+        if self.only_reserved {
+            r#""open_allocation""#
+        } else {
+            r#""allocation""#
+        }
+    }
+
     fn of_client(&self) -> String {
         format!(
-            r#""allocation" WHERE "allocation"."owner_id" = :enterprise{sides}{filters}
+            r#"{table} "allocation" WHERE "allocation"."owner_id" = :enterprise{sides}{filters}
             {order} LIMIT :limit OFFSET :offset"#,
+            table = self.table(),
             sides = self.sides_of_allocation(),
-            filters = self.filters(),
+            filters = self.filters_of(":enterprise"),
             order = self.order(),
         )
     }
@@ -193,27 +203,35 @@ impl AllocationListShape {
     fn of_partner(&self) -> String {
         format!(
             r#""connection" CROSS JOIN LATERAL (
-                SELECT * FROM "allocation"
+                SELECT * FROM {table} "allocation"
                 WHERE "allocation"."owner_id" = "connection"."client_enterprise_id"
                   AND "allocation"."connection_id" = "connection"."id"{filters}
                 {order} LIMIT :limit_of_each
             ) "allocation"
             WHERE "connection"."partner_enterprise_id" = :enterprise{sides}
             {order} LIMIT :limit OFFSET :offset"#,
+            table = self.table(),
             sides = self.sides_of_connection(),
-            filters = self.filters(),
+            filters = self.filters_of(r#""connection"."client_enterprise_id""#),
             order = self.order(),
         )
     }
 
+    /// What the records of this owner must fit, whose ids are found by its idempotency keys.
+    fn filters_of(&self, owner: &str) -> String {
+        let keys = if self.has_client_external_ids {
+            format!(
+                r#" AND "allocation"."id" = ANY(ARRAY(
+                    SELECT k."id" FROM "allocation_key" k WHERE k."owner_id" = {owner} AND k."key" = ANY(:client_keys)))"#
+            )
+        } else {
+            String::new()
+        };
+        self.filters() + &keys
+    }
+
     /// What the records themselves must fit.
     fn filters(&self) -> String {
-        // Once more as a literal, as the index of what is open has it.
-        let reserved = if self.only_reserved {
-            r#" AND "allocation"."status" = 'RESERVED'"#
-        } else {
-            ""
-        };
         let ids = any_condition(self.has_ids, r#""allocation"."id""#, "ids");
         let client_external_ids = any_condition(
             self.has_client_external_ids,
@@ -229,7 +247,7 @@ impl AllocationListShape {
             r#" AND "allocation"."id" BETWEEN :first_id AND :last_id
               AND (:every_type OR "allocation"."type" = ANY(:types))
               AND (:every_status OR "allocation"."status" = ANY(:statuses))
-              AND (:every_currency OR "allocation"."currency" = ANY(:currencies)){reserved}{ids}
+              AND (:every_currency OR "allocation"."currency" = ANY(:currencies)){ids}
               {client_external_ids}{partner_external_ids}{after}"#,
             after = self.after(),
         )
@@ -313,6 +331,7 @@ pub(super) fn statement(list: &List) -> Statement<SqlTypeOf<AsSelect<Row, Pg>>> 
         .bind_if_named("clients", uuids(&list.clients, |id| id.0))
         .bind_if_named("partners", uuids(&list.partners, |id| id.0))
         .bind_if_named("client_external_ids", list.client_external_ids.clone())
+        .bind_if_named("client_keys", client_keys(&list.client_external_ids))
         .bind_if_named("partner_external_ids", list.partner_external_ids.clone())
         .bind_if_named("updated_from", list.updated_from.unwrap_or(Time::MIN))
         .bind_if_named("updated_to", list.updated_to.unwrap_or(Time::MAX));
@@ -324,6 +343,14 @@ pub(super) fn statement(list: &List) -> Statement<SqlTypeOf<AsSelect<Row, Pg>>> 
         statement = statement.bind("after_key", key).bind("after_id", id);
     }
     statement
+}
+
+/// The keys of records in either direction.
+fn client_keys(external_ids: &[String]) -> Vec<Uuid> {
+    let keys = external_ids.iter().flat_map(|id| {
+        [Direction::Allocation, Direction::Deallocation].map(|direction| direction.stored_key(id))
+    });
+    keys.collect()
 }
 
 fn uuids<T>(ids: &[T], uuid: impl Fn(&T) -> Uuid) -> Vec<Uuid> {

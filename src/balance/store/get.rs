@@ -299,8 +299,8 @@ const TEXT: &str = "\
           AND e.version = p.version LIMIT 1\
     ) b ON true \
     LEFT JOIN LATERAL (\
-        SELECT true AS has_expired FROM allocation x \
-        WHERE x.owner_id = o.owner_id AND x.status = 'RESERVED' \
+        SELECT true AS has_expired FROM open_allocation x \
+        WHERE x.owner_id = o.owner_id \
           AND x.expire_time <= coalesce(k.clock, statement_timestamp()) \
         ORDER BY x.expire_time LIMIT 1\
     ) d ON true";

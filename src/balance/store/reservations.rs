@@ -104,22 +104,22 @@ fn text(kind: &HoldingAccount) -> String {
 /// tell. The LATERALs keep any plan to this order, and to the keys.
 const TEXT: &str = "\
     WITH RECURSIVE batch(number) AS (\
-        (SELECT {opened} >> 8 FROM allocation a \
-         WHERE a.owner_id = :owner AND a.currency = :unit AND a.status = 'RESERVED' AND {of_account} \
+        (SELECT {opened} >> 8 FROM open_allocation a \
+         WHERE a.owner_id = :owner AND a.currency = :unit AND {of_account} \
            AND ({opened} >> 8) >= (:after >> 8) \
          ORDER BY {opened} >> 8 LIMIT 1) \
         UNION ALL \
         SELECT n.number FROM batch b CROSS JOIN LATERAL (\
-            SELECT {opened} >> 8 AS number FROM allocation a \
-            WHERE a.owner_id = :owner AND a.currency = :unit AND a.status = 'RESERVED' AND {of_account} \
+            SELECT {opened} >> 8 AS number FROM open_allocation a \
+            WHERE a.owner_id = :owner AND a.currency = :unit AND {of_account} \
               AND ({opened} >> 8) > b.number \
             ORDER BY {opened} >> 8 LIMIT 1\
         ) n WHERE b.number < (:version >> 8)\
     ) \
     SELECT o.id, o.quantity, o.created_at, o.expire_time, o.opened FROM (\
         (SELECT r.* FROM batch b CROSS JOIN LATERAL (\
-             SELECT a.id, a.quantity, a.created_at, a.expire_time, {opened} AS opened FROM allocation a \
-             WHERE a.owner_id = :owner AND a.currency = :unit AND a.status = 'RESERVED' AND {of_account} \
+             SELECT a.id, a.quantity, a.created_at, a.expire_time, {opened} AS opened FROM open_allocation a \
+             WHERE a.owner_id = :owner AND a.currency = :unit AND {of_account} \
                AND ({opened} >> 8) = b.number AND {opened} > :after AND {opened} <= :version \
              ORDER BY {opened}\
          ) r LIMIT :limit) \
@@ -137,7 +137,7 @@ const TEXT: &str = "\
                AND e.held_delta < 0 AND e.cause_id < :next_id OFFSET 0\
          ) e \
          CROSS JOIN LATERAL (\
-             SELECT * FROM allocation a WHERE a.owner_id = :owner AND a.id = e.cause_id LIMIT 1\
+             SELECT * FROM closed_allocation a WHERE a.owner_id = :owner AND a.id = e.cause_id LIMIT 1\
          ) a \
          WHERE {opened} > :after AND {opened} <= :version)\
     ) o ORDER BY o.opened LIMIT :limit";

@@ -16,7 +16,7 @@ pub(crate) struct DueFacts {
 }
 
 pub(crate) async fn of_allocations(look: &Look<'_>) -> Result<DueFacts, InspectError> {
-    due(look, "allocation", "RESERVED").await
+    due(look, "open_allocation", "RESERVED").await
 }
 
 pub(crate) async fn of_buckets(look: &Look<'_>) -> Result<DueFacts, InspectError> {

@@ -66,7 +66,15 @@ pub(crate) async fn invalid_indexes(look: &Look<'_>) -> Result<Vec<InvalidIndex>
 }
 
 /// The tables for which a migration sets how many rows ANALYZE samples.
-const SAMPLED_TABLES: [&str; 4] = ["account", "allocation", "bucket_action", "entry"];
+const SAMPLED_TABLES: [&str; 7] = [
+    "account",
+    "allocation_key",
+    "bucket_action",
+    "closed_allocation",
+    "closed_allocation_default",
+    "entry",
+    "open_allocation",
+];
 /// The statistics target that it sets for each column of theirs, and for the expressions of their indexes.
 pub(crate) const STATISTICS_TARGET: i32 = 20;
 

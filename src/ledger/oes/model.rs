@@ -1,5 +1,8 @@
 //! Allocations and deallocations as they are stored.
 
+use sha2::{Digest, Sha256};
+use uuid::Uuid;
+
 use crate::error::{KeyHolder, StoredValue};
 use crate::ledger::account::Cause;
 use crate::ledger::store_error::StoreError;
@@ -66,6 +69,21 @@ impl Direction {
             Self::Allocation => connection.into(),
             Self::Deallocation => AccountId::OWN,
         }
+    }
+}
+
+impl Direction {
+    /// The idempotency key as `allocation_key` has it: the beginning of a hash of the direction and the external id. The
+    /// database has the same as a function.
+    pub fn stored_key(self, client_external_id: &str) -> Uuid {
+        let hash = Sha256::new()
+            .chain_update(self.as_str())
+            .chain_update(" ")
+            .chain_update(client_external_id)
+            .finalize();
+        let mut key = [0; 16];
+        key.copy_from_slice(&hash[..16]);
+        Uuid::from_bytes(key)
     }
 }
 

@@ -14,8 +14,8 @@ use crate::ledger::oes::model::OesRecords;
 use crate::ledger::oes::model::{Allocation, Connection, Direction};
 use crate::ledger::oes::records::{AllocationChanges, PartnerFacts};
 use crate::ledger::store_error::{PgResult, StoreError};
-use crate::ledger::table::description::{Described, Stored, columns, read_first, select_list};
-use crate::ledger::table::statements::{Insert, Lookup, Update, UpdateShape};
+use crate::ledger::table::description::{Described, Stored, columns, select_list};
+use crate::ledger::table::statements::{Insert, Lookup, Move, MoveShape};
 use crate::ledger::table::values::read_balance_if_joined;
 use crate::trace;
 use crate::types::ids::{AccountId, AllocationId, ConnectionId, EnterpriseId, OwnerId};
@@ -31,11 +31,50 @@ pub struct AllocationByKey {
     pub client_external_id: String,
 }
 
-columns!(AllocationByKey {
+impl AllocationByKey {
+    /// The key as `allocation_key` has it, of which the database has the same function.
+    fn stored(&self) -> KeyOfAllocation {
+        KeyOfAllocation {
+            owner: self.owner,
+            key: self.direction.stored_key(&self.client_external_id),
+        }
+    }
+}
+
+/// Finds a row of `allocation_key`.
+struct KeyOfAllocation {
+    owner: OwnerId,
+    key: Uuid,
+}
+
+columns!(KeyOfAllocation {
     owner: ["owner_id"];
-    direction: ["type"];
-    client_external_id: ["client_external_id"];
+    key: ["key"];
 });
+
+/// A row of `allocation_key`.
+struct StoredKey {
+    key: KeyOfAllocation,
+    id: AllocationId,
+}
+
+columns!(StoredKey {
+    key: { nested };
+    id: ["id"];
+});
+
+impl StoredKey {
+    fn of(allocation: &Allocation) -> Self {
+        let terms = &allocation.record.terms;
+        Self {
+            key: KeyOfAllocation {
+                owner: allocation.owner,
+                key: terms.direction.stored_key(&terms.client_external_id),
+            },
+            id: allocation.record.id,
+        }
+    }
+}
 
 /// Finds an allocation by its id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -82,19 +121,24 @@ pub struct AllocationReads {
 pub struct AllocationRows {
     partners: Vec<Row>,
     connections: Vec<Row>,
-    keys: Vec<Row>,
-    ids: Vec<Row>,
+    /// Open records that are named by id.
+    open: Vec<Row>,
+    /// Other records that are named by id, and those that have a key.
+    others: Vec<Row>,
 }
 
 /// The prepared statements of the kind.
 pub struct AllocationStatements {
     partners: Statement,
     connections: Lookup<ConnectionKey>,
-    keys: Lookup<AllocationByKey>,
-    ids: Lookup<AllocationById>,
+    keys: Lookup<KeyOfAllocation>,
+    open: Lookup<AllocationById>,
+    all: Lookup<AllocationById>,
     due: Statement,
-    created: Insert<Allocation>,
-    closed: Update<Allocation>,
+    created_keys: Insert<StoredKey>,
+    created_open: Insert<Allocation>,
+    created_closed: Insert<Allocation>,
+    closed: Move<Allocation>,
 }
 
 const PARTNERS: &str = "\
@@ -108,13 +152,13 @@ const PARTNER_LICENSED: &str =
 /// The kind's part of the clock statement, see [`crate::ledger::kind::Kind::DUE_OWNERS`].
 pub(super) const DUE_OWNERS: &str = "\
     SELECT o.owner_id FROM {owners} o(owner_id) CROSS JOIN LATERAL (\
-        SELECT FROM allocation a WHERE a.owner_id = o.owner_id AND a.status = 'RESERVED' \
+        SELECT FROM open_allocation a WHERE a.owner_id = o.owner_id \
         AND a.expire_time IS NOT NULL AND a.expire_time <= clock.now ORDER BY a.expire_time, a.id LIMIT 1) due";
 
 /// The oldest reservations of each owner that were due at a time.
 const DUE: &str = "\
     SELECT {allocation}, {accounts} FROM unnest($1::uuid[]) o(owner_id) CROSS JOIN LATERAL (\
-        SELECT * FROM allocation d WHERE d.owner_id = o.owner_id AND d.status = 'RESERVED' \
+        SELECT * FROM open_allocation d WHERE d.owner_id = o.owner_id \
         AND d.expire_time IS NOT NULL AND d.expire_time <= $2 ORDER BY d.expire_time, d.id LIMIT $3\
     ) t {join_accounts} ORDER BY t.expire_time, t.id";
 
@@ -129,8 +173,9 @@ const JOIN_ACCOUNTS: &str = "\
         AND net.account_id = t.connection_id";
 
 /// Only an open reservation can be closed.
-const CLOSED: UpdateShape = UpdateShape {
-    table: "allocation",
+const CLOSED: MoveShape = MoveShape {
+    from: "open_allocation",
+    to: "closed_allocation",
     keys: &["owner_id", "id"],
     set: &[
         "status",
@@ -141,9 +186,6 @@ const CLOSED: UpdateShape = UpdateShape {
         "closed_custody_version",
         "closed_connection_version",
     ],
-    compared: &[],
-    condition: "t.status = 'RESERVED'",
-    has_other_indexes: true,
 };
 
 impl AllocationStatements {
@@ -160,17 +202,14 @@ impl AllocationStatements {
         Ok(Self {
             partners: client.prepare(PARTNERS).await?,
             connections: Lookup::prepare_select(client, &connection, "connection", "").await?,
-            keys: Lookup::prepare::<Allocation>(client, "allocation").await?,
-            ids: Lookup::prepare_select(
-                client,
-                &format!("{allocation}, {ACCOUNTS}"),
-                "allocation",
-                JOIN_ACCOUNTS,
-            )
-            .await?,
+            keys: Lookup::prepare::<StoredKey>(client, "allocation_key").await?,
+            open: by_id(client, "open_allocation").await?,
+            all: by_id(client, "allocation").await?,
             due: client.prepare(&due).await?,
-            created: Insert::prepare(client, "allocation").await?,
-            closed: Update::prepare(client, CLOSED).await?,
+            created_keys: Insert::prepare(client, "allocation_key").await?,
+            created_open: Insert::prepare(client, "open_allocation").await?,
+            created_closed: Insert::prepare(client, "closed_allocation").await?,
+            closed: Move::prepare(client, CLOSED).await?,
         })
     }
 
@@ -179,19 +218,51 @@ impl AllocationStatements {
         client: &Client,
         read_set: &AllocationReads,
     ) -> PgResult<AllocationRows> {
-        let (partners, connections, keys, ids) = try_join!(
+        let (partners, connections, (open, others)) = try_join!(
             biased;
             self.read_partners(client, &read_set.partners),
             self.connections.query(client, &read_set.connections),
-            self.keys.query(client, &read_set.keys),
-            self.ids.query(client, &read_set.ids),
+            self.read_records(client, read_set),
         )?;
         Ok(AllocationRows {
             partners,
             connections,
-            keys,
-            ids,
+            open,
+            others,
         })
+    }
+
+    /// Most commands name a key that nobody has used, or a record that is open. Only for others all records are searched.
+    async fn read_records(
+        &self,
+        client: &Client,
+        read_set: &AllocationReads,
+    ) -> PgResult<(Vec<Row>, Vec<Row>)> {
+        let keys: Vec<KeyOfAllocation> =
+            read_set.keys.iter().map(AllocationByKey::stored).collect();
+        let (keys, open) = try_join!(
+            biased;
+            self.keys.query(client, &keys),
+            self.open.query(client, &read_set.ids),
+        )?;
+        // Both begin with the owner; the id is the last column of a key, and the second one of a record.
+        let record = |row: &Row, id: usize| {
+            Ok::<_, tokio_postgres::Error>(AllocationById {
+                owner: OwnerId(row.try_get(0)?),
+                id: AllocationId(row.try_get(id)?),
+            })
+        };
+        let mut found = HashSet::with_capacity(open.len());
+        for row in &open {
+            found.insert(record(row, 1)?);
+        }
+        let mut others: HashSet<AllocationById> =
+            read_set.ids.difference(&found).copied().collect();
+        for row in &keys {
+            others.insert(record(row, 2)?);
+        }
+        let others = self.all.query(client, &others).await?;
+        Ok((open, others))
     }
 
     async fn read_partners(
@@ -226,13 +297,28 @@ impl AllocationStatements {
         client: &Client,
         changes: &AllocationChanges<'_>,
     ) -> Result<(), StoreError> {
+        let keys: Vec<StoredKey> = changes.created.iter().copied().map(StoredKey::of).collect();
+        let keys: Vec<&StoredKey> = keys.iter().collect();
+        let (open, closed): (Vec<&Allocation>, Vec<&Allocation>) = changes
+            .created
+            .iter()
+            .copied()
+            .partition(|allocation| allocation.closed.is_none());
         try_join!(
             biased;
-            self.created.execute(client, &changes.created),
+            self.created_keys.execute(client, &keys),
+            self.created_open.execute(client, &open),
+            self.created_closed.execute(client, &closed),
             self.closed.execute(client, &changes.closed),
         )?;
         Ok(())
     }
+}
+
+/// Records by their ids, with their accounts.
+async fn by_id(client: &Client, table: &'static str) -> PgResult<Lookup<AllocationById>> {
+    let selected = format!("{}, {ACCOUNTS}", select_list::<Allocation>("t"));
+    Lookup::prepare_select(client, &selected, table, JOIN_ACCOUNTS).await
 }
 
 impl AllocationRows {
@@ -264,13 +350,7 @@ impl AllocationRows {
                 state.records_mut(owner).connections.insert(id, connection);
             }
         }
-        for row in &self.keys {
-            let allocation: Allocation = read_first(row)?;
-            if books.is_locked(allocation.owner) {
-                state.records_mut(allocation.owner).load(allocation);
-            }
-        }
-        for row in &self.ids {
+        for row in self.open.iter().chain(&self.others) {
             load_with_accounts(row, books, state)?;
         }
         Ok(())

@@ -25,6 +25,7 @@ pub(super) const VERIFICATION: Verification = Verification {
         (Invariant::L5, L5_STATUS),
         (Invariant::L5, L5_VERSIONS),
         (Invariant::L6, L6_VERSIONS),
+        (Invariant::L6, L6_KEY_TABLE),
     ],
 };
 
@@ -97,7 +98,7 @@ const HELD: &str = concat!(
     "SELECT owner_id, ",
     source!(),
     " AS account_id, currency AS unit, sum(quantity) AS held, count(*) AS reservations \
-     FROM allocation WHERE owner_id BETWEEN $1 AND $2 AND status = 'RESERVED' GROUP BY 1, 2, 3"
+     FROM open_allocation WHERE owner_id BETWEEN $1 AND $2 GROUP BY 1, 2, 3"
 );
 
 const KEYS: &str = concat!(
@@ -146,3 +147,14 @@ const L6_VERSIONS: &str = compare_versions!(concat!(
             CASE type WHEN 'ALLOCATION' THEN opened_connection_version ELSE opened_custody_version END AS version \
      FROM allocation WHERE owner_id BETWEEN $1 AND $2 AND closed_cause IS DISTINCT FROM 'INSTANT'"
 ));
+
+/// L6: a record whose idempotency key is not in the table of keys, or leads to another record.
+const L6_KEY_TABLE: &str = concat!(
+    "SELECT a.owner_id, ",
+    source!(),
+    ", currency, format('the key %s leads to %s', client_external_id, a.id), \
+            format('it leads to %s', coalesce(k.id::text, 'nothing')) \
+     FROM allocation a \
+     LEFT JOIN allocation_key k ON k.owner_id = a.owner_id AND k.key = allocation_key_of(type, client_external_id) \
+     WHERE a.owner_id BETWEEN $1 AND $2 AND k.id IS DISTINCT FROM a.id"
+);

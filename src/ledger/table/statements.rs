@@ -30,9 +30,8 @@ fn names(columns: &[Column], prefix: &str) -> String {
     names.join(", ")
 }
 
-/// Inserts records into a table. Rows go through a join with `owner`: none is written for an owner that does not exist.
-/// The statement has no array of its owners besides: Postgres would compare each row with each of its elements, and a
-/// batch of many owners would cost the square of their number.
+/// Inserts records into a table. That their owners exist need not be checked for each row: the transaction holds the locks
+/// of their rows.
 pub(in crate::ledger) struct Insert<R> {
     table: &'static str,
     statement: Statement,
@@ -72,14 +71,13 @@ impl<R: Described> Insert<R> {
 fn insert_text(table: &str, columns: &[Column]) -> String {
     let selected: Vec<String> = columns
         .iter()
-        .map(|Column { name, sql_type }| match (*name, sql_type) {
-            ("owner_id", _) => "o.owner_id".into(),
-            (_, SqlType::Json) => format!("n.{name}::jsonb"),
+        .map(|Column { name, sql_type }| match sql_type {
+            SqlType::Json => format!("n.{name}::jsonb"),
             _ => format!("n.{name}"),
         })
         .collect();
     format!(
-        "INSERT INTO {table} ({}) SELECT {} FROM {} JOIN owner o ON o.owner_id = n.owner_id",
+        "INSERT INTO {table} ({}) SELECT {} FROM {}",
         names(columns, ""),
         selected.join(", "),
         unnest(columns, "n")
@@ -175,6 +173,89 @@ fn update_text(shape: UpdateShape, columns: &[Column]) -> String {
         .collect();
     let keys = keys.join(" AND ");
     format!("UPDATE {table} t SET {set} FROM {given} WHERE {keys} AND {condition}")
+}
+
+/// Moves stored records from one table to another that has the same columns, and sets some of them on the way.
+pub(in crate::ledger) struct Move<R> {
+    table: &'static str,
+    statement: Statement,
+    columns: Vec<Column>,
+    /// For each column of the description, whether the statement takes it.
+    is_taken: Vec<bool>,
+    record: PhantomData<fn(&R)>,
+}
+
+/// What a [`Move`] takes of a record.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::ledger) struct MoveShape {
+    /// The table that has the rows.
+    pub(in crate::ledger) from: &'static str,
+    /// The table that gets them.
+    pub(in crate::ledger) to: &'static str,
+    /// The columns that find the row.
+    pub(in crate::ledger) keys: &'static [&'static str],
+    /// The columns that are set.
+    pub(in crate::ledger) set: &'static [&'static str],
+}
+
+impl<R: Described> Move<R> {
+    /// Prepares the statement of this shape.
+    pub(in crate::ledger) async fn prepare(client: &Client, shape: MoveShape) -> PgResult<Self> {
+        let columns = columns_of::<R>();
+        let is_taken = columns
+            .iter()
+            .map(|column| shape.keys.contains(&column.name) || shape.set.contains(&column.name))
+            .collect();
+        let statement = client.prepare(&move_text(shape, &columns)).await?;
+        Ok(Self {
+            table: shape.to,
+            statement,
+            columns,
+            is_taken,
+            record: PhantomData,
+        })
+    }
+
+    /// Sends the records, if there are any, and compares the number of rows moved with theirs.
+    ///
+    /// # Errors
+    /// The statement's; a number of rows that differs.
+    pub(in crate::ledger) async fn execute(
+        &self,
+        client: &Client,
+        records: &[&R],
+    ) -> Result<(), StoreError> {
+        let arrays = Arrays::of(&self.columns, self.is_taken.iter().copied(), records);
+        let what = ("INSERT", self.table);
+        execute(client, &self.statement, what, &arrays, records.len()).await
+    }
+}
+
+/// One statement, so that what is not given need not be sent: the columns that stay come from the deleted rows.
+fn move_text(shape: MoveShape, columns: &[Column]) -> String {
+    let is_set = |column: &&Column| shape.set.contains(&column.name);
+    let taken: Vec<Column> = columns
+        .iter()
+        .filter(|column| shape.keys.contains(&column.name) || is_set(column))
+        .copied()
+        .collect();
+    let moved: Vec<String> = columns
+        .iter()
+        .map(|column| match is_set(&column) {
+            true => format!("n.{}", column.name),
+            false => format!("t.{}", column.name),
+        })
+        .collect();
+    let MoveShape { from, to, keys, .. } = shape;
+    format!(
+        "WITH moved AS (DELETE FROM {from} t USING {given} CROSS JOIN LATERAL ({first}) stored \
+         WHERE t.ctid = stored.ctid RETURNING {moved}) \
+         INSERT INTO {to} ({names}) SELECT {names} FROM moved",
+        given = unnest(&taken, "n"),
+        first = first_by_key(from, keys, "n", "t.ctid"),
+        moved = moved.join(", "),
+        names = names(columns, ""),
+    )
 }
 
 async fn execute(

@@ -26,14 +26,13 @@ columns!(Sample {
 });
 
 #[test]
-fn an_insert_names_each_column_once_and_joins_the_owner() {
+fn an_insert_names_each_column_once() {
     let columns = columns_of::<Sample>();
     assert_eq!(
         insert_text("sample", &columns),
         "INSERT INTO sample (owner_id, text, details, version) \
-         SELECT o.owner_id, n.text, n.details::jsonb, n.version \
-         FROM unnest($1::uuid[], $2::text[], $3::text[], $4::bigint[]) n(owner_id, text, details, version) \
-         JOIN owner o ON o.owner_id = n.owner_id"
+         SELECT n.owner_id, n.text, n.details::jsonb, n.version \
+         FROM unnest($1::uuid[], $2::text[], $3::text[], $4::bigint[]) n(owner_id, text, details, version)"
     );
 }
 
@@ -80,6 +79,30 @@ fn a_record_is_found_in_the_order_of_its_keys_last_column() {
          CROSS JOIN LATERAL (SELECT t.ctid FROM sample t \
          WHERE t.owner_id = n.owner_id AND t.version >= n.version AND t.version <= n.version \
          ORDER BY t.version LIMIT 1) stored WHERE t.ctid = stored.ctid AND t.text IS NULL"
+    );
+}
+
+#[test]
+fn a_move_takes_what_it_sets_and_keeps_the_rest() {
+    let shape = MoveShape {
+        from: "open",
+        to: "closed",
+        keys: &["owner_id", "version"],
+        set: &["text"],
+    };
+    let columns: Vec<Column> = columns_of::<Sample>()
+        .into_iter()
+        .filter(|column| column.name != "details")
+        .collect();
+    assert_eq!(
+        move_text(shape, &columns),
+        "WITH moved AS (DELETE FROM open t \
+         USING unnest($1::uuid[], $2::text[], $3::bigint[]) n(owner_id, text, version) \
+         CROSS JOIN LATERAL (SELECT t.ctid FROM open t \
+         WHERE t.owner_id = n.owner_id AND t.version >= n.version AND t.version <= n.version \
+         ORDER BY t.version LIMIT 1) stored \
+         WHERE t.ctid = stored.ctid RETURNING t.owner_id, n.text, t.version) \
+         INSERT INTO closed (owner_id, text, version) SELECT owner_id, text, version FROM moved"
     );
 }
 
