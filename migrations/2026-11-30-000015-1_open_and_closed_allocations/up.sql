@@ -103,6 +103,8 @@ CREATE TABLE allocation_key (
     id uuid NOT NULL,
     CONSTRAINT allocation_key_pkey PRIMARY KEY (owner_id, key)
 );
+-- Whose a record is, of which a partner has nothing but the id. Ids ascend, so the index grows at its end.
+CREATE INDEX allocation_key_id ON allocation_key (id);
 CREATE FUNCTION allocation_key_of(type text, client_external_id text) RETURNS uuid
     LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
     RETURN encode(substr(sha256(convert_to(type || ' ' || client_external_id, 'UTF8')), 1, 16), 'hex')::uuid;

@@ -17,7 +17,7 @@ DECLARE
         WHERE c.oid = 'allocation'::regclass AND a.grantee <> c.relowner
             AND a.privilege_type IN ('SELECT', 'INSERT', 'UPDATE')
     );
-    is_new boolean := NOT EXISTS (SELECT FROM owner);
+    is_new boolean := NOT EXISTS (SELECT FROM owner) AND NOT EXISTS (SELECT FROM allocation);
     one text;
 BEGIN
     IF is_new THEN

@@ -1,1 +1,1 @@
-SELECT 1;
+ALTER TABLE closed_allocation DROP CONSTRAINT closed_allocation_status;

@@ -18,3 +18,4 @@ BEGIN
     -- Indexes of what was open.
     DROP INDEX IF EXISTS allocation_open_in_custody, allocation_open_on_connection, allocation_due, allocation_due_first;
 END $$;
+ALTER TABLE closed_allocation ADD CONSTRAINT closed_allocation_status CHECK (status <> 'RESERVED') NOT VALID;

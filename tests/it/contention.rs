@@ -64,7 +64,7 @@ async fn many_calls_on_a_locked_owner_delay_others_no_more_than_one() {
 }
 
 async fn make_due(earmark: &Earmark, id: &str) {
-    let due = format!("UPDATE allocation SET expire_time = created_at WHERE id = '{id}'");
+    let due = format!("UPDATE open_allocation SET expire_time = created_at WHERE id = '{id}'");
     let due = earmark.sql().await.batch_execute(&due).await;
     due.expect("made due");
 }

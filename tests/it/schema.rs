@@ -22,8 +22,7 @@ const EXEMPT: [&str; 5] = ["client", "connection", "enterprise", "owner", "partn
 /// Indexes for statements that cross owners: the sweep asks which reservations are due first, whoever's they are; a
 /// tenant lists all its buckets and what was done with them.
 const EXEMPT_INDEXES: [&str; 13] = [
-    "allocation_due_first",
-    "allocation_id",
+    "allocation_key_id",
     "bucket_action_due_first",
     "bucket_action_list",
     "bucket_action_party_account",
@@ -35,6 +34,7 @@ const EXEMPT_INDEXES: [&str; 13] = [
     "bucket_opening",
     "bucket_party_account",
     "bucket_product_list",
+    "open_allocation_due_first",
 ];
 
 async fn migrated() -> (TestDatabase, Client) {
@@ -58,10 +58,10 @@ async fn analyze_of_growing_tables_samples_few_rows() {
     let (_db, client) = migrated().await;
     let columns = "SELECT a.attrelid::regclass || '.' || a.attname FROM pg_attribute a
           WHERE a.attnum > 0 AND NOT a.attisdropped AND a.attstattarget IS DISTINCT FROM 20
-            AND (a.attrelid = ANY('{account, entry, allocation, bucket_action}'::regclass[])
+            AND (a.attrelid = ANY('{account, entry, open_allocation, closed_allocation, closed_allocation_default, allocation_key, bucket_action}'::regclass[])
               OR EXISTS (
                 SELECT FROM pg_index i WHERE i.indexrelid = a.attrelid AND i.indkey[a.attnum - 1] = 0
-                   AND i.indrelid = ANY('{account, entry, allocation, bucket_action}'::regclass[])))";
+                   AND i.indrelid = ANY('{account, entry, open_allocation, closed_allocation, closed_allocation_default, allocation_key, bucket_action}'::regclass[])))";
     assert_eq!(texts(&client, columns).await, Vec::<String>::new());
 }
 

@@ -1,4 +1,5 @@
 pub(crate) mod allocation_fixture;
+pub(crate) mod allocation_sql;
 pub(crate) mod bucket_fixture;
 pub(crate) mod catalogue_fixture;
 pub(crate) mod certificates;

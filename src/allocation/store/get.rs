@@ -154,12 +154,15 @@ fn text(side: &AllocationSide) -> String {
             let record = record("k.enterprise_id");
             format!(r#"LEFT JOIN LATERAL ({record}) "allocation" ON true"#)
         }
-        // The id does not say whose it is: the partner's clients are looked through, each by its key.
+        // The id does not say whose it is, and a partner may have more clients than could be looked through.
         AllocationSide::Partner => {
-            let record = record(r#"c."client_enterprise_id""#);
+            let record = record("o.owner_id");
             format!(
-                r#"JOIN "connection" c ON c."partner_enterprise_id" = k.enterprise_id
-        CROSS JOIN LATERAL ({record}) "allocation" WHERE "allocation"."connection_id" = c."id""#
+                r#"CROSS JOIN LATERAL (
+            SELECT a."owner_id" FROM "allocation_key" a WHERE a."id" >= k.id AND a."id" <= k.id ORDER BY a."id" LIMIT 1
+        ) o CROSS JOIN LATERAL ({record}) "allocation"
+        JOIN "connection" c ON c."id" = "allocation"."connection_id"
+            AND c."partner_enterprise_id" = k.enterprise_id"#
             )
         }
     };

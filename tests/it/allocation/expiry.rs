@@ -61,7 +61,7 @@ impl AllocationFixture {
     /// Makes every reservation of the client due now, by SQL.
     async fn make_due(&self) {
         let due = format!(
-            "UPDATE allocation SET expire_time = clock_timestamp()
+            "UPDATE open_allocation SET expire_time = clock_timestamp()
               WHERE owner_id = '{}' AND status = 'RESERVED'",
             self.parties.enterprise
         );
@@ -143,7 +143,7 @@ async fn a_balance_never_shows_a_due_reservation_that_committed_after_the_clock_
     let read = tokio::spawn(async move { member.get_balance(request).await });
     locks::somebody_waits(url).await;
     let commit = format!(
-        "UPDATE allocation SET expire_time = created_at WHERE id = '{}'; COMMIT",
+        "UPDATE open_allocation SET expire_time = created_at WHERE id = '{}'; COMMIT",
         held.id
     );
     late.batch_execute(&commit).await.expect("committed");
@@ -335,7 +335,7 @@ async fn the_expire_time_of_a_final_record_has_no_effect() {
     let cleared = fixture.clear(&ends.id).await.into_inner().allocation;
     let ends = fixture.allocate("1", "cancelled").await;
     fixture.cancel(&ends.id).await;
-    let past = "UPDATE allocation SET expire_time = clock_timestamp()";
+    let past = "UPDATE open_allocation SET expire_time = clock_timestamp()";
     let sql = fixture.earmark.sql().await;
     sql.batch_execute(past).await.expect(past);
     // Neither a command nor the sweep changes it.

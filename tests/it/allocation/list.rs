@@ -17,6 +17,7 @@ use earmark::proto::network::v1::ConnectionMode;
 use futures_util::future::join_all;
 use prost_types::Timestamp;
 
+use crate::support::allocation_sql::make_allocations_writable;
 use crate::support::earmark::{Authorized, Earmark, Parties};
 use crate::support::random::Random;
 
@@ -72,10 +73,9 @@ impl Records {
         .await;
         assert!(created.iter().all(Option::is_some));
         // Only five different times, so that the last update has ties.
-        earmark
-            .sql()
-            .await
-            .batch_execute(
+        let sql = earmark.sql().await;
+        make_allocations_writable(&sql).await;
+        sql.batch_execute(
                 "UPDATE allocation SET type = 'DEALLOCATION' WHERE right(client_external_id, 1) IN ('1', '4', '7');
                  UPDATE allocation SET status = 'RELEASED', reason = 'why', closed_cause = 'RELEASE',
                         closed_custody_version = 1, closed_connection_version = 0

@@ -60,7 +60,7 @@ async fn a_final_record_says_what_made_it_final_and_when() {
         .expect("set");
     let expired = fixture.allocate("1", "expired").await;
     let soon = format!(
-        "UPDATE allocation SET expire_time = clock_timestamp() WHERE id = '{}'",
+        "UPDATE open_allocation SET expire_time = clock_timestamp() WHERE id = '{}'",
         expired.id
     );
     fixture

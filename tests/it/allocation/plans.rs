@@ -56,7 +56,7 @@ fn fill() -> String {
 fn insert(first: usize, last: usize, enterprise: &str) -> String {
     format!(
         r"
-        INSERT INTO allocation (owner_id, id, type, status, currency, quantity, connection_id, client_id, partner_id,
+        INSERT INTO open_allocation (owner_id, id, type, status, currency, quantity, connection_id, client_id, partner_id,
                                 client_external_id, initiated_by, created_at, updated_at, content_hash,
                                 opened_custody_version, opened_connection_version)
             SELECT e, pg_temp.an_id(n), 'ALLOCATION', 'RESERVED', 'EUR', 1, e, e, pg_temp.an_id(0), n, 'x', now(), now(),
@@ -146,9 +146,9 @@ async fn a_list_reads_no_rows_of_other_owners() {
 async fn a_list_without_filters_has_one_plan_for_all_pages() {
     let asking = Asking::start().await;
     // Where it has them all, the enterprise seems largest; and its newest records are newer than any statistics.
-    let all = format!("UPDATE allocation SET owner_id = '{ONE}'");
+    let all = format!("UPDATE open_allocation SET owner_id = '{ONE}'");
     let newer = insert(2 * RECORDS + 1, 2 * RECORDS + 1000, "pg_temp.an_id(1)");
-    for sql in [&all, "VACUUM ANALYZE allocation", &newer] {
+    for sql in [&all, "VACUUM ANALYZE open_allocation", &newer] {
         asking.session.batch_execute(sql).await.expect(sql);
     }
     let mut token = String::new();
@@ -179,8 +179,8 @@ async fn what_has_expired_is_looked_up_by_statements_that_stay_prepared_and_use_
     let asking = Asking::start().await;
     // Open reservations of which none has expired.
     for sql in [
-        "UPDATE allocation SET expire_time = now() + interval '1 day'",
-        "VACUUM ANALYZE allocation",
+        "UPDATE open_allocation SET expire_time = now() + interval '1 day'",
+        "VACUUM ANALYZE open_allocation",
     ] {
         asking.session.batch_execute(sql).await.expect(sql);
     }
@@ -221,12 +221,12 @@ async fn what_has_expired_is_looked_up_by_statements_that_stay_prepared_and_use_
 
 /// The opening entries of all records, at times of their own: a second for each record.
 const ENTRIES: &str = "
-    UPDATE allocation SET updated_at = 'epoch'::timestamptz + client_external_id::int * interval '1 second';
+    UPDATE open_allocation SET updated_at = 'epoch'::timestamptz + client_external_id::int * interval '1 second';
     INSERT INTO entry
         SELECT owner_id, '00000000-0000-0000-0000-000000000001', currency,
                row_number() OVER (PARTITION BY owner_id ORDER BY updated_at), -1, 1, 0, 1, 'RESERVE', id, updated_at, 1
-          FROM allocation;
-    ANALYZE allocation, entry";
+          FROM open_allocation;
+    ANALYZE open_allocation, entry";
 
 /// A page of a window costs what it shows, however much the enterprise has moved in the window and outside of it.
 #[tokio::test(flavor = "multi_thread")]
@@ -311,16 +311,17 @@ async fn the_index_of_open_reservations_stores_each_account_key_once() {
     let asking = Asking::start().await;
     // As many versions of each custody account as there are records of its enterprise.
     let numbered = "
-        UPDATE allocation t SET opened_custody_version = n.version
-          FROM (SELECT id, row_number() OVER (PARTITION BY owner_id ORDER BY id) AS version FROM allocation) n
+        UPDATE open_allocation t SET opened_custody_version = n.version
+          FROM (SELECT id, row_number() OVER (PARTITION BY owner_id ORDER BY id) AS version FROM open_allocation) n
          WHERE t.id = n.id;
-        REINDEX INDEX allocation_open_in_custody";
+        REINDEX INDEX open_allocation_in_custody";
     asking
         .session
         .batch_execute(numbered)
         .await
         .expect("numbered");
-    let sql = "SELECT pg_relation_size('allocation_open_in_custody') / count(*) FROM allocation WHERE status = 'RESERVED'";
+    let sql =
+        "SELECT pg_relation_size('open_allocation_in_custody') / count(*) FROM open_allocation";
     let row = asking.session.query_one(sql, &[]).await.expect(sql);
     let bytes: i64 = row.get(0);
     assert!(bytes < 30, "{bytes} bytes for each reservation");

@@ -235,7 +235,7 @@ async fn a_window_shows_what_expired_in_it() {
         updated_on_or_after: Some(from),
         ..Default::default()
     };
-    let due = "UPDATE allocation SET expire_time = clock_timestamp()";
+    let due = "UPDATE open_allocation SET expire_time = clock_timestamp()";
     let sql = fixture.earmark.sql().await;
     sql.batch_execute(due).await.expect("due");
     let listed = fixture.of_client(request).await;

@@ -38,10 +38,12 @@ const NETWORK: &str = "
 fn open(first: usize, many: usize) -> String {
     let last = first + many;
     format!(
-        r"
-        UPDATE allocation SET status = 'RELEASED', closed_cause = 'CANCEL', closed_custody_version = 1,
-            closed_connection_version = 0;
-        INSERT INTO allocation (owner_id, id, type, status, currency, quantity, connection_id, client_id, partner_id,
+        r#"
+        WITH was_open AS (DELETE FROM open_allocation RETURNING *)
+        INSERT INTO closed_allocation
+            SELECT (jsonb_populate_record(o, '{{"status": "RELEASED", "closed_cause": "CANCEL", "reason": "x",
+                "closed_custody_version": 1, "closed_connection_version": 0}}')).* FROM was_open o;
+        INSERT INTO open_allocation (owner_id, id, type, status, currency, quantity, connection_id, client_id, partner_id,
                                 client_external_id, initiated_by, created_at, updated_at, content_hash,
                                 opened_custody_version, opened_connection_version)
             SELECT '{ONE}', ('018f0000-0000-7000-8000-' || lpad(to_hex(n), 12, '0'))::uuid, 'ALLOCATION', 'RESERVED',
@@ -52,13 +54,13 @@ fn open(first: usize, many: usize) -> String {
                            cause_id, time, reservation_count)
             SELECT owner_id, '{CUSTODY}', currency, opened_custody_version, -1, 1, 0,
                    opened_custody_version - {first} + 1, 'RESERVE', id, created_at, opened_custody_version - {first} + 1
-              FROM allocation WHERE status = 'RESERVED';
+              FROM open_allocation;
         INSERT INTO account (owner_id, account_id, unit, available, held, version, reservation_count)
             SELECT owner_id, account_id, unit, 0, held, version, reservation_count
               FROM entry ORDER BY version DESC LIMIT 1
             ON CONFLICT ON CONSTRAINT account_pkey
             DO UPDATE SET version = excluded.version, held = excluded.held, reservation_count = excluded.reservation_count;
-        VACUUM ANALYZE"
+        VACUUM ANALYZE"#
     )
 }
 

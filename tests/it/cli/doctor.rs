@@ -184,7 +184,7 @@ async fn faults_of_the_database_and_the_role_are_found() {
          REVOKE INSERT ON entry FROM {SERVER_ROLE};
          GRANT UPDATE ON adjustment TO {SERVER_ROLE};
          UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'entry_time'::regclass;
-         ALTER TABLE allocation SET (autovacuum_enabled = false);
+         ALTER TABLE open_allocation SET (autovacuum_enabled = false);
          ALTER TABLE entry ALTER COLUMN cause SET STATISTICS 500;
          DELETE FROM __diesel_schema_migrations WHERE version = (SELECT max(version) FROM __diesel_schema_migrations)"
     ))
@@ -218,8 +218,8 @@ async fn faults_of_the_database_and_the_role_are_found() {
     found.has(
         "tables.autovacuum",
         "problem",
-        "off for allocation",
-        "ALTER TABLE allocation RESET (autovacuum_enabled)",
+        "off for open_allocation",
+        "ALTER TABLE open_allocation RESET (autovacuum_enabled)",
     );
     found.has(
         "schema.statistics_targets",
@@ -342,7 +342,7 @@ async fn a_locked_table_fails_its_own_check_only() {
 /// Open allocations that expire at these times after now, as an interval of `n`.
 fn open_allocations(count: u32, expire: &str) -> String {
     format!(
-        "INSERT INTO allocation (owner_id, id, type, status, currency, quantity, connection_id, client_id, partner_id,
+        "INSERT INTO open_allocation (owner_id, id, type, status, currency, quantity, connection_id, client_id, partner_id,
              client_external_id, initiated_by, expire_time, created_at, updated_at, content_hash,
              opened_custody_version, opened_connection_version)
          SELECT gen_random_uuid(), gen_random_uuid(), 'ALLOCATION', 'RESERVED', 'BTC', 1, gen_random_uuid(),

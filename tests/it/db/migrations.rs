@@ -86,7 +86,7 @@ async fn replicas_wait_for_a_running_migration_while_old_code_keeps_serving() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     load.goes_on(30).await;
-    for table in ["account", "allocation", "entry", "owner", "enterprise"] {
+    for table in ["account", "open_allocation", "entry", "owner", "enterprise"] {
         let expand = format!("ALTER TABLE {table} ADD COLUMN later text");
         newer.batch_execute(&expand).await.expect(&expand);
     }

@@ -39,10 +39,22 @@ async fn fill_ledger(sql: &Client, rows: i64) {
     let few = rows.min(3_000);
     for (table, rows, seed, keys) in [
         (
-            "allocation",
+            "open_allocation",
             rows,
-            "status = 'RESERVED'",
+            "true",
             &format!("{ID}, {TOMORROW}, 'client_external_id', 'copy ' || n"),
+        ),
+        (
+            "closed_allocation",
+            rows,
+            "true",
+            &format!("{ID}, 'client_external_id', 'copy ' || n"),
+        ),
+        (
+            "allocation_key",
+            rows,
+            "true",
+            &format!("{ID}, 'key', gen_random_uuid()"),
         ),
         (
             "adjustment",

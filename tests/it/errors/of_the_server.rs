@@ -147,7 +147,7 @@ async fn broken() -> Vec<Case> {
     create(&earmark, &parties, "a-1").await.expect("created");
     let sql = earmark.sql().await;
     sql.batch_execute(
-        "ALTER TABLE allocation DROP CONSTRAINT allocation_type; UPDATE allocation SET type = 'SECRET'",
+        "ALTER TABLE open_allocation DROP CONSTRAINT allocation_type; UPDATE open_allocation SET type = 'SECRET'",
     )
     .await
     .expect("broken");
@@ -158,7 +158,7 @@ async fn broken() -> Vec<Case> {
     let mut client = earmark.member(&[&parties.enterprise]).allocation;
     let listed = client.list_client_allocations(list).await;
     let listed = listed.expect_err("broken");
-    sql.batch_execute("ALTER TABLE allocation RENAME TO secret")
+    sql.batch_execute("ALTER TABLE open_allocation RENAME TO secret")
         .await
         .expect("broken");
     let created = create(&earmark, &parties, "a-2").await.expect_err("broken");

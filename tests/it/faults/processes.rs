@@ -34,7 +34,7 @@ async fn two_sweeping_processes_expire_each_reservation_once_and_in_time() {
     }
     let sql = one.sql().await;
     // All at once, and each some time before the next sweep of either.
-    let due = "UPDATE allocation SET expire_time = clock_timestamp() + interval '1 second'";
+    let due = "UPDATE open_allocation SET expire_time = clock_timestamp() + interval '1 second'";
     assert_eq!(sql.execute(due, &[]).await.expect(due), 200);
     let begun = Instant::now();
     let open = "SELECT count(*) FROM allocation WHERE status = 'RESERVED'";

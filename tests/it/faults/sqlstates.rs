@@ -88,7 +88,7 @@ async fn a_command_that_the_database_refuses_does_not_fail_its_batch() {
     let all = clients(&earmark, 4).await;
     let sql = earmark.sql().await;
     let check =
-        "ALTER TABLE allocation ADD CONSTRAINT poison CHECK (notes IS DISTINCT FROM 'poison')";
+        "ALTER TABLE open_allocation ADD CONSTRAINT poison CHECK (notes IS DISTINCT FROM 'poison')";
     sql.batch_execute(check).await.expect(check);
     let poison = among_neighbours(&earmark, &all, "poison").await;
     let told = format!("{poison:?}").to_lowercase();

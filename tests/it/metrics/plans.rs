@@ -20,14 +20,14 @@ fn fill() -> String {
         CREATE FUNCTION pg_temp.an_id(n bigint) RETURNS uuid IMMUTABLE LANGUAGE sql
             RETURN ('00000000-0000-0000-0000-' || lpad(to_hex(n), 12, '0'))::uuid;
         INSERT INTO owner SELECT pg_temp.an_id(n) FROM generate_series(0, 100) n;
-        INSERT INTO allocation (owner_id, id, type, status, currency, quantity, connection_id, client_id, partner_id,
+        INSERT INTO open_allocation (owner_id, id, type, status, currency, quantity, connection_id, client_id, partner_id,
                                 client_external_id, initiated_by, created_at, updated_at, content_hash,
                                 opened_custody_version, opened_connection_version, expire_time)
             SELECT pg_temp.an_id(n % 100), pg_temp.an_id(n),
                    CASE n % 2 WHEN 0 THEN 'ALLOCATION' ELSE 'DEALLOCATION' END, 'RESERVED', 'EUR', 1, pg_temp.an_id(n % 100),
                    pg_temp.an_id(n % 100), pg_temp.an_id(0), n, 'x', now(), now(), '\x00', 1, 1, now() + n * interval '1 s'
               FROM generate_series(1, {RECORDS}) n;
-        ANALYZE allocation;
+        ANALYZE open_allocation;
         "
     )
 }
@@ -42,7 +42,7 @@ async fn reservations_are_counted_by_the_indexes_of_what_is_open() {
     reservation_sampling::sample(pool.clone(), closing.clone());
     let begun = Instant::now();
     let prepared = loop {
-        let found = Prepared::find(&pool, "SELECT (SELECT count(*)%FROM allocation%").await;
+        let found = Prepared::find(&pool, "SELECT (SELECT count(*)%FROM open_allocation%").await;
         match found {
             Some(prepared) => break prepared,
             None => assert!(begun.elapsed() < Duration::from_secs(20), "never sampled"),

@@ -9,6 +9,7 @@ use earmark::proto::network::v1::ConnectionMode;
 use tokio_postgres::Client;
 
 use super::lists::PagedList;
+use crate::support::allocation_sql::make_allocations_writable;
 use crate::support::bucket_fixture::{BucketFixture, topup};
 use crate::support::catalogue_fixture::{CatalogueFixture, client as catalogue_client};
 use crate::support::earmark::{Authorized, Clients, Parties};
@@ -186,6 +187,7 @@ impl StockedServer {
     }
 
     async fn stock_oes(&self, random: &mut Random) {
+        make_allocations_writable(&self.sql).await;
         // Custody and a third of the connections with as many currencies as there may be, the others with fewer.
         self.insert(
             "INSERT INTO account

@@ -36,27 +36,42 @@ fn entry(numbers: [&str; 4], version: i32, cause: &str) -> String {
 }
 
 /// An INSERT of an open allocation that is valid but for these columns.
-fn allocation(changes: &[(&str, &str)]) -> String {
-    let columns = [
-        ("owner_id", OWNER),
-        ("id", "gen_random_uuid()"),
-        ("type", "'ALLOCATION'"),
-        ("status", "'RESERVED'"),
-        ("currency", "'BTC'"),
-        ("quantity", "1"),
-        ("connection_id", "gen_random_uuid()"),
-        ("client_id", "gen_random_uuid()"),
-        ("partner_id", "gen_random_uuid()"),
-        ("client_external_id", "gen_random_uuid()"),
-        ("initiated_by", "'somebody'"),
-        ("created_at", "now()"),
-        ("updated_at", "now()"),
-        ("content_hash", "''"),
-        ("opened_custody_version", "1"),
-        ("opened_connection_version", "0"),
-    ];
-    insert("allocation", &columns, changes)
+fn open_allocation(changes: &[(&str, &str)]) -> String {
+    insert("open_allocation", &ALLOCATION, changes)
 }
+
+/// An INSERT of a cleared allocation that is valid but for these columns.
+fn closed_allocation(changes: &[(&str, &str)]) -> String {
+    let cleared = [
+        ("status", "'CLEARED'"),
+        ("closed_cause", "'CLEAR'"),
+        ("closed_custody_version", "2"),
+        ("closed_connection_version", "1"),
+    ];
+    let mut columns = ALLOCATION.to_vec();
+    columns.retain(|(name, _)| *name != "status");
+    columns.extend(cleared);
+    insert("closed_allocation", &columns, changes)
+}
+
+const ALLOCATION: [(&str, &str); 16] = [
+    ("owner_id", OWNER),
+    ("id", "gen_random_uuid()"),
+    ("type", "'ALLOCATION'"),
+    ("status", "'RESERVED'"),
+    ("currency", "'BTC'"),
+    ("quantity", "1"),
+    ("connection_id", "gen_random_uuid()"),
+    ("client_id", "gen_random_uuid()"),
+    ("partner_id", "gen_random_uuid()"),
+    ("client_external_id", "gen_random_uuid()"),
+    ("initiated_by", "'somebody'"),
+    ("created_at", "now()"),
+    ("updated_at", "now()"),
+    ("content_hash", "''"),
+    ("opened_custody_version", "1"),
+    ("opened_connection_version", "0"),
+];
 
 /// The INSERT of these columns with some of them changed.
 fn insert(table: &str, columns: &[(&str, &str)], changes: &[(&str, &str)]) -> String {
@@ -590,43 +605,6 @@ fn refused() -> Vec<Case> {
         ("entry_version", entry(["1", "0", "1", "0"], 0, "ADJUST")),
         ("entry_cause", entry(["1", "0", "1", "0"], 1, "GIFT")),
         ("entry_cause", entry(["1", "0", "1", "0"], 1, "")),
-        ("allocation_type", allocation(&[("type", "'GIFT'")])),
-        (
-            "allocation_status",
-            allocation(&[
-                ("status", "'DONE'"),
-                ("closed_cause", "'RELEASE'"),
-                ("closed_custody_version", "1"),
-                ("closed_connection_version", "1"),
-            ]),
-        ),
-        ("allocation_quantity", allocation(&[("quantity", "0")])),
-        ("allocation_quantity", allocation(&[("quantity", "-1")])),
-        ("allocation_quantity", allocation(&[("quantity", "1.5")])),
-        ("allocation_reason", allocation(&[("reason", "'why'")])),
-        ("allocation_closed", allocation(&[("status", "'CLEARED'")])),
-        ("allocation_closed", allocation(&[("status", "'RELEASED'")])),
-        (
-            "allocation_closed",
-            allocation(&[("closed_cause", "'CLEAR'")]),
-        ),
-        (
-            "allocation_closed",
-            allocation(&[("closed_custody_version", "1")]),
-        ),
-        (
-            "allocation_closed",
-            allocation(&[("closed_connection_version", "1")]),
-        ),
-        (
-            "allocation_closed",
-            allocation(&[
-                ("status", "'CLEARED'"),
-                ("closed_cause", "'RELEASE'"),
-                ("closed_custody_version", "1"),
-                ("closed_connection_version", "1"),
-            ]),
-        ),
         ("adjustment_quantity", adjustment("0")),
         ("adjustment_quantity", adjustment("0.5")),
     ];
@@ -641,14 +619,65 @@ fn refused() -> Vec<Case> {
         }
     }
     for bad in NO_AMOUNTS {
-        cases.push(("allocation_quantity", allocation(&[("quantity", bad)])));
+        let quantity = [("quantity", bad)];
+        cases.push(("allocation_quantity", open_allocation(&quantity)));
+        cases.push(("allocation_quantity", closed_allocation(&quantity)));
         cases.push(("adjustment_quantity", adjustment(bad)));
     }
+    cases.extend(refused_of_allocations());
     cases.extend(refused_counts());
     cases.extend(refused_of_network());
     cases.extend(refused_of_cas());
     cases.extend(refused_of_buckets());
     cases.extend(refused_of_catalogues());
+    cases
+}
+
+fn refused_of_allocations() -> Vec<(&'static str, String)> {
+    let mut cases = Vec::new();
+    for row in [open_allocation, closed_allocation] {
+        cases.push(("allocation_type", row(&[("type", "'GIFT'")])));
+        for quantity in ["0", "-1", "1.5"] {
+            cases.push(("allocation_quantity", row(&[("quantity", quantity)])));
+        }
+    }
+    for (column, value) in [
+        ("status", "'CLEARED'"),
+        ("status", "'RELEASED'"),
+        ("reason", "'why'"),
+        ("closed_cause", "'CLEAR'"),
+        ("closed_custody_version", "1"),
+        ("closed_connection_version", "1"),
+    ] {
+        cases.push((
+            "open_allocation_status",
+            open_allocation(&[(column, value)]),
+        ));
+    }
+    let (no_cause, no_version) = (("closed_cause", "NULL"), ("closed_custody_version", "NULL"));
+    let open = [
+        ("status", "'RESERVED'"),
+        no_cause,
+        no_version,
+        ("closed_connection_version", "NULL"),
+    ];
+    for (name, changes) in [
+        (
+            "allocation_status",
+            vec![("status", "'DONE'"), ("closed_cause", "'RELEASE'")],
+        ),
+        ("closed_allocation_status", open.to_vec()),
+        ("allocation_reason", vec![("reason", "'why'")]),
+        ("allocation_closed", vec![("status", "'RELEASED'")]),
+        ("allocation_closed", vec![("closed_cause", "'RELEASE'")]),
+        ("allocation_closed", vec![no_version]),
+        (
+            "allocation_closed",
+            vec![("closed_connection_version", "NULL")],
+        ),
+    ] {
+        cases.push((name, closed_allocation(&changes)));
+    }
     cases
 }
 
@@ -688,8 +717,9 @@ async fn valid_rows_pass_every_check_constraint() {
         account(WORLD, &least, "0", 1),
         account("gen_random_uuid()", "0.000000000001", greatest, i32::MAX),
         entry([&least, greatest, "0", greatest], 1, "RESERVE"),
-        allocation(&[("quantity", greatest)]),
-        allocation(&released),
+        open_allocation(&[("quantity", greatest)]),
+        closed_allocation(&[("quantity", greatest)]),
+        closed_allocation(&released),
         adjustment(&least),
         cas_allocation(&[]),
         cas_allocation(&[

@@ -4,6 +4,7 @@
 use earmark::ledger::invariant::check;
 use tokio_postgres::Client;
 
+use crate::support::allocation_sql::make_allocations_writable;
 use crate::support::ledger_dump::ledger_dump;
 use crate::verify::{LedgerFixture, verify};
 
@@ -30,7 +31,7 @@ impl Broken {
             BEGIN
                 FOR kept IN SELECT conrelid::regclass AS on_table, conname FROM pg_constraint
                     WHERE contype IN ('c', 'u')
-                      AND conrelid IN ('account'::regclass, 'entry'::regclass, 'allocation'::regclass, 'adjustment'::regclass)
+                      AND conrelid = ANY ('{account, entry, open_allocation, closed_allocation, adjustment}'::regclass[])
                 LOOP
                     EXECUTE format('ALTER TABLE %s DROP CONSTRAINT %I', kept.on_table, kept.conname);
                 END LOOP;
@@ -54,6 +55,7 @@ impl Broken {
                        (SELECT max(time) FROM entry) + interval '1 s'
                 FROM account WHERE account_id = of_account
             $$";
+        make_allocations_writable(&sql).await;
         sql.batch_execute(prepare).await.expect("prepared");
         Self { ledger, sql }
     }
@@ -92,7 +94,7 @@ impl Broken {
 
     async fn undo(&self) {
         let undo = "
-            TRUNCATE account, entry, allocation, adjustment;
+            TRUNCATE account, entry, open_allocation, closed_allocation, adjustment;
             INSERT INTO account SELECT * FROM saved_account;
             INSERT INTO entry SELECT * FROM saved_entry;
             INSERT INTO allocation SELECT * FROM saved_allocation;

@@ -268,7 +268,7 @@ async fn l3_compares_an_account_with_the_sum_of_all_kinds() {
     // No caller can make this: an owner has either buckets or allocations.
     let foreign = format!(
         "SET session_replication_role = replica;
-        INSERT INTO allocation (owner_id, id, type, status, currency, quantity, connection_id, client_id, partner_id,
+        INSERT INTO open_allocation (owner_id, id, type, status, currency, quantity, connection_id, client_id, partner_id,
             client_external_id, initiated_by, created_at, updated_at, content_hash, opened_custody_version,
             opened_connection_version)
         VALUES (main(), gen_random_uuid(), 'ALLOCATION', 'RESERVED', '{unit}', 5, gen_random_uuid(), gen_random_uuid(),

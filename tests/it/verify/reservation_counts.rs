@@ -12,10 +12,19 @@ use tokio_postgres::Client;
 use super::buckets::Broken;
 use super::{LedgerFixture, verify};
 use crate::support::allocation_fixture::AllocationFixture;
+use crate::support::allocation_sql::make_allocations_writable;
 use crate::support::ledger_dump::ledger_dump;
 
-const MIGRATION: &str =
-    include_str!("../../../migrations/2026-11-29-000012-4_reservation_count/up.sql");
+/// The migration without what it does for indexes that a later one drops.
+fn migration() -> String {
+    let sql = include_str!("../../../migrations/2026-11-29-000012-4_reservation_count/up.sql");
+    let lines = sql.lines();
+    let kept: Vec<&str> = lines
+        .filter(|line| !line.contains("ALTER INDEX allocation_open_"))
+        .collect();
+    assert_eq!(kept.len() + 2, sql.lines().count());
+    kept.join("\n")
+}
 
 /// Takes back what the migration did; the columns stay, for the server that is to read them afterwards.
 async fn uncount(sql: &Client) {
@@ -46,10 +55,12 @@ async fn assert_recounts(sql: &Client) {
     let expected = count(&counted);
     assert!(expected.iter().any(|(_, open)| *open > 1));
     uncount(sql).await;
-    sql.batch_execute(MIGRATION).await.expect("migrated");
+    sql.batch_execute(&migration()).await.expect("migrated");
     assert_eq!(count(&ledger_dump(sql).await), expected);
     // It may be repeated.
-    sql.batch_execute(MIGRATION).await.expect("migrated again");
+    sql.batch_execute(&migration())
+        .await
+        .expect("migrated again");
     assert_eq!(count(&ledger_dump(sql).await), expected);
 }
 
@@ -109,6 +120,7 @@ async fn servers_of_the_version_before_go_on_during_the_migration_and_after_it()
         fixture.parties.connection.clone(),
     );
     let sql = fixture.earmark.sql().await;
+    make_allocations_writable(&sql).await;
     fixture.earmark.deposit(&owner, "BTC", "100000").await;
     // More than one step of the migration.
     for round in 0..6 {
@@ -148,7 +160,7 @@ async fn servers_of_the_version_before_go_on_during_the_migration_and_after_it()
             number
         })
     };
-    sql.batch_execute(MIGRATION).await.expect("migrated");
+    sql.batch_execute(&migration()).await.expect("migrated");
     is_migrated.store(true, Ordering::Relaxed);
     let written = old_server.await.expect("no panic");
     assert!(written > 40, "only {written} beside the migration");

@@ -13,6 +13,7 @@ use futures_util::future::join_all;
 use prost::Message;
 
 use super::{Records, ids, orders};
+use crate::support::allocation_sql::make_allocations_writable;
 use crate::support::earmark::{Earmark, NOBODY, refusal};
 
 /// Walks by token; each page but the last is full.
@@ -234,10 +235,11 @@ async fn a_page_ends_before_the_answer_exceeds_4_mib() {
     .await;
     let release = format!(
         "UPDATE allocation SET status = 'RELEASED', reason = notes, closed_cause = 'RELEASE',
-                partner_external_id = client_external_id, initiated_by = repeat('𝄞', {})",
+                closed_custody_version = 1, closed_connection_version = 0, partner_external_id = client_external_id, initiated_by = repeat('𝄞', {})",
         255
     );
     let sql = earmark.sql().await;
+    make_allocations_writable(&sql).await;
     sql.batch_execute(&release).await.expect("made longer");
 
     let mut request = ListClientAllocationsRequest {

@@ -97,7 +97,8 @@ async fn release_and_cancel_after_expiry_are_replays() {
     for direction in BOTH {
         let (fixture, hold) = AllocationFixture::with_hold(direction).await;
         // Made due by SQL, so that its versions are those of every other hold here.
-        let due = "UPDATE allocation SET expire_time = clock_timestamp() WHERE status = 'RESERVED'";
+        let due =
+            "UPDATE open_allocation SET expire_time = clock_timestamp() WHERE status = 'RESERVED'";
         fixture
             .earmark
             .sql()
