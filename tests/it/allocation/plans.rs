@@ -61,6 +61,9 @@ fn insert(first: usize, last: usize, enterprise: &str) -> String {
                                 opened_custody_version, opened_connection_version)
             SELECT e, pg_temp.an_id(n), 'ALLOCATION', 'RESERVED', 'EUR', 1, e, e, pg_temp.an_id(0), n, 'x', now(), now(),
                    '\x00', 1, 1
+              FROM generate_series({first}, {last}) n, LATERAL (SELECT {enterprise}) o(e);
+        INSERT INTO allocation_key
+            SELECT e, allocation_key_of('ALLOCATION', n::text), pg_temp.an_id(n)
               FROM generate_series({first}, {last}) n, LATERAL (SELECT {enterprise}) o(e)"
     )
 }

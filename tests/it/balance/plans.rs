@@ -41,7 +41,7 @@ fn open(first: usize, many: usize) -> String {
         r#"
         WITH was_open AS (DELETE FROM open_allocation RETURNING *)
         INSERT INTO closed_allocation
-            SELECT (jsonb_populate_record(o, '{{"status": "RELEASED", "closed_cause": "CANCEL", "reason": "x",
+            SELECT (jsonb_populate_record(NULL::closed_allocation, to_jsonb(o) || '{{"status": "RELEASED", "closed_cause": "CANCEL", "reason": "x",
                 "closed_custody_version": 1, "closed_connection_version": 0}}')).* FROM was_open o;
         INSERT INTO open_allocation (owner_id, id, type, status, currency, quantity, connection_id, client_id, partner_id,
                                 client_external_id, initiated_by, created_at, updated_at, content_hash,

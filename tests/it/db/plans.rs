@@ -54,7 +54,7 @@ async fn fill_ledger(sql: &Client, rows: i64) {
             "allocation_key",
             rows,
             "true",
-            &format!("{ID}, 'key', gen_random_uuid()"),
+            &"'id', md5('id ' || n), 'key', md5('key ' || n)".into(),
         ),
         (
             "adjustment",

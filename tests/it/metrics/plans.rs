@@ -57,7 +57,7 @@ async fn reservations_are_counted_by_the_indexes_of_what_is_open() {
     for closed in [false, true] {
         if closed {
             let close = format!(
-                "DELETE FROM allocation WHERE id IN (SELECT id FROM allocation ORDER BY id LIMIT {})",
+                "DELETE FROM open_allocation WHERE id IN (SELECT id FROM allocation ORDER BY id LIMIT {})",
                 RECORDS - 100
             );
             sql.batch_execute(&close).await.expect("closed");

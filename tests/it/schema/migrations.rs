@@ -81,7 +81,8 @@ fn fault(
     }
     let adds_check = statement.contains(" ADD CONSTRAINT ")
         && (statement.contains(" CHECK ") || statement.contains(" FOREIGN KEY "));
-    if adds_check && !statement.ends_with("NOT VALID") {
+    let is_valid_later = statement.ends_with("NOT VALID") || statement.contains("NOT VALID'");
+    if adds_check && !is_valid_later {
         return Some("a constraint reads the table under an exclusive lock: NOT VALID");
     }
     let adds_unique = statement.contains(" ADD CONSTRAINT ")
