@@ -24,7 +24,7 @@ BEGIN
         -- Nobody has used the database.
         DROP TABLE allocation;
         CREATE VIEW allocation AS
-            SELECT * FROM open_allocation UNION ALL SELECT * FROM closed_allocation WHERE status <> 'RESERVED';
+            SELECT * FROM open_allocation UNION ALL SELECT * FROM closed_allocation;
     ELSE
         ALTER TABLE allocation RENAME TO closed_allocation_before;
         EXECUTE format('ALTER TABLE closed_allocation ATTACH PARTITION closed_allocation_before '

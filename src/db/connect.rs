@@ -271,7 +271,7 @@ async fn within<T>(
 /// made while a table is empty must still be right when the table is large. Without sorts, ORDER BY decides on the index.
 const GENERIC_PLANS: &str = "SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; \
                              SET enable_hashjoin = off; SET enable_mergejoin = off; \
-                             SET enable_sort = off; SET enable_incremental_sort = off;";
+                             SET enable_sort = off; SET enable_incremental_sort = off; SET enable_memoize = off;";
 
 /// Keeps a session's memory between statements. The C library gives back to the system what is free at the end of the heap
 /// if it is more than 128 kB, and a statement of the ledger needs about that: each took memory from the system and gave it

@@ -35,7 +35,7 @@ pub(crate) struct ReservationFilter<'a> {
 const FIRST_OF_CONNECTION: &str = "SELECT FROM open_allocation a
     WHERE a.owner_id = c.client_enterprise_id AND (a.connection_id = c.id) IS TRUE
         AND a.expire_time <= coalesce(:clock, statement_timestamp())
-    ORDER BY a.expire_time LIMIT 1";
+    ORDER BY a.expire_time, a.id LIMIT 1";
 
 /// The enterprise itself, if a reservation of its client had expired at this clock; without one, now.
 pub(crate) async fn owners_of_client(
@@ -47,7 +47,7 @@ pub(crate) async fn owners_of_client(
         SqlText::new(
             "SELECT owner_id FROM open_allocation
             WHERE owner_id = :enterprise AND expire_time <= coalesce(:clock, statement_timestamp())
-            ORDER BY expire_time LIMIT 1",
+            ORDER BY expire_time, id LIMIT 1",
         )
     });
     let statement = Statement::new(&TEXT)

@@ -302,7 +302,7 @@ const TEXT: &str = "\
         SELECT true AS has_expired FROM open_allocation x \
         WHERE x.owner_id = o.owner_id \
           AND x.expire_time <= coalesce(k.clock, statement_timestamp()) \
-        ORDER BY x.expire_time LIMIT 1\
+        ORDER BY x.expire_time, x.id LIMIT 1\
     ) d ON true";
 
 #[cfg(test)]

@@ -35,7 +35,11 @@ async fn every_relation_of_the_schema_has_privileges() {
     let functions = "SELECT proname::text FROM pg_proc WHERE pronamespace = 'public'::regnamespace AND NOT prosecdef ORDER BY 1";
     assert_eq!(
         texts(&client, functions).await,
-        ["count_reservations", "reservation_change"]
+        [
+            "allocation_key_of",
+            "count_reservations",
+            "reservation_change"
+        ]
     );
     let privileged = "SELECT proname::text FROM pg_proc WHERE pronamespace = 'public'::regnamespace AND prosecdef";
     assert_eq!(texts(&client, privileged).await, Vec::<String>::new());
