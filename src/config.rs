@@ -5,6 +5,7 @@
 mod doctor;
 mod files;
 mod listen_address;
+mod partitions;
 mod shown;
 mod telemetry;
 mod tls;
@@ -24,6 +25,8 @@ pub(crate) use crate::config::doctor::{DoctorArgs, DoctorFormat, ExaminedArgs};
 pub(crate) use crate::config::files::ConfigFileArgs;
 use crate::config::files::{DatabaseUrlFileArgs, LAST};
 pub(crate) use crate::config::listen_address::ListenAddress;
+pub(crate) use crate::config::partitions::MaintainArgs;
+use crate::config::partitions::PartitionArgs;
 pub(crate) use crate::config::shown::{CompletionsArgs, ManArgs, ShowConfigArgs};
 pub(crate) use crate::config::telemetry::TelemetryArgs;
 pub(crate) use crate::config::tls::HealthcheckTlsArgs;
@@ -489,6 +492,9 @@ pub(crate) struct MigrateArgs {
         value_parser = NonEmptyStringValueParser::new()
     )]
     pub(crate) grant: Option<String>,
+
+    #[command(flatten)]
+    pub(crate) partitions: PartitionArgs,
 }
 
 /// Settings of `earmark token`.

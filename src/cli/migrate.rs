@@ -1,6 +1,8 @@
-//! `earmark migrate`: brings a database's schema up to date, and grants a server's role what it needs.
+//! `earmark migrate`: brings a database's schema up to date, makes the partitions that are missing, and grants a server's
+//! role what it needs.
 
 use crate::cli::failure::CliFailure;
+use crate::cli::maintain;
 use crate::cli::output::print;
 use crate::config::MigrateArgs;
 use crate::db::connect::Connector;
@@ -26,6 +28,7 @@ pub(super) async fn run(args: &MigrateArgs) -> Result<(), CliFailure> {
     for migration in applied {
         print(&format!("Applied {migration}.\n"));
     }
+    maintain::make(&args.database.database_url, args.partitions.rules()).await?;
     if let Some(role) = &args.grant {
         roles::grant(&args.database.database_url, role)
             .await
