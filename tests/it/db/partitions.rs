@@ -2,6 +2,7 @@
 
 mod command;
 mod in_use;
+mod watched;
 
 use std::collections::BTreeSet;
 

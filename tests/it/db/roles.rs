@@ -24,7 +24,8 @@ async fn every_relation_of_the_schema_has_privileges() {
     let db = database().await;
     let client = session(&db.url).await;
     let relations = "SELECT relname::text FROM pg_class
-        WHERE relnamespace = 'public'::regnamespace AND relkind NOT IN ('i', 'I', 't')";
+        WHERE relnamespace = 'public'::regnamespace AND relkind NOT IN ('i', 'I', 't')
+          AND NOT relispartition";
     let found: BTreeSet<String> = texts(&client, relations).await.into_iter().collect();
     let listed: BTreeSet<String> = TABLES.iter().map(|(name, _)| (*name).to_owned()).collect();
     assert_eq!(
@@ -222,6 +223,11 @@ async fn migrate_grants_and_says_so() {
 
 /// Starts a server with this database URL, and returns the line about its role.
 fn reported(url: &str) -> Value {
+    first_line_of(url, "earmark::db::roles")
+}
+
+/// Starts a server with this database URL, and returns the first line that it logs with this target.
+pub(super) fn first_line_of(url: &str, target: &str) -> Value {
     let folder = tempfile::tempdir().expect("a folder");
     DevKey::open_or_create(folder.path()).expect("a key");
     let path = folder.path().join("log");
@@ -239,7 +245,7 @@ fn reported(url: &str) -> Value {
         let mut lines = log
             .lines()
             .filter_map(|line| serde_json::from_str(line).ok());
-        if let Some(line) = lines.find(|line: &Value| line["target"] == "earmark::db::roles") {
+        if let Some(line) = lines.find(|line: &Value| line["target"] == target) {
             return line;
         }
         assert!(begun.elapsed() < Duration::from_secs(30), "{log}");
