@@ -25,7 +25,6 @@ pub(crate) use crate::config::doctor::{DoctorArgs, DoctorFormat, ExaminedArgs};
 pub(crate) use crate::config::files::ConfigFileArgs;
 use crate::config::files::{DatabaseUrlFileArgs, LAST};
 pub(crate) use crate::config::listen_address::ListenAddress;
-pub(crate) use crate::config::partitions::MaintainArgs;
 use crate::config::partitions::PartitionArgs;
 pub(crate) use crate::config::shown::{CompletionsArgs, ManArgs, ShowConfigArgs};
 pub(crate) use crate::config::telemetry::TelemetryArgs;
@@ -495,6 +494,20 @@ pub(crate) struct MigrateArgs {
 
     #[command(flatten)]
     pub(crate) partitions: PartitionArgs,
+}
+
+/// Settings of `earmark maintain`.
+#[derive(Args, Clone)]
+pub(crate) struct MaintainArgs {
+    #[command(flatten)]
+    pub(crate) database: DatabaseArgs,
+
+    #[command(flatten)]
+    pub(crate) partitions: PartitionArgs,
+
+    /// Print what would be made, and change nothing
+    #[arg(long, env = "EARMARK_DRY_RUN")]
+    pub(crate) dry_run: bool,
 }
 
 /// Settings of `earmark token`.

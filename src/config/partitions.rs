@@ -2,7 +2,6 @@
 
 use clap::{Args, ValueEnum};
 
-use crate::config::DatabaseArgs;
 use crate::db::partitions::{PartitionPeriod, PartitionRules};
 use crate::limits::{PARTITIONS_AHEAD, PARTITIONS_AHEAD_MAX, PARTITIONS_AHEAD_MIN};
 
@@ -58,18 +57,4 @@ impl PartitionArgs {
             ahead: self.ahead,
         }
     }
-}
-
-/// Settings of `earmark maintain`.
-#[derive(Args, Clone)]
-pub(crate) struct MaintainArgs {
-    #[command(flatten)]
-    pub(crate) database: DatabaseArgs,
-
-    #[command(flatten)]
-    pub(crate) partitions: PartitionArgs,
-
-    /// Print what would be made, and change nothing
-    #[arg(long, env = "EARMARK_DRY_RUN")]
-    pub(crate) dry_run: bool,
 }

@@ -23,9 +23,9 @@ impl Default for PartitionRules {
 }
 
 impl PartitionRules {
-    /// The time that partitions must reach.
-    pub(super) fn target(self, now: Time) -> Time {
-        let current = self.period.end_of(now);
+    /// The time that partitions must reach, if the period of `current` is to have so many after it.
+    pub(super) fn target(self, current: Time) -> Time {
+        let current = self.period.end_of(current);
         (0..self.ahead).fold(current, |end, _| self.period.end_of(end))
     }
 }
@@ -33,7 +33,7 @@ impl PartitionRules {
 /// What the DEFAULT partition holds.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct DefaultRows {
-    /// The least and the greatest key from the end of the last partition to the target.
+    /// The least and the greatest key from the end of the last partition to [`end_of_wanted`].
     pub(super) wanted: Option<(Time, Time)>,
     /// Whether there are rows besides. They stay where they are.
     pub(super) has_others: bool,
@@ -57,6 +57,11 @@ pub(super) struct PartitionStep {
     pub(super) is_default: bool,
 }
 
+/// No partition is made for this time or later ones, so that rows with such keys are in nobody's way.
+pub(super) fn end_of_wanted(now: Time, rules: PartitionRules) -> Time {
+    rules.target(now.plus(PARTITION_NOTICE))
+}
+
 /// The partitions to be made, each of which begins where the one before ends. The last of those that exist ends at `last`.
 ///
 /// Where the DEFAULT partition must keep what it has, because other rows are in it too, it also keeps what is written until
@@ -68,7 +73,7 @@ pub(super) fn plan(
     rules: PartitionRules,
 ) -> Vec<PartitionStep> {
     let period = rules.period;
-    let target = rules.target(now);
+    let mut target = rules.target(now);
     let start = last.unwrap_or_else(|| period.start_of(now));
     if start >= target {
         return Vec::new();
@@ -77,6 +82,7 @@ pub(super) fn plan(
     let mut steps = Vec::new();
     let mut from = start;
     if let Some((least, greatest)) = default.wanted {
+        target = rules.target(soon);
         let end = period.end_of(greatest.max(soon).max(start));
         if !default.has_others {
             let from = last.unwrap_or_else(|| period.start_of(least.min(now)));
@@ -88,6 +94,7 @@ pub(super) fn plan(
         }
         from = end;
     } else if default.is_large() && start <= soon {
+        target = rules.target(soon);
         from = period.end_of(soon);
     }
     let current = period.start_of(now);
@@ -193,7 +200,11 @@ mod tests {
         // The month ends in six hours, which is too soon: its rows and those of the next one stay together.
         assert_eq!(
             planned(Some("2026-11-01T00:00:00Z"), &late, monthly),
-            ["2026-11-01 to 2027-01-01*", "2027-01-01 to 2027-02-01"]
+            [
+                "2026-11-01 to 2027-01-01*",
+                "2027-01-01 to 2027-02-01",
+                "2027-02-01 to 2027-03-01"
+            ]
         );
         let mixed = DefaultRows {
             has_others: true,
@@ -201,7 +212,7 @@ mod tests {
         };
         assert_eq!(
             planned(Some("2026-11-01T00:00:00Z"), &mixed, monthly),
-            ["2027-01-01 to 2027-02-01"]
+            ["2027-01-01 to 2027-02-01", "2027-02-01 to 2027-03-01"]
         );
     }
 
@@ -215,7 +226,7 @@ mod tests {
         let monthly = rules(PartitionPeriod::Month, 2);
         assert_eq!(
             planned(Some("2026-11-01T00:00:00Z"), &large, monthly),
-            ["2027-01-01 to 2027-02-01"]
+            ["2027-01-01 to 2027-02-01", "2027-02-01 to 2027-03-01"]
         );
         assert_eq!(
             planned(Some("2027-01-15T00:00:00Z"), &large, monthly),
@@ -238,7 +249,7 @@ mod tests {
             let rules = PartitionRules { period, ahead };
             let now = Time::from_micros(now).expect("in range");
             let last = last.map(|days| now.micros() + days * DAY.as_micros() as i64);
-            let target = rules.target(now).micros();
+            let target = end_of_wanted(now, rules).micros();
             let lowest = last.unwrap_or(now.micros() - 1_000 * DAY.as_micros() as i64);
             let within = |part: f64| lowest + ((target - 1 - lowest) as f64 * part) as i64;
             let wanted = least.filter(|_| lowest < target - 1).map(|(a, b): (f64, f64)| {

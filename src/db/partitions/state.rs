@@ -4,7 +4,7 @@ use tokio_postgres::{Client, Row};
 
 use crate::db::partitions::counts::{CHECK, with_bounds};
 use crate::db::partitions::key::{KeyBound, KeyKind};
-use crate::db::partitions::plan::{DefaultRows, PartitionRules};
+use crate::db::partitions::plan::{DefaultRows, PartitionRules, end_of_wanted};
 use crate::types::time::Time;
 
 /// A partitioned table, as the catalogs describe it.
@@ -101,7 +101,7 @@ impl PartitionedTable {
             return Ok(DefaultRows::default());
         };
         let (kind, key) = (self.kind, &self.key);
-        let target = kind.bound_at(rules.target(self.now)).literal;
+        let target = kind.bound_at(end_of_wanted(self.now, rules)).literal;
         let mut wanted = format!("{key} < '{target}'");
         if let Some(last) = &self.last {
             wanted = format!("{key} >= '{}' AND {wanted}", last.literal);
