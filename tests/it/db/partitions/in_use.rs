@@ -29,7 +29,7 @@ fn keep_using(url: &str, stop: watch::Receiver<bool>) -> JoinHandle<(Duration, i
             .await
             .expect("a statement");
         let newest = client
-            .prepare("SELECT count(*) FROM entry WHERE time > now() - interval '1 second'")
+            .prepare("SELECT FROM entry WHERE owner_id = '00000000-0000-0000-0000-00000000000a' ORDER BY time DESC LIMIT 1")
             .await
             .expect("a statement");
         while !*stop.borrow() {
@@ -61,7 +61,7 @@ async fn stopped(
     let (mut longest, mut written) = (Duration::ZERO, 0);
     for user in using {
         let (slowest, rows) = user.await.expect("no panic");
-        assert!(rows > 20, "{rows}");
+        assert!(rows > 10, "{rows}");
         longest = longest.max(slowest);
         written += rows;
     }
