@@ -1,5 +1,5 @@
-//! `earmark migrate`: brings a database's schema up to date, makes the partitions that are missing, and grants a server's
-//! role what it needs.
+//! `earmark migrate`: brings a database's schema up to date, grants a server's role what it needs, and makes
+//! the partitions that are missing.
 
 use crate::cli::failure::CliFailure;
 use crate::cli::maintain;
@@ -28,7 +28,6 @@ pub(super) async fn run(args: &MigrateArgs) -> Result<(), CliFailure> {
     for migration in applied {
         print(&format!("Applied {migration}.\n"));
     }
-    maintain::make(&args.database.database_url, args.partitions.rules()).await?;
     if let Some(role) = &args.grant {
         roles::grant(&args.database.database_url, role)
             .await
@@ -43,5 +42,7 @@ pub(super) async fn run(args: &MigrateArgs) -> Result<(), CliFailure> {
             })?;
         print(&format!("Granted {role} what a server needs.\n"));
     }
+    // Last: servers need the others, and can do without these for a while.
+    maintain::make(&args.database.database_url, args.partitions.rules()).await?;
     Ok(())
 }

@@ -12,7 +12,7 @@ pub(super) struct LastSample<T> {
 }
 
 impl<T: Copy> LastSample<T> {
-    /// None yet.
+    /// Without a sample, until one is set.
     pub(super) fn new(age_max: Duration) -> Self {
         Self {
             age_max,

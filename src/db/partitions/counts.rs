@@ -13,7 +13,7 @@ pub(super) const CHECK: &str = "earmark_maintain_check";
 /// What was found of a partitioned table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct PartitionCounts {
-    /// One of [`PARTITIONED_TABLES`].
+    /// The partitioned table, one of [`PARTITIONED_TABLES`].
     pub(crate) table: String,
     /// Partitions that begin in the future.
     pub(crate) ahead: i64,

@@ -23,7 +23,7 @@ pub enum MaintainError {
     /// A statement failed while a table's partitions were made.
     #[error("the partitions of {table} cannot be made: {}", text_of(.source))]
     Table {
-        /// The partitioned table.
+        /// The name of the partitioned table.
         table: String,
         /// What Postgres has answered.
         source: tokio_postgres::Error,
@@ -34,7 +34,7 @@ pub enum MaintainError {
          pg_stat_activity for a transaction that has read it for long (`earmark verify` does), and try again after it"
     )]
     Busy {
-        /// The partitioned table.
+        /// The name of the partitioned table.
         table: String,
     },
 }

@@ -8,7 +8,7 @@ use crate::types::time::Time;
 /// What the column is that a table is partitioned by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum KeyKind {
-    /// A `timestamptz`.
+    /// A `timestamptz`, in microseconds.
     Time,
     /// A `uuid` of version 7, which begins with its time in milliseconds.
     Id,

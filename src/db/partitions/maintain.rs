@@ -19,7 +19,7 @@ use crate::types::time::Time;
 /// A partition that was made, or is to be made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PartitionChange {
-    /// The partitioned table.
+    /// The name of the partitioned table.
     pub table: String,
     /// The name of the partition; `None` if it is still to be made.
     pub partition: Option<String>,
@@ -229,7 +229,7 @@ async fn take(
         to: step.to,
         was_default: step.is_default,
     };
-    tracing::info!(
+    tracing::debug!(
         table = change.table,
         partition = change.partition,
         "made {change}"

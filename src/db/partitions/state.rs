@@ -25,7 +25,7 @@ pub(super) struct PartitionedTable {
     /// Whether the DEFAULT partition has a check that an interrupted run has left.
     pub(super) has_check: bool,
     pub(super) default_bytes: i64,
-    /// The database's clock.
+    /// The time by the database's clock.
     pub(super) now: Time,
 }
 
