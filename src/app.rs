@@ -14,6 +14,7 @@ use crate::cas::CasAllocationService;
 use crate::catalogue::CatalogueService;
 use crate::db::connect::Connector;
 use crate::db::monitor::{DatabaseState, Monitor};
+use crate::db::partition_watch;
 use crate::db::pool::PoolSettings;
 use crate::db::pools::{Pools, ReadLimits};
 use crate::db::pulse::Pulse;
@@ -83,6 +84,7 @@ impl App {
         let pools = Pools::open(&connector, &settings.pool, &settings.reads, &pulse);
         let stop_sweep = CancellationToken::new();
         let sweep = expiry::sweep(pools.records.clone(), writer.clone(), stop_sweep.clone());
+        partition_watch::watch(pools.records.clone(), stop_sweep.clone());
         if export::is_collected() {
             reservation_sampling::sample(pools.records.clone(), stop_sweep.clone());
         }

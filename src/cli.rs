@@ -12,8 +12,8 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::cli::failure::CliFailure;
 use crate::cli::reload::RunningSettings;
 use crate::config::{
-    CompletionsArgs, ConfigFileArgs, DoctorArgs, HealthcheckArgs, LogArgs, ManArgs, MigrateArgs,
-    ServeArgs, ShowConfigArgs, VerifyArgs,
+    CompletionsArgs, ConfigFileArgs, DoctorArgs, HealthcheckArgs, LogArgs, MaintainArgs, ManArgs,
+    MigrateArgs, ServeArgs, ShowConfigArgs, VerifyArgs,
 };
 #[cfg(feature = "dev")]
 use crate::config::{DevArgs, MintArgs};
@@ -31,6 +31,7 @@ mod failure;
 mod greeting;
 mod healthcheck;
 mod listen;
+mod maintain;
 mod man;
 mod metrics;
 mod migrate;
@@ -91,7 +92,15 @@ enum CliCommand {
     #[cfg(feature = "dev")]
     Dev(Box<DevArgs>),
     /// Apply the migrations that a database lacks. Servers of the previous version can keep serving meanwhile
+    ///
+    /// Afterwards makes the partitions that are missing, as `earmark maintain` does.
     Migrate(MigrateArgs),
+    /// Make the partitions that the next months need. Run it every day; servers keep serving meanwhile
+    ///
+    /// It takes the role that owns the tables, as `earmark migrate` does, may be repeated and interrupted, and makes nobody
+    /// wait. Prints what it made. Where it did not run for long, rows were written to the DEFAULT partition of a table: that
+    /// becomes the partition of these rows, and another one takes its place.
+    Maintain(MaintainArgs),
     /// Print a token for a server that `earmark dev` runs, signed with the key in its data folder
     #[cfg(feature = "dev")]
     Token(MintArgs),
@@ -217,6 +226,7 @@ impl Process {
             #[cfg(feature = "dev")]
             CliCommand::Dev(args) => dev::run(*args).await,
             CliCommand::Migrate(args) => migrate::run(&args).await,
+            CliCommand::Maintain(args) => maintain::run(&args).await,
             #[cfg(feature = "dev")]
             CliCommand::Token(args) => token::run(&args),
             CliCommand::Healthcheck(args) => healthcheck::run(args).await,

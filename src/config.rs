@@ -5,6 +5,7 @@
 mod doctor;
 mod files;
 mod listen_address;
+mod partitions;
 mod shown;
 mod telemetry;
 mod tls;
@@ -24,6 +25,7 @@ pub(crate) use crate::config::doctor::{DoctorArgs, DoctorFormat, ExaminedArgs};
 pub(crate) use crate::config::files::ConfigFileArgs;
 use crate::config::files::{DatabaseUrlFileArgs, LAST};
 pub(crate) use crate::config::listen_address::ListenAddress;
+use crate::config::partitions::PartitionArgs;
 pub(crate) use crate::config::shown::{CompletionsArgs, ManArgs, ShowConfigArgs};
 pub(crate) use crate::config::telemetry::TelemetryArgs;
 pub(crate) use crate::config::tls::HealthcheckTlsArgs;
@@ -489,6 +491,23 @@ pub(crate) struct MigrateArgs {
         value_parser = NonEmptyStringValueParser::new()
     )]
     pub(crate) grant: Option<String>,
+
+    #[command(flatten)]
+    pub(crate) partitions: PartitionArgs,
+}
+
+/// Settings of `earmark maintain`.
+#[derive(Args, Clone)]
+pub(crate) struct MaintainArgs {
+    #[command(flatten)]
+    pub(crate) database: DatabaseArgs,
+
+    #[command(flatten)]
+    pub(crate) partitions: PartitionArgs,
+
+    /// Print what would be made, and change nothing
+    #[arg(long, env = "EARMARK_DRY_RUN")]
+    pub(crate) dry_run: bool,
 }
 
 /// Settings of `earmark token`.

@@ -13,6 +13,8 @@ pub(crate) mod log;
 pub mod migrate;
 mod migration_lock;
 pub mod monitor;
+pub mod partition_watch;
+pub mod partitions;
 pub mod pg_error;
 pub mod pool;
 mod pool_connection;

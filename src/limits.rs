@@ -466,6 +466,34 @@ pub const DB_MIGRATION_PAUSE: Duration = Duration::from_millis(50);
 /// How long a server waits before it looks again at what its role may do, if the database did not answer or has no tables.
 pub const DB_ROLE_CHECK_PAUSE: Duration = Duration::from_secs(5);
 
+// Partitions.
+
+/// How many periods after the current one have partitions, unless `--ahead` says otherwise.
+pub const PARTITIONS_AHEAD: u32 = 3;
+/// The smallest number of periods ahead. With fewer, a server warns.
+pub const PARTITIONS_AHEAD_MIN: u32 = 2;
+/// The largest number of periods ahead.
+pub const PARTITIONS_AHEAD_MAX: u32 = 60;
+/// How far in the future the rows must lie that the DEFAULT partition refuses while partitions are made. It is longer than a
+/// day, so that a daily run finds and drops what an interrupted one has left before it refuses anything.
+pub const PARTITION_NOTICE: Duration = Duration::from_secs(26 * 60 * 60);
+/// The size of a DEFAULT partition that is read under a lock, at about 1 GB a second. A larger one is read before.
+pub const PARTITION_SCAN_BYTES_MAX: i64 = 8 << 20;
+/// How long a statement that changes partitions may take, the wait for its lock included, before it lets others pass.
+pub const PARTITION_CHANGE_MAX: Duration = Duration::from_millis(90);
+/// The longest pause before such a statement is tried again. The first one is [`MIGRATION_LOCK_PAUSE`].
+pub const PARTITION_LOCK_PAUSE_MAX: Duration = Duration::from_secs(5);
+/// How often a table's partitions are planned in one run, if rows come into its DEFAULT partition meanwhile.
+pub const PARTITION_PLANS_MAX: u32 = 4;
+/// Time between two counts of the partitions that are ahead.
+pub const PARTITION_COUNT_INTERVAL: Duration = Duration::from_secs(60);
+/// How long such a count may take; after that there is none until the next one.
+pub const PARTITION_COUNT_MAX: Duration = Duration::from_secs(2);
+/// The pause before a server warns again of the same partitions that are missing.
+pub const PARTITION_WARNING_PAUSE: Duration = Duration::from_secs(60 * 60);
+/// Time between two runs of what `earmark maintain` does, in `earmark dev`.
+pub const DEV_MAINTAIN_INTERVAL: Duration = Duration::from_secs(24 * 60 * 60);
+
 // Logs and traces.
 
 /// Records that the access log names of one call; all are counted.

@@ -75,9 +75,11 @@ BEGIN
         $write$;
         CREATE TRIGGER allocation_write INSTEAD OF INSERT OR UPDATE ON allocation
             FOR EACH ROW EXECUTE FUNCTION write_allocation();
-        CREATE INDEX open_allocation_by_external_id ON open_allocation (owner_id, client_external_id, type);
-        CREATE INDEX open_allocation_by_id ON open_allocation (id);
-        CREATE INDEX open_allocation_by_id_bytes ON open_allocation (uuid_send(id));
+        -- They are there already, unless the database was new a moment ago.
+        CREATE INDEX IF NOT EXISTS open_allocation_by_external_id
+            ON open_allocation (owner_id, client_external_id, type);
+        CREATE INDEX IF NOT EXISTS open_allocation_by_id ON open_allocation (id);
+        CREATE INDEX IF NOT EXISTS open_allocation_by_id_bytes ON open_allocation (uuid_send(id));
 
         -- Of what was open, the table still has rows, which the view does not show. The next migration deletes them. If one
         -- of these records becomes final before, its row makes way.

@@ -21,9 +21,10 @@ use crate::cli::output::print;
 use crate::cli::{metrics, open_files, traces};
 use crate::config::DevArgs;
 use crate::db::connect::Connector;
-use crate::db::migrate;
-use crate::db::roles;
+use crate::db::partitions::{self, PartitionRules};
+use crate::db::{migrate, roles};
 use crate::demo::{self, DemoIds};
+use crate::limits::DEV_MAINTAIN_INTERVAL;
 use crate::server::drain::Shutdown;
 use crate::server::{self, ClosingHook, ServerParts, ServerSettings};
 
@@ -68,6 +69,8 @@ pub(super) async fn run(args: DevArgs) -> Result<(), CliFailure> {
             let address = connectable(address);
             let (demo, token) = (&prepared.demo, &prepared.token);
             let text = greeting(address, &args, demo, token, &cluster.url(DATABASE));
+            let _maintenance =
+                AbortOnDropHandle::new(tokio::spawn(maintain_daily(cluster.url(DATABASE))));
             let _greeter = AbortOnDropHandle::new(tokio::spawn(print_once_healthy(address, text)));
             let prepared = PreparedServer {
                 metrics,
@@ -110,6 +113,7 @@ async fn prepare(args: &DevArgs, cluster: &Cluster) -> Result<PreparedServer, Cl
             "the development database cannot be migrated: {error}; `earmark dev --fresh` deletes it and creates a new one"
         ))
     })?;
+    maintain(&url).await?;
     // As in production: the role that owns the tables migrates, and the server connects as another.
     cluster
         .create_role_if_missing(SERVER_ROLE)
@@ -157,6 +161,22 @@ async fn prepare(args: &DevArgs, cluster: &Cluster) -> Result<PreparedServer, Cl
         token: key.mint(&claims, TOKEN_TTL).map_err(CliFailure::new)?,
         metrics: None,
     })
+}
+
+/// Makes the partitions that are missing, as `earmark maintain` does.
+async fn maintain(url: &str) -> Result<(), CliFailure> {
+    let made = partitions::maintain(url, PartitionRules::default()).await;
+    made.map(drop).map_err(CliFailure::new)
+}
+
+/// Does so every day from tomorrow on. What fails is tried again the day after, since no call depends on it.
+async fn maintain_daily(url: String) {
+    loop {
+        tokio::time::sleep(DEV_MAINTAIN_INTERVAL).await;
+        if let Err(failure) = maintain(&url).await {
+            tracing::warn!(error = failure.text, "partitions could not be made");
+        }
+    }
 }
 
 /// The enterprises of the printed token: those of the demo data.

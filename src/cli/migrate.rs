@@ -1,6 +1,8 @@
-//! `earmark migrate`: brings a database's schema up to date, and grants a server's role what it needs.
+//! `earmark migrate`: brings a database's schema up to date, grants a server's role what it needs, and makes
+//! the partitions that are missing.
 
 use crate::cli::failure::CliFailure;
+use crate::cli::maintain;
 use crate::cli::output::print;
 use crate::config::MigrateArgs;
 use crate::db::connect::Connector;
@@ -40,5 +42,7 @@ pub(super) async fn run(args: &MigrateArgs) -> Result<(), CliFailure> {
             })?;
         print(&format!("Granted {role} what a server needs.\n"));
     }
+    // Last: servers need the others, and can do without these for a while.
+    maintain::make(&args.database.database_url, args.partitions.rules()).await?;
     Ok(())
 }

@@ -3,6 +3,7 @@
 
 pub(crate) mod activity;
 pub(crate) mod look;
+pub(crate) mod partitions;
 pub(crate) mod replication;
 pub(crate) mod reservations;
 pub(crate) mod server;

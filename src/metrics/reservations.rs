@@ -1,11 +1,12 @@
 //! Open and overdue reservations, as they were last sampled.
 
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
 use crate::metrics::instrument::{MetricDescription, described};
+use crate::metrics::sample::LastSample;
 
-/// A sample that is older is not served any more: its database may have changed since.
+/// Longer than the time between some samples.
 const SAMPLE_AGE_MAX: Duration = Duration::from_secs(60);
 
 /// What was found of one kind of reservations.
@@ -18,8 +19,8 @@ pub(crate) struct ReservationSample {
 }
 
 /// The last sample of one kind of reservations, which is served until it is too old.
-#[derive(Debug, Default)]
-pub(crate) struct SampledReservations(Mutex<Option<(Instant, ReservationSample)>>);
+#[derive(Debug)]
+pub(crate) struct SampledReservations(LastSample<ReservationSample>);
 
 const OPEN: MetricDescription = described(
     "earmark.reservations.open",
@@ -40,11 +41,11 @@ const LAG: MetricDescription = described(
 impl SampledReservations {
     /// Serves the samples of one kind of reservations.
     pub(crate) fn served_as(kind: &'static str) -> Arc<Self> {
-        let samples = Arc::<Self>::default();
+        let samples = Arc::new(Self(LastSample::new(SAMPLE_AGE_MAX)));
         let serve = |gauge: MetricDescription, of: fn(ReservationSample) -> f64| {
             let samples = Arc::downgrade(&samples);
             gauge.read_by([("kind", kind)], move || {
-                samples.upgrade()?.recent().map(of)
+                samples.upgrade()?.0.recent().map(of)
             });
         };
         serve(OPEN, |sample| sample.open);
@@ -55,13 +56,6 @@ impl SampledReservations {
 
     /// Replaces the last sample.
     pub(crate) fn set(&self, sample: ReservationSample) {
-        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        *last = Some((Instant::now(), sample));
-    }
-
-    fn recent(&self) -> Option<ReservationSample> {
-        let last = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let (taken, sample) = last?;
-        (taken.elapsed() < SAMPLE_AGE_MAX).then_some(sample)
+        self.0.set(sample);
     }
 }

@@ -4,6 +4,7 @@ mod faults;
 mod lanes;
 mod migrations;
 mod migrations_in_use;
+mod partitions;
 mod plans;
 mod pooler;
 mod roles;

@@ -2,6 +2,7 @@
 
 mod alerts;
 mod otlp;
+mod partitions;
 mod plans;
 mod prometheus;
 mod served;

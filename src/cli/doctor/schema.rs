@@ -1,11 +1,13 @@
-//! The schema: migrations, indexes, statistics targets, and what the role may do with the tables.
+//! The schema: migrations, indexes, statistics targets, partitions, and what the role may do with the tables.
 
 use crate::cli::doctor::finding::Finding;
 use crate::cli::doctor::looks::Looks;
-use crate::cli::doctor::words::{counted, first_few};
-use crate::db::inspect::server;
+use crate::cli::doctor::words::{bytes, counted, first_few};
 use crate::db::inspect::tables::{self, InvalidIndex, MigrationFacts, STATISTICS_TARGET};
+use crate::db::inspect::{partitions, server};
+use crate::db::partitions::counts::PartitionCounts;
 use crate::db::roles::RolePower;
+use crate::limits::PARTITIONS_AHEAD_MIN;
 
 pub(super) async fn all(looks: &mut Looks) {
     looks
@@ -26,6 +28,11 @@ pub(super) async fn all(looks: &mut Looks) {
             tables::statistics_targets,
             |found| statistics_targets(&found),
         )
+        .await;
+    looks
+        .add("schema.partitions", partitions::partitions, |found| {
+            partitions_ahead(&found)
+        })
         .await;
 }
 
@@ -163,4 +170,42 @@ fn statistics_targets(others: &[String]) -> Finding {
              {column} SET STATISTICS {STATISTICS_TARGET} (of an index: ALTER INDEX … ALTER COLUMN NUMBER)"
         ),
     )
+}
+
+fn partitions_ahead(tables: &[PartitionCounts]) -> Finding {
+    const NAME: &str = "schema.partitions";
+    if tables.is_empty() {
+        return Finding::ok(NAME, "no table has any");
+    }
+    let ahead = tables.iter().map(|it| match it.default_bytes {
+        0 => format!("{} ahead for {}", it.ahead, it.table),
+        size => format!(
+            "{} ahead for {} ({} in the DEFAULT one)",
+            it.ahead,
+            it.table,
+            bytes(size)
+        ),
+    });
+    let found = first_few(&ahead.collect::<Vec<_>>());
+    if let Some(changed) = tables.iter().find(|it| it.has_check) {
+        return Finding::warning(
+            NAME,
+            format!(
+                "{found}; the DEFAULT one of {} refuses rows of some months, because a run that makes partitions goes on or \
+                     was interrupted",
+                changed.table
+            ),
+            "run `earmark maintain` as the owner of the tables, which goes on where the other one was interrupted",
+        );
+    }
+    let fewest = tables.iter().map(|it| it.ahead).min().unwrap_or_default();
+    if fewest < i64::from(PARTITIONS_AHEAD_MIN) {
+        return Finding::warning(
+            NAME,
+            found,
+            "run `earmark maintain` every day as the owner of the tables; rows without a partition of their time go to the \
+             DEFAULT one, and no call fails",
+        );
+    }
+    Finding::ok(NAME, found)
 }

@@ -107,6 +107,7 @@ async fn a_development_server_has_no_problem_and_every_check_is_documented() {
         "schema.migrations",
         "schema.indexes",
         "schema.statistics_targets",
+        "schema.partitions",
         "settings.fsync",
         "settings.autovacuum",
         "capacity.connections",

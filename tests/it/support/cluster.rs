@@ -20,6 +20,7 @@ use std::time::SystemTime;
 
 pub(crate) use own::{Frozen, OwnCluster, own_cluster, own_cluster_with, own_folder, own_options};
 
+use earmark::db::partitions::{self, PartitionRules};
 use earmark_dev_postgres::{Cluster, ClusterOptions};
 use nix::errno::Errno;
 use nix::sys::signal::kill;
@@ -36,6 +37,9 @@ async fn migrate(url: &str) {
     earmark::db::migrate::run(url)
         .await
         .expect("the migrations run");
+    partitions::maintain(url, PartitionRules::default())
+        .await
+        .expect("partitions are made");
     let (client, connection) = tokio_postgres::connect(url, NoTls).await.expect(url);
     tokio::spawn(connection);
     let sql = format!("CREATE ROLE {SERVER_ROLE} LOGIN");

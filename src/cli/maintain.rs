@@ -1,0 +1,44 @@
+//! `earmark maintain`: makes partitions ahead of the time that their rows will have.
+
+use crate::cli::failure::CliFailure;
+use crate::cli::output::print;
+use crate::config::MaintainArgs;
+use crate::db::connect::Connector;
+use crate::db::partitions::{self, MaintainError, PartitionRules};
+
+pub(super) async fn run(args: &MaintainArgs) -> Result<(), CliFailure> {
+    let url = &args.database.database_url;
+    Connector::new(url)
+        .map_err(|error| CliFailure::setting(format!("--database-url: {error}")))?
+        .warn_of_unverified_server();
+    let rules = args.partitions.rules();
+    let is_complete = if args.dry_run {
+        let planned = partitions::planned(url, rules).await.map_err(failure)?;
+        for change in &planned {
+            print(&format!("Would make {change}.\n"));
+        }
+        planned.is_empty()
+    } else {
+        make(url, rules).await?
+    };
+    if is_complete {
+        print("No partition is missing.\n");
+    }
+    Ok(())
+}
+
+/// Makes the partitions that are missing, and prints each. Returns whether none was.
+pub(super) async fn make(url: &str, rules: PartitionRules) -> Result<bool, CliFailure> {
+    let made = partitions::maintain(url, rules).await.map_err(failure)?;
+    for change in &made {
+        print(&format!("Made {change}.\n"));
+    }
+    Ok(made.is_empty())
+}
+
+fn failure(error: MaintainError) -> CliFailure {
+    match error {
+        MaintainError::Connect(error) => CliFailure::setting(format!("--database-url: {error}")),
+        other => CliFailure::new(other),
+    }
+}
