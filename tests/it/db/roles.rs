@@ -245,6 +245,11 @@ async fn migrate_grants_and_says_so() {
 
 /// Starts a server with this database URL, and returns the line about its role.
 fn reported(url: &str) -> Value {
+    first_line_of(url, "earmark::db::roles")
+}
+
+/// Starts a server with this database URL, and returns the first line that it logs with this target.
+pub(super) fn first_line_of(url: &str, target: &str) -> Value {
     let folder = tempfile::tempdir().expect("a folder");
     DevKey::open_or_create(folder.path()).expect("a key");
     let path = folder.path().join("log");
@@ -262,7 +267,7 @@ fn reported(url: &str) -> Value {
         let mut lines = log
             .lines()
             .filter_map(|line| serde_json::from_str(line).ok());
-        if let Some(line) = lines.find(|line: &Value| line["target"] == "earmark::db::roles") {
+        if let Some(line) = lines.find(|line: &Value| line["target"] == target) {
             return line;
         }
         assert!(begun.elapsed() < Duration::from_secs(30), "{log}");
