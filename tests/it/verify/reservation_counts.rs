@@ -12,13 +12,15 @@ use tokio_postgres::Client;
 use super::buckets::Broken;
 use super::{LedgerFixture, verify};
 use crate::support::allocation_fixture::AllocationFixture;
+use crate::support::journal::{partition, unpartition};
 use crate::support::ledger_dump::ledger_dump;
 
 const MIGRATION: &str =
     include_str!("../../../migrations/2026-11-29-000012-4_reservation_count/up.sql");
 
-/// Takes back what the migration did; the columns stay, for the server that is to read them afterwards.
+/// Takes back what the migration and the later one that partitions the journal did; the columns stay, for the server that is to read them afterwards.
 async fn uncount(sql: &Client) {
+    unpartition(sql).await;
     let before = "
         DROP TRIGGER entry_count_reservations ON entry;
         ALTER TABLE entry DROP CONSTRAINT IF EXISTS entry_reservation_count,
@@ -50,6 +52,8 @@ async fn assert_recounts(sql: &Client) {
     assert_eq!(count(&ledger_dump(sql).await), expected);
     // It may be repeated.
     sql.batch_execute(MIGRATION).await.expect("migrated again");
+    assert_eq!(count(&ledger_dump(sql).await), expected);
+    partition(sql).await;
     assert_eq!(count(&ledger_dump(sql).await), expected);
 }
 
@@ -149,6 +153,7 @@ async fn servers_of_the_version_before_go_on_during_the_migration_and_after_it()
         })
     };
     sql.batch_execute(MIGRATION).await.expect("migrated");
+    partition(&sql).await;
     is_migrated.store(true, Ordering::Relaxed);
     let written = old_server.await.expect("no panic");
     assert!(written > 40, "only {written} beside the migration");
