@@ -157,7 +157,7 @@ impl From<PartnerNetworkBalance> for pb::PartnerNetworkBalance {
 type ReservationPage = (Page<ReservationCursor>, Binding);
 
 /// Reads which balance is asked for, and with the view which page of its reservations. The token of a page leads to the
-/// version of the first one, whatever moment that was asked for.
+/// time that the first one answered, at which the account had its version, whatever moment that was asked for.
 pub(super) fn get(
     rpc: &str,
     request: pb::GetBalanceRequest,
@@ -186,7 +186,7 @@ pub(super) fn get(
     let page: Page<ReservationCursor> = read.sized_page(size, sizes, &request.page_token, binding);
     read.finish()?;
     if let Some(cursor) = page.after() {
-        query.moment = Moment::Version(cursor.version);
+        query.moment = Moment::At(cursor.as_of);
     }
     Ok((query, Some((page, binding))))
 }

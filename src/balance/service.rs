@@ -187,6 +187,9 @@ impl Rpcs for BalanceService {
                 Some(_) => Error::PageTokenInvalid,
             })?;
             if let Some(first) = first {
+                if past.balance.version != first.version {
+                    return Err(Error::PageTokenInvalid);
+                }
                 past.as_of = first.as_of;
             }
             let mut message = convert::balance(&past);
@@ -291,12 +294,12 @@ fn require_reached(moment: Moment, found: FoundBalance) -> Result<PastBalance> {
         .ok_or_else(|| Error::internal("an account was found without a balance"))?;
     let BalanceSnapshot {
         clock,
-        newest,
+        ahead,
         version: latest,
         past,
     } = snapshot;
     match moment {
-        Moment::At(time) if time > clock.max(newest.unwrap_or(clock)) => Err(Error::invalid(
+        Moment::At(time) if time > clock.max(ahead.unwrap_or(clock)) => Err(Error::invalid(
             "as_of",
             format!("must not be later than now, {clock}, got {time}"),
         )),

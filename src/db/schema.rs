@@ -84,19 +84,19 @@ diesel::table! {
 }
 
 diesel::table! {
-    entry (owner_id, account_id, unit, version) {
+    entry (owner_id, account_id, unit, time, version) {
         owner_id -> Uuid,
         account_id -> Uuid,
-        unit -> Text,
+        time -> Timestamptz,
         version -> BigInt,
+        reservation_count -> BigInt,
+        cause_id -> Uuid,
+        unit -> Text,
+        cause -> Text,
         available_delta -> Numeric,
         held_delta -> Numeric,
         available -> Numeric,
         held -> Numeric,
-        cause -> Text,
-        cause_id -> Uuid,
-        time -> Timestamptz,
-        reservation_count -> BigInt,
     }
 }
 

@@ -138,13 +138,16 @@ impl Books {
         self.owners.contains_key(&owner)
     }
 
-    /// A balance that a movement of this batch left, if one of this batch did.
-    pub fn entry_balance(&self, owner: OwnerId, key: &AccountKey, version: i64) -> Option<Balance> {
-        let entries = &self.owners.get(&owner)?.entries;
-        entries
-            .iter()
-            .find(|entry| entry.key == *key && entry.after.version == version)
-            .map(|entry| entry.after)
+    /// An account's balance at this version, above 0, if a movement of this batch left it or if it was read at it.
+    pub fn known_balance(&self, owner: OwnerId, key: &AccountKey, version: i64) -> Option<Balance> {
+        let owner = self.owners.get(&owner)?;
+        let account = owner.accounts.get(key).filter(|_| version > 0);
+        let stored = account.map(|account| account.stored);
+        let made = owner.entries.iter().filter(|entry| entry.key == *key);
+        stored
+            .into_iter()
+            .chain(made.map(|entry| entry.after))
+            .find(|balance| balance.version == version)
     }
 
     /// What this batch has changed, in an order that does not depend on hashing.

@@ -15,6 +15,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt::Debug;
 use std::marker::PhantomData;
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use tokio_postgres::{Client, Row};
@@ -284,7 +285,7 @@ pub enum Judgement<T> {
     /// It was carried out, or refused.
     Final(Result<T>),
     /// It was carried out before: the reply lacks these balances, which are read from the journal. Each is named with the
-    /// version that the record stores. An entry that is missing breaks L4 and is answered with INTERNAL.
+    /// version that the record stores, and the time of the movement. An entry that is missing breaks L4 and is answered with INTERNAL.
     Replay(T, Vec<BalanceAt>),
     /// More of an owner's reservations are due than one batch releases: it is judged in the next batch.
     Later,
@@ -302,7 +303,7 @@ impl<T> From<Error> for Judgement<T> {
     }
 }
 
-/// An account's balance at one of its versions; 0 is before its first entry.
+/// An account's balance at one of its versions, and about when it had that; 0 is before its first entry.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct BalanceAt {
     /// The owner of the account.
@@ -311,6 +312,19 @@ pub struct BalanceAt {
     pub key: AccountKey,
     /// The version of the account.
     pub version: i64,
+    /// The time of the record that names the version: that of the entry, or a later one if the record's movement did not touch
+    /// the account. By [`MOVEMENT_STEPS_MAX`] it may also be earlier: the price of a transfer is paid a microsecond after it.
+    pub time: Time,
+}
+
+/// More than the time between the first and the last movement of a batch, which are a microsecond apart at least.
+const MOVEMENT_STEPS_MAX: Duration = Duration::from_millis(10);
+
+impl BalanceAt {
+    /// No entry with this version or a lower one is later.
+    pub fn latest_time(&self) -> Time {
+        self.time.plus(MOVEMENT_STEPS_MAX)
+    }
 }
 
 /// A change without a movement that proves that a transaction was committed: no other transaction changes the same owner

@@ -91,24 +91,26 @@ macro_rules! transit {
 }
 
 /// Compares with the journal the versions that a record keeps of accounts that its movement did not touch: each must be
-/// that of the account's last entry before the movement, and 0 before the first. Each takes one search of the index, in
-/// which the entry and the next one are neighbours.
+/// that of the account's last entry before the movement, and 0 before the first. That entry takes one search of the index; it
+/// is looked for in the last two months before, and only then in all partitions.
 macro_rules! compare_versions {
     ($named:expr) => {
         concat!(
             "SELECT owner_id, account_id, unit, \
-                    format('%s names the version that the account had at %s', id, ", time!("n.time"), "), \
-                    format('version %s, of %s to %s', coalesce(n.version::text, 'none'), \
-                           coalesce(", time!("e.time"), ", 'no entry'), coalesce(", time!("e.next"), ", 'now')) \
+                    format('%s names version %s, which the account had at %s', id, v.version, ", time!("n.time"), "), \
+                    format('version %s', coalesce(n.version::text, 'none')) \
              FROM (", $named, ") n \
-             CROSS JOIN LATERAL (\
-                 SELECT max(e.time) FILTER (WHERE e.version = n.version) AS time, \
-                        min(e.time) FILTER (WHERE e.version > n.version) AS next \
-                 FROM entry e \
-                 WHERE e.owner_id = n.owner_id AND e.account_id = n.account_id AND e.unit = n.unit \
-                   AND e.version BETWEEN n.version AND least(n.version, 9000000000000000000) + 1\
-             ) e \
-             WHERE coalesce(e.time > n.time, n.version IS DISTINCT FROM 0) OR e.next <= n.time"
+             CROSS JOIN LATERAL (SELECT coalesce(\
+                 (SELECT e.version FROM entry e \
+                  WHERE e.owner_id = n.owner_id AND e.account_id = n.account_id AND e.unit = n.unit \
+                    AND e.time <= n.time AND e.time > n.time - interval '60 days' \
+                  ORDER BY e.time DESC, e.version DESC LIMIT 1), \
+                 (SELECT e.version FROM entry e \
+                  WHERE e.owner_id = n.owner_id AND e.account_id = n.account_id AND e.unit = n.unit AND e.time <= n.time \
+                  ORDER BY e.time DESC, e.version DESC LIMIT 1), \
+                 0) AS version\
+             ) v \
+             WHERE n.version IS DISTINCT FROM v.version"
         )
     };
 }

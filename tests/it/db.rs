@@ -1,6 +1,7 @@
 mod client_cert;
 mod connection_count;
 mod faults;
+mod journal_partitions;
 mod lanes;
 mod migrations;
 mod migrations_in_use;

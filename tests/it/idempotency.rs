@@ -276,7 +276,9 @@ async fn a_write_sees_what_the_previous_lock_holder_committed() {
                 UPDATE account SET version = version + 1, available = available
                     + CASE WHEN account_id::text LIKE '%1' THEN {quantity} ELSE {} END
                  WHERE owner_id = '{1}' AND account_id::text LIKE '00000000-%' RETURNING *)
-             INSERT INTO entry SELECT owner_id, account_id, unit, version,
+             INSERT INTO entry (owner_id, account_id, unit, version, available_delta, held_delta, available, held, cause,
+                                cause_id, time)
+             SELECT owner_id, account_id, unit, version,
                     CASE WHEN account_id::text LIKE '%1' THEN {quantity} ELSE {0} END, 0, available, held, 'ADJUST',
                     '00000000-0000-0000-0000-00000000000a', clock_timestamp() FROM moved",
             -quantity, parties.enterprise

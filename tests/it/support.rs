@@ -8,6 +8,7 @@ pub(crate) mod collector;
 pub(crate) mod earmark;
 pub(crate) mod every_service;
 pub(crate) mod frames;
+pub(crate) mod journal;
 pub(crate) mod json;
 pub(crate) mod key_server;
 pub(crate) mod ledger_dump;

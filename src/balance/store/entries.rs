@@ -1,8 +1,8 @@
 //! The journal. Three ways through it, each of which costs a page what it holds, wherever the page lies:
 //!
-//! - a client's whole journal follows the index `entry_time` and passes over the accounts that are never shown;
-//! - the entries of chosen accounts, or of a currency, come from the accounts' own histories: each is a range of versions
-//!   of the primary key, found by halving, and of all of them only those that can reach into the page are read;
+//! - a client's whole journal follows the index `entry_by_time` and passes over the accounts that are never shown;
+//! - the entries of chosen accounts, or of a currency, come from the accounts' own histories: each is a range of times in
+//!   `entry_key`, and of all of them only those that can reach into the page are read;
 //! - the entries of named causes come from their records, whose times lead to them.
 //!
 //! A partner's list never takes the first way: its cost would reveal how much else its clients do.

@@ -102,12 +102,22 @@ pub(super) fn of_histories(
     let (owners, ids): (Vec<_>, Vec<_>) =
         accounts.iter().map(|(owner, id)| (owner.0, id.0)).unzip();
     let cursor = list.page.after();
+    let (mut below, mut upto) = (
+        list.from.map_or(Time::MIN, Time::previous),
+        list.to.unwrap_or(Time::MAX),
+    );
+    // The entry before the page is of this time, and so may be others behind it.
+    match cursor.map(|cursor| cursor.time) {
+        Some(time) if list.descending => upto = upto.min(time),
+        Some(time) => below = below.max(time.previous()),
+        None => {}
+    }
     statement(EntrySource::Histories, list)
         .bind("owners", owners)
         .bind("accounts", ids)
         .bind("unit", list.unit.as_ref().map(Unit::to_string))
-        .bind("before", list.from.map(Time::previous))
-        .bind("to", list.to)
+        .bind("all_below", below)
+        .bind("all_upto", upto)
         .bind("after_time", cursor.map(|cursor| cursor.time))
         .bind("after_account", cursor.map(|cursor| cursor.account.0))
         .bind("after_unit", cursor.map(|cursor| cursor.unit.clone()))
@@ -140,73 +150,56 @@ const SELECT: &str = "\
         ) END, p.reservation_count \
     FROM page p ORDER BY p.time {direction}, p.account_id {direction}, p.unit {direction}";
 
-/// All of an owner's entries but those of its world and transit accounts.
+/// All of an owner's entries but those of its world and transit accounts. The index has them by time; those of one time are of
+/// one movement, and are sorted. A page begins in the index by the bounds of the time, which also leave out partitions.
 const JOURNAL: &str = "\
     WITH page AS (\
         SELECT e.* FROM entry e \
         WHERE e.owner_id = :owner AND (e.time, e.account_id, e.unit) {follows} (:after_time, :after_account, :after_unit) \
-          AND e.time >= :from AND e.time <= :to \
+          AND e.time {follows}= :after_time AND e.time >= :from AND e.time <= :to \
           AND e.account_id NOT IN ('00000000-0000-0000-0000-000000000002', '00000000-0000-0000-0000-000000000003') \
           AND (cardinality(:causes) = 0 OR e.cause = ANY(:causes)) \
         ORDER BY e.time {direction}, e.account_id {direction}, e.unit {direction} LIMIT :limit\
     ) ";
 
-/// The entries of accounts, from the accounts' own histories: in each, versions and times run together (L4).
+/// The entries of accounts, from the accounts' own histories, which the key has in the order of their times.
 ///
-/// `history`: the accounts, and the times that lie before and at the end of what is wanted of each. `search`: the
-/// versions at these times, by halving; a time that is not set needs no search. `span`: the versions between. `head`: the
-/// first entry of each, and of these as many as a page has: no other history reaches into it. The LATERALs' limits hold
-/// the planner to the primary key.
+/// `history`: the accounts, and the times between which entries of each are wanted, the first of them excluded. `head`: the
+/// first entry of each, and of these as many as a page has: no other history reaches into it. The LATERALs' orders and limits
+/// hold the planner to the key. The bounds of all histories together leave partitions out when the statement begins.
 const HISTORIES: &str = "\
-    WITH RECURSIVE history AS MATERIALIZED (\
-        SELECT a.owner_id, a.account_id, a.unit, a.version, {edges} \
+    WITH history AS MATERIALIZED (\
+        SELECT a.owner_id, a.account_id, a.unit, {edges} \
         FROM unnest(:owners, :accounts) v(owner_id, account_id) JOIN account a USING (owner_id, account_id) \
         WHERE :unit IS NULL OR a.unit = :unit\
-    ), search(owner_id, account_id, unit, edge, time, low, high) AS (\
-        SELECT h.owner_id, h.account_id, h.unit, e.edge, e.time, \
-            CASE WHEN e.time IS NULL AND e.edge = 1 THEN h.version ELSE 0 END, \
-            CASE WHEN e.time IS NULL AND e.edge = 0 THEN 0 ELSE h.version END \
-        FROM history h CROSS JOIN LATERAL (VALUES (0, h.below), (1, h.upto)) e(edge, time) \
-        UNION ALL \
-        SELECT s.owner_id, s.account_id, s.unit, s.edge, s.time, \
-            CASE WHEN e.time <= s.time THEN s.mid ELSE s.low END, \
-            CASE WHEN e.time <= s.time THEN s.high ELSE s.mid - 1 END \
-        FROM (SELECT *, (low + high + 1) / 2 AS mid FROM search WHERE low < high) s \
-        CROSS JOIN LATERAL (\
-            SELECT e.time FROM entry e \
-            WHERE e.owner_id = s.owner_id AND e.account_id = s.account_id AND e.unit = s.unit AND e.version = s.mid \
-            LIMIT 1\
-        ) e\
-    ), span AS (\
-        SELECT owner_id, account_id, unit, max(low) FILTER (WHERE edge = 0) AS below, \
-            max(low) FILTER (WHERE edge = 1) AS upto \
-        FROM search WHERE low = high GROUP BY owner_id, account_id, unit\
     ), head AS MATERIALIZED (\
-        SELECT s.* FROM span s CROSS JOIN LATERAL (\
+        SELECT h.* FROM history h CROSS JOIN LATERAL (\
             SELECT e.time FROM entry e \
-            WHERE e.owner_id = s.owner_id AND e.account_id = s.account_id AND e.unit = s.unit \
-              AND e.version > s.below AND e.version <= s.upto AND (cardinality(:causes) = 0 OR e.cause = ANY(:causes)) \
-            ORDER BY e.version {direction} LIMIT 1\
-        ) e ORDER BY e.time {direction}, s.account_id {direction}, s.unit {direction} LIMIT :limit\
+            WHERE e.owner_id = h.owner_id AND e.account_id = h.account_id AND e.unit = h.unit \
+              AND e.time > h.below AND e.time <= h.upto AND e.time > :all_below AND e.time <= :all_upto \
+              AND (cardinality(:causes) = 0 OR e.cause = ANY(:causes)) \
+            ORDER BY e.time {direction}, e.version {direction} LIMIT 1\
+        ) e ORDER BY e.time {direction}, h.account_id {direction}, h.unit {direction} LIMIT :limit\
     ), page AS (\
-        SELECT e.* FROM head s CROSS JOIN LATERAL (\
+        SELECT e.* FROM head h CROSS JOIN LATERAL (\
             SELECT e.* FROM entry e \
-            WHERE e.owner_id = s.owner_id AND e.account_id = s.account_id AND e.unit = s.unit \
-              AND e.version > s.below AND e.version <= s.upto AND (cardinality(:causes) = 0 OR e.cause = ANY(:causes)) \
-            ORDER BY e.version {direction} LIMIT :limit\
+            WHERE e.owner_id = h.owner_id AND e.account_id = h.account_id AND e.unit = h.unit \
+              AND e.time > h.below AND e.time <= h.upto AND e.time > :all_below AND e.time <= :all_upto \
+              AND (cardinality(:causes) = 0 OR e.cause = ANY(:causes)) \
+            ORDER BY e.time {direction}, e.version {direction} LIMIT :limit\
         ) e ORDER BY e.time {direction}, e.account_id {direction}, e.unit {direction} LIMIT :limit\
     ) ";
 
 /// The times of a history in rising order, behind a cursor.
 const RISING_EDGES: &str = "\
-    greatest(:before, \
+    greatest(:all_below, \
         CASE WHEN (a.account_id, a.unit) > (:after_account, :after_unit) \
             THEN :after_time - interval '1 microsecond' ELSE :after_time END\
-    ) AS below, :to AS upto";
+    ) AS below, :all_upto AS upto";
 
 /// The same in falling order.
 const FALLING_EDGES: &str = "\
-    :before AS below, least(:to, \
+    :all_below AS below, least(:all_upto, \
         CASE WHEN (a.account_id, a.unit) < (:after_account, :after_unit) \
             THEN :after_time ELSE :after_time - interval '1 microsecond' END\
     ) AS upto";
@@ -233,7 +226,8 @@ const CAUSES: &str = "\
     ), found AS MATERIALIZED (\
         SELECT e.* FROM moment m CROSS JOIN LATERAL (\
             SELECT e.* FROM entry e \
-            WHERE e.owner_id = m.owner_id AND e.time = m.time AND e.cause_id = m.id OFFSET 0\
+            WHERE e.owner_id = m.owner_id AND e.time >= m.time AND e.time <= m.time AND e.cause_id = m.id \
+            ORDER BY e.time OFFSET 0\
         ) e\
     ), page AS (\
         SELECT e.* FROM found e \

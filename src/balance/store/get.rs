@@ -15,6 +15,7 @@ use super::accounts::amount;
 use crate::balance::model::{BalanceAccount, BalanceQuery, BalanceSide, Moment, PastBalance};
 use crate::db::coalesce::ReadMany;
 use crate::db::enterprise_status::EnterpriseStatus;
+use crate::db::pg_error::TransactionError;
 use crate::db::pool::Pool;
 use crate::db::read;
 use crate::db::statement::{SqlText, Statement};
@@ -66,8 +67,9 @@ impl FoundBalance {
 pub(in crate::balance) struct BalanceSnapshot {
     /// The database's clock when the statement began.
     pub(in crate::balance) clock: Time,
-    /// The time of the newest entry that the side that asks may see: a client's of its whole enterprise, a partner's of this account.
-    pub(in crate::balance) newest: Option<Time>,
+    /// The time of the newest entry that is later than the clock and that the side that asks may see: a client's of its whole
+    /// enterprise, a partner's of this account. It is only looked for where a later time is asked for.
+    pub(in crate::balance) ahead: Option<Time>,
     /// The account's current version; 0 before its first entry.
     pub(in crate::balance) version: i64,
     /// The account as it was at the moment; none if there is no entry of its version.
@@ -91,19 +93,60 @@ impl ReadMany for BalancesByKey {
 }
 
 async fn get_all(pool: &Pool, keys: &[BalanceKey]) -> Result<Vec<Result<FoundBalance>>> {
-    let rows: Vec<Row> = read::one(pool, async |connection: &mut AsyncPgConnection| {
-        statement(keys).load(connection).await
+    let rows: Vec<Option<Row>> = read::one(pool, async |connection: &mut AsyncPgConnection| {
+        let numbered = || keys.iter().enumerate();
+        let is_of_version = |key: &BalanceKey| matches!(key.query.moment, Moment::Version(_));
+        let mut rows: Vec<Option<Row>> = keys.iter().map(|_| None).collect();
+        let of_versions = numbered().filter(|(_, key)| is_of_version(key)).collect();
+        load(connection, of_versions, of_version, &mut rows).await?;
+        let at_times = numbered().filter(|(_, key)| !is_of_version(key)).collect();
+        load(
+            connection,
+            at_times,
+            |keys| at_time(keys, &EntrySpan::recent(keys)),
+            &mut rows,
+        )
+        .await?;
+        let older = numbered().filter(|(number, key)| {
+            let row = rows.get(*number).and_then(Option::as_ref);
+            !is_of_version(key) && row.is_some_and(|row| row.lacks_entries(key))
+        });
+        let older = older.collect();
+        load(
+            connection,
+            older,
+            |keys| at_time(keys, &EntrySpan::ALL),
+            &mut rows,
+        )
+        .await?;
+        Ok::<_, TransactionError>(rows)
     })
     .await?;
-    let mut found: Vec<Option<Row>> = keys.iter().map(|_| None).collect();
-    for row in rows {
+    let found = rows.into_iter().zip(keys);
+    Ok(found.map(|(row, key)| found_balance(row, key)).collect())
+}
+
+/// Keys with their numbers, by which the rows come back.
+type NumberedKeys<'k> = Vec<(usize, &'k BalanceKey)>;
+
+/// Runs a statement for these keys, if there are any, and puts each row into its place.
+async fn load(
+    connection: &mut AsyncPgConnection,
+    keys: NumberedKeys<'_>,
+    statement: impl Fn(&[(usize, &BalanceKey)]) -> Statement<BalanceColumns>,
+    rows: &mut [Option<Row>],
+) -> QueryResult<()> {
+    if keys.is_empty() {
+        return Ok(());
+    }
+    let found: Vec<Row> = statement(&keys).load(connection).await?;
+    for row in found {
         let place = usize::try_from(row.number).ok();
-        if let Some(place) = place.and_then(|place| found.get_mut(place)) {
+        if let Some(place) = place.and_then(|place| rows.get_mut(place)) {
             *place = Some(row);
         }
     }
-    let found = found.into_iter().zip(keys);
-    Ok(found.map(|(row, key)| found_balance(row, key)).collect())
+    Ok(())
 }
 
 fn found_balance(row: Option<Row>, key: &BalanceKey) -> Result<FoundBalance> {
@@ -141,25 +184,29 @@ fn found_balance(row: Option<Row>, key: &BalanceKey) -> Result<FoundBalance> {
 
 fn snapshot(row: &Row, side: BalanceSide, moment: Moment) -> Result<BalanceSnapshot> {
     let as_of = match (side, moment) {
-        (BalanceSide::Client, Moment::Now) => row.newest,
-        (BalanceSide::Client, Moment::At(_)) => row.newest_then,
+        (BalanceSide::Client, Moment::Now | Moment::At(_)) => row.owner_time,
         _ => row.time,
     };
-    let past = match (row.available, row.held, row.reservation_count) {
-        (Some(available), Some(held), Some(reservation_count)) => Some(Balance {
+    let is_there = match moment {
+        Moment::Now => row.latest == 0 || row.time.is_some(),
+        Moment::Version(version) => row.version.unwrap_or(0) == version,
+        Moment::At(_) => true,
+    };
+    let found = match (row.version, row.available, row.held, row.reservation_count) {
+        (Some(version), Some(available), Some(held), Some(reservation_count)) => Balance {
             available: amount(available)?,
             held: amount(held)?,
-            version: row.version,
+            version,
             reservation_count,
-        }),
+        },
         // Before the first entry.
-        _ if row.version == 0 => Some(Balance::default()),
-        _ => None,
+        _ => Balance::default(),
     };
+    let past = is_there.then_some(found);
     let or_epoch = |time: Option<DateTime<Utc>>| time.unwrap_or(DateTime::UNIX_EPOCH).into();
     Ok(BalanceSnapshot {
         clock: row.clock.into(),
-        newest: row.newest.map(Time::from),
+        ahead: row.ahead.map(Time::from),
         version: row.latest,
         past: past.map(|balance| PastBalance {
             balance,
@@ -178,7 +225,7 @@ type BalanceColumns = (
     Nullable<SqlUuid>,
     Bool,
     BigInt,
-    BigInt,
+    Nullable<BigInt>,
     Nullable<Numeric>,
     Nullable<Numeric>,
     Nullable<BigInt>,
@@ -198,69 +245,140 @@ struct Row {
     has_expired: bool,
     /// The account's current version.
     latest: i64,
-    /// The version at the moment that is asked for, and below what its entry has.
-    version: i64,
+    /// The version at the moment that is asked for, and below the balance at it; none if no entry was found.
+    version: Option<i64>,
     available: Option<Decimal>,
     held: Option<Decimal>,
     reservation_count: Option<i64>,
     time: Option<DateTime<Utc>>,
-    newest: Option<DateTime<Utc>>,
-    /// The time of the owner's newest entry by the time that is asked for.
-    newest_then: Option<DateTime<Utc>>,
+    /// The time of the owner's newest entry at that moment, if its client asks.
+    owner_time: Option<DateTime<Utc>>,
+    /// The time of the newest entry that is later than the clock, of those that the side that asks may see. It is only looked
+    /// for if a later time is asked for.
+    ahead: Option<DateTime<Utc>>,
 }
 
-fn statement(keys: &[BalanceKey]) -> Statement<BalanceColumns> {
-    static SQL: LazyLock<SqlText> = LazyLock::new(|| SqlText::new(TEXT));
+impl Row {
+    /// Whether an entry may be missing because it is older than the span of the statement.
+    fn lacks_entries(&self, key: &BalanceKey) -> bool {
+        let Some(owner) = self.owner else {
+            return false;
+        };
+        let is_client = owner == key.query.enterprise.0;
+        (self.latest > 0 && self.time.is_none()) || (is_client && self.owner_time.is_none())
+    }
+}
 
-    let queries = || keys.iter().map(|key| &key.query);
-    let numbers: Vec<i64> = (0..).take(keys.len()).collect();
+/// The times among which a statement looks for entries: parameters of the statement, so that it opens no other partitions.
+struct EntrySpan {
+    /// The earliest moment that is asked for, before the present; entries are looked for from 40 days before it on.
+    earliest: Option<Time>,
+    /// The latest moment that is asked for; the end of all times where one asks for the present.
+    latest: Time,
+}
+
+impl EntrySpan {
+    const ALL: Self = Self {
+        earliest: Some(Time::MIN),
+        latest: Time::MAX,
+    };
+
+    /// The time in which nearly every account that is asked for has an entry before its moment. For the others the statement
+    /// is run again over all times.
+    fn recent(keys: &[(usize, &BalanceKey)]) -> Self {
+        let times = || {
+            keys.iter().map(|(_, key)| match key.query.moment {
+                Moment::At(time) => Some(time),
+                Moment::Now | Moment::Version(_) => None,
+            })
+        };
+        Self {
+            earliest: times().flatten().min(),
+            latest: times()
+                .map(|time| time.unwrap_or(Time::MAX))
+                .max()
+                .unwrap_or(Time::MAX),
+        }
+    }
+}
+
+/// The statement with the parameters that both texts have.
+fn statement(text: &SqlText, keys: &[(usize, &BalanceKey)]) -> Statement<BalanceColumns> {
+    let queries = || keys.iter().map(|(_, key)| &key.query);
+    let numbers = keys.iter().map(|(number, _)| i64::try_from(*number));
+    let numbers: Vec<i64> = numbers.map(|number| number.unwrap_or(i64::MAX)).collect();
     let enterprises: Vec<Uuid> = queries().map(|query| query.enterprise.0).collect();
     let is_custody: Vec<bool> = queries().map(|query| query.connection.is_none()).collect();
     let accounts = queries().map(|query| query.connection.map_or(AccountId::OWN, AccountId::from));
     let accounts: Vec<Uuid> = accounts.map(|account| account.0).collect();
     let units: Vec<String> = queries().map(|query| query.unit.to_string()).collect();
-    let clocks: Vec<Option<DateTime<Utc>>> = keys
-        .iter()
-        .map(|key| key.clock.map(Time::to_chrono))
-        .collect();
-    let times: Vec<Option<DateTime<Utc>>> = queries()
-        .map(|query| match query.moment {
-            Moment::At(time) => Some(time.to_chrono()),
-            Moment::Now | Moment::Version(_) => None,
-        })
-        .collect();
-    let versions: Vec<Option<i64>> = queries()
-        .map(|query| match query.moment {
-            Moment::Version(version) => Some(version),
-            Moment::Now | Moment::At(_) => None,
-        })
-        .collect();
-    Statement::new(&SQL)
+    let clocks = keys.iter().map(|(_, key)| key.clock.map(Time::to_chrono));
+    let clocks: Vec<Option<DateTime<Utc>>> = clocks.collect();
+    Statement::new(text)
         .bind("numbers", numbers)
         .bind("enterprises", enterprises)
         .bind("is_custody", is_custody)
         .bind("accounts", accounts)
         .bind("units", units)
         .bind("clocks", clocks)
-        .bind("times", times)
-        .bind("versions", versions)
 }
 
-/// For each key the enterprise, the account that it has a side of, and the entry of the version at the moment that is asked
-/// for. Versions run 1, 2, 3 … and times never go back (L4), so the version at a time is found by halving: some twenty
-/// probes of the primary key for a million entries. LIMIT holds any plan to the keys.
+/// The balances at times, or now.
+fn at_time(keys: &[(usize, &BalanceKey)], span: &EntrySpan) -> Statement<BalanceColumns> {
+    static SQL: LazyLock<SqlText> = LazyLock::new(|| {
+        let columns = [OWNER_TIME, AHEAD].join(", ");
+        SqlText::new(&text(&columns, "times", NEWEST_BY_TIME))
+    });
+
+    let times: Vec<Option<DateTime<Utc>>> = keys
+        .iter()
+        .map(|(_, key)| match key.query.moment {
+            Moment::At(time) => Some(time.to_chrono()),
+            Moment::Now | Moment::Version(_) => None,
+        })
+        .collect();
+    statement(&SQL, keys)
+        .bind("times", times)
+        .bind("earliest", span.earliest)
+        .bind("latest", span.latest)
+}
+
+/// The balances at versions.
+fn of_version(keys: &[(usize, &BalanceKey)]) -> Statement<BalanceColumns> {
+    static SQL: LazyLock<SqlText> =
+        LazyLock::new(|| SqlText::new(&text("NULL, NULL", "versions", BY_VERSION)));
+
+    let versions: Vec<Option<i64>> = keys
+        .iter()
+        .map(|(_, key)| match key.query.moment {
+            Moment::Version(version) => Some(version),
+            Moment::Now | Moment::At(_) => None,
+        })
+        .collect();
+    statement(&SQL, keys).bind("versions", versions)
+}
+
+/// For each key the enterprise, the account that it has a side of, and the entry at the moment that is asked for. The present
+/// balance is that of the account itself. LIMIT and the order hold any plan to the keys.
+fn text(columns: &str, moments: &str, entry: &str) -> String {
+    let balance = ["version", "available", "held", "reservation_count"]
+        .map(|column| format!("CASE WHEN k.moment IS NULL THEN a.{column} ELSE b.{column} END"));
+    TEXT.replace("{columns}", columns)
+        .replace("{balance}", &balance.join(", "))
+        .replace("{moments}", moments)
+        .replace("{entry}", entry)
+        .replace("{of_account}", OF_ACCOUNT)
+}
+
+const OF_ACCOUNT: &str =
+    "e.owner_id = o.owner_id AND e.account_id = k.account_id AND e.unit = k.unit";
+
 const TEXT: &str = "\
     SELECT k.n, statement_timestamp(), n.oes_licensed, c.id, \
         EXISTS (SELECT FROM partner r WHERE r.enterprise_id = n.id), o.owner_id, d.has_expired IS NOT NULL, \
-        coalesce(a.version, 0), p.version, b.available, b.held, b.reservation_count, b.time, \
-        CASE WHEN o.owner_id = k.enterprise_id THEN (SELECT max(e.time) FROM entry e WHERE e.owner_id = o.owner_id) \
-             ELSE (SELECT e.time FROM entry e \
-                   WHERE e.owner_id = o.owner_id AND e.account_id = k.account_id AND e.unit = k.unit \
-                     AND e.version = a.version) END, \
-        CASE WHEN o.owner_id = k.enterprise_id AND k.time IS NOT NULL THEN \
-            (SELECT max(e.time) FROM entry e WHERE e.owner_id = o.owner_id AND e.time <= k.time) END \
-    FROM unnest(:numbers, :enterprises, :is_custody, :accounts, :units, :clocks, :times, :versions) \
-        k(n, enterprise_id, is_custody, account_id, unit, clock, time, version) \
+        coalesce(a.version, 0), {balance}, b.time, {columns} \
+    FROM unnest(:numbers, :enterprises, :is_custody, :accounts, :units, :clocks, :{moments}) \
+        k(n, enterprise_id, is_custody, account_id, unit, clock, moment) \
     JOIN enterprise n ON n.id = k.enterprise_id \
     LEFT JOIN client c ON c.enterprise_id = n.id \
     LEFT JOIN LATERAL (\
@@ -271,33 +389,10 @@ const TEXT: &str = "\
            AND k.enterprise_id IN (s.client_enterprise_id, s.partner_enterprise_id) LIMIT 1)\
     ) o ON true \
     LEFT JOIN LATERAL (\
-        SELECT a.version FROM account a \
+        SELECT a.version, a.available, a.held, a.reservation_count FROM account a \
         WHERE a.owner_id = o.owner_id AND a.account_id = k.account_id AND a.unit = k.unit LIMIT 1\
     ) a ON true \
-    LEFT JOIN LATERAL (\
-        WITH RECURSIVE search(low, high) AS (\
-            SELECT 0::bigint, coalesce(a.version, 0) WHERE k.time IS NOT NULL \
-            UNION ALL \
-            SELECT CASE WHEN e.time <= k.time THEN s.mid ELSE s.low END, \
-                CASE WHEN e.time <= k.time THEN s.high ELSE s.mid - 1 END \
-            FROM (SELECT low, high, (low + high + 1) / 2 AS mid FROM search WHERE low < high) s \
-            CROSS JOIN LATERAL (\
-                SELECT e.time FROM entry e \
-                WHERE e.owner_id = o.owner_id AND e.account_id = k.account_id AND e.unit = k.unit \
-                  AND e.version = s.mid LIMIT 1\
-            ) e\
-        ) SELECT low AS version FROM search WHERE low = high\
-    ) t ON true \
-    CROSS JOIN LATERAL (SELECT CASE \
-        WHEN k.version IS NOT NULL THEN k.version \
-        WHEN k.time IS NOT NULL THEN coalesce(t.version, -1) \
-        ELSE coalesce(a.version, 0) END AS version\
-    ) p \
-    LEFT JOIN LATERAL (\
-        SELECT e.available, e.held, e.reservation_count, e.time FROM entry e \
-        WHERE e.owner_id = o.owner_id AND e.account_id = k.account_id AND e.unit = k.unit \
-          AND e.version = p.version LIMIT 1\
-    ) b ON true \
+    LEFT JOIN LATERAL ({entry}) b ON true \
     LEFT JOIN LATERAL (\
         SELECT true AS has_expired FROM open_allocation x \
         WHERE x.owner_id = o.owner_id \
@@ -305,12 +400,76 @@ const TEXT: &str = "\
         ORDER BY x.expire_time, x.id LIMIT 1\
     ) d ON true";
 
+/// The time of the owner's newest entry, for its client.
+const OWNER_TIME: &str = "\
+    CASE WHEN o.owner_id = k.enterprise_id THEN (\
+        SELECT e.time FROM entry e \
+        WHERE e.owner_id = o.owner_id AND e.time <= coalesce(k.moment, 'infinity') \
+          AND e.time > least(:earliest, statement_timestamp()) - interval '40 days' AND e.time <= :latest \
+        ORDER BY e.time DESC LIMIT 1\
+    ) END";
+
+const AHEAD: &str = "\
+    CASE WHEN k.moment <= statement_timestamp() THEN NULL \
+         WHEN o.owner_id = k.enterprise_id THEN (\
+             SELECT e.time FROM entry e WHERE e.owner_id = o.owner_id AND e.time > statement_timestamp() \
+             ORDER BY e.time DESC LIMIT 1\
+         ) ELSE (\
+             SELECT e.time FROM entry e WHERE {of_account} AND e.time > statement_timestamp() \
+             ORDER BY e.time DESC, e.version DESC LIMIT 1\
+         ) END";
+
+/// The entry at a time. Versions and times run together (L4), and the key has them in this order.
+const NEWEST_BY_TIME: &str = "\
+    SELECT e.available, e.held, e.version, e.reservation_count, e.time FROM entry e \
+    WHERE {of_account} AND e.time <= coalesce(k.moment, 'infinity') \
+      AND e.time > least(:earliest, statement_timestamp()) - interval '40 days' AND e.time <= :latest \
+    ORDER BY e.time DESC, e.version DESC LIMIT 1";
+
+/// The entry of a version. The key has times before versions, and they run together (L4): so the time is searched for, between
+/// one at which the version was lower (`low`) and one at which it was as high or higher (`high`), in turn where it would lie if
+/// the versions were spread evenly, and in the middle. The key's entries between the two are read once they are few. The steps are
+/// limited, in case the journal breaks L4.
+const BY_VERSION: &str = "\
+    WITH RECURSIVE search(low, low_time, high, high_time, step) AS (\
+        SELECT 0::bigint, first.time - interval '1 microsecond', a.version, last.time, 0 \
+        FROM (SELECT e.time FROM entry e WHERE {of_account} ORDER BY e.time, e.version LIMIT 1) first \
+        CROSS JOIN (SELECT e.time FROM entry e WHERE {of_account} ORDER BY e.time DESC, e.version DESC LIMIT 1) last \
+        WHERE k.moment BETWEEN 1 AND a.version \
+        UNION ALL \
+        SELECT CASE WHEN e.version < k.moment THEN e.version ELSE s.low END, \
+            CASE WHEN e.version >= k.moment THEN s.low_time ELSE s.mid END, \
+            CASE WHEN e.version >= k.moment THEN e.version ELSE s.high END, \
+            CASE WHEN e.version >= k.moment THEN e.time ELSE s.high_time END, s.step + 1 \
+        FROM (\
+            SELECT *, low_time + (high_time - low_time) \
+                * CASE step % 2 WHEN 0 THEN (k.moment - low)::float8 / (high - low) ELSE 0.5 END AS mid \
+            FROM search WHERE high > k.moment AND high - low > 256 AND step < 200\
+        ) s LEFT JOIN LATERAL (\
+            SELECT e.version, e.time FROM entry e \
+            WHERE {of_account} AND e.time > s.low_time AND e.time <= s.mid \
+            ORDER BY e.time DESC, e.version DESC LIMIT 1\
+        ) e ON true\
+    ) \
+    SELECT e.available, e.held, e.version, e.reservation_count, e.time \
+    FROM (\
+        SELECT CASE high WHEN k.moment THEN high_time - interval '1 microsecond' ELSE low_time END AS low_time, high_time \
+        FROM search WHERE high = k.moment OR high - low <= 256 LIMIT 1\
+    ) s CROSS JOIN LATERAL (\
+        SELECT e.* FROM entry e \
+        WHERE {of_account} AND e.time > s.low_time AND e.time <= s.high_time AND e.version = k.moment \
+        ORDER BY e.time, e.version LIMIT 1\
+    ) e";
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn every_parameter_has_a_value() {
-        statement(&[]).sql().expect("complete");
+    fn every_parameter_of_either_text_has_a_value() {
+        for statement in [at_time(&[], &EntrySpan::ALL), of_version(&[])] {
+            let sql = statement.sql().expect("complete");
+            assert!(!sql.contains('{'), "{sql}");
+        }
     }
 }

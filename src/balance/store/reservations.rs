@@ -73,6 +73,7 @@ fn statement(list: &ReservationList) -> Statement<ReservationColumns> {
         .bind("account", list.account.id.0)
         .bind("unit", list.unit.to_string())
         .bind("version", list.balance.version)
+        .bind("time", list.time)
         .bind("after", list.page.after().map_or(0, |cursor| cursor.after))
         .bind("next_id", first_id_after(list.time))
         .bind("limit", list.page.fetch())
@@ -99,9 +100,9 @@ fn text(kind: &HoldingAccount) -> String {
 /// What is open now and was opened by then; and what has been closed since.
 ///
 /// The index of what is open has groups of 256 versions, see its migration. `batch`: those that are not empty, one after
-/// the other, until LIMIT has enough. A closing takes from `held`; `moved`: the entries behind the version, 1,000 at a time,
-/// none if the account still has it. Of the closings only records are looked up that may have been there, which their ids
-/// tell. The LATERALs keep any plan to this order, and to the keys.
+/// the other, until LIMIT has enough. A closing takes from `held`; the entries later than that of the version are read for it,
+/// none if the account still has the version. Of the closings only records are looked up that may have been there, which
+/// their ids tell. The LATERALs keep any plan to this order, and to the keys.
 const TEXT: &str = "\
     WITH RECURSIVE batch(number) AS (\
         (SELECT {opened} >> 8 FROM open_allocation a \
@@ -129,12 +130,11 @@ const TEXT: &str = "\
              SELECT a.version FROM account a \
              WHERE a.owner_id = :owner AND a.account_id = :account AND a.unit = :unit LIMIT 1\
          ) latest \
-         CROSS JOIN LATERAL generate_series(:version, latest.version - 1, 1000) moved(version) \
          CROSS JOIN LATERAL (\
              SELECT e.cause_id FROM entry e \
-             WHERE e.owner_id = :owner AND e.account_id = :account AND e.unit = :unit \
-               AND e.version > moved.version AND e.version <= moved.version + 1000 \
-               AND e.held_delta < 0 AND e.cause_id < :next_id OFFSET 0\
+             WHERE latest.version > :version AND e.owner_id = :owner AND e.account_id = :account AND e.unit = :unit \
+               AND e.time > :time AND e.held_delta < 0 AND e.cause_id < :next_id \
+             ORDER BY e.time, e.version OFFSET 0\
          ) e \
          CROSS JOIN LATERAL (\
              SELECT * FROM closed_allocation a WHERE a.owner_id = :owner AND a.id = e.cause_id LIMIT 1\

@@ -52,7 +52,11 @@ pub(crate) async fn invalid_indexes(look: &Look<'_>) -> Result<Vec<InvalidIndex>
                       EXISTS (SELECT FROM pg_stat_progress_create_index p WHERE p.relid = i.indrelid)
                  FROM pg_index i
                 WHERE NOT (i.indisvalid AND i.indisready)
-                  AND i.indrelid IN (SELECT to_regclass(name)::oid FROM unnest($1::text[]) t(name))
+                  AND i.indrelid IN (
+                    SELECT to_regclass(name)::oid FROM unnest($1::text[]) t(name)
+                    UNION ALL
+                    SELECT p.inhrelid FROM pg_inherits p JOIN unnest($1::text[]) t(name) ON p.inhparent = to_regclass(name)
+                  )
                 ORDER BY 1";
     let rows = look
         .rows(sql, &[(&table_names(), Type::TEXT_ARRAY)])
@@ -82,6 +86,8 @@ pub(crate) const STATISTICS_TARGET: i32 = 20;
 pub(crate) async fn statistics_targets(look: &Look<'_>) -> Result<Vec<String>, InspectError> {
     let sql = "WITH sampled AS (
             SELECT to_regclass(name)::oid AS oid FROM unnest($1::text[]) t(name)
+            UNION ALL
+            SELECT p.inhrelid FROM pg_inherits p JOIN unnest($1::text[]) t(name) ON p.inhparent = to_regclass(name)
         )
         SELECT a.attrelid::regclass || '.' || a.attname FROM pg_attribute a
          WHERE a.attnum > 0 AND NOT a.attisdropped AND a.attstattarget IS DISTINCT FROM $2
@@ -98,7 +104,7 @@ pub(crate) async fn statistics_targets(look: &Look<'_>) -> Result<Vec<String>, I
     Ok(rows.iter().map(|row| row.get(0)).collect())
 }
 
-/// What Postgres has counted of a table since its statistics were last reset.
+/// What Postgres has counted of a table, or of a partition of one, since its statistics were last reset.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct TableFacts {
     pub(crate) name: String,
@@ -124,8 +130,10 @@ pub(crate) async fn tables(look: &Look<'_>) -> Result<Vec<TableFacts>, InspectEr
             extract(epoch FROM clock_timestamp() - greatest(s.last_vacuum, s.last_autovacuum))::float8,
             c.relpages::int8 * current_setting('block_size')::int8
         FROM unnest($1::text[]) t(name)
-        JOIN pg_class c ON c.oid = to_regclass(t.name)
+        JOIN pg_class c ON c.oid = to_regclass(t.name) OR c.oid IN (
+            SELECT p.inhrelid FROM pg_inherits p WHERE p.inhparent = to_regclass(t.name))
         LEFT JOIN pg_stat_user_tables s ON s.relid = c.oid
+        WHERE c.relkind <> 'p'
         ORDER BY 1";
     let rows = look
         .rows(sql, &[(&table_names(), Type::TEXT_ARRAY)])
@@ -152,10 +160,15 @@ pub(crate) struct TableSize {
     pub(crate) index_bytes: i64,
 }
 
-/// The sizes of the tables, the largest first. Needs a lock of each table that only ACCESS EXCLUSIVE conflicts with.
+/// The sizes of the tables with their partitions, the largest first. Needs a lock of each table that only ACCESS EXCLUSIVE conflicts with.
 pub(crate) async fn sizes(look: &Look<'_>) -> Result<Vec<TableSize>, InspectError> {
-    let sql = "SELECT t.name, pg_total_relation_size(to_regclass(t.name)), pg_indexes_size(to_regclass(t.name))
-                 FROM unnest($1::text[]) t(name) WHERE to_regclass(t.name) IS NOT NULL ORDER BY 2 DESC, 1";
+    let sql = "SELECT t.name, sum(pg_total_relation_size(part.oid))::int8, sum(pg_indexes_size(part.oid))::int8
+                 FROM unnest($1::text[]) t(name)
+                 CROSS JOIN LATERAL (
+                    SELECT to_regclass(t.name)::oid AS oid
+                    UNION ALL SELECT p.inhrelid FROM pg_inherits p WHERE p.inhparent = to_regclass(t.name)
+                 ) part
+                WHERE to_regclass(t.name) IS NOT NULL GROUP BY 1 ORDER BY 2 DESC, 1";
     let rows = look
         .rows(sql, &[(&table_names(), Type::TEXT_ARRAY)])
         .await?;

@@ -126,6 +126,7 @@ fn replay(stored: Adjustment) -> Judgement<AdjustmentReply> {
         owner: stored.owner,
         key: AccountKey::new(AccountId::OWN, &stored.unit),
         version: stored.custody_version,
+        time: stored.created_at,
     };
     let reply = AdjustmentReply {
         adjustment: stored,

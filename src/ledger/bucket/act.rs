@@ -50,8 +50,8 @@ pub(super) fn judge(
             };
             return key_reused(holder).into();
         }
-        let (action, own_version) = (stored.clone(), stored.own_version);
-        return replay(now, bucket, Some(action), own_version);
+        let left = (stored.own_version, stored.created_at);
+        return replay(now, bucket, Some(stored.clone()), left);
     }
     let context = ActionContext {
         now,

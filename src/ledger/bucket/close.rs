@@ -33,9 +33,9 @@ pub(super) fn judge(
         if stored.content != act.content {
             return key_reused(holder(&bucket, owner)).into();
         }
-        let own_version = stored.own_version;
+        let left = (stored.own_version, stored.created_at);
         let action = records.action_by_key(ActionKind::WriteOff, &act.request_id);
-        return replay(now, bucket, action.cloned(), own_version);
+        return replay(now, bucket, action.cloned(), left);
     }
     if let Some(expected) = expected_version
         && expected != actual

@@ -130,7 +130,7 @@ fn judge_create(
     };
     if stored.content == create.content {
         let bucket = stored.clone();
-        let opened = bucket.opened_version;
+        let opened = (bucket.opened_version, bucket.created_at);
         return replay(now, bucket, None, opened);
     }
     let holder = holder(stored, owner);
@@ -205,16 +205,16 @@ fn judge_update(
         let changed = records.update_by_key(key);
         let unchanged = records.call_by_key(KeyedCall::Update, key);
         changed
-            .map(|update| (update.content, update.own_version))
-            .or(unchanged.map(|call| (call.content, call.own_version)))
+            .map(|update| (update.content, (update.own_version, update.created_at)))
+            .or(unchanged.map(|call| (call.content, (call.own_version, call.created_at))))
     });
-    let Some((content, own_version)) = stored else {
+    let Some((content, left)) = stored else {
         return update_now(now, owner, records, bucket, update).into();
     };
     if content != update.content {
         return key_reused(holder(&bucket, owner)).into();
     }
-    replay(now, bucket, None, own_version)
+    replay(now, bucket, None, left)
 }
 
 fn update_now(

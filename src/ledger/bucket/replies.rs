@@ -23,17 +23,18 @@ pub(super) fn done(
     }
 }
 
-/// The judgement that an operation was carried out before, and left this version of the bucket's account.
+/// The judgement that an operation was carried out before, at this time, and left this version of the bucket's account.
 pub(super) fn replay(
     now: Time,
     bucket: Bucket,
     action: Option<BalanceAction>,
-    own_version: i64,
+    (own_version, time): (i64, Time),
 ) -> Judgement<BucketReply> {
     let balance = BalanceAt {
         owner: bucket.owner,
         key: AccountKey::new(AccountId::OWN, &bucket.unit),
         version: own_version,
+        time,
     };
     let reply = BucketReply {
         bucket,

@@ -195,7 +195,7 @@ async fn fill_replayed_balances(
         .filter(|at| at.version > 0)
         .collect();
     let found = try_join_all(missing.into_iter().map(async |at| {
-        let balance = match books.entry_balance(at.owner, &at.key, at.version) {
+        let balance = match books.known_balance(at.owner, &at.key, at.version) {
             Some(balance) => Some(balance),
             None => store.balance_at(at).await?,
         };

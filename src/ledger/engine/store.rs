@@ -65,18 +65,21 @@ const ENTERPRISES: &str = "\
     SELECT e.id, e.oes_licensed, c.id \
     FROM enterprise e LEFT JOIN client c ON c.enterprise_id = e.id WHERE e.id = ANY($1)";
 
-/// By the primary key, as a [`Lookup`] finds records.
+/// The newest entry of an account up to a version, between two times. Only the partitions between these are opened, which is
+/// why they are parameters of the statement and not of a row. The order by time and version is that of the key alone.
 const BALANCE_AT: &str = "\
     SELECT e.available, e.held, e.version, e.reservation_count FROM entry e \
-    WHERE e.owner_id = $1 AND e.account_id = $2 AND e.unit = $3 AND e.version >= $4 AND e.version <= $4 \
-    ORDER BY e.version LIMIT 1";
+    WHERE e.owner_id = $1 AND e.account_id = $2 AND e.unit = $3 AND e.time > $5 AND e.time <= $6 \
+      AND e.version <= $4 \
+    ORDER BY e.time DESC, e.version DESC LIMIT 1";
 
 const ENTRY_EXISTS: &str = "\
     SELECT EXISTS (SELECT FROM (\
-        SELECT e.cause_id, e.time FROM entry e \
-        WHERE e.owner_id = $1 AND e.account_id = $2 AND e.unit = $3 AND e.version >= $4 AND e.version <= $4 \
-        ORDER BY e.version LIMIT 1\
-    ) e WHERE e.cause_id = $5 AND e.time = $6)";
+        SELECT e.cause_id FROM entry e \
+        WHERE e.owner_id = $1 AND e.account_id = $2 AND e.unit = $3 AND e.time >= $6 AND e.time <= $6 \
+          AND e.version >= $4 AND e.version <= $4 \
+        ORDER BY e.time, e.version LIMIT 1\
+    ) e WHERE e.cause_id = $5)";
 
 /// The version that was read must still be the stored one.
 const UPDATED_ACCOUNTS: UpdateShape = UpdateShape {
@@ -87,6 +90,10 @@ const UPDATED_ACCOUNTS: UpdateShape = UpdateShape {
     condition: "t.version = n.stored_version",
     has_other_indexes: false,
 };
+
+/// How far back the newest entry of an account is looked for first: in one partition or two, where most are. What is older is
+/// looked for in all of them.
+const RECENT: Duration = Duration::from_hours(40 * 24);
 
 /// The time that [`Store::was_committed`] waits for locks of the transaction that it looks for.
 const DOUBT_LOCK_WAIT: Duration = Duration::from_secs(4);
@@ -125,9 +132,12 @@ impl ClockStatements {
     }
 }
 
-/// The clock, read once; the time of each owner's newest entry, in the order of the owners given, first of enterprises
-/// and then of buckets; and for each kind of record the owners of which something is due. The parameters are the owners
-/// of each of these kinds of owners; those of another kind have none.
+/// The clock, read once; the time of each owner's newest entry of the last day or later, in the order of the owners given,
+/// first of enterprises and then of buckets; and for each kind of record the owners of which something is due. The parameters
+/// are the owners of each of these kinds of owners; those of another kind have none.
+///
+/// A movement takes the clock's time, unless an entry of the owner is as late: so none matters that is earlier. The day is for
+/// a clock that is set back. Partitions that ended before are left out when the statement begins, at any age of the ledger.
 fn clock_text(kinds: &[OwnerKind]) -> String {
     let owners = |kind: OwnerKind| {
         let position = kinds.iter().position(|given| *given == kind)?;
@@ -135,8 +145,11 @@ fn clock_text(kinds: &[OwnerKind]) -> String {
     };
     let last_times = |kind: OwnerKind| match owners(kind) {
         Some(owners) => format!(
-            "ARRAY(SELECT (SELECT t.time FROM entry t WHERE t.owner_id = o.owner_id ORDER BY t.time DESC LIMIT 1) \
-             FROM {owners} o(owner_id))"
+            "ARRAY(SELECT (\
+                 SELECT t.time FROM entry t \
+                 WHERE t.owner_id = o.owner_id AND t.time > statement_timestamp() - interval '1 day' \
+                 ORDER BY t.time DESC LIMIT 1\
+             ) FROM {owners} o(owner_id))"
         ),
         None => "ARRAY[]::timestamptz[]".into(),
     };
@@ -343,15 +356,40 @@ impl Store {
         Ok(())
     }
 
-    /// The balance that an entry left; none if the journal lacks it.
+    /// The balance that an entry left; none if the journal lacks it. Most movements replayed are recent, and so is the last
+    /// entry before them of an account that they did not touch.
     pub(super) async fn balance_at(&self, at: &BalanceAt) -> Result<Option<Balance>, StoreError> {
-        let (unit, version) = (at.key.unit.as_str(), at.version);
+        let latest = at.latest_time().to_chrono();
+        let recent = latest - RECENT;
+        let mut found = self.newest_balance(at, recent, latest).await?;
+        if found.is_none() {
+            let first = Time::MIN.to_chrono();
+            found = self.newest_balance(at, first, recent).await?;
+        }
+        Ok(found.filter(|balance| balance.version == at.version))
+    }
+
+    /// The balance after the account's newest entry up to the version that is later than `after`, and not later than `by`.
+    async fn newest_balance(
+        &self,
+        at: &BalanceAt,
+        after: DateTime<Utc>,
+        by: DateTime<Utc>,
+    ) -> Result<Option<Balance>, StoreError> {
+        let unit = at.key.unit.as_str();
         let row = trace::statement(
             "SELECT",
             "entry",
             self.client.query_opt(
                 &self.balance_at,
-                &[&at.owner.0, &at.key.account.0, &unit, &version],
+                &[
+                    &at.owner.0,
+                    &at.key.account.0,
+                    &unit,
+                    &at.version,
+                    &after,
+                    &by,
+                ],
             ),
         )
         .await?;
@@ -420,7 +458,7 @@ impl Store {
     }
 }
 
-/// Sets the time of each owner's newest entry, in the order of the owners.
+/// Sets the time of each owner's newest entry, if it is recent, in the order of the owners.
 fn load_last_times(
     books: &mut Books,
     owners: &[Uuid],

@@ -205,7 +205,8 @@ fn judge_final(
         }
         .into();
     }
-    AllocationReply::replayed(allocation).replay(closing.versions)
+    let closed_at = record.updated_at;
+    AllocationReply::replayed(allocation).replay(closing.versions, closed_at)
 }
 
 /// What made an allocation final, as errors say it.

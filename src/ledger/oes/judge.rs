@@ -60,8 +60,9 @@ impl Request for CreateAllocation {
     ) -> Judgement<AllocationReply> {
         match create::judge(command, books, state, self) {
             Ok(reply) if reply.origin == Origin::Replayed => {
-                let opened = reply.allocation.opened;
-                reply.replay(opened)
+                let (opened, opened_at) =
+                    (reply.allocation.opened, reply.allocation.record.created_at);
+                reply.replay(opened, opened_at)
             }
             reply => reply.into(),
         }

@@ -6,6 +6,7 @@ use crate::ledger::kind::{BalanceAt, Judgement, KindState, Origin};
 use crate::ledger::oes::model::{Allocation, AllocationTerms, OesRecords, OesVersions};
 use crate::types::content::ContentHash;
 use crate::types::ids::{AccountId, AllocationId, ConnectionId, EnterpriseId, OwnerId};
+use crate::types::time::Time;
 
 /// Creates an allocation or deallocation: value is reserved, or in mode INSTANT moves at once.
 #[derive(Clone, Debug)]
@@ -93,13 +94,14 @@ impl AllocationReply {
         }
     }
 
-    /// The judgement that this reply repeats an earlier one, whose movement left these versions.
-    pub(super) fn replay(self, versions: OesVersions) -> Judgement<Self> {
+    /// The judgement that this reply repeats an earlier one, whose movement of this time left these versions.
+    pub(super) fn replay(self, versions: OesVersions, time: Time) -> Judgement<Self> {
         let (owner, terms) = (self.allocation.owner, &self.allocation.record.terms);
         let at = |account, version| BalanceAt {
             owner,
             key: AccountKey::new(account, &terms.unit),
             version,
+            time,
         };
         let balances = vec![
             at(AccountId::OWN, versions.custody),

@@ -138,7 +138,7 @@ impl Command {
             Judgement::Replay(reply, missing) => {
                 let found = missing.iter().filter_map(|at| {
                     let stored = stored(at);
-                    let of_batch = books.entry_balance(at.owner, &at.key, at.version);
+                    let of_batch = books.known_balance(at.owner, &at.key, at.version);
                     assert!(of_batch.is_none() || of_batch == stored);
                     stored.map(|balance| (at.clone(), balance))
                 });

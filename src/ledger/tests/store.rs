@@ -216,7 +216,10 @@ impl Store {
     /// The balance that an entry left.
     pub(super) fn balance_at(&self, at: &BalanceAt) -> Option<Balance> {
         let entry = self.entries.get(&(at.owner, at.key.clone(), at.version));
-        entry.map(|entry| entry.after)
+        entry.map(|entry| {
+            assert!(entry.time <= at.latest_time(), "{at:?}");
+            entry.after
+        })
     }
 
     /// Writes, with the keys, checks and row counts that the database has.

@@ -132,7 +132,7 @@ fn l4_sequence() -> String {
                         coalesce(lag(held) OVER w, 0) AS held_before, coalesce(lag(version) OVER w, 0) AS version_before, \
                         coalesce(lag(reservation_count) OVER w, 0) AS count_before, lag(time) OVER w AS time_before \
                  FROM entry WHERE owner_id BETWEEN $1 AND $2 \
-                 WINDOW w AS (PARTITION BY owner_id, account_id, unit ORDER BY version)\
+                 WINDOW w AS (PARTITION BY owner_id, account_id, unit ORDER BY time, version)\
              ) e \
              WHERE version - version_before <> 1 OR available <> available_before + available_delta \
                 OR held <> held_before + held_delta OR time <= time_before \
@@ -148,8 +148,13 @@ fn l4_sequence() -> String {
 const L4_COUNT: &str = "\
     SELECT a.owner_id, a.account_id, a.unit, format('%s counted', e.reservation_count), \
            format('%s counted', a.reservation_count) \
-    FROM account a JOIN entry e USING (owner_id, account_id, unit, version) \
-    WHERE a.owner_id BETWEEN $1 AND $2 AND a.reservation_count <> e.reservation_count";
+    FROM (\
+        SELECT * FROM account WHERE owner_id BETWEEN $1 AND $2\
+    ) a \
+    JOIN (\
+        SELECT owner_id, account_id, unit, version, reservation_count FROM entry WHERE owner_id BETWEEN $1 AND $2\
+    ) e USING (owner_id, account_id, unit, version) \
+    WHERE a.reservation_count <> e.reservation_count";
 
 /// L4: an account that is not the sum of its entries, has another version than the last of them, or is not there. Since
 /// every entry follows from the one before, the sum is also what the last entry says.

@@ -225,7 +225,8 @@ async fn what_has_expired_is_looked_up_by_statements_that_stay_prepared_and_use_
 /// The opening entries of all records, at times of their own: a second for each record.
 const ENTRIES: &str = "
     UPDATE open_allocation SET updated_at = 'epoch'::timestamptz + client_external_id::int * interval '1 second';
-    INSERT INTO entry
+    INSERT INTO entry (owner_id, account_id, unit, version, available_delta, held_delta, available, held, cause, cause_id,
+                       time, reservation_count)
         SELECT owner_id, '00000000-0000-0000-0000-000000000001', currency,
                row_number() OVER (PARTITION BY owner_id ORDER BY updated_at), -1, 1, 0, 1, 'RESERVE', id, updated_at, 1
           FROM open_allocation;

@@ -13,6 +13,7 @@ use uuid::Uuid;
 
 use super::world::{CURRENCIES, World, journal};
 use crate::support::earmark::{Earmark, NOBODY, refusal};
+use crate::support::journal::split;
 use crate::support::random::Random;
 
 const CUSTODY: Uuid = Uuid::from_u128(1);
@@ -183,6 +184,15 @@ fn filter(random: &mut Random, world: &World, stored: &[Stored], by: &str) -> Li
 
 #[tokio::test]
 async fn every_filter_selects_the_matching_entries_on_all_pages() {
+    filters_select_what_matches(false).await;
+}
+
+#[tokio::test]
+async fn every_filter_selects_the_matching_entries_of_all_partitions() {
+    filters_select_what_matches(true).await;
+}
+
+async fn filters_select_what_matches(is_split: bool) {
     const SEED: u64 = 0x5eed_0004;
     let mut random = Random::new(SEED);
     let mut world = World::make().await;
@@ -193,6 +203,9 @@ async fn every_filter_selects_the_matching_entries_on_all_pages() {
     }
     for _ in 0..300 {
         world.step(&mut random).await;
+    }
+    if is_split {
+        split(&world.earmark.sql().await).await;
     }
     let stored = stored(&world).await;
     assert!(

@@ -9,6 +9,7 @@ use prost_types::Timestamp;
 
 use super::world::{CURRENCIES, World, get};
 use crate::support::earmark::{balance, refusal};
+use crate::support::journal::split;
 use crate::support::random::Random;
 
 fn at(request: &GetBalanceRequest, moment: Moment) -> GetBalanceRequest {
@@ -28,6 +29,15 @@ fn held(answer: &GetBalanceResponse) -> &str {
 
 #[tokio::test]
 async fn a_past_balance_is_answered_the_same_for_ever() {
+    answers_stay_the_same(false).await;
+}
+
+#[tokio::test]
+async fn a_past_balance_is_answered_the_same_from_whatever_partition_it_comes() {
+    answers_stay_the_same(true).await;
+}
+
+async fn answers_stay_the_same(is_split: bool) {
     const SEED: u64 = 0x5eed_0003;
     let mut random = Random::new(SEED);
     let mut world = World::make().await;
@@ -52,6 +62,9 @@ async fn a_past_balance_is_answered_the_same_for_ever() {
     let answers = remembered.iter().map(|(_, answer)| answer);
     let with_reservations = answers.filter(|answer| answer.reservation_count > 0);
     assert!(with_reservations.count() > 8, "seed {SEED:#x} moves enough");
+    if is_split {
+        split(&world.earmark.sql().await).await;
+    }
     for (request, answer) in &remembered {
         let then = at(request, Moment::AsOf(answer.as_of.expect("set")));
         assert_eq!(

@@ -184,7 +184,7 @@ async fn faults_of_the_database_and_the_role_are_found() {
          SET default_transaction_read_only = off;
          REVOKE INSERT ON entry FROM {SERVER_ROLE};
          GRANT UPDATE ON adjustment TO {SERVER_ROLE};
-         UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'entry_time'::regclass;
+         UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'entry_by_time'::regclass;
          ALTER TABLE open_allocation SET (autovacuum_enabled = false);
          ALTER TABLE entry ALTER COLUMN cause SET STATISTICS 500;
          DELETE FROM __diesel_schema_migrations WHERE version = (SELECT max(version) FROM __diesel_schema_migrations)"
@@ -213,8 +213,8 @@ async fn faults_of_the_database_and_the_role_are_found() {
     found.has(
         "schema.indexes",
         "problem",
-        "entry_time on entry",
-        "REINDEX INDEX CONCURRENTLY entry_time",
+        "entry_by_time on entry",
+        "REINDEX INDEX CONCURRENTLY entry_by_time",
     );
     found.has(
         "tables.autovacuum",
@@ -225,7 +225,7 @@ async fn faults_of_the_database_and_the_role_are_found() {
     found.has(
         "schema.statistics_targets",
         "warning",
-        "1 column: entry.cause",
+        "2 columns: entry.cause, entry_default.cause",
         "ALTER TABLE entry ALTER COLUMN cause SET STATISTICS 20",
     );
     found.has("schema.migrations", "problem", "1 of ", "earmark migrate");

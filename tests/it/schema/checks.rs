@@ -31,7 +31,9 @@ fn account(account: &str, available: &str, held: &str, version: i32) -> String {
 fn entry(numbers: [&str; 4], version: i32, cause: &str) -> String {
     let numbers = numbers.join(", ");
     format!(
-        "INSERT INTO entry VALUES ({OWNER}, {OWN}, 'BTC', {version}, {numbers}, '{cause}', gen_random_uuid(), now())"
+        "INSERT INTO entry (owner_id, account_id, unit, version, available_delta, held_delta, available, held, cause,
+                            cause_id, time)
+         VALUES ({OWNER}, {OWN}, 'BTC', {version}, {numbers}, '{cause}', gen_random_uuid(), now())"
     )
 }
 
@@ -586,7 +588,7 @@ fn refused_counts() -> [Case; 2] {
         (
             "entry_reservation_count",
             format!(
-                "INSERT INTO entry VALUES ({OWN}, {OWN}, 'BTC', 1, 1, 0, 1, 0, 'ADJUST', {OWN}, now(), -1)"
+                "INSERT INTO entry VALUES ({OWN}, {OWN}, now(), 1, -1, {OWN}, 'BTC', 'ADJUST', 1, 0, 1, 0)"
             ),
         ),
     ]

@@ -50,7 +50,8 @@ impl Broken {
             RETURNS void LANGUAGE sql AS $$
                 UPDATE account SET available = available + to_available, held = held + to_held, version = version + 1
                 WHERE account_id = of_account;
-                INSERT INTO entry
+                INSERT INTO entry (owner_id, account_id, unit, version, available_delta, held_delta, available, held, cause,
+                                   cause_id, time)
                 SELECT owner_id, account_id, unit, version, to_available, to_held, available, held, by_cause, by_id,
                        (SELECT max(time) FROM entry) + interval '1 s'
                 FROM account WHERE account_id = of_account

@@ -176,7 +176,8 @@ const OWNERS: &str = "
     CREATE TEMPORARY TABLE leg (account_id, value) AS
     VALUES ('00000000-0000-0000-0000-000000000001'::uuid, 5), ('00000000-0000-0000-0000-000000000002'::uuid, -5);
     INSERT INTO account SELECT owner_id, account_id, 'BTC', value, 0, 1 FROM made, leg;
-    INSERT INTO entry
+    INSERT INTO entry (owner_id, account_id, unit, version, available_delta, held_delta, available, held, cause, cause_id,
+                       time)
     SELECT owner_id, account_id, 'BTC', 1, value, 0, value, 0, 'ADJUST', owner_id, time FROM made, leg;
     INSERT INTO adjustment SELECT owner_id, owner_id, 'key', 'BTC', 5, 'reason', 'me', '', 1, time FROM made;";
 
@@ -207,7 +208,9 @@ async fn owners_are_verified_in_chunks_and_none_is_skipped() {
     for owner in [owner(0), owner(u128::MAX)].iter().chain(&gone) {
         let harm = format!(
             "DELETE FROM account WHERE owner_id = '{owner}';
-             INSERT INTO entry SELECT '{owner}', account_id, unit, version, available_delta, held_delta, available, held,
+             INSERT INTO entry (owner_id, account_id, unit, version, available_delta, held_delta, available, held, cause,
+                                cause_id, time)
+             SELECT '{owner}', account_id, unit, version, available_delta, held_delta, available, held,
                     cause, cause_id, time FROM entry WHERE owner_id = '{}'
              ON CONFLICT DO NOTHING",
             uuid::Uuid::from_u128(20)
