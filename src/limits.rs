@@ -380,8 +380,8 @@ pub const VERIFY_AT_ONCE_MAX: usize = 2;
 pub const SEAL_LOCK_OWNERS: i64 = 100;
 /// Owners whose part of a period a seal writes in one transaction, from which it goes on if it is interrupted.
 pub const SEAL_BATCH_OWNERS: i64 = 100;
-/// Sealed entries that a verification reads at a time, unless a single owner has more in a period. Postgres sorts them in
-/// memory.
+/// Sealed entries that a verification reads at a time, unless a single owner has more in a period: Postgres sorts them by
+/// time in its memory.
 pub const VERIFY_SEAL_CHUNK_ENTRIES: i64 = 250_000;
 /// Connections that read sealed entries while a verification hashes them again.
 pub const VERIFY_SEAL_CONNECTIONS: usize = 2;

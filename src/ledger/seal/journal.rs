@@ -29,9 +29,9 @@ pub enum JournalError {
 /// Entries of a range of owners and of times.
 #[derive(Clone, Copy, Debug)]
 pub struct JournalRange {
-    /// The first owner.
+    /// The first owner that belongs to the range.
     pub first: Uuid,
-    /// The last owner, which belongs to the range.
+    /// The last owner that belongs to it.
     pub last: Uuid,
     /// The first time; none for all times before `end`.
     pub start: Option<Time>,

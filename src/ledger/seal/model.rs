@@ -10,7 +10,7 @@ use crate::types::ids::{AccountId, OwnerId};
 use crate::types::time::Time;
 use crate::types::unit::Unit;
 
-/// A SHA-256 digest.
+/// A digest by SHA-256, shown as 64 hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct SealDigest(pub [u8; 32]);
 
@@ -79,16 +79,16 @@ pub struct JournalLine<'a> {
     pub cause: &'a str,
     /// The id of the record that explains the movement.
     pub cause_id: Uuid,
-    /// The movement's time.
+    /// The time of the entry's movement.
     pub time: Option<Time>,
 }
 
 /// The amounts of an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LineAmounts {
-    /// Added to `available`.
+    /// What the entry adds to `available`.
     pub available_delta: Amount,
-    /// Added to `held`.
+    /// What the entry adds to `held`.
     pub held_delta: Amount,
     /// What was available after the entry.
     pub available: Amount,
@@ -108,7 +108,7 @@ pub struct CarriedBalance {
 /// An account's part of a period: its carry-forward, and the digest of its entries in the period.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AccountSeal {
-    /// The account.
+    /// The account, with its owner and unit.
     pub key: SealKey,
     /// The end of the period.
     pub end: Time,
@@ -123,7 +123,7 @@ pub struct AccountSeal {
 /// An owner's part of a period.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OwnerSeal {
-    /// The owner.
+    /// The owner of the accounts.
     pub owner: OwnerId,
     /// The end of the period.
     pub end: Time,
@@ -133,10 +133,10 @@ pub struct OwnerSeal {
     pub digest: SealDigest,
 }
 
-/// A sealed period.
+/// A period, as it was sealed or would be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PeriodSeal {
-    /// The period.
+    /// When the period begins and ends.
     pub bounds: PeriodBounds,
     /// The digest of the period before; none of the first.
     pub previous: Option<SealDigest>,

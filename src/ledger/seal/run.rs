@@ -79,7 +79,7 @@ pub enum SealError {
     /// What is stored is none that this version writes.
     #[error("{0}")]
     Corrupt(String),
-    /// A statement failed.
+    /// A statement of the seal failed.
     #[error("the database failed: {0:?}")]
     Database(DbError),
 }

@@ -23,7 +23,7 @@ pub type Openings = HashMap<SealKey, CarriedBalance>;
 /// An entry that does not follow from the one before it: the first such entry of an account.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SequenceFault {
-    /// The account.
+    /// The account, with its owner and unit.
     pub key: SealKey,
     /// What should have come next, as text.
     pub expected: String,

@@ -114,7 +114,7 @@ impl SealStore {
 
     pub(super) async fn state(&self) -> Result<StoredState, StoreError> {
         let row = self.client.query_one(STATE, &[]).await?;
-        let time = |index| PgResult::Ok(row.try_get::<_, Option<DateTime<Utc>>>(index)?);
+        let time = |index| row.try_get::<_, Option<DateTime<Utc>>>(index);
         let digest: Option<&[u8]> = row.try_get(3)?;
         Ok(StoredState {
             now: row.try_get::<_, DateTime<Utc>>(0)?.into(),
@@ -130,8 +130,7 @@ impl SealStore {
         Ok(time.map(Into::into))
     }
 
-    /// The first owner of whom nothing was written of the period that ends then; none if the last owner that there can be
-    /// has been written.
+    /// The first owner of whom nothing was written of the period that ends then; none if the last that there can be was.
     pub(super) async fn first_owner(&self, end: Time) -> PgResult<Option<Uuid>> {
         let row = self
             .client

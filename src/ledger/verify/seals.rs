@@ -57,7 +57,7 @@ pub enum SealCheckError {
     /// No further connection to the database could be made.
     #[error(transparent)]
     Connect(#[from] ConnectError),
-    /// A statement failed.
+    /// A statement of the check failed.
     #[error(transparent)]
     Postgres(#[from] tokio_postgres::Error),
     /// What is stored is none that this version writes.
@@ -148,13 +148,13 @@ const CARRIED_OF_CHUNK: &str = concat!(
 
 /// A check of all seals.
 pub(super) struct SealCheck<'a> {
-    /// Makes further connections.
+    /// Makes connections beside the one of the verification.
     pub(super) connector: &'a Connector,
     /// Begins the transaction of a further connection, with its settings.
     pub(super) settings: &'static str,
     pub(super) depth: SealDepth,
     pub(super) connections: usize,
-    /// Where breaches go.
+    /// Takes the breaches, in any order.
     pub(super) found: mpsc::Sender<Breach>,
 }
 

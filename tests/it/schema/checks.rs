@@ -733,8 +733,7 @@ fn refused() -> Vec<Case> {
     cases.extend(refused_of_cas());
     cases.extend(refused_of_buckets());
     cases.extend(refused_of_catalogues());
-    cases.extend(refused_of_seals());
-    cases
+    cases.into_iter().chain(refused_of_seals()).collect()
 }
 
 #[tokio::test]

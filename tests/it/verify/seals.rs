@@ -207,8 +207,11 @@ async fn l8_detects_entries_that_are_not_as_they_were_sealed() {
     verify(&sealed.ledger.fixture.earmark).await.assert_sound();
 }
 
-/// What is broken in the seals; of each breach the account, whether it names the owner, and a part of what was found.
-const SEAL_HARMS: [(&str, &[(&str, bool, &str)]); 8] = [
+/// The account of a breach, whether it names the owner, and a part of what was found.
+type FoundSeal = (&'static str, bool, &'static str);
+
+/// What is broken in the seals, and breaches that it makes.
+const SEAL_HARMS: [(&str, &[FoundSeal]); 8] = [
     (
         "UPDATE sealed_owner SET digest = sha256('x') WHERE end_time = (SELECT max(end_time) FROM sealed_period)",
         &[("", false, "entries of 1 owners, digest"), ("", true, "entries, digest")],
