@@ -135,7 +135,17 @@ pub async fn seal(
     let mut store = SealStore::prepare(client).await?;
     let state = store.state().await?;
     let latest_end = latest_end(&state, options)?;
-    if state.sealed_until.is_some_and(|end| end >= latest_end) {
+    let periods = |first_entry| {
+        let state = SealState {
+            sealed_until: state.sealed_until,
+            unfinished: state.unfinished,
+            first_entry,
+            latest_end,
+        };
+        periods_to_seal(&state, options.length, options.until)
+    };
+    // On most days: nobody's lock is taken for nothing.
+    if state.sealed_until.is_some() && periods(None).is_empty() {
         return Ok(());
     }
     let (barrier_client, _driver) = connector.connect().await?;
@@ -147,14 +157,8 @@ pub async fn seal(
         None => store.first_entry().await?,
         Some(_) => None,
     };
-    let state_of_time = SealState {
-        sealed_until: state.sealed_until,
-        unfinished: state.unfinished,
-        first_entry,
-        latest_end,
-    };
     let mut previous = state.last_digest;
-    for bounds in periods_to_seal(&state_of_time, options.length, options.until) {
+    for bounds in periods(first_entry) {
         let seal = seal_one(&mut store, bounds, previous).await?;
         previous = Some(seal.digest);
         sealed(&seal);
