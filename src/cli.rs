@@ -13,7 +13,7 @@ use crate::cli::failure::CliFailure;
 use crate::cli::reload::RunningSettings;
 use crate::config::{
     CompletionsArgs, ConfigFileArgs, DoctorArgs, HealthcheckArgs, LogArgs, MaintainArgs, ManArgs,
-    MigrateArgs, ServeArgs, ShowConfigArgs, VerifyArgs,
+    MigrateArgs, SealArgs, ServeArgs, ShowConfigArgs, VerifyArgs,
 };
 #[cfg(feature = "dev")]
 use crate::config::{DevArgs, MintArgs};
@@ -38,6 +38,7 @@ mod migrate;
 mod open_files;
 mod output;
 mod reload;
+mod seal;
 mod serve;
 mod show_config;
 mod tls_connector;
@@ -113,6 +114,13 @@ enum CliCommand {
     /// PostgreSQL cannot remove old row versions, and migrations of the ledger's tables may fail: on a large
     /// database, run it at a quiet time.
     Verify(VerifyArgs),
+    /// Seal the periods of the journal that have ended. Servers can keep serving meanwhile
+    ///
+    /// Hashes the entries of each period, the balances at its end, and the digest of the period before, and prints the
+    /// period's digest: whoever keeps it can show later that nothing of the periods up to it was changed. Connects as the
+    /// role that owns the tables. May be repeated, and goes on where it was interrupted. Exits with 0 if there is nothing
+    /// left to seal, and with 1 if an entry does not follow from the one before it, or the seal could not be completed.
+    Seal(SealArgs),
     /// Print the settings of `earmark serve`, and where each value comes from
     ///
     /// The flags are those of `earmark serve`, and so are the environment and the configuration file. What is printed is
@@ -231,6 +239,7 @@ impl Process {
             CliCommand::Token(args) => token::run(&args),
             CliCommand::Healthcheck(args) => healthcheck::run(args).await,
             CliCommand::Verify(args) => verify::run(args).await,
+            CliCommand::Seal(args) => seal::run(&args).await,
             CliCommand::Doctor(args) => doctor::run(*args).await,
             CliCommand::Config(args) => show_config::run(&self.command, &args, resolved).await,
             CliCommand::Completions(_) | CliCommand::Man(_) => Ok(()),

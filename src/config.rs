@@ -25,7 +25,7 @@ pub(crate) use crate::config::doctor::{DoctorArgs, DoctorFormat, ExaminedArgs};
 pub(crate) use crate::config::files::ConfigFileArgs;
 use crate::config::files::{DatabaseUrlFileArgs, LAST};
 pub(crate) use crate::config::listen_address::ListenAddress;
-use crate::config::partitions::PartitionArgs;
+use crate::config::partitions::{PartitionArgs, PeriodArgs};
 pub(crate) use crate::config::shown::{CompletionsArgs, ManArgs, ShowConfigArgs};
 pub(crate) use crate::config::telemetry::TelemetryArgs;
 pub(crate) use crate::config::tls::HealthcheckTlsArgs;
@@ -34,11 +34,12 @@ use crate::config::tokens::TokenArgs;
 pub(crate) use crate::config::traces::TraceArgs;
 use crate::config::values::{
     bytes_under_way, call_time, connection_time, count, duration, listen_address, log_filter,
-    read_limit, scopes,
+    moment, read_limit, scopes,
 };
 use crate::db::pool::PoolSettings;
 use crate::db::pools::ReadLimits;
 use crate::server::ServerSettings;
+use crate::types::time::Time;
 
 /// The format of log lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -510,6 +511,35 @@ pub(crate) struct MaintainArgs {
     pub(crate) dry_run: bool,
 }
 
+/// Settings of `earmark seal`.
+#[derive(Args, Clone)]
+pub(crate) struct SealArgs {
+    #[command(flatten)]
+    pub(crate) database: DatabaseArgs,
+
+    #[command(flatten)]
+    pub(crate) period: PeriodArgs,
+
+    /// How long a period must have ended before it is sealed
+    ///
+    /// It must be longer than the database's clock may go back, for example after a failover to a machine whose clock is
+    /// behind: an entry that was written into a sealed period would be a breach of L8.
+    #[arg(
+        long,
+        env = "EARMARK_SEAL_AFTER",
+        value_name = "DURATION",
+        default_value = "1h",
+        value_parser = duration
+    )]
+    pub(crate) after: Duration,
+
+    /// Seal up to this time, at which the last period ends, instead of whole periods only
+    ///
+    /// It is written as 2026-11-30T18:00:00Z. What --after says must have passed since then.
+    #[arg(long, env = "EARMARK_SEAL_UNTIL", value_name = "TIME", value_parser = moment)]
+    pub(crate) until: Option<Time>,
+}
+
 /// Settings of `earmark token`.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct MintArgs {
@@ -635,6 +665,13 @@ pub(crate) struct VerifyArgs {
     #[cfg(feature = "dev")]
     #[command(flatten)]
     pub(crate) data: DataDirArgs,
+
+    /// Do not hash the entries of sealed periods again
+    ///
+    /// What is sealed of each owner is trusted then: only the carry-forwards, and the chain of the periods, are checked
+    /// for L8. The other invariants are checked in full.
+    #[arg(long, env = "EARMARK_VERIFY_CHAIN", action = ArgAction::SetTrue)]
+    pub(crate) chain: bool,
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! The double-entry ledger and its group-commit writer. The invariants L1 to L7 are stated in `lib.rs`.
+//! The double-entry ledger and its group-commit writer. The invariants L1 to L8 are stated in `lib.rs`.
 //!
 //! Services hand a [`kind::Command`] to the [`engine::Writer`]. A writer takes the commands that wait, locks their owners,
 //! reads what they name, lets each command's kind judge it in order, writes the changes, commits, and answers.
@@ -20,6 +20,7 @@ pub mod kind;
 pub mod kinds;
 pub mod oes;
 pub mod reservation_sampling;
+pub mod seal;
 mod store_error;
 mod stored_enum;
 mod table;

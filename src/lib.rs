@@ -27,6 +27,8 @@
 //!   movement's. What closes a bucket's reserve is the action that used or gave back the last of it, or its expiry.
 //! - **L6 once**: one key, one effect: a record or key has exactly one opening movement.
 //! - **L7 transfer**: a movement's entries sum to zero over all its owners; per unit, all transit accounts sum to zero.
+//! - **L8 seal**: a sealed period's digest is that of its entries, of the balances at its end, and of the period before; the
+//!   carried balances are those of its accounts at its end. It is held by `verify` alone, since a dump has no seals.
 
 #![warn(missing_docs)]
 

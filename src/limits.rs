@@ -374,6 +374,18 @@ pub const VERIFY_CHUNK_ENTRIES: i64 = 100_000;
 /// of the database busy.
 pub const VERIFY_AT_ONCE_MAX: usize = 2;
 
+// Seals of the ledger's periods.
+
+/// Owners that a seal locks at the same time, for the instant of one statement.
+pub const SEAL_LOCK_OWNERS: i64 = 100;
+/// Owners whose part of a period a seal writes in one transaction, from which it goes on if it is interrupted.
+pub const SEAL_BATCH_OWNERS: i64 = 100;
+/// Sealed entries that a verification reads at a time, unless a single owner has more in a period: Postgres sorts them by
+/// time in its memory.
+pub const VERIFY_SEAL_CHUNK_ENTRIES: i64 = 250_000;
+/// Connections that read sealed entries while a verification hashes them again.
+pub const VERIFY_SEAL_CONNECTIONS: usize = 2;
+
 // The database.
 
 /// How long a connection attempt may take, TLS and session settings included; after that it has failed.

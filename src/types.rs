@@ -5,6 +5,7 @@ pub mod content;
 pub mod ids;
 pub mod nearest;
 pub mod page;
+pub mod period;
 pub mod principal;
 pub mod read_class;
 pub(crate) mod text;

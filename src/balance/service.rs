@@ -24,7 +24,7 @@ use crate::ledger::account::OwnerKind;
 use crate::ledger::engine::Writer;
 use crate::ledger::expiry::release_due;
 use crate::ledger::kind::Origin;
-use crate::ledger::verify::{self, VerifyError};
+use crate::ledger::verify::{self, VerifyError, VerifyOptions};
 use crate::limits::{ENTERPRISE_CURRENCIES_MAX, FILTER_VALUES_MAX, VERIFY_AT_ONCE_MAX};
 use crate::metrics::overload::{self, SharedBound};
 use crate::proto::balance::v1 as pb;
@@ -251,7 +251,9 @@ impl Rpcs for BalanceService {
                 })?;
             let connector = self.connector.clone();
             let failure = move |error: VerifyError| error.into_error(connector.address());
-            let events = verify::start(&self.connector).await.map_err(&failure)?;
+            let events = verify::start(&self.connector, VerifyOptions::default())
+                .await
+                .map_err(&failure)?;
             Ok(events.map(move |event| {
                 // Released when the stream is dropped.
                 let _permit = &permit;

@@ -15,8 +15,8 @@ use crate::cli::output::print;
 use crate::config::VerifyArgs;
 use crate::db::connect::Connector;
 use crate::ledger::breach::Breach;
-use crate::ledger::verify::{self, Event, Progress, Summary};
-use crate::limits::VERIFY_BREACHES_MAX;
+use crate::ledger::verify::{self, Event, Progress, SealDepth, Summary, VerifyOptions};
+use crate::limits::{VERIFY_BREACHES_MAX, VERIFY_SEAL_CONNECTIONS};
 use crate::types::ids::AccountId;
 
 pub(super) async fn run(args: VerifyArgs) -> Result<(), CliFailure> {
@@ -37,7 +37,15 @@ pub(super) async fn run(args: VerifyArgs) -> Result<(), CliFailure> {
     let connector = Connector::new(&url)
         .map_err(|error| CliFailure::setting(format!("--database-url: {error}")))?;
     connector.warn_of_unverified_server();
-    let mut events = verify::start(&connector)
+    let options = VerifyOptions {
+        depth: if args.chain {
+            SealDepth::Chain
+        } else {
+            SealDepth::Rehash
+        },
+        seal_connections: VERIFY_SEAL_CONNECTIONS,
+    };
+    let mut events = verify::start(&connector, options)
         .await
         .map_err(CliFailure::setting)?;
     let mut output = VerifyOutput::new();
@@ -47,7 +55,7 @@ pub(super) async fn run(args: VerifyArgs) -> Result<(), CliFailure> {
             Event::Progress(progress) => output.progress(progress),
             Event::Breach(breach) => output.line(&breach_line(&breach)),
             Event::Summary(summary) => {
-                output.finish(&summary_line(summary));
+                output.finish(&summary_line(summary, options.depth));
                 return match summary.breaches {
                     0 => Ok(()),
                     _ => Err(CliFailure::new(
@@ -69,24 +77,36 @@ fn breach_line(breach: &Breach) -> String {
     let account = breach
         .account
         .map_or("all accounts".into(), AccountId::name);
+    let unit = match breach.unit.as_str() {
+        "" => "all units",
+        unit => unit,
+    };
     format!(
-        "{} {owner}, {account}, {}: expected {}, found {}\n",
+        "{} {owner}, {account}, {unit}: expected {}, found {}\n",
         breach.invariant.name(),
-        breach.unit,
         breach.expected,
         breach.actual
     )
 }
 
-fn summary_line(summary: Summary) -> String {
+fn summary_line(summary: Summary, depth: SealDepth) -> String {
     let Summary {
         accounts,
         entries,
+        sealed,
         breaches,
     } = summary;
-    let result = match breaches {
-        0 => "L1 to L7 hold".to_owned(),
-        1 => "1 breach".to_owned(),
+    let periods = match sealed.periods {
+        0 => "no sealed period".to_owned(),
+        1 => "1 sealed period".to_owned(),
+        periods => format!("{periods} sealed periods"),
+    };
+    let result = match (breaches, depth) {
+        (0, SealDepth::Chain) if sealed.periods > 0 => {
+            "L1 to L7 hold, and the chain of L8; sealed entries were not hashed again".to_owned()
+        }
+        (0, _) => "L1 to L8 hold".to_owned(),
+        (1, _) => "1 breach".to_owned(),
         _ => format!("{breaches} breaches"),
     };
     let all_shown = usize::try_from(breaches).is_ok_and(|found| found <= VERIFY_BREACHES_MAX);
@@ -95,7 +115,7 @@ fn summary_line(summary: Summary) -> String {
     } else {
         format!(", of which the first {VERIFY_BREACHES_MAX} are shown")
     };
-    format!("{accounts} accounts, {entries} entries: {result}{rest}.\n")
+    format!("{accounts} accounts, {entries} entries, {periods}: {result}{rest}.\n")
 }
 
 /// Shows a verification's progress: as a bar if standard error is a terminal, else as one line per
@@ -165,6 +185,7 @@ mod tests {
 
     use super::*;
     use crate::ledger::breach::Invariant;
+    use crate::ledger::verify::SealTotals;
     use crate::types::ids::OwnerId;
     use crate::types::unit::Unit;
 
@@ -189,21 +210,41 @@ mod tests {
         );
     }
 
+    fn summary(periods: i64, breaches: i64) -> Summary {
+        Summary {
+            accounts: 2,
+            entries: 3,
+            sealed: SealTotals {
+                periods,
+                entries: periods,
+            },
+            breaches,
+        }
+    }
+
     #[test]
     fn the_summary_says_when_not_all_are_shown() {
-        let line = |breaches| {
-            summary_line(Summary {
-                accounts: 2,
-                entries: 3,
-                breaches,
-            })
-        };
-        assert_eq!(line(0), "2 accounts, 3 entries: L1 to L7 hold.\n");
-        assert_eq!(line(1), "2 accounts, 3 entries: 1 breach.\n");
-        assert_eq!(line(1_000), "2 accounts, 3 entries: 1000 breaches.\n");
+        let line = |breaches| summary_line(summary(0, breaches), SealDepth::Rehash);
+        let counts = "2 accounts, 3 entries, no sealed period:";
+        assert_eq!(line(0), format!("{counts} L1 to L8 hold.\n"));
+        assert_eq!(line(1), format!("{counts} 1 breach.\n"));
+        assert_eq!(line(1_000), format!("{counts} 1000 breaches.\n"));
         assert_eq!(
             line(1_001),
-            "2 accounts, 3 entries: 1001 breaches, of which the first 1000 are shown.\n"
+            format!("{counts} 1001 breaches, of which the first 1000 are shown.\n")
+        );
+    }
+
+    #[test]
+    fn the_summary_says_what_was_not_hashed_again() {
+        assert_eq!(
+            summary_line(summary(1, 0), SealDepth::Chain),
+            "2 accounts, 3 entries, 1 sealed period: L1 to L7 hold, and the chain of L8; sealed entries were not hashed \
+             again.\n"
+        );
+        assert_eq!(
+            summary_line(summary(2, 0), SealDepth::Rehash),
+            "2 accounts, 3 entries, 2 sealed periods: L1 to L8 hold.\n"
         );
     }
 }

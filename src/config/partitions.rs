@@ -2,8 +2,9 @@
 
 use clap::{Args, ValueEnum};
 
-use crate::db::partitions::{PartitionPeriod, PartitionRules};
+use crate::db::partitions::PartitionRules;
 use crate::limits::{PARTITIONS_AHEAD, PARTITIONS_AHEAD_MAX, PARTITIONS_AHEAD_MIN};
+use crate::types::period::CalendarPeriod;
 
 /// The time that one partition holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -16,21 +17,38 @@ pub(crate) enum PeriodSetting {
     Day,
 }
 
-/// Settings of `earmark migrate` and `earmark maintain`.
+/// How long periods are.
 #[derive(Args, Clone, Debug)]
-pub(crate) struct PartitionArgs {
-    /// The time that one partition of the journal, or of closed records, holds
+pub(crate) struct PeriodArgs {
+    /// The time that one partition of the journal, or of closed records, holds, and that is sealed at once
     ///
     /// A partition is what is dropped or archived as a whole, and what its indexes are made of: it should have some ten
-    /// million rows. The setting may be changed: the next partition begins where the last one ends. Give it the same value
+    /// million rows. The setting may be changed: the next period begins where the last one ends. Give it the same value
     /// wherever it is set.
     #[arg(
         long,
-        env = "EARMARK_PARTITION_PERIOD",
+        env = "EARMARK_PERIOD",
         value_enum,
         default_value_t = PeriodSetting::Month
     )]
     period: PeriodSetting,
+}
+
+impl PeriodArgs {
+    pub(crate) fn calendar(&self) -> CalendarPeriod {
+        match self.period {
+            PeriodSetting::Month => CalendarPeriod::Month,
+            PeriodSetting::Week => CalendarPeriod::Week,
+            PeriodSetting::Day => CalendarPeriod::Day,
+        }
+    }
+}
+
+/// Settings of `earmark migrate` and `earmark maintain`.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct PartitionArgs {
+    #[command(flatten)]
+    period: PeriodArgs,
 
     /// For how many periods after the current one partitions are made, from 2 to 60
     ///
@@ -49,11 +67,7 @@ pub(crate) struct PartitionArgs {
 impl PartitionArgs {
     pub(crate) fn rules(&self) -> PartitionRules {
         PartitionRules {
-            period: match self.period {
-                PeriodSetting::Month => PartitionPeriod::Month,
-                PeriodSetting::Week => PartitionPeriod::Week,
-                PeriodSetting::Day => PartitionPeriod::Day,
-            },
+            period: self.period.calendar(),
             ahead: self.ahead,
         }
     }

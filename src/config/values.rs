@@ -9,6 +9,7 @@ use url::Url;
 use crate::auth::scope::Scope;
 use crate::config::listen_address::ListenAddress;
 use crate::limits::{CALL_MAX, READ_LIMIT_MIN};
+use crate::types::time::Time;
 
 const SECOND: Duration = Duration::from_secs(1);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -123,6 +124,17 @@ pub(super) fn bytes_under_way(text: &str) -> Result<usize, String> {
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text)
         .map_err(|error| format!("{error}; write a number and a unit, for example 500ms, 5s or 2m"))
+}
+
+/// Reads a time such as `2026-11-30T18:00:00Z`.
+pub(super) fn moment(text: &str) -> Result<Time, String> {
+    let time = Time::parse_exact(text).map_err(|error| error.to_string())?;
+    let time = Time::floor(time);
+    if time.is_storable() {
+        Ok(time)
+    } else {
+        Err("must be a time from the year 1 to 9999".into())
+    }
 }
 
 /// Reads the age of an issuer's keys.

@@ -9,11 +9,9 @@ pub(crate) mod counts;
 mod error;
 mod key;
 mod maintain;
-mod period;
 mod plan;
 mod state;
 
 pub use error::MaintainError;
 pub use maintain::{PartitionChange, maintain, planned};
-pub use period::PartitionPeriod;
 pub use plan::PartitionRules;

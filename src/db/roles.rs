@@ -52,6 +52,7 @@ pub const TABLES: &[(&str, TableUse)] = &[
     ("bucket_key", TableUse::Append),
     ("bucket_product", TableUse::Append),
     ("bucket_update", TableUse::Append),
+    ("carry_forward", TableUse::Read),
     ("cas_allocation", TableUse::Remove),
     ("catalogue_allocation", TableUse::Remove),
     ("catalogue_company", TableUse::Change),
@@ -65,6 +66,8 @@ pub const TABLES: &[(&str, TableUse)] = &[
     ("owner", TableUse::Change),
     ("partner", TableUse::Change),
     ("request_key", TableUse::Append),
+    ("sealed_owner", TableUse::Read),
+    ("sealed_period", TableUse::Read),
 ];
 
 /// Why a role could not be granted what a server needs. Nothing was granted or revoked.

@@ -297,6 +297,44 @@ diesel::table! {
     }
 }
 
+diesel::table! {
+    sealed_period (end_time) {
+        start_time -> Timestamptz,
+        end_time -> Timestamptz,
+        previous_digest -> Nullable<Bytea>,
+        digest -> Bytea,
+        format -> Integer,
+        owners -> BigInt,
+        entries -> BigInt,
+        sealed_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    sealed_owner (owner_id, end_time) {
+        owner_id -> Uuid,
+        end_time -> Timestamptz,
+        digest -> Bytea,
+        entries -> BigInt,
+    }
+}
+
+diesel::table! {
+    carry_forward (owner_id, account_id, unit, end_time) {
+        owner_id -> Uuid,
+        account_id -> Uuid,
+        end_time -> Timestamptz,
+        version -> BigInt,
+        time -> Timestamptz,
+        reservation_count -> BigInt,
+        entries -> BigInt,
+        unit -> Text,
+        available -> Numeric,
+        held -> Numeric,
+        digest -> Bytea,
+    }
+}
+
 diesel::allow_tables_to_appear_in_same_query!(
     owner,
     enterprise,
@@ -316,4 +354,7 @@ diesel::allow_tables_to_appear_in_same_query!(
     cas_allocation,
     catalogue_company,
     catalogue_allocation,
+    sealed_period,
+    sealed_owner,
+    carry_forward,
 );

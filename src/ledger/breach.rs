@@ -20,6 +20,8 @@ pub enum Invariant {
     L6,
     /// Transfer: a movement's entries sum to zero.
     L7,
+    /// Seal: sealed periods are as they were sealed.
+    L8,
 }
 
 impl Invariant {
@@ -33,6 +35,7 @@ impl Invariant {
             Self::L5 => "L5",
             Self::L6 => "L6",
             Self::L7 => "L7",
+            Self::L8 => "L8",
         }
     }
 }
@@ -46,7 +49,7 @@ pub struct Breach {
     pub owner: Option<OwnerId>,
     /// In which account; none where all accounts of the owner are meant.
     pub account: Option<AccountId>,
-    /// The unit in which it does not hold.
+    /// The unit in which it does not hold; empty where all units are meant.
     pub unit: Unit,
     /// What should be there.
     pub expected: String,

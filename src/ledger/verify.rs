@@ -8,6 +8,7 @@
 //! gives up waiting for it.
 
 mod checks;
+mod seals;
 
 use futures_util::TryStreamExt;
 use thiserror::Error;
@@ -21,6 +22,8 @@ use crate::db::log;
 use crate::db::pg_error::DbError;
 use crate::error::{self, Outcome};
 use crate::ledger::breach::{Breach, Invariant};
+use crate::ledger::verify::seals::{SealCheck, SealCheckError};
+pub use crate::ledger::verify::seals::{SealDepth, SealTotals};
 use crate::limits::{VERIFY_BREACHES_MAX, VERIFY_CHUNK_ENTRIES, VERIFY_CHUNK_OWNERS};
 use crate::types::ids::{AccountId, OwnerId};
 use crate::types::unit::Unit;
@@ -52,8 +55,28 @@ pub struct Summary {
     pub accounts: i64,
     /// Entries that were checked.
     pub entries: i64,
+    /// The periods that are sealed, and the entries in them.
+    pub sealed: SealTotals,
     /// All breaches that were found.
     pub breaches: i64,
+}
+
+/// How a ledger is verified.
+#[derive(Clone, Copy, Debug)]
+pub struct VerifyOptions {
+    /// Whether the entries of sealed periods are hashed again.
+    pub depth: SealDepth,
+    /// The connections that read them at the same time, at least one.
+    pub seal_connections: usize,
+}
+
+impl Default for VerifyOptions {
+    fn default() -> Self {
+        Self {
+            depth: SealDepth::Rehash,
+            seal_connections: 1,
+        }
+    }
 }
 
 /// Why a verification could not be finished. Whatever it has not reported is unchecked.
@@ -68,6 +91,9 @@ pub enum VerifyError {
     /// A statement of the verification failed.
     #[error("the database failed: {0:?}")]
     Database(DbError),
+    /// What is stored of a seal, or of its entries, cannot be read.
+    #[error("the seals cannot be checked: {0}")]
+    Seals(String),
 }
 
 impl VerifyError {
@@ -81,6 +107,7 @@ impl VerifyError {
             }
             Self::NoLedger => DbError::MissingTable.logged(Outcome::NotApplied, database),
             Self::Database(fault) => fault.logged(Outcome::NotApplied, database),
+            error @ Self::Seals(_) => error::Error::internal(error),
         }
     }
 }
@@ -94,6 +121,16 @@ impl From<tokio_postgres::Error> for VerifyError {
     }
 }
 
+impl From<SealCheckError> for VerifyError {
+    fn from(error: SealCheckError) -> Self {
+        match error {
+            SealCheckError::Connect(error) => error.into(),
+            SealCheckError::Postgres(error) => error.into(),
+            SealCheckError::Unreadable(text) => Self::Seals(text),
+        }
+    }
+}
+
 /// A verification's events. Dropped, it ends the verification, its running statement too.
 pub type Events = ReceiverStream<Result<Event, VerifyError>>;
 
@@ -103,7 +140,7 @@ pub type Events = ReceiverStream<Result<Event, VerifyError>>;
 ///
 /// # Errors
 /// Those of connecting and of the first statements; later ones end the stream.
-pub async fn start(connector: &Connector) -> Result<Events, VerifyError> {
+pub async fn start(connector: &Connector, options: VerifyOptions) -> Result<Events, VerifyError> {
     let (client, _driver) = connector.connect().await?;
     let run = Run::prepare(client).await?;
     // Room for everything but progress, which is left out when there is no room to spare.
@@ -121,7 +158,7 @@ pub async fn start(connector: &Connector) -> Result<Events, VerifyError> {
                 connector.cancel(run.client.cancel_token()).await;
                 return;
             }
-            verified = run.verify(&mut report) => verified,
+            verified = run.verify(&connector, options, &mut report) => verified,
         };
         // Fails only if nobody reads any more.
         _ = reader.send(verified.map(Event::Summary)).await;
@@ -164,7 +201,12 @@ impl Run {
         })
     }
 
-    async fn verify(&self, report: &mut Report) -> Result<Summary, VerifyError> {
+    async fn verify(
+        &self,
+        connector: &Connector,
+        options: VerifyOptions,
+        report: &mut Report,
+    ) -> Result<Summary, VerifyError> {
         let mut progress = Progress {
             accounts_done: 0,
             accounts_total: self.accounts,
@@ -185,10 +227,12 @@ impl Run {
             let rows = self.client.query_raw(statement, NO_PARAMETERS);
             report.breaches(*invariant, rows.await?).await?;
         }
+        let sealed = self.verify_seals(connector, options, report).await?;
         // Nothing was written: the connection's end ends the transaction.
         Ok(Summary {
             accounts: self.accounts,
             entries: self.entries,
+            sealed,
             breaches: report.breaches,
         })
     }
@@ -203,6 +247,30 @@ impl Run {
             entries: row.get(2),
         });
         Ok(Chunk::of(weights, rows.len() < VERIFY_CHUNK_OWNERS))
+    }
+
+    /// L8, whose breaches come from several connections.
+    async fn verify_seals(
+        &self,
+        connector: &Connector,
+        options: VerifyOptions,
+        report: &mut Report,
+    ) -> Result<SealTotals, VerifyError> {
+        let (found, mut breaches) = mpsc::channel(ROOM_FOR_PROGRESS);
+        let check = SealCheck {
+            connector,
+            settings: BEGIN,
+            depth: options.depth,
+            connections: options.seal_connections,
+            found,
+        };
+        let reporting = async {
+            while let Some(breach) = breaches.recv().await {
+                report.breach(breach).await;
+            }
+        };
+        let (sealed, ()) = tokio::join!(check.run(&self.client), reporting);
+        Ok(sealed?)
     }
 }
 
@@ -278,14 +346,17 @@ impl Report {
     ) -> Result<(), VerifyError> {
         let mut rows = std::pin::pin!(rows);
         while let Some(row) = rows.try_next().await? {
-            self.breaches += 1;
-            if usize::try_from(self.breaches).is_ok_and(|count| count <= VERIFY_BREACHES_MAX) {
-                let breach = breach(invariant, &row)?;
-                // Fails only if nobody reads any more, and then this task is about to end.
-                _ = self.events.send(Ok(Event::Breach(breach))).await;
-            }
+            self.breach(breach(invariant, &row)?).await;
         }
         Ok(())
+    }
+
+    async fn breach(&mut self, breach: Breach) {
+        self.breaches += 1;
+        if usize::try_from(self.breaches).is_ok_and(|count| count <= VERIFY_BREACHES_MAX) {
+            // Fails only if nobody reads any more, and then this task is about to end.
+            _ = self.events.send(Ok(Event::Breach(breach))).await;
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! Currencies and units of amounts.
 
+use std::borrow::Borrow;
 use std::fmt;
 use std::sync::Arc;
 
@@ -26,6 +27,13 @@ impl Unit {
 
     /// The text of the currency or unit.
     pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Maps with units as keys are searched by texts: both are compared and hashed alike.
+impl Borrow<str> for Unit {
+    fn borrow(&self) -> &str {
         &self.0
     }
 }

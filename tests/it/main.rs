@@ -48,6 +48,8 @@ mod pages;
 mod runbook;
 /// The rules of the database schema and of the source tree.
 mod schema;
+/// `earmark seal`: periods of the journal, hashed once they have ended.
+mod seal;
 /// The server around the services: layers, health, reflection, shutdown.
 mod server;
 /// Traces: spans in a collector, and collectors that do not answer.

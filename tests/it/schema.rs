@@ -17,11 +17,18 @@ use crate::support::cluster::{TestDatabase, database};
 use crate::support::locks::session;
 
 /// Small tables that cross owners; on a distributed database they would be reference tables.
-const EXEMPT: [&str; 5] = ["client", "connection", "enterprise", "owner", "partner"];
+const EXEMPT: [&str; 6] = [
+    "client",
+    "connection",
+    "enterprise",
+    "owner",
+    "partner",
+    "sealed_period",
+];
 
 /// Indexes for statements that cross owners: the sweep asks which reservations are due first, whoever's they are; a
-/// tenant lists all its buckets and what was done with them.
-const EXEMPT_INDEXES: [&str; 13] = [
+/// tenant lists all its buckets and what was done with them; a period is hashed owner by owner.
+const EXEMPT_INDEXES: [&str; 14] = [
     "allocation_key_id",
     "bucket_action_due_first",
     "bucket_action_list",
@@ -35,6 +42,7 @@ const EXEMPT_INDEXES: [&str; 13] = [
     "bucket_party_account",
     "bucket_product_list",
     "open_allocation_due_first",
+    "sealed_owner_period",
 ];
 
 async fn migrated() -> (TestDatabase, Client) {

@@ -5,6 +5,7 @@ mod buckets;
 mod calls;
 mod command;
 mod reservation_counts;
+mod seals;
 mod sound;
 
 use earmark::proto::balance::v1::verify_ledger_response::Event;

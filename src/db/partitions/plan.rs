@@ -1,14 +1,14 @@
 //! Which partitions a table lacks. Pure: what the table has, and the time, are given.
 
-use crate::db::partitions::period::PartitionPeriod;
 use crate::limits::{PARTITION_NOTICE, PARTITION_SCAN_BYTES_MAX, PARTITIONS_AHEAD};
+use crate::types::period::CalendarPeriod;
 use crate::types::time::Time;
 
 /// What is made ahead.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PartitionRules {
     /// The time that one partition holds.
-    pub period: PartitionPeriod,
+    pub period: CalendarPeriod,
     /// How many periods after the current one have partitions.
     pub ahead: u32,
 }
@@ -16,7 +16,7 @@ pub struct PartitionRules {
 impl Default for PartitionRules {
     fn default() -> Self {
         Self {
-            period: PartitionPeriod::default(),
+            period: CalendarPeriod::default(),
             ahead: PARTITIONS_AHEAD,
         }
     }
@@ -125,7 +125,7 @@ mod tests {
         Time::floor(Time::parse_exact(text).expect(text))
     }
 
-    fn rules(period: PartitionPeriod, ahead: u32) -> PartitionRules {
+    fn rules(period: CalendarPeriod, ahead: u32) -> PartitionRules {
         PartitionRules { period, ahead }
     }
 
@@ -145,7 +145,7 @@ mod tests {
     fn a_table_without_partitions_begins_with_the_current_period() {
         let empty = DefaultRows::default();
         assert_eq!(
-            planned(None, &empty, rules(PartitionPeriod::Month, 2)),
+            planned(None, &empty, rules(CalendarPeriod::Month, 2)),
             [
                 "2026-11-01 to 2026-12-01",
                 "2026-12-01 to 2027-01-01",
@@ -153,7 +153,7 @@ mod tests {
             ]
         );
         assert_eq!(
-            planned(None, &empty, rules(PartitionPeriod::Day, 2)),
+            planned(None, &empty, rules(CalendarPeriod::Day, 2)),
             [
                 "2026-11-30 to 2026-12-01",
                 "2026-12-01 to 2026-12-02",
@@ -165,7 +165,7 @@ mod tests {
     #[test]
     fn the_next_partition_begins_where_the_last_one_ends() {
         let empty = DefaultRows::default();
-        let monthly = rules(PartitionPeriod::Month, 2);
+        let monthly = rules(CalendarPeriod::Month, 2);
         assert_eq!(
             planned(Some("2026-12-19T00:00:00Z"), &empty, monthly),
             ["2026-12-19 to 2027-01-01", "2027-01-01 to 2027-02-01"]
@@ -179,7 +179,7 @@ mod tests {
             planned(
                 Some("2026-06-15T00:00:00Z"),
                 &empty,
-                rules(PartitionPeriod::Day, 1)
+                rules(CalendarPeriod::Day, 1)
             ),
             [
                 "2026-06-15 to 2026-11-30",
@@ -196,7 +196,7 @@ mod tests {
             wanted,
             ..DefaultRows::default()
         };
-        let monthly = rules(PartitionPeriod::Month, 2);
+        let monthly = rules(CalendarPeriod::Month, 2);
         // The month ends in six hours, which is too soon: its rows and those of the next one stay together.
         assert_eq!(
             planned(Some("2026-11-01T00:00:00Z"), &late, monthly),
@@ -223,7 +223,7 @@ mod tests {
             bytes: PARTITION_SCAN_BYTES_MAX + 1,
             ..DefaultRows::default()
         };
-        let monthly = rules(PartitionPeriod::Month, 2);
+        let monthly = rules(CalendarPeriod::Month, 2);
         assert_eq!(
             planned(Some("2026-11-01T00:00:00Z"), &large, monthly),
             ["2027-01-01 to 2027-02-01", "2027-02-01 to 2027-03-01"]
@@ -242,7 +242,7 @@ mod tests {
             has_others in any::<bool>(),
             is_large in any::<bool>(),
             period in prop_oneof![
-                Just(PartitionPeriod::Month), Just(PartitionPeriod::Week), Just(PartitionPeriod::Day)
+                Just(CalendarPeriod::Month), Just(CalendarPeriod::Week), Just(CalendarPeriod::Day)
             ],
             ahead in 1_u32..12,
         ) -> (Time, Option<Time>, DefaultRows, PartitionRules) {

@@ -6,10 +6,9 @@ mod watched;
 
 use std::collections::BTreeSet;
 
-use earmark::db::partitions::{
-    PartitionChange, PartitionPeriod, PartitionRules, maintain, planned,
-};
+use earmark::db::partitions::{PartitionChange, PartitionRules, maintain, planned};
 use earmark::types::ids::ordered_id;
+use earmark::types::period::CalendarPeriod;
 use earmark::types::time::Time;
 use tokio_postgres::Client;
 
@@ -41,7 +40,7 @@ const TABLES: &str = "
     GRANT SELECT, INSERT ON entry, closed_allocation TO earmark_server;";
 
 const RULES: PartitionRules = PartitionRules {
-    period: PartitionPeriod::Month,
+    period: CalendarPeriod::Month,
     ahead: 3,
 };
 
@@ -145,7 +144,7 @@ async fn partitions_are_made_ahead_and_look_like_the_default_one() {
 async fn ids_go_to_the_partition_of_their_time() {
     let (db, client) = partitioned().await;
     let daily = PartitionRules {
-        period: PartitionPeriod::Day,
+        period: CalendarPeriod::Day,
         ahead: 3,
     };
     let changes = maintain(&db.url, daily).await.expect("partitions");

@@ -85,6 +85,90 @@ fn insert(table: &str, columns: &[(&str, &str)], changes: &[(&str, &str)]) -> St
     format!("INSERT INTO {table} ({names}) VALUES ({values})")
 }
 
+/// A digest, for SQL.
+const DIGEST: &str = "sha256('x')";
+
+/// An INSERT of a first period that is valid but for these columns.
+fn period(changes: &[(&str, &str)]) -> String {
+    let columns = [
+        ("start_time", "'2026-01-01'"),
+        ("end_time", "'2026-02-01'"),
+        ("digest", DIGEST),
+        ("format", "1"),
+        ("owners", "1"),
+        ("entries", "1"),
+        ("sealed_at", "'2026-02-02'"),
+    ];
+    insert("sealed_period", &columns, changes)
+}
+
+fn sealed_owner(changes: &[(&str, &str)]) -> String {
+    let columns = [
+        ("owner_id", OWNER),
+        ("end_time", "'2026-02-01'"),
+        ("digest", DIGEST),
+        ("entries", "1"),
+    ];
+    insert("sealed_owner", &columns, changes)
+}
+
+fn carry_forward(changes: &[(&str, &str)]) -> String {
+    let columns = [
+        ("owner_id", OWNER),
+        ("account_id", OWN),
+        ("unit", "'BTC'"),
+        ("end_time", "'2026-02-01'"),
+        ("version", "1"),
+        ("time", "'2026-01-31'"),
+        ("available", "0"),
+        ("held", "0"),
+        ("reservation_count", "0"),
+        ("entries", "1"),
+        ("digest", DIGEST),
+    ];
+    insert("carry_forward", &columns, changes)
+}
+
+fn refused_of_seals() -> Vec<Case> {
+    let mut cases: Vec<Case> = vec![
+        (
+            "sealed_period_order",
+            period(&[("end_time", "'2026-01-01'")]),
+        ),
+        (
+            "sealed_period_order",
+            period(&[("sealed_at", "'2026-01-31'")]),
+        ),
+        ("sealed_period_digest", period(&[("digest", "'x'")])),
+        (
+            "sealed_period_digest",
+            period(&[("previous_digest", "sha512('x')")]),
+        ),
+        ("sealed_period_format", period(&[("format", "0")])),
+        ("sealed_period_counts", period(&[("entries", "0")])),
+        ("sealed_period_counts", period(&[("owners", "-1")])),
+        ("sealed_owner_digest", sealed_owner(&[("digest", "''")])),
+        ("sealed_owner_entries", sealed_owner(&[("entries", "0")])),
+        (
+            "carry_forward_time",
+            carry_forward(&[("time", "'2026-02-01'")]),
+        ),
+        ("carry_forward_entries", carry_forward(&[("entries", "0")])),
+        ("carry_forward_entries", carry_forward(&[("entries", "2")])),
+        (
+            "carry_forward_reservation_count",
+            carry_forward(&[("reservation_count", "-1")]),
+        ),
+        ("carry_forward_digest", carry_forward(&[("digest", "''")])),
+    ];
+    for bad in &NO_AMOUNTS[..5] {
+        for column in ["available", "held"] {
+            cases.push(("carry_forward_in_range", carry_forward(&[(column, bad)])));
+        }
+    }
+    cases
+}
+
 /// An INSERT of a CAS allocation that is valid but for these columns.
 fn cas_allocation(changes: &[(&str, &str)]) -> String {
     let columns = [
@@ -632,7 +716,7 @@ fn refused() -> Vec<Case> {
     cases.extend(refused_of_cas());
     cases.extend(refused_of_buckets());
     cases.extend(refused_of_catalogues());
-    cases
+    cases.into_iter().chain(refused_of_seals()).collect()
 }
 
 fn refused_of_allocations() -> Vec<(&'static str, String)> {
@@ -760,6 +844,15 @@ async fn valid_rows_pass_every_check_constraint() {
             ("allocations_enabled", "false"),
             ("allocations_disabled_reason", "'why'"),
         ]),
+        period(&[("owners", "0"), ("entries", "0")]),
+        period(&[
+            ("start_time", "'2026-02-01'"),
+            ("end_time", "'2026-02-02'"),
+            ("previous_digest", DIGEST),
+            ("digest", "sha256('y')"),
+        ]),
+        sealed_owner(&[]),
+        carry_forward(&[("available", &least), ("held", greatest)]),
     ] {
         client.batch_execute(&sql).await.expect(&sql);
     }

@@ -51,9 +51,11 @@ const USED_IN: &[(&str, &[&str])] = &[
         &[
             "db/",
             "ledger/engine/store.rs",
+            "ledger/seal/",
             "ledger/store_error.rs",
             "ledger/table/",
             "ledger/verify.rs",
+            "ledger/verify/seals.rs",
             "ledger/kinds.rs",
             "/kind.rs",
             "/statements.rs",

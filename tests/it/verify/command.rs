@@ -22,7 +22,7 @@ async fn verify_exits_with_0_on_a_sound_ledger_and_with_1_otherwise() {
     assert_eq!(sound.status.code(), Some(0), "{sound:?}");
     assert_eq!(
         text(&sound.stdout),
-        "4 accounts, 15 entries: L1 to L7 hold.\n"
+        "4 accounts, 15 entries, no sealed period: L1 to L8 hold.\n"
     );
     assert_eq!(
         text(&sound.stderr),
@@ -45,7 +45,7 @@ async fn verify_exits_with_0_on_a_sound_ledger_and_with_1_otherwise() {
                 "L4 owner {owner}, custody, BTC: expected 39 available, 30 held, version 10, \
                  found 39 available, 31 held, version 10"
             ),
-            "4 accounts, 15 entries: 3 breaches.".into(),
+            "4 accounts, 15 entries, no sealed period: 3 breaches.".into(),
         ]
     );
     assert!(text(&broken.stderr).ends_with(
@@ -102,7 +102,7 @@ async fn verify_without_a_url_uses_the_running_development_server() {
     assert_eq!(sound.status.code(), Some(0), "{sound:?}");
     assert_eq!(
         text(&sound.stdout),
-        "0 accounts, 0 entries: L1 to L7 hold.\n"
+        "0 accounts, 0 entries, no sealed period: L1 to L8 hold.\n"
     );
     cluster.stop().await.expect("stopped");
     assert_eq!(verify(&["--data-dir", data_dir]).status.code(), Some(2));

@@ -1,7 +1,7 @@
 -- The enterprises from $first to $last, each with a client, a connection to one partner and $currencies accounts, in
 -- which $records open allocations of 1 lie in turns; the allocations themselves, and their entries, are copied in behind.
 -- Every id follows from numbers, so that a load client and pgbench can make them up. It is a ledger like any other:
--- `earmark verify` holds it against L1 to L7. The two counts are empty where the program counts no reservations.
+-- `earmark verify` holds it against L1 to L8. The two counts are empty where the program counts no reservations.
 
 CREATE FUNCTION pg_temp.an_id(kind int, number bigint) RETURNS uuid IMMUTABLE LANGUAGE sql
 RETURN ('018f0000-0000-7' || lpad(to_hex(kind), 3, '0') || '-8000-' || lpad(to_hex(number), 12, '0'))::uuid;

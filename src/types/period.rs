@@ -1,12 +1,12 @@
-//! The periods that partitions are made for, in UTC.
+//! How time is divided into periods, in UTC.
 
 use chrono::{DateTime, Datelike, Days, Months, NaiveDate, NaiveTime, Utc};
 
 use crate::types::time::Time;
 
-/// The time that one partition holds. Partitions of another period may come before: the next one begins where they end.
+/// How long the periods are of which partitions are made, and which are sealed. It may change: the next period begins where the last one ends.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum PartitionPeriod {
+pub enum CalendarPeriod {
     /// A month of the calendar.
     #[default]
     Month,
@@ -16,14 +16,14 @@ pub enum PartitionPeriod {
     Day,
 }
 
-impl PartitionPeriod {
+impl CalendarPeriod {
     /// The beginning of the period that holds this time.
-    pub(super) fn start_of(self, time: Time) -> Time {
+    pub fn start_of(self, time: Time) -> Time {
         midnight(self.first_day(time))
     }
 
     /// The beginning of the next period, which is later than this time.
-    pub(super) fn end_of(self, time: Time) -> Time {
+    pub fn end_of(self, time: Time) -> Time {
         let first = self.first_day(time);
         let next = match self {
             Self::Month => first.checked_add_months(Months::new(1)),
@@ -62,7 +62,7 @@ mod tests {
 
     #[test]
     fn periods_begin_where_the_calendar_says() {
-        use PartitionPeriod::{Day, Month, Week};
+        use CalendarPeriod::{Day, Month, Week};
         for (period, at, start, end) in [
             (
                 Month,
@@ -107,7 +107,7 @@ mod tests {
         fn every_time_is_in_one_period(
             micros in Time::MIN.micros()..Time::MAX.micros(),
             period in prop_oneof![
-                Just(PartitionPeriod::Month), Just(PartitionPeriod::Week), Just(PartitionPeriod::Day)
+                Just(CalendarPeriod::Month), Just(CalendarPeriod::Week), Just(CalendarPeriod::Day)
             ],
         ) {
             let at = Time::from_micros(micros).expect("in range");
