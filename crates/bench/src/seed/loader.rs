@@ -41,7 +41,8 @@ impl<'c> Loader<'c> {
                        WHERE indrelid::regclass::text = ANY($1) ORDER BY 1";
         for row in client.query(indexes, &[&tables]).await? {
             let (name, definition): (&str, &str) = (row.get(0), row.get(1));
-            rebuild.push(definition.into());
+            // ONLY: without the partitions.
+            rebuild.push(definition.replace(" ON ONLY ", " ON "));
             // What its expressions have of their own would go with it.
             let targets = "SELECT attnum::int, attstattarget::int FROM pg_attribute \
                            WHERE attrelid = $1::text::regclass AND attstattarget >= 0";

@@ -18,7 +18,8 @@ pub(crate) async fn seed(
 ) -> Result<()> {
     let client = cluster.connect(database).await?;
     let counts = counts_reservations(&client).await?;
-    let loader = Loader::begin(&client, &["allocation", "entry"]).await?;
+    let table = table_of_allocations(&client).await?;
+    let loader = Loader::begin(&client, &[table, "entry"]).await?;
     for network in networks {
         let records = i64::from(network.records);
         // Its newest record is a minute old.
@@ -30,16 +31,22 @@ pub(crate) async fn seed(
             .replace("$records", &network.records.to_string())
             .replace("$account_count", if counts { ", held" } else { "" })
             .replace("$entry_count", if counts { ", 0" } else { "" })
+            .replace(
+                "$entry_column",
+                if counts { ", reservation_count" } else { "" },
+            )
             .replace("$start", &start.to_rfc3339());
         // The functions and tables that it makes for itself end with the connection.
         let session = cluster.connect(database).await?;
         session.batch_execute(&sql).await.context("seeding")?;
-        let allocations = "allocation (owner_id, id, type, status, currency, quantity, connection_id, client_id, \
-                           partner_id, client_external_id, initiated_by, created_at, updated_at, content_hash, \
-                           opened_custody_version, opened_connection_version)";
+        let allocations = format!(
+            "{table} (owner_id, id, type, status, currency, quantity, connection_id, client_id, partner_id, \
+             client_external_id, initiated_by, created_at, updated_at, content_hash, opened_custody_version, \
+             opened_connection_version)"
+        );
         loader
             .copy(
-                allocations,
+                &allocations,
                 places(*network).map(|place| place.allocation(start)),
             )
             .await?;
@@ -55,7 +62,22 @@ pub(crate) async fn seed(
             )
             .await?;
     }
-    loader.end().await
+    loader.end().await?;
+    if table == OPEN {
+        let keys = "INSERT INTO allocation_key SELECT owner_id, allocation_key_of(type, client_external_id), id \
+                    FROM open_allocation ORDER BY id";
+        client.batch_execute(keys).await.context(keys)?;
+    }
+    Ok(())
+}
+
+const OPEN: &str = "open_allocation";
+
+/// Where open allocations are. A program that `compare` has as its base may have them in the table of all.
+async fn table_of_allocations(client: &Client) -> Result<&'static str> {
+    let sql = format!("SELECT to_regclass('{OPEN}') IS NOT NULL");
+    let has_own: bool = client.query_one(&sql, &[]).await?.get(0);
+    Ok(if has_own { OPEN } else { "allocation" })
 }
 
 /// Whether accounts and entries count open reservations. A program that `compare` has as its base may be older.

@@ -41,7 +41,8 @@ FROM account_of CROSS JOIN LATERAL (VALUES
     ('00000000-0000-0000-0000-000000000002'::uuid, -1000000000000, 0, 1)
 ) a(account_id, available, held, version)
 ORDER BY n, account_id, unit;
-INSERT INTO entry
+INSERT INTO entry (owner_id, account_id, unit, version, available_delta, held_delta, available, held, cause, cause_id,
+                   time$entry_column)
 SELECT owner_id, account_id, unit, 1, change, 0, change, 0, 'ADJUST', adjustment_id,
        start + c * interval '1 microsecond'$entry_count
 FROM account_of CROSS JOIN LATERAL (VALUES
