@@ -88,7 +88,7 @@ pub struct Writer {
 }
 
 impl Writer {
-    /// Starts the writers. They end after `close`, when the queue is empty.
+    /// Starts the writers. They end after `close`, when the queue is empty. Calls run in the runtime that this is called in.
     ///
     /// # Errors
     /// The machine gives no thread.
@@ -112,8 +112,9 @@ impl Writer {
             let connection =
                 WriterConnection::new(connector, Arc::clone(&clock), connected.clone());
             let patience = settings.patience;
+            let calls = runtime::Handle::current();
             on_own_thread(index, async move {
-                let task = WriterTask::new(index, queue, connection, clock, patience);
+                let task = WriterTask::new(index, queue, connection, clock, patience, calls);
                 task.run().await;
             })
         });

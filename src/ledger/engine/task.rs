@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use tokio::time::{Instant, sleep};
+use tokio::runtime::Handle;
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::error::{DatabaseRefusal, Error, Outcome};
 use crate::ledger::engine::attempt::{AttemptFailure, BatchAttempt, TicketProgress, attempt};
@@ -21,6 +22,10 @@ use crate::metrics::writer::{self, RetryCause};
 use crate::trace::{self, TraceSpan};
 use crate::types::ids::OwnerId;
 
+/// A batch of so many commands costs little more for each than a larger one.
+const SMALL_BATCH: usize = 32;
+/// The longest time that a writer waits for the runtime of the calls.
+const CALLS_WAIT_MAX: Duration = Duration::from_millis(3);
 /// The number of tries of a batch that collides with other writes.
 const CONFLICT_TRIES: u32 = 3;
 /// The number of tries of a batch whose connection is lost each time, if that takes longer than [`OUTAGE_PATIENCE`].
@@ -33,6 +38,8 @@ pub(super) struct WriterTask {
     clock: Arc<OutageClock>,
     connection: WriterConnection,
     patience: Duration,
+    /// The runtime of the calls.
+    calls: Handle,
 }
 
 impl WriterTask {
@@ -42,6 +49,7 @@ impl WriterTask {
         connection: WriterConnection,
         clock: Arc<OutageClock>,
         patience: Duration,
+        calls: Handle,
     ) -> Self {
         Self {
             index,
@@ -49,6 +57,7 @@ impl WriterTask {
             connection,
             clock,
             patience,
+            calls,
         }
     }
 
@@ -68,6 +77,7 @@ impl WriterTask {
             let span = self.span(&mut batch);
             // If the database does not answer, commands that wait behind this batch are refused in time.
             let Batch { tickets, lanes, .. } = batch;
+            let commands = tickets.len();
             let ended = {
                 let work = pin!(clock.while_watched(&queue, self.carry_out(tickets)));
                 let work = AssertUnwindSafe(work).catch_unwind();
@@ -81,8 +91,23 @@ impl WriterTask {
                 tracing::error!(writer = self.index, "a batch panicked");
                 self.connection.drop_store();
             }
+            if commands > 1 && commands < SMALL_BATCH {
+                self.let_calls_arrive().await;
+            }
             queue.end(&lanes);
         }
+    }
+
+    /// Lets the calls' runtime do what it has to do already, before the next batch is taken.
+    ///
+    /// Where processors are scarce, calls that could be in the next batch wait for one of them: to be read, or to be put into
+    /// the queue. A writer that begins at once takes the few that are there, and a batch of few costs nearly as much as one
+    /// of many. A task that does nothing runs when those before it have run; where processors are free that is at once. Behind
+    /// a lone command, or a batch that was large, there is nothing to gain.
+    async fn let_calls_arrive(&self) {
+        let is_their_turn = self.calls.spawn(async {});
+        // It ends in time, or the runtime is shutting down.
+        _ = timeout(CALLS_WAIT_MAX, is_their_turn).await;
     }
 
     fn report(&self, batch: &Batch) {
