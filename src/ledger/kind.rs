@@ -313,7 +313,7 @@ pub struct BalanceAt {
     /// The version of the account.
     pub version: i64,
     /// The time of the record that names the version: that of the entry, or a later one if the record's movement did not touch
-    /// the account. By [`MOVEMENT_STEPS_MAX`] it may also be earlier: the price of a transfer is paid a microsecond after it.
+    /// the account. By a few microseconds it may also be earlier: the price of a transfer is paid a microsecond after it.
     pub time: Time,
 }
 

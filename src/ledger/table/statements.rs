@@ -30,8 +30,7 @@ fn names(columns: &[Column], prefix: &str) -> String {
     names.join(", ")
 }
 
-/// Inserts records into a table. That their owners exist need not be checked for each row: the transaction holds the locks
-/// of their rows.
+/// Inserts records into a table. Their owners exist: the transaction holds the locks of the owners' rows.
 pub(in crate::ledger) struct Insert<R> {
     table: &'static str,
     statement: Statement,
