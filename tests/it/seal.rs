@@ -198,7 +198,7 @@ const HARMS: [(&str, &str); 7] = [
         "custody, EUR: expected version 5, 4 available, 0 held and then 1 available, 1 held",
     ),
     (
-        "ALTER TABLE entry DROP CONSTRAINT entry_pkey;
+        "DROP INDEX entry_key;
          INSERT INTO entry SELECT * FROM entry WHERE version = 5 AND owner_id = owner_at(150) AND available > 0",
         "expected version 6, 5 available, 0 held and then 1 available, 0 held, later than 2026-01-14T12:00:00.000000Z, \
          found version 5",

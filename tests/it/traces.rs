@@ -116,7 +116,7 @@ async fn a_collector_sees_a_call_its_batch_and_their_statements() {
         "SELECT owner",
         "SELECT account",
         "SELECT clock",
-        "INSERT allocation",
+        "INSERT open_allocation",
         "UPDATE account",
         "INSERT entry",
         "COMMIT",

@@ -29,13 +29,14 @@ use crate::types::time::Time;
 const PLAIN_MAX: u32 = PAGE_SIZE_MAX + 1;
 
 /// The records that a movement left as they are now. Of the entries of one movement only that of the account that the value
-/// left, or was held in, finds its record. LIMIT keeps any plan to the record's key, and to the order of the journal.
+/// left, or was held in, finds its record. The order and LIMIT keep any plan to the record's key, and to the order of the journal.
 const MOVED: &str = r#""entry" "moved" CROSS JOIN LATERAL (
     SELECT * FROM "allocation" a
-    WHERE a."owner_id" = "moved"."owner_id" AND a."id" = "moved"."cause_id" AND a."updated_at" = "moved"."time"
+    WHERE a."owner_id" = "moved"."owner_id" AND a."id" >= "moved"."cause_id" AND a."id" <= "moved"."cause_id"
+      AND a."updated_at" = "moved"."time"
       AND "moved"."account_id" = CASE a."type"
           WHEN 'ALLOCATION' THEN '00000000-0000-0000-0000-000000000001' ELSE a."connection_id" END
-    LIMIT 1
+    ORDER BY a."id" LIMIT 1
 ) "allocation""#;
 
 /// An adjustment is no record of the list.

@@ -225,7 +225,7 @@ async fn faults_of_the_database_and_the_role_are_found() {
     found.has(
         "schema.statistics_targets",
         "warning",
-        "2 columns: entry.cause, entry_default.cause",
+        "6 columns: entry.cause, entry_2",
         "ALTER TABLE entry ALTER COLUMN cause SET STATISTICS 20",
     );
     found.has("schema.migrations", "problem", "1 of ", "earmark migrate");

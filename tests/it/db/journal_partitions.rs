@@ -15,6 +15,7 @@ use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
 use crate::support::allocation_fixture::AllocationFixture;
+use crate::support::allocation_sql::make_allocations_writable;
 use crate::support::bucket_fixture::{BucketFixture, amount, eur, topup, transfer, values};
 use crate::support::cluster::{as_server, database};
 use crate::support::earmark::Earmark;
@@ -55,7 +56,8 @@ const PRIVILEGES: &str = "SELECT format('%s %s', c.relname, a.privilege_type)
 async fn an_empty_journal_is_made_anew_with_the_same_privileges() {
     let db = database().await;
     let client = session(&db.url).await;
-    assert_eq!(texts(&client, PARTITIONS).await, ["entry_default"]);
+    let partitions = texts(&client, PARTITIONS).await;
+    assert_eq!(partitions.last().expect("partitions"), "entry_default");
     take_back(&client).await;
     assert_eq!(texts(&client, PARTITIONS).await, [""; 0]);
     let privileges = texts(&client, PRIVILEGES).await;
@@ -232,6 +234,7 @@ async fn a_journal_of_a_clock_that_ran_ahead_is_partitioned_behind_it() {
 /// Moves everything that has happened so far 100 days back.
 async fn age(earmark: &Earmark) {
     let sql = earmark.sql().await;
+    make_allocations_writable(&sql).await;
     for (table, columns) in [
         ("entry", &["time"][..]),
         ("allocation", &["created_at", "updated_at"]),
@@ -266,7 +269,7 @@ async fn a_repetition_is_answered_from_partitions_of_any_age() {
         .await;
     fixture.clear(&returned.id).await;
 
-    for _ in 0..2 {
+    for round in 0..2 {
         let again = client.clone().create_allocation(opening.clone()).await;
         let again = again.expect("a replay");
         assert!(again.metadata().contains_key("earmark-replayed"));
@@ -296,12 +299,7 @@ async fn a_repetition_is_answered_from_partitions_of_any_age() {
         let again = again.expect("a replay").into_inner();
         assert_eq!(again.connection_balance, cleared.connection_balance);
         assert_sound(&fixture.earmark).await;
-        if fixture
-            .earmark
-            .count("SELECT count(DISTINCT tableoid) FROM entry")
-            .await
-            == 1
-        {
+        if round == 0 {
             split(&fixture.earmark.sql().await).await;
         }
     }

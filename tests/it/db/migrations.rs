@@ -150,6 +150,7 @@ fn declared() -> BTreeSet<(String, String, String, bool)> {
                 "BigInt" => "int8",
                 "Bool" => "bool",
                 "Bytea" => "bytea",
+                "Integer" => "int4",
                 "Jsonb" => "jsonb",
                 "Numeric" => "numeric",
                 "Text" => "text",

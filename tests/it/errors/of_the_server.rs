@@ -169,7 +169,7 @@ async fn broken() -> Vec<Case> {
             assert!(!told.contains(secret), "{told}");
         }
     }
-    sql.batch_execute("ALTER TABLE secret RENAME TO allocation")
+    sql.batch_execute("ALTER TABLE secret RENAME TO open_allocation")
         .await
         .expect("mended");
     create(&earmark, &parties, "a-2").await.expect("mended");

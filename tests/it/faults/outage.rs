@@ -50,9 +50,9 @@ async fn sleep_once(sql: &Client, table: &str, when: Sleeps, seconds: f64) {
 async fn batches_that_take_longer_than_an_outage_may_keep_nobody_from_an_answer() {
     // One statement that takes long, and a batch in which no single one does.
     let slow_batches = [
-        vec![("allocation", Sleeps::InStatement, 2.6)],
+        vec![("open_allocation", Sleeps::InStatement, 2.6)],
         vec![
-            ("allocation", Sleeps::InStatement, 1.3),
+            ("open_allocation", Sleeps::InStatement, 1.3),
             ("entry", Sleeps::InCommit, 1.3),
         ],
     ];

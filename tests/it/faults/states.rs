@@ -169,7 +169,7 @@ async fn fail_inserts(client: &Client, errcode: &str, message: &str) {
 const TABLES_WRITTEN: [&str; 6] = [
     "enterprise",
     "adjustment",
-    "allocation",
+    "open_allocation",
     "bucket_action",
     "cas_allocation",
     "catalogue_company",

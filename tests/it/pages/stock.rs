@@ -205,7 +205,7 @@ impl StockedServer {
         self.insert(
             "INSERT INTO allocation SELECT (jsonb_populate_record(a, jsonb_build_object(
                  'id', gen_random_uuid(), 'client_external_id', n || repeat('𝄞', 120), 'status', 'RELEASED',
-                 'closed_cause', 'RELEASE', 'notes', repeat('𝄞', size), 'reason', repeat('𝄞', size),
+                 'closed_cause', 'RELEASE', 'notes', repeat('𝄞', 1000), 'reason', repeat('𝄞', size),
                  'partner_external_id', repeat('𝄞', 128), 'initiated_by', repeat('𝄞', 255)))).*
                FROM allocation a, unnest($1::int[]) WITH ORDINALITY s(size, n)",
             sizes(random, 1_100, 1_000),

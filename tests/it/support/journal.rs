@@ -33,10 +33,18 @@ pub(crate) async fn partition(sql: &Client) {
 pub(crate) async fn split(sql: &Client) {
     let split = "
         DO $$
-        DECLARE bounds timestamptz[];
+        DECLARE
+            bounds timestamptz[];
+            made regclass;
         BEGIN
             CREATE TEMPORARY TABLE kept ON COMMIT DROP AS TABLE entry;
             TRUNCATE entry;
+            FOR made IN
+                SELECT inhrelid::regclass FROM pg_inherits
+                WHERE inhparent = 'entry'::regclass AND inhrelid <> 'entry_default'::regclass
+            LOOP
+                EXECUTE format('DROP TABLE %s', made);
+            END LOOP;
             SELECT array_agg(DISTINCT bound ORDER BY bound) INTO bounds FROM (
                 SELECT percentile_disc(part / 8.0) WITHIN GROUP (ORDER BY time) AS bound
                 FROM kept, generate_series(1, 7) part GROUP BY part

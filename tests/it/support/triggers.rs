@@ -27,7 +27,7 @@ pub(crate) async fn on_insert(sql: &Client, statement: &str, condition: &str) {
         // As its owner: the server's role may not use the sequence.
         "CREATE OR REPLACE FUNCTION fault() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
              BEGIN {statement}; RETURN NEW; END $$;
-         CREATE OR REPLACE TRIGGER fault BEFORE INSERT ON allocation FOR EACH ROW
+         CREATE OR REPLACE TRIGGER fault BEFORE INSERT ON open_allocation FOR EACH ROW
              WHEN ({condition}) EXECUTE FUNCTION fault()"
     );
     sql.batch_execute(&trigger).await.expect(&trigger);
@@ -35,6 +35,6 @@ pub(crate) async fn on_insert(sql: &Client, statement: &str, condition: &str) {
 
 /// No allocation meets a fault any more.
 pub(crate) async fn heal(sql: &Client) {
-    let heal = "DROP TRIGGER fault ON allocation";
+    let heal = "DROP TRIGGER fault ON open_allocation";
     sql.batch_execute(heal).await.expect(heal);
 }

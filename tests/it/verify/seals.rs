@@ -36,7 +36,7 @@ impl SealedLedger {
         let first = seal_until(&ledger, &sql, middle).await;
         let second = seal_until(&ledger, &sql, "SELECT clock_timestamp()").await;
         let prepare = "
-            ALTER TABLE entry DROP CONSTRAINT entry_pkey;
+            DROP INDEX entry_key;
             ALTER TABLE sealed_period DROP CONSTRAINT sealed_period_follows, DROP CONSTRAINT sealed_period_once,
                 DROP CONSTRAINT sealed_period_chain;
             CREATE FUNCTION custody() RETURNS uuid LANGUAGE sql AS $$SELECT '00000000-0000-0000-0000-000000000001'::uuid$$";
@@ -144,7 +144,9 @@ const ENTRY_HARMS: [(&str, u8, &str, &str); 11] = [
     ),
     // A double version, at another time than the first.
     (
-        "INSERT INTO entry SELECT owner_id, account_id, unit, version, available_delta, held_delta, available, held, cause,
+        "INSERT INTO entry (owner_id, account_id, unit, version, available_delta, held_delta, available, held, cause,
+                cause_id, time, reservation_count)
+         SELECT owner_id, account_id, unit, version, available_delta, held_delta, available, held, cause,
                 cause_id, time + interval '1 us', reservation_count
          FROM entry WHERE account_id = custody() AND version = 8",
         2,
@@ -153,7 +155,9 @@ const ENTRY_HARMS: [(&str, u8, &str, &str); 11] = [
     ),
     // An entry of an account that had none in the period.
     (
-        "INSERT INTO entry SELECT owner_id, account_id, 'ETH', 1, 5, 0, 5, 0, cause, cause_id,
+        "INSERT INTO entry (owner_id, account_id, unit, version, available_delta, held_delta, available, held, cause,
+                cause_id, time, reservation_count)
+         SELECT owner_id, account_id, 'ETH', 1, 5, 0, 5, 0, cause, cause_id,
                 (SELECT min(end_time) FROM sealed_period), 0 FROM entry WHERE account_id = custody() AND version = 1",
         2,
         "custody",
@@ -168,7 +172,9 @@ const ENTRY_HARMS: [(&str, u8, &str, &str); 11] = [
         "; first, instead of amounts of at most 28 digits",
     ),
     (
-        "INSERT INTO entry SELECT owner_id, account_id, unit, version + 50, available_delta, held_delta, available, held,
+        "INSERT INTO entry (owner_id, account_id, unit, version, available_delta, held_delta, available, held, cause,
+                cause_id, time, reservation_count)
+         SELECT owner_id, account_id, unit, version + 50, available_delta, held_delta, available, held,
                 cause, cause_id, '-infinity', reservation_count
          FROM entry WHERE account_id = custody() AND version = 1",
         1,
