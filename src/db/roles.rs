@@ -47,6 +47,7 @@ pub const TABLES: &[(&str, TableUse)] = &[
     // A view. Servers of the version before write through it.
     ("allocation", TableUse::Change),
     ("allocation_key", TableUse::Append),
+    ("archived_period", TableUse::Read),
     ("bucket", TableUse::Change),
     ("bucket_action", TableUse::Change),
     ("bucket_key", TableUse::Append),

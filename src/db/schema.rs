@@ -311,6 +311,16 @@ diesel::table! {
 }
 
 diesel::table! {
+    archived_period (end_time) {
+        end_time -> Timestamptz,
+        entries -> BigInt,
+        records -> BigInt,
+        manifest_digest -> Bytea,
+        archived_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
     sealed_owner (owner_id, end_time) {
         owner_id -> Uuid,
         end_time -> Timestamptz,
@@ -354,6 +364,7 @@ diesel::allow_tables_to_appear_in_same_query!(
     cas_allocation,
     catalogue_company,
     catalogue_allocation,
+    archived_period,
     sealed_period,
     sealed_owner,
     carry_forward,

@@ -4,7 +4,9 @@
 use std::time::{Duration, Instant};
 
 use earmark::db::migrate;
+use earmark::limits::DB_LOOK_MAX;
 use earmark::proto::allocation::v1::AllocationType;
+use earmark::proto::balance::v1::GetBalanceRequest;
 use earmark::proto::bucket::v1::{Bucket, CostOwner, TransferBalanceRequest};
 use earmark::proto::network::v1::ConnectionMode;
 use tokio::sync::watch;
@@ -22,6 +24,7 @@ use crate::support::earmark::Earmark;
 use crate::support::journal::{split, unpartition};
 use crate::support::ledger_dump::assert_sound;
 use crate::support::locks::session;
+use crate::support::service::reason;
 
 /// The longest time that a statement may wait on a machine that does other things too.
 const WAIT_MAX: Duration = Duration::from_millis(500);
@@ -42,6 +45,28 @@ async fn take_back(client: &Client) {
     run(client, "DROP INDEX entry_key").await;
     let forget = "DELETE FROM __diesel_schema_migrations WHERE version LIKE '20261130000016_'";
     assert_eq!(client.execute(forget, &[]).await.expect(forget), 3);
+}
+
+/// Waits until the server knows that the schema is current again: a server that looks while migrations are missing refuses
+/// calls until it looks again.
+async fn until_noticed(fixture: &AllocationFixture) {
+    // A look that began before the last migration ends by then.
+    tokio::time::sleep(DB_LOOK_MAX).await;
+    let deadline = Instant::now() + Duration::from_secs(60);
+    let request = GetBalanceRequest {
+        enterprise_id: fixture.parties.enterprise.clone(),
+        currency: "BTC".into(),
+        ..Default::default()
+    };
+    let mut member = fixture
+        .earmark
+        .member(&[&fixture.parties.enterprise])
+        .balance;
+    while let Err(refused) = member.get_balance(request.clone()).await {
+        assert!(Instant::now() < deadline, "{refused:?}");
+        assert_eq!(reason(Err::<(), _>(refused)), "SCHEMA_OUTDATED");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
 }
 
 const PARTITIONS: &str = "SELECT inhrelid::regclass::text FROM pg_inherits
@@ -174,7 +199,7 @@ async fn servers_of_the_version_before_go_on_while_the_journal_is_partitioned_an
     run(&report, "ROLLBACK").await;
     let migrated = migrating.await.expect("no panic").expect("migrated");
     assert_eq!(migrated.len(), 3);
-    tokio::time::sleep(Duration::from_millis(500)).await;
+    until_noticed(&fixture).await;
     stopping.send(true).expect("they run");
     for used in old {
         let (longest, count) = used.await.expect("no panic");
@@ -225,6 +250,7 @@ async fn a_journal_of_a_clock_that_ran_ahead_is_partitioned_behind_it() {
         bounds,
         ["FOR VALUES FROM (MINVALUE) TO ('2029-05-01 00:00:00+00')"]
     );
+    until_noticed(&fixture).await;
     // The next movement follows the last entry, whatever the clock says.
     fixture.allocate("1", "next").await;
     let next = "SELECT count(*) FROM entry WHERE time = '2029-03-31T23:59:59.000001Z'";

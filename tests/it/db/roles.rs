@@ -83,7 +83,7 @@ async fn a_servers_role_cannot_rewrite_the_journal_or_change_the_schema() {
         let column = if *table == "__diesel_schema_migrations" {
             is_denied(&server, &format!("INSERT INTO {table} VALUES ('1')")).await;
             "version"
-        } else if *table == "sealed_period" {
+        } else if ["archived_period", "sealed_period"].contains(table) {
             "end_time"
         } else if ["client", "connection", "enterprise", "partner"].contains(table) {
             "id"

@@ -129,6 +129,18 @@ fn carry_forward(changes: &[(&str, &str)]) -> String {
     insert("carry_forward", &columns, changes)
 }
 
+/// An INSERT of an archived period, whose seal is missing.
+fn archived_period(changes: &[(&str, &str)]) -> String {
+    let columns = [
+        ("end_time", "'2026-02-01'"),
+        ("entries", "1"),
+        ("records", "0"),
+        ("manifest_digest", DIGEST),
+        ("archived_at", "'2026-03-03'"),
+    ];
+    insert("archived_period", &columns, changes)
+}
+
 fn refused_of_seals() -> Vec<Case> {
     let mut cases: Vec<Case> = vec![
         (
@@ -147,6 +159,23 @@ fn refused_of_seals() -> Vec<Case> {
         ("sealed_period_format", period(&[("format", "0")])),
         ("sealed_period_counts", period(&[("entries", "0")])),
         ("sealed_period_counts", period(&[("owners", "-1")])),
+        ("archived_period_sealed", archived_period(&[])),
+        (
+            "archived_period_counts",
+            archived_period(&[("entries", "-1")]),
+        ),
+        (
+            "archived_period_counts",
+            archived_period(&[("records", "-1")]),
+        ),
+        (
+            "archived_period_digest",
+            archived_period(&[("manifest_digest", "'x'")]),
+        ),
+        (
+            "archived_period_order",
+            archived_period(&[("archived_at", "'2026-01-31'")]),
+        ),
         ("sealed_owner_digest", sealed_owner(&[("digest", "''")])),
         ("sealed_owner_entries", sealed_owner(&[("entries", "0")])),
         (
