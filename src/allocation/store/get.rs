@@ -8,7 +8,6 @@ use diesel::sql_types::{BigInt, Bool, Timestamptz};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
 use super::rows::Row;
-use crate::allocation::model::AllocationSide;
 use crate::db::coalesce::ReadMany;
 use crate::db::pool::Pool;
 use crate::db::read;
@@ -50,13 +49,14 @@ impl ReadMany for AllocationsById {
     }
 }
 
-/// What there is of each key, and who asks: one statement, and another for those of which the enterprise is not the client.
+/// What there is of each key, and who asks. Most that is asked for is open, and the enterprise's own: one statement looks
+/// there, and another one wherever the rest may be. A record that is closed between the two is found by the second.
 async fn get_all(pool: &Pool, keys: &[AllocationKey]) -> Result<Vec<Result<FoundAllocation>>> {
     let rows = read::one(pool, async |connection: &mut AsyncPgConnection| {
         let db = &*connection;
         let mut rows: Vec<Option<KeyAnswer>> = keys.iter().map(|_| None).collect();
         let all: Vec<_> = (0..).zip(keys).collect();
-        fill(&mut rows, load(db, AllocationSide::Client, &all).await?);
+        fill(&mut rows, load(db, WhereToLook::OwnOpen, &all).await?);
         let others: Vec<_> = all
             .into_iter()
             .zip(&rows)
@@ -65,7 +65,7 @@ async fn get_all(pool: &Pool, keys: &[AllocationKey]) -> Result<Vec<Result<Found
             })
             .collect();
         if !others.is_empty() {
-            fill(&mut rows, load(db, AllocationSide::Partner, &others).await?);
+            fill(&mut rows, load(db, WhereToLook::Any, &others).await?);
         }
         QueryResult::Ok(rows)
     })
@@ -108,24 +108,37 @@ fn found(known: Option<KeyAnswer>) -> Result<FoundAllocation> {
     })
 }
 
-async fn load(
-    mut db: &AsyncPgConnection,
-    side: AllocationSide,
-    keys: &[(i64, &AllocationKey)],
-) -> QueryResult<Vec<(i64, DateTime<Utc>, bool, Option<Row>)>> {
-    statement(side, keys).load(&mut db).await
+/// Where records are looked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum WhereToLook {
+    /// Among those that are open and of which the enterprise is the client.
+    OwnOpen,
+    /// Among all of which it is the client or the partner.
+    Any,
 }
 
-fn statement(side: AllocationSide, keys: &[(i64, &AllocationKey)]) -> Statement<FoundRowSql> {
-    static TEXTS: SqlTexts<AllocationSide> = SqlTexts::new(text);
+async fn load(
+    mut db: &AsyncPgConnection,
+    lookup: WhereToLook,
+    keys: &[(i64, &AllocationKey)],
+) -> QueryResult<Vec<(i64, DateTime<Utc>, bool, Option<Row>)>> {
+    statement(lookup, keys).load(&mut db).await
+}
+
+fn statement(lookup: WhereToLook, keys: &[(i64, &AllocationKey)]) -> Statement<FoundRowSql> {
+    static TEXTS: SqlTexts<WhereToLook> = SqlTexts::new(text);
 
     let (numbers, keys): (Vec<_>, Vec<&AllocationKey>) = keys.iter().copied().unzip();
     let enterprises: Vec<_> = keys.iter().map(|key| key.enterprise.0).collect();
     let ids: Vec<_> = keys.iter().map(|key| key.id.0).collect();
-    Statement::new(&TEXTS.get(side))
+    let first_id = ids.iter().min().copied().unwrap_or_default();
+    let last_id = ids.iter().max().copied().unwrap_or_default();
+    Statement::new(&TEXTS.get(lookup))
         .bind("numbers", numbers)
         .bind("enterprises", enterprises)
         .bind("ids", ids)
+        .bind_if_named("first_id", first_id)
+        .bind_if_named("last_id", last_id)
 }
 
 /// Each key's number, the clock, whether the enterprise has a licence, and the record if there is one for it; nothing for
@@ -137,33 +150,28 @@ type FoundRowSql = (
     SqlTypeOf<AsSelect<Option<Row>, Pg>>,
 );
 
-/// The record of `k` that this owner has, by the primary key, as the ledger's lookups.
-fn record(owner: &str) -> String {
-    format!(
-        r#"
-            SELECT * FROM "allocation" a WHERE a."owner_id" = {owner} AND a."id" >= k.id AND a."id" <= k.id
-            ORDER BY a."id" LIMIT 1
-        "#
-    )
-}
-
-fn text(side: &AllocationSide) -> String {
+fn text(lookup: &WhereToLook) -> String {
     let columns = select_list::<Row>();
-    let records = match side {
-        AllocationSide::Client => {
-            let record = record("k.enterprise_id");
-            format!(r#"LEFT JOIN LATERAL ({record}) "allocation" ON true"#)
+    // By the primary key, as the ledger's lookups.
+    let records = match lookup {
+        WhereToLook::OwnOpen => {
+            r#"LEFT JOIN LATERAL (
+            SELECT * FROM "open_allocation" a
+            WHERE a."owner_id" = k.enterprise_id AND a."id" >= k.id AND a."id" <= k.id ORDER BY a."id" LIMIT 1
+        ) "allocation" ON true"#
         }
-        // The id does not say whose it is, and a partner may have more clients than could be looked through.
-        AllocationSide::Partner => {
-            let record = record("o.owner_id");
-            format!(
-                r#"CROSS JOIN LATERAL (
+        // The id does not say whose it is, and a partner may have more clients than could be looked through. By the first
+        // and last id, Postgres leaves out partitions when the statement begins, rather than to open each of them.
+        WhereToLook::Any => {
+            r#"CROSS JOIN LATERAL (
             SELECT a."owner_id" FROM "allocation_key" a WHERE a."id" >= k.id AND a."id" <= k.id ORDER BY a."id" LIMIT 1
-        ) o CROSS JOIN LATERAL ({record}) "allocation"
-        JOIN "connection" c ON c."id" = "allocation"."connection_id"
-            AND c."partner_enterprise_id" = k.enterprise_id"#
-            )
+        ) o CROSS JOIN LATERAL (
+            SELECT * FROM "allocation" a
+            WHERE a."owner_id" = o.owner_id AND a."id" >= k.id AND a."id" <= k.id
+              AND a."id" BETWEEN :first_id AND :last_id ORDER BY a."id" LIMIT 1
+        ) "allocation"
+        LEFT JOIN "connection" c ON c."id" = "allocation"."connection_id" AND c."partner_enterprise_id" = k.enterprise_id
+        WHERE o.owner_id = k.enterprise_id OR c."id" IS NOT NULL"#
         }
     };
     format!(
@@ -180,8 +188,8 @@ mod tests {
 
     #[test]
     fn every_parameter_of_either_text_has_a_value() {
-        for side in [AllocationSide::Client, AllocationSide::Partner] {
-            statement(side, &[]).sql().expect("complete");
+        for lookup in [WhereToLook::OwnOpen, WhereToLook::Any] {
+            statement(lookup, &[]).sql().expect("complete");
         }
     }
 }

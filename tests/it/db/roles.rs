@@ -229,7 +229,11 @@ async fn migrate_grants_and_says_so() {
     assert_eq!(granted.status.code(), Some(0), "{granted:?}");
     let said = text(&granted.stdout);
     let expected = format!("The schema is up to date.\nGranted {role} what a server needs.\n");
-    assert_eq!(said, expected);
+    // A month that has just begun may lack a partition, which is made afterwards.
+    let said = said
+        .split_inclusive('\n')
+        .filter(|line| !line.starts_with("Made the partition "));
+    assert_eq!(said.collect::<String>(), expected);
     assert!(!stored(&owner, &role).await.is_empty());
     drop_role(&owner, &quoted).await;
 

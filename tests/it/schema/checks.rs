@@ -159,7 +159,6 @@ fn refused_of_seals() -> Vec<Case> {
         ("sealed_period_format", period(&[("format", "0")])),
         ("sealed_period_counts", period(&[("entries", "0")])),
         ("sealed_period_counts", period(&[("owners", "-1")])),
-        ("archived_period_sealed", archived_period(&[])),
         (
             "archived_period_counts",
             archived_period(&[("entries", "-1")]),
