@@ -154,24 +154,26 @@ fn text(lookup: &WhereToLook) -> String {
     let columns = select_list::<Row>();
     // By the primary key, as the ledger's lookups.
     let records = match lookup {
-        WhereToLook::OwnOpen => {
+        WhereToLook::OwnOpen => String::from(
             r#"LEFT JOIN LATERAL (
             SELECT * FROM "open_allocation" a
             WHERE a."owner_id" = k.enterprise_id AND a."id" >= k.id AND a."id" <= k.id ORDER BY a."id" LIMIT 1
-        ) "allocation" ON true"#
-        }
+        ) "allocation" ON true"#,
+        ),
         // The id does not say whose it is, and a partner may have more clients than could be looked through. By the first
         // and last id, Postgres leaves out partitions when the statement begins, rather than to open each of them.
         WhereToLook::Any => {
-            r#"CROSS JOIN LATERAL (
+            format!(
+                r#"CROSS JOIN LATERAL (
             SELECT a."owner_id" FROM "allocation_key" a WHERE a."id" >= k.id AND a."id" <= k.id ORDER BY a."id" LIMIT 1
         ) o CROSS JOIN LATERAL (
-            SELECT * FROM "allocation" a
-            WHERE a."owner_id" = o.owner_id AND a."id" >= k.id AND a."id" <= k.id
-              AND a."id" BETWEEN :first_id AND :last_id ORDER BY a."id" LIMIT 1
+            SELECT {columns} FROM "allocation"
+            WHERE "allocation"."owner_id" = o.owner_id AND "allocation"."id" >= k.id AND "allocation"."id" <= k.id
+              AND "allocation"."id" BETWEEN :first_id AND :last_id ORDER BY "allocation"."id" LIMIT 1
         ) "allocation"
         LEFT JOIN "connection" c ON c."id" = "allocation"."connection_id" AND c."partner_enterprise_id" = k.enterprise_id
         WHERE o.owner_id = k.enterprise_id OR c."id" IS NOT NULL"#
+            )
         }
     };
     format!(
