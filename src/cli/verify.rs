@@ -101,6 +101,13 @@ fn summary_line(summary: Summary, depth: SealDepth) -> String {
         1 => "1 sealed period".to_owned(),
         periods => format!("{periods} sealed periods"),
     };
+    let archived = match sealed.archived_periods {
+        0 => String::new(),
+        periods => format!(
+            " ({periods} archived, whose {} entries were not read)",
+            sealed.archived_entries
+        ),
+    };
     let result = match (breaches, depth) {
         (0, SealDepth::Chain) if sealed.periods > 0 => {
             "L1 to L7 hold, and the chain of L8; sealed entries were not hashed again".to_owned()
@@ -115,7 +122,7 @@ fn summary_line(summary: Summary, depth: SealDepth) -> String {
     } else {
         format!(", of which the first {VERIFY_BREACHES_MAX} are shown")
     };
-    format!("{accounts} accounts, {entries} entries, {periods}: {result}{rest}.\n")
+    format!("{accounts} accounts, {entries} entries, {periods}{archived}: {result}{rest}.\n")
 }
 
 /// Shows a verification's progress: as a bar if standard error is a terminal, else as one line per
@@ -217,6 +224,7 @@ mod tests {
             sealed: SealTotals {
                 periods,
                 entries: periods,
+                ..SealTotals::default()
             },
             breaches,
         }
@@ -232,6 +240,17 @@ mod tests {
         assert_eq!(
             line(1_001),
             format!("{counts} 1001 breaches, of which the first 1000 are shown.\n")
+        );
+    }
+
+    #[test]
+    fn the_summary_says_what_is_archived() {
+        let mut summary = summary(3, 0);
+        summary.sealed.archived_periods = 2;
+        summary.sealed.archived_entries = 40;
+        assert_eq!(
+            summary_line(summary, SealDepth::Rehash),
+            "2 accounts, 3 entries, 3 sealed periods (2 archived, whose 40 entries were not read): L1 to L8 hold.\n"
         );
     }
 

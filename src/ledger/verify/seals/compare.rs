@@ -33,6 +33,44 @@ pub(super) fn chain(periods: &[PeriodSeal]) -> Vec<Breach> {
     breaches
 }
 
+/// A period of which the database says that its entries are in files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct ArchivedPeriod {
+    pub(super) end: Time,
+    pub(super) entries: i64,
+}
+
+/// Periods that are not archived although a later one is, or with another number of entries than was sealed; archived periods
+/// that were never sealed.
+pub(super) fn archived(periods: &[PeriodSeal], archived: &[ArchivedPeriod]) -> Vec<Breach> {
+    let Some(until) = archived.last().map(|period| period.end) else {
+        return Vec::new();
+    };
+    let mut pairs: BTreeMap<Time, (Option<i64>, Option<i64>)> = BTreeMap::new();
+    for period in periods.iter().filter(|it| it.bounds.end <= until) {
+        pairs.entry(period.bounds.end).or_default().0 = Some(period.entries);
+    }
+    for period in archived {
+        pairs.entry(period.end).or_default().1 = Some(period.entries);
+    }
+    let shown = |what: &str, end: Time, entries: Option<i64>| match entries {
+        Some(entries) => format!("{entries} {what} entries of the period that ends at {end}"),
+        None => format!("no {what} period that ends at {end}"),
+    };
+    pairs
+        .into_iter()
+        .filter(|(_, (sealed, archived))| sealed != archived)
+        .map(|(end, (sealed, archived))| Breach {
+            invariant: Invariant::L8,
+            owner: None,
+            account: None,
+            unit: Unit::stored(""),
+            expected: shown("sealed", end, sealed),
+            actual: shown("archived", end, archived),
+        })
+        .collect()
+}
+
 fn linked(start: Time, end: Time, previous: Option<SealDigest>) -> String {
     let behind = previous.map_or("nothing".into(), |digest| format!("digest {digest}"));
     format!("period {start} to {end} behind {behind}")
