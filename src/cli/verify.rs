@@ -8,6 +8,8 @@ use std::time::Duration;
 use futures_util::TryStreamExt;
 use indicatif::{ProgressBar, ProgressStyle};
 
+#[cfg(feature = "archive")]
+use crate::cli::archive;
 #[cfg(feature = "dev")]
 use crate::cli::dev::DATABASE;
 use crate::cli::failure::CliFailure;
@@ -17,9 +19,12 @@ use crate::db::connect::Connector;
 use crate::ledger::breach::Breach;
 use crate::ledger::verify::{self, Event, Progress, SealDepth, Summary, VerifyOptions};
 use crate::limits::{VERIFY_BREACHES_MAX, VERIFY_SEAL_CONNECTIONS};
-use crate::types::ids::AccountId;
 
 pub(super) async fn run(args: VerifyArgs) -> Result<(), CliFailure> {
+    #[cfg(feature = "archive")]
+    if let Some(directory) = &args.archive.archive_directory {
+        return archive::verify(directory, args.database_url.as_deref()).await;
+    }
     let url = match args.database_url {
         Some(url) => url,
         #[cfg(feature = "dev")]
@@ -71,22 +76,7 @@ pub(super) async fn run(args: VerifyArgs) -> Result<(), CliFailure> {
 }
 
 fn breach_line(breach: &Breach) -> String {
-    let owner = breach
-        .owner
-        .map_or_else(|| "all owners".to_owned(), |owner| format!("owner {owner}"));
-    let account = breach
-        .account
-        .map_or("all accounts".into(), AccountId::name);
-    let unit = match breach.unit.as_str() {
-        "" => "all units",
-        unit => unit,
-    };
-    format!(
-        "{} {owner}, {account}, {unit}: expected {}, found {}\n",
-        breach.invariant.name(),
-        breach.expected,
-        breach.actual
-    )
+    format!("{} {breach}\n", breach.invariant.name())
 }
 
 fn summary_line(summary: Summary, depth: SealDepth) -> String {
@@ -193,7 +183,7 @@ mod tests {
     use super::*;
     use crate::ledger::breach::Invariant;
     use crate::ledger::verify::SealTotals;
-    use crate::types::ids::OwnerId;
+    use crate::types::ids::{AccountId, OwnerId};
     use crate::types::unit::Unit;
 
     #[test]

@@ -11,8 +11,6 @@
 //! Each period is taken in chunks of owners: so what is read of the journal at a time lies close together. Several connections
 //! may take chunks at the same time. Each has a snapshot of its own; what was sealed when the first one began, never changes.
 
-mod compare;
-
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
@@ -26,6 +24,7 @@ use uuid::Uuid;
 
 use crate::db::connect::{ConnectError, Connector};
 use crate::ledger::breach::{Breach, Invariant};
+use crate::ledger::seal::compare::{self, ArchivedPeriod};
 use crate::ledger::seal::digest::{PeriodHasher, SEAL_FORMAT};
 use crate::ledger::seal::journal::{self, JournalError, JournalRange, READ_SETTINGS};
 use crate::ledger::seal::model::{AccountSeal, OwnerSeal, PeriodBounds, PeriodSeal};
@@ -278,10 +277,10 @@ impl SealCheck<'_> {
     }
 }
 
-async fn archived(client: &Client) -> Result<Vec<compare::ArchivedPeriod>, tokio_postgres::Error> {
+async fn archived(client: &Client) -> Result<Vec<ArchivedPeriod>, tokio_postgres::Error> {
     let rows = client.query(ARCHIVED, &[]).await?;
     let read = |row: &Row| {
-        Ok(compare::ArchivedPeriod {
+        Ok(ArchivedPeriod {
             end: row.try_get::<_, DateTime<Utc>>(0)?.into(),
             entries: row.try_get(1)?,
         })

@@ -12,7 +12,7 @@ use crate::types::time::Time;
 use crate::types::unit::Unit;
 
 /// Periods of which one does not begin where the one before ends, or does not name its digest.
-pub(super) fn chain(periods: &[PeriodSeal]) -> Vec<Breach> {
+pub fn chain(periods: &[PeriodSeal]) -> Vec<Breach> {
     let mut breaches = Vec::new();
     let mut before: Option<&PeriodSeal> = None;
     for period in periods {
@@ -35,14 +35,16 @@ pub(super) fn chain(periods: &[PeriodSeal]) -> Vec<Breach> {
 
 /// A period of which the database says that its entries are in files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct ArchivedPeriod {
-    pub(super) end: Time,
-    pub(super) entries: i64,
+pub struct ArchivedPeriod {
+    /// The end of the period.
+    pub end: Time,
+    /// The number of entries that are archived.
+    pub entries: i64,
 }
 
 /// Periods that are not archived although a later one is, or with another number of entries than was sealed; archived periods
 /// that were never sealed.
-pub(super) fn archived(periods: &[PeriodSeal], archived: &[ArchivedPeriod]) -> Vec<Breach> {
+pub fn archived(periods: &[PeriodSeal], archived: &[ArchivedPeriod]) -> Vec<Breach> {
     let Some(until) = archived.last().map(|period| period.end) else {
         return Vec::new();
     };
@@ -77,7 +79,7 @@ fn linked(start: Time, end: Time, previous: Option<SealDigest>) -> String {
 }
 
 /// A period whose digest is not that of its owners.
-pub(super) fn period(stored: &PeriodSeal, found: &PeriodSeal) -> Option<Breach> {
+pub fn period(stored: &PeriodSeal, found: &PeriodSeal) -> Option<Breach> {
     let shown = |seal: &PeriodSeal| {
         format!(
             "period {}: {} entries of {} owners, digest {}",
@@ -95,11 +97,7 @@ pub(super) fn period(stored: &PeriodSeal, found: &PeriodSeal) -> Option<Breach> 
 }
 
 /// Owners whose seals are not those of their carry-forwards; carry-forwards without the owner's seal.
-pub(super) fn owners(
-    bounds: PeriodBounds,
-    accounts: &[AccountSeal],
-    stored: &[OwnerSeal],
-) -> Vec<Breach> {
+pub fn owners(bounds: PeriodBounds, accounts: &[AccountSeal], stored: &[OwnerSeal]) -> Vec<Breach> {
     let found = owner_seals(bounds, accounts);
     let mut pairs: BTreeMap<OwnerId, (Option<&OwnerSeal>, Option<&OwnerSeal>)> = BTreeMap::new();
     for seal in stored {
@@ -131,11 +129,7 @@ pub(super) fn owners(
 
 /// Accounts whose entries or balance are not those that were sealed; entries of a period in which the account had none. What
 /// does not follow in entries that are as they were sealed, is left to L4.
-pub(super) fn accounts(
-    bounds: PeriodBounds,
-    found: &Walked,
-    stored: &[AccountSeal],
-) -> Vec<Breach> {
+pub fn accounts(bounds: PeriodBounds, found: &Walked, stored: &[AccountSeal]) -> Vec<Breach> {
     let mut pairs: BTreeMap<&SealKey, (Option<&AccountSeal>, Option<&AccountSeal>)> =
         BTreeMap::new();
     for seal in stored {
