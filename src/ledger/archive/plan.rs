@@ -79,7 +79,7 @@ mod tests {
             span(Some(60), Some(90)),
             span(Some(90), Some(120)),
         ];
-        let plan = super::plan(&periods, |period| *period, &partitions);
+        let plan = plan(&periods, |period| *period, &partitions);
         assert_eq!(plan.groups, [periods[..2].to_vec(), periods[2..].to_vec()]);
         assert_eq!(plan.waiting, None);
     }
@@ -88,7 +88,7 @@ mod tests {
     fn a_period_waits_for_the_end_of_its_partition() {
         let periods = [period(0, 30), period(30, 60), period(60, 75)];
         let partitions = [span(Some(0), Some(30)), span(Some(30), Some(90))];
-        let plan = super::plan(&periods, |period| *period, &partitions);
+        let plan = plan(&periods, |period| *period, &partitions);
         assert_eq!(plan.groups, [vec![periods[0]]]);
         assert_eq!(plan.waiting, Some((periods[1], partitions[1])));
     }
@@ -96,7 +96,7 @@ mod tests {
     #[test]
     fn rows_without_a_partition_of_their_own_bind_no_period() {
         let periods = [period(0, 30), period(30, 60)];
-        let plan = super::plan(&periods, |period| *period, &[span(Some(100), None)]);
+        let plan = plan(&periods, |period| *period, &[span(Some(100), None)]);
         assert_eq!(plan.groups.len(), 2);
     }
 
@@ -112,7 +112,7 @@ mod tests {
             let bounds: Vec<i64> = bounds.into_iter().collect();
             let partitions: Vec<PartitionSpan> =
                 bounds.windows(2).map(|pair| span(Some(pair[0]), Some(pair[1]))).collect();
-            let plan = super::plan(&periods, |period| *period, &partitions);
+            let plan = plan(&periods, |period| *period, &partitions);
             let taken: Vec<PeriodBounds> = plan.groups.iter().flatten().copied().collect();
             prop_assert_eq!(&taken[..], &periods[..taken.len()]);
             prop_assert_eq!(plan.waiting.is_some(), taken.len() < periods.len());
