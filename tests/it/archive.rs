@@ -5,6 +5,7 @@ mod command;
 mod files;
 mod interrupted;
 mod load;
+mod partitions;
 mod sound;
 mod tampered;
 

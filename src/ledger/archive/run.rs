@@ -90,7 +90,7 @@ const READ_SETTINGS: &str =
 pub async fn archive(
     connector: &Connector,
     options: &ArchiveOptions,
-    mut done: impl FnMut(&ArchiveStep),
+    mut done: impl FnMut(&ArchiveStep) + Send + Sync,
 ) -> Result<(), ArchiveError> {
     let connector = connector.adjusted(|session| {
         session.statement_timeout = Duration::ZERO;
@@ -138,7 +138,7 @@ struct Run<'a> {
     client: Client,
     /// What the last change has left on line.
     left: Vec<LeftPartition>,
-    done: &'a mut dyn FnMut(&ArchiveStep),
+    done: &'a mut (dyn FnMut(&ArchiveStep) + Send + Sync),
 }
 
 impl Run<'_> {

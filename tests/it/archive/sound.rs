@@ -143,7 +143,7 @@ async fn what_is_on_line_is_verified_as_ever() {
         ),
         // A key of a record on line.
         (
-            "CREATE TABLE kept AS SELECT * FROM allocation_key WHERE id = (SELECT min(id) FROM open_allocation);
+            "CREATE TABLE kept AS SELECT * FROM allocation_key WHERE id = (SELECT id FROM open_allocation LIMIT 1);
              DELETE FROM allocation_key WHERE id = (SELECT id FROM kept)".into(),
             "INSERT INTO allocation_key SELECT * FROM kept; DROP TABLE kept".into(),
             &["L6 custody"],
