@@ -1,6 +1,7 @@
 //! `earmark archive`: what it writes and takes away, that the ledger stays sound, that it goes on after an interruption, and
 //! that nobody waits for it.
 
+mod boundaries;
 mod command;
 mod files;
 mod interrupted;

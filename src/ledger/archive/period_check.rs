@@ -196,7 +196,7 @@ impl<'a> SealTree<'a> {
         let seal = manifest.seal();
         let mut hasher = PeriodHasher::new(seal.previous, self.bounds);
         while let Some(owner) = self.next_owner()? {
-            let walked = self.entries_of(owner)?;
+            let walked = self.entries_of(owner, faults)?;
             let accounts = self.accounts_of(owner)?;
             let stored = self.seals_of(owner)?;
             stored.iter().for_each(|seal| hasher.add(seal));
@@ -239,14 +239,22 @@ impl<'a> SealTree<'a> {
         Ok(owners.first().copied())
     }
 
-    fn entries_of(&mut self, owner: Uuid) -> Result<Walked, TableFileError> {
+    fn entries_of(
+        &mut self,
+        owner: Uuid,
+        faults: &mut Vec<ArchiveFault>,
+    ) -> Result<Walked, TableFileError> {
         let mut walk = Walk::without_openings(self.bounds);
+        let mut is_in_order = true;
         while let Some(row) = self.entries.peek()? {
             if row.id(0)? != owner {
                 break;
             }
-            let stepped = walk.step(&line(row)?);
-            stepped.map_err(|error| TableFileError::new(self.entries.path(), error))?;
+            if is_in_order && let Err(error) = walk.step(&line(row)?) {
+                is_in_order = false;
+                let text = format!("owner {owner}: {error}");
+                faults.push(ArchiveFault::new(self.entries.path(), text));
+            }
             self.entries.advance();
             self.rows[0] += 1;
         }

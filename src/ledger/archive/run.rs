@@ -96,11 +96,7 @@ pub async fn archive(
         session.statement_timeout = Duration::ZERO;
         session.application_name = "earmark-archive";
     });
-    let (mut client, _driver) = connector.connect().await?;
-    take_lock(&client).await?;
-    client.batch_execute(READ_SETTINGS).await?;
-    fs::create_dir_all(&options.directory).map_err(ArchiveError::file(&options.directory))?;
-    let periods = StoredPeriods::read(&mut client).await?;
+    let (client, driver) = connector.connect().await?;
     let mut run = Run {
         connector: &connector,
         options,
@@ -108,17 +104,11 @@ pub async fn archive(
         left: Vec::new(),
         done: &mut done,
     };
-    if let Some(until) = periods.archived_until() {
-        run.change(until, "").await?;
-    }
-    run.archive_waiting(&periods).await?;
-    for partition in std::mem::take(&mut run.left) {
-        (run.done)(&ArchiveStep::Left(partition));
-    }
-    if options.drop {
-        run.drop_detached().await?;
-    }
-    Ok(())
+    let ended = run.archive_all().await;
+    drop(run);
+    // Once the driver has ended, the connection is closed and the lock is released.
+    _ = driver.await;
+    ended
 }
 
 async fn take_lock(client: &Client) -> Result<(), ArchiveError> {
@@ -142,6 +132,25 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
+    async fn archive_all(&mut self) -> Result<(), ArchiveError> {
+        take_lock(&self.client).await?;
+        self.client.batch_execute(READ_SETTINGS).await?;
+        let directory = &self.options.directory;
+        fs::create_dir_all(directory).map_err(ArchiveError::file(directory))?;
+        let periods = StoredPeriods::read(&mut self.client).await?;
+        if let Some(until) = periods.archived_until() {
+            self.change(until, "").await?;
+        }
+        self.archive_waiting(&periods).await?;
+        for partition in std::mem::take(&mut self.left) {
+            (self.done)(&ArchiveStep::Left(partition));
+        }
+        if self.options.drop {
+            self.drop_detached().await?;
+        }
+        Ok(())
+    }
+
     async fn archive_waiting(&mut self, periods: &StoredPeriods) -> Result<(), ArchiveError> {
         let after = i64::try_from(self.options.after.as_micros()).unwrap_or(i64::MAX);
         let latest_end = periods

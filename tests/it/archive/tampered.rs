@@ -213,7 +213,7 @@ async fn a_rewritten_row_is_named_though_its_manifest_was_rewritten_too() {
     let (first, second) = (&archive.folders[0], &archive.folders[1]);
     for (stem, column, text) in [
         ("entries", "reservation_count", format!("owner {owner}, ")),
-        ("entries", "time", format!("owner {owner}, ")),
+        ("entries", "time", format!("owner {owner}")),
         (
             "carry-forwards",
             "version",
