@@ -388,8 +388,6 @@ pub const VERIFY_SEAL_CONNECTIONS: usize = 2;
 
 // Archives.
 
-/// How long a period must have ended before it is archived, unless `--after` says otherwise.
-pub const ARCHIVE_AFTER: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 /// Rows of a file that are gathered in memory before they are written: one row group of Parquet.
 pub const ARCHIVE_GROUP_ROWS_MAX: usize = 1 << 16;
 /// Their size in memory, which texts of allocations may reach with fewer rows.

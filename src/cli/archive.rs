@@ -19,7 +19,7 @@ pub(super) async fn run(args: &ArchiveArgs) -> Result<(), CliFailure> {
     connector.warn_of_unverified_server();
     let options = ArchiveOptions {
         directory: args.directory.clone(),
-        after: args.after,
+        keep: args.keep,
         drop: args.drop,
     };
     let mut count = 0;

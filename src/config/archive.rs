@@ -21,18 +21,19 @@ pub(crate) struct ArchiveArgs {
     #[arg(long, env = "EARMARK_ARCHIVE_DIRECTORY", value_name = "FOLDER")]
     pub(crate) directory: PathBuf,
 
-    /// How long a period must have ended before it is archived
+    /// How long a period is kept in the database after its end
     ///
     /// Servers answer from the database what is not archived. So it is the time for which entries, and allocations that are
     /// closed, can be read.
     #[arg(
         long,
-        env = "EARMARK_ARCHIVE_AFTER",
+        visible_alias = "after",
+        env = "EARMARK_ARCHIVE_KEEP",
         value_name = "DURATION",
         default_value = "30d",
         value_parser = duration
     )]
-    pub(crate) after: Duration,
+    pub(crate) keep: Duration,
 
     /// Drop the tables that archives have detached, once their files were read again
     ///

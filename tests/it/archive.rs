@@ -165,7 +165,7 @@ async fn archived(
     let connector = Connector::new(url).expect("a URL");
     let options = ArchiveOptions {
         directory: directory.to_owned(),
-        after: Duration::ZERO,
+        keep: Duration::ZERO,
         drop,
     };
     let mut steps = Vec::new();

@@ -33,8 +33,8 @@ use crate::types::time::Time;
 pub struct ArchiveOptions {
     /// The folder of the archive; it is made if it is not there.
     pub directory: PathBuf,
-    /// How long a period must have ended before it is archived.
-    pub after: Duration,
+    /// How long a period is kept in the database after its end.
+    pub keep: Duration,
     /// Whether tables that were detached are dropped, once their files were read again.
     pub drop: bool,
 }
@@ -97,7 +97,7 @@ pub async fn archive(
         session.application_name = "earmark-archive";
     });
     let (client, driver) = connector.connect().await?;
-    let mut run = Run {
+    let mut run = ArchiveRun {
         connector: &connector,
         options,
         client,
@@ -122,7 +122,7 @@ async fn take_lock(client: &Client) -> Result<(), ArchiveError> {
     }
 }
 
-struct Run<'a> {
+struct ArchiveRun<'a> {
     connector: &'a Connector,
     options: &'a ArchiveOptions,
     client: Client,
@@ -131,7 +131,7 @@ struct Run<'a> {
     done: &'a mut (dyn FnMut(&ArchiveStep) + Send + Sync),
 }
 
-impl Run<'_> {
+impl ArchiveRun<'_> {
     async fn archive_all(&mut self) -> Result<(), ArchiveError> {
         take_lock(&self.client).await?;
         self.client.batch_execute(READ_SETTINGS).await?;
@@ -152,11 +152,11 @@ impl Run<'_> {
     }
 
     async fn archive_waiting(&mut self, periods: &StoredPeriods) -> Result<(), ArchiveError> {
-        let after = i64::try_from(self.options.after.as_micros()).unwrap_or(i64::MAX);
+        let keep = i64::try_from(self.options.keep.as_micros()).unwrap_or(i64::MAX);
         let latest_end = periods
             .now
             .micros()
-            .checked_sub(after)
+            .checked_sub(keep)
             .and_then(Time::from_micros);
         let waiting = periods.waiting(latest_end.unwrap_or(Time::MIN));
         let partitions: Vec<PartitionSpan> = attached(&self.client, ENTRIES.table)

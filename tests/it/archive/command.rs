@@ -19,7 +19,7 @@ impl ArchiveFixture {
 async fn archive_prints_each_period_and_drops_what_it_is_told_to() {
     let it = ArchiveFixture::open().await;
     it.seal(it.ends[0]).await;
-    let early = it.run_archive(&["--after", "80d"]);
+    let early = it.run_archive(&["--keep", "80d"]);
     assert_eq!(early.status.code(), Some(0), "{early:?}");
     assert_eq!(text(&early.stdout), "There is no period to archive.\n");
 

@@ -22,7 +22,7 @@ impl ArchiveFixture {
             let connector = Connector::new(&url).expect("a URL");
             let options = ArchiveOptions {
                 directory,
-                after: Duration::ZERO,
+                keep: Duration::ZERO,
                 drop: false,
             };
             let killed = archive(&connector, &options, |step| {
