@@ -201,5 +201,5 @@ async fn movements(fixture: &AllocationFixture, name: &str) {
 /// The id that a record has once it is 30 days older.
 fn older(id: &str) -> String {
     let id: uuid::Uuid = id.parse().expect("an id");
-    uuid::Uuid::from_u128(id.as_u128() - (30 * 86_400_000_u128 << 80)).to_string()
+    uuid::Uuid::from_u128(id.as_u128() - ((30 * 86_400_000_u128) << 80)).to_string()
 }

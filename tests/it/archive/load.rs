@@ -62,6 +62,6 @@ async fn nobody_waits_for_an_archive() {
         during < limit,
         "{during:?} while archiving, {before:?} before"
     );
-    println!("three calls: {during:?} at most while archiving, {before:?} before");
+    eprintln!("three calls: {during:?} at most while archiving, {before:?} before");
     assert_eq!(verify(&it.fixture.earmark).await.breaches, []);
 }
