@@ -11,6 +11,8 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::cli::failure::CliFailure;
 use crate::cli::reload::RunningSettings;
+#[cfg(feature = "archive")]
+use crate::config::ArchiveArgs;
 use crate::config::{
     CompletionsArgs, ConfigFileArgs, DoctorArgs, HealthcheckArgs, LogArgs, MaintainArgs, ManArgs,
     MigrateArgs, SealArgs, ServeArgs, ShowConfigArgs, VerifyArgs,
@@ -22,6 +24,8 @@ use crate::settings::{EffectiveSettings, ResolveError, ResolvedCommand, resolve}
 use crate::telemetry::{self, LogFilter};
 use crate::version::{COMMIT, VERSION};
 
+#[cfg(feature = "archive")]
+mod archive;
 mod completions;
 #[cfg(feature = "dev")]
 mod dev;
@@ -121,6 +125,15 @@ enum CliCommand {
     /// role that owns the tables. May be repeated, and goes on where it was interrupted. Exits with 0 if there is nothing
     /// left to seal, and with 1 if an entry does not follow from the one before it, or the seal could not be completed.
     Seal(SealArgs),
+    /// Move sealed periods of the journal from the database into files. Servers can keep serving meanwhile
+    ///
+    /// Writes the entries of each period, and the allocations that were closed in it, to Parquet files, reads them again, and
+    /// holds them against the seal of the period. Then it detaches the partitions, which makes nobody wait, and prints the
+    /// period. Balances, open allocations and idempotency keys stay in the database. Connects as the role that owns the tables.
+    /// May be repeated, and goes on where it was interrupted. Exits with 0 if there is nothing left to archive, and with 1 if
+    /// the files are not what was sealed, or the archive could not be completed.
+    #[cfg(feature = "archive")]
+    Archive(ArchiveArgs),
     /// Print the settings of `earmark serve`, and where each value comes from
     ///
     /// The flags are those of `earmark serve`, and so are the environment and the configuration file. What is printed is
@@ -240,6 +253,8 @@ impl Process {
             CliCommand::Healthcheck(args) => healthcheck::run(args).await,
             CliCommand::Verify(args) => verify::run(args).await,
             CliCommand::Seal(args) => seal::run(&args).await,
+            #[cfg(feature = "archive")]
+            CliCommand::Archive(args) => archive::run(&args).await,
             CliCommand::Doctor(args) => doctor::run(*args).await,
             CliCommand::Config(args) => show_config::run(&self.command, &args, resolved).await,
             CliCommand::Completions(_) | CliCommand::Man(_) => Ok(()),

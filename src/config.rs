@@ -2,6 +2,8 @@
 //! are the help texts: the first paragraph is shown by `-h`, all of them by `--help`, and `docs/configuration.md` has them
 //! too. A setting whose value must not be shown has `hide_env_values`.
 
+#[cfg(feature = "archive")]
+mod archive;
 mod doctor;
 mod files;
 mod listen_address;
@@ -21,6 +23,8 @@ use clap::{ArgAction, Args, ValueEnum};
 use uuid::Uuid;
 
 use crate::app::AppSettings;
+#[cfg(feature = "archive")]
+pub(crate) use crate::config::archive::{ArchiveArgs, VerifyArchiveArgs};
 pub(crate) use crate::config::doctor::{DoctorArgs, DoctorFormat, ExaminedArgs};
 pub(crate) use crate::config::files::ConfigFileArgs;
 use crate::config::files::{DatabaseUrlFileArgs, LAST};
@@ -672,6 +676,10 @@ pub(crate) struct VerifyArgs {
     /// for L8. The other invariants are checked in full.
     #[arg(long, env = "EARMARK_VERIFY_CHAIN", action = ArgAction::SetTrue)]
     pub(crate) chain: bool,
+
+    #[cfg(feature = "archive")]
+    #[command(flatten)]
+    pub(crate) archive: VerifyArchiveArgs,
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ pub(crate) mod inspect;
 pub(crate) mod json;
 pub(crate) mod log;
 pub mod migrate;
-mod migration_lock;
+pub(crate) mod migration_lock;
 pub mod monitor;
 pub mod partition_watch;
 pub mod partitions;

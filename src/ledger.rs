@@ -8,6 +8,8 @@
 
 pub mod account;
 pub mod adjustment;
+#[cfg(feature = "archive")]
+pub mod archive;
 pub mod books;
 pub mod breach;
 pub mod bucket;

@@ -386,6 +386,26 @@ pub const VERIFY_SEAL_CHUNK_ENTRIES: i64 = 250_000;
 /// Connections that read sealed entries while a verification hashes them again.
 pub const VERIFY_SEAL_CONNECTIONS: usize = 2;
 
+// Archives.
+
+/// Rows of a file that are gathered in memory before they are written: one row group of Parquet.
+pub const ARCHIVE_GROUP_ROWS_MAX: usize = 1 << 16;
+/// Their size in memory, which texts of allocations may reach with fewer rows.
+pub const ARCHIVE_GROUP_BYTES_MAX: usize = 32 << 20;
+/// The largest row group that is read: other programs may have written it.
+pub const ARCHIVE_READ_ROWS_MAX: usize = 1 << 20;
+/// What is found wrong with one archive, and is listed.
+pub const ARCHIVE_FAULTS_MAX: usize = 1_000;
+/// Records of a partition that stay on line although their partition is archived, because they were closed later. They are
+/// moved while everybody waits.
+pub const ARCHIVE_MOVED_RECORDS_MAX: usize = 1_000;
+/// Open records of such a partition, which may be closed at any moment until it is taken away: so they are looked for then.
+pub const ARCHIVE_OPEN_RECORDS_MAX: usize = 5_000;
+/// Partitions that are taken away in one transaction.
+pub const ARCHIVE_DETACH_AT_ONCE: usize = 8;
+/// Archived rows of a DEFAULT partition that are deleted in one transaction.
+pub const ARCHIVE_DELETE_ROWS: i64 = 1_000;
+
 // The database.
 
 /// How long a connection attempt may take, TLS and session settings included; after that it has failed.

@@ -8,6 +8,8 @@ use std::time::Duration;
 use futures_util::TryStreamExt;
 use indicatif::{ProgressBar, ProgressStyle};
 
+#[cfg(feature = "archive")]
+use crate::cli::archive;
 #[cfg(feature = "dev")]
 use crate::cli::dev::DATABASE;
 use crate::cli::failure::CliFailure;
@@ -17,9 +19,12 @@ use crate::db::connect::Connector;
 use crate::ledger::breach::Breach;
 use crate::ledger::verify::{self, Event, Progress, SealDepth, Summary, VerifyOptions};
 use crate::limits::{VERIFY_BREACHES_MAX, VERIFY_SEAL_CONNECTIONS};
-use crate::types::ids::AccountId;
 
 pub(super) async fn run(args: VerifyArgs) -> Result<(), CliFailure> {
+    #[cfg(feature = "archive")]
+    if let Some(directory) = &args.archive.archive_directory {
+        return archive::verify(directory, args.database_url.as_deref()).await;
+    }
     let url = match args.database_url {
         Some(url) => url,
         #[cfg(feature = "dev")]
@@ -71,22 +76,7 @@ pub(super) async fn run(args: VerifyArgs) -> Result<(), CliFailure> {
 }
 
 fn breach_line(breach: &Breach) -> String {
-    let owner = breach
-        .owner
-        .map_or_else(|| "all owners".to_owned(), |owner| format!("owner {owner}"));
-    let account = breach
-        .account
-        .map_or("all accounts".into(), AccountId::name);
-    let unit = match breach.unit.as_str() {
-        "" => "all units",
-        unit => unit,
-    };
-    format!(
-        "{} {owner}, {account}, {unit}: expected {}, found {}\n",
-        breach.invariant.name(),
-        breach.expected,
-        breach.actual
-    )
+    format!("{} {breach}\n", breach.invariant.name())
 }
 
 fn summary_line(summary: Summary, depth: SealDepth) -> String {
@@ -100,6 +90,13 @@ fn summary_line(summary: Summary, depth: SealDepth) -> String {
         0 => "no sealed period".to_owned(),
         1 => "1 sealed period".to_owned(),
         periods => format!("{periods} sealed periods"),
+    };
+    let archived = match sealed.archived_periods {
+        0 => String::new(),
+        periods => format!(
+            " ({periods} archived, whose {} entries were not read)",
+            sealed.archived_entries
+        ),
     };
     let result = match (breaches, depth) {
         (0, SealDepth::Chain) if sealed.periods > 0 => {
@@ -115,7 +112,7 @@ fn summary_line(summary: Summary, depth: SealDepth) -> String {
     } else {
         format!(", of which the first {VERIFY_BREACHES_MAX} are shown")
     };
-    format!("{accounts} accounts, {entries} entries, {periods}: {result}{rest}.\n")
+    format!("{accounts} accounts, {entries} entries, {periods}{archived}: {result}{rest}.\n")
 }
 
 /// Shows a verification's progress: as a bar if standard error is a terminal, else as one line per
@@ -186,7 +183,7 @@ mod tests {
     use super::*;
     use crate::ledger::breach::Invariant;
     use crate::ledger::verify::SealTotals;
-    use crate::types::ids::OwnerId;
+    use crate::types::ids::{AccountId, OwnerId};
     use crate::types::unit::Unit;
 
     #[test]
@@ -217,6 +214,7 @@ mod tests {
             sealed: SealTotals {
                 periods,
                 entries: periods,
+                ..SealTotals::default()
             },
             breaches,
         }
@@ -232,6 +230,17 @@ mod tests {
         assert_eq!(
             line(1_001),
             format!("{counts} 1001 breaches, of which the first 1000 are shown.\n")
+        );
+    }
+
+    #[test]
+    fn the_summary_says_what_is_archived() {
+        let mut summary = summary(3, 0);
+        summary.sealed.archived_periods = 2;
+        summary.sealed.archived_entries = 40;
+        assert_eq!(
+            summary_line(summary, SealDepth::Rehash),
+            "2 accounts, 3 entries, 3 sealed periods (2 archived, whose 40 entries were not read): L1 to L8 hold.\n"
         );
     }
 

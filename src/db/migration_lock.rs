@@ -12,7 +12,7 @@ const KEY: i64 = 0x6561_726d_6172_6b21;
 ///
 /// It is asked for again and again: CREATE INDEX CONCURRENTLY waits for every statement that was begun before, and so for
 /// one that waits for the lock, which would be a deadlock.
-pub(super) async fn take(client: &Client) -> Result<bool, tokio_postgres::Error> {
+pub(crate) async fn take(client: &Client) -> Result<bool, tokio_postgres::Error> {
     let until = Instant::now() + DB_MIGRATION_WAIT_MAX;
     loop {
         let row = client

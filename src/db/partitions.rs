@@ -4,6 +4,9 @@
 //! that is missing never refuses a write. What is written there meanwhile is not moved. The DEFAULT partition becomes the
 //! partition of that range, and another one takes its place.
 
+pub(crate) mod at_once;
+#[cfg(feature = "archive")]
+pub(crate) mod attached;
 mod change;
 pub(crate) mod counts;
 mod error;

@@ -1,5 +1,7 @@
 //! Breaches of the ledger's invariants.
 
+use std::fmt;
+
 use crate::types::ids::{AccountId, OwnerId};
 use crate::types::unit::Unit;
 
@@ -55,4 +57,24 @@ pub struct Breach {
     pub expected: String,
     /// What was found instead, as text.
     pub actual: String,
+}
+
+impl fmt::Display for Breach {
+    /// Where it is, what was expected, and what was found.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.owner {
+            Some(owner) => write!(f, "owner {owner}")?,
+            None => f.write_str("all owners")?,
+        }
+        let account = self.account.map_or("all accounts".into(), AccountId::name);
+        let unit = match self.unit.as_str() {
+            "" => "all units",
+            unit => unit,
+        };
+        let (expected, actual) = (&self.expected, &self.actual);
+        write!(
+            f,
+            ", {account}, {unit}: expected {expected}, found {actual}"
+        )
+    }
 }

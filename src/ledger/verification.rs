@@ -6,6 +6,10 @@
 use crate::ledger::account::Cause;
 use crate::ledger::breach::Invariant;
 
+/// Stands in statements for the time before which everything is archived; `-infinity` if nothing is. Entries before it, and
+/// what records say of them, are not looked at: they are in files, and some of them may still be in the database too.
+pub(in crate::ledger) const ARCHIVED_UNTIL: &str = "ARCHIVED_UNTIL";
+
 /// What verification has to check of a kind's tables.
 #[derive(Clone, Copy, Debug)]
 pub struct Verification {
@@ -92,7 +96,8 @@ macro_rules! transit {
 
 /// Compares with the journal the versions that a record keeps of accounts that its movement did not touch: each must be
 /// that of the account's last entry before the movement, and 0 before the first. That entry takes one search of the index; it
-/// is looked for in the last two months before, and only then in all partitions.
+/// is looked for in the last two months before, and only then in all partitions. Before all that are on line there is the
+/// newest carry-forward of what is archived. What a record says of an account in archived time is not compared.
 macro_rules! compare_versions {
     ($named:expr) => {
         concat!(
@@ -103,14 +108,19 @@ macro_rules! compare_versions {
              CROSS JOIN LATERAL (SELECT coalesce(\
                  (SELECT e.version FROM entry e \
                   WHERE e.owner_id = n.owner_id AND e.account_id = n.account_id AND e.unit = n.unit \
-                    AND e.time <= n.time AND e.time > n.time - interval '60 days' \
+                    AND e.time <= n.time AND e.time > n.time - interval '60 days' AND e.time >= ARCHIVED_UNTIL \
                   ORDER BY e.time DESC, e.version DESC LIMIT 1), \
                  (SELECT e.version FROM entry e \
                   WHERE e.owner_id = n.owner_id AND e.account_id = n.account_id AND e.unit = n.unit AND e.time <= n.time \
+                    AND e.time >= ARCHIVED_UNTIL \
                   ORDER BY e.time DESC, e.version DESC LIMIT 1), \
+                 (SELECT c.version FROM carry_forward c \
+                  WHERE c.owner_id = n.owner_id AND c.account_id = n.account_id AND c.unit = n.unit \
+                    AND c.end_time <= ARCHIVED_UNTIL \
+                  ORDER BY c.end_time DESC LIMIT 1), \
                  0) AS version\
              ) v \
-             WHERE n.version IS DISTINCT FROM v.version"
+             WHERE n.time >= ARCHIVED_UNTIL AND n.version IS DISTINCT FROM v.version"
         )
     };
 }

@@ -1,7 +1,7 @@
 //! VerifyLedger and `earmark verify`: no breach on a sound ledger, also during writes; else owner and account of each.
 
 mod breaches;
-mod buckets;
+pub(crate) mod buckets;
 mod calls;
 mod command;
 mod reservation_counts;
@@ -20,14 +20,14 @@ use crate::support::earmark::Earmark;
 
 /// The events of one verification.
 #[derive(Debug)]
-struct Verification {
+pub(crate) struct Verification {
     progress: Vec<VerifyProgress>,
-    breaches: Vec<VerifyBreach>,
-    summary: VerifySummary,
+    pub(crate) breaches: Vec<VerifyBreach>,
+    pub(crate) summary: VerifySummary,
 }
 
 /// Verifies the ledger and asserts that the stream is well formed: progress rises from 0 to all, one summary ends it.
-async fn verify(earmark: &Earmark) -> Verification {
+pub(crate) async fn verify(earmark: &Earmark) -> Verification {
     try_verify(earmark).await.expect("verified")
 }
 
@@ -79,14 +79,14 @@ impl Verification {
 /// A ledger with a record of every kind and status, all of BTC; each record's key names its status.
 ///
 /// Custody has entries 1 to 10, the connection 1 and 2, the instant connection 1.
-struct LedgerFixture {
-    fixture: AllocationFixture,
+pub(crate) struct LedgerFixture {
+    pub(crate) fixture: AllocationFixture,
     /// The id of the connection with the mode INSTANT.
     instant: String,
 }
 
 impl LedgerFixture {
-    async fn open() -> Self {
+    pub(crate) async fn open() -> Self {
         let fixture = AllocationFixture::open(ConnectionMode::Confirmed).await;
         let withdrawal = AdjustBalanceRequest {
             enterprise_id: fixture.parties.enterprise.clone(),

@@ -1,18 +1,13 @@
 //! Changes the partitions of a table. Nobody waits for long: a statement that needs a lock which conflicts with reads or
 //! writes waits for it, and holds it, only for an instant, and is tried again if that was not enough.
 
-use tokio::time::{Instant, sleep};
 use tokio_postgres::Client;
-use tokio_postgres::error::SqlState;
 
+use crate::db::partitions::at_once::at_once;
 use crate::db::partitions::counts::CHECK;
 use crate::db::partitions::error::MaintainError;
 use crate::db::partitions::key::KeyBound;
 use crate::db::partitions::state::PartitionedTable;
-use crate::limits::{
-    DB_MIGRATION_WAIT_MAX, MIGRATION_LOCK_PAUSE, MIGRATION_LOCK_WAIT_MAX, PARTITION_CHANGE_MAX,
-    PARTITION_LOCK_PAUSE_MAX,
-};
 
 /// The longest name that Postgres keeps.
 const NAME_BYTES_MAX: usize = 63;
@@ -190,39 +185,9 @@ impl PartitionChanger<'_> {
             .map_err(|source| self.failed(source))
     }
 
-    /// Runs statements in one transaction, in one round trip, each of which waits for a lock and works no longer than an
-    /// instant; again after a pause if that was not enough.
+    /// Runs statements in one transaction as [`at_once`] does.
     async fn instantly(&self, statements: &str) -> Result<(), MaintainError> {
-        let sql = format!(
-            "BEGIN; SET LOCAL lock_timeout = {}; SET LOCAL statement_timeout = {};
-             {statements}
-             COMMIT",
-            MIGRATION_LOCK_WAIT_MAX.as_millis(),
-            PARTITION_CHANGE_MAX.as_millis()
-        );
-        let until = Instant::now() + DB_MIGRATION_WAIT_MAX;
-        let mut pause = MIGRATION_LOCK_PAUSE;
-        loop {
-            let Err(error) = self.client.batch_execute(&sql).await else {
-                return Ok(());
-            };
-            if error.is_closed() {
-                return Err(self.failed(error));
-            }
-            let rolled_back = self.client.batch_execute("ROLLBACK").await;
-            rolled_back.map_err(|source| self.failed(source))?;
-            if !is_too_slow(&error) {
-                return Err(self.failed(error));
-            }
-            if Instant::now() >= until {
-                return Err(MaintainError::Busy {
-                    table: self.table.name.clone(),
-                });
-            }
-            sleep(pause).await;
-            // What takes long, such as a report, is disturbed less and less.
-            pause = (pause * 2).min(PARTITION_LOCK_PAUSE_MAX);
-        }
+        at_once(self.client, &self.table.name, statements).await
     }
 
     fn failed(&self, source: tokio_postgres::Error) -> MaintainError {
@@ -240,14 +205,4 @@ fn like(table: &str, partition: &str, shape: &str) -> String {
         "" => create,
         _ => format!("{create} ALTER TABLE {partition} {shape};"),
     }
-}
-
-/// Whether others have held a lock, or the machine was too slow.
-fn is_too_slow(error: &tokio_postgres::Error) -> bool {
-    let codes = [
-        &SqlState::LOCK_NOT_AVAILABLE,
-        &SqlState::QUERY_CANCELED,
-        &SqlState::T_R_DEADLOCK_DETECTED,
-    ];
-    error.code().is_some_and(|code| codes.contains(&code))
 }

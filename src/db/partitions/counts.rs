@@ -24,7 +24,7 @@ pub(crate) struct PartitionCounts {
 }
 
 /// Tables that are partitioned, `of_table`, and `bounds`, their partitions but DEFAULT, with the bounds as texts and as
-/// microseconds since 1970, which are null where there is no bound. To be followed by a query.
+/// microseconds since 1970, which are null where there is no bound, and their names. To be followed by a query.
 pub(super) fn with_bounds(query: &str) -> String {
     let names = PARTITIONED_TABLES
         .map(|name| format!("'{name}'"))
@@ -46,14 +46,15 @@ pub(super) fn with_bounds(query: &str) -> String {
               JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = p.partattrs[0]
              WHERE p.partstrat = 'r' AND p.partnatts = 1 AND a.atttypid IN ('uuid'::regtype, 'timestamptz'::regtype)
         ), texts AS (
-            SELECT t.table_id, t.is_id, substring(b.text FROM 'FROM \\(''(.*)''\\) TO') AS lower,
+            SELECT t.table_id, t.is_id, quote_ident(k.relname) AS partition,
+                   substring(b.text FROM 'FROM \\(''(.*)''\\) TO') AS lower,
                    substring(b.text FROM 'TO \\(''(.*)''\\)') AS upper
               FROM of_table t
               JOIN pg_inherits i ON i.inhparent = t.table_id AND i.inhrelid <> t.default_id
               JOIN pg_class k ON k.oid = i.inhrelid
              CROSS JOIN LATERAL pg_get_expr(k.relpartbound, k.oid) b(text)
         ), bounds AS (
-            SELECT table_id, lower, upper, {lower_micros} AS lower_micros, {upper_micros} AS upper_micros FROM texts
+            SELECT table_id, partition, lower, upper, {lower_micros} AS lower_micros, {upper_micros} AS upper_micros FROM texts
         ) {query}"
     )
 }

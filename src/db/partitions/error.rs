@@ -1,4 +1,4 @@
-//! Why partitions could not be made.
+//! Why partitions could not be made, or taken away.
 
 use thiserror::Error;
 
@@ -6,7 +6,7 @@ use crate::db::connect::ConnectError;
 use crate::db::error_text::{chain, text_of};
 use crate::limits::DB_MIGRATION_WAIT_MAX;
 
-/// Why partitions could not be made. Those that were made before stay.
+/// Why partitions could not be made, or taken away. What was changed before stays.
 #[derive(Debug, Error)]
 pub enum MaintainError {
     /// The connection could not be made.
@@ -20,8 +20,8 @@ pub enum MaintainError {
     /// A statement failed that concerns no single table.
     #[error("the partitions cannot be looked at: {}", chain(.0))]
     Postgres(#[from] tokio_postgres::Error),
-    /// A statement failed while a table's partitions were made.
-    #[error("the partitions of {table} cannot be made: {}", text_of(.source))]
+    /// A statement failed while a table's partitions were changed.
+    #[error("the partitions of {table} cannot be changed: {}", text_of(.source))]
     Table {
         /// The name of the partitioned table.
         table: String,
@@ -30,7 +30,7 @@ pub enum MaintainError {
     },
     /// Others have held a lock of the table for [`DB_MIGRATION_WAIT_MAX`].
     #[error(
-        "the partitions of {table} cannot be made: others have held a lock of it for {DB_MIGRATION_WAIT_MAX:?}. Look in \
+        "the partitions of {table} cannot be changed: others have held a lock of it for {DB_MIGRATION_WAIT_MAX:?}. Look in \
          pg_stat_activity for a transaction that has read it for long (`earmark verify` does), and try again after it"
     )]
     Busy {

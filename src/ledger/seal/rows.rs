@@ -13,7 +13,11 @@ use crate::types::amount::Amount;
 use crate::types::ids::{AccountId, OwnerId};
 use crate::types::unit::Unit;
 
-pub(super) fn stored_digest(bytes: &[u8]) -> Result<SealDigest, StoreError> {
+/// A digest of a column.
+///
+/// # Errors
+/// It does not have 32 bytes.
+pub fn stored_digest(bytes: &[u8]) -> Result<SealDigest, StoreError> {
     SealDigest::stored(bytes).ok_or(StoreError::Corrupt("a digest that has not 32 bytes"))
 }
 

@@ -4,7 +4,10 @@
 use crate::ledger::account::Cause;
 use crate::ledger::breach::Invariant;
 use crate::ledger::kinds::VERIFICATIONS;
-use crate::ledger::verification::{Verification, amount, balance, time, transit, world};
+use crate::ledger::verification::{
+    ARCHIVED_UNTIL, Verification, amount, balance, time, transit, world,
+};
+use crate::types::time::Time;
 
 /// The owners that a chunk may begin or end with, from `$1` on: their accounts, and their entries by the sum of versions.
 /// An owner without accounts has no row here, but is in the range of some chunk all the same.
@@ -13,8 +16,29 @@ pub(super) const OWNERS: &str = "\
     FROM account WHERE owner_id >= $1 GROUP BY owner_id ORDER BY owner_id LIMIT $2";
 
 /// The accounts and entries of the snapshot.
-pub(super) const TOTALS: &str =
-    "SELECT (SELECT count(*) FROM account), (SELECT count(*) FROM entry)";
+pub(super) const TOTALS: &str = "\
+    SELECT (SELECT count(*) FROM account), (SELECT count(*) FROM entry WHERE time >= ARCHIVED_UNTIL)";
+
+/// A statement for a ledger of which everything before this time is archived; none if nothing is.
+pub(super) fn after_archive(statement: &str, archived_until: Option<Time>) -> String {
+    let until = archived_until.map_or("-infinity".into(), |until| until.to_string());
+    statement.replace(ARCHIVED_UNTIL, &format!("'{until}'::timestamptz"))
+}
+
+/// The entries of a chunk that are on line, and before them for each account the balance that it had when everything before
+/// was archived: as one entry that adds this balance, of which `is_opening` is true.
+macro_rules! entries_and_openings {
+    () => {
+        "SELECT owner_id, account_id, unit, time, version, available_delta, held_delta, available, held, \
+                reservation_count, cause, false AS is_opening \
+         FROM entry WHERE owner_id BETWEEN $1 AND $2 AND time >= ARCHIVED_UNTIL \
+         UNION ALL \
+         (SELECT DISTINCT ON (owner_id, account_id, unit) \
+                 owner_id, account_id, unit, time, version, available, held, available, held, reservation_count, '', true \
+          FROM carry_forward WHERE owner_id BETWEEN $1 AND $2 AND end_time <= ARCHIVED_UNTIL \
+          ORDER BY owner_id DESC, account_id DESC, unit DESC, end_time DESC)"
+    };
+}
 
 /// The statements that are run for each chunk of owners, by invariant.
 pub(super) fn per_chunk() -> Vec<(Invariant, String)> {
@@ -131,30 +155,35 @@ fn l4_sequence() -> String {
                  SELECT *, coalesce(lag(available) OVER w, 0) AS available_before, \
                         coalesce(lag(held) OVER w, 0) AS held_before, coalesce(lag(version) OVER w, 0) AS version_before, \
                         coalesce(lag(reservation_count) OVER w, 0) AS count_before, lag(time) OVER w AS time_before \
-                 FROM entry WHERE owner_id BETWEEN $1 AND $2 \
+                 FROM (",
+            entries_and_openings!(),
+            ") j \
                  WINDOW w AS (PARTITION BY owner_id, account_id, unit ORDER BY time, version)\
              ) e \
-             WHERE version - version_before <> 1 OR available <> available_before + available_delta \
+             WHERE NOT is_opening AND (\
+                version - version_before <> 1 OR available <> available_before + available_delta \
                 OR held <> held_before + held_delta OR time <= time_before \
                 OR (reservation_count - count_before <> sign(held_delta) \
                     AND NOT (cause IN ({partial}) AND held_delta < 0 AND reservation_count = count_before)) \
-                OR (held = 0) <> (reservation_count = 0)"
+                OR (held = 0) <> (reservation_count = 0)\
+             )"
         ),
         partial = partial
     )
 }
 
 /// L4: an account whose count of reservations is not that of its last entry.
-const L4_COUNT: &str = "\
-    SELECT a.owner_id, a.account_id, a.unit, format('%s counted', e.reservation_count), \
-           format('%s counted', a.reservation_count) \
-    FROM (\
-        SELECT * FROM account WHERE owner_id BETWEEN $1 AND $2\
-    ) a \
-    JOIN (\
-        SELECT owner_id, account_id, unit, version, reservation_count FROM entry WHERE owner_id BETWEEN $1 AND $2\
-    ) e USING (owner_id, account_id, unit, version) \
-    WHERE a.reservation_count <> e.reservation_count";
+const L4_COUNT: &str = concat!(
+    "SELECT a.owner_id, a.account_id, a.unit, format('%s counted', e.reservation_count), \
+            format('%s counted', a.reservation_count) \
+     FROM (\
+         SELECT * FROM account WHERE owner_id BETWEEN $1 AND $2\
+     ) a \
+     JOIN (",
+    entries_and_openings!(),
+    ") e USING (owner_id, account_id, unit, version) \
+     WHERE a.reservation_count <> e.reservation_count"
+);
 
 /// L4: an account that is not the sum of its entries, has another version than the last of them, or is not there. Since
 /// every entry follows from the one before, the sum is also what the last entry says.
@@ -171,7 +200,9 @@ const L4_ACCOUNTS: &str = concat!(
      FULL JOIN (\
          SELECT owner_id, account_id, unit, sum(available_delta) AS available, sum(held_delta) AS held, \
                 max(version) AS version \
-         FROM entry WHERE owner_id BETWEEN $1 AND $2 GROUP BY owner_id, account_id, unit\
+         FROM (",
+    entries_and_openings!(),
+    ") j GROUP BY owner_id, account_id, unit\
      ) e USING (owner_id, account_id, unit) \
      WHERE a.version IS DISTINCT FROM e.version OR a.available <> e.available OR a.held <> e.held"
 );
@@ -187,7 +218,7 @@ const L4_ONE_TIME_PER_MOVEMENT: &str = concat!(
     ") \
      FROM (\
          SELECT owner_id, cause_id, cause, min(time) AS first, max(time) AS last \
-         FROM entry WHERE owner_id BETWEEN $1 AND $2 \
+         FROM entry WHERE owner_id BETWEEN $1 AND $2 AND time >= ARCHIVED_UNTIL \
          GROUP BY owner_id, cause_id, cause HAVING min(time) <> max(time)\
      ) m \
      CROSS JOIN LATERAL (\
@@ -207,7 +238,7 @@ const L4_ONE_MOVEMENT_PER_TIME: &str = concat!(
      FROM (\
          SELECT owner_id, account_id, unit, cause, cause_id, time, lag(cause) OVER w AS cause_before, \
                 lag(cause_id) OVER w AS cause_id_before, lag(time) OVER w AS time_before \
-         FROM entry WHERE owner_id BETWEEN $1 AND $2 \
+         FROM entry WHERE owner_id BETWEEN $1 AND $2 AND time >= ARCHIVED_UNTIL \
          WINDOW w AS (PARTITION BY owner_id ORDER BY time, account_id, unit)\
      ) e \
      WHERE time = time_before AND (cause_id <> cause_id_before OR cause <> cause_before)"
@@ -251,12 +282,13 @@ fn has_record() -> String {
 }
 
 /// Compares the legs that records require with those that the journal has of movements with these causes: each must
-/// be there exactly once.
+/// be there exactly once. What is required or found before the archive's end is left out: a record's legs have the movement's
+/// time, so both sides of a movement are left out together.
 fn compare_legs(required: &str, causes: &str) -> String {
     let found = format!(
         "SELECT owner_id, cause_id AS id, account_id, cause, unit, count(*) AS made, max(time) AS time, \
                 max(version) AS version, sum(available_delta) AS available, sum(held_delta) AS held \
-         FROM entry WHERE owner_id BETWEEN $1 AND $2 AND cause IN ({causes}) \
+         FROM entry WHERE owner_id BETWEEN $1 AND $2 AND time >= ARCHIVED_UNTIL AND cause IN ({causes}) \
          GROUP BY owner_id, cause_id, account_id, cause, unit"
     );
     format!(
@@ -278,7 +310,7 @@ fn compare_legs(required: &str, causes: &str) -> String {
             ", ",
             amount!("f.held"),
             ", f.version) END \
-             FROM ({required}) x \
+             FROM (SELECT * FROM ({required}) r WHERE r.time >= ARCHIVED_UNTIL) x \
              FULL JOIN ({found}) f USING (owner_id, id, account_id, cause, unit) \
              WHERE (f.made IS DISTINCT FROM 1 OR x.time IS DISTINCT FROM f.time OR x.version <> f.version \
                  OR x.available IS DISTINCT FROM f.available OR x.held IS DISTINCT FROM f.held)"
@@ -312,7 +344,8 @@ fn l6_openings() -> String {
 fn l6_unexplained() -> String {
     format!(
         "SELECT owner_id, account_id, unit, 'a record that explains the entry', format('%s %s', cause, cause_id) \
-         FROM entry e WHERE owner_id BETWEEN $1 AND $2 AND cause NOT IN ({}) AND NOT ({})",
+         FROM entry e \
+         WHERE owner_id BETWEEN $1 AND $2 AND time >= ARCHIVED_UNTIL AND cause NOT IN ({}) AND NOT ({})",
         opening_causes(),
         has_record()
     )
@@ -343,7 +376,7 @@ const L7_MOVEMENTS: &str = concat!(
     ") \
      FROM (\
          SELECT owner_id, cause_id, cause, unit, max(time) AS last, sum(available_delta + held_delta) AS sum \
-         FROM entry WHERE owner_id BETWEEN $1 AND $2 \
+         FROM entry WHERE owner_id BETWEEN $1 AND $2 AND time >= ARCHIVED_UNTIL \
          GROUP BY owner_id, cause_id, cause, unit HAVING sum(available_delta + held_delta) <> 0\
      ) m \
      CROSS JOIN LATERAL (\
@@ -370,7 +403,7 @@ const L7_TRANSFERS: &str = concat!(
          SELECT unit, cause, cause_id, available_delta + held_delta AS change \
          FROM entry e WHERE e.owner_id = o.owner_id AND e.account_id = ",
     transit!(),
-    " \
+    " AND e.time >= ARCHIVED_UNTIL \
          OFFSET 0\
      ) e \
      GROUP BY cause, cause_id, unit HAVING sum(change) <> 0"

@@ -50,6 +50,7 @@ const USED_IN: &[(&str, &[&str])] = &[
         "tokio_postgres::",
         &[
             "db/",
+            "ledger/archive/",
             "ledger/engine/store.rs",
             "ledger/seal/",
             "ledger/store_error.rs",
@@ -61,6 +62,7 @@ const USED_IN: &[(&str, &[&str])] = &[
             "/statements.rs",
         ],
     ),
+    ("parquet::", &["ledger/archive/table_file"]),
     (
         "tonic::",
         &[

@@ -128,7 +128,7 @@ async fn transfers(fixture: &BucketFixture) {
     }
 }
 
-async fn fill(fixture: &BucketFixture) {
+pub(crate) async fn fill(fixture: &BucketFixture) {
     fixture.bucket("main", "100").await;
     fixture.bucket("other", "50").await;
     fixture.bucket("empty", "0").await;

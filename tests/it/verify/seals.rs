@@ -20,10 +20,11 @@ struct SealedLedger {
     second: String,
 }
 
-const SAVED: [&str; 5] = [
+const SAVED: [&str; 6] = [
     "account",
     "entry",
     "sealed_period",
+    "archived_period",
     "sealed_owner",
     "carry_forward",
 ];

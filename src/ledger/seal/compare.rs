@@ -12,7 +12,7 @@ use crate::types::time::Time;
 use crate::types::unit::Unit;
 
 /// Periods of which one does not begin where the one before ends, or does not name its digest.
-pub(super) fn chain(periods: &[PeriodSeal]) -> Vec<Breach> {
+pub fn chain(periods: &[PeriodSeal]) -> Vec<Breach> {
     let mut breaches = Vec::new();
     let mut before: Option<&PeriodSeal> = None;
     for period in periods {
@@ -33,13 +33,53 @@ pub(super) fn chain(periods: &[PeriodSeal]) -> Vec<Breach> {
     breaches
 }
 
+/// A period of which the database says that its entries are in files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ArchivedPeriod {
+    /// The end of the period.
+    pub end: Time,
+    /// The number of entries that are archived.
+    pub entries: i64,
+}
+
+/// Periods that are not archived although a later one is, or with another number of entries than was sealed; archived periods
+/// that were never sealed.
+pub fn archived(periods: &[PeriodSeal], archived: &[ArchivedPeriod]) -> Vec<Breach> {
+    let Some(until) = archived.last().map(|period| period.end) else {
+        return Vec::new();
+    };
+    let mut pairs: BTreeMap<Time, (Option<i64>, Option<i64>)> = BTreeMap::new();
+    for period in periods.iter().filter(|it| it.bounds.end <= until) {
+        pairs.entry(period.bounds.end).or_default().0 = Some(period.entries);
+    }
+    for period in archived {
+        pairs.entry(period.end).or_default().1 = Some(period.entries);
+    }
+    let shown = |what: &str, end: Time, entries: Option<i64>| match entries {
+        Some(entries) => format!("{entries} {what} entries of the period that ends at {end}"),
+        None => format!("no {what} period that ends at {end}"),
+    };
+    pairs
+        .into_iter()
+        .filter(|(_, (sealed, archived))| sealed != archived)
+        .map(|(end, (sealed, archived))| Breach {
+            invariant: Invariant::L8,
+            owner: None,
+            account: None,
+            unit: Unit::stored(""),
+            expected: shown("sealed", end, sealed),
+            actual: shown("archived", end, archived),
+        })
+        .collect()
+}
+
 fn linked(start: Time, end: Time, previous: Option<SealDigest>) -> String {
     let behind = previous.map_or("nothing".into(), |digest| format!("digest {digest}"));
     format!("period {start} to {end} behind {behind}")
 }
 
 /// A period whose digest is not that of its owners.
-pub(super) fn period(stored: &PeriodSeal, found: &PeriodSeal) -> Option<Breach> {
+pub fn period(stored: &PeriodSeal, found: &PeriodSeal) -> Option<Breach> {
     let shown = |seal: &PeriodSeal| {
         format!(
             "period {}: {} entries of {} owners, digest {}",
@@ -57,11 +97,7 @@ pub(super) fn period(stored: &PeriodSeal, found: &PeriodSeal) -> Option<Breach> 
 }
 
 /// Owners whose seals are not those of their carry-forwards; carry-forwards without the owner's seal.
-pub(super) fn owners(
-    bounds: PeriodBounds,
-    accounts: &[AccountSeal],
-    stored: &[OwnerSeal],
-) -> Vec<Breach> {
+pub fn owners(bounds: PeriodBounds, accounts: &[AccountSeal], stored: &[OwnerSeal]) -> Vec<Breach> {
     let found = owner_seals(bounds, accounts);
     let mut pairs: BTreeMap<OwnerId, (Option<&OwnerSeal>, Option<&OwnerSeal>)> = BTreeMap::new();
     for seal in stored {
@@ -93,11 +129,7 @@ pub(super) fn owners(
 
 /// Accounts whose entries or balance are not those that were sealed; entries of a period in which the account had none. What
 /// does not follow in entries that are as they were sealed, is left to L4.
-pub(super) fn accounts(
-    bounds: PeriodBounds,
-    found: &Walked,
-    stored: &[AccountSeal],
-) -> Vec<Breach> {
+pub fn accounts(bounds: PeriodBounds, found: &Walked, stored: &[AccountSeal]) -> Vec<Breach> {
     let mut pairs: BTreeMap<&SealKey, (Option<&AccountSeal>, Option<&AccountSeal>)> =
         BTreeMap::new();
     for seal in stored {
