@@ -68,7 +68,7 @@ pub enum ArchiveError {
          who has changed it"
     )]
     Unarchived {
-        /// The detached table.
+        /// The detached table, with its schema.
         table: String,
         /// The end of the period, or the time of the row that belongs to none.
         from: String,

@@ -52,7 +52,7 @@ pub enum ArchiveStep {
     Left(LeftPartition),
     /// A period cannot be archived before the end of the partition that has its entries.
     Waiting {
-        /// The period.
+        /// The first period that waits.
         bounds: PeriodBounds,
         /// The end of the partition; none if it has none.
         partition_end: Option<Time>,
@@ -64,7 +64,7 @@ pub enum ArchiveStep {
 /// A period whose rows are in files.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ArchivedFiles {
-    /// The period.
+    /// When the period begins and ends.
     pub bounds: PeriodBounds,
     /// The folder that has its files.
     pub folder: PathBuf,

@@ -46,7 +46,7 @@ fn schema(shape: &TableShape) -> Result<TypePtr, ParquetError> {
     parse_message_type(&shape.message()).map(Arc::new)
 }
 
-/// Writes a table.
+/// Writes a table, row by row.
 pub(super) struct TableWriter {
     path: PathBuf,
     shape: &'static TableShape,
@@ -135,7 +135,7 @@ fn properties(shape: &TableShape) -> Result<WriterProperties, ParquetError> {
     Ok(properties.build())
 }
 
-/// Reads a table.
+/// Reads a table, row by row.
 pub(super) struct TableReader {
     path: PathBuf,
     shape: &'static TableShape,

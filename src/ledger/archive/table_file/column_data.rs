@@ -15,7 +15,7 @@ pub(in crate::ledger::archive) enum Cell<'a> {
     Absent,
     Id(Uuid),
     Number(i64),
-    /// Microseconds since 1970.
+    /// The number of microseconds since 1970.
     Time(i64),
     /// A text or an amount.
     Text(&'a str),
