@@ -27,12 +27,49 @@ pub struct LeftPartition {
     pub records: usize,
 }
 
-/// Takes away what is older than the archive's end, which may be recorded in the same transaction by `record`.
+/// Takes away what is older than the archive's end. If that is to be recorded, the first transaction does so by the statements
+/// of `record`; then `recorded` is called.
 pub(super) async fn remove_archived(
     client: &Client,
     until: Time,
     record: &str,
+    recorded: impl FnOnce() + Send,
 ) -> Result<Vec<LeftPartition>, ArchiveError> {
+    let (statements, left) = find_ended(client, until).await?;
+    let mut record = Some((record, recorded)).filter(|(record, _)| !record.is_empty());
+    let chunks = statements
+        .chunks(ARCHIVE_DETACH_AT_ONCE)
+        .map(<[String]>::concat);
+    // Nothing may be detached before it is recorded that it is archived.
+    let without_partitions = statements.is_empty() && record.is_some();
+    let alone = without_partitions.then(String::new);
+    for chunk in alone.into_iter().chain(chunks) {
+        let (text, recorded) = record.take().unzip();
+        let text = text.unwrap_or_default();
+        let work = format!(
+            "DO $archive$ BEGIN
+                 PERFORM set_config('enable_seqscan', 'off', true), set_config('enable_hashjoin', 'off', true),
+                     set_config('enable_mergejoin', 'off', true);
+                 {chunk} {text}
+             END $archive$;"
+        );
+        // One statement, so that the limit of its time is that of the whole.
+        at_once(client, ENTRIES.table, &work).await?;
+        if let Some(recorded) = recorded {
+            recorded();
+        }
+    }
+    for (shape, time) in [(&ENTRIES, "time"), (&ALLOCATIONS, "updated_at")] {
+        delete_from_default(client, shape, time, until).await?;
+    }
+    Ok(left)
+}
+
+/// The statements that detach what has ended, of one partition each; and the partitions that stay.
+async fn find_ended(
+    client: &Client,
+    until: Time,
+) -> Result<(Vec<String>, Vec<LeftPartition>), ArchiveError> {
     let mut left = Vec::new();
     let mut statements = Vec::new();
     for partition in ended(client, &ENTRIES, until).await? {
@@ -52,30 +89,7 @@ pub(super) async fn remove_archived(
         let moved = kept.move_into_default(&partition, until);
         statements.push(detach(&ALLOCATIONS, &partition, until) + &moved);
     }
-    let mut record = Some(record).filter(|record| !record.is_empty());
-    let chunks = statements
-        .chunks(ARCHIVE_DETACH_AT_ONCE)
-        .map(<[String]>::concat);
-    // Nothing may be detached before it is recorded that it is archived.
-    let without_partitions = record
-        .filter(|_| statements.is_empty())
-        .map(|_| String::new());
-    for chunk in without_partitions.into_iter().chain(chunks) {
-        let recorded = record.take().unwrap_or_default();
-        let work = format!(
-            "DO $archive$ BEGIN
-                 PERFORM set_config('enable_seqscan', 'off', true), set_config('enable_hashjoin', 'off', true),
-                     set_config('enable_mergejoin', 'off', true);
-                 {chunk} {recorded}
-             END $archive$;"
-        );
-        // One statement, so that the limit of its time is that of the whole.
-        at_once(client, ENTRIES.table, &work).await?;
-    }
-    for (shape, time) in [(&ENTRIES, "time"), (&ALLOCATIONS, "updated_at")] {
-        delete_from_default(client, shape, time, until).await?;
-    }
-    Ok(left)
+    Ok((statements, left))
 }
 
 /// The partitions of a table that have ended by then.

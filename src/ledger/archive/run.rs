@@ -139,7 +139,7 @@ impl ArchiveRun<'_> {
         fs::create_dir_all(directory).map_err(ArchiveError::file(directory))?;
         let periods = StoredPeriods::read(&mut self.client).await?;
         if let Some(until) = periods.archived_until() {
-            self.change(until, "").await?;
+            self.change(until, "", Vec::new()).await?;
         }
         self.archive_waiting(&periods).await?;
         for partition in std::mem::take(&mut self.left) {
@@ -208,10 +208,7 @@ impl ArchiveRun<'_> {
                 manifest_digest: row.manifest_digest,
             });
         }
-        self.change(until, &record).await?;
-        for files in archived {
-            (self.done)(&ArchiveStep::Archived(files));
-        }
+        self.change(until, &record, archived).await?;
         Ok(previous_manifest)
     }
 
@@ -257,13 +254,24 @@ impl ArchiveRun<'_> {
         })
     }
 
-    /// Changes the database, on a connection that holds the lock of migrations as long.
-    async fn change(&mut self, until: Time, record: &str) -> Result<(), ArchiveError> {
+    /// Changes the database, on a connection that holds the lock of migrations as long. What is recorded is `archived`.
+    async fn change(
+        &mut self,
+        until: Time,
+        record: &str,
+        archived: Vec<ArchivedFiles>,
+    ) -> Result<(), ArchiveError> {
         let (client, driver): (Client, JoinHandle<()>) = self.connector.connect().await?;
         if !migration_lock::take(&client).await? {
             return Err(ArchiveError::Locked);
         }
-        let left = remove_archived(&client, until, record).await;
+        let done = &mut self.done;
+        let recorded = || {
+            for files in archived {
+                done(&ArchiveStep::Archived(files));
+            }
+        };
+        let left = remove_archived(&client, until, record, recorded).await;
         drop(client);
         // Once the driver has ended, the connection is closed and the lock is released.
         _ = driver.await;
