@@ -39,6 +39,39 @@ pub(super) struct List {
 }
 
 impl List {
+    /// Whether only open records are listed. All of these are on line, however old they are.
+    fn has_only_open(&self) -> bool {
+        self.statuses == [Status::Reserved]
+    }
+
+    /// A list of open records has their window of update times as one of times of creation: nothing has moved them since.
+    /// Their first movement may be archived, so it would not lead to them.
+    pub(super) fn with_window_of_open(mut self) -> Self {
+        if self.has_only_open() {
+            self.created_from = self.created_from.max(self.updated_from.take());
+            self.created_to = match (self.created_to, self.updated_to.take()) {
+                (Some(created), Some(updated)) => Some(created.min(updated)),
+                (created, updated) => created.or(updated),
+            };
+        }
+        self
+    }
+
+    /// Where the earlier of the list's windows of time begins, or ends if it has no beginning, and the field that says so. What
+    /// is before it may be archived; `None` if there is no window, or if none of the records may be.
+    pub(super) fn window_begin(&self) -> Option<(&'static str, Time)> {
+        if self.has_only_open() {
+            return None;
+        }
+        let named = |field, time: Option<Time>| Some((field, time?));
+        let created = named("created_on_or_after", self.created_from)
+            .or(named("created_before", self.created_to));
+        let updated = named("updated_on_or_after", self.updated_from)
+            .or(named("updated_before", self.updated_to));
+        let set = created.into_iter().chain(updated);
+        set.min_by_key(|(_, time)| *time)
+    }
+
     /// Whether only records are listed whose last movement was in a window of time.
     pub(super) fn has_update_window(&self) -> bool {
         self.updated_from.is_some() || self.updated_to.is_some()

@@ -4,6 +4,8 @@ mod support;
 
 /// AllocationService: create, get, list, submit, verdicts, expiry.
 mod allocation;
+/// What calls answer for time that is archived.
+mod archived;
 /// Authorization: which caller may call which RPC, and the order of the checks.
 mod authz;
 /// BalanceService: adjustments, the lists of both sides, current and past balances, the journal.

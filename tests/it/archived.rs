@@ -1,0 +1,5 @@
+//! Calls of a ledger whose beginning is archived.
+
+mod buckets;
+mod reads;
+mod writes;
