@@ -480,8 +480,7 @@ pub const DB_ROLE_CHECK_PAUSE: Duration = Duration::from_secs(5);
 
 // Request ids.
 
-/// The shortest time for which request ids are kept. Who repeats a call does so within hours; a week covers one that an
-/// operator repeats.
+/// The shortest time for which request ids are kept. Programs repeat a call within hours; people may do so after days.
 pub const REQUEST_KEYS_KEPT_MIN: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 /// Request ids that `earmark maintain` reads, and deletes of them what is old, in one transaction.
 pub const REQUEST_KEYS_BATCH: u32 = 1_000;

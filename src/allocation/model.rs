@@ -152,3 +152,87 @@ impl AllocationOrder {
         Cursor { id: record.id, key }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::page::Start;
+
+    type Window = (Option<i64>, Option<i64>);
+
+    fn list(statuses: &[Status], created: Window, updated: Window) -> List {
+        let time = |micros: Option<i64>| Time::from_micros(micros?);
+        List {
+            enterprise: EnterpriseId(uuid::Uuid::nil()),
+            side: AllocationSide::Client,
+            ids: Vec::new(),
+            directions: Vec::new(),
+            statuses: statuses.to_vec(),
+            units: Vec::new(),
+            connections: Vec::new(),
+            clients: Vec::new(),
+            partners: Vec::new(),
+            created_from: time(created.0),
+            created_to: time(created.1),
+            updated_from: time(updated.0),
+            updated_to: time(updated.1),
+            client_external_ids: Vec::new(),
+            partner_external_ids: Vec::new(),
+            order: AllocationOrder {
+                field: AllocationSortField::Id,
+                descending: false,
+            },
+            page: Page::new(1, Start::First),
+        }
+    }
+
+    #[test]
+    fn a_window_begins_where_the_earlier_of_both_does() {
+        for (created, updated, begin) in [
+            ((None, None), (None, None), None),
+            (
+                (Some(3), Some(9)),
+                (None, None),
+                Some(("created_on_or_after", 3)),
+            ),
+            ((None, Some(9)), (None, None), Some(("created_before", 9))),
+            (
+                (Some(3), None),
+                (Some(2), Some(1)),
+                Some(("updated_on_or_after", 2)),
+            ),
+            (
+                (Some(3), None),
+                (None, Some(2)),
+                Some(("updated_before", 2)),
+            ),
+            (
+                (Some(2), None),
+                (None, Some(3)),
+                Some(("created_on_or_after", 2)),
+            ),
+        ] {
+            let found = list(&[Status::Reserved, Status::Cleared], created, updated);
+            let found = found.window_begin();
+            let found = found.map(|(field, time)| (field, time.micros()));
+            assert_eq!(found, begin, "{created:?} {updated:?}");
+            let open = list(&[Status::Reserved], created, updated);
+            assert_eq!(open.window_begin(), None);
+        }
+    }
+
+    #[test]
+    fn open_records_have_one_window() {
+        for (created, updated, both) in [
+            ((None, None), (Some(1), Some(9)), (Some(1), Some(9))),
+            ((Some(2), Some(8)), (None, None), (Some(2), Some(8))),
+            ((Some(2), Some(8)), (Some(1), Some(9)), (Some(2), Some(8))),
+            ((Some(1), Some(9)), (Some(2), Some(8)), (Some(2), Some(8))),
+        ] {
+            let open = list(&[Status::Reserved], created, updated).with_window_of_open();
+            assert_eq!(open, list(&[Status::Reserved], both, (None, None)));
+            let all = list(&[], created, updated);
+            assert_eq!(all.clone().with_window_of_open(), all);
+        }
+    }
+}

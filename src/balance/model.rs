@@ -335,6 +335,7 @@ impl BalanceEntry {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::types::page::Start;
 
     #[test]
     fn a_cursor_that_no_page_leads_to_is_impossible() {
@@ -358,5 +359,71 @@ mod tests {
             ..cursor
         };
         assert!(!forged.is_possible());
+    }
+
+    fn time(micros: i64) -> Time {
+        Time::from_micros(micros).expect("in range")
+    }
+
+    fn entry_list(from: Option<i64>, to: Option<i64>, after: Option<(i64, i64)>) -> EntryList {
+        let cursor = |(at, since)| EntryCursor {
+            time: time(at),
+            account: AccountId::OWN,
+            unit: "EUR".into(),
+            since: Some(time(since)),
+        };
+        EntryList {
+            enterprise: EnterpriseId(uuid::Uuid::nil()),
+            accounts: EntryAccounts::All,
+            unit: None,
+            from: from.map(time),
+            to: to.map(time),
+            causes: Vec::new(),
+            cause_ids: Vec::new(),
+            descending: false,
+            page: Page::new(1, after.map_or(Start::First, |at| Start::After(cursor(at)))),
+        }
+    }
+
+    #[test]
+    fn a_list_must_not_begin_before_what_is_on_line() {
+        for (from, to, after, field) in [
+            (None, None, None, None),
+            (Some(10), Some(10), None, None),
+            (Some(9), None, None, Some("time_on_or_after")),
+            (Some(8), Some(9), None, Some("time_on_or_after")),
+            (None, Some(9), None, Some("time_before")),
+            (None, Some(10), None, None),
+            // What was carried forward to this time, and to another one.
+            (None, None, Some((9, 10)), None),
+            (None, None, Some((9, 8)), Some("page_token")),
+            (None, None, Some((10, 8)), None),
+        ] {
+            let refused = entry_list(from, to, after).require_on_line(time(10)).err();
+            let expected = field.map(|field| Error::HistoryArchived {
+                field,
+                id: None,
+                since: time(10),
+            });
+            assert_eq!(refused, expected, "{from:?} {to:?} {after:?}");
+        }
+    }
+
+    #[test]
+    fn a_list_has_openings_unless_it_asks_for_changes_only() {
+        let whole = entry_list(None, Some(20), None);
+        assert!(whole.has_openings());
+        let of = |causes: &[Cause]| EntryList {
+            causes: causes.to_vec(),
+            ..whole.clone()
+        };
+        assert!(of(&[Cause::ADJUST, Cause::OPENING]).has_openings());
+        assert!(!of(&[Cause::ADJUST]).has_openings());
+        assert!(!entry_list(Some(10), None, None).has_openings());
+        let named = EntryList {
+            cause_ids: vec!["a".into()],
+            ..whole
+        };
+        assert!(!named.has_openings());
     }
 }

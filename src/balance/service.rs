@@ -81,8 +81,7 @@ impl BalanceService {
         )
     }
 
-    /// Refuses a page of which reservations that have been closed since are missing because they were archived before it was
-    /// read.
+    /// Refuses a page that may lack reservations which have been closed since: they were archived before it was read.
     async fn require_on_line(&self, principal: Principal, list: &ReservationList) -> Result<()> {
         let pool = self.pools.list.on_behalf_of(principal);
         match archive_boundary::read(&pool).await? {

@@ -31,7 +31,7 @@ pub(crate) async fn find(mut connection: &AsyncPgConnection) -> QueryResult<Opti
 /// The same by a connection of the pool.
 ///
 /// # Errors
-/// Those of [`read::one`].
+/// The same as those of [`read::one`].
 pub(crate) async fn read(pool: &Pool) -> Result<Option<Time>> {
     read::one(pool, async |connection: &mut AsyncPgConnection| {
         find(connection).await
@@ -43,7 +43,7 @@ pub(crate) async fn read(pool: &Pool) -> Result<Option<Time>> {
 /// That depends on the time in its id alone, and so does not tell whether there ever was one.
 ///
 /// # Errors
-/// Those of [`read`].
+/// The same as those of [`read`].
 pub(crate) async fn covering(pool: &Pool, id: AllocationId) -> Result<Option<Time>> {
     let Some(created_at) = ordered_time(id.0) else {
         return Ok(None);

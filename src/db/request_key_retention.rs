@@ -29,7 +29,7 @@ pub struct ExpiredRequestKeys {
 /// What is done with the keys that are found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RequestKeyAction {
-    /// They are deleted.
+    /// They are deleted, batch by batch.
     Delete,
     /// They are counted only.
     Count,
@@ -41,7 +41,7 @@ pub enum RequestKeyAction {
 /// servers go on meanwhile, and an interrupted run has deleted what it has come to. The role must own the table.
 ///
 /// # Errors
-/// [`MaintainError::Connect`] and [`MaintainError::RequestKeys`].
+/// Either of [`MaintainError::Connect`] and [`MaintainError::RequestKeys`].
 pub async fn expire(
     url: &str,
     kept: Duration,

@@ -156,3 +156,41 @@ impl ChangeSet for AllocationChanges<'_> {
         self.created.is_empty() && self.closed.is_empty()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_without_a_record_is_archived_or_lost_and_never_new() {
+        let (id, since) = (AllocationId(Uuid::from_u128(7)), Time::MIN);
+        let mut records = AllocationRecords::default();
+        let judge = |records: &AllocationRecords, key: &str| {
+            records.require_unused(Direction::Allocation, key)
+        };
+        assert_eq!(judge(&records, "k"), Ok(()));
+        let stored = Direction::Allocation.stored_key("k");
+        let archived_before = Some(since);
+        records.load_lost_key(
+            stored,
+            KeyWithoutRecord {
+                id,
+                archived_before,
+            },
+        );
+        let record = Some(RecordName::Id(id.to_string()));
+        assert_eq!(judge(&records, "k"), Err(Error::Archived { record, since }));
+        assert_eq!(judge(&records, "K"), Ok(()));
+        let other = records.require_unused(Direction::Deallocation, "k");
+        assert_eq!(other, Ok(()));
+        let archived_before = None;
+        records.load_lost_key(
+            stored,
+            KeyWithoutRecord {
+                id,
+                archived_before,
+            },
+        );
+        assert!(matches!(judge(&records, "k"), Err(Error::Internal(..))));
+    }
+}

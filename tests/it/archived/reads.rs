@@ -187,7 +187,10 @@ async fn a_list_is_refused_if_its_window_begins_before_the_boundary() {
             created_on_or_after: at,
             ..none.clone()
         };
-        assert_eq!(ids(&fixture, created).await, [later.id.clone()]);
+        assert_eq!(
+            ids(&fixture, created).await,
+            std::slice::from_ref(&later.id)
+        );
         let updated = ListClientAllocationsRequest {
             updated_on_or_after: at,
             ..none.clone()
