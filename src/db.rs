@@ -1,6 +1,6 @@
 //! Access to Postgres: connections, transactions, errors and shared statements. Besides it only the stores use diesel.
 
-pub(crate) mod archive_boundary;
+pub(crate) mod archive_end;
 mod cancel;
 pub(crate) mod coalesce;
 pub mod connect;

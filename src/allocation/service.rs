@@ -5,7 +5,7 @@ use tonic::{Request, Response, Status};
 use crate::allocation::convert;
 use crate::allocation::model::List;
 use crate::allocation::store::{self, AllocationKey, AllocationsById, FoundAllocation};
-use crate::db::archive_boundary;
+use crate::db::archive_end;
 use crate::db::coalesce::Coalescer;
 use crate::db::enterprise_status::{
     EnterpriseStatus, require_client, require_license, require_partner, require_partner_side,
@@ -76,7 +76,7 @@ impl AllocationService {
             return result;
         };
         let pool = self.pools.by_key.on_behalf_of(call.principal);
-        match archive_boundary::covering(&pool, id).await? {
+        match archive_end::covering(&pool, id).await? {
             Some(since) => Err(Error::Archived {
                 record: Some(RecordName::Id(id.to_string())),
                 since,
@@ -88,7 +88,7 @@ impl AllocationService {
     /// The error for a record that the enterprise does not have on line.
     async fn missing(&self, principal: Principal, id: AllocationId) -> Error {
         let pool = self.pools.by_key.on_behalf_of(principal);
-        match archive_boundary::covering(&pool, id).await {
+        match archive_end::covering(&pool, id).await {
             Ok(Some(since)) => Error::HistoryArchived {
                 field: "allocation_id",
                 id: Some(id),
@@ -115,7 +115,7 @@ impl AllocationService {
         }
         if let Some((field, first)) = list.window_begin() {
             // After the records: what was archived since they were read is missing among them at most.
-            let since = archive_boundary::read(pool).await?;
+            let since = archive_end::read(pool).await?;
             if let Some(since) = since.filter(|since| first < *since) {
                 let id = None;
                 return Err(Error::HistoryArchived { field, id, since });

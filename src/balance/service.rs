@@ -13,7 +13,7 @@ use crate::balance::model::{
 };
 use crate::balance::store::{BalanceKey, BalanceSnapshot, BalancesByKey, FoundBalance};
 use crate::balance::{convert, store};
-use crate::db::archive_boundary;
+use crate::db::archive_end;
 use crate::db::coalesce::Coalescer;
 use crate::db::connect::Connector;
 use crate::db::enterprise_status::{
@@ -84,7 +84,7 @@ impl BalanceService {
     /// Refuses a page that may lack reservations which have been closed since: they were archived before it was read.
     async fn require_on_line(&self, principal: Principal, list: &ReservationList) -> Result<()> {
         let pool = self.pools.list.on_behalf_of(principal);
-        match archive_boundary::read(&pool).await? {
+        match archive_end::read(&pool).await? {
             Some(since) if list.as_of < since => Err(archived_page(since)),
             _ => Ok(()),
         }

@@ -4,9 +4,11 @@
 use crate::cli::failure::CliFailure;
 use crate::cli::output::print;
 use crate::config::MaintainArgs;
-use crate::db::connect::Connector;
+use crate::db::connect::{ConnectError, Connector};
 use crate::db::partitions::{self, MaintainError, PartitionRules};
-use crate::db::request_key_retention::{self, ExpiredRequestKeys, RequestKeyAction};
+use crate::db::request_key_retention::{
+    self, ExpiredRequestKeys, RequestKeyAction, RequestKeyError,
+};
 
 pub(super) async fn run(args: &MaintainArgs) -> Result<(), CliFailure> {
     let url = &args.database.database_url;
@@ -38,7 +40,10 @@ async fn expire_request_keys(url: &str, args: &MaintainArgs) -> Result<(), CliFa
     };
     let expired = request_key_retention::expire(url, args.request_keys_kept, action)
         .await
-        .map_err(failure)?;
+        .map_err(|error| match error {
+            RequestKeyError::Connect(error) => unreachable(&error),
+            other => CliFailure::new(other),
+        })?;
     if expired.count > 0 {
         let ExpiredRequestKeys { count, before } = expired;
         print(&format!("{done} {count} request ids of before {before}.\n"));
@@ -57,7 +62,12 @@ pub(super) async fn make(url: &str, rules: PartitionRules) -> Result<bool, CliFa
 
 fn failure(error: MaintainError) -> CliFailure {
     match error {
-        MaintainError::Connect(error) => CliFailure::setting(format!("--database-url: {error}")),
+        MaintainError::Connect(error) => unreachable(&error),
         other => CliFailure::new(other),
     }
+}
+
+/// The failure of a database that cannot be connected to.
+fn unreachable(error: &ConnectError) -> CliFailure {
+    CliFailure::setting(format!("--database-url: {error}"))
 }

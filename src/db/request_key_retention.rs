@@ -9,11 +9,12 @@
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use thiserror::Error;
 use tokio_postgres::{Client, Row};
 use uuid::Uuid;
 
-use crate::db::connect::{Connector, Session};
-use crate::db::partitions::MaintainError;
+use crate::db::connect::{ConnectError, Connector, Session};
+use crate::db::error_text::chain;
 use crate::limits::REQUEST_KEYS_BATCH;
 use crate::types::time::Time;
 
@@ -24,6 +25,17 @@ pub struct ExpiredRequestKeys {
     pub count: u64,
     /// All of them are from before this time.
     pub before: Time,
+}
+
+/// Why old request ids could not be deleted. What was deleted before stays so.
+#[derive(Debug, Error)]
+pub enum RequestKeyError {
+    /// The connection could not be made.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// A statement failed, for example because the role does not own the table.
+    #[error("old request ids cannot be deleted: {}", chain(.0))]
+    Postgres(#[from] tokio_postgres::Error),
 }
 
 /// What is done with the keys that are found.
@@ -41,20 +53,18 @@ pub enum RequestKeyAction {
 /// servers go on meanwhile, and an interrupted run has deleted what it has come to. The role must own the table.
 ///
 /// # Errors
-/// Either of [`MaintainError::Connect`] and [`MaintainError::RequestKeys`].
+/// Either variant of [`RequestKeyError`].
 pub async fn expire(
     url: &str,
     kept: Duration,
     action: RequestKeyAction,
-) -> Result<ExpiredRequestKeys, MaintainError> {
+) -> Result<ExpiredRequestKeys, RequestKeyError> {
     let session = Session {
         application_name: "earmark-maintain",
         ..Session::default()
     };
     let (client, driver) = Connector::with_session(url, &session)?.connect().await?;
-    let expired = walk(&client, kept, action)
-        .await
-        .map_err(MaintainError::RequestKeys)?;
+    let expired = walk(&client, kept, action).await?;
     drop(client);
     _ = driver.await;
     Ok(expired)

@@ -21,7 +21,7 @@ use super::accounts::{BalanceRead, amount};
 use super::entry_statements::{self, EntryColumns};
 use super::opening_statements;
 use crate::balance::model::{BalanceEntry, EntryAccounts, EntryList};
-use crate::db::archive_boundary;
+use crate::db::archive_end;
 use crate::db::expired_reservations::{self, ReservationFilter};
 use crate::db::pg_error::TransactionError;
 use crate::db::pool::Pool;
@@ -69,7 +69,7 @@ pub(in crate::balance) async fn visible(
 ) -> Result<BalanceRead<EntryScope>> {
     read::one(pool, async |connection: &mut AsyncPgConnection| {
         let db = &*connection;
-        let since = async { Ok::<_, TransactionError>(archive_boundary::find(db).await?) };
+        let since = async { Ok::<_, TransactionError>(archive_end::find(db).await?) };
         let (since, accounts) = try_join!(since, visible_accounts(db, list))?;
         Ok::<_, TransactionError>(BalanceRead {
             enterprise: accounts.enterprise,
@@ -239,7 +239,7 @@ pub(in crate::balance) async fn entries(
             try_join!(
                 biased;
                 load(db, statement(&list.since(since), accounts)),
-                archive_boundary::find(db)
+                archive_end::find(db)
             )
         });
         let (rows, since_then) = rows.await?;

@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use super::accounts::amount;
 use crate::balance::model::{BalanceAccount, BalanceQuery, BalanceSide, Moment, PastBalance};
-use crate::db::archive_boundary;
+use crate::db::archive_end;
 use crate::db::coalesce::ReadMany;
 use crate::db::enterprise_status::EnterpriseStatus;
 use crate::db::pg_error::TransactionError;
@@ -165,7 +165,7 @@ async fn archived_history(
     if !of_accounts().any(|(_, key, row, _)| row.may_be_archived(key)) {
         return Ok(ArchivedHistory::default());
     }
-    let Some(since) = archive_boundary::find(connection).await? else {
+    let Some(since) = archive_end::find(connection).await? else {
         return Ok(ArchivedHistory::default());
     };
     let lacking = of_accounts().filter(|(_, _, row, _)| {

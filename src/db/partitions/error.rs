@@ -20,9 +20,6 @@ pub enum MaintainError {
     /// A statement failed that concerns no single table.
     #[error("the partitions cannot be looked at: {}", chain(.0))]
     Postgres(#[from] tokio_postgres::Error),
-    /// A statement failed that looks for request ids, or deletes them.
-    #[error("old request ids cannot be deleted: {}", chain(.0))]
-    RequestKeys(#[source] tokio_postgres::Error),
     /// A statement failed while a table's partitions were made.
     #[error("the partitions of {table} cannot be made: {}", text_of(.source))]
     Table {
