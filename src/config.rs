@@ -38,7 +38,7 @@ use crate::config::tokens::TokenArgs;
 pub(crate) use crate::config::traces::TraceArgs;
 use crate::config::values::{
     bytes_under_way, call_time, connection_time, count, duration, listen_address, log_filter,
-    moment, read_limit, scopes,
+    moment, read_limit, request_keys_kept, scopes,
 };
 use crate::db::pool::PoolSettings;
 use crate::db::pools::ReadLimits;
@@ -510,7 +510,20 @@ pub(crate) struct MaintainArgs {
     #[command(flatten)]
     pub(crate) partitions: PartitionArgs,
 
-    /// Print what would be made, and change nothing
+    /// How long a `request_id` is kept, at least 7d; older ones are deleted
+    ///
+    /// A call that is repeated with a deleted one is carried out again. One that has created a record is kept as long as the
+    /// record is there. External ids, and request ids of buckets, are kept for ever.
+    #[arg(
+        long,
+        env = "EARMARK_REQUEST_KEYS_KEPT",
+        value_name = "DURATION",
+        default_value = "400d",
+        value_parser = request_keys_kept
+    )]
+    pub(crate) request_keys_kept: Duration,
+
+    /// Print what would be made and deleted, and change nothing
     #[arg(long, env = "EARMARK_DRY_RUN")]
     pub(crate) dry_run: bool,
 }

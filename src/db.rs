@@ -1,5 +1,6 @@
 //! Access to Postgres: connections, transactions, errors and shared statements. Besides it only the stores use diesel.
 
+pub(crate) mod archive_end;
 mod cancel;
 pub(crate) mod coalesce;
 pub mod connect;
@@ -24,6 +25,7 @@ pub mod pulse;
 pub mod read;
 pub mod record_write;
 pub mod request_key;
+pub mod request_key_retention;
 pub(crate) mod reservation_counts;
 pub mod roles;
 #[expect(

@@ -74,6 +74,22 @@ pub enum Error {
     },
     /// The `external_id` of an adjustment was used before with other content.
     AdjustmentKeyReused(Box<AdjustmentHolder>),
+    /// The record that a write names, by its key or its id, is archived, or the first answer to it is.
+    Archived {
+        /// The record, if it is known.
+        record: Option<RecordName>,
+        /// What was final before this time is archived.
+        since: Time,
+    },
+    /// A read asks for something from before the history that is on line.
+    HistoryArchived {
+        /// The field of the request that leads there.
+        field: &'static str,
+        /// The allocation that is asked for, if it is asked for by its id.
+        id: Option<AllocationId>,
+        /// The history on line begins at this time.
+        since: Time,
+    },
     /// There is no such client; `None`: the enterprise has no client.
     ClientNotFound(Option<ClientId>),
     /// There is no such partner, or the caller may not see it.

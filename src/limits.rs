@@ -498,6 +498,13 @@ pub const DB_MIGRATION_PAUSE: Duration = Duration::from_millis(50);
 /// How long a server waits before it looks again at what its role may do, if the database did not answer or has no tables.
 pub const DB_ROLE_CHECK_PAUSE: Duration = Duration::from_secs(5);
 
+// Request ids.
+
+/// The shortest time for which request ids are kept. Programs repeat a call within hours; people may do so after days.
+pub const REQUEST_KEYS_KEPT_MIN: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+/// Request ids that `earmark maintain` reads, and deletes of them what is old, in one transaction.
+pub const REQUEST_KEYS_BATCH: u32 = 1_000;
+
 // Partitions.
 
 /// How many periods after the current one have partitions, unless `--ahead` says otherwise.

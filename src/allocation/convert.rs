@@ -380,7 +380,7 @@ fn list(
     };
     read.finish()?;
     require_cursor_of(list.order, &list.page)?;
-    Ok(list)
+    Ok(list.with_window_of_open())
 }
 
 fn directions(read: &mut Reader, values: &[i32]) -> Vec<Direction> {

@@ -39,6 +39,39 @@ pub(super) struct List {
 }
 
 impl List {
+    /// Whether only open records are listed. All of these are on line, however old they are.
+    fn has_only_open(&self) -> bool {
+        self.statuses == [Status::Reserved]
+    }
+
+    /// A list of open records has their window of update times as one of times of creation: nothing has moved them since.
+    /// Their first movement may be archived, so it would not lead to them.
+    pub(super) fn with_window_of_open(mut self) -> Self {
+        if self.has_only_open() {
+            self.created_from = self.created_from.max(self.updated_from.take());
+            self.created_to = match (self.created_to, self.updated_to.take()) {
+                (Some(created), Some(updated)) => Some(created.min(updated)),
+                (created, updated) => created.or(updated),
+            };
+        }
+        self
+    }
+
+    /// Where the earlier of the list's windows of time begins, or ends if it has no beginning, and the field that says so. What
+    /// is before it may be archived; `None` if there is no window, or if none of the records may be.
+    pub(super) fn window_begin(&self) -> Option<(&'static str, Time)> {
+        if self.has_only_open() {
+            return None;
+        }
+        let named = |field, time: Option<Time>| Some((field, time?));
+        let created = named("created_on_or_after", self.created_from)
+            .or(named("created_before", self.created_to));
+        let updated = named("updated_on_or_after", self.updated_from)
+            .or(named("updated_before", self.updated_to));
+        let set = created.into_iter().chain(updated);
+        set.min_by_key(|(_, time)| *time)
+    }
+
     /// Whether only records are listed whose last movement was in a window of time.
     pub(super) fn has_update_window(&self) -> bool {
         self.updated_from.is_some() || self.updated_to.is_some()
@@ -117,5 +150,89 @@ impl AllocationOrder {
             }
         };
         Cursor { id: record.id, key }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::page::Start;
+
+    type Window = (Option<i64>, Option<i64>);
+
+    fn list(statuses: &[Status], created: Window, updated: Window) -> List {
+        let time = |micros: Option<i64>| Time::from_micros(micros?);
+        List {
+            enterprise: EnterpriseId(uuid::Uuid::nil()),
+            side: AllocationSide::Client,
+            ids: Vec::new(),
+            directions: Vec::new(),
+            statuses: statuses.to_vec(),
+            units: Vec::new(),
+            connections: Vec::new(),
+            clients: Vec::new(),
+            partners: Vec::new(),
+            created_from: time(created.0),
+            created_to: time(created.1),
+            updated_from: time(updated.0),
+            updated_to: time(updated.1),
+            client_external_ids: Vec::new(),
+            partner_external_ids: Vec::new(),
+            order: AllocationOrder {
+                field: AllocationSortField::Id,
+                descending: false,
+            },
+            page: Page::new(1, Start::First),
+        }
+    }
+
+    #[test]
+    fn a_window_begins_where_the_earlier_of_both_does() {
+        for (created, updated, begin) in [
+            ((None, None), (None, None), None),
+            (
+                (Some(3), Some(9)),
+                (None, None),
+                Some(("created_on_or_after", 3)),
+            ),
+            ((None, Some(9)), (None, None), Some(("created_before", 9))),
+            (
+                (Some(3), None),
+                (Some(2), Some(1)),
+                Some(("updated_on_or_after", 2)),
+            ),
+            (
+                (Some(3), None),
+                (None, Some(2)),
+                Some(("updated_before", 2)),
+            ),
+            (
+                (Some(2), None),
+                (None, Some(3)),
+                Some(("created_on_or_after", 2)),
+            ),
+        ] {
+            let found = list(&[Status::Reserved, Status::Cleared], created, updated);
+            let found = found.window_begin();
+            let found = found.map(|(field, time)| (field, time.micros()));
+            assert_eq!(found, begin, "{created:?} {updated:?}");
+            let open = list(&[Status::Reserved], created, updated);
+            assert_eq!(open.window_begin(), None);
+        }
+    }
+
+    #[test]
+    fn open_records_have_one_window() {
+        for (created, updated, both) in [
+            ((None, None), (Some(1), Some(9)), (Some(1), Some(9))),
+            ((Some(2), Some(8)), (None, None), (Some(2), Some(8))),
+            ((Some(2), Some(8)), (Some(1), Some(9)), (Some(2), Some(8))),
+            ((Some(1), Some(9)), (Some(2), Some(8)), (Some(2), Some(8))),
+        ] {
+            let open = list(&[Status::Reserved], created, updated).with_window_of_open();
+            assert_eq!(open, list(&[Status::Reserved], both, (None, None)));
+            let all = list(&[], created, updated);
+            assert_eq!(all.clone().with_window_of_open(), all);
+        }
     }
 }

@@ -5,25 +5,26 @@ use tonic::{Request, Response, Status};
 use crate::allocation::convert;
 use crate::allocation::model::List;
 use crate::allocation::store::{self, AllocationKey, AllocationsById, FoundAllocation};
+use crate::db::archive_end;
 use crate::db::coalesce::Coalescer;
 use crate::db::enterprise_status::{
     EnterpriseStatus, require_client, require_license, require_partner, require_partner_side,
 };
 use crate::db::pool::Pool;
 use crate::db::pools::Pools;
-use crate::error::{Error, Result};
+use crate::error::{Error, RecordName, Result};
 use crate::ledger::account::OwnerKind;
 use crate::ledger::engine::Writer;
 use crate::ledger::expiry::release_due;
-use crate::ledger::kind::Origin;
+use crate::ledger::kind::{Command, Origin};
 use crate::ledger::oes::model::AllocationRecord;
-use crate::ledger::oes::request::PartnerSide;
+use crate::ledger::oes::request::{AllocationReply, CloseAllocation, PartnerSide};
 use crate::proto::allocation::v1 as pb;
 use crate::proto::allocation::v1::allocation_service_server::AllocationService as Rpcs;
-use crate::rpc::call::{Answer, answer};
+use crate::rpc::call::{Answer, Call, answer};
 use crate::rpc::page_token::Binding;
 use crate::rpc::paging;
-use crate::types::ids::EnterpriseId;
+use crate::types::ids::{AllocationId, EnterpriseId};
 use crate::types::principal::Principal;
 
 /// Reserves value for partners, takes their verdicts, and lists the records of both sides.
@@ -57,6 +58,47 @@ impl AllocationService {
         Ok(client)
     }
 
+    /// Carries out a verdict. Where there is no such record for the caller, and there may have been one that is archived by
+    /// now, that is the error, whether or not there was one.
+    async fn carry_out(
+        &self,
+        command: Command<CloseAllocation>,
+        call: Call,
+    ) -> Result<AllocationReply> {
+        let result = self.writer.submit(command, call.claim).await;
+        let (Err(Error::AllocationNotFound(id))
+        | Err(Error::AllocationNotOnConnection {
+            allocation: id,
+            found_on: None,
+            ..
+        })) = result
+        else {
+            return result;
+        };
+        let pool = self.pools.by_key.on_behalf_of(call.principal);
+        match archive_end::covering(&pool, id).await? {
+            Some(since) => Err(Error::Archived {
+                record: Some(RecordName::Id(id.to_string())),
+                since,
+            }),
+            None => result,
+        }
+    }
+
+    /// The error for a record that the enterprise does not have on line.
+    async fn missing(&self, principal: Principal, id: AllocationId) -> Error {
+        let pool = self.pools.by_key.on_behalf_of(principal);
+        match archive_end::covering(&pool, id).await {
+            Ok(Some(since)) => Error::HistoryArchived {
+                field: "allocation_id",
+                id: Some(id),
+                since,
+            },
+            Ok(None) => Error::AllocationNotFound(id),
+            Err(error) => error,
+        }
+    }
+
     /// A page of a list, after the reservations of it that had expired have been released.
     async fn page(
         &self,
@@ -70,6 +112,14 @@ impl AllocationService {
         let clock = read.enterprise.map(|status| status.clock);
         while release_due(&self.writer, OwnerKind::Enterprise, &read.expired).await? {
             read = store::list(pool, list, clock).await?;
+        }
+        if let Some((field, first)) = list.window_begin() {
+            // After the records: what was archived since they were read is missing among them at most.
+            let since = archive_end::read(pool).await?;
+            if let Some(since) = since.filter(|since| first < *since) {
+                let id = None;
+                return Err(Error::HistoryArchived { field, id, since });
+            }
         }
         let cursor = |record: &AllocationRecord| list.order.cursor(record);
         paging::finish(read.records, &list.page, binding, 0, cursor, Into::into)
@@ -135,10 +185,7 @@ impl Rpcs for AllocationService {
             let verdict = convert::clear(message)?;
             call.caller.require_member(verdict.partner.enterprise)?;
             let owner = self.owner_of(call.principal, &verdict.partner).await?;
-            let reply = self
-                .writer
-                .submit(verdict.command(owner), call.claim)
-                .await?;
+            let reply = self.carry_out(verdict.command(owner), call).await?;
             // A partner's answer has no balance of the client's custody.
             let message = pb::ClearAllocationResponse {
                 allocation: Some(convert::record(reply.allocation)),
@@ -157,10 +204,7 @@ impl Rpcs for AllocationService {
             let verdict = convert::release(message)?;
             call.caller.require_member(verdict.partner.enterprise)?;
             let owner = self.owner_of(call.principal, &verdict.partner).await?;
-            let reply = self
-                .writer
-                .submit(verdict.command(owner), call.claim)
-                .await?;
+            let reply = self.carry_out(verdict.command(owner), call).await?;
             // A partner's answer has no balance of the client's custody.
             let message = pb::ReleaseAllocationResponse {
                 allocation: Some(convert::record(reply.allocation)),
@@ -178,7 +222,7 @@ impl Rpcs for AllocationService {
         answer(request, async |call, message| {
             let (enterprise, command) = convert::cancel(message)?;
             call.caller.require_member(enterprise)?;
-            let reply = self.writer.submit(command, call.claim).await?;
+            let reply = self.carry_out(command, call).await?;
             let message = pb::CancelAllocationResponse {
                 allocation: Some(convert::record(reply.allocation)),
                 custody_balance: Some(reply.custody.into()),
@@ -202,7 +246,9 @@ impl Rpcs for AllocationService {
             if release_due(&self.writer, OwnerKind::Enterprise, &found.expired).await? {
                 found = self.records.read(call.principal, key).await?;
             }
-            let record = found.record.ok_or(Error::AllocationNotFound(id))?;
+            let Some(record) = found.record else {
+                return Err(self.missing(call.principal, id).await);
+            };
             Ok(Answer::fresh(pb::GetAllocationResponse {
                 allocation: Some(record.into()),
             }))

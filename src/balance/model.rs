@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::error::{Error, Result};
 use crate::ledger::account::{Balance, Cause};
 use crate::types::amount::Amount;
 use crate::types::ids::{
@@ -98,6 +99,12 @@ pub(super) struct BalanceQuery {
     pub connection: Option<ConnectionId>,
     pub unit: Unit,
     pub moment: Moment,
+}
+
+impl BalanceQuery {
+    pub(super) fn account(&self) -> AccountId {
+        self.connection.map_or(AccountId::OWN, AccountId::from)
+    }
 }
 
 /// A page of the reservations of an account at one of its versions, in the order in which they were opened.
@@ -229,6 +236,41 @@ pub(super) struct EntryList {
     pub page: Page<EntryCursor>,
 }
 
+impl EntryList {
+    /// Whether the list shows what accounts had when its history began. Where that is asked for from a time on, it does not:
+    /// it shows what changed from then on.
+    pub(super) fn has_openings(&self) -> bool {
+        let has_cause = self.causes.is_empty() || self.causes.contains(&Cause::OPENING);
+        self.from.is_none() && has_cause && self.cause_ids.is_empty()
+    }
+
+    /// Judges that nothing of the list, or of this page of it, is before the time at which the history on line begins. What
+    /// was carried forward to that time is before it, too.
+    pub(super) fn require_on_line(&self, since: Time) -> Result<()> {
+        let before = |field, time: Option<Time>| time.filter(|time| *time < since).map(|_| field);
+        let of_window = before("time_on_or_after", self.from).or(before("time_before", self.to));
+        let cursor = self.page.after();
+        let cursor = cursor.filter(|cursor| cursor.since != Some(since));
+        let of_page = before("page_token", cursor.map(|cursor| cursor.time));
+        match of_window.or(of_page) {
+            None => Ok(()),
+            Some(field) => Err(Error::HistoryArchived {
+                field,
+                id: None,
+                since,
+            }),
+        }
+    }
+
+    /// The list without what is archived.
+    pub(super) fn since(&self, since: Option<Time>) -> Self {
+        Self {
+            from: self.from.max(since),
+            ..self.clone()
+        }
+    }
+}
+
 /// The accounts whose entries are asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum EntryAccounts {
@@ -246,11 +288,16 @@ pub(super) struct EntryCursor {
     pub time: Time,
     pub account: AccountId,
     pub unit: String,
+    /// The time at which the history on line began when the page was read, if a part of it was archived.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<Time>,
 }
 
 impl PageCursor for EntryCursor {
     fn is_possible(&self) -> bool {
-        self.time.is_storable() && Unit::parse(&self.unit).is_some()
+        self.time.is_storable()
+            && self.since.is_none_or(Time::is_storable)
+            && Unit::parse(&self.unit).is_some()
     }
 }
 
@@ -267,19 +314,20 @@ pub(super) struct BalanceEntry {
     pub after: Balance,
     /// The kind of movement that the entry is part of.
     pub cause: Cause,
-    /// The record behind it: an allocation's id or an adjustment's external id.
+    /// The record behind it: an allocation's id or an adjustment's external id; empty for what was carried forward.
     pub cause_id: String,
     /// The movement's time, which all its entries have.
     pub time: Time,
 }
 
 impl BalanceEntry {
-    /// The cursor of the page that follows this entry.
-    pub(super) fn cursor(&self) -> EntryCursor {
+    /// The cursor of the page that follows this entry, in a history that begins at `since` if a part of it is archived.
+    pub(super) fn cursor(&self, since: Option<Time>) -> EntryCursor {
         EntryCursor {
             time: self.time,
             account: self.account,
             unit: self.unit.to_string(),
+            since,
         }
     }
 }
@@ -287,6 +335,7 @@ impl BalanceEntry {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::types::page::Start;
 
     #[test]
     fn a_cursor_that_no_page_leads_to_is_impossible() {
@@ -310,5 +359,71 @@ mod tests {
             ..cursor
         };
         assert!(!forged.is_possible());
+    }
+
+    fn time(micros: i64) -> Time {
+        Time::from_micros(micros).expect("in range")
+    }
+
+    fn entry_list(from: Option<i64>, to: Option<i64>, after: Option<(i64, i64)>) -> EntryList {
+        let cursor = |(at, since)| EntryCursor {
+            time: time(at),
+            account: AccountId::OWN,
+            unit: "EUR".into(),
+            since: Some(time(since)),
+        };
+        EntryList {
+            enterprise: EnterpriseId(uuid::Uuid::nil()),
+            accounts: EntryAccounts::All,
+            unit: None,
+            from: from.map(time),
+            to: to.map(time),
+            causes: Vec::new(),
+            cause_ids: Vec::new(),
+            descending: false,
+            page: Page::new(1, after.map_or(Start::First, |at| Start::After(cursor(at)))),
+        }
+    }
+
+    #[test]
+    fn a_list_must_not_begin_before_what_is_on_line() {
+        for (from, to, after, field) in [
+            (None, None, None, None),
+            (Some(10), Some(10), None, None),
+            (Some(9), None, None, Some("time_on_or_after")),
+            (Some(8), Some(9), None, Some("time_on_or_after")),
+            (None, Some(9), None, Some("time_before")),
+            (None, Some(10), None, None),
+            // What was carried forward to this time, and to another one.
+            (None, None, Some((9, 10)), None),
+            (None, None, Some((9, 8)), Some("page_token")),
+            (None, None, Some((10, 8)), None),
+        ] {
+            let refused = entry_list(from, to, after).require_on_line(time(10)).err();
+            let expected = field.map(|field| Error::HistoryArchived {
+                field,
+                id: None,
+                since: time(10),
+            });
+            assert_eq!(refused, expected, "{from:?} {to:?} {after:?}");
+        }
+    }
+
+    #[test]
+    fn a_list_has_openings_unless_it_asks_for_changes_only() {
+        let whole = entry_list(None, Some(20), None);
+        assert!(whole.has_openings());
+        let of = |causes: &[Cause]| EntryList {
+            causes: causes.to_vec(),
+            ..whole.clone()
+        };
+        assert!(of(&[Cause::ADJUST, Cause::OPENING]).has_openings());
+        assert!(!of(&[Cause::ADJUST]).has_openings());
+        assert!(!entry_list(Some(10), None, None).has_openings());
+        let named = EntryList {
+            cause_ids: vec!["a".into()],
+            ..whole
+        };
+        assert!(!named.has_openings());
     }
 }

@@ -13,6 +13,7 @@ use crate::balance::model::{
 };
 use crate::balance::store::{BalanceKey, BalanceSnapshot, BalancesByKey, FoundBalance};
 use crate::balance::{convert, store};
+use crate::db::archive_end;
 use crate::db::coalesce::Coalescer;
 use crate::db::connect::Connector;
 use crate::db::enterprise_status::{
@@ -33,6 +34,7 @@ use crate::rpc::call::{Answer, Answers, answer, answer_stream};
 use crate::rpc::page_token::Binding;
 use crate::rpc::paging;
 use crate::types::principal::Principal;
+use crate::types::time::Time;
 
 /// Adjusts balances, reads them now and in the past, and verifies the ledger.
 #[derive(Clone, Debug)]
@@ -77,6 +79,15 @@ impl BalanceService {
             |reservation| list.cursor(reservation),
             |reservation| convert::reservation(reservation, &list.unit),
         )
+    }
+
+    /// Refuses a page that may lack reservations which have been closed since: they were archived before it was read.
+    async fn require_on_line(&self, principal: Principal, list: &ReservationList) -> Result<()> {
+        let pool = self.pools.list.on_behalf_of(principal);
+        match archive_end::read(&pool).await? {
+            Some(since) if list.as_of < since => Err(archived_page(since)),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -182,10 +193,12 @@ impl Rpcs for BalanceService {
                 found = read(Some(status.clock)).await?;
             }
             let first = list.as_ref().and_then(|(page, _)| page.after().copied());
-            let mut past = require_reached(query.moment, found).map_err(|error| match first {
-                None => error,
-                Some(_) => Error::PageTokenInvalid,
-            })?;
+            let mut past =
+                require_reached(query.moment, found).map_err(|error| match (first, error) {
+                    (None, error) => error,
+                    (Some(_), Error::HistoryArchived { since, .. }) => archived_page(since),
+                    (Some(_), _) => Error::PageTokenInvalid,
+                })?;
             if let Some(first) = first {
                 if past.balance.version != first.version {
                     return Err(Error::PageTokenInvalid);
@@ -197,6 +210,9 @@ impl Rpcs for BalanceService {
                 let list = ReservationList::new(account, query.unit, &past, page);
                 (message.reservations, message.next_page_token) =
                     self.reservations(call.principal, &list, binding).await?;
+                if query.moment != Moment::Now {
+                    self.require_on_line(call.principal, &list).await?;
+                }
             }
             Ok(Answer::fresh(message))
         })
@@ -218,15 +234,10 @@ impl Rpcs for BalanceService {
                 return Err(Error::ClientNotFound(None));
             }
             release_due(&self.writer, OwnerKind::Enterprise, &read.expired).await?;
-            let entries = store::entries(&pool, &list, &read.found).await?;
-            let (entries, next_page_token) = paging::finish(
-                entries,
-                &list.page,
-                binding,
-                0,
-                BalanceEntry::cursor,
-                Into::into,
-            )?;
+            let found = store::entries(&pool, &list, &read.found).await?;
+            let cursor = |entry: &BalanceEntry| entry.cursor(found.since);
+            let (entries, next_page_token) =
+                paging::finish(found.entries, &list.page, binding, 0, cursor, Into::into)?;
             Ok(Answer::fresh(pb::ListEntriesResponse {
                 entries,
                 next_page_token,
@@ -289,6 +300,15 @@ fn account(
     }
 }
 
+/// The error for a page that lies before the history on line, since a part of that was archived after the first page.
+fn archived_page(since: Time) -> Error {
+    Error::HistoryArchived {
+        field: "page_token",
+        id: None,
+        since,
+    }
+}
+
 /// The account at the moment that was asked for; refuses a moment that lies in the future.
 fn require_reached(moment: Moment, found: FoundBalance) -> Result<PastBalance> {
     let snapshot = found
@@ -298,8 +318,17 @@ fn require_reached(moment: Moment, found: FoundBalance) -> Result<PastBalance> {
         clock,
         ahead,
         version: latest,
+        archived,
         past,
     } = snapshot;
+    if let Some(since) = archived {
+        let field = match moment {
+            Moment::Version(_) => "as_of_version",
+            Moment::Now | Moment::At(_) => "as_of",
+        };
+        let id = None;
+        return Err(Error::HistoryArchived { field, id, since });
+    }
     match moment {
         Moment::At(time) if time > clock.max(ahead.unwrap_or(clock)) => Err(Error::invalid(
             "as_of",

@@ -7,6 +7,7 @@ mod client;
 mod entries;
 mod entry_statements;
 mod get;
+mod opening_statements;
 mod partner;
 mod reservations;
 

@@ -8,7 +8,7 @@ use url::Url;
 
 use crate::auth::scope::Scope;
 use crate::config::listen_address::ListenAddress;
-use crate::limits::{CALL_MAX, READ_LIMIT_MIN};
+use crate::limits::{CALL_MAX, READ_LIMIT_MIN, REQUEST_KEYS_KEPT_MIN};
 use crate::types::time::Time;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -124,6 +124,16 @@ pub(super) fn bytes_under_way(text: &str) -> Result<usize, String> {
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text)
         .map_err(|error| format!("{error}; write a number and a unit, for example 500ms, 5s or 2m"))
+}
+
+/// Reads how long request ids are kept.
+pub(super) fn request_keys_kept(text: &str) -> Result<Duration, String> {
+    let kept = duration(text)?;
+    if kept >= REQUEST_KEYS_KEPT_MIN {
+        Ok(kept)
+    } else {
+        Err("must be at least 7d".into())
+    }
 }
 
 /// Reads a time such as `2026-11-30T18:00:00Z`.

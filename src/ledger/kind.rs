@@ -22,7 +22,7 @@ use tokio_postgres::{Client, Row};
 use uuid::Uuid;
 
 use crate::audit::{CallWrites, WriteEffect};
-use crate::error::{Error, Result};
+use crate::error::{Error, RecordName, Result};
 use crate::ledger::account::{AccountKey, Balance, OwnerKind};
 use crate::ledger::books::Books;
 use crate::ledger::store_error::{PgResult, StoreError};
@@ -189,6 +189,11 @@ pub trait Request: Clone + Debug + Send + Sync + 'static {
     /// of what has expired, is no write of the caller.
     fn add_writes(_reply: &Self::Reply, _writes: &mut CallWrites) {}
 
+    /// The record that a replay is about, for the error that its first answer is archived; none if nothing is ever replayed.
+    fn replayed_record(_reply: &Self::Reply) -> Option<RecordName> {
+        None
+    }
+
     /// Fills in the balances that a replay shows, in the order in which its judgement named them.
     fn fill_replayed_balances(_reply: &mut Self::Reply, _balances: &[Balance]) {}
 }
@@ -285,7 +290,8 @@ pub enum Judgement<T> {
     /// It was carried out, or refused.
     Final(Result<T>),
     /// It was carried out before: the reply lacks these balances, which are read from the journal. Each is named with the
-    /// version that the record stores, and the time of the movement. An entry that is missing breaks L4 and is answered with INTERNAL.
+    /// version that the record stores, and the time of the movement. If its entry is archived, so is the answer; one that is
+    /// missing otherwise breaks L4 and is answered with INTERNAL.
     Replay(T, Vec<BalanceAt>),
     /// More of an owner's reservations are due than one batch releases: it is judged in the next batch.
     Later,
@@ -325,6 +331,18 @@ impl BalanceAt {
     pub fn latest_time(&self) -> Time {
         self.time.plus(MOVEMENT_STEPS_MAX)
     }
+}
+
+/// A balance that a replay shows, as it was found; an entry that the journal lacks for no known reason has none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReplayedBalance {
+    /// The balance at the version.
+    Known(Balance),
+    /// The entry is archived, with all that was before this time.
+    Archived {
+        /// The time before which everything is archived.
+        since: Time,
+    },
 }
 
 /// A change without a movement that proves that a transaction was committed: no other transaction changes the same owner

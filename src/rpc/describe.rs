@@ -114,6 +114,8 @@ pub(crate) fn describe(error: &Error) -> ErrorDescription {
             stored,
         } => idempotency_key_reused(field, holder.as_ref(), stored),
         Error::AdjustmentKeyReused(holder) => adjustment_key_reused(holder),
+        Error::Archived { record, since } => archived(record.as_ref(), *since),
+        Error::HistoryArchived { field, id, since } => history_archived(field, *id, *since),
         Error::ClientNotFound(id) => client_not_found(id.as_ref()),
         Error::PartnerNotFound(id) => not_found(Reason::PartnerNotFound, "partner", id),
         Error::ConnectionNotFound(id) => not_found(Reason::ConnectionNotFound, "connection", id),
@@ -478,6 +480,50 @@ fn adjustment_key_reused(holder: &AdjustmentHolder) -> ErrorDescription {
     ErrorDescription::new(Code::AlreadyExists, Reason::IdempotencyKeyReused, text)
         .with("field", "external_id")
         .with("id", id)
+}
+
+fn archived(record: Option<&RecordName>, since: Time) -> ErrorDescription {
+    let (key, id) = match record {
+        Some(RecordName::Bucket(id)) => ("bucket_id", Some(id)),
+        Some(RecordName::Id(id)) => ("id", Some(id)),
+        None => ("id", None),
+    };
+    let what = id.map_or_else(
+        || "What the call repeats".into(),
+        |id| format!("The record {}", shown_id(id)),
+    );
+    let text = format!(
+        "{what} is archived, or its first answer is, with all that was final before {since}: nothing has changed, and its \
+         key is not free. The operator has it in files."
+    );
+    let subject = id.map_or("archive", String::as_str);
+    let described = precondition(Reason::Archived, subject, text).with("since", since);
+    match id {
+        Some(id) => described.with(key, id),
+        None => described,
+    }
+}
+
+fn history_archived(field: &str, id: Option<AllocationId>, since: Time) -> ErrorDescription {
+    let text = match (id, field) {
+        (Some(id), _) => format!(
+            "`{field}`: {id} is of a time before {since}, and what was final then is archived: the operator has it in files."
+        ),
+        (None, "page_token") => format!(
+            "`{field}`: what was before {since} has been archived since the first page: begin again without a token."
+        ),
+        (None, _) => format!(
+            "`{field}`: what was before {since} is archived: ask for that time or a later one. The operator has the rest \
+             in files."
+        ),
+    };
+    let described = ErrorDescription::new(Code::OutOfRange, Reason::HistoryArchived, text)
+        .with("field", field)
+        .with("since", since);
+    match id {
+        Some(id) => described.with("id", id),
+        None => described,
+    }
 }
 
 fn client_exists(enterprise: EnterpriseId, client: ClientId, version: i64) -> ErrorDescription {

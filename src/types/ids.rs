@@ -171,6 +171,13 @@ pub fn ordered_micros(id: Uuid) -> i64 {
     millis * 1_000 + fraction
 }
 
+/// The time of which [`ordered_id`] made the id; none if it could not have made it.
+pub fn ordered_time(id: Uuid) -> Option<Time> {
+    let is_ordered = id.get_version_num() == 7 && id.get_variant() == uuid::Variant::RFC4122;
+    let time = is_ordered.then(|| Time::from_micros(ordered_micros(id)));
+    time.flatten()
+}
+
 /// Makes a UUID of version 7 by the clock of this process, for records outside of the ledger.
 pub fn new_id() -> Uuid {
     Uuid::now_v7()
@@ -215,6 +222,11 @@ mod tests {
         for id in [a, b] {
             assert_eq!(id.get_version_num(), 7);
             assert_eq!(id.get_variant(), uuid::Variant::RFC4122);
+        }
+        assert_eq!(ordered_time(a), Some(earlier));
+        assert_eq!(ordered_time(b), Some(later));
+        for id in [Uuid::nil(), Uuid::max(), Uuid::new_v4()] {
+            assert_eq!(ordered_time(id), None, "{id}");
         }
         assert_eq!(ordered_micros(a), earlier.micros());
         assert_eq!(ordered_micros(b), later.micros());

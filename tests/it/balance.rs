@@ -1,6 +1,7 @@
 //! BalanceService over a real channel.
 
 mod adjust;
+mod archived;
 mod entries;
 mod get;
 mod list_client;

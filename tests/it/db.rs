@@ -8,6 +8,7 @@ mod migrations_in_use;
 mod partitions;
 mod plans;
 mod pooler;
+mod request_key_retention;
 mod roles;
 mod session;
 mod steady;

@@ -86,6 +86,8 @@ fn documented(reason: ErrorReason) -> (Code, Details, &'static [&'static str]) {
             Nothing,
             &["actual_version", "expected_version", "id"],
         ),
+        Reason::Archived => (Code::FailedPrecondition, Precondition, &["id", "since"]),
+        Reason::HistoryArchived => (Code::OutOfRange, Nothing, &["field", "since"]),
         Reason::Contention => (Code::Aborted, Retry, &[]),
         Reason::AlreadyTerminal => (Code::FailedPrecondition, Precondition, &["status"]),
         Reason::BucketNotUsable => (
@@ -131,6 +133,7 @@ fn optional(reason: ErrorReason) -> &'static [&'static str] {
         Reason::IdempotencyKeyReused => &["id", "version"],
         Reason::AlreadyTerminal => &["id", "since"],
         Reason::InsufficientBalance => &["account"],
+        Reason::HistoryArchived => &["id"],
         _ => &[],
     }
 }

@@ -6,6 +6,8 @@ mod support;
 mod allocation;
 /// `earmark archive`: sealed periods in files instead of the database.
 mod archive;
+/// What calls answer for time that is archived.
+mod archived;
 /// Authorization: which caller may call which RPC, and the order of the checks.
 mod authz;
 /// BalanceService: adjustments, the lists of both sides, current and past balances, the journal.

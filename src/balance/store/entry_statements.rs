@@ -261,6 +261,7 @@ mod tests {
             time: Time::MIN,
             account: AccountId::OWN,
             unit: "EUR".into(),
+            since: None,
         };
         vec![
             list(false, Start::First),
@@ -272,6 +273,8 @@ mod tests {
 
     #[test]
     fn every_parameter_of_every_text_has_a_value() {
+        use crate::balance::store::opening_statements::openings;
+
         let owner = OwnerId(Uuid::nil());
         let accounts = [(owner, AccountId::OWN)];
         for list in lists() {
@@ -279,6 +282,8 @@ mod tests {
                 of_journal(&list, owner),
                 of_histories(&list, &accounts),
                 of_causes(&list, &accounts),
+                openings(&list, &[owner], None, Time::MAX),
+                openings(&list, &[owner], Some(&[AccountId::OWN]), Time::MAX),
             ] {
                 let sql = statement.sql().expect("complete");
                 assert!(!sql.contains('{'), "{sql}");

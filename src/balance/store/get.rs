@@ -2,6 +2,7 @@
 //! snapshot. What it costs depends neither on the moment nor on how many reservations are open: an entry has the number of
 //! these beside the amounts.
 
+use std::collections::HashMap;
 use std::sync::LazyLock;
 
 use chrono::{DateTime, Utc};
@@ -13,6 +14,7 @@ use uuid::Uuid;
 
 use super::accounts::amount;
 use crate::balance::model::{BalanceAccount, BalanceQuery, BalanceSide, Moment, PastBalance};
+use crate::db::archive_end;
 use crate::db::coalesce::ReadMany;
 use crate::db::enterprise_status::EnterpriseStatus;
 use crate::db::pg_error::TransactionError;
@@ -21,7 +23,7 @@ use crate::db::read;
 use crate::db::statement::{SqlText, Statement};
 use crate::error::Result;
 use crate::ledger::account::Balance;
-use crate::types::ids::{AccountId, ClientId, OwnerId};
+use crate::types::ids::{ClientId, OwnerId};
 use crate::types::time::Time;
 
 /// The balance that is asked for, and the clock by which reservations have expired; without one, that of the statement.
@@ -72,6 +74,8 @@ pub(in crate::balance) struct BalanceSnapshot {
     pub(in crate::balance) ahead: Option<Time>,
     /// The account's current version; 0 before its first entry.
     pub(in crate::balance) version: i64,
+    /// The time before which everything is archived, if the moment is before it.
+    pub(in crate::balance) archived: Option<Time>,
     /// The account as it was at the moment; none if there is no entry of its version.
     pub(in crate::balance) past: Option<PastBalance>,
 }
@@ -93,7 +97,7 @@ impl ReadMany for BalancesByKey {
 }
 
 async fn get_all(pool: &Pool, keys: &[BalanceKey]) -> Result<Vec<Result<FoundBalance>>> {
-    let rows: Vec<Option<Row>> = read::one(pool, async |connection: &mut AsyncPgConnection| {
+    let (rows, history) = read::one(pool, async |connection: &mut AsyncPgConnection| {
         let numbered = || keys.iter().enumerate();
         let is_of_version = |key: &BalanceKey| matches!(key.query.moment, Moment::Version(_));
         let mut rows: Vec<Option<Row>> = keys.iter().map(|_| None).collect();
@@ -119,12 +123,102 @@ async fn get_all(pool: &Pool, keys: &[BalanceKey]) -> Result<Vec<Result<FoundBal
             &mut rows,
         )
         .await?;
-        Ok::<_, TransactionError>(rows)
+        let history = archived_history(connection, keys, &rows).await?;
+        Ok::<_, TransactionError>((rows, history))
     })
     .await?;
-    let found = rows.into_iter().zip(keys);
-    Ok(found.map(|(row, key)| found_balance(row, key)).collect())
+    let found = (0..).zip(keys).zip(rows);
+    Ok(found
+        .map(|((number, key), row)| found_balance(row, key, history.of(number)))
+        .collect())
 }
+
+/// What is archived of the accounts that are asked for.
+#[derive(Default)]
+struct ArchivedHistory {
+    /// The time before which everything is archived.
+    since: Option<Time>,
+    /// By the number of their key, the accounts that had entries before it.
+    openings: HashMap<i64, OpeningRow>,
+}
+
+impl ArchivedHistory {
+    fn of(&self, number: i64) -> Option<(Time, Option<&OpeningRow>)> {
+        Some((self.since?, self.openings.get(&number)))
+    }
+}
+
+/// Looks whether what is asked for is archived: after the entries were looked for, so that none is missed that has left
+/// meanwhile, and only where a past moment is asked for or an entry is lacking.
+async fn archived_history(
+    connection: &mut AsyncPgConnection,
+    keys: &[BalanceKey],
+    rows: &[Option<Row>],
+) -> QueryResult<ArchivedHistory> {
+    let of_accounts = || {
+        let found = (0..).zip(keys).zip(rows);
+        found.filter_map(|((number, key), row)| {
+            let row = row.as_ref()?;
+            Some((number, key, row, row.owner?))
+        })
+    };
+    if !of_accounts().any(|(_, key, row, _)| row.may_be_archived(key)) {
+        return Ok(ArchivedHistory::default());
+    }
+    let Some(since) = archive_end::find(connection).await? else {
+        return Ok(ArchivedHistory::default());
+    };
+    let lacking = of_accounts().filter(|(_, _, row, _)| {
+        let time = row.time.map(Time::from);
+        time.is_none_or(|time| time < since)
+    });
+    let lacking = lacking.map(|(number, key, _, owner)| (number, key, owner));
+    let found: Vec<OpeningRow> = openings(lacking.collect(), since).load(connection).await?;
+    Ok(ArchivedHistory {
+        since: Some(since),
+        openings: found.into_iter().map(|row| (row.number, row)).collect(),
+    })
+}
+
+/// What an account had when everything before a time was archived, by the number of its key.
+#[derive(Queryable)]
+struct OpeningRow {
+    number: i64,
+    available: Decimal,
+    held: Decimal,
+    version: i64,
+    reservation_count: i64,
+    /// The time of the account's last entry before.
+    time: DateTime<Utc>,
+}
+
+type OpeningColumns = (BigInt, Numeric, Numeric, BigInt, BigInt, Timestamptz);
+
+/// The balances that were carried forward to the last end of a period at or before a time.
+fn openings(accounts: Vec<(i64, &BalanceKey, Uuid)>, since: Time) -> Statement<OpeningColumns> {
+    static SQL: LazyLock<SqlText> = LazyLock::new(|| SqlText::new(OPENINGS));
+
+    let queries = || accounts.iter().map(|(_, key, _)| &key.query);
+    let numbers: Vec<i64> = accounts.iter().map(|(number, ..)| *number).collect();
+    let owners: Vec<Uuid> = accounts.iter().map(|(.., owner)| *owner).collect();
+    let ids: Vec<Uuid> = queries().map(|query| query.account().0).collect();
+    let units: Vec<String> = queries().map(|query| query.unit.to_string()).collect();
+    Statement::new(&SQL)
+        .bind("numbers", numbers)
+        .bind("owners", owners)
+        .bind("accounts", ids)
+        .bind("units", units)
+        .bind("since", since)
+}
+
+const OPENINGS: &str = "\
+    SELECT k.n, c.available, c.held, c.version, c.reservation_count, c.time \
+    FROM unnest(:numbers, :owners, :accounts, :units) k(n, owner_id, account_id, unit) \
+    CROSS JOIN LATERAL (\
+        SELECT * FROM carry_forward c \
+        WHERE c.owner_id = k.owner_id AND c.account_id = k.account_id AND c.unit = k.unit AND c.end_time <= :since \
+        ORDER BY c.end_time DESC LIMIT 1\
+    ) c";
 
 /// Keys with their numbers, by which the rows come back.
 type NumberedKeys<'k> = Vec<(usize, &'k BalanceKey)>;
@@ -149,8 +243,12 @@ async fn load(
     Ok(())
 }
 
-fn found_balance(row: Option<Row>, key: &BalanceKey) -> Result<FoundBalance> {
-    let Some(row) = row else {
+fn found_balance(
+    row: Option<Row>,
+    key: &BalanceKey,
+    history: Option<(Time, Option<&OpeningRow>)>,
+) -> Result<FoundBalance> {
+    let Some(mut row) = row else {
         return Ok(FoundBalance {
             enterprise: None,
             account: None,
@@ -160,7 +258,7 @@ fn found_balance(row: Option<Row>, key: &BalanceKey) -> Result<FoundBalance> {
     };
     let account = row.owner.map(|owner| BalanceAccount {
         owner: OwnerId(owner),
-        id: key.query.connection.map_or(AccountId::OWN, AccountId::from),
+        id: key.query.account(),
         side: if owner == key.query.enterprise.0 {
             BalanceSide::Client
         } else {
@@ -173,16 +271,43 @@ fn found_balance(row: Option<Row>, key: &BalanceKey) -> Result<FoundBalance> {
         has_partner: row.has_partner,
         clock: row.clock.into(),
     };
-    let snapshot = account.map(|account| snapshot(&row, account.side, key.query.moment));
+    let moment = key.query.moment;
+    let archived = history.and_then(|(since, opening)| {
+        let is_archived = is_archived(moment, since, opening);
+        if let Some(opening) = opening.filter(|_| !is_archived) {
+            row.fill_from(opening, moment);
+        }
+        is_archived.then_some(since)
+    });
+    let since = history.map(|(since, _)| since);
+    let snapshot = account.map(|account| snapshot(&row, account.side, moment, since));
     Ok(FoundBalance {
         enterprise: Some(enterprise),
         account,
         has_expired: row.has_expired,
-        snapshot: snapshot.transpose()?,
+        snapshot: snapshot.transpose()?.map(|snapshot| BalanceSnapshot {
+            archived,
+            ..snapshot
+        }),
     })
 }
 
-fn snapshot(row: &Row, side: BalanceSide, moment: Moment) -> Result<BalanceSnapshot> {
+/// Whether the account at the moment is archived with all that was before `since`, when it had this balance.
+fn is_archived(moment: Moment, since: Time, opening: Option<&OpeningRow>) -> bool {
+    match moment {
+        Moment::Now => false,
+        Moment::At(time) => time < since,
+        Moment::Version(version) => opening.is_some_and(|opening| version < opening.version),
+    }
+}
+
+/// What a row says of the account at a moment. The history on line begins at `since`, if a part of it is archived.
+fn snapshot(
+    row: &Row,
+    side: BalanceSide,
+    moment: Moment,
+    since: Option<Time>,
+) -> Result<BalanceSnapshot> {
     let as_of = match (side, moment) {
         (BalanceSide::Client, Moment::Now | Moment::At(_)) => row.owner_time,
         _ => row.time,
@@ -203,15 +328,18 @@ fn snapshot(row: &Row, side: BalanceSide, moment: Moment) -> Result<BalanceSnaps
         _ => Balance::default(),
     };
     let past = is_there.then_some(found);
-    let or_epoch = |time: Option<DateTime<Utc>>| time.unwrap_or(DateTime::UNIX_EPOCH).into();
+    let or_epoch = |time: Option<DateTime<Utc>>| Time::from(time.unwrap_or(DateTime::UNIX_EPOCH));
+    // At a time that is archived the same could not be asked for again.
+    let as_of = or_epoch(as_of).max(since.unwrap_or(Time::MIN));
     Ok(BalanceSnapshot {
+        archived: None,
         clock: row.clock.into(),
         ahead: row.ahead.map(Time::from),
         version: row.latest,
         past: past.map(|balance| PastBalance {
             balance,
             time: or_epoch(row.time),
-            as_of: or_epoch(as_of),
+            as_of,
         }),
     })
 }
@@ -259,6 +387,30 @@ struct Row {
 }
 
 impl Row {
+    /// Whether the answer may depend on entries that are archived.
+    fn may_be_archived(&self, key: &BalanceKey) -> bool {
+        key.query.moment != Moment::Now || self.time.is_none() || self.lacks_entries(key)
+    }
+
+    /// Takes what entries would say from the balance that the account had when the last one was archived, if none was found.
+    fn fill_from(&mut self, opening: &OpeningRow, moment: Moment) {
+        let is_of_moment = match moment {
+            Moment::Now | Moment::At(_) => true,
+            Moment::Version(version) => version == opening.version,
+        };
+        if self.time.is_some() || !is_of_moment {
+            return;
+        }
+        self.time = Some(opening.time);
+        // The present balance is that of the account.
+        if moment != Moment::Now {
+            self.version = Some(opening.version);
+            self.available = Some(opening.available);
+            self.held = Some(opening.held);
+            self.reservation_count = Some(opening.reservation_count);
+        }
+    }
+
     /// Whether an entry may be missing because it is older than the span of the statement.
     fn lacks_entries(&self, key: &BalanceKey) -> bool {
         let Some(owner) = self.owner else {
@@ -309,8 +461,7 @@ fn statement(text: &SqlText, keys: &[(usize, &BalanceKey)]) -> Statement<Balance
     let numbers: Vec<i64> = numbers.map(|number| number.unwrap_or(i64::MAX)).collect();
     let enterprises: Vec<Uuid> = queries().map(|query| query.enterprise.0).collect();
     let is_custody: Vec<bool> = queries().map(|query| query.connection.is_none()).collect();
-    let accounts = queries().map(|query| query.connection.map_or(AccountId::OWN, AccountId::from));
-    let accounts: Vec<Uuid> = accounts.map(|account| account.0).collect();
+    let accounts: Vec<Uuid> = queries().map(|query| query.account().0).collect();
     let units: Vec<String> = queries().map(|query| query.unit.to_string()).collect();
     let clocks = keys.iter().map(|(_, key)| key.clock.map(Time::to_chrono));
     let clocks: Vec<Option<DateTime<Utc>>> = clocks.collect();
@@ -471,5 +622,6 @@ mod tests {
             let sql = statement.sql().expect("complete");
             assert!(!sql.contains('{'), "{sql}");
         }
+        openings(Vec::new(), Time::MIN).sql().expect("complete");
     }
 }

@@ -1,7 +1,7 @@
 //! What custodians ask of adjustments, and what they are answered.
 
 use crate::audit::{CallWrites, Named, RecordId};
-use crate::error::{AdjustmentHolder, Error, Result};
+use crate::error::{AdjustmentHolder, Error, RecordName, Result};
 use crate::ledger::account::{AccountKey, Balance, Cause};
 use crate::ledger::adjustment::model::Adjustment;
 use crate::ledger::adjustment::model::Adjustments;
@@ -104,6 +104,10 @@ impl Request for AdjustCustody {
 
     fn add_writes(reply: &AdjustmentReply, writes: &mut CallWrites) {
         writes.add(reply.origin.into(), &reply.adjustment);
+    }
+
+    fn replayed_record(reply: &AdjustmentReply) -> Option<RecordName> {
+        Some(RecordName::Id(reply.adjustment.id.to_string()))
     }
 
     fn fill_replayed_balances(reply: &mut AdjustmentReply, balances: &[Balance]) {

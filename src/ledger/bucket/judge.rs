@@ -101,6 +101,13 @@ impl Request for BucketRequest {
         reply.add_to(writes);
     }
 
+    fn replayed_record(reply: &BucketReply) -> Option<RecordName> {
+        Some(match &reply.action {
+            Some(action) => RecordName::Id(action.id.to_string()),
+            None => RecordName::Bucket(reply.bucket.id.clone()),
+        })
+    }
+
     fn fill_replayed_balances(reply: &mut BucketReply, balances: &[Balance]) {
         if let [balance] = *balances {
             reply.balance = balance;

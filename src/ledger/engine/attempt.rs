@@ -7,7 +7,6 @@ use uuid::Uuid;
 
 use crate::db::pg_error::DbError;
 use crate::error::{Error, Outcome};
-use crate::ledger::account::Balance;
 use crate::ledger::books::Books;
 use crate::ledger::engine::batch_reads::BatchReads;
 use crate::ledger::engine::durations::micros;
@@ -16,7 +15,7 @@ use crate::ledger::engine::lanes::Ticket;
 use crate::ledger::engine::outage::OutageClock;
 use crate::ledger::engine::pending::Pending;
 use crate::ledger::engine::store::{Lock, Proof, Store};
-use crate::ledger::kind::BalanceAt;
+use crate::ledger::kind::{BalanceAt, ReplayedBalance};
 use crate::ledger::store_error::StoreError;
 use crate::limits::LEDGER_ROUND_TRIP_MAX;
 use crate::metrics::writer::{self, PhaseDurations};
@@ -182,7 +181,8 @@ fn blocked_owner(books: &Books, command: &dyn Pending) -> Option<OwnerId> {
     command.owners().find(|owner| books.blocked.contains(owner))
 }
 
-/// Completes replays with the balances of their first reply: from this batch if that is in it, else from the journal.
+/// Completes replays with the balances of their first reply: from this batch if that is in it, else from the journal, and where
+/// that begins later from what was carried forward.
 async fn fill_replayed_balances(
     store: &Store,
     books: &Books,
@@ -196,13 +196,13 @@ async fn fill_replayed_balances(
         .collect();
     let found = try_join_all(missing.into_iter().map(async |at| {
         let balance = match books.known_balance(at.owner, &at.key, at.version) {
-            Some(balance) => Some(balance),
+            Some(balance) => Some(ReplayedBalance::Known(balance)),
             None => store.balance_at(at).await?,
         };
         Ok::<_, StoreError>(balance.map(|balance| (at.clone(), balance)))
     }))
     .await?;
-    let balances: HashMap<BalanceAt, Balance> = found.into_iter().flatten().collect();
+    let balances: HashMap<BalanceAt, ReplayedBalance> = found.into_iter().flatten().collect();
     for ticket in tickets {
         ticket.command_mut().fill_balances(&balances);
     }

@@ -11,7 +11,7 @@ use crate::ledger::account::{Balance, OwnerKind};
 use crate::ledger::books::Books;
 use crate::ledger::engine::judge::judge;
 use crate::ledger::kind::{
-    AccountReads, BalanceAt, Command, CommandHead, Judgement, Kind, Request,
+    AccountReads, BalanceAt, Command, CommandHead, Judgement, Kind, ReplayedBalance, Request,
 };
 use crate::ledger::kinds::{ReadSets, RegisteredKind, States};
 use crate::types::ids::OwnerId;
@@ -46,7 +46,7 @@ pub(super) trait Pending: Debug + Send + Sync {
     fn missing_balances(&self) -> &[BalanceAt];
 
     /// Completes its reply with these balances.
-    fn fill_balances(&mut self, balances: &HashMap<BalanceAt, Balance>);
+    fn fill_balances(&mut self, balances: &HashMap<BalanceAt, ReplayedBalance>);
 
     /// Whether its caller still waits for the answer.
     fn is_awaited(&self) -> bool;
@@ -139,7 +139,7 @@ where
         }
     }
 
-    fn fill_balances(&mut self, balances: &HashMap<BalanceAt, Balance>) {
+    fn fill_balances(&mut self, balances: &HashMap<BalanceAt, ReplayedBalance>) {
         // A reply is large: it is moved only if something is missing.
         if !matches!(self.judgement, Some(Judgement::Replay(..))) {
             return;
@@ -173,18 +173,27 @@ where
 pub(in crate::ledger) fn filled<R: Request>(
     mut reply: R::Reply,
     missing: &[BalanceAt],
-    balances: &HashMap<BalanceAt, Balance>,
+    balances: &HashMap<BalanceAt, ReplayedBalance>,
 ) -> Result<R::Reply> {
-    let found: Option<Vec<Balance>> = missing
-        .iter()
-        .map(|at| match at.version {
+    let mut found = Vec::with_capacity(missing.len());
+    for at in missing {
+        let balance = match (at.version, balances.get(at)) {
             // Before its first entry an account has nothing.
-            0 => Some(Balance::default()),
-            _ => balances.get(at).copied(),
-        })
-        .collect();
-    let found = found
-        .ok_or_else(|| Error::internal("L4: the journal lacks an entry that a record names"))?;
+            (0, _) => Balance::default(),
+            (_, Some(ReplayedBalance::Known(balance))) => *balance,
+            (_, Some(ReplayedBalance::Archived { since })) => {
+                return Err(Error::Archived {
+                    record: R::replayed_record(&reply),
+                    since: *since,
+                });
+            }
+            (_, None) => {
+                let lack = "L4: the journal lacks an entry that a record names";
+                return Err(Error::internal(lack));
+            }
+        };
+        found.push(balance);
+    }
     R::fill_replayed_balances(&mut reply, &found);
     Ok(reply)
 }

@@ -15,11 +15,12 @@ use uuid::Uuid;
 use crate::ledger::account::{Account, Balance, EnterpriseFacts, Entry, OwnerKind};
 use crate::ledger::books::{AccountChange, BookChanges, Books};
 use crate::ledger::engine::batch_reads::BatchReads;
-use crate::ledger::kind::{AccountName, BalanceAt, DueQuery};
+use crate::ledger::kind::{AccountName, BalanceAt, DueQuery, ReplayedBalance};
 use crate::ledger::kinds::{Changes, DUE_OWNERS, Proofs, Statements, States};
 use crate::ledger::store_error::{PgResult, StoreError};
 use crate::ledger::table::description::{Stored, read_first};
 use crate::ledger::table::statements::{Insert, Lookup, Update, UpdateShape};
+use crate::ledger::table::values::read_balance_if_joined;
 use crate::limits::EXPIRE_BATCH_MAX;
 use crate::trace;
 use crate::types::ids::{ClientId, OwnerId};
@@ -35,6 +36,7 @@ pub(super) struct Store {
     clock: ClockStatements,
     accounts: Lookup<AccountName>,
     balance_at: Statement,
+    carried_balance: Statement,
     kinds: Statements,
     insert_accounts: Insert<Account>,
     update_accounts: Update<AccountChange>,
@@ -72,6 +74,15 @@ const BALANCE_AT: &str = "\
     WHERE e.owner_id = $1 AND e.account_id = $2 AND e.unit = $3 AND e.time > $5 AND e.time <= $6 \
       AND e.version <= $4 \
     ORDER BY e.time DESC, e.version DESC LIMIT 1";
+
+/// The time before which everything is archived, and the balance at a version if that was carried forward from there: it was
+/// the account's last version of a period.
+const CARRIED_BALANCE: &str = "\
+    SELECT archived.since, c.available, c.held, c.version, c.reservation_count \
+    FROM (SELECT max(end_time) AS since FROM archived_period) archived \
+    LEFT JOIN carry_forward c ON c.owner_id = $1 AND c.account_id = $2 AND c.unit = $3 AND c.version = $4 \
+        AND c.end_time <= archived.since \
+    LIMIT 1";
 
 const ENTRY_EXISTS: &str = "\
     SELECT EXISTS (SELECT FROM (\
@@ -203,6 +214,7 @@ impl Store {
             clock: ClockStatements::prepare(&client).await?,
             accounts: Lookup::prepare::<Account>(&client, "account").await?,
             balance_at: client.prepare(BALANCE_AT).await?,
+            carried_balance: client.prepare(CARRIED_BALANCE).await?,
             kinds: Statements::prepare(&client).await?,
             insert_accounts: Insert::prepare(&client, "account").await?,
             update_accounts: Update::prepare(&client, UPDATED_ACCOUNTS).await?,
@@ -357,8 +369,12 @@ impl Store {
     }
 
     /// The balance that an entry left; none if the journal lacks it. Most movements replayed are recent, and so is the last
-    /// entry before them of an account that they did not touch.
-    pub(super) async fn balance_at(&self, at: &BalanceAt) -> Result<Option<Balance>, StoreError> {
+    /// entry before them of an account that they did not touch. Only where none is found, the archive is looked at, and after
+    /// that: an entry that leaves meanwhile is found in either place.
+    pub(super) async fn balance_at(
+        &self,
+        at: &BalanceAt,
+    ) -> Result<Option<ReplayedBalance>, StoreError> {
         let latest = at.latest_time().to_chrono();
         let recent = latest - RECENT;
         let mut found = self.newest_balance(at, recent, latest).await?;
@@ -366,7 +382,32 @@ impl Store {
             let first = Time::MIN.to_chrono();
             found = self.newest_balance(at, first, recent).await?;
         }
-        Ok(found.filter(|balance| balance.version == at.version))
+        match found.filter(|balance| balance.version == at.version) {
+            Some(balance) => Ok(Some(ReplayedBalance::Known(balance))),
+            None => self.carried_balance(at).await,
+        }
+    }
+
+    async fn carried_balance(&self, at: &BalanceAt) -> Result<Option<ReplayedBalance>, StoreError> {
+        let unit = at.key.unit.as_str();
+        let row = trace::statement(
+            "SELECT",
+            "carry_forward",
+            self.client.query_one(
+                &self.carried_balance,
+                &[&at.owner.0, &at.key.account.0, &unit, &at.version],
+            ),
+        )
+        .await?;
+        let since: Option<DateTime<Utc>> = row.try_get(0)?;
+        let Some(since) = since.map(Time::from) else {
+            return Ok(None);
+        };
+        let balance = read_balance_if_joined(&row, &mut 1)?;
+        Ok(match balance {
+            Some(balance) => Some(ReplayedBalance::Known(balance)),
+            None => (at.time < since).then_some(ReplayedBalance::Archived { since }),
+        })
     }
 
     /// The balance after the account's newest entry up to the version that is later than `after`, and not later than `by`.

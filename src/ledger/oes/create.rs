@@ -91,7 +91,11 @@ impl<'a> ClientSide<'a> {
             .records
             .by_key(terms.direction, &terms.client_external_id);
         match stored {
-            None => self.create(create),
+            None => {
+                let key = &terms.client_external_id;
+                self.records.require_unused(terms.direction, key)?;
+                self.create(create)
+            }
             Some(stored) if stored.content == create.content => {
                 Ok(AllocationReply::replayed(stored.clone()))
             }

@@ -3,7 +3,7 @@
 use uuid::Uuid;
 
 use crate::audit::CallWrites;
-use crate::error::{Error, KeyHolder, Result};
+use crate::error::{Error, KeyHolder, RecordName, Result};
 use crate::ledger::account::{AccountKey, Balance};
 use crate::ledger::books::Books;
 use crate::ledger::kind::{AccountReads, CommandHead, Judgement, KindState, Origin, Request};
@@ -74,6 +74,10 @@ impl Request for CreateAllocation {
 
     fn add_writes(reply: &AllocationReply, writes: &mut CallWrites) {
         reply.add_to(writes);
+    }
+
+    fn replayed_record(reply: &AllocationReply) -> Option<RecordName> {
+        Some(RecordName::Id(reply.allocation.record.id.to_string()))
     }
 
     fn fill_replayed_balances(reply: &mut AllocationReply, balances: &[Balance]) {
@@ -175,6 +179,10 @@ impl Request for CloseAllocation {
 
     fn add_writes(reply: &AllocationReply, writes: &mut CallWrites) {
         reply.add_to(writes);
+    }
+
+    fn replayed_record(reply: &AllocationReply) -> Option<RecordName> {
+        Some(RecordName::Id(reply.allocation.record.id.to_string()))
     }
 
     fn fill_replayed_balances(reply: &mut AllocationReply, balances: &[Balance]) {

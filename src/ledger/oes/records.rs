@@ -2,10 +2,14 @@
 
 use std::collections::HashMap;
 
+use uuid::Uuid;
+
+use crate::error::{Error, RecordName, Result};
 use crate::ledger::kind::{ChangeSet, KindState};
 use crate::ledger::oes::model::OesRecords;
 use crate::ledger::oes::model::{Allocation, Connection, Direction};
 use crate::types::ids::{AllocationId, ConnectionId, EnterpriseId};
+use crate::types::time::Time;
 
 /// What the ledger reads of a partner's enterprise: of one that gives a verdict, or whose connection a command names. Its
 /// row is not locked.
@@ -40,8 +44,19 @@ pub struct AllocationRecords {
     by_id: HashMap<AllocationId, Allocation>,
     /// The idempotency keys of each direction.
     by_key: HashMap<Direction, HashMap<String, AllocationId>>,
+    /// Keys that are used and whose records were not found, as they are stored.
+    lost_keys: HashMap<Uuid, KeyWithoutRecord>,
     created: Vec<AllocationId>,
     closed: Vec<AllocationId>,
+}
+
+/// The record of a key that is used, but which is not in the database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeyWithoutRecord {
+    /// The id of the record.
+    pub id: AllocationId,
+    /// The time before which everything is archived; if nothing is, the record is lost.
+    pub archived_before: Option<Time>,
 }
 
 impl AllocationRecords {
@@ -62,6 +77,36 @@ impl AllocationRecords {
     pub fn by_key(&self, direction: Direction, external_id: &str) -> Option<&Allocation> {
         let id = self.by_key.get(&direction)?.get(external_id)?;
         self.by_id.get(id)
+    }
+
+    /// Adds a key, as it is stored, whose record was not found.
+    pub fn load_lost_key(&mut self, stored: Uuid, key: KeyWithoutRecord) {
+        self.lost_keys.insert(stored, key);
+    }
+
+    /// Judges that nobody has used this idempotency key for a record that was not found.
+    ///
+    /// # Errors
+    /// [`Error::Archived`] if the record is archived; an internal error if nothing is.
+    pub fn require_unused(&self, direction: Direction, external_id: &str) -> Result<()> {
+        // The stored form of a key is a hash, which few need.
+        if self.lost_keys.is_empty() {
+            return Ok(());
+        }
+        match self.lost_keys.get(&direction.stored_key(external_id)) {
+            None => Ok(()),
+            Some(KeyWithoutRecord {
+                id,
+                archived_before: Some(since),
+            }) => Err(Error::Archived {
+                record: Some(RecordName::Id(id.to_string())),
+                since: *since,
+            }),
+            Some(key) => {
+                let lack = format!("L6: a key has no record: {}", key.id);
+                Err(Error::internal(lack))
+            }
+        }
     }
 
     /// Adds a new allocation.
@@ -109,5 +154,43 @@ impl<'a> AllocationChanges<'a> {
 impl ChangeSet for AllocationChanges<'_> {
     fn is_empty(&self) -> bool {
         self.created.is_empty() && self.closed.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_without_a_record_is_archived_or_lost_and_never_new() {
+        let (id, since) = (AllocationId(Uuid::from_u128(7)), Time::MIN);
+        let mut records = AllocationRecords::default();
+        let judge = |records: &AllocationRecords, key: &str| {
+            records.require_unused(Direction::Allocation, key)
+        };
+        assert_eq!(judge(&records, "k"), Ok(()));
+        let stored = Direction::Allocation.stored_key("k");
+        let archived_before = Some(since);
+        records.load_lost_key(
+            stored,
+            KeyWithoutRecord {
+                id,
+                archived_before,
+            },
+        );
+        let record = Some(RecordName::Id(id.to_string()));
+        assert_eq!(judge(&records, "k"), Err(Error::Archived { record, since }));
+        assert_eq!(judge(&records, "K"), Ok(()));
+        let other = records.require_unused(Direction::Deallocation, "k");
+        assert_eq!(other, Ok(()));
+        let archived_before = None;
+        records.load_lost_key(
+            stored,
+            KeyWithoutRecord {
+                id,
+                archived_before,
+            },
+        );
+        assert!(matches!(judge(&records, "k"), Err(Error::Internal(..))));
     }
 }

@@ -12,13 +12,14 @@ use crate::ledger::books::Books;
 use crate::ledger::kind::{DueQuery, KindState};
 use crate::ledger::oes::model::OesRecords;
 use crate::ledger::oes::model::{Allocation, Connection, Direction};
-use crate::ledger::oes::records::{AllocationChanges, PartnerFacts};
+use crate::ledger::oes::records::{AllocationChanges, KeyWithoutRecord, PartnerFacts};
 use crate::ledger::store_error::{PgResult, StoreError};
 use crate::ledger::table::description::{Described, Stored, columns, select_list};
 use crate::ledger::table::statements::{Insert, Lookup, Move, MoveShape};
 use crate::ledger::table::values::read_balance_if_joined;
 use crate::trace;
 use crate::types::ids::{AccountId, AllocationId, ConnectionId, EnterpriseId, OwnerId};
+use crate::types::time::Time;
 
 /// Finds an allocation by its idempotency key.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -74,6 +75,13 @@ impl StoredKey {
             id: allocation.record.id,
         }
     }
+
+    fn record(&self) -> AllocationById {
+        AllocationById {
+            owner: self.key.owner,
+            id: self.id,
+        }
+    }
 }
 
 /// Finds an allocation by its id.
@@ -125,6 +133,10 @@ pub struct AllocationRows {
     open: Vec<Row>,
     /// Other records that are named by id, and those that have a key.
     others: Vec<Row>,
+    /// Keys that are used, each with the id of its record, which was not found.
+    keys_without_record: Vec<StoredKey>,
+    /// The time before which everything is archived; only read where a key has no record.
+    archived_before: Option<DateTime<Utc>>,
 }
 
 /// The prepared statements of the kind.
@@ -134,6 +146,7 @@ pub struct AllocationStatements {
     keys: Lookup<KeyOfAllocation>,
     open: Lookup<AllocationById>,
     all: Lookup<AllocationById>,
+    archived_before: Statement,
     due: Statement,
     created_keys: Insert<StoredKey>,
     created_open: Insert<Allocation>,
@@ -144,6 +157,9 @@ pub struct AllocationStatements {
 const PARTNERS: &str = "\
     SELECT e.id, e.oes_licensed, EXISTS (SELECT FROM partner p WHERE p.enterprise_id = e.id) \
     FROM enterprise e WHERE e.id = ANY($1)";
+
+/// The time before which everything is archived.
+const ARCHIVED_BEFORE: &str = "SELECT max(end_time) FROM archived_period";
 
 /// Whether the enterprise of a connection's partner holds a licence: a subquery leaves the planner no choice of a join.
 const PARTNER_LICENSED: &str =
@@ -205,6 +221,7 @@ impl AllocationStatements {
             keys: Lookup::prepare::<StoredKey>(client, "allocation_key").await?,
             open: by_id(client, "open_allocation").await?,
             all: by_id(client, "allocation").await?,
+            archived_before: client.prepare(ARCHIVED_BEFORE).await?,
             due: client.prepare(&due).await?,
             created_keys: Insert::prepare(client, "allocation_key").await?,
             created_open: Insert::prepare(client, "open_allocation").await?,
@@ -218,7 +235,7 @@ impl AllocationStatements {
         client: &Client,
         read_set: &AllocationReads,
     ) -> PgResult<AllocationRows> {
-        let (partners, connections, (open, others)) = try_join!(
+        let (partners, connections, records) = try_join!(
             biased;
             self.read_partners(client, &read_set.partners),
             self.connections.query(client, &read_set.connections),
@@ -227,8 +244,7 @@ impl AllocationStatements {
         Ok(AllocationRows {
             partners,
             connections,
-            open,
-            others,
+            ..records
         })
     }
 
@@ -237,7 +253,7 @@ impl AllocationStatements {
         &self,
         client: &Client,
         read_set: &AllocationReads,
-    ) -> PgResult<(Vec<Row>, Vec<Row>)> {
+    ) -> PgResult<AllocationRows> {
         let keys: Vec<KeyOfAllocation> =
             read_set.keys.iter().map(AllocationByKey::stored).collect();
         let (keys, open) = try_join!(
@@ -245,24 +261,48 @@ impl AllocationStatements {
             self.keys.query(client, &keys),
             self.open.query(client, &read_set.ids),
         )?;
-        // Both begin with the owner; the id is the last column of a key, and the second one of a record.
-        let record = |row: &Row, id: usize| {
-            Ok::<_, tokio_postgres::Error>(AllocationById {
-                owner: OwnerId(row.try_get(0)?),
-                id: AllocationId(row.try_get(id)?),
-            })
-        };
-        let mut found = HashSet::with_capacity(open.len());
-        for row in &open {
-            found.insert(record(row, 1)?);
-        }
+        let keys = keys.iter().map(stored_key).collect::<PgResult<Vec<_>>>()?;
+        let found = open
+            .iter()
+            .map(record_of)
+            .collect::<PgResult<HashSet<_>>>()?;
         let mut others: HashSet<AllocationById> =
             read_set.ids.difference(&found).copied().collect();
-        for row in &keys {
-            others.insert(record(row, 2)?);
-        }
+        others.extend(keys.iter().map(StoredKey::record));
         let others = self.all.query(client, &others).await?;
-        Ok((open, others))
+        let (keys_without_record, archived_before) =
+            self.read_archived(client, keys, &others).await?;
+        Ok(AllocationRows {
+            partners: Vec::new(),
+            connections: Vec::new(),
+            open,
+            others,
+            keys_without_record,
+            archived_before,
+        })
+    }
+
+    /// The keys that have no record among these, and the time before which everything is archived. It is read after the
+    /// records: if these were archived meanwhile, it covers them.
+    async fn read_archived(
+        &self,
+        client: &Client,
+        mut keys: Vec<StoredKey>,
+        records: &[Row],
+    ) -> PgResult<(Vec<StoredKey>, Option<DateTime<Utc>>)> {
+        if !keys.is_empty() {
+            let found = records
+                .iter()
+                .map(record_of)
+                .collect::<PgResult<HashSet<_>>>()?;
+            keys.retain(|key| !found.contains(&key.record()));
+        }
+        if keys.is_empty() {
+            return Ok((keys, None));
+        }
+        let reading = client.query_one(&self.archived_before, &[]);
+        let row = trace::statement("SELECT", "archived_period", reading).await?;
+        Ok((keys, row.try_get(0)?))
     }
 
     async fn read_partners(
@@ -315,6 +355,24 @@ impl AllocationStatements {
     }
 }
 
+/// The owner and the id of a record, which are its first columns.
+fn record_of(row: &Row) -> PgResult<AllocationById> {
+    Ok(AllocationById {
+        owner: OwnerId(row.try_get(0)?),
+        id: AllocationId(row.try_get(1)?),
+    })
+}
+
+/// A row of `allocation_key`.
+fn stored_key(row: &Row) -> PgResult<StoredKey> {
+    let key = KeyOfAllocation {
+        owner: OwnerId(row.try_get(0)?),
+        key: row.try_get(1)?,
+    };
+    let id = AllocationId(row.try_get(2)?);
+    Ok(StoredKey { key, id })
+}
+
 /// Records by their ids, with their accounts.
 async fn by_id(client: &Client, table: &'static str) -> PgResult<Lookup<AllocationById>> {
     let selected = format!("{}, {ACCOUNTS}", select_list::<Allocation>("t"));
@@ -352,6 +410,16 @@ impl AllocationRows {
         }
         for row in self.open.iter().chain(&self.others) {
             load_with_accounts(row, books, state)?;
+        }
+        for key in &self.keys_without_record {
+            let owner = key.key.owner;
+            if books.is_locked(owner) {
+                let lost = KeyWithoutRecord {
+                    id: key.id,
+                    archived_before: self.archived_before.map(Time::from),
+                };
+                state.records_mut(owner).load_lost_key(key.key.key, lost);
+            }
         }
         Ok(())
     }

@@ -10,7 +10,9 @@ use crate::ledger::bucket::model::Buckets;
 use crate::ledger::bucket::request::{BucketReply, BucketRequest};
 use crate::ledger::engine::judge;
 use crate::ledger::engine::pending::filled;
-use crate::ledger::kind::{self, BalanceAt, CommandHead, Judgement, ReleaseDue, Request};
+use crate::ledger::kind::{
+    self, BalanceAt, CommandHead, Judgement, ReleaseDue, ReplayedBalance, Request,
+};
 use crate::ledger::kinds::{RegisteredKind, States};
 use crate::ledger::oes::model::OesRecords;
 use crate::ledger::oes::request::{
@@ -140,9 +142,9 @@ impl Command {
                     let stored = stored(at);
                     let of_batch = books.known_balance(at.owner, &at.key, at.version);
                     assert!(of_batch.is_none() || of_batch == stored);
-                    stored.map(|balance| (at.clone(), balance))
+                    stored.map(|balance| (at.clone(), ReplayedBalance::Known(balance)))
                 });
-                let balances: HashMap<BalanceAt, Balance> = found.collect();
+                let balances: HashMap<BalanceAt, ReplayedBalance> = found.collect();
                 Outcome::Final(filled::<R>(reply, &missing, &balances).map(wrap))
             }
         }))

@@ -13,10 +13,13 @@ use earmark::proto::network::v1::{
     GetClientRequest, GetConnectionRequest, GetEnterpriseRequest, GetPartnerRequest,
     UpdateConnectionRequest, UpdateEnterpriseRequest,
 };
+use prost_types::Timestamp;
 use serde_json::json;
 use tonic::Status;
 
 use super::{Case, case};
+use crate::support::allocation_fixture::AllocationFixture;
+use crate::support::archive::archive;
 use crate::support::earmark::{Clients, Earmark, NOBODY, Parties};
 use crate::support::raw::{frame, frame_bytes};
 
@@ -98,7 +101,40 @@ pub(super) async fn all() -> Vec<Case> {
     cases.extend(conflicts_of_partners(&world).await);
     cases.extend(verdicts(&world).await);
     cases.extend(state(&world).await);
+    cases.extend(archived().await);
     cases
+}
+
+/// An allocation that is archived, and the history before that.
+async fn archived() -> Vec<Case> {
+    let fixture = AllocationFixture::open(ConnectionMode::Instant).await;
+    let done = fixture.allocate("1", "archived").await;
+    let since = archive(&fixture.earmark).await;
+    let parties = &fixture.parties;
+    let mut client = fixture.client.clone();
+    let created = client.create_allocation(parties.allocation("BTC", "1", "archived"));
+    let created = created.await.expect_err("archived");
+    let cancelled = client.cancel_allocation(parties.cancel(&done.id)).await;
+    let request = GetAllocationRequest {
+        enterprise_id: parties.enterprise.clone(),
+        allocation_id: done.id,
+    };
+    let got = client.get_allocation(request).await.expect_err("archived");
+    let request = ListClientAllocationsRequest {
+        enterprise_id: parties.enterprise.clone(),
+        created_on_or_after: Some(Timestamp {
+            seconds: since.micros() / 1_000_000 - 1,
+            nanos: 0,
+        }),
+        ..Default::default()
+    };
+    let listed = client.list_client_allocations(request).await;
+    vec![
+        case(Reason::Archived, CREATE, created),
+        case(Reason::Archived, CANCEL, cancelled.expect_err("archived")),
+        case(Reason::HistoryArchived, GET, got),
+        case(Reason::HistoryArchived, LIST, listed.expect_err("archived")),
+    ]
 }
 
 async fn tokens(world: &World) -> Vec<Case> {

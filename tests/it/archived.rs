@@ -1,0 +1,6 @@
+//! Calls of a ledger whose beginning is archived.
+
+mod buckets;
+mod races;
+mod reads;
+mod writes;
