@@ -20,14 +20,14 @@ use crate::support::earmark::Earmark;
 
 /// The events of one verification.
 #[derive(Debug)]
-struct Verification {
+pub(crate) struct Verification {
     progress: Vec<VerifyProgress>,
-    breaches: Vec<VerifyBreach>,
-    summary: VerifySummary,
+    pub(crate) breaches: Vec<VerifyBreach>,
+    pub(crate) summary: VerifySummary,
 }
 
 /// Verifies the ledger and asserts that the stream is well formed: progress rises from 0 to all, one summary ends it.
-async fn verify(earmark: &Earmark) -> Verification {
+pub(crate) async fn verify(earmark: &Earmark) -> Verification {
     try_verify(earmark).await.expect("verified")
 }
 
