@@ -25,6 +25,7 @@ pub mod reservation_sampling;
 pub mod seal;
 mod store_error;
 mod stored_enum;
+mod stored_key;
 mod table;
 #[cfg(test)]
 mod tests;

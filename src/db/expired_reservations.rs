@@ -4,10 +4,9 @@
 //! expired by then. Once that is released it reads again by the same clock: so it ends, however fast further reservations
 //! expire.
 //!
-//! The status stands in the texts as a literal. As a parameter it would keep the partial indexes of what is open out of
-//! every plan that is made for all parameters. ORDER BY and LIMIT lead such a plan to an
-//! index by expire time: of an unknown clock the planner assumes that a third of the open reservations have expired, and
-//! would rather read all that are open.
+//! ORDER BY and LIMIT lead a plan that is made for all parameters to an index by expire time: of an unknown clock the planner
+//! assumes that a third of the open reservations have expired, and would rather read all that are open. Where there is no
+//! LIMIT, a literal status does so, though the table has no other: without statistics it is assumed to be rare.
 
 use std::sync::LazyLock;
 
@@ -118,7 +117,7 @@ pub(crate) async fn oldest_owners(
     static ENTERPRISES: LazyLock<SqlText> =
         LazyLock::new(|| SqlText::new(&oldest_text("open_allocation", "RESERVED")));
     static BUCKETS: LazyLock<SqlText> =
-        LazyLock::new(|| SqlText::new(&oldest_text("bucket_action", "CREATED")));
+        LazyLock::new(|| SqlText::new(&oldest_text("open_bucket_action", "CREATED")));
     try_join!(
         owners(db, Statement::new(&ENTERPRISES).bind("limit", limit)),
         owners(db, Statement::new(&BUCKETS).bind("limit", limit))

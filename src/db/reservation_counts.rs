@@ -43,7 +43,7 @@ async fn of_allocations(db: &mut AsyncPgConnection) -> QueryResult<ReservationSa
                 "open_allocation_in_custody",
                 "open_allocation_on_connection"
             ]),
-            overdue("open_allocation", "RESERVED")
+            overdue("open_allocation")
         ))
     });
     counted(db, &TEXT).await
@@ -53,11 +53,11 @@ async fn of_bucket_actions(db: &mut AsyncPgConnection) -> QueryResult<Reservatio
     static TEXT: LazyLock<SqlText> = LazyLock::new(|| {
         SqlText::new(&format!(
             "SELECT (SELECT count(*) FROM (
-                    SELECT FROM bucket_action WHERE status = 'CREATED' AND expire_time IS NOT NULL
+                    SELECT FROM open_bucket_action WHERE expire_time IS NOT NULL
                     ORDER BY expire_time LIMIT :counted_max) expiring),
                 {}, {}",
-            estimate(&["bucket_action_due_first"]),
-            overdue("bucket_action", "CREATED")
+            estimate(&["open_bucket_action_due_first"]),
+            overdue("open_bucket_action")
         ))
     });
     counted(db, &TEXT).await
@@ -76,13 +76,13 @@ fn estimate(indexes: &[&str]) -> String {
 }
 
 /// The number of overdue reservations, and for how many seconds the oldest is overdue.
-fn overdue(table: &str, open: &str) -> String {
+fn overdue(table: &str) -> String {
     format!(
         "(SELECT count(*) FROM (
-            SELECT FROM {table} WHERE status = '{open}' AND expire_time <= statement_timestamp()
+            SELECT FROM {table} WHERE expire_time <= statement_timestamp()
             ORDER BY expire_time LIMIT :counted_max) overdue),
         (SELECT coalesce(greatest(extract(epoch FROM statement_timestamp() - min(expire_time)), 0), 0)::float8 FROM (
-            SELECT expire_time FROM {table} WHERE status = '{open}' AND expire_time IS NOT NULL
+            SELECT expire_time FROM {table} WHERE expire_time IS NOT NULL
             ORDER BY expire_time LIMIT 1) oldest)"
     )
 }

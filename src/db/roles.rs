@@ -49,7 +49,9 @@ pub const TABLES: &[(&str, TableUse)] = &[
     ("allocation_key", TableUse::Append),
     ("archived_period", TableUse::Read),
     ("bucket", TableUse::Change),
+    // A view. Servers of the version before write through it.
     ("bucket_action", TableUse::Change),
+    ("bucket_action_key", TableUse::Append),
     ("bucket_key", TableUse::Append),
     ("bucket_product", TableUse::Append),
     ("bucket_update", TableUse::Append),
@@ -59,10 +61,12 @@ pub const TABLES: &[(&str, TableUse)] = &[
     ("catalogue_company", TableUse::Change),
     ("client", TableUse::Change),
     ("closed_allocation", TableUse::Append),
+    ("closed_bucket_action", TableUse::Append),
     ("connection", TableUse::Change),
     ("enterprise", TableUse::Change),
     ("entry", TableUse::Append),
     ("open_allocation", TableUse::Remove),
+    ("open_bucket_action", TableUse::Remove),
     // Its rows are locked, and never updated.
     ("owner", TableUse::Change),
     ("partner", TableUse::Change),

@@ -1,7 +1,9 @@
 //! Prepaid buckets, and the balance actions that fill, hold and use their value.
 
 mod act;
+mod action;
 mod action_context;
+mod action_key;
 mod close;
 pub mod delta;
 mod find;

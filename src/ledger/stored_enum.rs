@@ -8,6 +8,9 @@ macro_rules! stored_enum {
         pub enum $name { $($(#[$variant_doc])* $variant),* }
 
         impl $name {
+            /// Every variant.
+            pub const ALL: &[Self] = &[$(Self::$variant),*];
+
             /// The name as the database has it.
             pub const fn as_str(self) -> &'static str {
                 match self { $(Self::$variant => $text),* }

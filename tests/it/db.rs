@@ -1,3 +1,4 @@
+mod bucket_actions_in_use;
 mod client_cert;
 mod connection_count;
 mod faults;

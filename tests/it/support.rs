@@ -1,6 +1,7 @@
 pub(crate) mod allocation_fixture;
 pub(crate) mod allocation_sql;
 pub(crate) mod archive;
+pub(crate) mod bucket_action_sql;
 pub(crate) mod bucket_fixture;
 pub(crate) mod catalogue_fixture;
 pub(crate) mod certificates;

@@ -17,7 +17,7 @@ use crate::db::pool::Pool;
 use crate::db::read;
 use crate::db::statement::{SqlText, SqlTexts, Statement};
 use crate::error::Result;
-use crate::ledger::bucket::model::{ActionStatus, CostOwner};
+use crate::ledger::bucket::model::{ActionKind, ActionStatus, CostOwner};
 use crate::types::ids::{ActionId, OwnerId, TenantId, ordered_id, ordered_micros};
 use crate::types::time::Time;
 use crate::types::unit::Unit;
@@ -215,6 +215,10 @@ enum ActionLead {
     Buckets,
     PartyAccounts,
     Tenant,
+    /// Idempotency keys of buckets.
+    KeysOfBuckets,
+    /// Idempotency keys of party accounts' buckets.
+    KeysOfPartyAccounts,
 }
 
 fn list_statement(
@@ -224,8 +228,11 @@ fn list_statement(
 ) -> Statement<ActionRowSql> {
     static TEXTS: SqlTexts<ActionLead> = SqlTexts::new(list_text);
 
+    let has_keys = !list.request_ids.is_empty();
     let lead = match (list.buckets.is_empty(), list.party_accounts.is_empty()) {
+        (false, _) if has_keys => ActionLead::KeysOfBuckets,
         (false, _) => ActionLead::Buckets,
+        (true, false) if has_keys => ActionLead::KeysOfPartyAccounts,
         (true, false) => ActionLead::PartyAccounts,
         (true, true) => ActionLead::Tenant,
     };
@@ -237,17 +244,18 @@ fn list_statement(
         .bind("request_ids", list.request_ids.clone())
         .bind("first_id", first_id)
         .bind("last_id", last_id)
+        .bind_if_named("keys", stored_keys(&list.request_ids))
         .bind("limit", list.page.fetch());
     let party_accounts = || each_once(list.party_accounts.clone());
     match lead {
-        ActionLead::Buckets => {
+        ActionLead::Buckets | ActionLead::KeysOfBuckets => {
             let buckets = list.buckets.iter();
             let owners = buckets.map(|id| OwnerId::of_bucket(tenant, id).0);
             statement
                 .bind("owners", each_once(owners.collect()))
                 .bind("party_accounts", party_accounts())
         }
-        ActionLead::PartyAccounts => statement
+        ActionLead::PartyAccounts | ActionLead::KeysOfPartyAccounts => statement
             .bind("tenant", tenant.0)
             .bind("party_accounts", party_accounts()),
         ActionLead::Tenant => statement
@@ -257,13 +265,30 @@ fn list_statement(
     }
 }
 
-/// Filters that no index serves stand in every text, and let everything pass while they are empty. No stored action is an
-/// opening: where only these are asked for, Postgres finds that out before it reads any.
+/// The stored actions that fit all filters, in order: those that are open, of which each is a reserve, and those that are
+/// final. Filters that no index serves stand in every text, and let everything pass while they are empty. No stored action is
+/// an opening: where only these are asked for, Postgres finds that out before it reads any.
+fn listed_actions(condition: &str) -> String {
+    format!(
+        "(SELECT {STORED} FROM open_bucket_action WHERE {condition} AND {of_reserves})
+        UNION ALL
+        (SELECT {STORED} FROM closed_bucket_action WHERE {condition} AND {of_all})",
+        of_reserves = filters("'RESERVE'"),
+        of_all = filters("type"),
+    )
+}
+
+/// The filters of a table, and the order, given the type of its actions.
+fn filters(kind: &str) -> String {
+    format!(
+        "id BETWEEN :first_id AND :last_id
+            AND (:kinds = '{{}}' OR {kind} = ANY(:kinds)) AND :kinds <> '{{OPENING}}'
+            AND (:request_ids = '{{}}' OR request_id = ANY(:request_ids))
+            ORDER BY id LIMIT :limit"
+    )
+}
+
 fn list_text(lead: &ActionLead) -> String {
-    const FILTERS: &str = "id BETWEEN :first_id AND :last_id
-        AND (:kinds = '{}' OR type = ANY(:kinds)) AND :kinds <> '{OPENING}'
-        AND (:request_ids = '{}' OR request_id = ANY(:request_ids))
-        ORDER BY id LIMIT :limit";
     let opening = opening();
     // An opening has no key.
     let opening_filters = format!(
@@ -271,43 +296,59 @@ fn list_text(lead: &ActionLead) -> String {
         AND (:kinds = '{{}}' OR 'OPENING' = ANY(:kinds)) AND :request_ids = '{{}}'"
     );
     let listed = match lead {
-        ActionLead::Buckets => {
+        ActionLead::Buckets | ActionLead::KeysOfBuckets => {
             "SELECT k.owner_id FROM unnest(:owners) k(owner_id)
             WHERE :party_accounts = '{}' OR (
                 SELECT b.party_account_id = ANY(:party_accounts) FROM bucket b WHERE b.owner_id = k.owner_id LIMIT 1
             )"
         }
-        ActionLead::PartyAccounts => {
+        ActionLead::PartyAccounts | ActionLead::KeysOfPartyAccounts => {
             "SELECT b.owner_id FROM bucket b WHERE b.tenant = :tenant AND b.party_account_id = ANY(:party_accounts)"
         }
         // Both ends of a transfer are the tenant's, so that every action is listed for all its ends.
         ActionLead::Tenant => {
             return format!(
                 "SELECT {CLOCK}, {COLUMNS}, true, true FROM (
-                    (SELECT {STORED} FROM bucket_action WHERE tenant = :tenant AND {FILTERS})
+                    {stored}
                     UNION ALL
                     (SELECT {opening} FROM bucket b
                         WHERE b.tenant = :tenant AND b.created_at BETWEEN :first_time AND :last_time
                             AND {opening_filters}
                         ORDER BY b.created_at, {OPENING_ID} LIMIT :limit)
-                ) a ORDER BY a.id LIMIT :limit"
+                ) a ORDER BY a.id LIMIT :limit",
+                stored = listed_actions("tenant = :tenant")
             );
         }
     };
-    // The second part: transfers that came in from buckets that are not listed themselves.
+    let stored = listed_actions(match lead {
+        ActionLead::KeysOfBuckets | ActionLead::KeysOfPartyAccounts => {
+            "owner_id = k.owner_id AND id = ANY(ARRAY(
+                SELECT s.id FROM bucket_action_key s WHERE s.owner_id = k.owner_id AND s.key = ANY(:keys)))"
+        }
+        _ => "owner_id = k.owner_id",
+    });
+    // The last part but one: transfers that came in from buckets that are not listed themselves.
     format!(
         "WITH listed AS MATERIALIZED ({listed})
         SELECT {CLOCK}, {COLUMNS}, a.owner_id IN (SELECT owner_id FROM listed),
             a.receiver_owner_id IN (SELECT owner_id FROM listed)
         FROM listed k CROSS JOIN LATERAL (
-            (SELECT {STORED} FROM bucket_action WHERE owner_id = k.owner_id AND {FILTERS})
+            {stored}
             UNION ALL
-            (SELECT {STORED} FROM bucket_action
-                WHERE receiver_owner_id = k.owner_id AND owner_id NOT IN (SELECT owner_id FROM listed) AND {FILTERS})
+            (SELECT {STORED} FROM closed_bucket_action
+                WHERE receiver_owner_id = k.owner_id AND owner_id NOT IN (SELECT owner_id FROM listed)
+                    AND {of_all})
             UNION ALL
             (SELECT {opening} FROM bucket b WHERE b.owner_id = k.owner_id AND {opening_filters})
-        ) a ORDER BY a.id LIMIT :limit"
+        ) a ORDER BY a.id LIMIT :limit",
+        of_all = filters("type"),
     )
+}
+
+/// The keys of actions of every kind with these request ids.
+fn stored_keys(request_ids: &[String]) -> Vec<Uuid> {
+    let of_kinds = |id| ActionKind::ALL.iter().map(move |kind| kind.stored_key(id));
+    request_ids.iter().flat_map(|id| of_kinds(id)).collect()
 }
 
 fn each_once<T: Ord>(mut values: Vec<T>) -> Vec<T> {
@@ -341,12 +382,13 @@ mod tests {
 
     #[test]
     fn every_parameter_of_every_text_has_a_value() {
-        for (buckets, party_accounts) in [(0, 0), (1, 0), (0, 1), (1, 1)] {
+        for bits in 0..8 {
+            let filter = |bit: u32| vec![String::new(); usize::from(bits & (1 << bit) > 0)];
             let list = ActionList {
                 kinds: Vec::new(),
-                buckets: vec![String::new(); buckets],
-                party_accounts: vec![String::new(); party_accounts],
-                request_ids: Vec::new(),
+                buckets: filter(0),
+                party_accounts: filter(1),
+                request_ids: filter(2),
                 from: None,
                 to: None,
                 page: Page::new(1, Start::First),

@@ -41,8 +41,8 @@ fn joins() -> String {
     format!(
         "LEFT JOIN LATERAL (SELECT available, held, version, reservation_count FROM account
             WHERE owner_id = b.owner_id AND account_id = '{own}' AND unit = b.unit LIMIT 1) a ON true
-        LEFT JOIN LATERAL (SELECT true AS expired FROM bucket_action
-            WHERE owner_id = b.owner_id AND status = 'CREATED' AND expire_time <= {CLOCK}
+        LEFT JOIN LATERAL (SELECT true AS expired FROM open_bucket_action
+            WHERE owner_id = b.owner_id AND expire_time <= {CLOCK}
             ORDER BY expire_time, id LIMIT 1) d ON true",
         own = AccountId::OWN
     )

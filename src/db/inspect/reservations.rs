@@ -16,25 +16,25 @@ pub(crate) struct DueFacts {
 }
 
 pub(crate) async fn of_allocations(look: &Look<'_>) -> Result<DueFacts, InspectError> {
-    due(look, "open_allocation", "RESERVED").await
+    due(look, "open_allocation").await
 }
 
 pub(crate) async fn of_buckets(look: &Look<'_>) -> Result<DueFacts, InspectError> {
-    due(look, "bucket_action", "CREATED").await
+    due(look, "open_bucket_action").await
 }
 
-async fn due(look: &Look<'_>, table: &str, open: &str) -> Result<DueFacts, InspectError> {
+async fn due(look: &Look<'_>, table: &str) -> Result<DueFacts, InspectError> {
     // Whatever the planner assumes of the table: the index gives the rows in their order.
     let by_index = "SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off; SET LOCAL enable_sort = off";
     look.execute(by_index).await?;
     let first = format!(
         "SELECT extract(epoch FROM expire_time - statement_timestamp())::float8,
                 extract(epoch FROM statement_timestamp() - created_at)::float8
-           FROM {table} WHERE status = '{open}' AND expire_time IS NOT NULL ORDER BY expire_time LIMIT 1"
+           FROM {table} WHERE expire_time IS NOT NULL ORDER BY expire_time LIMIT 1"
     );
     let overdue = format!(
         "SELECT count(*) FROM (
-            SELECT FROM {table} WHERE status = '{open}' AND expire_time <= statement_timestamp()
+            SELECT FROM {table} WHERE expire_time <= statement_timestamp()
             ORDER BY expire_time LIMIT {DOCTOR_OVERDUE_MAX}
         ) due"
     );

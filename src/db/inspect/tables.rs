@@ -70,14 +70,17 @@ pub(crate) async fn invalid_indexes(look: &Look<'_>) -> Result<Vec<InvalidIndex>
 }
 
 /// The tables for which a migration sets how many rows ANALYZE samples.
-const SAMPLED_TABLES: [&str; 7] = [
+const SAMPLED_TABLES: [&str; 10] = [
     "account",
     "allocation_key",
-    "bucket_action",
+    "bucket_action_key",
     "closed_allocation",
     "closed_allocation_default",
+    "closed_bucket_action",
+    "closed_bucket_action_default",
     "entry",
     "open_allocation",
+    "open_bucket_action",
 ];
 /// The statistics target that it sets for each column of theirs, and for the expressions of their indexes.
 pub(crate) const STATISTICS_TARGET: i32 = 20;

@@ -6,6 +6,7 @@ use crate::ledger::account::{Balance, Cause};
 use crate::ledger::books::{Books, Owner};
 use crate::ledger::bucket::act;
 use crate::ledger::bucket::action_context::unusable;
+use crate::ledger::bucket::action_key::{ActionIdKey, ActionKey};
 use crate::ledger::bucket::find::{find, holder, key_reused};
 use crate::ledger::bucket::model::{
     Bucket, BucketStatus, BucketUpdate, Buckets, KeptCall, KeyedCall,
@@ -17,7 +18,7 @@ use crate::ledger::bucket::request::{
     ActionRequest, BucketOperation, BucketReply, BucketRequest, CreateBucket, PerformAction,
     Quantity, UpdateBucket,
 };
-use crate::ledger::bucket::statements::{ActionIdKey, ActionKey, BucketReads, CallKey, UpdateKey};
+use crate::ledger::bucket::statements::{BucketReads, CallKey, UpdateKey};
 use crate::ledger::kind::{AccountReads, CommandHead, Judgement, KindState, Origin, Request};
 use crate::ledger::table::values::JsonText;
 use crate::types::ids::{AccountId, ActionId, OwnerId};

@@ -5,6 +5,7 @@ use uuid::Uuid;
 use crate::ledger::account::{Balance, Cause};
 use crate::ledger::store_error::StoreError;
 use crate::ledger::stored_enum::stored_enum;
+use crate::ledger::stored_key::stored_key;
 use crate::ledger::table::description::{Arrays, Row, SqlType, Stored, columns};
 use crate::ledger::table::values::{JsonText, enum_column};
 use crate::types::amount::Amount;
@@ -107,6 +108,12 @@ impl ActionKind {
             Self::Unreserve => Cause::UNRESERVE,
             Self::Deduct => Cause::DEDUCT,
         }
+    }
+
+    /// The idempotency key as `bucket_action_key` has it: the beginning of a hash of the kind and the request id. The
+    /// database has the same as a function.
+    pub fn stored_key(self, request_id: &str) -> Uuid {
+        stored_key(self.as_str(), request_id)
     }
 }
 

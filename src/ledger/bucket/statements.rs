@@ -8,10 +8,11 @@ use tokio_postgres::{Client, Row, Statement};
 
 use crate::ledger::account::AccountKey;
 use crate::ledger::books::Books;
+use crate::ledger::bucket::action::statements::ActionStatements;
+use crate::ledger::bucket::action_key::{ActionIdKey, ActionKey};
 use crate::ledger::bucket::model::Buckets;
 use crate::ledger::bucket::model::{
-    ActionKind, BalanceAction, Bucket, BucketChange, BucketProduct, BucketUpdate, KeptCall,
-    KeyedCall,
+    BalanceAction, Bucket, BucketChange, BucketProduct, BucketUpdate, KeptCall, KeyedCall,
 };
 use crate::ledger::bucket::records::BucketChanges;
 use crate::ledger::kind::{DueQuery, KindState, RecordProof};
@@ -20,7 +21,7 @@ use crate::ledger::table::description::{Described, columns, read_first, select_l
 use crate::ledger::table::statements::{Insert, Lookup, Update, UpdateShape};
 use crate::ledger::table::values::read_balance_if_joined;
 use crate::trace;
-use crate::types::ids::{AccountId, ActionId, OwnerId};
+use crate::types::ids::{AccountId, OwnerId};
 
 /// Finds a bucket by its owner id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -64,37 +65,6 @@ columns!(CallKey {
     request_id: ["request_id"];
 });
 
-/// Finds an action by its idempotency key.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct ActionKey {
-    /// The bucket's owner id.
-    pub owner: OwnerId,
-    /// The kind of action; each has keys of its own.
-    pub kind: ActionKind,
-    /// The idempotency key to find.
-    pub request_id: String,
-}
-
-columns!(ActionKey {
-    owner: ["owner_id"];
-    kind: ["type"];
-    request_id: ["request_id"];
-});
-
-/// Finds an action by its id.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct ActionIdKey {
-    /// The bucket's owner id.
-    pub owner: OwnerId,
-    /// The id to find.
-    pub id: ActionId,
-}
-
-columns!(ActionIdKey {
-    owner: ["owner_id"];
-    id: ["id"];
-});
-
 /// What commands on buckets name.
 #[derive(Debug, Default)]
 pub struct BucketReads {
@@ -115,8 +85,7 @@ pub struct BucketRows {
     buckets: Vec<Row>,
     updates: Vec<Row>,
     calls: Vec<Row>,
-    keys: Vec<Row>,
-    reserves: Vec<Row>,
+    actions: Vec<Row>,
 }
 
 /// The prepared statements of the kind.
@@ -124,8 +93,7 @@ pub struct BucketStatements {
     buckets: Lookup<BucketKey>,
     updates: Lookup<UpdateKey>,
     calls: Lookup<CallKey>,
-    keys: Lookup<ActionKey>,
-    reserves: Lookup<ActionIdKey>,
+    actions: ActionStatements,
     due: Statement,
     proof: Statement,
     insert_buckets: Insert<Bucket>,
@@ -133,20 +101,18 @@ pub struct BucketStatements {
     update_buckets: Update<BucketChange>,
     insert_updates: Insert<BucketUpdate>,
     insert_calls: Insert<KeptCall>,
-    insert_actions: Insert<BalanceAction>,
-    update_reserves: Update<BalanceAction>,
 }
 
 /// The kind's part of the clock statement, see [`crate::ledger::kind::Kind::DUE_OWNERS`].
 pub(super) const DUE_OWNERS: &str = "\
     SELECT o.owner_id FROM {owners} o(owner_id) CROSS JOIN LATERAL (\
-        SELECT FROM bucket_action a WHERE a.owner_id = o.owner_id AND a.status = 'CREATED' \
+        SELECT FROM open_bucket_action a WHERE a.owner_id = o.owner_id \
         AND a.expire_time IS NOT NULL AND a.expire_time <= clock.now ORDER BY a.expire_time, a.id LIMIT 1) due";
 
 /// The oldest reserves of each bucket that were due at a time.
 const DUE: &str = "\
     SELECT {action} FROM unnest($1::uuid[]) o(owner_id) CROSS JOIN LATERAL (\
-        SELECT * FROM bucket_action d WHERE d.owner_id = o.owner_id AND d.status = 'CREATED' \
+        SELECT * FROM open_bucket_action d WHERE d.owner_id = o.owner_id \
         AND d.expire_time IS NOT NULL AND d.expire_time <= $2 ORDER BY d.expire_time, d.id LIMIT $3\
     ) t ORDER BY t.expire_time, t.id";
 
@@ -188,23 +154,6 @@ const UPDATED: UpdateShape = UpdateShape {
     has_other_indexes: false,
 };
 
-/// Only an open reserve can change.
-const CHANGED_RESERVES: UpdateShape = UpdateShape {
-    table: "bucket_action",
-    keys: &["owner_id", "id"],
-    set: &[
-        "status",
-        "remaining_amount",
-        "returned_amount",
-        "closed_cause",
-        "closed_by",
-        "updated_at",
-    ],
-    compared: &[],
-    condition: "t.status = 'CREATED'",
-    has_other_indexes: true,
-};
-
 impl BucketStatements {
     pub(super) async fn prepare(client: &Client) -> PgResult<Self> {
         let bucket = format!("{}, {ACCOUNT_COLUMNS}", select_list::<Bucket>("t"));
@@ -213,8 +162,7 @@ impl BucketStatements {
             buckets: Lookup::prepare_select(client, &bucket, "bucket", JOIN_ACCOUNTS).await?,
             updates: Lookup::prepare::<BucketUpdate>(client, "bucket_update").await?,
             calls: Lookup::prepare::<KeptCall>(client, "bucket_key").await?,
-            keys: Lookup::prepare::<BalanceAction>(client, "bucket_action").await?,
-            reserves: Lookup::prepare::<BalanceAction>(client, "bucket_action").await?,
+            actions: ActionStatements::prepare(client).await?,
             due: client.prepare(&due).await?,
             proof: client.prepare(PROOF).await?,
             insert_buckets: Insert::prepare(client, "bucket").await?,
@@ -222,8 +170,6 @@ impl BucketStatements {
             update_buckets: Update::prepare(client, UPDATED).await?,
             insert_updates: Insert::prepare(client, "bucket_update").await?,
             insert_calls: Insert::prepare(client, "bucket_key").await?,
-            insert_actions: Insert::prepare(client, "bucket_action").await?,
-            update_reserves: Update::prepare(client, CHANGED_RESERVES).await?,
         })
     }
 
@@ -232,20 +178,18 @@ impl BucketStatements {
         client: &Client,
         read_set: &BucketReads,
     ) -> PgResult<BucketRows> {
-        let (buckets, updates, calls, keys, reserves) = try_join!(
+        let (buckets, updates, calls, actions) = try_join!(
             biased;
             self.buckets.query(client, &read_set.buckets),
             self.updates.query(client, &read_set.updates),
             self.calls.query(client, &read_set.calls),
-            self.keys.query(client, &read_set.keys),
-            self.reserves.query(client, &read_set.reserves),
+            self.actions.read(client, &read_set.keys, &read_set.reserves),
         )?;
         Ok(BucketRows {
             buckets,
             updates,
             calls,
-            keys,
-            reserves,
+            actions,
         })
     }
 
@@ -253,7 +197,7 @@ impl BucketStatements {
         let now: DateTime<Utc> = due.now;
         trace::statement(
             "SELECT",
-            "bucket_action",
+            "open_bucket_action",
             client.query(&self.due, &[&due.owners, &now, &due.limit]),
         )
         .await
@@ -273,8 +217,7 @@ impl BucketStatements {
             self.update_buckets.execute(client, &updated),
             self.insert_updates.execute(client, &changes.updates),
             self.insert_calls.execute(client, &changes.calls),
-            self.insert_actions.execute(client, &changes.new_actions),
-            self.update_reserves.execute(client, &changes.changed_reserves),
+            self.actions.write(client, changes),
         )?;
         Ok(())
     }
@@ -321,7 +264,7 @@ impl BucketRows {
                 state.records_mut(call.owner).load_call(call);
             }
         }
-        for row in self.keys.iter().chain(&self.reserves) {
+        for row in &self.actions {
             let action: BalanceAction = read_first(row)?;
             if books.is_locked(action.owner) {
                 state.records_mut(action.owner).load_action(action);

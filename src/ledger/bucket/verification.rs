@@ -31,6 +31,8 @@ pub(super) const VERIFICATION: Verification = Verification {
         (Invariant::L5, L5_RESERVES),
         (Invariant::L5, L5_CLOSED),
         (Invariant::L5, L5_WRITE_OFFS),
+        (Invariant::L6, L6_KEY_TABLE),
+        (Invariant::L6, L6_KEY_WITHOUT_ACTION),
     ],
 };
 
@@ -133,7 +135,7 @@ const HELD: &str = concat!(
     own!(),
     " AS account_id, unit, sum(remaining_amount) AS held, \
             count(*) FILTER (WHERE remaining_amount > 0) AS reservations \
-     FROM bucket_action WHERE owner_id BETWEEN $1 AND $2 AND status = 'CREATED' GROUP BY 1, 2, 3"
+     FROM open_bucket_action WHERE owner_id BETWEEN $1 AND $2 GROUP BY 1, 2, 3"
 );
 
 const KEYS: &str = concat!(
@@ -249,4 +251,25 @@ const L5_WRITE_OFFS: &str = concat!(
     ") FROM bucket_action a LEFT JOIN bucket b USING (owner_id) \
      WHERE owner_id BETWEEN $1 AND $2 AND a.type = 'WRITEOFF' \
      AND (b.status IS DISTINCT FROM 'CLOSED' OR b.updated_at <> a.created_at)"
+);
+
+/// L6: an action whose idempotency key is not in the table of keys, or leads to another action.
+const L6_KEY_TABLE: &str = concat!(
+    "SELECT a.owner_id, ",
+    own!(),
+    ", unit, format('the key %s leads to %s', request_id, a.id), \
+            format('it leads to %s', coalesce(k.id::text, 'nothing')) \
+     FROM bucket_action a \
+     LEFT JOIN bucket_action_key k ON k.owner_id = a.owner_id AND k.key = bucket_action_key_of(type, request_id) \
+     WHERE a.owner_id BETWEEN $1 AND $2 AND k.id IS DISTINCT FROM a.id"
+);
+
+/// L6: an idempotency key that leads to no action.
+const L6_KEY_WITHOUT_ACTION: &str = concat!(
+    "SELECT k.owner_id, ",
+    own!(),
+    ", coalesce(b.unit, ''), format('the key %s leads to an action', k.key), format('there is no %s', k.id) \
+     FROM bucket_action_key k LEFT JOIN bucket b ON b.owner_id = k.owner_id \
+     WHERE k.owner_id BETWEEN $1 AND $2 AND NOT EXISTS (\
+         SELECT FROM bucket_action a WHERE a.owner_id = k.owner_id AND a.id = k.id AND a.owner_id BETWEEN $1 AND $2)"
 );

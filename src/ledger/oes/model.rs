@@ -1,12 +1,12 @@
 //! Allocations and deallocations as they are stored.
 
-use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use crate::error::{KeyHolder, StoredValue};
 use crate::ledger::account::Cause;
 use crate::ledger::store_error::StoreError;
 use crate::ledger::stored_enum::stored_enum;
+use crate::ledger::stored_key::stored_key;
 use crate::ledger::table::description::{Arrays, Row, SqlType, Stored, columns};
 use crate::ledger::table::values::enum_column;
 use crate::types::amount::Amount;
@@ -76,14 +76,7 @@ impl Direction {
     /// The idempotency key as `allocation_key` has it: the beginning of a hash of the direction and the external id. The
     /// database has the same as a function.
     pub fn stored_key(self, client_external_id: &str) -> Uuid {
-        let hash = Sha256::new()
-            .chain_update(self.as_str())
-            .chain_update(" ")
-            .chain_update(client_external_id)
-            .finalize();
-        let mut key = [0; 16];
-        key.copy_from_slice(&hash[..16]);
-        Uuid::from_bytes(key)
+        stored_key(self.as_str(), client_external_id)
     }
 }
 

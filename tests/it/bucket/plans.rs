@@ -12,6 +12,7 @@ use earmark::auth::scope;
 use earmark::bucket::BucketService;
 use earmark::db::pool::{self, Pool};
 use earmark::db::pools::Pools;
+use earmark::ledger::bucket::model::ActionKind;
 use earmark::ledger::claim::Claim;
 use earmark::proto::bucket::v1::bucket_service_server::BucketService as _;
 use earmark::proto::bucket::v1::{
@@ -34,15 +35,36 @@ const TENANT: Uuid = Uuid::from_u128(1);
 /// So many that no plan reads all of them for a page.
 const BUCKETS: usize = 20_000;
 
-/// Buckets of two tenants, one second apart, each with an account, a product of all and one of few, and an action. One of
-/// ten has an opening value.
+/// Buckets of two tenants, one second apart, each with an account, a product of all and one of few, and an action, which are
+/// in three partitions and the default one. One of ten has an opening value, and one of twenty an open reserve.
 async fn fill(url: &str, buckets: usize) {
     let sql = format!(
         r"
+        CREATE FUNCTION pg_temp.first_id(second bigint) RETURNS uuid LANGUAGE sql AS
+            $$SELECT (lpad(to_hex((extract(epoch FROM timestamptz '2020-01-01') + second)::bigint * 1000), 12, '0')
+                      || repeat('0', 20))::uuid$$;
         CREATE TEMP TABLE n AS
             SELECT n, gen_random_uuid() AS owner, ('00000000-0000-0000-0000-00000000000' || 1 + n % 2)::uuid AS tenant,
                    timestamptz '2020-01-01' + n * interval '1 second' AS at
               FROM generate_series(1, {buckets} * 2) n;
+        DO $$
+        DECLARE
+            part integer := {buckets} / 2;
+            made regclass;
+        BEGIN
+            -- Those of the months to come are empty, and so their rows may be read without an index.
+            FOR made IN
+                SELECT inhrelid::regclass FROM pg_inherits
+                WHERE inhparent = 'closed_bucket_action'::regclass AND inhrelid <> 'closed_bucket_action_default'::regclass
+            LOOP
+                EXECUTE format('DROP TABLE %s', made);
+            END LOOP;
+            FOR place IN 0..2 LOOP
+                EXECUTE format('CREATE TABLE closed_bucket_action_part_%s PARTITION OF closed_bucket_action '
+                    'FOR VALUES FROM (%L) TO (%L)', place, pg_temp.first_id(place * part),
+                    pg_temp.first_id((place + 1) * part));
+            END LOOP;
+        END $$;
         INSERT INTO owner SELECT owner FROM n;
         INSERT INTO bucket (owner_id, tenant, id, status, usage_type, party_account_id, unit, valid_to, details,
                             initiated_by, content_hash, opened_amount, opened_version, version, created_at, updated_at)
@@ -57,13 +79,22 @@ async fn fill(url: &str, buckets: usize) {
               FROM n, LATERAL (VALUES ('all'), ('product+' || n / 2 % 1000)) v(p);
         INSERT INTO account
             SELECT owner, '00000000-0000-0000-0000-000000000001', 'EUR', 1, 0, 1 FROM n;
-        INSERT INTO bucket_action (owner_id, id, tenant, bucket_id, party_account_id, type, status, request_id,
+        INSERT INTO closed_bucket_action (owner_id, id, tenant, bucket_id, party_account_id, type, status, request_id,
                                    content_hash, unit, amount, own_version, details, initiated_by, created_at, updated_at)
             SELECT owner, (lpad(to_hex((extract(epoch FROM at) * 1000)::bigint), 12, '0') || '70008000'
                            || lpad(to_hex(n), 12, '0'))::uuid,
                    tenant, 'bucket+' || n, 'party+' || n / 2 % 1000, 'TOPUP', 'COMPLETED', 'k', '\x00', 'EUR', 1, 1, '{{}}',
                    'x', at, at
               FROM n;
+        INSERT INTO bucket_action_key
+            SELECT owner_id, bucket_action_key_of(type, request_id), id FROM closed_bucket_action;
+        INSERT INTO open_bucket_action (owner_id, id, tenant, bucket_id, type, status, request_id, content_hash, unit,
+                                        amount, remaining_amount, own_version, details, initiated_by, created_at,
+                                        updated_at)
+            SELECT owner, (lpad(to_hex((extract(epoch FROM at) * 1000)::bigint), 12, '0') || '70008001'
+                           || lpad(to_hex(n), 12, '0'))::uuid,
+                   tenant, 'bucket+' || n, 'RESERVE', 'CREATED', 'r', '\x00', 'EUR', 1, 1, 1, '{{}}', 'x', at, at
+              FROM n WHERE n / 2 % 20 = 0;
         "
     );
     let session = locks::session(url).await;
@@ -290,29 +321,40 @@ async fn look(buckets: usize) -> Vec<(String, Cost, Cost)> {
     let sql = format!("SELECT owner_id::text FROM bucket WHERE tenant = '{TENANT}' LIMIT 1");
     let owner = session.query_one(&sql, &[]).await.expect(&sql);
     let owner: String = owner.get(0);
-    let list = |bucket_ids: &[&str], party_account_ids: &[&str]| ListBalanceActionsRequest {
-        bucket_ids: bucket_ids.iter().map(|id| (*id).into()).collect(),
-        party_account_ids: party_account_ids.iter().map(|id| (*id).into()).collect(),
-        ..Default::default()
+    let list = |bucket_ids: &[&str], party_account_ids: &[&str], request_ids: &[&str]| {
+        let texts = |ids: &[&str]| ids.iter().map(|id| (*id).into()).collect();
+        ListBalanceActionsRequest {
+            bucket_ids: texts(bucket_ids),
+            party_account_ids: texts(party_account_ids),
+            request_ids: texts(request_ids),
+            ..Default::default()
+        }
     };
+    let key = ActionKind::Topup.stored_key("k");
     // What stands in front of the bounds of the ids.
     for (request, lead) in [
-        (list(&[], &[]), format!("NULL, '{TENANT}'")),
+        (list(&[], &[], &[]), format!("NULL, '{TENANT}'")),
         (
-            list(&["bucket"], &[]),
+            list(&["bucket"], &[], &[]),
             format!("'{{{owner}}}', '{{}}', NULL"),
         ),
         (
-            list(&[], &["party+7"]),
+            list(&[], &["party+7"], &[]),
             format!("'{TENANT}', '{{party+7}}', NULL"),
+        ),
+        (
+            list(&["bucket"], &[], &["k"]),
+            format!("'{{{owner}}}', '{{}}', NULL, '{{{key}}}'"),
         ),
     ] {
         let prepared = asking.actions(request.clone()).await;
         let mut costs = Vec::new();
         for seconds in [0, late(buckets)] {
             let (begin, end) = (format!("{:012x}", seconds * 1_000), "f".repeat(32));
-            let mut parameters =
-                format!("{lead}, '{begin}70008000000000000000', '{end}', '{{}}', '{{}}', 101");
+            let keys = request.request_ids.join(",");
+            let mut parameters = format!(
+                "{lead}, '{begin}70008000000000000000', '{end}', '{{}}', '{{{keys}}}', 101"
+            );
             if request.bucket_ids.is_empty() && request.party_account_ids.is_empty() {
                 // Of the openings, whose index has times instead of ids.
                 parameters += &format!(", to_timestamp({seconds}), '10000-01-01'");
@@ -366,8 +408,8 @@ async fn the_number_of_prepared_statements_is_bounded() {
              AND statement NOT LIKE '%pg_prepared_statements%'",
     );
     let Counted { count } = counted.get_result(db).await.expect("counted");
-    // Two for each of six ways of seeking, but for a tenant without any filter; and three of actions.
-    assert_eq!(count, 2 * 6 - 1 + 3);
+    // Two for each of six ways of seeking, but for a tenant without any filter; and five of actions.
+    assert_eq!(count, 2 * 6 - 1 + 5);
 }
 
 #[tokio::test(flavor = "multi_thread")]

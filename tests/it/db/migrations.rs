@@ -111,13 +111,15 @@ async fn replicas_wait_for_a_running_migration_while_old_code_keeps_serving() {
 async fn the_tables_in_the_code_match_the_database() {
     let db = database().await;
     let (client, _driver) = connect(&db.url).await;
-    // The view of allocations has the columns of either table behind it, and partitions those of their tables.
-    let sql = "SELECT CASE c.relname WHEN 'open_allocation' THEN 'allocation' ELSE c.relname::text END, a.attname::text,
+    // A view has the columns of either table behind it, and partitions those of their tables.
+    let sql = "SELECT CASE WHEN c.relname IN ('open_allocation', 'open_bucket_action') THEN substr(c.relname, 6)
+                           ELSE c.relname::text END, a.attname::text,
                       t.typname::text, NOT a.attnotnull
                  FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid JOIN pg_type t ON t.oid = a.atttypid
                 WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p') AND NOT c.relispartition
                   AND a.attnum > 0 AND NOT a.attisdropped
-                  AND c.relname NOT IN ('__diesel_schema_migrations', 'allocation_key', 'closed_allocation')";
+                  AND c.relname NOT IN ('__diesel_schema_migrations', 'allocation_key', 'closed_allocation',
+                      'bucket_action_key', 'closed_bucket_action')";
     let rows = client.query(sql, &[]).await.expect("the catalogs");
     let found = rows.iter().map(|row| {
         let nullable: bool = row.get(3);

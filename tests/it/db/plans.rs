@@ -3,7 +3,7 @@
 
 use earmark::proto::allocation::v1::GetAllocationRequest;
 use earmark::proto::bucket::v1::bucket_service_client::BucketServiceClient;
-use earmark::proto::bucket::v1::{GetBucketRequest, UpdateBucketRequest};
+use earmark::proto::bucket::v1::{DeductBalanceRequest, GetBucketRequest, UpdateBucketRequest};
 use earmark::proto::network::v1::ConnectionMode;
 use futures_util::future::join_all;
 use tokio_postgres::Client;
@@ -63,10 +63,22 @@ async fn fill_ledger(sql: &Client, rows: i64) {
             &format!("{ID}, 'external_id', 'copy ' || n"),
         ),
         (
-            "bucket_action",
+            "open_bucket_action",
             rows,
-            "status = 'CREATED'",
+            "true",
             &format!("{ID}, {TOMORROW}, 'request_id', 'copy ' || n"),
+        ),
+        (
+            "closed_bucket_action",
+            rows,
+            "type = 'DEDUCT'",
+            &format!("{ID}, 'request_id', 'copy ' || n"),
+        ),
+        (
+            "bucket_action_key",
+            rows,
+            "true",
+            &"'id', md5('id ' || n), 'key', md5('key ' || n)".into(),
         ),
         (
             "bucket_update",
@@ -181,8 +193,18 @@ impl Calls {
             .reserve_balance(reserve("one", "5", &key("reserve")))
             .await;
         let held = held.expect("reserved").into_inner().balance_action;
-        let returned = unreserve("one", &held.expect("set").id, &key("unreserve"));
-        client.unreserve_balance(returned).await.expect("returned");
+        let held = held.expect("set").id;
+        let part = DeductBalanceRequest {
+            reserve_id: Some(held.clone()),
+            keep_rest: true,
+            ..deduct("one", "1", &key("part"))
+        };
+        client.deduct_balance(part).await.expect("used in part");
+        let returned = unreserve("one", &held, &key("unreserve"));
+        // Again, which answers what was done before.
+        for request in [returned.clone(), returned] {
+            client.unreserve_balance(request).await.expect("returned");
+        }
         let open = client
             .reserve_balance(reserve("one", "1", &key("open")))
             .await;

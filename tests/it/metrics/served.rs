@@ -14,7 +14,6 @@ use crate::support::allocation_fixture::in_micros;
 use crate::support::cluster::database;
 use crate::support::earmark::{Earmark, NOBODY, Setup};
 use crate::support::every_service::{EveryService, assert_answered, health_becomes};
-use crate::support::locks::session;
 use crate::support::metrics::{Scrape, http, scrape, scrape_until};
 use crate::support::process::{OwnAddress, earmark, run, text};
 
@@ -45,11 +44,6 @@ fn documented() -> BTreeMap<String, (String, BTreeSet<String>)> {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_metric_is_described_and_every_description_is_served() {
     let db = database().await;
-    // A table by its id, whether the schema has one or not.
-    let partitioned =
-        "CREATE TABLE IF NOT EXISTS closed_bucket_action (id uuid) PARTITION BY RANGE (id)";
-    let owner = session(&db.url).await;
-    owner.batch_execute(partitioned).await.expect(partitioned);
     let server = MeasuredServer::start_on(&db.url).await;
     health_becomes(&server.earmark, true, true).await;
     let records = EveryService::make(&server.earmark).await;

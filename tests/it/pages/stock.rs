@@ -10,6 +10,7 @@ use tokio_postgres::Client;
 
 use super::lists::PagedList;
 use crate::support::allocation_sql::make_allocations_writable;
+use crate::support::bucket_action_sql::make_bucket_actions_writable;
 use crate::support::bucket_fixture::{BucketFixture, topup};
 use crate::support::catalogue_fixture::{CatalogueFixture, client as catalogue_client};
 use crate::support::earmark::{Authorized, Clients, Parties};
@@ -236,6 +237,7 @@ impl StockedServer {
         .await;
         let party = format!("UPDATE bucket SET party_account_id = '{PARTY}'");
         self.sql.batch_execute(&party).await.expect(&party);
+        make_bucket_actions_writable(&self.sql).await;
         self.insert(
             "INSERT INTO bucket_action SELECT (jsonb_populate_record(a, jsonb_build_object(
                  'id', gen_random_uuid(), 'request_id', n || repeat('𝄞', 120), 'initiated_by', repeat('𝄞', size)))).*

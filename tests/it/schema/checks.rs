@@ -235,6 +235,15 @@ fn bucket(changes: &[(&str, &str)]) -> String {
 
 /// An INSERT of a topup that is valid but for these columns.
 fn action(changes: &[(&str, &str)]) -> String {
+    action_of("closed_bucket_action", changes)
+}
+
+/// An INSERT of an open reserve that is valid but for these columns.
+fn open_reserve(changes: &[(&'static str, &'static str)]) -> String {
+    action_of("open_bucket_action", &changed(&RESERVE, changes))
+}
+
+fn action_of(table: &str, changes: &[(&str, &str)]) -> String {
     let columns = [
         ("owner_id", OWNER),
         ("id", "gen_random_uuid()"),
@@ -252,7 +261,7 @@ fn action(changes: &[(&str, &str)]) -> String {
         ("created_at", "now()"),
         ("updated_at", "now()"),
     ];
-    insert("bucket_action", &columns, changes)
+    insert(table, &columns, changes)
 }
 
 /// The columns that make a topup an action of another kind.
@@ -397,6 +406,7 @@ fn refused_of_actions() -> Vec<Case> {
     ];
     let closed = changed(&RESERVE, &closed);
     vec![
+        ("closed_bucket_action_status", action(&RESERVE)),
         ("bucket_action_type", action(&[("type", "'GIFT'")])),
         ("bucket_action_status", action(&[("status", "'CREATED'")])),
         ("bucket_action_status", of(&closed, &[("status", "'DONE'")])),
@@ -455,6 +465,39 @@ fn refused_of_actions() -> Vec<Case> {
             action(&[("closed_by", "gen_random_uuid()")]),
         ),
     ]
+}
+
+/// What no open reserve has.
+fn refused_of_open() -> Vec<Case> {
+    let refused = [
+        ("type", "'DEDUCT'"),
+        ("status", "'COMPLETED'"),
+        ("remaining_amount", "NULL"),
+        ("remaining_amount", "0"),
+        ("remaining_amount", "2"),
+        ("closed_cause", "'EXPIRE'"),
+        ("closed_by", "gen_random_uuid()"),
+        ("reserve_id", "gen_random_uuid()"),
+        ("returned_amount", "1"),
+        ("receiver_owner_id", "gen_random_uuid()"),
+        ("receiver_bucket_id", "'y'"),
+        ("receiver_version", "1"),
+        ("cost_amount", "1"),
+        ("cost_owner", "'ORIGINATOR'"),
+    ];
+    let mut cases: Vec<Case> = refused
+        .iter()
+        .map(|change| ("open_bucket_action_reserve", open_reserve(&[*change])))
+        .collect();
+    for bad in &NO_AMOUNTS[..5] {
+        let amounts = [("amount", *bad), ("remaining_amount", "1")];
+        cases.push(("open_bucket_action_reserve", open_reserve(&amounts)));
+        cases.push((
+            "open_bucket_action_reserve",
+            open_reserve(&[("remaining_amount", bad)]),
+        ));
+    }
+    cases
 }
 
 /// What actions refer to of reserves.
@@ -549,6 +592,7 @@ fn refused_of_buckets() -> Vec<Case> {
         ),
     ];
     cases.extend(refused_of_actions());
+    cases.extend(refused_of_open());
     cases.extend(refused_of_reserves());
     cases.extend(refused_of_transfers());
     for bad in &NO_AMOUNTS[..5] {
@@ -850,7 +894,8 @@ async fn valid_rows_pass_every_check_constraint() {
         ]),
         action(&[("amount", greatest)]),
         action(&[("type", "'ADJUST'"), ("amount", &least)]),
-        action(&RESERVE),
+        open_reserve(&[]),
+        open_reserve(&[("amount", greatest), ("remaining_amount", greatest)]),
         action(&EXPIRED),
         action(&[("type", "'WRITEOFF'"), ("amount", &least)]),
         action(&UNRESERVE),

@@ -11,6 +11,7 @@ use prost_types::Timestamp;
 use rust_decimal::Decimal;
 use tokio_postgres::Client;
 
+use crate::support::bucket_action_sql::make_bucket_actions_writable;
 use crate::support::bucket_fixture::{
     BucketFixture, adjust, amount, close, deduct, left, reserve, topup, transfer, unreserve,
 };
@@ -38,7 +39,8 @@ impl Broken {
             BEGIN
                 FOR kept IN SELECT conrelid::regclass AS on_table, conname FROM pg_constraint
                     WHERE contype IN ('c', 'u') AND conrelid IN
-                        ('account'::regclass, 'entry'::regclass, 'bucket'::regclass, 'bucket_action'::regclass)
+                        ('account'::regclass, 'entry'::regclass, 'bucket'::regclass, 'open_bucket_action'::regclass,
+                         'closed_bucket_action'::regclass)
                 LOOP
                     EXECUTE format('ALTER TABLE %s DROP CONSTRAINT %I', kept.on_table, kept.conname);
                 END LOOP;
@@ -47,6 +49,7 @@ impl Broken {
             CREATE TABLE saved_entry AS TABLE entry;
             CREATE TABLE saved_bucket AS TABLE bucket;
             CREATE TABLE saved_action AS TABLE bucket_action;
+            CREATE TABLE saved_action_key AS TABLE bucket_action_key;
             CREATE FUNCTION main() RETURNS uuid LANGUAGE sql AS $$SELECT '{}'::uuid$$;
             CREATE FUNCTION other() RETURNS uuid LANGUAGE sql AS $$SELECT '{}'::uuid$$;
             CREATE FUNCTION own() RETURNS uuid LANGUAGE sql AS $$SELECT '00000000-0000-0000-0000-000000000001'::uuid$$;
@@ -67,6 +70,7 @@ impl Broken {
             owner("main"),
             owner("other")
         );
+        make_bucket_actions_writable(&sql).await;
         sql.batch_execute(&prepare).await.expect("prepared");
         Self { fixture, sql }
     }
@@ -78,30 +82,35 @@ impl Broken {
             "" => String::new(),
             id => OwnerId::of_bucket(TenantId(self.fixture.tenant), id).to_string(),
         };
+        self.names(invariant, &owner, account, harm).await;
+        assert_ne!(check(&ledger_dump(&self.sql).await), [], "{harm}");
+        self.undo().await;
+    }
+
+    /// The same from SQL alone; does not restore it.
+    async fn names(&self, invariant: &str, owner: &str, account: &str, harm: &str) {
         self.sql.batch_execute(harm).await.expect(harm);
         let told = verify(&self.fixture.earmark).await;
         let found = told.breaches.iter().find(|breach| {
-            (&*breach.invariant, &*breach.owner_id, &*breach.account)
-                == (invariant, &*owner, account)
+            (&*breach.invariant, &*breach.owner_id, &*breach.account) == (invariant, owner, account)
         });
         let Some(found) = found else {
             panic!(
-                "{harm}: {invariant} at «{account}» of «{bucket}» is not among {:#?}",
+                "{harm}: {invariant} at «{account}» of «{owner}» is not among {:#?}",
                 told.breaches
             );
         };
         assert_ne!(found.expected, found.actual, "{harm}");
         assert!(!found.expected.is_empty() && !found.actual.is_empty());
-        assert_ne!(check(&ledger_dump(&self.sql).await), [], "{harm}");
-        self.undo().await;
     }
 
     async fn undo(&self) {
         let undo = "
-            TRUNCATE account, entry, bucket, bucket_action;
+            TRUNCATE account, entry, bucket, open_bucket_action, closed_bucket_action, bucket_action_key;
             INSERT INTO account SELECT * FROM saved_account;
             INSERT INTO entry SELECT * FROM saved_entry;
             INSERT INTO bucket SELECT * FROM saved_bucket;
+            INSERT INTO bucket_action_key SELECT * FROM saved_action_key;
             INSERT INTO bucket_action SELECT * FROM saved_action";
         self.sql.batch_execute(undo).await.expect("undone");
     }
@@ -507,11 +516,23 @@ const L6_HARMS: &[(&str, &str, &str)] = &[
         ),
 ];
 
+/// A key that is gone, one that leads to another action, and one that leads to nothing. The invariant functions have no keys.
+const KEY_HARMS: [&str; 3] = [
+    "DELETE FROM bucket_action_key WHERE id = id_of('up')",
+    "UPDATE bucket_action_key SET id = id_of('down') WHERE id = id_of('up')",
+    "INSERT INTO bucket_action_key VALUES (main(), gen_random_uuid(), gen_random_uuid())",
+];
+
 #[tokio::test]
 async fn l6_is_detected_on_buckets() {
     let broken = Broken::open().await;
     for &(bucket, account, harm) in L6_HARMS {
         broken.finds("L6", bucket, account, harm).await;
+    }
+    let main = OwnerId::of_bucket(TenantId(broken.fixture.tenant), "main").to_string();
+    for harm in KEY_HARMS {
+        broken.names("L6", &main, OWN, harm).await;
+        broken.undo().await;
     }
     broken.is_sound().await;
 }

@@ -3,6 +3,7 @@
 use anyhow::{Context, Result};
 use earmark::types::ids::{OwnerId, TenantId, ordered_id};
 use earmark::types::time::Time;
+use tokio_postgres::Client;
 use uuid::Uuid;
 
 use super::loader::{CONTENT_HASH, Loader};
@@ -61,13 +62,9 @@ pub(crate) async fn seed(
 ) -> Result<()> {
     let client = cluster.connect(database).await?;
     // Foreign keys need that of the owners, so that it stays.
-    let tables = [
-        "bucket",
-        "bucket_product",
-        "account",
-        "entry",
-        "bucket_action",
-    ];
+    let mut tables = vec!["bucket", "bucket_product", "account", "entry"];
+    let actions = tables_of_actions(&client).await?;
+    tables.extend(actions.iter().map(|(table, _)| *table));
     let loader = Loader::begin(&client, &tables).await?;
     for (columns, lines) in TABLES {
         loader
@@ -75,14 +72,51 @@ pub(crate) async fn seed(
             .await
             .context("seeding buckets")?;
     }
-    loader.end().await
+    for (table, is_there) in actions {
+        let columns = format!("{table} ({ACTION_COLUMNS})");
+        loader
+            .copy(
+                &columns,
+                buckets.all().map(|bucket| bucket.actions(*is_there)),
+            )
+            .await
+            .context("seeding actions")?;
+    }
+    loader.end().await?;
+    if actions.iter().all(|(table, _)| *table != ALL) {
+        let keys = "INSERT INTO bucket_action_key SELECT owner_id, bucket_action_key_of(type, request_id), id \
+                    FROM bucket_action ORDER BY id";
+        client.batch_execute(keys).await.context(keys)?;
+    }
+    Ok(())
+}
+
+/// A table of actions, and which of them are in it, given whether one is a reserve. All reserves are open.
+type ActionTable = (&'static str, fn(bool) -> bool);
+
+const ALL: &str = "bucket_action";
+const ACTIONS_IN_ONE: [ActionTable; 1] = [(ALL, |_| true)];
+const ACTIONS_APART: [ActionTable; 2] = [
+    ("open_bucket_action", |is_reserve| is_reserve),
+    ("closed_bucket_action", |is_reserve| !is_reserve),
+];
+
+/// Where actions are. A program that `compare` has as its base may have them in the table of all.
+async fn tables_of_actions(client: &Client) -> Result<&'static [ActionTable]> {
+    let sql = "SELECT to_regclass('open_bucket_action') IS NOT NULL";
+    let are_apart: bool = client.query_one(sql, &[]).await?.get(0);
+    Ok(if are_apart {
+        &ACTIONS_APART
+    } else {
+        &ACTIONS_IN_ONE
+    })
 }
 
 /// The lines that a bucket has in a table.
 type CopyLines = fn(&SeedBucket) -> String;
 
 /// Tables with the columns that are filled, and what fills them.
-const TABLES: [(&str, CopyLines); 6] = [
+const TABLES: [(&str, CopyLines); 5] = [
     ("owner (owner_id)", |bucket| format!("{}\n", bucket.owner)),
     (
         "bucket (owner_id, tenant, id, name, status, usage_type, party_account_id, unit, details, initiated_by, \
@@ -102,12 +136,10 @@ const TABLES: [(&str, CopyLines); 6] = [
          reservation_count)",
         SeedBucket::entries,
     ),
-    (
-        "bucket_action (owner_id, id, tenant, bucket_id, party_account_id, type, status, request_id, content_hash, unit, \
-         amount, remaining_amount, own_version, details, initiated_by, created_at, updated_at)",
-        SeedBucket::actions,
-    ),
 ];
+
+const ACTION_COLUMNS: &str = "owner_id, id, tenant, bucket_id, party_account_id, type, status, request_id, content_hash, \
+    unit, amount, remaining_amount, own_version, details, initiated_by, created_at, updated_at";
 
 struct SeedBucket {
     number: u32,
@@ -225,9 +257,11 @@ impl SeedBucket {
         lines
     }
 
-    fn actions(&self) -> String {
+    /// The lines of those actions that are in a table, given whether one is a reserve.
+    fn actions(&self, is_there: fn(bool) -> bool) -> String {
         let (owner, bucket, party) = (self.owner, self.id(), self.party_account());
-        let lines = (1..=self.of.actions).map(|action| {
+        let actions = (1..=self.of.actions).filter(|action| is_there(is_reserve(*action)));
+        let lines = actions.map(|action| {
             let (id, time) = (self.action_id(action), self.time(action));
             let version = SeedBalance::after(action).own_version;
             let (kind, status, remaining) = if is_reserve(action) {

@@ -18,8 +18,9 @@ LEFT JOIN (
         ) b ORDER BY created_at, id LIMIT :fetch OFFSET :skip) b
     LEFT JOIN LATERAL (SELECT available, held, version FROM account
         WHERE owner_id = b.owner_id AND account_id = '00000000-0000-0000-0000-000000000001' AND unit = b.unit LIMIT 1) a ON true
-    LEFT JOIN LATERAL (SELECT true AS due FROM bucket_action
-        WHERE owner_id = b.owner_id AND status = 'CREATED'
-            AND expire_time <= coalesce(NULL::timestamptz, statement_timestamp()) LIMIT 1) d ON true
+    LEFT JOIN LATERAL (SELECT true AS due FROM open_bucket_action
+        WHERE owner_id = b.owner_id
+            AND expire_time <= coalesce(NULL::timestamptz, statement_timestamp())
+        ORDER BY expire_time, id LIMIT 1) d ON true
 ) page ON true
 ORDER BY page.created_at, page.id;

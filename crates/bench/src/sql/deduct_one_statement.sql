@@ -26,9 +26,14 @@ WITH locked AS MATERIALIZED (
     WHERE a.owner_id = l.owner_id AND a.unit = l.unit
       AND a.account_id IN ('00000000-0000-0000-0000-000000000001', '00000000-0000-0000-0000-000000000002')
     RETURNING a.*, l.now, l.action_id, l.tenant, l.bucket_id, l.party_account_id
+), keyed AS (
+    INSERT INTO bucket_action_key
+    SELECT owner_id, bucket_action_key_of('DEDUCT', :key::text), action_id FROM changed WHERE account_id = '00000000-0000-0000-0000-000000000001'
 ), made AS (
-    INSERT INTO bucket_action (owner_id, id, tenant, bucket_id, party_account_id, type, status, request_id, content_hash,
-                               unit, amount, own_version, details, initiated_by, created_at, updated_at)
+    INSERT INTO closed_bucket_action (
+        owner_id, id, tenant, bucket_id, party_account_id, type, status, request_id, content_hash, unit,
+        amount, own_version, details, initiated_by, created_at, updated_at
+    )
     SELECT owner_id, action_id, tenant, bucket_id, party_account_id, 'DEDUCT', 'COMPLETED', :key::text,
            '\x9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08', unit, 1, version, '{}', 'bench', now, now
     FROM changed WHERE account_id = '00000000-0000-0000-0000-000000000001'

@@ -21,9 +21,14 @@ WITH locked AS MATERIALIZED (
         encode(set_bit(set_bit(overlay(uuid_send(gen_random_uuid()) placing
             substring(int8send((extract(epoch FROM clock_timestamp()) * 1000)::bigint) FROM 3) FROM 1 FOR 6), 52, 1), 53, 1),
             'hex')::uuid AS id
+), keyed AS (
+    INSERT INTO bucket_action_key
+    SELECT owner_id, bucket_action_key_of('RESERVE', :key::text), id FROM changed
 ), made AS (
-    INSERT INTO bucket_action (owner_id, id, tenant, bucket_id, party_account_id, type, status, request_id, content_hash,
-                               unit, amount, remaining_amount, own_version, details, initiated_by, created_at, updated_at)
+    INSERT INTO open_bucket_action (
+        owner_id, id, tenant, bucket_id, party_account_id, type, status, request_id, content_hash, unit,
+        amount, remaining_amount, own_version, details, initiated_by, created_at, updated_at
+    )
     SELECT owner_id, id, tenant, bucket_id, party_account_id, 'RESERVE', 'CREATED', :key::text,
            '\x9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08', unit, 1, 1, version, '{}', 'bench', now, now
     FROM changed

@@ -17,10 +17,12 @@ const BUCKET: &str = "\
     WHERE b.owner_id = $1 AND b.unit = $2 AND b.status = 'ACTIVE' \
       AND coalesce(b.valid_from <= clock_timestamp(), true) AND coalesce(b.valid_to >= clock_timestamp(), true)";
 const KEY: &str =
-    "SELECT id FROM bucket_action WHERE owner_id = $1 AND request_id = $2 AND type = $3";
+    "SELECT id FROM bucket_action_key WHERE owner_id = $1 AND key = bucket_action_key_of($3, $2)";
+/// Open reserves and final deductions are in tables of their own, and so are keys.
 const INSERT_ACTION: &str = "\
-    INSERT INTO bucket_action (owner_id, id, tenant, bucket_id, party_account_id, type, status, request_id, content_hash, \
-                               unit, amount, remaining_amount, own_version, details, initiated_by, created_at, updated_at) \
+    WITH keyed AS (INSERT INTO bucket_action_key VALUES ($1, bucket_action_key_of($6, $8), $2)) \
+    INSERT INTO {table} (owner_id, id, tenant, bucket_id, party_account_id, type, status, request_id, content_hash, unit, \
+                         amount, remaining_amount, own_version, details, initiated_by, created_at, updated_at) \
     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14::text::jsonb, $15, $16, $16)";
 const INSERT_RESERVE_ENTRY: &str = "\
     INSERT INTO entry (owner_id, account_id, unit, version, available_delta, held_delta, available, held, cause, \
@@ -40,12 +42,17 @@ const UPDATE_ACCOUNTS: &str = "\
          n(account_id, available, version) \
     WHERE a.owner_id = $1 AND a.account_id = n.account_id AND a.unit = $2";
 
+fn insert_action(table: &str) -> String {
+    INSERT_ACTION.replace("{table}", table)
+}
+
 /// Prepared when a connection is made.
 pub(super) struct TextbookBucketStatements {
     pub(super) lock: Statement,
     pub(super) bucket: Statement,
     pub(super) key: Statement,
-    pub(super) insert_action: Statement,
+    pub(super) insert_reserve: Statement,
+    pub(super) insert_deduct: Statement,
     pub(super) insert_reserve_entry: Statement,
     pub(super) insert_deduct_entries: Statement,
     pub(super) update_account: Statement,
@@ -58,7 +65,10 @@ impl TextbookBucketStatements {
             lock: client.prepare(LOCK).await?,
             bucket: client.prepare(BUCKET).await?,
             key: client.prepare(KEY).await?,
-            insert_action: client.prepare(INSERT_ACTION).await?,
+            insert_reserve: client.prepare(&insert_action("open_bucket_action")).await?,
+            insert_deduct: client
+                .prepare(&insert_action("closed_bucket_action"))
+                .await?,
             insert_reserve_entry: client.prepare(INSERT_RESERVE_ENTRY).await?,
             insert_deduct_entries: client.prepare(INSERT_DEDUCT_ENTRIES).await?,
             update_account: client.prepare(UPDATE_ACCOUNT).await?,

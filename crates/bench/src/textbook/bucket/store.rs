@@ -106,7 +106,11 @@ async fn write(
         &act.subject,
         time,
     ];
-    db.execute(&statements.insert_action, &action).await?;
+    let insert = match act.action {
+        TextbookAction::Reserve => &statements.insert_reserve,
+        TextbookAction::Deduct => &statements.insert_deduct,
+    };
+    db.execute(insert, &action).await?;
     let (available, held, version) = (&bucket.available, &bucket.held, &bucket.version);
     let (world, world_version) = (&bucket.world, &bucket.world_version);
     let count = &bucket.reservation_count;

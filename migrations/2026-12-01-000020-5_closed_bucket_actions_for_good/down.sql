@@ -1,0 +1,1 @@
+ALTER TABLE closed_bucket_action DROP CONSTRAINT closed_bucket_action_status;

@@ -1,0 +1,3 @@
+//! The statements of balance actions, beside those of buckets.
+
+pub(in crate::ledger::bucket) mod statements;
