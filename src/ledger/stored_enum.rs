@@ -8,7 +8,7 @@ macro_rules! stored_enum {
         pub enum $name { $($(#[$variant_doc])* $variant),* }
 
         impl $name {
-            /// Every variant.
+            /// All variants in the order in which they are declared.
             pub const ALL: &[Self] = &[$(Self::$variant),*];
 
             /// The name as the database has it.

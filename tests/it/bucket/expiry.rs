@@ -162,7 +162,7 @@ async fn expire_time_of_a_reserve_is_within_366_days() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bucket_expires_by_the_databases_clock() {
     let fixture = BucketFixture::open().await;
-    let end = in_micros(&fixture.earmark, 300_000).await;
+    let end = in_micros(&fixture.earmark, 2_000_000).await;
     let bucket = Bucket {
         valid_for: Some(TimePeriod {
             start_date_time: None,
