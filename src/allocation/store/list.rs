@@ -51,8 +51,8 @@ struct AllocationListShape {
     descending: bool,
     /// Whether it begins behind a cursor, in an order other than that of ids.
     is_after: bool,
-    /// If it is a client's by creation, without a filter and without records to skip: the one of [`PLAIN_LIMITS`] that is
-    /// enough for it.
+    /// The one of [`PLAIN_LIMITS`] that is enough for the list, if it is a client's by creation, without a filter and
+    /// without records to skip.
     plain: Option<u32>,
     /// Whether the only status asked for is RESERVED.
     only_reserved: bool,
