@@ -25,3 +25,4 @@ pub(crate) mod random;
 pub(crate) mod raw;
 pub(crate) mod service;
 pub(crate) mod triggers;
+pub(crate) mod writable_view;
