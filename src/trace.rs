@@ -1,5 +1,5 @@
-//! Distributed traces: which trace a call belongs to, and the spans of those that are sampled, which go to a collector by
-//! OTLP.
+//! Distributed traces: which trace a call belongs to, and the spans of those that are sampled, which go by OTLP to a
+//! collector of traces.
 //!
 //! | span | kind | parent |
 //! |---|---|---|
